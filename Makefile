@@ -1,0 +1,87 @@
+# Every target makes the environment it needs; a fresh clone needs Python 3.11+, venv and make.
+
+# The first interpreter on the path that is new enough.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BENCH_VENV := .venv-bench
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+# `make bench WORK=W1` runs one work; ROUNDS is the number of alternations.
+WORK ?= all
+ROUNDS ?= 7
+WORKERS ?= 2
+
+.PHONY: help reproduce test check format bench mnist mnist-data clean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+reproduce: $(VENV)/.report ## train everything in the report, write reproduction/
+	$(BIN)/mynn reproduce
+
+test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/.dev ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## format the code, mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json (WORK=, ROUNDS=)
+	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --rounds $(ROUNDS) --verify
+
+mnist: mnist-data $(VENV)/.torch ## train on MNIST, beside PyTorch where it is installed
+	$(BIN)/python examples/mnist/compare.py
+
+mnist-data: $(VENV)/.core ## fetch MNIST into build/data/mnist
+	$(BIN)/python examples/mnist/fetch.py
+
+clean: ## remove environments, caches and outputs
+	rm -rf $(VENV) $(BENCH_VENV) build dist reproduction *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- environments: one stamp for each set of packages, remade when pyproject.toml changes
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "mynn needs Python 3.11 or newer on the path" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.report: pyproject.toml | $(VENV)/.core
+	$(BIN)/python -m pip install -q -e '.[report]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.core
+	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.core
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+# The tests and the example compare with PyTorch where it can be had, and skip that otherwise.
+$(VENV)/.torch: | $(VENV)/.core
+	$(BIN)/python -m pip install -q '$(TORCH)' \
+		|| echo "PyTorch cannot be installed here: comparisons with it are skipped" >&2
+	@touch $@
+
+$(BENCH_VENV)/.peers: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "mynn needs Python 3.11 or newer on the path" >&2; exit 1; }
+	$(PYTHON) -m venv $(BENCH_VENV)
+	@echo '*' > $(BENCH_VENV)/.gitignore
+	$(BENCH_VENV)/bin/python -m pip install -q -e .
+	for peer in '$(TORCH)' 'jax jaxlib' scikit-learn 'onnxruntime onnx'; do \
+		$(BENCH_VENV)/bin/python -m pip install -q $$peer \
+			|| echo "$$peer cannot be installed here: its cells stay empty" >&2; \
+	done
+	@touch $@
