@@ -1,0 +1,9 @@
+"""mynn: a glass-box deep-learning toolbox that compiles the whole training loop."""
+
+from __future__ import annotations
+
+from mynn.tensor import Parameter, Tensor, no_grad
+
+__version__ = "0.1.0"
+
+__all__ = ["Parameter", "Tensor", "no_grad"]

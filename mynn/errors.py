@@ -1,0 +1,43 @@
+"""The errors that mynn raises, all of them subclasses of `MynnError`.
+
+Each is also a subclass of the built-in error that a user would expect (`ValueError`, `TypeError`...), so that
+code written against NumPy or PyTorch habits catches them without knowing this module.
+"""
+
+from __future__ import annotations
+
+
+class MynnError(Exception):
+    """Base of every error raised on purpose by mynn."""
+
+
+class ShapeError(MynnError, ValueError):
+    """Shapes do not fit; the message names the operation or layer, the shapes and the remedy."""
+
+
+class DTypeError(MynnError, TypeError):
+    """A dtype is not supported, or dtypes do not fit together."""
+
+
+class DataError(MynnError, ValueError):
+    """Data cannot be used: empty, not finite, labels out of range."""
+
+
+class ArgumentError(MynnError, ValueError):
+    """An argument is out of its range: a negative learning rate, zero epochs."""
+
+
+class UsageError(MynnError, RuntimeError):
+    """Calls in an order that has no meaning: backward without a gradient, training without a criterion."""
+
+
+class NotFiniteError(MynnError, FloatingPointError):
+    """NaN or infinity arose; the message names the step and the first layer or operation."""
+
+
+class VerifyError(MynnError, AssertionError):
+    """An intermediate representation breaks one of its rules: a bug in mynn, not in the user's code."""
+
+
+class CompileError(MynnError, RuntimeError):
+    """The native program could not be built."""

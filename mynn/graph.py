@@ -1,0 +1,323 @@
+"""The graph: typed nodes, each the application of a primitive to other nodes.
+
+Grammar (as `format_graph` prints it):
+
+    graph  ::= "graph(" {input} ") {" {node} "return" {name} "}"
+    input  ::= name ":" type
+    node   ::= name ":" type "=" primitive "(" {name} ")" {param "=" value}
+    type   ::= dtype "[" {extent ","} "]"
+
+Invariants, held by `verify`: nodes are in topological order and acyclic (they are immutable, so this holds by
+construction); every node's type is what its primitive's shape rule says; every leaf is an input or a constant.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import DTypeError, VerifyError
+
+SHORT_NAMES = {
+    "float32": "f32",
+    "float64": "f64",
+    "int32": "i32",
+    "int64": "i64",
+    "uint32": "u32",
+    "uint8": "u8",
+    "bool": "bool",
+}
+
+Shape = tuple[int, ...]
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """Shape and dtype of a node's value. Prints as `f32[32,64]`."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    @staticmethod
+    def of(array: Array) -> Type:
+        """The type of a NumPy array."""
+        return Type(array.shape, supported(array.dtype))
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements, without padding."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def short(self) -> str:
+        """The dtype's short name: `f32`, `i64`, `bool`."""
+        return SHORT_NAMES[self.dtype.name]
+
+    def with_shape(self, shape: Iterable[int]) -> Type:
+        """The same dtype with another shape."""
+        return Type(tuple(int(extent) for extent in shape), self.dtype)
+
+    def with_dtype(self, dtype: Any) -> Type:
+        """The same shape with another dtype."""
+        return Type(self.shape, supported(np.dtype(dtype)))
+
+    def __str__(self) -> str:
+        return f"{self.short}[{','.join(map(str, self.shape))}]"
+
+
+def supported(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype itself (native byte order), or a `DTypeError` where mynn does not know it."""
+    if dtype.name not in SHORT_NAMES:
+        raise DTypeError(
+            f"dtype {dtype} is not supported; use one of {', '.join(SHORT_NAMES)} "
+            f"(for example array.astype(numpy.float32))"
+        )
+    return dtype.newbyteorder("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Inputs on which a primitive is tested: arrays and parameters."""
+
+    arrays: tuple[Array, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """One operation: its shape rule, its meaning in NumPy, its gradient and sample inputs, in one block.
+
+    - `infer(*types, **params) -> Type`: the shape rule; raises `ShapeError` or `DTypeError`.
+    - `numpy(*arrays, **params) -> array`: the meaning.
+    - `vjp(g, y, *xs, **params) -> tuple`: a cotangent for each input, or None where there is none. It is written with
+      operators and methods of the values it is given, so that the same rule builds graph nodes or computes at once.
+      `None` instead of a rule says that the primitive has no gradient (comparisons, integers).
+    - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
+    - `family`: which part of the compiler lowers it.
+    """
+
+    name: str
+    family: str
+    infer: Callable[..., Type]
+    numpy: Callable[..., Any]
+    vjp: Callable[..., tuple[Any, ...]] | None
+    samples: Callable[[np.random.Generator], list[Sample]]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+_serial = itertools.count()
+
+
+class Node:
+    """An immutable application of a primitive to nodes.
+
+    `value` is set for constants, and for the nodes of eager computations, where it is what the node evaluated to.
+    `source` is the place in the user's code that made the node, for error messages.
+    """
+
+    __slots__ = ("__weakref__", "inputs", "name", "params", "primitive", "serial", "source", "type", "value")
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        inputs: tuple[Node, ...],
+        params: Mapping[str, Any],
+        type: Type,
+        value: Array | None = None,
+        name: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.primitive = primitive
+        self.inputs = inputs
+        self.params = params
+        self.type = type
+        self.value = value
+        self.name = name
+        self.source = source
+        self.serial = next(_serial)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the value."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the value."""
+        return self.type.dtype
+
+    def __repr__(self) -> str:
+        return f"<{self.primitive.name} {self.type}>"
+
+
+def apply(primitive: Primitive, *inputs: Node, source: str | None = None, **params: Any) -> Node:
+    """A new node: `primitive` applied to `inputs`; its type comes from the primitive's shape rule."""
+    result = primitive.infer(*(node.type for node in inputs), **params)
+    return Node(primitive, inputs, params, result, source=source)
+
+
+def _leaf_samples(rng: np.random.Generator) -> list[Sample]:
+    return []
+
+
+def _leaf_infer(*types: Type, **params: Any) -> Type:
+    raise VerifyError("a leaf has no shape rule: its type is given when it is made")
+
+
+def _leaf_numpy(*arrays: Any, **params: Any) -> Any:
+    raise VerifyError("an input has no value of its own: evaluate the graph with its inputs bound")
+
+
+INPUT = Primitive("input", "leaf", _leaf_infer, _leaf_numpy, None, _leaf_samples)
+CONSTANT = Primitive("constant", "leaf", _leaf_infer, _leaf_numpy, None, _leaf_samples)
+
+
+def input_node(type: Type, name: str | None = None) -> Node:
+    """A placeholder whose value is bound when the graph runs."""
+    return Node(INPUT, (), {}, type, name=name)
+
+
+def constant(value: Any, dtype: Any = None) -> Node:
+    """A node whose value is fixed: a read-only copy of `value`."""
+    array = np.array(value, dtype=dtype)
+    array.flags.writeable = False
+    return Node(CONSTANT, (), {}, Type.of(array), value=array)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A function from `inputs` to `outputs`; the nodes in between are reached from the outputs."""
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+
+    def nodes(self) -> list[Node]:
+        """Every node in topological order, the declared inputs first."""
+        reached = topological(self.outputs)
+        known = set(self.inputs)
+        return [*self.inputs, *(node for node in reached if node not in known)]
+
+    def __str__(self) -> str:
+        return format_graph(self)
+
+
+def topological(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
+    """Nodes reachable from `outputs`, each after its inputs. Where `stop(node)` holds, its inputs are not entered."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, Iterator[Node]]] = []
+
+    def enter(node: Node) -> None:
+        if node not in done:
+            done.add(node)
+            inputs = () if stop is not None and stop(node) else node.inputs
+            stack.append((node, iter(inputs)))
+
+    for output in outputs:
+        enter(output)
+        while stack:
+            node, rest = stack[-1]
+            following = next(rest, None)
+            if following is None:
+                order.append(node)
+                stack.pop()
+            else:
+                enter(following)
+    return order
+
+
+def verify(graph: Graph) -> None:
+    """Raise `VerifyError` where the graph breaks an invariant of this module."""
+    declared = set(graph.inputs)
+    if len(declared) != len(graph.inputs):
+        raise VerifyError("an input is declared twice")
+    for node in graph.nodes():
+        if node.primitive is INPUT:
+            if node not in declared:
+                raise VerifyError(f"input {node.name or node!r} is used but not declared")
+        elif node.primitive is CONSTANT:
+            if node.value is None or Type.of(node.value) != node.type:
+                raise VerifyError(f"constant {node!r} does not hold a value of its type")
+        elif node not in declared:
+            expected = node.primitive.infer(*(x.type for x in node.inputs), **node.params)
+            if expected != node.type:
+                raise VerifyError(f"{node!r} has type {node.type}, its shape rule says {expected}")
+
+
+def substitute(
+    outputs: Sequence[Node], rewrite: Callable[[Node, tuple[Node, ...]], Node | None]
+) -> list[Node]:
+    """Rebuild the graph under `outputs` from the leaves up.
+
+    `rewrite(node, new_inputs)` gives the node to stand in its place, or None to keep it (rebuilt on its new inputs).
+    """
+    new: dict[Node, Node] = {}
+    for node in topological(outputs):
+        inputs = tuple(new[x] for x in node.inputs)
+        replacement = rewrite(node, inputs)
+        if replacement is None:
+            replacement = node
+            if inputs != node.inputs:
+                replacement = Node(
+                    node.primitive, inputs, node.params, node.type, name=node.name, source=node.source
+                )
+        new[node] = replacement
+    return [new[node] for node in outputs]
+
+
+def node_names(graph: Graph) -> dict[Node, str]:
+    """A short unique printed name for each node: its own where it has one, otherwise `%0`, `%1`..."""
+    names: dict[Node, str] = {}
+    taken: set[str] = set()
+    count = itertools.count()
+    for node in graph.nodes():
+        name = f"%{node.name}" if node.name else f"%{next(count)}"
+        while name in taken:
+            name = f"{name}.{next(count)}"
+        taken.add(name)
+        names[node] = name
+    return names
+
+
+def _format_value(value: Array) -> str:
+    if value.size <= 4:
+        return str(value.tolist())
+    flat = value.reshape(-1)
+    return f"[{flat[0]}, {flat[1]}, ... {value.size} values]"
+
+
+def format_graph(graph: Graph) -> str:
+    """The graph as text, one node a line, in the grammar of this module."""
+    names = node_names(graph)
+    head = ", ".join(f"{names[node]}: {node.type}" for node in graph.inputs)
+    lines = [f"graph({head}) {{"]
+    for node in graph.nodes():
+        if node in graph.inputs:
+            continue
+        if node.primitive is CONSTANT and node.value is not None:
+            lines.append(f"  {names[node]}: {node.type} = constant {_format_value(node.value)}")
+            continue
+        arguments = ", ".join(names[x] for x in node.inputs)
+        params = "".join(f" {key}={value}" for key, value in node.params.items())
+        lines.append(f"  {names[node]}: {node.type} = {node.primitive.name}({arguments}){params}")
+    lines.append(f"  return {', '.join(names[node] for node in graph.outputs)}")
+    lines.append("}")
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""Counter-based random bits: a pure function of a key and a position.
+
+The same key gives the same bits whatever computes them, in whatever order: so dropout is the same interpreted and
+compiled, on one thread and on many.
+
+Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry-2x32, 20 rounds).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mynn.errors import ShapeError
+from mynn.graph import Array, Primitive, Sample, Shape, Type
+from mynn.ops.threefry import threefry2x32
+
+
+def _infer_bits(key: Type, shape: Shape) -> Type:
+    if key.shape != (2,) or key.dtype != np.uint32:
+        raise ShapeError(f"random_bits: the key must be u32[2], it is {key}")
+    return Type(shape, key.dtype)
+
+
+def _numpy_bits(key: Array, shape: Shape) -> Array:
+    count = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.uint32)
+    bits, _ = threefry2x32(key[0], key[1], count, np.zeros_like(count))
+    return np.asarray(bits).reshape(shape)
+
+
+def _samples(rng: np.random.Generator) -> list[Sample]:
+    key = rng.integers(0, 2**32, 2, np.uint32)
+    return [Sample((key,), {"shape": shape}) for shape in ((), (5,), (3, 20), (2, 3, 4))]
+
+
+# bits[i] = the first word of threefry2x32(key, (i, 0)), i counting the elements in row-major order
+random_bits = Primitive("random_bits", "random", _infer_bits, _numpy_bits, None, _samples)
+
+PRIMITIVES = (random_bits,)

@@ -1,0 +1,104 @@
+"""Shape rules and sample inputs that several primitives share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import DTypeError, ShapeError
+from mynn.graph import Array, Sample, Shape, Type
+
+FLOAT = "f"
+NUMBER = "fiu"
+SIGNED = "fi"
+ANY = "fiub"
+BITS = "iub"
+
+Samples = Callable[[np.random.Generator], list[Sample]]
+
+
+def require_kind(name: str, type: Type, kinds: str) -> None:
+    """Raise `DTypeError` unless the dtype is of one of NumPy's `kinds` (f, i, u, b)."""
+    if type.dtype.kind not in kinds:
+        words = {"f": "float", "i": "int", "u": "unsigned", "b": "bool"}
+        allowed = ", ".join(words[kind] for kind in kinds)
+        raise DTypeError(f"{name} takes {allowed} values, it was given {type}; convert with .astype")
+
+
+def require_same(name: str, *types: Type) -> None:
+    """Raise unless all types are equal: primitives neither broadcast nor promote, `Tensor` does."""
+    for other in types[1:]:
+        if other.shape != types[0].shape:
+            raise ShapeError(f"{name}: shapes {types[0].shape} and {other.shape} differ")
+        if other.dtype != types[0].dtype:
+            raise DTypeError(f"{name}: dtypes {types[0].dtype} and {other.dtype} differ")
+
+
+def same_type(name: str, kinds: str) -> Callable[..., Type]:
+    """The rule of elementwise arithmetic: all inputs and the output have one shape and dtype."""
+
+    def infer(*types: Type) -> Type:
+        require_same(name, *types)
+        require_kind(name, types[0], kinds)
+        return types[0]
+
+    return infer
+
+
+def comparison(name: str, kinds: str) -> Callable[..., Type]:
+    """The rule of comparisons: equal inputs, bool output."""
+
+    def infer(*types: Type) -> Type:
+        require_same(name, *types)
+        require_kind(name, types[0], kinds)
+        return types[0].with_dtype(bool)
+
+    return infer
+
+
+def normalize_axes(axis: int | tuple[int, ...] | None, ndim: int, name: str) -> tuple[int, ...]:
+    """Axes as a sorted tuple of non-negative numbers; None means all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    for one in axes:
+        if not -ndim <= one < ndim:
+            raise ShapeError(f"{name}: axis {one} is out of range for an array of {ndim} axes")
+    result = tuple(sorted(int(one) % ndim for one in axes))
+    if len(set(result)) != len(result):
+        raise ShapeError(f"{name}: an axis is named twice in {axis}")
+    return result
+
+
+SAMPLE_SHAPES: tuple[Shape, ...] = ((), (1,), (7,), (3, 5), (2, 17), (2, 3, 4))
+
+
+def uniform(rng: np.random.Generator, low: float, high: float, shape: Shape) -> Array:
+    """Float64 numbers between `low` and `high`."""
+    return np.asarray(rng.uniform(low, high, shape))
+
+
+def elementwise_samples(*ranges: tuple[float, float]) -> Samples:
+    """One array for each range of values, in several shapes."""
+
+    def samples(rng: np.random.Generator) -> list[Sample]:
+        return [
+            Sample(tuple(uniform(rng, low, high, shape) for low, high in ranges))
+            for shape in SAMPLE_SHAPES
+        ]
+
+    return samples
+
+
+def integer_samples(count: int, low: int, high: int, dtype: Any) -> Samples:
+    """`count` integer arrays, in several shapes."""
+
+    def samples(rng: np.random.Generator) -> list[Sample]:
+        return [
+            Sample(tuple(rng.integers(low, high, shape).astype(dtype) for _ in range(count)))
+            for shape in SAMPLE_SHAPES
+        ]
+
+    return samples

@@ -1,0 +1,69 @@
+"""Storage as native code wants it: 64-byte aligned, the fastest axis padded to whole vectors.
+
+Users see the logical shape as a strided NumPy view of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mynn.graph import Array, Shape
+
+ALIGNMENT = 64
+
+
+def padded_extent(extent: int, itemsize: int) -> int:
+    """Elements that an axis of `extent` occupies: a power of two up to a vector of 64 bytes, then whole vectors."""
+    lanes = ALIGNMENT // itemsize
+    if extent >= lanes:
+        return -(-extent // lanes) * lanes
+    power = 1
+    while power < extent:
+        power *= 2
+    return power
+
+
+def padded_strides(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> Shape:
+    """Strides in elements of padded storage; `order` lists the axes from the slowest to the fastest."""
+    strides = [0] * len(shape)
+    step = 1
+    fastest = True
+    for axis in reversed(order if order is not None else tuple(range(len(shape)))):
+        strides[axis] = step
+        step *= padded_extent(shape[axis], itemsize) if fastest else shape[axis]
+        fastest = False
+    return tuple(strides)
+
+
+def storage_elements(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> int:
+    """Elements that padded storage occupies."""
+    size = 1
+    axes = order if order is not None else tuple(range(len(shape)))
+    for axis in axes[:-1]:
+        size *= shape[axis]
+    return size * (padded_extent(shape[axes[-1]], itemsize) if axes else 1)
+
+
+def aligned_bytes(nbytes: int) -> Array:
+    """A zeroed byte array that starts on an alignment boundary."""
+    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % ALIGNMENT
+    return raw[offset : offset + nbytes]
+
+
+def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
+    """A zeroed array of logical `shape` in padded, aligned storage; its strides tell the layout."""
+    dtype = np.dtype(dtype)
+    elements = storage_elements(shape, dtype.itemsize, order)
+    flat = aligned_bytes(max(elements, 1) * dtype.itemsize).view(dtype)
+    strides = padded_strides(shape, dtype.itemsize, order)
+    return np.lib.stride_tricks.as_strided(
+        flat, shape, tuple(step * dtype.itemsize for step in strides)
+    )
+
+
+def axis_order(array: Array) -> tuple[int, ...]:
+    """The axes of an array from the slowest to the fastest, by its strides (ties keep their order)."""
+    return tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))

@@ -1,0 +1,87 @@
+"""Tracing: what a function does to tensors is recorded as a graph, and the state that it uses is found.
+
+While a `Tracer` is active, operations make nodes instead of values. A tensor that has a value (it was made before the
+trace) is *state*: reading it makes an input of the graph, assigning to it an output.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mynn.graph import Node, Type, input_node
+
+if TYPE_CHECKING:
+    from mynn.tensor import Tensor
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+class Tracer:
+    """The record of one trace.
+
+    - `reads`: for each state tensor the input node that stands for its value at the start.
+    - `current`: for each state tensor the node of its present value.
+    - `gradients`: `.grad` of the state tensors, as set by backward passes inside the trace.
+    - `cotangents`: for each node the cotangent that the latest backward pass found.
+    - `activations`: outputs of modules by their path, in the order of the calls (filled by `nn.Module`).
+    """
+
+    def __init__(self) -> None:
+        self.reads: dict[Tensor, Node] = {}
+        self.current: dict[Tensor, Node] = {}
+        self.gradients: dict[Tensor, Tensor] = {}
+        self.cotangents: dict[Node, Any] = {}
+        self.activations: dict[str, Node] = {}
+
+    def read(self, tensor: Tensor) -> Node:
+        """The node of a state tensor's present value."""
+        node = self.current.get(tensor)
+        if node is None:
+            name = tensor.name or f"state{len(self.reads)}"
+            node = input_node(Type(tensor.shape, tensor.dtype), name)
+            self.reads[tensor] = node
+            self.current[tensor] = node
+        return node
+
+    def write(self, tensor: Tensor, node: Node) -> None:
+        """Make `node` the present value of a state tensor."""
+        self.read(tensor)
+        self.current[tensor] = node
+
+    def writes(self) -> dict[Tensor, Node]:
+        """State tensors whose value changed, with the nodes of their new values."""
+        return {t: node for t, node in self.current.items() if node is not self.reads[t]}
+
+
+_active: list[Tracer] = []
+
+
+def active() -> Tracer | None:
+    """The tracer in charge, if a function is being traced."""
+    return _active[-1] if _active else None
+
+
+@contextmanager
+def tracing() -> Iterator[Tracer]:
+    """Record operations on tensors within the block."""
+    tracer = Tracer()
+    _active.append(tracer)
+    try:
+        yield tracer
+    finally:
+        _active.pop()
+
+
+def user_source() -> str | None:
+    """`file:line` of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        following = frame.f_back
+        if following is None:
+            return None
+        frame = following
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
