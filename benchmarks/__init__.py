@@ -1,0 +1,1 @@
+"""Us beside our peers, in one run: `python -m benchmarks --help`."""

@@ -1,0 +1,51 @@
+"""The peers, one file each.
+
+A peer's module has `Trainer(work)`; `torch_eager`, `jax_step`, `sklearn_mlp`, `onnx` and `ours`
+have `predictor(work)` as well. A module is imported in a process of its own, when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from benchmarks.works import Layers
+
+
+class Unavailable(Exception):
+    """A peer that cannot run here, and why; its cell stays empty."""
+
+
+class Trainer(Protocol):
+    """Trains a work from `initial(work)` over the whole data set, batch by batch, in order."""
+
+    def reset(self) -> None:
+        """Back to the initial weights, with no velocity."""
+
+    def train(self, epochs: int) -> float:
+        """Train that many passes, to the last instruction; the mean loss of all the steps."""
+
+    def weights(self) -> Layers:
+        """Weights (inputs, outputs) and biases of each layer, as NumPy arrays."""
+
+
+# Takes one sample in the peer's own kind of array, returns when the outputs are there.
+Predictor = tuple[Callable[[Any], Any], Any]
+
+TRAINERS = {
+    "ours": "benchmarks.ours",
+    "c": "benchmarks.peers.c",
+    "c-fast": "benchmarks.peers.c_fast",
+    "jax-scan": "benchmarks.peers.jax_scan",
+    "jax-step": "benchmarks.peers.jax_step",
+    "torch": "benchmarks.peers.torch_eager",
+    "torch-compile": "benchmarks.peers.torch_compiled",
+    "sklearn": "benchmarks.peers.sklearn_mlp",
+}
+PREDICTORS = {
+    "ours": "benchmarks.ours",
+    "torch": "benchmarks.peers.torch_eager",
+    "jax": "benchmarks.peers.jax_step",
+    "sklearn": "benchmarks.peers.sklearn_mlp",
+    "onnxruntime": "benchmarks.peers.onnx",
+}

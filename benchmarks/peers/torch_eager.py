@@ -1,0 +1,99 @@
+"""PyTorch as it comes: a module, a loss, `backward`, `torch.optim.SGD` (fused, the fastest)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from benchmarks.peers import Predictor
+from benchmarks.works import Layers, Work, data, initial
+
+
+def network(work: Work) -> nn.Sequential:
+    """The work's network, with PyTorch's own layers, at the initial weights."""
+    torch.set_num_threads(1)
+    parts: list[nn.Module] = []
+    for index, (n, m) in enumerate(work.layers):
+        parts.append(nn.Linear(n, m))
+        if work.activated(index):
+            parts.append(nn.Tanh() if work.activation == "tanh" else nn.ReLU())
+    net = nn.Sequential(*parts)
+    load(net, work)
+    return net
+
+
+def load(net: nn.Sequential, work: Work) -> None:
+    """Write the initial weights into `net`."""
+    linears = [layer for layer in net if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for layer, (w, b) in zip(linears, initial(work), strict=True):
+            layer.weight.copy_(torch.from_numpy(w.T.copy()))
+            layer.bias.copy_(torch.from_numpy(b))
+
+
+def weights_of(net: nn.Sequential) -> Layers:
+    """The parameters as (inputs, outputs) weights and biases."""
+    return [
+        (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
+        for layer in net
+        if isinstance(layer, nn.Linear)
+    ]
+
+
+def loss_of(work: Work, y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The work's loss."""
+    if work.loss == "squares":
+        return ((y - t) ** 2).sum() if work.batch == 1 else ((y - t) ** 2).sum(1).mean()
+    return nn.functional.cross_entropy(y, t)
+
+
+def batches_of(work: Work) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The data cut into batches once, so that no step pays for it."""
+    x, t = (torch.from_numpy(a) for a in data(work))
+    return list(zip(x.split(work.batch), t.split(work.batch), strict=True))
+
+
+class Trainer:
+    """The work in eager PyTorch."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.net = network(work)
+        self.batches = batches_of(work)
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the initial weights, with no velocity."""
+        load(self.net, self.work)
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(), lr=self.work.lr, momentum=self.work.momentum, fused=True
+        )
+
+    def train(self, epochs: int) -> float:
+        """Train; the mean loss of the steps."""
+        work, net, optimizer = self.work, self.net, self.optimizer
+        losses = []
+        for _ in range(epochs):
+            for x, t in self.batches:
+                optimizer.zero_grad()
+                loss = loss_of(work, net(x), t)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+        return torch.stack(losses).mean().item()
+
+    def weights(self) -> Layers:
+        """The trained parameters."""
+        return weights_of(self.net)
+
+
+def predictor(work: Work) -> Predictor:
+    """One sample through the network, without gradients."""
+    net = network(work).eval()
+    x = torch.from_numpy(data(work)[0][:1].copy())
+
+    def predict(sample: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return net(sample)
+
+    return predict, x
