@@ -1,0 +1,143 @@
+"""Peers as processes: started with one thread on one core, asked for blocks of work in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.works import Layers
+
+ROOT = Path(__file__).parent.parent
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+    "MYNN_THREADS": "1",
+}
+
+
+def one_core() -> None:
+    """Keep this process, and those it starts, on one core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def environment() -> dict[str, str]:
+    """This environment with one thread for everybody."""
+    return {**os.environ, **ONE_THREAD}
+
+
+class Lost(Exception):
+    """A peer that cannot be had, or went away; its cell stays empty."""
+
+
+class Peer:
+    """A worker process; `scale` is the epochs or calls in one block."""
+
+    def __init__(self, kind: str, work: str, name: str) -> None:
+        self.kind, self.name, self.scale = kind, name, 1
+        self._folder = tempfile.TemporaryDirectory()
+        self._log = Path(self._folder.name) / "stderr"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.worker", kind, work, name],
+                cwd=ROOT,
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        try:
+            first = self._read()
+            if "unavailable" in first:
+                raise Lost(first["unavailable"])
+        except Lost:
+            self.close()
+            raise
+        self.ready = float(first["ready"])
+
+    def _read(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()
+        if line:
+            return json.loads(line)
+        said = self._log.read_text().strip().splitlines()
+        raise Lost(said[-1] if said else f"ended with status {self._process.wait()}")
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Send a command, wait for its answer."""
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as broken:
+            raise Lost("the process ended") from broken
+        return self._read()
+
+    def block(self) -> float:
+        """Seconds for one epoch, or one call, over a block of `scale` of them."""
+        unit = "epochs" if self.kind == "train" else "calls"
+        return self.ask(do=self.kind, **{unit: self.scale})["seconds"] / self.scale
+
+    def calibrate(self, seconds: float) -> None:
+        """Choose `scale` so that a block takes at least `seconds`."""
+        while (once := self.block()) * self.scale < seconds:
+            self.scale = max(2 * self.scale, int(1.1 * seconds / max(once, 1e-9)))
+
+    def results(self) -> tuple[float, Layers]:
+        """The mean loss and the parameters after one epoch from the start."""
+        loss = self.ask(do="train", epochs=1)["loss"]
+        path = Path(self._folder.name) / "weights.npz"
+        self.ask(do="weights", path=str(path))
+        with np.load(path) as file:
+            flat = [file[key] for key in file.files]
+        return loss, list(zip(flat[0::2], flat[1::2], strict=True))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+def start(kind: str, work: str, names: list[str], say: Callable[[str], None]) -> list[Peer]:
+    """The peers that can be had, each ready; `say` hears of the others."""
+    peers = []
+    for name in names:
+        try:
+            peers.append(Peer(kind, work, name))
+        except Lost as reason:
+            say(f"{work}: {name} is left out: {reason}")
+    return peers
+
+
+def alternate(peers: list[Peer], rounds: int, say: Callable[[str], None]) -> dict[str, list[float]]:
+    """Blocks of all peers in turn, the order turning from round to round; seconds by name."""
+    times: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    running = list(peers)
+    for turn in range(rounds):
+        shift = turn % max(1, len(running))
+        for peer in running[shift:] + running[:shift]:
+            try:
+                times[peer.name].append(peer.block())
+            except Lost as reason:
+                say(f"{peer.name} is left out: {reason}")
+                running.remove(peer)
+                del times[peer.name]
+    return times

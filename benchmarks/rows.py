@@ -1,0 +1,163 @@
+"""Measures each work beside its peers, and makes one row of the table of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter
+
+from benchmarks import reference
+from benchmarks.limits import limit_us
+from benchmarks.peers import PREDICTORS, TRAINERS
+from benchmarks.process import ROOT, Peer, alternate, environment, start
+from benchmarks.works import WORKS, Work, work_named
+
+OTHERS = {
+    "predict-1": "one prediction of one sample from Python, the network of W4",
+    "compile-W1": "compile the training program of W1, in a new process, nothing cached",
+    "report-cold": "100 epochs x 1000 samples of W1 in a new process; the peer imports only",
+}
+NAMES = [work.name for work in WORKS] + list(OTHERS)
+# Its network and loss are a little different: nothing to compare results with.
+UNVERIFIED = "sklearn"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; times are microseconds, medians, `None` where unknown."""
+
+    work: str
+    threads: int
+    ours_us: float | None
+    peers_us: dict[str, float | None]
+    limit_us: float | None
+    ratio: float | None  # the best peer over ours
+
+    def as_json(self) -> dict[str, object]:
+        """The row as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure with."""
+
+    rounds: int
+    block: float  # seconds
+    verify: bool
+    peers: tuple[str, ...]  # none: all
+    peak: float  # operations a second
+    say: Callable[[str], None]
+
+    def chosen(self, names: dict[str, str]) -> list[str]:
+        """Those of `names` asked for."""
+        return [name for name in names if not self.peers or name in self.peers]
+
+
+class Disagreement(Exception):
+    """A peer's results differ from the reference."""
+
+
+def about(name: str) -> str:
+    """What the work `name` is, in a few words."""
+    return OTHERS[name] if name in OTHERS else work_named(name).about
+
+
+def _row(name: str, asked: list[str], times: dict[str, list[float]], limit: float | None) -> Row:
+    us = {peer: 1e6 * median(times[peer]) if times.get(peer) else None for peer in asked}
+    ours = us.pop("ours", None)
+    known = [value for value in us.values() if value is not None]
+    ratio = min(known) / ours if known and ours else None
+    return Row(name, 1, ours, us, limit, ratio)
+
+
+def check(work: Work, peers: list[Peer], say: Callable[[str], None]) -> None:
+    """Raise `Disagreement` unless every peer's epoch gives the reference's loss and weights."""
+    expected = reference.trained(work)
+    for peer in peers:
+        if peer.name == UNVERIFIED:
+            continue
+        off = reference.deviation(*peer.results(), expected)
+        say(f"{work.name}: {peer.name} agrees with the reference to {off:.1e}")
+        if off > reference.TOLERANCE:
+            raise Disagreement(f"{work.name}: {peer.name} is off the reference by {off:.2g}")
+
+
+def _in_turn(kind: str, work: Work, asked: list[str], options: Options) -> dict[str, list[float]]:
+    peers = start(kind, work.name, asked, options.say)
+    try:
+        if options.verify and kind == "train":
+            check(work, peers, options.say)
+        for peer in peers:
+            peer.calibrate(options.block)
+        return alternate(peers, options.rounds, options.say)
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def training(work: Work, options: Options) -> Row:
+    """Microseconds of a training step."""
+    asked = options.chosen(TRAINERS)
+    epochs = _in_turn("train", work, asked, options)
+    steps = {peer: [t / work.steps for t in times] for peer, times in epochs.items()}
+    return _row(work.name, asked, steps, limit_us(work, options.peak))
+
+
+def predicting(options: Options) -> Row:
+    """Microseconds of one prediction, each peer with its own kind of array."""
+    asked = options.chosen(PREDICTORS)
+    return _row("predict-1", asked, _in_turn("predict", work_named("W4"), asked, options), None)
+
+
+def _fresh(*arguments: str) -> tuple[float, str] | None:
+    """Seconds a new Python process took, with an empty cache, and what it printed."""
+    with tempfile.TemporaryDirectory() as cache:
+        begin = perf_counter()
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=environment() | {"MYNN_CACHE_DIR": cache},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return (perf_counter() - begin, done.stdout) if done.returncode == 0 else None
+
+
+def report_cold(options: Options) -> Row:
+    """The report's run as a whole process, beside a process that only imports PyTorch."""
+    commands = {
+        "ours": ("-m", "benchmarks.fresh", "report"),
+        "torch-import": ("-c", "import torch"),
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for turn in range(options.rounds + 1):
+        for name, command in commands.items():
+            took = _fresh(*command)
+            if took is None:
+                options.say(f"report-cold: {name} failed")
+            elif turn:  # the first turn only warms the disk cache
+                times[name].append(took[0])
+    return _row("report-cold", list(commands), times, None)
+
+
+def compiling(options: Options) -> Row:
+    """Microseconds from a built network to the end of its first epoch, mostly compilation."""
+    took = [_fresh("-m", "benchmarks.fresh", "compile") for _ in range(options.rounds)]
+    times = [float(one[1]) for one in took if one is not None]
+    if not times:
+        options.say("compile-W1: ours failed")
+    return _row("compile-W1", ["ours"], {"ours": times}, None)
+
+
+def measure(name: str, options: Options) -> Row:
+    """The row of the work called `name`."""
+    special = {"predict-1": predicting, "compile-W1": compiling, "report-cold": report_cold}
+    if name in special:
+        return special[name](options)
+    return training(work_named(name), options)
