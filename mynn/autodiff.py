@@ -1,8 +1,8 @@
 """Reverse-mode differentiation: a gradient is more graph.
 
-The rules live with the primitives (`Primitive.vjp`). They are applied to values that know operators (`wrap` makes
-them from nodes), so the backward pass is made of ordinary nodes: it can be simplified, fused and compiled as the
-forward pass is, and differentiated again.
+The rules live with the primitives (`Primitive.vjp`). They are applied to values that know operators
+(`wrap` makes them from nodes), so the backward pass is made of ordinary nodes: it can be
+simplified, fused and compiled as the forward pass is, and differentiated again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def reverse(
     """Cotangents of every node between `seeds` and the wanted leaves.
 
     - `seeds`: output nodes with their cotangents (wrapped values).
-    - `wanted(leaf)`: whether a node without inputs takes part; nodes on no path from such a leaf get no cotangent.
+    - `wanted(leaf)`: whether a node without inputs takes part; nodes on no path from such a leaf
+      get no cotangent.
     - `wrap(node)`: the value of a node, with operators.
 
     Returns a wrapped cotangent for each node that was reached.

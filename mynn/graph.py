@@ -7,8 +7,9 @@ Grammar (as `format_graph` prints it):
     node   ::= name ":" type "=" primitive "(" {name} ")" {param "=" value}
     type   ::= dtype "[" {extent ","} "]"
 
-Invariants, held by `verify`: nodes are in topological order and acyclic (they are immutable, so this holds by
-construction); every node's type is what its primitive's shape rule says; every leaf is an input or a constant.
+Invariants, held by `verify`: nodes are in topological order and acyclic (they are immutable, so
+this holds by construction); every node's type is what its primitive's shape rule says; every leaf
+is an input or a constant.
 """
 
 from __future__ import annotations
@@ -98,13 +99,14 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Primitive:
-    """One operation: its shape rule, its meaning in NumPy, its gradient and sample inputs, in one block.
+    """One operation: shape rule, meaning in NumPy, gradient and sample inputs, in one block.
 
     - `infer(*types, **params) -> Type`: the shape rule; raises `ShapeError` or `DTypeError`.
     - `numpy(*arrays, **params) -> array`: the meaning.
-    - `vjp(g, y, *xs, **params) -> tuple`: a cotangent for each input, or None where there is none. It is written with
-      operators and methods of the values it is given, so that the same rule builds graph nodes or computes at once.
-      `None` instead of a rule says that the primitive has no gradient (comparisons, integers).
+    - `vjp(g, y, *xs, **params) -> tuple`: a cotangent for each input, or None where there is none.
+      It is written with operators and methods of the values it is given, so that the same rule
+      builds graph nodes or computes at once. `None` instead of a rule says that the primitive has
+      no gradient (comparisons, integers).
     - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
     - `family`: which part of the compiler lowers it.
     """
@@ -129,11 +131,22 @@ _serial = itertools.count()
 class Node:
     """An immutable application of a primitive to nodes.
 
-    `value` is set for constants, and for the nodes of eager computations, where it is what the node evaluated to.
-    `source` is the place in the user's code that made the node, for error messages.
+    - `value` is set for constants, and for the nodes of eager computations, where it is what the
+      node evaluated to.
+    - `source` is the place in the user's code that made the node, for error messages.
     """
 
-    __slots__ = ("__weakref__", "inputs", "name", "params", "primitive", "serial", "source", "type", "value")
+    __slots__ = (
+        "__weakref__",
+        "inputs",
+        "name",
+        "params",
+        "primitive",
+        "serial",
+        "source",
+        "type",
+        "value",
+    )
 
     def __init__(
         self,
@@ -169,7 +182,7 @@ class Node:
 
 
 def apply(primitive: Primitive, *inputs: Node, source: str | None = None, **params: Any) -> Node:
-    """A new node: `primitive` applied to `inputs`; its type comes from the primitive's shape rule."""
+    """A new node: `primitive` applied to `inputs`, typed by the primitive's shape rule."""
     result = primitive.infer(*(node.type for node in inputs), **params)
     return Node(primitive, inputs, params, result, source=source)
 
@@ -220,7 +233,7 @@ class Graph:
 
 
 def topological(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
-    """Nodes reachable from `outputs`, each after its inputs. Where `stop(node)` holds, its inputs are not entered."""
+    """Nodes reachable from `outputs`, each after its inputs; past `stop(node)` none is entered."""
     order: list[Node] = []
     done: set[Node] = set()
     stack: list[tuple[Node, Iterator[Node]]] = []
@@ -267,7 +280,8 @@ def substitute(
 ) -> list[Node]:
     """Rebuild the graph under `outputs` from the leaves up.
 
-    `rewrite(node, new_inputs)` gives the node to stand in its place, or None to keep it (rebuilt on its new inputs).
+    `rewrite(node, new_inputs)` gives the node to stand in its place, or None to keep it (rebuilt on
+    its new inputs).
     """
     new: dict[Node, Node] = {}
     for node in topological(outputs):
@@ -277,14 +291,19 @@ def substitute(
             replacement = node
             if inputs != node.inputs:
                 replacement = Node(
-                    node.primitive, inputs, node.params, node.type, name=node.name, source=node.source
+                    node.primitive,
+                    inputs,
+                    node.params,
+                    node.type,
+                    name=node.name,
+                    source=node.source,
                 )
         new[node] = replacement
     return [new[node] for node in outputs]
 
 
 def node_names(graph: Graph) -> dict[Node, str]:
-    """A short unique printed name for each node: its own where it has one, otherwise `%0`, `%1`..."""
+    """A short unique printed name for each node: its own if it has one, otherwise `%0`, `%1`..."""
     names: dict[Node, str] = {}
     taken: set[str] = set()
     count = itertools.count()

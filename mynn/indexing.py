@@ -13,7 +13,7 @@ from mynn.graph import Shape
 
 @dataclass(frozen=True)
 class Plan:
-    """Slices with positive steps, then flips, then a reshape (integers and None), then `take` along one axis."""
+    """Slices with positive steps, flips, a reshape (integers and None), `take` along one axis."""
 
     starts: Shape
     stops: Shape
@@ -62,11 +62,15 @@ def plan(index: Any, shape: Shape) -> Plan:
             result.append(count)
         elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
             if not -extent <= entry < extent:
-                raise IndexError(f"index {entry} is out of range for axis {axis} of extent {extent}")
+                raise IndexError(
+                    f"index {entry} is out of range for axis {axis} of extent {extent}"
+                )
             start, stop, step = int(entry) % extent, int(entry) % extent + 1, 1
         else:
             if take_axis is not None:
-                raise UsageError("only one axis can be indexed by an array; use take for the others")
+                raise UsageError(
+                    "only one axis can be indexed by an array; use take for the others"
+                )
             start, stop, step = 0, extent, 1
             take_axis, take_index = len(result), entry
             result.append(extent)

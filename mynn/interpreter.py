@@ -1,4 +1,7 @@
-"""The meaning of a graph: every node evaluated in turn with NumPy. Compiled programs must agree with it."""
+"""The meaning of a graph: every node evaluated in turn with NumPy.
+
+Compiled programs must agree with it.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ def evaluate_nodes(
     return [values[node] for node in outputs]
 
 
-def evaluate(graph: Graph, arguments: Sequence[Array], observe: Observer | None = None) -> list[Array]:
+def evaluate(
+    graph: Graph, arguments: Sequence[Array], observe: Observer | None = None
+) -> list[Array]:
     """Outputs of `graph` for `arguments`, one for each declared input."""
     if len(arguments) != len(graph.inputs):
         raise ShapeError(

@@ -1,7 +1,7 @@
-"""`Tensor`: a value with operators. It runs at once on NumPy, or is recorded while a function is traced.
+"""`Tensor`: a value with operators, computed at once on NumPy or recorded by a trace.
 
-An eager tensor has a `value`. If it needs a gradient it also has a `node`, so that `backward` can walk from it to the
-tensors it came from. A traced tensor has a `node` alone.
+An eager tensor has a `value`. If it needs a gradient it also has a `node`, so that `backward` can
+walk from it to the tensors it came from. A traced tensor has a `node` alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def no_grad() -> Iterator[None]:
 
 
 def as_array(data: Any, dtype: Any = None) -> Array:
-    """`data` as a NumPy array of a supported dtype; Python floats and lists of them become float32."""
+    """`data` as an array of a supported dtype; Python floats and lists of them become float32."""
     if isinstance(data, Tensor):
         data = data.data
     is_array = isinstance(data, np.ndarray | np.generic)
@@ -49,7 +49,7 @@ def as_array(data: Any, dtype: Any = None) -> Array:
 
 
 def promote(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
-    """The common dtype of two operands: float before int before bool, then the wider (as in PyTorch)."""
+    """The dtype in common: float before int before bool, then the wider (as in PyTorch)."""
     rank = {"b": 0, "u": 1, "i": 1, "f": 2}
     best = max(rank[dtype.kind] for dtype in dtypes)
     return np.result_type(*(dtype for dtype in dtypes if rank[dtype.kind] == best))
@@ -59,7 +59,8 @@ class Tensor:
     """A multi-dimensional value.
 
     Args:
-        data: array, number or nested list. Python floats become float32; NumPy arrays keep their dtype and are copied.
+        data: array, number or nested list. Python floats become float32; NumPy arrays keep their
+            dtype and are copied.
         dtype: float32, float64, int32, int64, uint32, uint8 or bool.
         requires_grad: whether `backward` fills `grad`.
         name: shown in printed graphs and in error messages.
@@ -74,6 +75,9 @@ class Tensor:
 
     __slots__ = ("__weakref__", "_grad", "homed", "name", "node", "requires_grad", "value")
     __array_priority__ = 1000
+
+    value: Array | None
+    node: Node | None
 
     def __init__(
         self,
@@ -115,7 +119,7 @@ class Tensor:
         tensor._setup(value, node, node is not None, None)
         return tensor
 
-    # -- what it is -------------------------------------------------------------------------------------------------
+    # -- what it is --------------------------------------------------------------------------------
 
     @property
     def type(self) -> Type:
@@ -156,14 +160,15 @@ class Tensor:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.value, separator=', ', prefix='Tensor(')}{grad})"
 
-    # -- values -----------------------------------------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
 
     @property
     def data(self) -> Array:
-        """The value itself, a NumPy array that can be changed in place. Assigning copies into it."""
+        """The value itself, an array that can be changed in place. Assigning copies into it."""
         if self.value is None:
             raise UsageError(
-                "a tensor inside a traced function has no value yet; return it from the function, or record it"
+                "a tensor inside a traced function has no value yet; "
+                "return it from the function, or record it"
             )
         return self.value
 
@@ -172,7 +177,8 @@ class Tensor:
         array = as_array(value)
         if array.shape != self.shape:
             raise ShapeError(
-                f"{self.name or 'tensor'}: new data has shape {array.shape}, it must be {self.shape}"
+                f"{self.name or 'tensor'}: new data has shape {array.shape}, "
+                f"it must be {self.shape}"
             )
         self.forget()
         self.data[...] = array
@@ -202,14 +208,15 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.value is None:
             raise UsageError(
-                "the truth of a traced tensor is not known while tracing; use mynn.where instead of if"
+                "the truth of a traced tensor is not known while tracing; "
+                "use mynn.where instead of if"
             )
         return bool(self.value)
 
     __hash__ = object.__hash__
 
     def home(self, order: tuple[int, ...] | None = None) -> Array:
-        """Move the value, once and for all, into padded storage that native code can use; returns the view of it."""
+        """Move the value for good to padded storage that native code can use; returns its view."""
         value = self.data
         if not self.homed:
             if order is None:
@@ -222,13 +229,13 @@ class Tensor:
         return self.value
 
     def forget(self) -> None:
-        """Called when the value changes: what was computed from the old one can no longer be differentiated."""
+        """Called when the value changes: results of the old one can no longer be differentiated."""
         if self.node is not None and self.value is not None and not self.node.inputs:
             self.node.value = None
             self.node = None
 
     def assign(self, value: Any) -> None:
-        """Give the tensor a new value of the same shape. In a traced function this writes program state."""
+        """Give the tensor a new value of the same shape; in a trace this writes program state."""
         new = as_tensor(value, like=self)
         if new.shape != self.shape:
             raise ShapeError(
@@ -243,7 +250,7 @@ class Tensor:
             self.forget()
             self.value[...] = new.data
 
-    # -- gradients --------------------------------------------------------------------------------------------------
+    # -- gradients ---------------------------------------------------------------------------------
 
     @property
     def grad(self) -> Tensor | None:
@@ -271,9 +278,10 @@ class Tensor:
         return apply(elementwise.stop_gradient, self)
 
     def backward(self, gradient: Any = None) -> None:
-        """Add d self / d p to `p.grad` for every tensor p with `requires_grad` that self was computed from.
+        """Add d self / d p to `p.grad` for each p with `requires_grad` that self was computed from.
 
-        `gradient` is the cotangent to start from; it can be left out for a tensor of one element (it is 1 then).
+        `gradient` is the cotangent to start from; it can be left out for a tensor of one element
+        (it is 1 then).
         """
         if gradient is None and self.size != 1:
             raise UsageError(
@@ -281,17 +289,21 @@ class Tensor:
                 "reduce it to one value first, for example with .sum() or .mean()"
             )
         if not self.requires_grad:
-            raise UsageError("backward: nothing that this tensor was computed from requires a gradient")
+            raise UsageError(
+                "backward: nothing that this tensor was computed from requires a gradient"
+            )
         seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
         if gradient is not None and seed.shape != self.shape:
-            raise ShapeError(f"backward: the gradient has shape {seed.shape}, it must be {self.shape}")
+            raise ShapeError(
+                f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
+            )
         seed = seed.astype(self.dtype).broadcast_to(self.shape)
         if tracing.active() is not None:
             _backward_traced(self, seed)
         else:
             _backward_eager(self, seed)
 
-    # -- arithmetic -------------------------------------------------------------------------------------------------
+    # -- arithmetic --------------------------------------------------------------------------------
 
     def __neg__(self) -> Tensor:
         return apply(elementwise.neg, self)
@@ -352,10 +364,11 @@ class Tensor:
     def __ge__(self, other: Any) -> Tensor:
         return binary(elementwise.less_equal, other, self)
 
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+    # Any, since `object` promises a bool here: like a NumPy array, a tensor compares by element.
+    def __eq__(self, other: object) -> Any:
         return binary(elementwise.equal, self, other)
 
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __ne__(self, other: object) -> Any:
         return binary(elementwise.not_equal, self, other)
 
     def __and__(self, other: Any) -> Tensor:
@@ -373,7 +386,7 @@ class Tensor:
     def __rshift__(self, bits: int) -> Tensor:
         return apply(elementwise.shift_right, self, bits=bits)
 
-    # -- elementwise functions --------------------------------------------------------------------------------------
+    # -- elementwise functions ---------------------------------------------------------------------
 
     def abs(self) -> Tensor:
         """|x|; the gradient at 0 is 0."""
@@ -459,7 +472,7 @@ class Tensor:
         """Itself, or as float32 where it holds integers or bools."""
         return self if self.dtype.kind == "f" else self.astype(np.float32)
 
-    # -- reductions -------------------------------------------------------------------------------------------------
+    # -- reductions --------------------------------------------------------------------------------
 
     def _reduce(self, primitive: Primitive, axis: Any, keepdims: bool) -> Tensor:
         axes = normalize_axes(axis, self.ndim, primitive.name)
@@ -507,7 +520,7 @@ class Tensor:
         """Index of the first smallest value along `axis`."""
         return (-self).argmax(axis, keepdims)
 
-    # -- movement ---------------------------------------------------------------------------------------------------
+    # -- movement ----------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same values in row-major order under another shape; one extent may be -1."""
@@ -567,7 +580,8 @@ class Tensor:
     def squeeze(self, axis: Any = None) -> Tensor:
         """Axes of extent 1 removed: all of them, or those named."""
         axes = normalize_axes(axis, self.ndim, "squeeze")
-        return self.reshape(tuple(n for i, n in enumerate(self.shape) if not (n == 1 and i in axes)))
+        kept = tuple(n for i, n in enumerate(self.shape) if not (n == 1 and i in axes))
+        return self.reshape(kept)
 
     def flip(self, axes: Any) -> Tensor:
         """Order reversed along `axes`."""
@@ -584,9 +598,7 @@ class Tensor:
         steps = indexing_plan(index, self.shape)
         x = self
         if any(steps.starts) or steps.stops != self.shape or any(n != 1 for n in steps.steps):
-            x = apply(
-                movement.slice_, x, starts=steps.starts, stops=steps.stops, steps=steps.steps
-            )
+            x = apply(movement.slice_, x, starts=steps.starts, stops=steps.stops, steps=steps.steps)
         if steps.flips:
             x = x.flip(steps.flips)
         x = x.reshape(steps.shape)
@@ -596,12 +608,12 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def take(self, index: Any, axis: int = 0) -> Tensor:
-        """Entries of `axis` picked by an integer tensor; the index's axes stand in place of `axis`."""
+        """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`."""
         axis = normalize_axes(axis, self.ndim, "take")[0]
         return apply(indexing.take, self, _checked_index(index, self.shape[axis]), axis=axis)
 
     def scatter_add(self, index: Any, axis: int, extent: int) -> Tensor:
-        """Zeros of `extent` along `axis`, to which the entries are added at the places that `index` says."""
+        """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
         picked = _checked_index(index, extent)
         return apply(indexing.scatter_add, self, picked, axis=axis, extent=extent)
 
@@ -609,7 +621,8 @@ class Tensor:
 class Parameter(Tensor):
     """A tensor that training changes: `requires_grad` is set.
 
-    `order` lists the axes from the slowest to the fastest in memory; layers choose the order that suits the compiler.
+    `order` lists the axes from the slowest to the fastest in memory; layers choose the order that
+    suits the compiler.
     """
 
     __slots__ = ()
@@ -631,7 +644,7 @@ _leaves: weakref.WeakKeyDictionary[Node, Tensor] = weakref.WeakKeyDictionary()
 
 
 def graph_node(tensor: Tensor) -> Node:
-    """The node that stands for a tensor: in a trace its present value, otherwise its eager history or a leaf."""
+    """The node of a tensor: in a trace its present value, otherwise its eager history or a leaf."""
     tracer = tracing.active()
     if tracer is not None and tensor.value is not None:
         return tracer.read(tensor)
@@ -667,8 +680,8 @@ def wrap(node: Node) -> Tensor:
         return Tensor.from_node(node, requires_grad=True)
     if node.value is None:
         raise UsageError(
-            f"a value that backward needs ({node.name or node!r}) was changed after the forward pass; "
-            "run the forward pass again"
+            f"a value that backward needs ({node.name or node!r}) was changed after the forward "
+            "pass; run the forward pass again"
         )
     tensor = _leaves.get(node)
     if tensor is not None:
@@ -705,15 +718,16 @@ def _backward_eager(output: Tensor, seed: Tensor) -> None:
                 _accumulate(tensor, gradient.detach())
 
 
-# -- operands ---------------------------------------------------------------------------------------------------------
+# -- operands --------------------------------------------------------------------------------------
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """`value` as a tensor. A Python number takes the dtype of `like`, unless it is a float and `like` is not."""
+    """`value` as a tensor. A number takes the dtype of `like`, unless that would drop its kind."""
     if isinstance(value, Tensor):
         return value
     dtype = None
-    if like is not None and isinstance(value, bool | int | float) and not isinstance(value, np.generic):
+    number = isinstance(value, bool | int | float) and not isinstance(value, np.generic)
+    if like is not None and number:
         rank = {bool: 0, int: 1, float: 2}[type(value)]
         if rank <= {"b": 0, "u": 1, "i": 1, "f": 2}[like.dtype.kind]:
             dtype = like.dtype
@@ -751,7 +765,7 @@ def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tens
 
 
 def matmul(x: Any, y: Any) -> Tensor:
-    """Matrix product with NumPy's rules: vectors are taken as a row or a column, leading axes broadcast."""
+    """Matrix product as in NumPy: vectors are a row or a column, leading axes broadcast."""
     a, b = same_dtype(x, y, floating=True)
     if not a.ndim or not b.ndim:
         raise ShapeError("matmul: both operands need at least one axis")
@@ -760,12 +774,15 @@ def matmul(x: Any, y: Any) -> Tensor:
     b = b.unsqueeze(1) if column else b
     if a.shape[-1] != b.shape[-2]:
         raise ShapeError(
-            f"matmul: {a.shape} @ {b.shape}: the inner extents {a.shape[-1]} and {b.shape[-2]} differ"
+            f"matmul: {a.shape} @ {b.shape}: the inner extents {a.shape[-1]} and "
+            f"{b.shape[-2]} differ"
         )
     try:
         leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
-        raise ShapeError(f"matmul: the leading axes of {a.shape} and {b.shape} do not fit") from None
+        raise ShapeError(
+            f"matmul: the leading axes of {a.shape} and {b.shape} do not fit"
+        ) from None
     a = a.broadcast_to((*leading, *a.shape[-2:]))
     b = b.broadcast_to((*leading, *b.shape[-2:]))
     result = apply(contraction.matmul, a, b)

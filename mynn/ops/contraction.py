@@ -19,7 +19,8 @@ def _infer_matmul(a: Type, b: Type) -> Type:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape} do not have the same leading axes")
     if a.shape[-1] != b.shape[-2]:
         raise ShapeError(
-            f"matmul: {a.shape} @ {b.shape}: the inner extents {a.shape[-1]} and {b.shape[-2]} differ"
+            f"matmul: {a.shape} @ {b.shape}: the inner extents {a.shape[-1]} and "
+            f"{b.shape[-2]} differ"
         )
     return a.with_shape((*a.shape[:-1], b.shape[-1]))
 

@@ -1,4 +1,7 @@
-"""Elementwise primitives: y[i] = f(x[i], ...). Inputs have one shape and, but for `where`, one dtype."""
+"""Elementwise primitives: y[i] = f(x[i], ...).
+
+Inputs have one shape and, but for `where`, one dtype.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,9 @@ relu = Primitive(
     same_type("relu", FLOAT),
     lambda x: np.maximum(x, 0),
     lambda g, y, x: ((y > 0).where(g, 0),),
-    elementwise_samples((0.1, 4), ),
+    elementwise_samples(
+        (0.1, 4),
+    ),
 )
 
 floor = Primitive(

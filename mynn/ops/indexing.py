@@ -1,7 +1,8 @@
 """Gather and scatter along one axis by integer indices.
 
-Indices out of range are clipped to the nearest valid one, in the interpreter as in native code, so that no index
-can reach memory outside a buffer; `Tensor.take` and `fit` check the range of what users give before.
+Indices out of range are clipped to the nearest valid one, in the interpreter as in native code, so
+that no index can reach memory outside a buffer; `Tensor.take` and `fit` check the range of what
+users give before.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def _infer_scatter(updates: Type, index: Type, axis: int, extent: int) -> Type:
     require_kind("scatter_add", index, "iu")
     span = len(index.shape)
     if updates.shape[axis : axis + span] != index.shape or extent < 1:
-        raise ShapeError(f"scatter_add: updates {updates} do not fit indices {index} at axis {axis}")
+        raise ShapeError(
+            f"scatter_add: updates {updates} do not fit indices {index} at axis {axis}"
+        )
     return updates.with_shape((*updates.shape[:axis], extent, *updates.shape[axis + span :]))
 
 

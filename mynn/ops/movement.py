@@ -116,9 +116,7 @@ def _numpy_slice(x: Array, starts: Axes, stops: Axes, steps: Axes) -> Array:
     return x[tuple(map(slice, starts, stops, steps))]
 
 
-def _slice_vjp(
-    g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes
-) -> tuple[Any]:
+def _slice_vjp(g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes) -> tuple[Any]:
     widths = []
     for extent, taken, start, step in zip(x.shape, g.shape, starts, steps, strict=True):
         covered = (taken - 1) * step + 1 if taken else 0
@@ -170,7 +168,8 @@ def _pad_vjp(g: Any, y: Any, x: Any, widths: Widths, value: float) -> tuple[Any]
     return (g[index],)
 
 
-# `value` before, after and (as the gradient of a strided slice needs) between the values of each axis.
+# `value` before, after and (as the gradient of a strided slice needs) between the values of each
+# axis.
 pad = Primitive(
     "pad",
     "movement",
@@ -208,7 +207,9 @@ def _infer_concatenate(*types: Type, axis: int) -> Type:
             raise DTypeError(f"concatenate: dtypes {first.dtype} and {other.dtype} differ")
         same_rank = len(other.shape) == len(first.shape)
         if not same_rank or any(
-            a != b for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)) if i != axis
+            a != b
+            for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True))
+            if i != axis
         ):
             raise ShapeError(
                 f"concatenate: {first.shape} and {other.shape} differ outside axis {axis}"

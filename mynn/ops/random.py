@@ -1,9 +1,10 @@
 """Counter-based random bits: a pure function of a key and a position.
 
-The same key gives the same bits whatever computes them, in whatever order: so dropout is the same interpreted and
-compiled, on one thread and on many.
+The same key gives the same bits whatever computes them, in whatever order: so dropout is the same
+interpreted and compiled, on one thread and on many.
 
-Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry-2x32, 20 rounds).
+Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011
+(Threefry-2x32, 20 rounds).
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def require_kind(name: str, type: Type, kinds: str) -> None:
     if type.dtype.kind not in kinds:
         words = {"f": "float", "i": "int", "u": "unsigned", "b": "bool"}
         allowed = ", ".join(words[kind] for kind in kinds)
-        raise DTypeError(f"{name} takes {allowed} values, it was given {type}; convert with .astype")
+        raise DTypeError(
+            f"{name} takes {allowed} values, it was given {type}; convert with .astype"
+        )
 
 
 def require_same(name: str, *types: Type) -> None:

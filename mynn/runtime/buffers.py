@@ -15,7 +15,7 @@ ALIGNMENT = 64
 
 
 def padded_extent(extent: int, itemsize: int) -> int:
-    """Elements that an axis of `extent` occupies: a power of two up to a vector of 64 bytes, then whole vectors."""
+    """Elements that an axis occupies: a power of two up to a vector of 64 bytes, then vectors."""
     lanes = ALIGNMENT // itemsize
     if extent >= lanes:
         return -(-extent // lanes) * lanes
@@ -26,7 +26,7 @@ def padded_extent(extent: int, itemsize: int) -> int:
 
 
 def padded_strides(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> Shape:
-    """Strides in elements of padded storage; `order` lists the axes from the slowest to the fastest."""
+    """Strides in elements of padded storage; `order` lists the axes, slowest to fastest."""
     strides = [0] * len(shape)
     step = 1
     fastest = True
@@ -65,5 +65,5 @@ def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> 
 
 
 def axis_order(array: Array) -> tuple[int, ...]:
-    """The axes of an array from the slowest to the fastest, by its strides (ties keep their order)."""
+    """The axes of an array from slowest to fastest by its strides; ties keep their order."""
     return tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
