@@ -10,7 +10,7 @@ import math
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias, Union, overload
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from mynn.indexing import plan as indexing_plan
 from mynn.ops import contraction, elementwise, indexing, movement, reduce
 from mynn.ops.rules import normalize_axes
 from mynn.runtime.buffers import allocate, axis_order
+
+# What stands beside a tensor in an operation.
+Operand: TypeAlias = Union["Tensor", Array, float]
 
 _grad_enabled = [True]
 
@@ -364,9 +367,21 @@ class Tensor:
     def __ge__(self, other: Any) -> Tensor:
         return binary(elementwise.less_equal, other, self)
 
-    # Any, since `object` promises a bool here: like a NumPy array, a tensor compares by element.
+    # Comparing anything with == promises a bool; tensors and numbers compare by element.
+    @overload
+    def __eq__(self, other: Operand) -> Tensor: ...
+
+    @overload
+    def __eq__(self, other: object) -> Any: ...
+
     def __eq__(self, other: object) -> Any:
         return binary(elementwise.equal, self, other)
+
+    @overload
+    def __ne__(self, other: Operand) -> Tensor: ...
+
+    @overload
+    def __ne__(self, other: object) -> Any: ...
 
     def __ne__(self, other: object) -> Any:
         return binary(elementwise.not_equal, self, other)
