@@ -38,6 +38,21 @@ def no_grad() -> Iterator[None]:
         _grad_enabled.pop()
 
 
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Within the block, eager results remember where they came from, even inside `no_grad`."""
+    _grad_enabled.append(True)
+    try:
+        yield
+    finally:
+        _grad_enabled.pop()
+
+
+def grad_enabled() -> bool:
+    """Whether results remember where they came from at present."""
+    return _grad_enabled[-1]
+
+
 def as_array(data: Any, dtype: Any = None) -> Array:
     """`data` as an array of a supported dtype; Python floats and lists of them become float32."""
     if isinstance(data, Tensor):
@@ -654,8 +669,14 @@ class Parameter(Tensor):
         self.home(order)
 
 
-# The tensor that an eager leaf node stands for.
-_leaves: weakref.WeakKeyDictionary[Node, Tensor] = weakref.WeakKeyDictionary()
+# The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.
+_leaves: weakref.WeakValueDictionary[Node, Tensor] = weakref.WeakValueDictionary()
+
+
+def leaf_requires_grad(node: Node) -> bool:
+    """Whether an eager node stands for a tensor that asked for a gradient."""
+    tensor = _leaves.get(node)
+    return tensor is not None and tensor.requires_grad
 
 
 def graph_node(tensor: Tensor) -> Node:
@@ -693,7 +714,8 @@ def wrap(node: Node) -> Tensor:
     """A node as a tensor that knows operators; an eager node has kept its value."""
     if tracing.active() is not None:
         return Tensor.from_node(node, requires_grad=True)
-    if node.value is None:
+    value = node.value
+    if value is None or _is_stale(node):
         raise UsageError(
             f"a value that backward needs ({node.name or node!r}) was changed after the forward "
             "pass; run the forward pass again"
@@ -701,7 +723,24 @@ def wrap(node: Node) -> Tensor:
     tensor = _leaves.get(node)
     if tensor is not None:
         return tensor
-    return Tensor.from_value(node.value, None if node.primitive is CONSTANT else node)
+    return Tensor.from_value(value, None if node.primitive is CONSTANT else node)
+
+
+def _is_stale(node: Node) -> bool:
+    """Whether the value is a view (a transpose, a slice...) of one that was changed since."""
+    while node.primitive in _VIEWS and node.value is not None:
+        node = node.inputs[0]
+    return node.value is None
+
+
+_VIEWS = {
+    elementwise.stop_gradient,
+    movement.reshape,
+    movement.transpose,
+    movement.broadcast_to,
+    movement.slice_,
+    movement.flip,
+}
 
 
 def _accumulate(tensor: Tensor, gradient: Tensor) -> None:
@@ -721,12 +760,8 @@ def _backward_traced(output: Tensor, seed: Tensor) -> None:
 
 
 def _backward_eager(output: Tensor, seed: Tensor) -> None:
-    def wanted(node: Node) -> bool:
-        tensor = _leaves.get(node)
-        return tensor is not None and tensor.requires_grad
-
     with no_grad():
-        reached = autodiff.reverse({graph_node(output): seed}, wanted, wrap)
+        reached = autodiff.reverse({graph_node(output): seed}, leaf_requires_grad, wrap)
         for node, gradient in reached.items():
             tensor = _leaves.get(node)
             if tensor is not None and tensor.requires_grad:
@@ -737,7 +772,7 @@ def _backward_eager(output: Tensor, seed: Tensor) -> None:
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """`value` as a tensor. A number takes the dtype of `like`, unless that would drop its kind."""
+    """`value` as a tensor. A number takes the dtype of `like`, but a float stays a float."""
     if isinstance(value, Tensor):
         return value
     dtype = None
