@@ -37,10 +37,10 @@ bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json 
 	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --rounds $(ROUNDS) --verify
 
 mnist: mnist-data $(VENV)/.torch ## train on MNIST, beside PyTorch where it is installed
-	$(BIN)/python examples/mnist/compare.py
+	$(BIN)/python -m examples.mnist.compare
 
 mnist-data: $(VENV)/.core ## fetch MNIST into build/data/mnist
-	$(BIN)/python examples/mnist/fetch.py
+	$(BIN)/python -m examples.mnist.fetch
 
 clean: ## remove environments, caches and outputs
 	rm -rf $(VENV) $(BENCH_VENV) build dist reproduction *.egg-info

@@ -59,8 +59,8 @@ def trained(work: Work, epochs: int = 1) -> tuple[float, Layers]:
 
 def deviation(loss: float, net: Layers, expected: tuple[float, Layers]) -> float:
     """The largest absolute difference in loss or parameters; infinite where one is not finite."""
-    worst = abs(loss - expected[0])
+    off = [abs(loss - expected[0])]
     for layer, wanted in zip(net, expected[1], strict=True):
-        for a, b in zip(layer, wanted, strict=True):
-            worst = max(worst, float(np.abs(a - b).max()))
+        off += [np.abs(a - b).max() for a, b in zip(layer, wanted, strict=True)]
+    worst = float(np.max(off))
     return worst if np.isfinite(worst) else float("inf")

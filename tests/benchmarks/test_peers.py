@@ -1,0 +1,56 @@
+"""Every peer does the same work: an epoch from the same weights gives the same loss and weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import reference
+from benchmarks.limits import operations
+from benchmarks.peers import TRAINERS
+from benchmarks.process import Lost, Peer
+from benchmarks.rows import UNVERIFIED
+from benchmarks.works import WORKS, data, initial, work_named
+
+# Compiling takes PyTorch seconds a work: one work stands for them.
+PAIRS = [
+    (work.name, peer)
+    for work in WORKS
+    for peer in TRAINERS
+    if peer != UNVERIFIED and (peer != "torch-compile" or work.name == "W3")
+]
+
+
+@pytest.mark.parametrize(("work", "name"), PAIRS)
+def test_peer_agrees_with_the_reference(work: str, name: str) -> None:
+    try:
+        peer = Peer("train", work, name)
+    except Lost as reason:
+        if name == "ours":
+            raise
+        pytest.skip(f"{name} cannot be had here: {reason}")
+    try:
+        loss, net = peer.results()
+    finally:
+        peer.close()
+    expected = reference.trained(work_named(work))
+    assert reference.deviation(loss, net, expected) < reference.TOLERANCE
+
+
+def test_deviation_sees_a_wrong_weight_and_nan() -> None:
+    loss, net = reference.trained(work_named("W2"))
+    assert reference.deviation(loss, net, (loss, net)) == 0
+    wrong = [(w.copy(), b.copy()) for w, b in net]
+    wrong[1][0][3, 4] += 0.01
+    assert reference.deviation(loss, wrong, (loss, net)) == pytest.approx(0.01)
+    wrong[1][0][3, 4] = np.nan
+    assert reference.deviation(loss, wrong, (loss, net)) == np.inf
+
+
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+def test_works_are_whole_batches_of_float32(work) -> None:
+    x, t = data(work)
+    assert work.steps * work.batch == work.samples == len(x) == len(t)
+    assert x.dtype == np.float32
+    assert [w.shape for w, _ in initial(work)] == work.layers
+    assert operations(work) > 6 * work.batch * sum(n * m for n, m in work.layers[1:])
