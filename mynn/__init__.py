@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from mynn import functional, nn, optim, random
+from mynn.functional import (
+    concatenate,
+    maximum,
+    minimum,
+    one_hot,
+    stack,
+    where,
+)
 from mynn.gradients import grad, value_and_grad
+from mynn.random import Generator, manual_seed
 from mynn.tensor import Parameter, Tensor, no_grad
 
 __version__ = "0.1.0"
 
-__all__ = ["Parameter", "Tensor", "grad", "no_grad", "value_and_grad"]
+__all__ = [
+    "Generator",
+    "Parameter",
+    "Tensor",
+    "concatenate",
+    "functional",
+    "grad",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "nn",
+    "no_grad",
+    "one_hot",
+    "optim",
+    "random",
+    "stack",
+    "value_and_grad",
+    "where",
+]

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 
 class MynnError(Exception):
-    """Base of every error raised on purpose by mynn."""
+    """Base of every error raised on purpose by mynn.
+
+    `layer` is the path of the layer in which it arose, where that is known.
+    """
+
+    layer: str | None = None
 
 
 class ShapeError(MynnError, ValueError):

@@ -28,6 +28,12 @@ class Tracer:
     - `gradients`: `.grad` of the state tensors, as set by backward passes inside the trace.
     - `cotangents`: for each node the cotangent that the latest backward pass found.
     - `activations`: outputs of modules by their path, in the order of the calls (filled by `nn.Module`).
+    - `modules`: modules that were called, with their paths (filled by `nn.Module`).
+    - `guards`: attributes (object, name) that decided what was traced, with their values: a program
+      made from the trace stands for the function only while they are equal (`training` of modules,
+      options of optimisers).
+    - `ranges`: nodes of labels, with the function that took them, the number of classes and the
+      label to ignore (`losses.check_labels` checks the values, where the nodes are inputs).
     """
 
     def __init__(self) -> None:
@@ -36,6 +42,9 @@ class Tracer:
         self.gradients: dict[Tensor, Tensor] = {}
         self.cotangents: dict[Node, Any] = {}
         self.activations: dict[str, Node] = {}
+        self.modules: dict[Any, str] = {}
+        self.guards: dict[tuple[Any, str], Any] = {}
+        self.ranges: dict[Node, tuple[str, int, int | None]] = {}
 
     def read(self, tensor: Tensor) -> Node:
         """The node of a state tensor's present value."""

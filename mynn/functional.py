@@ -1,0 +1,324 @@
+"""Functions of tensors: activations, normalised exponentials, selection, dropout, the linear map.
+
+All of them are composites of `Tensor` operations, so they have gradients of any order and compile.
+Arrays and numbers are taken wherever a tensor is. The losses live in `mynn.losses` and can be had
+from here too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.losses import (
+    binary_cross_entropy_with_logits,
+    class_mask,
+    cross_entropy,
+    integer_labels,
+    mse_loss,
+    nll_loss,
+    softplus,
+)
+from mynn.ops import elementwise, movement
+from mynn.ops.rules import normalize_axes
+from mynn.random import Generator, chosen
+from mynn.tensor import Tensor, apply, as_tensor, binary, promote
+
+__all__ = [
+    "accuracy",
+    "binary_cross_entropy_with_logits",
+    "cat",
+    "concatenate",
+    "cross_entropy",
+    "dropout",
+    "gelu",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logistic",
+    "logsumexp",
+    "maximum",
+    "minimum",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "stack",
+    "tanh",
+    "where",
+]
+
+
+# -- activations -----------------------------------------------------------------------------------
+
+
+def relu(input: Any) -> Tensor:
+    """max(x, 0), elementwise; the gradient at 0 is 0.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.relu([-1.0, 2.0]).tolist()
+        [0.0, 2.0]
+    """
+    return as_tensor(input).relu()
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, otherwise negative_slope x.
+
+    Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic
+    models", 2013.
+    """
+    x = as_tensor(input).floating()
+    return (x > 0).where(x, x * negative_slope)
+
+
+def tanh(input: Any) -> Tensor:
+    """Hyperbolic tangent, elementwise."""
+    return as_tensor(input).tanh()
+
+
+def sigmoid(input: Any) -> Tensor:
+    """The logistic function 1 / (1 + e^-x), elementwise."""
+    return as_tensor(input).sigmoid()
+
+
+logistic = sigmoid
+
+
+def silu(input: Any) -> Tensor:
+    """x sigmoid(x), also called swish.
+
+    Source: Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units", 2018.
+    """
+    x = as_tensor(input).floating()
+    return x * x.sigmoid()
+
+
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """x Phi(x), where Phi is the normal distribution function.
+
+    Equation: x/2 (1 + erf(x / sqrt 2)); with approximate="tanh"
+    x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+    """
+    x = as_tensor(input).floating()
+    if approximate == "none":
+        return x * ((x * math.sqrt(0.5)).erf() * 0.5 + 0.5)
+    if approximate == "tanh":
+        slope = math.sqrt(2 / math.pi)
+        return x * ((x * (x * x * (0.044715 * slope) + slope)).tanh() * 0.5 + 0.5)
+    raise ArgumentError(f'gelu: approximate must be "none" or "tanh", it is {approximate!r}')
+
+
+# -- normalised exponentials -----------------------------------------------------------------------
+
+
+def softmax(input: Any, axis: int = -1) -> Tensor:
+    """e^x / sum of e^x along `axis`: positive values that sum to 1.
+
+    The largest value is subtracted first, so that nothing overflows.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.softmax([[0.0, 0.0]]).tolist()
+        [[0.5, 0.5]]
+    """
+    x = as_tensor(input).floating()
+    e = (x - x.detach().max(axis, keepdims=True)).exp()
+    return e * (1.0 / e.sum(axis, keepdims=True))
+
+
+def log_softmax(input: Any, axis: int = -1) -> Tensor:
+    """log(softmax(x)) along `axis`, exact where the softmax itself would underflow."""
+    x = as_tensor(input).floating()
+    z = x - x.detach().max(axis, keepdims=True)
+    return z - z.exp().sum(axis, keepdims=True).log()
+
+
+def logsumexp(input: Any, axis: int | tuple[int, ...] = -1, keepdims: bool = False) -> Tensor:
+    """log of the sum of e^x over `axis`; no finite input overflows."""
+    x = as_tensor(input).floating()
+    bounds = np.finfo(x.dtype)
+    # Held to finite values, because infinity - infinity is NaN.
+    top = x.detach().max(axis, keepdims=True).clip(float(bounds.min), float(bounds.max))
+    result = (x - top).exp().sum(axis, keepdims=True).log() + top
+    return result if keepdims else result.squeeze(axis)
+
+
+# -- selection and joining -------------------------------------------------------------------------
+
+
+def where(condition: Any, x: Any, y: Any) -> Tensor:
+    """`x` where the condition holds, otherwise `y`; shapes broadcast.
+
+    Example:
+        >>> import numpy as np
+        >>> from mynn import functional as F
+        >>> F.where(np.array([True, False]), 1.0, 2.0).tolist()
+        [1.0, 2.0]
+    """
+    test = as_tensor(condition)
+    if test.dtype != np.bool_:
+        raise DTypeError(
+            f"where: the condition must be bool, it is {test.dtype}; compare with != 0"
+        )
+    return test.where(x, y)
+
+
+def maximum(x: Any, y: Any) -> Tensor:
+    """The larger of two values, elementwise; where they tie each gets half of the gradient."""
+    return binary(elementwise.maximum, x, y)
+
+
+def minimum(x: Any, y: Any) -> Tensor:
+    """The smaller of two values, elementwise; where they tie each gets half of the gradient."""
+    return binary(elementwise.minimum, x, y)
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Tensors joined along an axis that they have; their dtypes are promoted to the common one.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.concatenate([[1.0], [2.0, 3.0]]).tolist()
+        [1.0, 2.0, 3.0]
+    """
+    parts = [as_tensor(one) for one in tensors]
+    if not parts:
+        raise ArgumentError("concatenate: the sequence of tensors is empty")
+    dtype = promote(*(one.dtype for one in parts))
+    place = normalize_axes(axis, parts[0].ndim, "concatenate")[0]
+    return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=place)
+
+
+cat = concatenate
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis."""
+    return concatenate([as_tensor(one).unsqueeze(axis) for one in tensors], axis)
+
+
+def one_hot(labels: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
+    """1 at the place of each label along a new last axis, 0 elsewhere.
+
+    Args:
+        labels: integers from 0 to num_classes - 1, any shape [...].
+        num_classes: extent of the new axis; -1 takes the largest label + 1 (not while tracing).
+        dtype: of the result [..., num_classes]; as in PyTorch an int64.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.one_hot([0, 2], 3).tolist()
+        [[1, 0, 0], [0, 0, 1]]
+    """
+    picked = as_tensor(labels)
+    if num_classes == -1:
+        if not picked.size:
+            raise DataError("one_hot: num_classes cannot be found from no labels; give it")
+        num_classes = int(picked.data.max()) + 1
+    if num_classes < 1:
+        raise ArgumentError(f"one_hot: num_classes must be at least 1, it is {num_classes}")
+    picked = integer_labels("one_hot", picked, num_classes)
+    return class_mask(picked, (*picked.shape, num_classes), picked.ndim).astype(dtype)
+
+
+# -- layers as functions ---------------------------------------------------------------------------
+
+
+def dropout(
+    input: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None
+) -> Tensor:
+    """In training each value becomes 0 with probability p, and the others are divided by 1 - p;
+    otherwise x itself.
+
+    Args:
+        input: any shape.
+        p: in [0, 1].
+        generator: draws the values to drop; the default one where left out.
+
+    Raises:
+        ArgumentError: p outside [0, 1].
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
+    overfitting", 2014.
+    """
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"dropout: p must lie in [0, 1], it is {p}")
+    x = as_tensor(input).floating()
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return x * 0.0
+    dropped = chosen(p, x.shape, generator)
+    return x * dropped.where(x.dtype.type(0), x.dtype.type(1 / (1 - p)))
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y = x W^T + b.
+
+    Args:
+        input: [..., in_features]; converted to the weight's dtype.
+        weight: [out_features, in_features].
+        bias: [out_features] or None.
+
+    Returns:
+        [..., out_features].
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.linear([1.0, 2.0], [[3.0, 4.0]], [0.5]).tolist()
+        [11.5]
+    """
+    w = as_tensor(weight).floating()
+    x = as_tensor(input).astype(w.dtype)
+    if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
+        raise ShapeError(
+            f"linear: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; "
+            "they must be [..., in_features] and [out_features, in_features]"
+        )
+    leading = x.shape[:-1]
+    y = x.reshape(math.prod(leading), x.shape[-1]) @ w.T
+    if bias is not None:
+        y = y + bias
+    return y.reshape(*leading, w.shape[0])
+
+
+# -- measures --------------------------------------------------------------------------------------
+
+
+def accuracy(input: Any, target: Any) -> Tensor:
+    """Share of the samples whose largest score stands at the right class; a float32 from 0 to 1,
+    without gradient.
+
+    Args:
+        input: scores (logits or probabilities) [N, C] or [N, C, ...].
+        target: labels [N] or [N, ...], or scores of the shape of `input` (one-hot, class
+            probabilities).
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]).item()
+        0.5
+    """
+    scores, labels = as_tensor(input).detach(), as_tensor(target).detach()
+    axis = min(1, scores.ndim - 1)
+    if axis < 0 or scores.shape[axis] < 2:
+        raise ShapeError(
+            f"accuracy: scores of shape {scores.shape} do not hold two or more classes in axis 1; "
+            "for one score a sample compare it with the threshold yourself"
+        )
+    if labels.shape == scores.shape:
+        labels = labels.argmax(axis)
+    elif labels.shape != scores.shape[:axis] + scores.shape[axis + 1 :]:
+        raise ShapeError(f"accuracy: scores {scores.shape} and labels {labels.shape} do not fit")
+    return (scores.argmax(axis) == labels).mean()

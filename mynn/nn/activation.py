@@ -1,0 +1,128 @@
+"""Activations as layers. Each one is the function of `mynn.functional` with its options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mynn import functional
+from mynn.errors import ArgumentError
+from mynn.nn.module import Module
+from mynn.tensor import Tensor
+
+
+class Tanh(Module):
+    """tanh x. Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> tanh x."""
+        return functional.tanh(input)
+
+
+class Sigmoid(Module):
+    """The logistic function 1 / (1 + e^-x). Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> 1 / (1 + e^-x)."""
+        return functional.sigmoid(input)
+
+
+class ReLU(Module):
+    """max(x, 0). Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> max(x, 0)."""
+        return functional.relu(input)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, otherwise negative_slope x. Any shape."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = float(negative_slope)
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> x or negative_slope x."""
+        return functional.leaky_relu(input, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"negative_slope={self.negative_slope}"
+
+
+class SiLU(Module):
+    """x / (1 + e^-x). Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> x sigmoid(x)."""
+        return functional.silu(input)
+
+
+class GELU(Module):
+    """x Phi(x) with the normal distribution function Phi, or by tanh. Any shape."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise ArgumentError(
+                f'GELU: approximate must be "none" or "tanh", it is {approximate!r}'
+            )
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> x Phi(x)."""
+        return functional.gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"approximate={self.approximate!r}"
+
+
+class Softplus(Module):
+    """log(1 + e^(beta x)) / beta. Any shape."""
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        if not beta > 0:
+            raise ArgumentError(f"Softplus: beta must be above 0, it is {beta}")
+        self.beta = float(beta)
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> log(1 + e^(beta x)) / beta."""
+        return functional.softplus(input, self.beta)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"beta={self.beta}"
+
+
+class Softmax(Module):
+    """e^x / sum of e^x along the axis `dim`. Any shape."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> softmax x."""
+        return functional.softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Module):
+    """log(softmax(x)) along the axis `dim`. Any shape."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> log softmax x."""
+        return functional.log_softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"dim={self.dim}"

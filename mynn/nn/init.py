@@ -1,0 +1,180 @@
+"""Initial values. Functions with a trailing `_` fill a tensor in place, under PyTorch's names and
+arguments.
+
+Every function takes `generator`: a NumPy generator, a seed, or None for the default one
+(`mynn.manual_seed`). They compute in float64 and round once. `fan_in` and `fan_out` are the
+numbers of inputs and outputs of one unit: for a weight [out, in, *window], in x window and out x
+window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mynn.errors import ArgumentError, ShapeError
+from mynn.random import host_generator
+from mynn.tensor import Tensor
+
+Source = np.random.Generator | int | None
+
+_GAINS = {
+    "linear": 1.0,
+    "identity": 1.0,
+    "sigmoid": 1.0,
+    "logistic": 1.0,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2),
+    "selu": 3 / 4,
+}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which weights grow to make up for what an activation takes from the variance.
+
+    1 for linear and sigmoid, 5/3 for tanh, sqrt 2 for relu, sqrt(2 / (1 + a^2)) for leaky_relu
+    with slope a = `param` (0.01 where None), 3/4 for selu.
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else float(param)
+        return math.sqrt(2 / (1 + slope * slope))
+    if nonlinearity not in _GAINS:
+        known = ", ".join([*_GAINS, "leaky_relu"])
+        raise ArgumentError(f"calculate_gain: {nonlinearity!r} is not known; known are {known}")
+    return _GAINS[nonlinearity]
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight [out, in, *window]."""
+    if tensor.ndim < 2:
+        raise ShapeError(
+            f"fan_in and fan_out need a weight of at least two axes, {tensor.name or 'this one'} "
+            f"has shape {tensor.shape}; use normal_, uniform_ or zeros_ for it"
+        )
+    window = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * window, tensor.shape[0] * window
+
+
+def _fan(tensor: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        raise ArgumentError(f'mode must be "fan_in" or "fan_out", it is {mode!r}')
+    return max(fans(tensor)[mode == "fan_out"], 1)
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Source = None) -> Tensor:
+    """U(a, b): every value between a and b equally likely."""
+    tensor.data = host_generator(generator).uniform(a, b, tensor.shape)
+    return tensor
+
+
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Source = None
+) -> Tensor:
+    """N(mean, std^2)."""
+    tensor.data = host_generator(generator).normal(mean, std, tensor.shape)
+    return tensor
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Every value `val`."""
+    tensor.data = np.full(tensor.shape, val, tensor.dtype)
+    return tensor
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Every value 0."""
+    return constant_(tensor, 0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Every value 1."""
+    return constant_(tensor, 1)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
+    """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)).
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", 2010.
+    """
+    bound = gain * math.sqrt(6 / sum(fans(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
+    """N(0, std^2) with std = gain sqrt(2 / (fan_in + fan_out)). Source: as `xavier_uniform_`."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))), generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Source = None,
+) -> Tensor:
+    """U(-b, b) with b = gain sqrt(3 / fan), gain = `calculate_gain(nonlinearity, a)`.
+
+    Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015.
+    """
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / _fan(tensor, mode))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Source = None,
+) -> Tensor:
+    """N(0, std^2) with std = gain / sqrt(fan). Source: as `kaiming_uniform_`."""
+    std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def lecun_normal_(tensor: Tensor, generator: Source = None) -> Tensor:
+    """N(0, 1 / fan_in).
+
+    Source: LeCun, Bottou, Orr, Müller, "Efficient BackProp", 1998.
+    """
+    return normal_(tensor, 0.0, math.sqrt(1 / _fan(tensor, "fan_in")), generator)
+
+
+def lecun_uniform_(tensor: Tensor, generator: Source = None) -> Tensor:
+    """U(-b, b) with b = sqrt(3 / fan_in). Source: as `lecun_normal_`."""
+    bound = math.sqrt(3 / _fan(tensor, "fan_in"))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
+    """gain Q with orthonormal rows (or columns, where there are more rows) of the weight as a
+    matrix [out, the rest].
+
+    Q is drawn uniformly: the QR factor of a normal matrix, its signs fixed by the diagonal of R.
+    Sources: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+    deep linear neural networks", 2014; Mezzadri, "How to generate random matrices from the
+    classical compact groups", 2007.
+    """
+    fans(tensor)
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    drawn = host_generator(generator).normal(size=(max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(drawn)
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    matrix = q if rows >= columns else q.T
+    tensor.data = gain * matrix.reshape(tensor.shape)
+    return tensor
+
+
+def default_(weight: Tensor, bias: Tensor | None, generator: Source = None) -> None:
+    """PyTorch's default for linear layers and convolutions: both U(-b, b) with b = 1 /
+    sqrt(fan_in).
+
+    For the weight this is `kaiming_uniform_(a=sqrt 5)`. It keeps the outputs of deep tanh networks
+    alive and those of relu networks small, and it is what people who move their code over expect.
+    """
+    kaiming_uniform_(weight, math.sqrt(5), generator=generator)
+    if bias is not None:
+        bound = 1 / math.sqrt(_fan(weight, "fan_in"))
+        uniform_(bias, -bound, bound, generator)

@@ -1,0 +1,385 @@
+"""`Module`: the base of layers and networks, which finds its parts by their attribute names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mynn import tracing
+from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
+from mynn.graph import Array
+from mynn.tensor import Parameter, Tensor, as_array, graph_node
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict` could not pair up."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+# The modules whose `forward` is running, outermost first.
+_calls: list[Module] = []
+
+
+class Module:
+    """Base class of layers and networks.
+
+    A subclass calls `super().__init__()`, then assigns parameters and submodules as attributes,
+    and defines `forward`. Names are as in PyTorch: a parameter `weight` of a submodule `encoder`
+    is `encoder.weight`.
+
+    Example:
+        >>> import mynn
+        >>> from mynn import nn
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.hidden = nn.Linear(2, 8)
+        ...         self.out = nn.Linear(8, 1)
+        ...     def forward(self, x):
+        ...         return self.out(self.hidden(x).tanh())
+        >>> [name for name, _ in Net().named_parameters()]
+        ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
+    """
+
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _transient: set[str]
+
+    def __init__(self) -> None:
+        for name in ("_parameters", "_buffers", "_modules"):
+            object.__setattr__(self, name, {})
+        object.__setattr__(self, "_transient", set())
+        object.__setattr__(self, "_training", True)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; subclasses define it."""
+        raise UsageError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tracer = tracing.active()
+        if tracer is not None:
+            _enter_trace(self, tracer)
+        _calls.append(self)
+        try:
+            output = self.forward(*args, **kwargs)
+        except MynnError as error:
+            _name_layer(error)
+            raise
+        finally:
+            _calls.pop()
+        if tracer is not None and isinstance(output, Tensor):
+            tracer.activations[tracer.modules[self]] = graph_node(output)
+        return output
+
+    # -- attributes --------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_modules" not in self.__dict__:
+            raise UsageError(
+                f"{type(self).__name__}.__init__ must call super().__init__() before it sets "
+                f"{name!r}"
+            )
+        if isinstance(value, Parameter):
+            self._release(name, self._parameters)
+            self.register_parameter(name, value)
+        elif isinstance(value, Module):
+            self._release(name, self._modules)
+            self.add_module(name, value)
+        elif name in self._parameters and value is not None:
+            raise UsageError(
+                f"{type(self).__name__}.{name} is a parameter; assign a mynn.Parameter, or "
+                f"set its values with .{name}.data = ..."
+            )
+        elif name in self._modules and value is not None:
+            raise UsageError(f"{type(self).__name__}.{name} is a module; assign a module or None")
+        elif name in self._buffers:
+            self._buffers[name] = None if value is None else _as_buffer(name, value)
+        elif name in self._parameters:
+            self._parameters[name] = None
+        elif name in self._modules:
+            self._modules[name] = None
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called where the usual look-up fails. Typed Any: an attribute is a tensor, a module
+        # or None.
+        for table in ("_parameters", "_buffers", "_modules"):
+            entries = self.__dict__.get(table, {})
+            if name in entries:
+                return entries[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._release(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _release(self, name: str, keep: Mapping[str, Any] | None = None) -> bool:
+        """Forget an attribute in every table but `keep`, where it holds its place."""
+        found = False
+        for table in (self._parameters, self._buffers, self._modules, self.__dict__):
+            if name in table and table is not keep:
+                found = True
+                del table[name]
+        self._transient.discard(name)
+        return found
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter; None keeps the name free for one."""
+        _check_name(self, name, self._parameters)
+        if parameter is not None and parameter.name is None:
+            parameter.name = name
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Add a tensor that is not trained; a persistent one is part of `state_dict`."""
+        _check_name(self, name, self._buffers)
+        self._buffers[name] = None if tensor is None else _as_buffer(name, tensor)
+        if persistent:
+            self._transient.discard(name)
+        else:
+            self._transient.add(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule under a name."""
+        _check_name(self, name, self._modules)
+        if module is not None and not isinstance(module, Module):
+            raise ArgumentError(f"{type(self).__name__}: {name!r} is not a Module but {module!r}")
+        self._modules[name] = module
+
+    register_module = add_module
+
+    # -- walking -----------------------------------------------------------------------------------
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = ""
+    ) -> Iterator[tuple[str, Module]]:
+        """The module itself (named "") and all below it, each once, with their paths."""
+        seen = set() if memo is None else memo
+        if self in seen:
+            return
+        seen.add(self)
+        yield prefix, self
+        for name, child in self._modules.items():
+            if child is not None:
+                yield from child.named_modules(seen, f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """The module itself and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Direct submodules with their names."""
+        seen: set[Module] = set()
+        for name, child in self._modules.items():
+            if child is not None and child not in seen:
+                seen.add(child)
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """Direct submodules."""
+        return (module for _, module in self.named_children())
+
+    def _named_tensors(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[Tensor] = set()
+        for path, module in self.named_modules() if recurse else [("", self)]:
+            for name, tensor in getattr(module, table).items():
+                if tensor is not None and tensor not in seen:
+                    seen.add(tensor)
+                    yield ".".join(part for part in (prefix, path, name) if part), tensor
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with their paths, each once."""
+        return self._named_tensors("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Parameters, each once: what an optimiser takes."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Buffers with their paths, each once."""
+        return self._named_tensors("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as `encoder.2`; "" is the module itself."""
+        module: Module = self
+        for name in target.split(".") if target else []:
+            child = module._modules.get(name)
+            if child is None:
+                known = ", ".join(module._modules) or "none"
+                raise ArgumentError(
+                    f"there is no submodule {target!r}: {name!r} is not among {known}"
+                )
+            module = child
+        return module
+
+    def apply(self, fn: Callable[[Module], Any]) -> Module:
+        """Call `fn` on every module below, then on the module itself."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    # -- state -------------------------------------------------------------------------------------
+
+    def _persistent(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """What `state_dict` holds: shared tensors under each of their names."""
+        for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
+            if tensor is not None and name not in self._transient:
+                yield f"{prefix}{name}", tensor
+        for name, child in self._modules.items():
+            if child is not None:
+                yield from child._persistent(f"{prefix}{name}.")
+
+    def state_dict(self, prefix: str = "") -> dict[str, Array]:
+        """Copies of parameters and persistent buffers as NumPy arrays, with PyTorch's keys."""
+        return {name: tensor.numpy() for name, tensor in self._persistent(prefix)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy values into the parameters and buffers.
+
+        Args:
+            state_dict: arrays by path, from `state_dict()` here or in PyTorch (its tensors are
+                taken too).
+            strict: whether every key must have a partner.
+
+        Raises:
+            ArgumentError: missing or unexpected keys, when strict.
+            ShapeError: a value of another shape. Nothing has been changed then.
+        """
+        own = dict(self._persistent())
+        result = LoadResult(
+            [key for key in own if key not in state_dict],
+            [key for key in state_dict if key not in own],
+        )
+        if strict and any(result):
+            raise ArgumentError(
+                f"load_state_dict of {type(self).__name__}: missing keys {result.missing_keys}, "
+                f"unexpected keys {result.unexpected_keys}; strict=False loads the others"
+            )
+        values = {key: as_array(np.asarray(state_dict[key])) for key in own if key in state_dict}
+        for key, value in values.items():
+            if value.shape != own[key].shape:
+                raise ShapeError(
+                    f"load_state_dict of {type(self).__name__}: {key} has shape {own[key].shape}, "
+                    f"the new value {value.shape}"
+                )
+        for key, value in values.items():
+            own[key].data = value
+        return result
+
+    def train(self, mode: bool = True) -> Module:
+        """Set `training` here and below: dropout is at work in training."""
+        for module in self.modules():
+            object.__setattr__(module, "_training", bool(mode))
+        return self
+
+    @property
+    def training(self) -> bool:
+        """Whether dropout and the like are at work. A trace that reads it holds for that mode."""
+        tracer = tracing.active()
+        mode: bool = self._training
+        if tracer is not None:
+            tracer.guards[self, "_training"] = mode
+        return mode
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        object.__setattr__(self, "_training", bool(mode))
+
+    def eval(self) -> Module:
+        """`train(False)`."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Freeze (False) or release all parameters: optimisers skip frozen ones."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+            if not requires_grad:
+                parameter.grad = None
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or set them to zeros."""
+        for parameter in self.parameters():
+            zero = not set_to_none and parameter.grad is not None
+            parameter.grad = np.zeros(parameter.shape, parameter.dtype) if zero else None
+
+    # -- printing ----------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the printed module."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  ({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in self._modules.items()
+        ]
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        return "\n".join([head, *lines, ")"]) if lines else f"{head})"
+
+
+def _as_buffer(name: str, value: Any) -> Tensor:
+    """A tensor that is state, also where a trace is going on."""
+    tensor = value if isinstance(value, Tensor) else Tensor.from_value(np.array(as_array(value)))
+    tensor.name = tensor.name or name
+    return tensor
+
+
+def _check_name(module: Module, name: str, table: Mapping[str, Any]) -> None:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ArgumentError(
+            f"{type(module).__name__}: {name!r} is no attribute name (no dots, not empty)"
+        )
+    if name not in table and (name in module.__dict__ or hasattr(type(module), name)):
+        raise ArgumentError(f"{type(module).__name__}: attribute {name!r} is taken")
+
+
+def _enter_trace(module: Module, tracer: tracing.Tracer) -> None:
+    """Note the paths of the outermost module and of all below it, and name the parameters by them.
+
+    The first outermost module of a trace (the network) has the path "", others (the loss, a second
+    network) the name of their class, with a number where it is taken.
+    """
+    if module in tracer.modules:
+        return
+    if _calls:
+        root = tracer.modules.get(_calls[0], "")
+        path = f"{root}.{type(module).__name__}" if root else type(module).__name__
+    else:
+        path = type(module).__name__ if tracer.modules else ""
+    taken = set(tracer.modules.values())
+    unique, count = path, 2
+    while unique in taken:
+        unique, count = f"{path}{count}", count + 1
+    for name, one in module.named_modules(prefix=unique):
+        tracer.modules.setdefault(one, name)
+    for name, tensor in [*module.named_parameters(unique), *module.named_buffers(unique)]:
+        if tensor.name in (None, name.rpartition(".")[2]):
+            tensor.name = name
+
+
+def _name_layer(error: MynnError) -> None:
+    """Put the path and class of the module that is running in front of the message, once."""
+    if error.layer is not None:
+        return
+    running = _calls[-1]
+    path = {module: name for name, module in _calls[0].named_modules()}.get(running, "")
+    error.layer = path
+    where = f"layer {path!r} ({type(running).__name__})" if path else type(running).__name__
+    error.args = (f"{where}: {error}",)

@@ -1,0 +1,117 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mynn.errors import ArgumentError
+from mynn.optim.optimizer import Optimizer, ParamGroup, check_range
+from mynn.tensor import Parameter, Tensor
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum, Nesterov's momentum and weight decay.
+
+    Equations, for a parameter p with gradient g:
+
+        g <- g + weight_decay p
+        v <- momentum v + (1 - dampening) g        (v = g in the first step)
+        p <- p - lr v                              (nesterov: p - lr (g + momentum v))
+
+    Args:
+        params: parameters, or groups of them as dicts.
+        lr: learning rate, at least 0; `optimizer.lr = ...` changes it at any time.
+        momentum: at least 0; 0 keeps no v.
+        dampening: factor 1 - dampening of g in v.
+        weight_decay: factor of an L2 penalty, at least 0.
+        nesterov: needs momentum and no dampening.
+        maximize: climb instead of descend.
+
+    Raises:
+        ArgumentError: an option that is negative, NaN or infinite, naming it.
+
+    Example:
+        >>> import mynn
+        >>> p = mynn.Parameter([1.0])
+        >>> (p * p).sum().backward()
+        >>> mynn.optim.SGD([p], lr=0.25).step()
+        >>> p.tolist()
+        [0.5]
+
+    Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in
+    deep learning", 2013, with PyTorch's way of writing the equations.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise `ArgumentError` where an option is out of its range."""
+        super().check(options)
+        check_range("momentum", options["momentum"], 0.0)
+        check_range("dampening", options["dampening"], -float("inf"))
+        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+            raise ArgumentError(
+                "nesterov needs momentum above 0 and dampening 0, they are "
+                f"{options['momentum']} and {options['dampening']}"
+            )
+
+    def make_slots(self, group: ParamGroup) -> None:
+        """`momentum_buffer` v; with dampening a count too, because the first step is another."""
+        if group["momentum"] == 0:
+            return
+        for parameter in group["params"]:
+            self.slot(parameter, "momentum_buffer")
+        if group["dampening"] != 0:
+            self.counter(group)
+
+    def update(self, group: ParamGroup, params: list[Parameter]) -> None:
+        """One step of the parameters, by the class's equations."""
+        if group["momentum"] == 0 or group["dampening"] == 0:
+            self._descend(group, params, None)
+            return
+        for step, members in self.advance(params):
+            share = (step == 1).where(1.0, (1.0 - group["dampening"]))
+            self._descend(group, members, share)
+
+    def _descend(self, group: ParamGroup, params: list[Parameter], share: Tensor | None) -> None:
+        momentum, decay = group["momentum"], group["weight_decay"]
+        rates: dict[Any, Tensor] = {}
+        for parameter in params:
+            p, g = parameter.detach(), gradient(group, parameter)
+            if decay != 0:
+                g = g + p * decay
+            if momentum != 0:
+                buffer = self.state[parameter]["momentum_buffer"]
+                v = buffer * momentum + (g if share is None else g * share.astype(p.dtype))
+                buffer.assign(v)
+                g = g + v * momentum if group["nesterov"] else v
+            if p.dtype not in rates:
+                rates[p.dtype] = group.rate.astype(p.dtype)
+            parameter.assign(p - g * rates[p.dtype])
+
+
+def gradient(group: ParamGroup, parameter: Parameter) -> Tensor:
+    """The gradient in the direction to go down: negated where the group maximizes."""
+    assert parameter.grad is not None
+    g = parameter.grad.detach().astype(parameter.dtype)
+    return -g if group["maximize"] else g

@@ -1,0 +1,230 @@
+"""Random numbers: a seed and a count of draws make a key, and a key makes numbers, the same
+whatever computes them.
+
+The state of a `Generator` is one tensor. A draw inside a traced function therefore reads and
+writes program state, and an interpreted, a compiled and an eager run see the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import ArgumentError
+from mynn.graph import Array, Shape, supported
+from mynn.ops import random as ops
+from mynn.tensor import Tensor, apply, as_tensor
+
+_WORD = 2**32
+
+
+def fold_seed(seed: int) -> int:
+    """A seed of any size as 32 bits: small ones stay, wider and negative ones are hashed.
+
+    The hash is NumPy's `SeedSequence` (O'Neill, "Simple portable C++ seed entropy", 2015).
+    """
+    seed = operator.index(seed)
+    if 0 <= seed < _WORD:
+        return seed
+    words = np.random.SeedSequence(seed if seed >= 0 else [-seed, 1]).generate_state(1)
+    return int(words[0])
+
+
+class Generator:
+    """A stream of random numbers, reproducible from `seed`.
+
+    The state `key` is a uint32 tensor (seed, counter). Each draw gives `random_bits(key)` and adds
+    1 to the counter, so a stream has 2^32 draws, each of up to 2^32 numbers.
+
+    Args:
+        seed: any integer; None takes one from the operating system.
+
+    Example:
+        >>> from mynn.random import Generator
+        >>> bool((Generator(7).bits((2,)).data == Generator(7).bits((2,)).data).all())
+        True
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        word = (
+            int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else fold_seed(seed)
+        )
+        # Shares its array, so that it is state even where a trace happens to be going on.
+        self.key = Tensor.from_value(np.array([word, 0], np.uint32))
+        self.key.name = "random_key"
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from `seed`."""
+        self.key.assign(np.array([fold_seed(seed), 0], np.uint32))
+        return self
+
+    def get_state(self) -> Array:
+        """A copy of the key: uint32 [2]."""
+        return self.key.numpy()
+
+    def set_state(self, state: Any) -> None:
+        """Go on from a key that `get_state` gave."""
+        self.key.assign(np.asarray(state, np.uint32))
+
+    def bits(self, shape: Sequence[int] | int = ()) -> Tensor:
+        """32 random bits for each element, as uint32."""
+        drawn = apply(ops.random_bits, self.key, shape=as_shape(shape))
+        self.key.assign(self.key + np.array([0, 1], np.uint32))
+        return drawn
+
+    def __repr__(self) -> str:
+        return f"Generator(key={self.key.data.tolist()})"
+
+
+# The generator that draws where none is given, and NumPy's for initial values; both are made at
+# first use.
+_default: list[Generator] = []
+_host: list[np.random.Generator] = []
+
+
+def default_generator() -> Generator:
+    """The generator that draws where none is given."""
+    if not _default:
+        _default.append(Generator())
+    return _default[0]
+
+
+def host_generator(source: np.random.Generator | int | None = None) -> np.random.Generator:
+    """NumPy's generator for initial values: `source`, one seeded with it, or the default one."""
+    if isinstance(source, np.random.Generator):
+        return source
+    if source is not None:
+        return np.random.default_rng(source)
+    if not _host:
+        _host.append(np.random.default_rng())
+    return _host[0]
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed all that is drawn by default: initial values, dropout, `uniform`, `normal`,
+    `bernoulli`, `bits`.
+
+    Example:
+        >>> import mynn
+        >>> mynn.manual_seed(0)
+        Generator(key=[0, 0])
+    """
+    _host[:] = [np.random.default_rng(fold_seed(seed))]
+    return default_generator().manual_seed(seed)
+
+
+def as_shape(shape: Sequence[int] | int) -> Shape:
+    """A shape as a tuple; a number is a shape of one axis."""
+    entries = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if any(n < 0 for n in entries):
+        raise ArgumentError(f"shape must hold extents of at least 0, it is {entries}")
+    return tuple(int(n) for n in entries)
+
+
+def bits(shape: Sequence[int] | int = (), generator: Generator | None = None) -> Tensor:
+    """32 random bits for each element, as uint32."""
+    return (generator or default_generator()).bits(shape)
+
+
+def _unit(shape: Shape, dtype: Any, generator: Generator | None) -> Tensor:
+    """Uniform in [0, 1): 24 bits for float32, 53 bits (of two draws) for float64."""
+    if np.dtype(dtype) == np.float32:
+        return (bits(shape, generator) >> 8).astype(np.float32) * 2.0**-24
+    high = (bits(shape, generator) >> 5).astype(np.float64) * 2.0**-27
+    return (bits(shape, generator) >> 6).astype(np.float64) * 2.0**-53 + high
+
+
+def _float_dtype(name: str, dtype: Any) -> Any:
+    dtype = supported(np.dtype(dtype))
+    if dtype.kind != "f":
+        raise ArgumentError(f"{name}: dtype must be float32 or float64, it is {dtype}")
+    return dtype
+
+
+def uniform(
+    shape: Sequence[int] | int = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    generator: Generator | None = None,
+    dtype: Any = np.float32,
+) -> Tensor:
+    """Numbers spread evenly over [low, high).
+
+    Equation: low + (high - low) u, where u has the top 24 bits of a draw (float32) or 53 bits of
+    two (float64).
+
+    Example:
+        >>> from mynn import random
+        >>> random.uniform((2, 3), generator=random.Generator(0)).shape
+        (2, 3)
+    """
+    unit = _unit(as_shape(shape), _float_dtype("uniform", dtype), generator)
+    scaled = unit if high - low == 1 else unit * (high - low)
+    return scaled if low == 0 else scaled + low
+
+
+def normal(
+    shape: Sequence[int] | int = (),
+    mean: float = 0.0,
+    std: float = 1.0,
+    generator: Generator | None = None,
+    dtype: Any = np.float32,
+) -> Tensor:
+    """Numbers from the normal distribution N(mean, std^2).
+
+    Equation: mean + std sqrt(-2 log(1 - u)) cos(2 pi v) with u, v uniform in [0, 1).
+    Source: Box and Muller, "A note on the generation of random normal deviates", 1958.
+
+    Example:
+        >>> from mynn import random
+        >>> random.normal(3, generator=random.Generator(0)).dtype
+        dtype('float32')
+    """
+    if not std >= 0:
+        raise ArgumentError(f"normal: std must be at least 0, it is {std}")
+    dtype = _float_dtype("normal", dtype)
+    u = _unit(as_shape(shape), dtype, generator)
+    v = _unit(as_shape(shape), dtype, generator)
+    radius = ((1.0 - u).log() * (-2.0 * std * std)).sqrt()
+    deviate = radius * (v * (2 * math.pi)).cos()
+    return deviate if mean == 0 else deviate + mean
+
+
+def bernoulli(
+    p: Any, shape: Sequence[int] | int | None = None, generator: Generator | None = None
+) -> Tensor:
+    """1 with probability p, otherwise 0.
+
+    Args:
+        p: a probability in [0, 1], or a tensor of them.
+        shape: of the result; that of `p` where left out.
+
+    Returns:
+        float32 (float64 where p is a float64 tensor).
+
+    Example:
+        >>> from mynn import random
+        >>> random.bernoulli(1.0, (2,)).tolist()
+        [1.0, 1.0]
+    """
+    if isinstance(p, int | float):
+        if not 0 <= p <= 1:
+            raise ArgumentError(f"bernoulli: p must lie in [0, 1], it is {p}")
+        return chosen(p, as_shape(() if shape is None else shape), generator).astype(np.float32)
+    probability = as_tensor(p).floating()
+    target = probability.shape if shape is None else as_shape(shape)
+    unit = _unit(target, np.float32, generator).astype(probability.dtype)
+    return (unit < probability).astype(probability.dtype)
+
+
+def chosen(p: float, shape: Shape, generator: Generator | None = None) -> Tensor:
+    """True with probability p: a draw's 32 bits, as a number, lie under p 2^32."""
+    threshold = round(p * _WORD)
+    drawn = bits(shape, generator)
+    if threshold >= _WORD:
+        return drawn == drawn
+    return drawn < np.uint32(threshold)
