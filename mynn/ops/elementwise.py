@@ -247,7 +247,10 @@ pow = Primitive(
     "elementwise",
     same_type("pow", FLOAT),
     np.power,
-    lambda g, z, x, y: (g * y * x ** (y - 1), g * z * (x > 0).where(x, 1).log()),
+    lambda g, z, x, y: (
+        (y != 0).where(g * y * x ** (y - 1), 0),
+        g * z * (x > 0).where(x, 1).log(),
+    ),
     elementwise_samples((0.3, 3), (-2, 2)),
 )
 

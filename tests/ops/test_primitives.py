@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mynn import Tensor, grad
+from mynn.errors import DTypeError, UsageError
+from mynn.graph import Array, Primitive, Sample, Type, verify
+from mynn.ops import PRIMITIVES, contraction, elementwise, movement, reduce
+from mynn.tensor import apply
+from tests.ops.cases import cases, evaluate, graph_of_sample, samples, with_float
+
+STEP = 1e-5
+
+
+def test_names_are_unique_and_samples_exist() -> None:
+    names = [primitive.name for primitive in PRIMITIVES]
+    assert len(set(names)) == len(names)
+    assert all(samples(primitive) for primitive in PRIMITIVES)
+
+
+@pytest.mark.parametrize(("primitive", "sample"), cases())
+def test_shape_rule_is_what_numpy_gives(primitive: Primitive, sample: Sample) -> None:
+    expected = primitive.infer(*map(Type.of, sample.arrays), **sample.params)
+    value = np.asarray(primitive.numpy(*sample.arrays, **sample.params))
+    assert Type(value.shape, value.dtype) == expected
+    verify(graph_of_sample(primitive, sample.arrays, sample.params))
+
+
+@pytest.mark.parametrize(("primitive", "sample"), cases())
+def test_inputs_are_not_changed(primitive: Primitive, sample: Sample) -> None:
+    before = [array.copy() for array in sample.arrays]
+    evaluate(primitive, sample.arrays, sample.params)
+    for array, copy in zip(sample.arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize(("primitive", "sample"), cases())
+def test_float32_is_close_to_float64(primitive: Primitive, sample: Sample) -> None:
+    wide = evaluate(primitive, with_float(sample, np.float64), sample.params)
+    narrow = evaluate(primitive, with_float(sample, np.float32), sample.params)
+    if wide.dtype.kind == "f":
+        assert narrow.dtype == (wide.dtype if "dtype" in sample.params else np.float32)
+        np.testing.assert_allclose(narrow, wide, rtol=2e-5, atol=2e-6)
+    else:
+        np.testing.assert_array_equal(narrow, wide)
+
+
+@pytest.mark.parametrize(("primitive", "sample"), cases())
+def test_any_strides_will_do(primitive: Primitive, sample: Sample) -> None:
+    strided = tuple(_strided(array) for array in sample.arrays)
+    expected = evaluate(primitive, sample.arrays, sample.params)
+    got = evaluate(primitive, strided, sample.params)
+    if expected.dtype.kind == "f":
+        np.testing.assert_allclose(got, expected, rtol=1e-14, atol=1e-14)
+    else:
+        np.testing.assert_array_equal(got, expected)
+
+
+def _strided(array: Array) -> Array:
+    """The same values, read-only, in memory with gaps and in reversed order."""
+    wide = np.zeros(tuple(2 * n for n in array.shape), array.dtype)
+    view = wide[(..., *(slice(None, None, -2) for _ in array.shape))]
+    view[...] = array
+    view.flags.writeable = False
+    return view
+
+
+class Checked:
+    """phi(x) = sum of c * primitive(x), for random c, as a function of the float inputs."""
+
+    def __init__(self, primitive: Primitive, sample: Sample) -> None:
+        self.primitive = primitive
+        self.sample = sample
+        rng = np.random.default_rng(0)
+        self.places = [i for i, a in enumerate(sample.arrays) if a.dtype.kind == "f"]
+        self.x = [sample.arrays[i] for i in self.places]
+        shape = primitive.infer(*map(Type.of, sample.arrays), **sample.params).shape
+        self.c = rng.normal(size=shape)
+        self.direction = [np.asarray(rng.normal(size=x.shape)) for x in self.x]
+
+    def phi(self, *x: Any) -> Tensor:
+        arguments = [Tensor(array) for array in self.sample.arrays]
+        for place, value in zip(self.places, x, strict=True):
+            arguments[place] = value
+        y = apply(self.primitive, *arguments, **self.sample.params)
+        return (y * self.c.astype(y.dtype)).sum()
+
+    def gradient(self, *x: Any) -> tuple[Tensor, ...]:
+        result: tuple[Tensor, ...] = grad(self.phi, tuple(range(len(x))))(*x)
+        return result
+
+    def slope(self, *x: Any) -> Tensor:
+        """The derivative of phi in the direction."""
+        total = Tensor(np.zeros(()))
+        for g, d in zip(self.gradient(*x), self.direction, strict=True):
+            total = total + (g * d).sum()
+        return total
+
+    def difference(self, function: Callable[..., Tensor]) -> float:
+        """Central difference of `function` in the direction."""
+        ahead = [Tensor(x + STEP * d) for x, d in zip(self.x, self.direction, strict=True)]
+        behind = [Tensor(x - STEP * d) for x, d in zip(self.x, self.direction, strict=True)]
+        return float(function(*ahead).item() - function(*behind).item()) / (2 * STEP)
+
+
+# No gradient flows, by definition.
+BLOCKED = {elementwise.stop_gradient}
+
+
+def _rounds(sample: Sample) -> bool:
+    """A cast to float32: finite differences would see the rounding."""
+    return sample.params.get("dtype") == np.float32
+
+
+@pytest.mark.parametrize(("primitive", "sample"), cases(differentiable=True))
+def test_gradient_matches_finite_differences(primitive: Primitive, sample: Sample) -> None:
+    check = Checked(primitive, Sample(with_float(sample, np.float64), sample.params))
+    gradients = check.gradient(*check.x)
+    for g, x in zip(gradients, check.x, strict=True):
+        assert g.shape == x.shape
+        assert g.dtype == x.dtype
+    slope = check.slope(*check.x).item()
+    if primitive in BLOCKED:
+        assert slope == 0
+    elif not _rounds(sample):
+        assert slope == pytest.approx(check.difference(check.phi), rel=1e-6, abs=1e-7)
+
+
+SMOOTH = [p for p in PRIMITIVES if p not in BLOCKED]
+
+
+@pytest.mark.parametrize(("primitive", "sample"), cases(SMOOTH, differentiable=True))
+def test_second_order_matches_finite_differences(primitive: Primitive, sample: Sample) -> None:
+    check = Checked(primitive, Sample(with_float(sample, np.float64), sample.params))
+    curvature = sum(
+        (g * d).sum().item()
+        for g, d in zip(
+            grad(check.slope, tuple(range(len(check.x))))(*check.x), check.direction, strict=True
+        )
+    )
+    if _rounds(sample):
+        assert curvature == 0
+        return
+    assert curvature == pytest.approx(check.difference(check.slope), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("primitive", [p for p in PRIMITIVES if p.vjp is None], ids=repr)
+def test_backward_through_what_has_no_gradient(primitive: Primitive) -> None:
+    """Comparisons and integers end the flow; nothing is recorded, nothing fails."""
+    for sample in samples(primitive):
+        x = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in sample.arrays]
+        y = apply(primitive, *x, **sample.params)
+        assert not y.requires_grad
+        with pytest.raises(UsageError):
+            y.sum().backward()
+
+
+ARITHMETIC = (
+    *(elementwise.add, elementwise.mul, elementwise.div, elementwise.exp, elementwise.neg),
+    *(reduce.sum, reduce.max, reduce.argmax, contraction.matmul),
+)
+
+
+@pytest.mark.parametrize("primitive", ARITHMETIC, ids=repr)
+def test_bools_are_no_numbers(primitive: Primitive) -> None:
+    sample = samples(primitive)[0]
+    bools = [Type.of(array).with_dtype(bool) for array in sample.arrays]
+    with pytest.raises(DTypeError, match=r"bool.*\.astype"):
+        primitive.infer(*bools, **sample.params)
+
+
+# Called with torch, then with the arguments of the primitive.
+TORCH: dict[Primitive, Callable[..., Any]] = {
+    elementwise.logistic: lambda torch, x: torch.sigmoid(x),
+    elementwise.mod: lambda torch, x, y: torch.remainder(x, y),
+    elementwise.less: lambda torch, x, y: torch.less(x, y),
+    elementwise.equal: lambda torch, x, y: torch.eq(x, y),
+    reduce.sum: lambda torch, x, axes: x.sum(axes) if axes else x,
+    reduce.max: lambda torch, x, axes: torch.amax(x, axes) if axes else x,
+    reduce.min: lambda torch, x, axes: torch.amin(x, axes) if axes else x,
+    reduce.argmax: lambda torch, x, axis: torch.argmax(x, axis),
+    movement.reshape: lambda torch, x, shape: x.reshape(shape),
+    movement.transpose: lambda torch, x, axes: x.permute(axes),
+    movement.broadcast_to: lambda torch, x, shape: x.expand(shape),
+    movement.flip: lambda torch, x, axes: torch.flip(x, axes),
+    movement.concatenate: lambda torch, *xs, axis: torch.cat(xs, axis),
+}
+SAME_NAME = (
+    *("neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf"),
+    *("relu", "floor", "add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "matmul"),
+)
+
+
+@pytest.mark.parametrize(
+    ("primitive", "sample"), cases(p for p in PRIMITIVES if p in TORCH or p.name in SAME_NAME)
+)
+def test_values_and_gradients_match_torch(primitive: Primitive, sample: Sample) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = [torch.from_numpy(np.array(array)) for array in sample.arrays]
+    ours = [Tensor(array, requires_grad=array.dtype.kind == "f") for array in sample.arrays]
+    for x in theirs:
+        x.requires_grad_(x.dtype.is_floating_point)
+    if primitive in TORCH:
+        expected = TORCH[primitive](torch, *theirs, **sample.params)
+    else:
+        expected = getattr(torch, primitive.name)(*theirs)
+    got = apply(primitive, *ours, **sample.params)
+    np.testing.assert_allclose(got.numpy(), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
+    if not expected.requires_grad or primitive.vjp is None:
+        return
+    c = np.random.default_rng(0).normal(size=got.shape)
+    expected.backward(torch.from_numpy(np.asarray(c)))
+    got.backward(c)
+    for a, b in zip(ours, theirs, strict=True):
+        if b.requires_grad and a.grad is not None:
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-11, atol=1e-12)
