@@ -12,6 +12,8 @@ import numpy as np
 from mynn.graph import Array, Shape
 
 ALIGNMENT = 64
+# Bytes after the last element that native code may read: one vector of the widest elements.
+SLACK = 128
 
 
 def padded_extent(extent: int, itemsize: int) -> int:
@@ -48,7 +50,7 @@ def storage_elements(shape: Shape, itemsize: int, order: tuple[int, ...] | None 
 
 def aligned_bytes(nbytes: int) -> Array:
     """A zeroed byte array that starts on an alignment boundary."""
-    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    raw = np.zeros(nbytes + ALIGNMENT + SLACK, np.uint8)
     offset = -raw.ctypes.data % ALIGNMENT
     return raw[offset : offset + nbytes]
 

@@ -1,0 +1,296 @@
+"""Fusion: the nodes of a graph grouped into kernels.
+
+A group has at most one *anchor* (a contraction, a reduction, a scatter); around it stand elementwise nodes that are
+computed for the same element at the same time, so that their values never reach memory. Movement is never computed: it
+becomes index arithmetic (`mynn.compiler.views`).
+
+Expects a simplified graph. Guarantees: every stored node belongs to one group, groups come in an order in which each
+runs after those it loads from, and everything else a kernel needs is recomputed from stored nodes.
+
+Example: for  h = tanh(x @ w + b)  the matmul is the anchor, the sum and the tanh its epilogue; only h is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mynn.compiler.views import peel, unit_reshape, view_of
+from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape
+from mynn.runtime.buffers import padded_strides
+
+AxisMap = tuple[int | None, ...]
+
+# Worth storing rather than computing twice.
+_HEAVY = frozenset(
+    ["exp", "expm1", "log", "log1p", "tanh", "logistic", "erf", "sin", "cos", "pow", "random_bits"]
+)
+_MODERATE = _HEAVY | {"div", "sqrt", "mod"}
+_ANCHORS = frozenset(["matmul", "sum", "max", "min", "argmax", "scatter_add"])
+# A shared expression of more nodes than this is stored; one of more than the second in any case.
+_SHARED_LIMIT = 6
+_SIZE_LIMIT = 96
+# Below this many rows a product with both operands stored along the summed axis is done by dot products.
+DOT_ROWS = 6
+
+
+@dataclass(eq=False)
+class Group:
+    """The nodes of one kernel.
+
+    - `anchor`: the contraction, reduction or scatter, if there is one.
+    - `space`: extents of the loops around an output element.
+    - `maps`: for the anchor and the outputs, which loop each of their axes follows (None: extent 1).
+    - `outputs`: nodes whose values are stored (the anchor only if it is among them).
+    """
+
+    anchor: Node | None
+    space: Shape
+    maps: dict[Node, AxisMap]
+    outputs: list[Node] = field(default_factory=list)
+    needs: set[Group] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Groups in order, and the set of nodes that have storage of their own beside inputs and constants."""
+
+    groups: tuple[Group, ...]
+    stored: frozenset[Node]
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether the node is there before the program runs."""
+    return node.primitive in (INPUT, CONSTANT)
+
+
+def is_anchor(node: Node) -> bool:
+    """Whether the node needs loops of its own."""
+    return node.primitive.name in _ANCHORS
+
+
+def identity_map(shape: Shape) -> AxisMap:
+    """Each axis follows the loop of the same number."""
+    return tuple(range(len(shape)))
+
+
+class _Planner:
+    def __init__(self, graph: Graph, layouts: Mapping[Node, Shape]) -> None:
+        self.graph = graph
+        self.layouts = layouts
+        self.order = [node for node in graph.nodes() if not is_leaf(node)]
+        self.consumers: dict[Node, int] = {}
+        for node in self.order:
+            for x in dict.fromkeys(node.inputs):
+                self.consumers[x] = self.consumers.get(x, 0) + 1
+        self.stored: set[Node] = set()
+        self.frontiers: dict[Node, frozenset[Node]] = {}
+        self.home: dict[Node, Group] = {}
+        self.groups: list[Group] = []
+
+    # -- which nodes are stored ---------------------------------------------------------------------------------------
+
+    def strides(self, node: Node) -> Shape:
+        layout = self.layouts.get(node)
+        return layout if layout is not None else padded_strides(node.shape, node.dtype.itemsize)
+
+    def choose_stored(self) -> None:
+        weight: dict[Node, int] = {}
+        heavy: dict[Node, bool] = {}
+        self.stored.update(node for node in self.graph.outputs if not is_leaf(node))
+        for node in self.order:
+            self.store_operands(node, heavy)
+            name = node.primitive.name
+            if is_anchor(node):
+                self.stored.add(node)
+            open_inputs = [x for x in node.inputs if x not in self.stored and not is_leaf(x)]
+            weight[node] = 1 + sum(weight[x] for x in open_inputs)
+            heavy[node] = name in _MODERATE or any(heavy[x] for x in open_inputs)
+            shared = self.consumers.get(node, 0) > 1
+            if (
+                (name in _HEAVY and shared)
+                or (shared and weight[node] > _SHARED_LIMIT)
+                or weight[node] > _SIZE_LIMIT
+            ):
+                self.stored.add(node)
+
+    def store_operands(self, node: Node, heavy: dict[Node, bool]) -> None:
+        name = node.primitive.name
+        if name == "matmul":
+            for x in node.inputs:
+                base = peel(x)
+                if not is_leaf(base):
+                    self.stored.add(base)
+            a, b = (view_of(x, self.strides, self.stored) for x in node.inputs)
+            if contraction_mode(node, a.strides, b.strides) == "pack":
+                self.stored.add(node.inputs[1])
+        elif name == "broadcast_to" and node.inputs[0].type.size < node.type.size:
+            base = peel(node.inputs[0])
+            if not is_leaf(base) and heavy.get(base, False):
+                self.stored.add(base)
+
+    # -- groups -------------------------------------------------------------------------------------------------------
+
+    def frontier(self, node: Node) -> frozenset[Node]:
+        """Stored nodes that are loaded when `node` is computed from scratch."""
+        found = self.frontiers.get(node)
+        if found is None:
+            parts: set[Node] = set()
+            for x in node.inputs:
+                if x in self.stored:
+                    parts.add(x)
+                elif not is_leaf(x):
+                    parts |= self.frontier(x)
+            found = self.frontiers[node] = frozenset(parts)
+        return found
+
+    def reaches(self, start: Group, target: Group) -> bool:
+        stack, seen = [start], {start}
+        while stack:
+            group = stack.pop()
+            if group is target:
+                return True
+            stack.extend(other for other in group.needs if other not in seen)
+            seen |= group.needs
+        return False
+
+    def place(self, node: Node) -> None:
+        frontier = self.frontier(node)
+        producers = dict.fromkeys(self.home[x] for x in frontier)
+        if not is_anchor(node):
+            ranked = sorted(producers, key=self.groups.index, reverse=True)
+            for group in ranked:
+                if group.anchor is not None and group.anchor.primitive.name == "scatter_add":
+                    continue
+                axis_map = _axis_map(node, group, self.stored)
+                if axis_map is None or not _covers(axis_map, node.shape, group.space):
+                    continue
+                others = [other for other in producers if other is not group]
+                if any(self.reaches(other, group) for other in others):
+                    continue
+                group.maps[node] = axis_map
+                group.outputs.append(node)
+                group.needs.update(others)
+                self.home[node] = group
+                return
+        group = Group(
+            node if is_anchor(node) else None,
+            node.shape,
+            {node: identity_map(node.shape)},
+            [node],
+            set(producers),
+        )
+        self.groups.append(group)
+        self.home[node] = group
+
+    def ordered(self) -> tuple[Group, ...]:
+        result: list[Group] = []
+        done: set[Group] = set()
+
+        def visit(group: Group) -> None:
+            if group in done:
+                return
+            done.add(group)
+            for other in sorted(group.needs, key=self.groups.index):
+                visit(other)
+            result.append(group)
+
+        for group in self.groups:
+            visit(group)
+        return tuple(result)
+
+    def drop_unused_stores(self) -> frozenset[Node]:
+        """An anchor, or a shared value, that nothing outside its group loads need not be stored."""
+        wanted = {node for node in self.graph.outputs if not is_leaf(node)}
+        for group in self.groups:
+            for node in group.outputs:
+                wanted.update(x for x in self.frontier(node) if self.home[x] is not group)
+            if group.anchor is not None and group.anchor not in group.outputs:
+                wanted.update(self.frontier(group.anchor))
+        for group in self.groups:
+            group.outputs = [node for node in group.outputs if node in wanted]
+        return frozenset(wanted)
+
+
+def _axis_map(node: Node, group: Group, stored: set[Node]) -> AxisMap | None:
+    """How the axes of `node` follow the loops of `group`; None where they do not."""
+    memo: dict[Node, AxisMap | str | None] = {}
+
+    def walk(x: Node, top: bool) -> AxisMap | str | None:
+        """A map, None for 'not related to the group', or "conflict"."""
+        if x in group.maps:
+            return group.maps[x]
+        if is_leaf(x) or (x in stored and not top):
+            return None
+        if x not in memo:
+            memo[x] = step(x)
+        return memo[x]
+
+    def step(x: Node) -> AxisMap | str | None:
+        maps = [found for found in (walk(y, False) for y in x.inputs) if found is not None]
+        if not maps:
+            return None
+        if any(found == "conflict" or found != maps[0] for found in maps):
+            return "conflict"
+        found = maps[0]
+        assert isinstance(found, tuple)
+        if x.primitive.family == "elementwise":
+            return found
+        if x.primitive.name == "transpose":
+            return tuple(found[axis] for axis in x.params["axes"])
+        if x.primitive.name == "reshape" and unit_reshape(x.inputs[0].shape, x.shape):
+            old = x.inputs[0].shape
+            rest = iter([m for m, n in zip(found, old, strict=True) if n != 1])
+            return tuple(None if n == 1 else next(rest) for n in x.shape)
+        return "conflict"
+
+    result = walk(node, True)
+    return result if isinstance(result, tuple) else None
+
+
+def _covers(axis_map: AxisMap, shape: Shape, space: Shape) -> bool:
+    used = [m for m, n in zip(axis_map, shape, strict=True) if n != 1 and m is not None]
+    wide = [axis for axis, n in enumerate(space) if n != 1]
+    return sorted(used) == wide and all(
+        m is None or shape[axis] == space[m] for axis, m in enumerate(axis_map)
+    )
+
+
+def contraction_mode(node: Node, a: Shape, b: Shape) -> str:
+    """How the loops of a product run, from the strides of its operands.
+
+    - "columns": vectors run along the columns of the result; "rows": along its rows.
+    - "dot", "dot_rows": vectors run along the summed axis, results are gathered along columns or rows.
+    - "pack": the second operand has to be copied first.
+    """
+    m, n = node.shape[-2:]
+    k = node.inputs[0].shape[-1]
+    along_n = b[-1] == 1 or n == 1
+    along_m = a[-2] == 1 or m == 1
+    along_k = (a[-1] == 1 or k == 1) and (b[-2] == 1 or k == 1)
+    if n == 1 and m > 1:
+        if along_m and a[-2] == 1:
+            return "rows"
+        if along_k:
+            return "dot_rows"
+    if along_n and n > 1:
+        return "columns"
+    if m <= DOT_ROWS and along_k:
+        return "dot"
+    if along_m and m > 1:
+        return "rows"
+    if along_n:
+        return "columns"
+    return "pack"
+
+
+def fuse(graph: Graph, layouts: Mapping[Node, Shape]) -> Fusion:
+    """Group the nodes of `graph` into kernels; `layouts` gives the strides of inputs that are not row-major."""
+    planner = _Planner(graph, layouts)
+    planner.choose_stored()
+    for node in planner.order:
+        if node in planner.stored:
+            planner.place(node)
+    stored = planner.drop_unused_stores()
+    groups = tuple(group for group in planner.ordered() if group.outputs)
+    return Fusion(groups, stored)

@@ -1,0 +1,425 @@
+"""Loop IR to LLVM IR, as text.
+
+Every kernel becomes a function `void @kernel(ptr %table)`; `%table` holds the address of each memory buffer. A vector
+loop becomes vector instructions, an unrolled loop is written out, register buffers become SSA values (with a phi for
+each at the head of a serial loop), so that little is left for LLVM's passes but instruction selection.
+
+Vectors may read or write the padding of a row (see `mynn.runtime.buffers`); everything else is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mynn.compiler import instructions
+from mynn.compiler.instructions import Module, Value, llvm_type, memory_type
+from mynn.compiler.loops import (
+    INDEX,
+    Affine,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Reduce,
+    Statement,
+    Store,
+    Var,
+    statements,
+)
+from mynn.errors import CompileError
+
+
+@dataclass
+class _Slot:
+    """The present value of some neighbouring elements of a register buffer; the first `valid` lanes are meant."""
+
+    value: Value
+    valid: int
+
+
+@dataclass
+class _Scope:
+    """What has been computed in a block and those that it dominates."""
+
+    pointers: dict[tuple[Buffer, tuple[tuple[str, int], ...]], str] = field(default_factory=dict)
+    scalars: dict[tuple[tuple[str, int], ...], str] = field(default_factory=dict)
+    splats: dict[tuple[str, int], str] = field(default_factory=dict)
+
+
+class KernelEmitter:
+    """Writes the body of one function."""
+
+    def __init__(self, module: Module, slots: Mapping[Buffer, int]) -> None:
+        self.module = module
+        self.slots = slots
+        self.lines: list[str] = []
+        self.prologue: list[str] = []
+        self.count = 0
+        self.block = "entry"
+        self.env: dict[str, Value | int] = {}
+        self.registers: dict[Buffer, dict[int, _Slot]] = {}
+        self.bases: dict[Buffer, str] = {}
+        self.scopes: list[_Scope] = [_Scope()]
+        self.cache: dict[tuple[Buffer, Affine, int], Value] = {}
+        self.columns: dict[tuple[str, int], list[Value]] = {}
+        self.lane: str | None = None
+        self.extent = 1
+        self.lanes = 1
+
+    # -- text ---------------------------------------------------------------------------------------------------------
+
+    def fresh(self) -> str:
+        """A new SSA name."""
+        self.count += 1
+        return f"%v{self.count}"
+
+    def emit(self, text: str) -> str:
+        """An instruction with a result."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def effect(self, text: str) -> None:
+        """An instruction without a result."""
+        self.lines.append(f"  {text}")
+
+    def function(self, kernel: Kernel) -> str:
+        """The text of the function for `kernel`."""
+        self.body(kernel.body)
+        head = f"define internal void @{kernel.name}(ptr %table) noinline nounwind #0 {{"
+        return "\n".join([head, "entry:", *self.prologue, *self.lines, "  ret void", "}", ""])
+
+    # -- statements ---------------------------------------------------------------------------------------------------
+
+    def body(self, body: Iterable[Statement]) -> None:
+        """Statements in order."""
+        for statement in body:
+            if isinstance(statement, Let):
+                self.env[statement.name] = self.value(statement.value)
+            elif isinstance(statement, Store):
+                self.store(statement)
+            elif isinstance(statement, Local):
+                self.local(statement.buffer)
+            elif statement.extent == 0:
+                continue
+            elif statement.kind == "vector":
+                self.vector(statement)
+            elif statement.kind == "unroll" or statement.extent == 1:
+                for i in range(statement.extent):
+                    self.env[statement.var] = i
+                    self.body(statement.body)
+            else:
+                self.serial(statement)
+
+    def local(self, buffer: Buffer) -> None:
+        """Declare a register or stack buffer."""
+        if buffer.place == "register":
+            self.registers[buffer] = {}
+            return
+        name = self.fresh()
+        kind = memory_type(buffer.type)
+        extra = max(buffer.elements + 16, 1)
+        self.prologue.append(f"  {name} = alloca [{extra} x {kind}], align 64")
+        self.bases[buffer] = name
+
+    def vector(self, loop: For) -> None:
+        """All rounds at once."""
+        self.lane, self.extent = loop.var, loop.extent
+        self.lanes = 1 << (loop.extent - 1).bit_length()
+        if loop.extent == 1:
+            self.env[loop.var] = 0
+            self.lane = None
+        self.body(loop.body)
+        self.lane, self.extent, self.lanes = None, 1, 1
+
+    def serial(self, loop: For) -> None:
+        """A counted loop; register buffers that change inside are carried by phis."""
+        changed = {
+            s.buffer
+            for s in statements(loop.body)
+            if isinstance(s, Store) and s.buffer in self.registers
+        }
+        carried = [(b, at) for b in self.registers if b in changed for at in self.registers[b]]
+        before, label = self.block, f"loop{self.count}"
+        self.count += 1
+        self.effect(f"br label %{label}")
+        self.lines.append(f"{label}:")
+        self.block = label
+        counter = self.fresh()
+        at_phi = len(self.lines)
+        self.lines.append("")
+        phis = []
+        for buffer, at in carried:
+            slot = self.registers[buffer][at]
+            name = self.fresh()
+            phis.append((buffer, at, name, slot.value))
+            self.lines.append("")
+            value = Value(name, slot.value.type, slot.value.lanes)
+            self.registers[buffer][at] = _Slot(value, slot.valid)
+        self.scopes.append(_Scope())
+        self.cache.clear()
+        self.env[loop.var] = Value(counter, INDEX, 1)
+        self.body(loop.body)
+        following = self.emit(f"add nuw nsw i64 {counter}, 1")
+        self.lines[at_phi] = (
+            f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]"
+        )
+        for place, (buffer, at, name, initial) in enumerate(phis):
+            final = self.registers[buffer][at].value
+            kind = llvm_type(initial.type, initial.lanes)
+            self.lines[at_phi + 1 + place] = (
+                f"  {name} = phi {kind} [ {initial.text}, %{before} ], [ {final.text}, %{self.block} ]"
+            )
+        test = self.emit(f"icmp ult i64 {following}, {loop.extent}")
+        done = f"{label}.end"
+        self.effect(f"br i1 {test}, label %{label}, label %{done}")
+        self.lines.append(f"{done}:")
+        self.block = done
+        self.scopes.pop()
+        self.cache.clear()
+
+    # -- indices ------------------------------------------------------------------------------------------------------
+
+    def split(self, index: Affine) -> tuple[int, tuple[tuple[str, int], ...], int, list[Value]]:
+        """An index as constant, scalar terms (SSA name, coefficient), lane coefficient, and vector terms."""
+        constant, lane, scalars, vectors = index.constant, 0, [], []
+        for name, coefficient in index.terms:
+            if name == self.lane:
+                lane = coefficient
+                continue
+            value = self.env[name]
+            if isinstance(value, int):
+                constant += value * coefficient
+            elif value.lanes == 1:
+                scalars.append((value.text, coefficient))
+            else:
+                vectors.append(instructions.scaled(self, value, coefficient))
+        return constant, tuple(scalars), lane, vectors
+
+    def scalar_sum(self, terms: tuple[tuple[str, int], ...]) -> str:
+        """The sum of the scalar terms, as an i64."""
+        for scope in self.scopes:
+            if terms in scope.scalars:
+                return scope.scalars[terms]
+        total = ""
+        for name, coefficient in terms:
+            part = name if coefficient == 1 else self.emit(f"mul nsw i64 {name}, {coefficient}")
+            total = self.emit(f"add nsw i64 {total}, {part}") if total else part
+        self.scopes[-1].scalars[terms] = total
+        return total
+
+    def affine(self, index: Affine) -> Value:
+        """The value of an index."""
+        constant, scalars, lane, vectors = self.split(index)
+        total: Value = Value(str(constant), INDEX, 1)
+        if scalars:
+            text = self.scalar_sum(scalars)
+            total = Value(
+                self.emit(f"add nsw i64 {text}, {constant}") if constant else text, INDEX, 1
+            )
+        if lane:
+            steps = [lane * i for i in range(self.lanes)]
+            row = Value(instructions.constants(steps, "i64"), INDEX, self.lanes)
+            total = instructions.add_index(self, total, row)
+        for value in vectors:
+            total = instructions.add_index(self, total, value)
+        return total
+
+    def base(self, buffer: Buffer) -> str:
+        """The address of a buffer, loaded from the table once."""
+        if buffer not in self.bases:
+            slot, name = self.fresh(), self.fresh()
+            place = self.slots[buffer]
+            self.prologue.append(f"  {slot} = getelementptr ptr, ptr %table, i64 {place}")
+            self.prologue.append(f"  {name} = load ptr, ptr {slot}, align 8")
+            self.bases[buffer] = name
+        return self.bases[buffer]
+
+    def pointer(self, buffer: Buffer, constant: int, scalars: tuple[tuple[str, int], ...]) -> str:
+        """The address of an element at a scalar offset."""
+        base = self.base(buffer)
+        kind = memory_type(buffer.type)
+        if scalars:
+            key = (buffer, scalars)
+            found = next((s.pointers[key] for s in self.scopes if key in s.pointers), None)
+            if found is None:
+                total = self.scalar_sum(scalars)
+                found = self.emit(f"getelementptr inbounds {kind}, ptr {base}, i64 {total}")
+                self.scopes[-1].pointers[key] = found
+            base = found
+        if constant:
+            base = self.emit(f"getelementptr inbounds {kind}, ptr {base}, i64 {constant}")
+        return base
+
+    # -- values -------------------------------------------------------------------------------------------------------
+
+    def value(self, expr: Expr) -> Value:
+        """An expression as an SSA value or a constant."""
+        if isinstance(expr, Const):
+            return Value(instructions.number(expr.value, expr.type), expr.type, 1)
+        if isinstance(expr, Var):
+            found = self.env[expr.name]
+            return Value(str(found), INDEX, 1) if isinstance(found, int) else found
+        if isinstance(expr, Affine):
+            return self.affine(expr)
+        if isinstance(expr, Load):
+            return self.load(expr)
+        if isinstance(expr, Reduce):
+            return self.reduce(expr)
+        return instructions.operation(
+            self, expr.name, [self.value(x) for x in expr.args], expr.type
+        )
+
+    def broadcast(self, value: Value, lanes: int) -> Value:
+        """A scalar repeated over lanes; a vector as it is."""
+        if value.lanes == lanes:
+            return value
+        if value.lanes != 1:
+            raise CompileError(f"a vector of {value.lanes} lanes where {lanes} were expected")
+        if not value.text.startswith("%"):
+            text = instructions.constants([value.text] * lanes, llvm_type(value.type))
+            return Value(text, value.type, lanes)
+        key = (value.text, lanes)
+        for scope in self.scopes:
+            if key in scope.splats:
+                return Value(scope.splats[key], value.type, lanes)
+        text = instructions.splat(self, value, lanes)
+        self.scopes[-1].splats[key] = text
+        return Value(text, value.type, lanes)
+
+    def load(self, load: Load) -> Value:
+        """An element, or one for each lane."""
+        if load.buffer in self.registers:
+            return self.register_load(load)
+        resolved = Affine(load.index.constant, load.index.terms)
+        key = (load.buffer, resolved, self.extent)
+        unrolled = any(isinstance(self.env.get(name), int) for name, _ in resolved.terms)
+        lane = any(name == self.lane for name, _ in resolved.terms)
+        if not unrolled and not lane and key in self.cache:
+            return self.cache[key]
+        constant, scalars, step, vectors = self.split(load.index)
+        if step == 0 and not vectors:
+            pointer = self.pointer(load.buffer, constant, scalars)
+            result = instructions.load(self, load.buffer.type, pointer, 1)
+        elif step == 1 and not vectors:
+            pointer = self.pointer(load.buffer, constant, scalars)
+            result = instructions.load(self, load.buffer.type, pointer, self.lanes)
+        else:
+            result = instructions.gather(
+                self, load.buffer.type, self.base(load.buffer), self.affine(load.index), self.extent
+            )
+        if not unrolled and not lane:
+            self.cache[key] = result
+        return result
+
+    def store(self, store: Store) -> None:
+        """Write an element, or one for each lane."""
+        buffer = store.buffer
+        value = self.value(store.value)
+        if buffer in self.registers:
+            self.register_store(buffer, store.index, value)
+            return
+        for key in [key for key in self.cache if key[0] is buffer]:
+            del self.cache[key]
+        constant, scalars, step, vectors = self.split(store.index)
+        if self.lane is None and not vectors:
+            pointer = self.pointer(buffer, constant, scalars)
+            instructions.store(self, value, pointer, 1, 1)
+            return
+        value = self.broadcast(value, self.lanes)
+        if step == 1 and not vectors:
+            rows = [c for _, c in scalars] + [constant]
+            whole = buffer.place == "stack" or all(c % self.lanes == 0 for c in rows)
+            pointer = self.pointer(buffer, constant, scalars)
+            instructions.store(
+                self, value, pointer, self.lanes, self.lanes if whole else self.extent
+            )
+            return
+        index = self.broadcast(self.affine(store.index), self.lanes)
+        instructions.scatter(self, value, self.base(buffer), index, self.extent)
+
+    # -- registers ----------------------------------------------------------------------------------------------------
+
+    def constant_index(self, buffer: Buffer, index: Affine) -> tuple[int, int]:
+        """The first element and the lane coefficient of an index into registers."""
+        constant, scalars, step, vectors = self.split(index)
+        if scalars or vectors:
+            raise CompileError(f"register buffer {buffer} is indexed by a variable: {index}")
+        return constant, step
+
+    def register_store(self, buffer: Buffer, index: Affine, value: Value) -> None:
+        """Set elements of a register buffer; a part of a vector is blended with what was there."""
+        at, step = self.constant_index(buffer, index)
+        slots = self.registers[buffer]
+        if self.lane is None:
+            slots[at] = _Slot(value, 1)
+            return
+        if step != 1:
+            raise CompileError(f"register buffer {buffer} is stored with stride {step}")
+        old = slots.get(at)
+        if old is None or old.valid <= self.extent:
+            slots[at] = _Slot(self.broadcast(value, self.lanes), self.extent)
+            return
+        wide = instructions.widen(self, self.broadcast(value, self.lanes), old.value.lanes)
+        mask = instructions.mask(self.extent, old.value.lanes)
+        kind = llvm_type(value.type, old.value.lanes)
+        name = self.emit(
+            f"select <{old.value.lanes} x i1> {mask}, {kind} {wide.text}, {kind} {old.value.text}"
+        )
+        slots[at] = _Slot(Value(name, value.type, old.value.lanes), old.valid)
+
+    def register_load(self, load: Load) -> Value:
+        """Elements of a register buffer: a vector as it was stored, a scalar, or a column across vectors."""
+        at, step = self.constant_index(load.buffer, load.index)
+        slots = self.registers[load.buffer]
+        if self.lane is None or step == 0:
+            return slots[at].value if at in slots else self.element(load.buffer, at)
+        if step == 1:
+            value = slots[at].value
+            if value.lanes < self.lanes:
+                raise CompileError(
+                    f"{load.buffer} holds {value.lanes} lanes, {self.lanes} are read"
+                )
+            return instructions.narrow(self, value, self.lanes)
+        return self.column(load.buffer, at, step)
+
+    def column(self, buffer: Buffer, at: int, step: int) -> Value:
+        """Element `at` of every row of `step` elements: the rows are transposed once, by shuffles."""
+        slots = self.registers[buffer]
+        rows = [slots[row * step] for row in range(self.extent)]
+        key = (rows[0].value.text, self.lanes)
+        if key not in self.columns:
+            width = rows[0].value.lanes
+            side = max(width, self.lanes)
+            square = [instructions.widen(self, row.value, side) for row in rows]
+            square += [square[-1]] * (side - len(square))
+            self.columns[key] = instructions.transpose(self, square)
+        return instructions.narrow(self, self.columns[key][at % step], self.lanes)
+
+    def element(self, buffer: Buffer, at: int) -> Value:
+        """One element out of a vector."""
+        for start, slot in self.registers[buffer].items():
+            if start <= at < start + slot.valid:
+                kind = llvm_type(slot.value.type, slot.value.lanes)
+                name = self.emit(f"extractelement {kind} {slot.value.text}, i64 {at - start}")
+                return Value(name, slot.value.type, 1)
+        raise CompileError(f"element {at} of {buffer} was not stored")
+
+    def reduce(self, reduce: Reduce) -> Value:
+        """The lanes of one register combined, or of one register for each lane."""
+        at, step = self.constant_index(reduce.buffer, reduce.index)
+        slots = self.registers[reduce.buffer]
+        if self.lane is None or step == 0:
+            return instructions.horizontal(self, reduce.op, slots[at].value)
+        rows = [slots[at + row * step].value for row in range(self.extent)]
+        return instructions.horizontal_rows(self, reduce.op, rows, self.lanes)
+
+
+def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:
+    """Add the function for `kernel` to the module; `slots` gives each buffer's place in the table."""
+    module.add(KernelEmitter(module, slots).function(kernel))

@@ -1,0 +1,358 @@
+"""The loop IR: what kernels are made of, between the graph and LLVM.
+
+Grammar (as `format_kernel` prints it):
+
+    kernel ::= "kernel" name ":" {statement}
+    statement ::=
+        "for" var "in" extent ["unroll" | "vector"] ":" {statement}
+      | "let" var "=" expr
+      | "local" buffer                     registers, or memory on the stack
+      | buffer "[" index "]" "=" expr
+    expr ::=
+        constant | var | index
+      | buffer "[" index "]"               a load
+      | op "(" {expr} ")"                  scalar arithmetic: see OPS
+      | "reduce_" op buffer "[" index "+:" n "]"     over n neighbouring elements
+    index ::= constant {"+" coefficient "*" var}     a flat offset in elements
+
+Invariants, held by `verify_kernel`: variables are bound once, before they are used; a vector loop holds straight-line
+code only and has at most 64 rounds; loads and stores agree with the buffer's dtype.
+
+Meaning: every statement runs in order; `evaluate_kernel` in `mynn.compiler.evaluate` is that meaning in NumPy. A vector
+loop may run its rounds in any order or at once, an unrolled loop is written out. Neither changes the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mynn.errors import VerifyError
+
+# Scalar types are the short dtype names of `mynn.graph`: f32 f64 i32 i64 u32 u8 bool.
+INDEX = "i64"
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """An integer: constant + sum of coefficient * variable. The terms are sorted by variable."""
+
+    constant: int = 0
+    terms: tuple[tuple[str, int], ...] = ()
+
+    @staticmethod
+    def var(name: str, coefficient: int = 1) -> Affine:
+        """coefficient * name."""
+        return Affine(0, ((name, coefficient),)) if coefficient else Affine()
+
+    def __add__(self, other: Affine | int) -> Affine:
+        if isinstance(other, int):
+            return Affine(self.constant + other, self.terms)
+        if not other.terms:
+            return Affine(self.constant + other.constant, self.terms)
+        if not self.terms:
+            return Affine(self.constant + other.constant, other.terms)
+        sums = dict(self.terms)
+        for name, coefficient in other.terms:
+            sums[name] = sums.get(name, 0) + coefficient
+        terms = tuple(sorted((name, c) for name, c in sums.items() if c))
+        return Affine(self.constant + other.constant, terms)
+
+    def __mul__(self, factor: int) -> Affine:
+        if factor == 1:
+            return self
+        if factor == 0:
+            return Affine()
+        return Affine(self.constant * factor, tuple((name, c * factor) for name, c in self.terms))
+
+    def __neg__(self) -> Affine:
+        return self * -1
+
+    def coefficient(self, name: str) -> int:
+        """What `name` is multiplied by."""
+        for var, c in self.terms:
+            if var == name:
+                return c
+        return 0
+
+    def without(self, name: str) -> Affine:
+        """The rest, where `name` is 0."""
+        return Affine(self.constant, tuple(term for term in self.terms if term[0] != name))
+
+    def __str__(self) -> str:
+        parts = [name if c == 1 else f"{c}*{name}" for name, c in self.terms]
+        if self.constant or not parts:
+            parts.append(str(self.constant))
+        return " + ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """Memory that a kernel can name.
+
+    `place` is "memory" (reached through the program's table of pointers), "register" (values that live in registers:
+    every index is known when the kernel is written out) or "stack".
+    """
+
+    name: str
+    type: str
+    elements: int
+    place: str = "memory"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A number."""
+
+    value: Any
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A variable bound by `Let`."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An element of a buffer."""
+
+    buffer: Buffer
+    index: Affine
+
+    @property
+    def type(self) -> str:
+        """Type of the element."""
+        return self.buffer.type
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """Scalar arithmetic. The names are those of the elementwise primitives, and the few in `EXTRA_OPS`."""
+
+    name: str
+    args: tuple[Expr, ...]
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """`op` (sum, max, min) over the `count` elements of a register buffer that start at `index`."""
+
+    op: str
+    buffer: Buffer
+    index: Affine
+    count: int
+
+    @property
+    def type(self) -> str:
+        """Type of the elements."""
+        return self.buffer.type
+
+
+Expr = Const | Var | Load | Op | Reduce | Affine
+
+# Ops beside the elementwise primitives: a*b+c in one rounding, integer quotient and remainder of indices (divisor > 0),
+# and a conversion `cast` whose target is the op's type.
+EXTRA_OPS = ("fma", "quotient", "remainder", "cast", "threefry2x32")
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """Bind a variable to a value."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Make a register or stack buffer; its elements are undefined until they are stored."""
+
+    buffer: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Set an element of a buffer."""
+
+    buffer: Buffer
+    index: Affine
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """Run `body` for var = 0 .. extent - 1. `kind` is "serial", "unroll" or "vector"."""
+
+    var: str
+    extent: int
+    body: tuple[Statement, ...]
+    kind: str = "serial"
+
+
+Statement = Let | Local | Store | For
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A piece of the program: a function without arguments on the buffers that it names."""
+
+    name: str
+    body: tuple[Statement, ...]
+    comment: str = ""
+    operations: int = 0
+    nbytes: int = field(default=0)
+
+    def __str__(self) -> str:
+        return format_kernel(self)
+
+
+def expr_type(expr: Expr) -> str:
+    """The scalar type of an expression."""
+    return INDEX if isinstance(expr, Affine) else expr.type
+
+
+def sub_expressions(expr: Expr) -> Iterator[Expr]:
+    """The expression and everything inside it."""
+    yield expr
+    if isinstance(expr, Op):
+        for arg in expr.args:
+            yield from sub_expressions(arg)
+
+
+def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
+    """Every statement, outer ones first."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, For):
+            yield from statements(statement.body)
+
+
+def buffers_of(kernel: Kernel) -> tuple[list[Buffer], list[Buffer]]:
+    """Memory buffers that the kernel reads, and that it writes, each once."""
+    reads: dict[Buffer, None] = {}
+    writes: dict[Buffer, None] = {}
+    for statement in statements(kernel.body):
+        if isinstance(statement, Store) and statement.buffer.place == "memory":
+            writes[statement.buffer] = None
+        if isinstance(statement, Let | Store):
+            for expr in sub_expressions(statement.value):
+                if isinstance(expr, Load) and expr.buffer.place == "memory":
+                    reads[expr.buffer] = None
+    return list(reads), list(writes)
+
+
+# -- printing ---------------------------------------------------------------------------------------------------------
+
+
+def format_expr(expr: Expr) -> str:
+    """An expression as text."""
+    if isinstance(expr, Const):
+        return str(expr.value)
+    if isinstance(expr, Var):
+        return expr.name
+    if isinstance(expr, Load):
+        return f"{expr.buffer}[{expr.index}]"
+    if isinstance(expr, Reduce):
+        return f"reduce_{expr.op} {expr.buffer}[{expr.index} +: {expr.count}]"
+    if isinstance(expr, Affine):
+        return str(expr)
+    suffix = f".{expr.type}" if expr.name == "cast" else ""
+    return f"{expr.name}{suffix}({', '.join(map(format_expr, expr.args))})"
+
+
+def _format_body(body: tuple[Statement, ...], indent: str) -> Iterator[str]:
+    for statement in body:
+        if isinstance(statement, For):
+            kind = "" if statement.kind == "serial" else f" {statement.kind}"
+            yield f"{indent}for {statement.var} in {statement.extent}{kind}:"
+            yield from _format_body(statement.body, indent + "  ")
+        elif isinstance(statement, Let):
+            yield f"{indent}let {statement.name} = {format_expr(statement.value)}"
+        elif isinstance(statement, Local):
+            buffer = statement.buffer
+            yield f"{indent}local {buffer}: {buffer.type}[{buffer.elements}] {buffer.place}"
+        else:
+            yield f"{indent}{statement.buffer}[{statement.index}] = {format_expr(statement.value)}"
+
+
+def format_kernel(kernel: Kernel) -> str:
+    """A kernel as text, in the grammar of this module."""
+    head = f"kernel {kernel.name}:" + (f"  # {kernel.comment}" if kernel.comment else "")
+    return "\n".join([head, *_format_body(kernel.body, "  ")])
+
+
+# -- checking ---------------------------------------------------------------------------------------------------------
+
+MAX_VECTOR = 64
+
+
+def verify_kernel(kernel: Kernel) -> None:
+    """Raise `VerifyError` where the kernel breaks an invariant of this module."""
+    _verify_body(kernel.body, frozenset(), frozenset(), kernel.name, in_vector=False)
+
+
+def _verify_body(
+    body: tuple[Statement, ...],
+    bound: frozenset[str],
+    locals_: frozenset[Buffer],
+    where: str,
+    in_vector: bool,
+) -> None:
+    for statement in body:
+        if isinstance(statement, For):
+            if in_vector:
+                raise VerifyError(f"{where}: loop {statement.var} stands inside a vector loop")
+            if statement.kind not in ("serial", "unroll", "vector") or statement.extent < 0:
+                raise VerifyError(f"{where}: loop {statement.var} has a bad kind or extent")
+            if statement.kind == "vector" and not 1 <= statement.extent <= MAX_VECTOR:
+                raise VerifyError(f"{where}: vector loop {statement.var} of {statement.extent}")
+            if statement.var in bound:
+                raise VerifyError(f"{where}: {statement.var} is bound twice")
+            inner = bound | {statement.var}
+            _verify_body(statement.body, inner, locals_, where, statement.kind == "vector")
+        elif isinstance(statement, Local):
+            locals_ = locals_ | {statement.buffer}
+        elif isinstance(statement, Let):
+            _verify_expr(statement.value, bound, locals_, where)
+            if statement.name in bound:
+                raise VerifyError(f"{where}: {statement.name} is bound twice")
+            bound = bound | {statement.name}
+        else:
+            _verify_expr(statement.value, bound, locals_, where)
+            _verify_access(statement.buffer, statement.index, bound, locals_, where)
+            if expr_type(statement.value) != statement.buffer.type:
+                raise VerifyError(
+                    f"{where}: {expr_type(statement.value)} stored to {statement.buffer}"
+                    f" of {statement.buffer.type}"
+                )
+
+
+def _verify_access(
+    buffer: Buffer, index: Affine, bound: frozenset[str], locals_: frozenset[Buffer], where: str
+) -> None:
+    if buffer.place != "memory" and buffer not in locals_:
+        raise VerifyError(f"{where}: {buffer} is used before it is made")
+    for name, _ in index.terms:
+        if name not in bound:
+            raise VerifyError(f"{where}: {name} is used in {buffer}[{index}] before it is bound")
+
+
+def _verify_expr(expr: Expr, bound: frozenset[str], locals_: frozenset[Buffer], where: str) -> None:
+    for part in sub_expressions(expr):
+        if isinstance(part, Var) and part.name not in bound:
+            raise VerifyError(f"{where}: {part.name} is used before it is bound")
+        if isinstance(part, Load | Reduce):
+            _verify_access(part.buffer, part.index, bound, locals_, where)
+        if isinstance(part, Affine):
+            for name, _ in part.terms:
+                if name not in bound:
+                    raise VerifyError(f"{where}: {name} is used before it is bound")

@@ -1,0 +1,56 @@
+"""Lowering: each group of nodes becomes a kernel of the loop IR.
+
+Expects a fusion and a place for every stored node. Guarantees: kernels that store exactly the outputs of their groups
+and touch nothing outside the buffers (a row may be read or written up to its padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mynn.compiler.fuse import Group
+from mynn.compiler.loops import Kernel, Statement, buffers_of
+from mynn.compiler.schedule.base import Context
+from mynn.compiler.schedule.contraction import lower_matmul
+from mynn.compiler.schedule.maps import lower_map
+from mynn.compiler.schedule.reduce import lower_reduce
+from mynn.compiler.schedule.serial import lower_argmax, lower_scatter
+
+_SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
+    "matmul": lower_matmul,
+    "sum": lower_reduce,
+    "max": lower_reduce,
+    "min": lower_reduce,
+    "argmax": lower_argmax,
+    "scatter_add": lower_scatter,
+}
+
+
+def lower_group(name: str, context: Context) -> Kernel:
+    """The kernel of a group."""
+    group = context.group
+    anchor = group.anchor
+    schedule = lower_map if anchor is None else _SCHEDULES[anchor.primitive.name]
+    body = tuple(schedule(context))
+    members = [*([anchor] if anchor is not None else []), *group.outputs]
+    comment = " ".join(
+        dict.fromkeys(f"{node.primitive.name}{list(node.shape)}" for node in members)
+    )
+    kernel = Kernel(name, body, comment, count_operations(group))
+    reads, writes = buffers_of(kernel)
+    sizes = {"f64": 8, "i64": 8, "bool": 1, "u8": 1}
+    nbytes = sum(b.elements * sizes.get(b.type, 4) for b in [*reads, *writes])
+    return Kernel(name, body, comment, kernel.operations, nbytes)
+
+
+def count_operations(group: Group) -> int:
+    """Floating-point operations: 2 for each multiply-add of a product, 1 for each elementwise result."""
+    anchor = group.anchor
+    total = 0
+    if anchor is not None:
+        size = anchor.inputs[0].type.size
+        if anchor.primitive.name == "matmul":
+            total += 2 * size * anchor.shape[-1]
+        else:
+            total += size
+    return total + sum(node.type.size for node in group.outputs if node is not anchor)

@@ -1,0 +1,164 @@
+"""The compiler: the passes from a graph to native code, in order.
+
+simplify    graph -> graph             fold, algebra, common subexpressions          compiler/simplify.py
+fuse        graph -> groups            which nodes share a kernel                    compiler/fuse.py
+plan        groups -> places           where values lie; updates in place            compiler/plan.py
+lower       groups -> kernels          loops: tiles, vectors                         compiler/lower.py, contraction.py
+emit        kernels -> LLVM IR         text                                          compiler/llvm.py, instructions.py
+build       LLVM IR -> machine code    LLVM                                          runtime/native.py
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mynn.compiler.instructions import Module
+from mynn.compiler.llvm import emit_kernel
+from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
+from mynn.compiler.plan import Plan, make_plan
+from mynn.compiler.simplify import simplify
+from mynn.graph import Array, Graph, Node, Shape, verify
+from mynn.runtime.buffers import SLACK, aligned_bytes, allocate
+from mynn.runtime.machine import host
+from mynn.runtime.native import NativeModule, build
+
+STEP = "mynn_step"
+
+
+@dataclass
+class Lowered:
+    """A graph as kernels, before LLVM: what `make_plan` gives, with the table of buffers."""
+
+    graph: Graph
+    plan: Plan
+    table: list[Buffer]
+
+    @property
+    def kernels(self) -> Sequence[Kernel]:
+        """The kernels in the order in which they run."""
+        return self.plan.kernels
+
+    @property
+    def slots(self) -> dict[Buffer, int]:
+        """Each buffer's place in the table."""
+        return {buffer: place for place, buffer in enumerate(self.table)}
+
+
+def lower(
+    graph: Graph,
+    writes: Mapping[Node, int] | None = None,
+    layouts: Mapping[Node, Shape] | None = None,
+    check: bool = False,
+) -> Lowered:
+    """All passes up to the loop IR.
+
+    - `writes`: for each input that is state, the number of the output that is its new value.
+    - `layouts`: strides in elements of inputs that are not row-major with a padded last axis.
+    - `check`: run the verifiers between the passes.
+    """
+    if check:
+        verify(graph)
+    graph = simplify(graph)
+    if check:
+        verify(graph)
+    plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), host())
+    if check:
+        for kernel in plan.kernels:
+            verify_kernel(kernel)
+    used: dict[Buffer, None] = {}
+    for kernel in plan.kernels:
+        reads, written = buffers_of(kernel)
+        used.update(dict.fromkeys([*reads, *written]))
+    return Lowered(graph, plan, list(used))
+
+
+def emit(lowered: Lowered, prefix: str = "", module: Module | None = None) -> Module:
+    """LLVM IR for the kernels and a function that runs them in order."""
+    module = module or Module(fused="+fma" in host().features or "neon" in host().features)
+    calls = []
+    for kernel in lowered.kernels:
+        named = Kernel(prefix + kernel.name, kernel.body, kernel.comment)
+        emit_kernel(module, named, lowered.slots)
+        calls.append(f"  call void @{named.name}(ptr %table)")
+    head = f"define void @{prefix}{STEP}(ptr %table) nounwind #0 {{"
+    module.add("\n".join([head, *calls, "  ret void", "}", ""]))
+    return module
+
+
+@dataclass
+class Executable:
+    """Native code bound to memory: NumPy arrays for inputs and outputs, an arena for what lies between."""
+
+    lowered: Lowered
+    native: NativeModule
+    inputs: list[Array]
+    outputs: list[Array]
+    pointers: Array
+    seconds: float
+    keep: list[Array] = field(default_factory=list)
+
+    def __call__(self, arguments: Sequence[Array]) -> list[Array]:
+        """Copy the arguments in, run, copy the outputs out."""
+        for place, value in zip(self.inputs, arguments, strict=True):
+            place[...] = value
+        self.native.function(STEP, np.ctypeslib.ctypes.c_void_p)(self.pointers.ctypes.data)
+        return [np.array(place) for place in self.outputs]
+
+
+def bind(lowered: Lowered, inputs: Mapping[Node, Array]) -> tuple[Array, list[Array], list[Array]]:
+    """Memory for every buffer: the table of addresses, the outputs, and what must be kept alive.
+
+    `inputs` are arrays in native storage for the graph's inputs; outputs that are written to state lie there.
+    """
+    plan = lowered.plan
+    arena = aligned_bytes(plan.arena_bytes + SLACK)
+    keep = [arena]
+    addresses: dict[Buffer, int] = {}
+    for buffer, offset in plan.arena.items():
+        addresses[buffer] = arena.ctypes.data + offset
+    for node, array in inputs.items():
+        addresses[plan.places[node].buffer] = array.ctypes.data
+    for node, value in plan.constants.items():
+        array = allocate(value.shape, value.dtype)
+        array[...] = value
+        keep.append(array)
+        addresses[plan.places[node].buffer] = array.ctypes.data
+    outputs = []
+    for place in plan.results:
+        node_type = place.node.type
+        array = allocate(node_type.shape, node_type.dtype)
+        addresses[place.buffer] = array.ctypes.data
+        outputs.append(array)
+    pointers = np.array([addresses[buffer] for buffer in lowered.table] or [0], np.uint64)
+    return pointers, outputs, keep
+
+
+def compile_graph(graph: Graph, check: bool = True) -> Executable:
+    """Compile a graph without state: call the result with a list of arrays, it gives a list of arrays."""
+    start = time.perf_counter()
+    lowered = lower(graph, check=check)
+    native = build(emit(lowered).text())
+    arrays = {node: allocate(node.shape, node.dtype) for node in graph.inputs}
+    pointers, outputs, keep = bind(lowered, arrays)
+    seconds = time.perf_counter() - start
+    return Executable(lowered, native, list(arrays.values()), outputs, pointers, seconds, keep)
+
+
+def total_operations(lowered: Lowered) -> int:
+    """Floating-point operations of one run."""
+    return sum(kernel.operations for kernel in lowered.kernels)
+
+
+def total_bytes(lowered: Lowered) -> int:
+    """Bytes that one run reads and writes, each buffer once a kernel."""
+    return sum(kernel.nbytes for kernel in lowered.kernels)
+
+
+def elements(shape: Shape) -> int:
+    """Number of elements."""
+    return math.prod(shape)

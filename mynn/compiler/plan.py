@@ -1,0 +1,250 @@
+"""Planning: where every value lies, in which order the kernels run, and which updates happen in place.
+
+Expects a fusion. Guarantees: a kernel runs after those whose results it loads; the new value of a piece of state is
+written over the old one only where every kernel that needs the old value has run before, or reads the very element
+that it writes; values that are not needed at the same time share memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mynn.compiler.fuse import Fusion, Group, fuse, is_leaf
+from mynn.compiler.loops import (
+    Affine,
+    Buffer,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Statement,
+    Store,
+    buffers_of,
+    sub_expressions,
+)
+from mynn.compiler.lower import lower_group
+from mynn.compiler.pull import Place
+from mynn.compiler.schedule.base import Context
+from mynn.compiler.schedule.maps import copy_kernel
+from mynn.errors import VerifyError
+from mynn.graph import CONSTANT, Array, Graph, Node, Shape
+from mynn.runtime.buffers import ALIGNMENT, SLACK, padded_strides, storage_elements
+from mynn.runtime.machine import Machine
+
+
+@dataclass(frozen=True)
+class Result:
+    """An output that is handed to the caller: the node, and the buffer that it is written to."""
+
+    node: Node
+    buffer: Buffer
+
+
+@dataclass
+class Plan:
+    """Kernels in order, and where everything lies.
+
+    `arena` gives offsets in bytes of the buffers that only live within a run. `results` are the outputs that are not
+    written to state, in order.
+    """
+
+    kernels: list[Kernel]
+    places: dict[Node, Place]
+    arena: dict[Buffer, int]
+    arena_bytes: int
+    constants: dict[Node, Array]
+    results: list[Result]
+    in_place: list[Node] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Task:
+    """A kernel with what it loads and what it writes."""
+
+    kernel: Kernel
+    reads: set[Node]
+    group: Group | None = None
+
+
+def _type_bytes(buffer: Buffer) -> int:
+    return {"f64": 8, "i64": 8, "bool": 1, "u8": 1}.get(buffer.type, 4)
+
+
+class _Planner:
+    def __init__(
+        self, graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
+    ) -> None:
+        self.graph = graph
+        self.layouts = layouts
+        self.machine = machine
+        self.count = 0
+        self.targets = {state: graph.outputs[number] for state, number in writes.items()}
+        written = set(writes.values())
+        self.result_nodes = [n for i, n in enumerate(graph.outputs) if i not in written]
+        self.fusion: Fusion = fuse(graph, layouts)
+        self.leaves: dict[Node, Place] = {}
+        self.constants: dict[Node, Array] = {}
+        for node in graph.nodes():
+            if is_leaf(node) and (node.primitive is not CONSTANT or node.type.size != 1):
+                self.leaves[node] = self.new_place(node, layouts.get(node), node.name or "c")
+                if node.primitive is CONSTANT and node.value is not None:
+                    self.constants[node] = node.value
+
+    def new_place(self, node: Node, strides: Shape | None, name: str) -> Place:
+        """Fresh storage for a node."""
+        itemsize = node.dtype.itemsize
+        layout = strides if strides is not None else padded_strides(node.shape, itemsize)
+        clean = "".join(c if c.isalnum() or c in "._" else "_" for c in name)
+        self.count += 1
+        size = storage_elements(node.shape, itemsize)
+        if strides is not None:
+            size = max(size, 1 + sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True)))
+        return Place(Buffer(f"{clean}.{self.count}", node.type.short, size), layout)
+
+    # -- one attempt --------------------------------------------------------------------------------------------------
+
+    def attempt(self, refused: set[Node]) -> Plan | Node:
+        """A plan in which the state in `refused` is not updated in place; or a state node to refuse next."""
+        places = dict(self.leaves)
+        owner: dict[Node, Node] = {}
+        for state, node in self.targets.items():
+            if node in self.fusion.stored and node not in owner and state not in refused:
+                owner[node] = state
+        results: list[Result] = []
+        for node in self.result_nodes:
+            if node in self.fusion.stored and node not in places and node not in owner:
+                places[node] = self.new_place(node, None, "out")
+                results.append(Result(node, places[node].buffer))
+            else:
+                results.append(Result(node, self.new_place(node, None, "out").buffer))
+        for node in self.fusion.stored:
+            if node in owner:
+                places[node] = self.leaves[owner[node]]
+            elif node not in places:
+                places[node] = self.new_place(node, None, node.name or node.primitive.name)
+        tasks = [self.group_task(i, group, places) for i, group in enumerate(self.fusion.groups)]
+        for node, state in owner.items():
+            task = next(t for t in tasks if t.group is not None and node in t.group.outputs)
+            if not _same_element_only(task.kernel.body, self.leaves[state].buffer):
+                return state
+        ordered = self.order(tasks, owner)
+        if isinstance(ordered, Node):
+            return ordered
+        kernels = [task.kernel for task in ordered]
+        kernels += self.final_copies(places, owner, results)
+        arena, size = self.arena(kernels, places, results)
+        return Plan(kernels, places, arena, size, self.constants, results, list(owner.values()))
+
+    def group_task(self, number: int, group: Group, places: Mapping[Node, Place]) -> _Task:
+        """Lower one group."""
+        context = Context(group, places, places, self.machine)
+        kernel = lower_group(f"k{number}", context)
+        return _Task(kernel, context.touched, group)
+
+    def order(self, tasks: list[_Task], owner: Mapping[Node, Node]) -> list[_Task] | Node:
+        """Tasks in order, those that overwrite state after the readers of its old value."""
+        makers = {n: t for t in tasks if t.group is not None for n in t.group.outputs}
+        before: dict[_Task, set[_Task]] = {
+            t: {makers[n] for n in t.reads if n in makers} - {t} for t in tasks
+        }
+        for node, state in owner.items():
+            writer = makers[node]
+            before[writer] |= {t for t in tasks if state in t.reads} - {writer}
+        done: dict[_Task, None] = {}
+        waiting = list(tasks)
+        while waiting:
+            ready = next((t for t in waiting if all(b in done for b in before[t])), None)
+            if ready is None:
+                stuck = set(waiting)
+                for node, state in owner.items():
+                    if makers[node] in stuck:
+                        return state
+                raise VerifyError("the groups of a fusion depend on each other in a circle")
+            done[ready] = None
+            waiting.remove(ready)
+        return list(done)
+
+    def final_copies(
+        self, places: Mapping[Node, Place], owner: Mapping[Node, Node], results: Sequence[Result]
+    ) -> list[Kernel]:
+        """State and results that no kernel writes directly. All old values are read before any is overwritten."""
+        first: list[tuple[Node, Place, Place]] = []
+        second: list[tuple[Node, Place, Place]] = []
+        for result in results:
+            place = places.get(result.node)
+            if place is None or place.buffer is not result.buffer:
+                layout = padded_strides(result.node.shape, result.node.dtype.itemsize)
+                first.append(
+                    (result.node, places.get(result.node, place), Place(result.buffer, layout))
+                )  # type: ignore[arg-type]
+        for state, node in self.targets.items():
+            if owner.get(node) is state:
+                continue
+            target = self.leaves[state]
+            source = places.get(node)
+            if source is not None and (node in self.targets or node in owner):
+                middle = self.new_place(node, None, "old")
+                first.append((node, source, middle))
+                source = middle
+            second.append((node, source, target))  # type: ignore[arg-type]
+        return [
+            copy_kernel(f"copy{i}", node, source, target, self.machine)
+            for i, (node, source, target) in enumerate(first + second)
+        ]
+
+    def arena(
+        self, kernels: Sequence[Kernel], places: Mapping[Node, Place], results: Sequence[Result]
+    ) -> tuple[dict[Buffer, int], int]:
+        """Offsets for the buffers that only live within a run; those not needed together share memory."""
+        fixed = {place.buffer for place in self.leaves.values()} | {r.buffer for r in results}
+        spans: dict[Buffer, tuple[int, int]] = {}
+        for time, kernel in enumerate(kernels):
+            reads, writes = buffers_of(kernel)
+            for buffer in [*reads, *writes]:
+                if buffer not in fixed:
+                    spans[buffer] = (spans.get(buffer, (time, time))[0], time)
+        taken: list[tuple[int, int, int, int]] = []
+        offsets: dict[Buffer, int] = {}
+        total = 0
+        for buffer, (start, end) in sorted(spans.items(), key=lambda x: -x[0].elements):
+            size = buffer.elements * _type_bytes(buffer) + SLACK
+            size = -(-size // ALIGNMENT) * ALIGNMENT
+            offset = 0
+            for low, high, s, e in sorted(taken):
+                if s <= end and start <= e and offset + size > low:
+                    offset = max(offset, high)
+            taken.append((offset, offset + size, start, end))
+            offsets[buffer] = offset
+            total = max(total, offset + size)
+        return offsets, total
+
+
+def _same_element_only(body: Sequence[Statement], buffer: Buffer) -> bool:
+    """Whether every load of `buffer` stands in the same body as a store to the same element."""
+    stores: set[Affine] = set()
+    loads: set[Affine] = set()
+    for statement in body:
+        if isinstance(statement, For):
+            if not _same_element_only(statement.body, buffer):
+                return False
+        elif isinstance(statement, Let | Store):
+            for expr in sub_expressions(statement.value):
+                if isinstance(expr, Load) and expr.buffer is buffer:
+                    loads.add(expr.index)
+            if isinstance(statement, Store) and statement.buffer is buffer:
+                stores.add(statement.index)
+    return loads <= stores
+
+
+def make_plan(
+    graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
+) -> Plan:
+    """Fuse, place, lower and order; state that cannot be updated in place is copied at the end."""
+    planner = _Planner(graph, writes, layouts, machine)
+    refused: set[Node] = set()
+    while True:
+        result = planner.attempt(refused)
+        if isinstance(result, Plan):
+            return result
+        refused.add(result)

@@ -1,0 +1,257 @@
+"""Values at an index: the statements that compute an element of a node inside a loop body.
+
+A `Puller` walks from an output to the stored nodes that it is made of. Movement turns into index arithmetic, an
+elementwise node into one operation, a stored node into a load. Everything is computed once for each index.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mynn.compiler.loops import (
+    INDEX,
+    Affine,
+    Buffer,
+    Const,
+    Expr,
+    Let,
+    Load,
+    Op,
+    Statement,
+    Var,
+    expr_type,
+)
+from mynn.compiler.views import Index, is_affine, reshape_index, source_index
+from mynn.errors import CompileError
+from mynn.graph import CONSTANT, Node, Shape
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stored node lies: its buffer and the stride of each axis, in elements."""
+
+    buffer: Buffer
+    strides: Shape
+
+    def offset(self, index: Index) -> Affine:
+        """The flat offset of the element at `index`."""
+        result = Affine()
+        for i, stride in zip(index, self.strides, strict=True):
+            result = result + i * stride
+        return result
+
+
+class Names:
+    """Fresh variable names, unique within a kernel."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+
+    def fresh(self, prefix: str = "t") -> str:
+        """A name that was not given before."""
+        return f"{prefix}{next(self._count)}"
+
+
+class Puller:
+    """Builds the `Let`s of one loop body.
+
+    - `places`: where stored nodes lie; `inside(node)` says that a stored node is computed here instead of loaded.
+    - `touched`: collects the nodes that are loaded.
+    - `given`: values that are known for a node at one index, such as the result of a contraction.
+    """
+
+    def __init__(
+        self,
+        places: Mapping[Node, Place],
+        inside: Callable[[Node], bool],
+        names: Names,
+        touched: set[Node],
+        given: Mapping[tuple[Node, Index], Expr] | None = None,
+    ) -> None:
+        self.places = places
+        self.inside = inside
+        self.names = names
+        self.touched = touched
+        self.body: list[Statement] = []
+        self.memo: dict[tuple[Node, Index], Expr] = dict(given or {})
+        self.divided: dict[tuple[Affine, int, int], Affine] = {}
+
+    def let(self, value: Expr) -> Expr:
+        """Bind a value to a variable, unless it is a number or a variable already."""
+        if isinstance(value, Const | Var):
+            return value
+        name = self.names.fresh()
+        self.body.append(Let(name, value))
+        return Var(name, expr_type(value))
+
+    def integer(self, value: Expr) -> Affine:
+        """An integer expression as an index."""
+        if isinstance(value, Affine):
+            return value
+        if isinstance(value, Const):
+            return Affine(int(value.value))
+        if expr_type(value) != INDEX:
+            value = Op("cast", (value,), INDEX)
+        bound = self.let(value)
+        assert isinstance(bound, Var)
+        return Affine.var(bound.name)
+
+    def value(self, node: Node, index: Index) -> Expr:
+        """The element of `node` at `index`."""
+        key = (node, index)
+        found = self.memo.get(key)
+        if found is None:
+            found = self.memo[key] = self._compute(node, index)
+        return found
+
+    def _compute(self, node: Node, index: Index) -> Expr:
+        if node.primitive is CONSTANT and node.type.size == 1:
+            assert node.value is not None
+            return Const(node.value.reshape(-1)[0].item(), node.type.short)
+        place = self.places.get(node)
+        if place is not None and not self.inside(node):
+            self.touched.add(node)
+            return self.let(Load(place.buffer, place.offset(index)))
+        if node.primitive.family == "elementwise":
+            return self._elementwise(node, index)
+        if is_affine(node):
+            return self.value(node.inputs[0], source_index(node, index))
+        rule = _RULES.get(node.primitive.name)
+        if rule is None:
+            raise CompileError(f"{node!r} can only be computed by a kernel of its own")
+        return rule(self, node, index)
+
+    def _elementwise(self, node: Node, index: Index) -> Expr:
+        args = tuple(self.value(x, index) for x in node.inputs)
+        name = node.primitive.name
+        if name == "stop_gradient":
+            return args[0]
+        if name == "shift_right":
+            args = (*args, Const(node.params["bits"], node.type.short))
+        return self.let(Op(name, args, node.type.short))
+
+    # -- movement whose index is not affine, and other sources of values ----------------------------------------------
+
+    def divide(self, value: Affine, divisor: int, modulus: int) -> Affine:
+        """(value // divisor) % modulus, for value >= 0."""
+        if not value.terms:
+            return Affine(value.constant // divisor % modulus)
+        key = (value, divisor, modulus)
+        if key not in self.divided:
+            result: Expr = value
+            if divisor != 1:
+                result = Op("quotient", (result, Const(divisor, INDEX)), INDEX)
+            result = Op("remainder", (result, Const(modulus, INDEX)), INDEX)
+            self.divided[key] = self.integer(result)
+        return self.divided[key]
+
+    def clamp(self, value: Affine, extent: int) -> Affine:
+        """The nearest valid index into an axis."""
+        low = Op("maximum", (value, Const(0, INDEX)), INDEX)
+        return self.integer(Op("minimum", (low, Const(extent - 1, INDEX)), INDEX))
+
+    def both(self, a: Expr | None, b: Expr) -> Expr:
+        """Logical and, where None stands for true."""
+        return b if a is None else self.let(Op("bitwise_and", (a, b), "bool"))
+
+
+def _reshape(self: Puller, node: Node, index: Index) -> Expr:
+    x = node.inputs[0]
+    return self.value(x, reshape_index(x.shape, node.shape, index, self.divide))
+
+
+def _pad(self: Puller, node: Node, index: Index) -> Expr:
+    x = node.inputs[0]
+    fill = Const(_number(node.params["value"], node), node.type.short)
+    if x.type.size == 0:
+        return fill
+    places = []
+    valid: Expr | None = None
+    for i, extent, (low, high, interior) in zip(index, x.shape, node.params["widths"], strict=True):
+        inner = i + -low
+        if low == high == interior == 0:
+            places.append(inner)
+            continue
+        limit = (extent - 1) * (interior + 1)
+        valid = self.both(valid, self.let(Op("less_equal", (Const(0, INDEX), inner), "bool")))
+        valid = self.both(valid, self.let(Op("less_equal", (inner, Const(limit, INDEX)), "bool")))
+        clamped = self.clamp(inner, limit + 1)
+        if interior:
+            rest = self.divide(clamped, 1, interior + 1)
+            hit = self.let(Op("equal", (rest, Const(0, INDEX)), "bool"))
+            valid = self.both(valid, hit)
+            clamped = self.divide(clamped, interior + 1, extent)
+        places.append(clamped)
+    value = self.value(x, tuple(places))
+    return value if valid is None else self.let(Op("where", (valid, value, fill), node.type.short))
+
+
+def _concatenate(self: Puller, node: Node, index: Index) -> Expr:
+    axis = node.params["axis"]
+    result: Expr | None = None
+    end = node.shape[axis]
+    for x in reversed(node.inputs):
+        extent = x.shape[axis]
+        start = end - extent
+        end = start
+        if not extent:
+            continue
+        place = self.clamp(index[axis] + -start, extent)
+        piece = self.value(x, (*index[:axis], place, *index[axis + 1 :]))
+        if result is None:
+            result = piece
+            continue
+        test = Op("less", (index[axis], Const(start + extent, INDEX)), "bool")
+        result = self.let(Op("where", (self.let(test), piece, result), node.type.short))
+    assert result is not None
+    return result
+
+
+def _iota(self: Puller, node: Node, index: Index) -> Expr:
+    value: Expr = index[node.params["axis"]]
+    return self.let(value if node.type.short == INDEX else Op("cast", (value,), node.type.short))
+
+
+def _take(self: Puller, node: Node, index: Index) -> Expr:
+    x, picked = node.inputs
+    axis = node.params["axis"]
+    span = len(picked.shape)
+    row = self.integer(self.value(picked, index[axis : axis + span]))
+    place = self.clamp(row, x.shape[axis])
+    return self.value(x, (*index[:axis], place, *index[axis + span :]))
+
+
+def _random_bits(self: Puller, node: Node, index: Index) -> Expr:
+    key = node.inputs[0]
+    words = tuple(self.value(key, (Affine(word),)) for word in (0, 1))
+    count = Affine()
+    for i, extent in zip(index, node.shape, strict=True):
+        count = count * extent + i
+    counter = self.let(Op("cast", (count,), "u32"))
+    return self.let(Op("threefry2x32", (*words, counter, Const(0, "u32")), "u32"))
+
+
+def _number(value: float, node: Node) -> float | int | bool:
+    result: float | int | bool = np.asarray(value, node.dtype).item()
+    return result
+
+
+_RULES: dict[str, Callable[[Puller, Node, Index], Expr]] = {
+    "reshape": _reshape,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "iota": _iota,
+    "take": _take,
+    "random_bits": _random_bits,
+}
+
+
+def loads(body: list[Statement]) -> Iterator[Load]:
+    """The loads that a body binds."""
+    for statement in body:
+        if isinstance(statement, Let) and isinstance(statement.value, Load):
+            yield statement.value

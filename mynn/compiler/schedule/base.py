@@ -1,0 +1,119 @@
+"""What all schedules share: the context of a group, loops, and the choice of the vector axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mynn.compiler.fuse import Group
+from mynn.compiler.loops import Affine, Expr, For, Let, Statement, Store
+from mynn.compiler.pull import Names, Place, Puller, loads
+from mynn.compiler.views import Index
+from mynn.graph import Node, Shape
+from mynn.runtime.machine import Machine
+
+
+@dataclass
+class Context:
+    """What lowering a group needs to know.
+
+    - `places`: where every stored node, input and constant lies; `targets`: where the outputs of the group go.
+    """
+
+    group: Group
+    places: Mapping[Node, Place]
+    targets: Mapping[Node, Place]
+    machine: Machine
+    names: Names = field(default_factory=Names)
+    touched: set[Node] = field(default_factory=set)
+
+    def puller(self, given: Mapping[tuple[Node, Index], Expr] | None = None) -> Puller:
+        """A new loop body."""
+        inside = self.group.maps.__contains__
+        return Puller(self.places, inside, self.names, self.touched, given)
+
+    def emit_outputs(self, puller: Puller, loops: Index) -> list[Statement]:
+        """Statements that compute and store every output for one point of the group's space."""
+        stores: list[Statement] = []
+        for node in self.group.outputs:
+            index = self.index_of(node, loops)
+            value = puller.value(node, index)
+            place = self.targets[node]
+            stores.append(Store(place.buffer, place.offset(index), value))
+        return [*puller.body, *stores]
+
+    def index_of(self, node: Node, loops: Index) -> Index:
+        """The index of an output at a point of the space."""
+        return tuple(Affine() if m is None else loops[m] for m in self.group.maps[node])
+
+    def lanes(self) -> int:
+        """Elements of a vector in this kernel: as many as fit of the widest float or output it handles."""
+        nodes = [*self.group.outputs]
+        if self.group.anchor is not None:
+            nodes.append(self.group.anchor)
+            nodes.extend(x for x in self.group.anchor.inputs if x.dtype.kind == "f")
+        return self.machine.lanes(max(max(node.dtype.itemsize for node in nodes), 4))
+
+
+def serial(loops: list[tuple[str, int]], body: list[Statement]) -> list[Statement]:
+    """`body` inside serial loops, the first outermost; loops of one round vanish (their variable is 0)."""
+    for var, extent in reversed(loops):
+        body = [For(var, extent, tuple(body))]
+    return body
+
+
+def chunks(extent: int, lanes: int) -> list[tuple[int, int, int]]:
+    """An axis cut into vectors: (start, number of vectors, elements in each)."""
+    whole, rest = divmod(extent, lanes)
+    pieces = []
+    if whole:
+        pieces.append((0, whole, lanes))
+    if rest:
+        pieces.append((whole * lanes, 1, rest))
+    return pieces
+
+
+def vector_loops(
+    names: Names,
+    extent: int,
+    lanes: int,
+    body: Callable[[Affine], list[Statement]],
+) -> list[Statement]:
+    """Loops over an axis in vectors; `body(i)` gives the statements for index i."""
+    result: list[Statement] = []
+    for start, count, width in chunks(extent, lanes):
+        lane, block = names.fresh("v"), names.fresh("i")
+        index = Affine.var(lane) + start
+        if count > 1:
+            index = index + Affine.var(block, width)
+        inner: Statement = For(lane, width, tuple(body(index)), "vector")
+        result.append(For(block, count, (inner,)) if count > 1 else inner)
+    return result
+
+
+def best_axis(context: Context, node: Node, shape: Shape) -> int:
+    """The axis along which vectors touch memory best, for values of `node` over `shape`."""
+    probe = context.puller()
+    names = [f"axis{axis}" for axis in range(len(shape))]
+    index = tuple(Affine.var(name) for name in names)
+    probe.value(node, index)
+    accesses = [load.index for load in loads(probe.body)]
+    if node in context.targets:
+        accesses += [context.targets[node].offset(index)] * 2
+    bound = {s.name for s in probe.body if isinstance(s, Let)}
+
+    def score(axis: int) -> tuple[int, int, int]:
+        total = 0
+        for access in accesses:
+            steps = access.coefficient(names[axis])
+            indirect = any(name in bound for name, _ in access.terms)
+            total += 0 if steps == 0 else 1 if steps == 1 and not indirect else -2
+        return (min(shape[axis], 4), total, axis)
+
+    candidates = [axis for axis in range(len(shape)) if shape[axis] > 1]
+    return max(candidates, key=score) if candidates else max(len(shape) - 1, 0)
+
+
+def plain_index(names: list[str], shape: Shape) -> list[Affine]:
+    """A variable for each axis; 0 where the extent is 1."""
+    return [Affine.var(n) if e > 1 else Affine() for n, e in zip(names, shape, strict=True)]

@@ -1,0 +1,409 @@
+"""The schedules of products: y[.., m, n] = sum over k of a[.., m, k] b[.., k, n].
+
+Columns: a tile of MR rows by NR vectors of columns is held in registers while k runs; a row of b is loaded as vectors,
+an element of a is spread over all lanes. Where the roles of rows and columns are exchanged, vectors run along rows.
+
+    for each tile:                       # operands stay where they are, in memory
+      acc[MR, NR vectors] = 0
+      for k: for i in MR: for j in NR:  acc[i, j] += a[i, k] * b[k, j]
+      epilogue on acc: bias, activation, gradient of the activation, update of a parameter
+
+Dot: for few rows, where both operands lie along k. Sixteen dot products run side by side, then a tree of shuffles adds
+up their lanes into one vector of results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mynn.compiler.fuse import contraction_mode
+from mynn.compiler.loops import (
+    Affine,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Let,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Statement,
+    Store,
+    Var,
+)
+from mynn.compiler.pull import Place
+from mynn.compiler.schedule.base import Context, serial
+from mynn.compiler.views import Index, view_of
+from mynn.graph import Node, Shape
+from mynn.runtime.machine import Machine
+
+# Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
+_IN_FLIGHT = 8
+# Functions that make an epilogue too long to be written out for every vector of a tile.
+_LONG = frozenset(
+    ["exp", "expm1", "log", "log1p", "tanh", "logistic", "erf", "sin", "cos", "pow", "mod"]
+)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix in memory: buffer, offset, strides of the batch axes, stride of the result's axis and along k."""
+
+    buffer: Buffer
+    offset: int
+    batch: Shape
+    outer: int
+    inner: int
+
+    def at(self, batch: Index, outer: Affine, k: Affine) -> Affine:
+        """Flat offset of an element."""
+        index = outer * self.outer + k * self.inner + self.offset
+        for i, stride in zip(batch, self.batch, strict=True):
+            index = index + i * stride
+        return index
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as its schedule sees it: `p` is the axis whose elements are spread, vectors run along `q`."""
+
+    anchor: Node
+    spread: Operand
+    lined: Operand
+    p: int
+    q: int
+    k: int
+    swapped: bool
+
+    def index(self, batch: Index, p: Affine, q: Affine) -> Index:
+        """The anchor's index at (p, q)."""
+        return (*batch, q, p) if self.swapped else (*batch, p, q)
+
+
+def _operand(context: Context, node: Node, result_axis: int) -> Operand:
+    places = context.places
+
+    def strides(base: Node) -> Shape:
+        return places[base].strides
+
+    view = view_of(node, strides, places)
+    place: Place = places[view.base]
+    context.touched.add(view.base)
+    other = -1 if result_axis == -2 else -2
+    return Operand(
+        place.buffer, view.offset, view.strides[:-2], view.strides[result_axis], view.strides[other]
+    )
+
+
+def lower_matmul(context: Context) -> list[Statement]:
+    """Choose the schedule by how the operands lie in memory."""
+    anchor = context.group.anchor
+    assert anchor is not None
+    a, b = _operand(context, anchor.inputs[0], -2), _operand(context, anchor.inputs[1], -1)
+    m, n = anchor.shape[-2:]
+    k = anchor.inputs[0].shape[-1]
+    mode = contraction_mode(anchor, (*a.batch, a.outer, a.inner), (*b.batch, b.inner, b.outer))
+    names = [context.names.fresh("b") for _ in anchor.shape[:-2]]
+    batch = tuple(
+        Affine.var(name) if extent != 1 else Affine()
+        for name, extent in zip(names, anchor.shape[:-2], strict=True)
+    )
+    if mode in ("rows", "dot_rows"):
+        product = Product(anchor, b, a, n, m, k, True)
+    else:
+        product = Product(anchor, a, b, m, n, k, False)
+    build = _dot if mode.startswith("dot") else _tiles
+    body = build(context, product, batch)
+    outer = zip(names, anchor.shape[:-2], strict=True)
+    return serial([(name, extent) for name, extent in outer if extent != 1], body)
+
+
+# -- tiles ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`rows` by `vectors` accumulators, `splits` of each along k."""
+
+    rows: int
+    vectors: int
+    splits: int
+
+
+def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
+    """The tile with the lowest estimate of cycles: multiply-adds, loads, and latency where there is too little work."""
+    columns = -(-q // lanes)
+    best: tuple[float, Tile] | None = None
+    for vectors in range(1, min(columns, 6) + 1):
+        most = (machine.vector_registers - 1 - vectors) // vectors
+        for rows in range(1, min(p, most, 14) + 1):
+            row_tiles, rest = divmod(p, rows)
+            heights = [rows] * row_tiles + ([rest] if rest else [])
+            across = [vectors] * (columns // vectors) + (
+                [columns % vectors] if columns % vectors else []
+            )
+            cycles = 0.0
+            for height in (rows, rest) if rest else (rows,):
+                times = heights.count(height)
+                for width in {*across}:
+                    work = max(height * width, height * 0.5 + width, _IN_FLIGHT / 2)
+                    cycles += times * across.count(width) * (k * (work + 0.5) + 12 + height * width)
+            instances = (2 if rest else 1) * len({*across})
+            cycles *= 1 + 0.02 * instances
+            if best is None or cycles < best[0]:
+                best = cycles, Tile(rows, vectors, 1)
+    assert best is not None
+    tile = best[1]
+    accumulators = tile.rows * tile.vectors
+    splits = max(1, min(_IN_FLIGHT // accumulators, 4, k // 4))
+    return Tile(tile.rows, tile.vectors, splits)
+
+
+def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, list[int]]]:
+    """Columns cut into tiles: (first column, number of tiles, elements of each vector)."""
+    whole, rest = divmod(q, lanes)
+    segments = []
+    tiles, left = divmod(whole, vectors)
+    if rest and tiles and left == 0 and vectors * tiles == whole:
+        left = 0
+    if tiles:
+        segments.append((0, tiles, [lanes] * vectors))
+    tail = [lanes] * left + ([rest] if rest else [])
+    if tail:
+        segments.append((tiles * vectors * lanes, 1, tail))
+    return segments
+
+
+def _tiles(context: Context, product: Product, batch: Index) -> list[Statement]:
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
+    result: list[Statement] = []
+    for column, across, widths in _column_segments(product.q, lanes, tile.vectors):
+        down, rest = divmod(product.p, tile.rows)
+        heights = [(0, down, tile.rows)] + ([(down * tile.rows, 1, rest)] if rest else [])
+        body: list[Statement] = []
+        qvar = context.names.fresh("q")
+        q = Affine(column) + (Affine.var(qvar, sum(widths)) if across > 1 else 0)
+        for row, times, height in heights:
+            pvar = context.names.fresh("p")
+            p = Affine(row) + (Affine.var(pvar, height) if times > 1 else 0)
+            one = _one_tile(context, product, batch, (p, height), (q, widths), tile.splits)
+            body += [For(pvar, times, tuple(one))] if times > 1 else one
+        result += [For(qvar, across, tuple(body))] if across > 1 else body
+    return result
+
+
+def _vector(
+    context: Context, width: int, body: list[Statement] | None, lane: str | None = None
+) -> For:
+    assert body is not None
+    return For(lane or context.names.fresh("v"), width, tuple(body), "vector")
+
+
+def _one_tile(
+    context: Context,
+    product: Product,
+    batch: Index,
+    rows: tuple[Affine, int],
+    columns: tuple[Affine, list[int]],
+    splits: int,
+) -> list[Statement]:
+    (p, height), (q, widths) = rows, columns
+    type = product.anchor.type.short
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    line = lanes * len(widths)
+    acc = Buffer(context.names.fresh("acc"), type, splits * height * line, "register")
+    body: list[Statement] = [Local(acc)]
+    zero = Const(0.0, type)
+    for split in range(splits):
+        for i in range(height):
+            for j, width in enumerate(widths):
+                lane = context.names.fresh("v")
+                at = Affine.var(lane) + ((split * height + i) * line + j * lanes)
+                body.append(_vector(context, width, [Store(acc, at, zero)], lane))
+    body += _sum_over_k(context, product, batch, (p, height), (q, widths), acc, splits)
+
+    def total(i: int, offset: Affine) -> Expr:
+        parts: list[Expr] = [
+            Load(acc, offset + (split * height + i) * line) for split in range(splits)
+        ]
+        while len(parts) > 1:
+            pairs = [Op("add", (x, y), type) for x, y in zip(parts[::2], parts[1::2], strict=False)]
+            parts = pairs + ([parts[-1]] if len(parts) % 2 else [])
+        return parts[0]
+
+    if height * len(widths) > 2 and _is_long(context):
+        return body + _epilogue_loop(context, product, batch, (p, height), (q, widths), total)
+    for i in range(height):
+        for j, width in enumerate(widths):
+            lane = context.names.fresh("v")
+            column = Affine.var(lane) + j * lanes
+            index = product.index(batch, p + i, q + column)
+            body.append(_vector(context, width, _finish(context, index, total(i, column)), lane))
+    return body
+
+
+def _finish(context: Context, index: Index, value: Expr) -> list[Statement]:
+    anchor = context.group.anchor
+    assert anchor is not None
+    puller = context.puller()
+    puller.memo[anchor, index] = puller.let(value)
+    return context.emit_outputs(puller, index)
+
+
+def _is_long(context: Context) -> bool:
+    anchor = context.group.anchor
+    assert anchor is not None
+    puller = context.puller()
+    loops = tuple(
+        Affine.var(f"axis{i}") if n != 1 else Affine() for i, n in enumerate(anchor.shape)
+    )
+    puller.memo[anchor, loops] = Const(0.0, anchor.type.short)
+    context.emit_outputs(puller, loops)
+    ops = [s.value.name for s in puller.body if isinstance(s, Let) and isinstance(s.value, Op)]
+    return any(name in _LONG for name in ops) or len(ops) > 12
+
+
+def _epilogue_loop(
+    context: Context,
+    product: Product,
+    batch: Index,
+    rows: tuple[Affine, int],
+    columns: tuple[Affine, list[int]],
+    total: object,
+) -> list[Statement]:
+    """The tile goes through the stack, so that a long epilogue stands there once for each column of vectors."""
+    assert callable(total)
+    (p, height), (q, widths) = rows, columns
+    type = product.anchor.type.short
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    line = lanes * len(widths)
+    tile = Buffer(context.names.fresh("tile"), type, height * line, "stack")
+    body: list[Statement] = [Local(tile)]
+    for i in range(height):
+        for j in range(len(widths)):
+            lane = context.names.fresh("v")
+            column = Affine.var(lane) + j * lanes
+            store = Store(tile, column + i * line, total(i, column))
+            body.append(_vector(context, lanes, [store], lane))
+    row = context.names.fresh("r")
+    inner: list[Statement] = []
+    for start, count, width in _runs(widths, lanes):
+        jvar, lane = context.names.fresh("j"), context.names.fresh("v")
+        column = Affine.var(lane) + start + (Affine.var(jvar, lanes) if count > 1 else 0)
+        value = Load(tile, column + Affine.var(row, line))
+        index = product.index(batch, p + Affine.var(row), q + column)
+        loop: Statement = _vector(context, width, _finish(context, index, value), lane)
+        inner.append(For(jvar, count, (loop,)) if count > 1 else loop)
+    body.append(For(row, height, tuple(inner)))
+    return body
+
+
+def _runs(widths: list[int], lanes: int) -> list[tuple[int, int, int]]:
+    """Vectors of equal width side by side: (first column, how many, width)."""
+    whole = sum(1 for width in widths if width == lanes)
+    runs = [(0, whole, lanes)] if whole else []
+    return runs + [(whole * lanes, 1, width) for width in widths if width != lanes]
+
+
+def _sum_over_k(
+    context: Context,
+    product: Product,
+    batch: Index,
+    rows: tuple[Affine, int],
+    columns: tuple[Affine, list[int]],
+    acc: Buffer,
+    splits: int,
+) -> list[Statement]:
+    (p, height), (q, widths) = rows, columns
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    line = lanes * len(widths)
+    type = product.anchor.type.short
+
+    def step(k: Affine, split: int) -> list[Statement]:
+        body: list[Statement] = []
+        spread: list[Expr] = []
+        for i in range(height):
+            name = context.names.fresh("a")
+            load = Load(product.spread.buffer, product.spread.at(batch, p + i, k))
+            body.append(Let(name, load))
+            spread.append(Var(name, type))
+        for j, width in enumerate(widths):
+            lane = context.names.fresh("v")
+            column = Affine.var(lane) + j * lanes
+            row = context.names.fresh("w")
+            load = Load(product.lined.buffer, product.lined.at(batch, q + column, k))
+            inner: list[Statement] = [Let(row, load)]
+            for i in range(height):
+                at = column + (split * height + i) * line
+                value = Op("fma", (spread[i], Var(row, type), Load(acc, at)), type)
+                inner.append(Store(acc, at, value))
+            body.append(_vector(context, width, inner, lane))
+        return body
+
+    unroll = splits * max(1, min(product.k // splits, 16 // (splits * height * len(widths)), 4))
+    blocks, rest = divmod(product.k, unroll)
+    if product.k * height * len(widths) <= 64:
+        blocks, unroll, rest = 1, product.k, 0
+    result: list[Statement] = []
+    kvar = context.names.fresh("k")
+    base = Affine.var(kvar, unroll) if blocks > 1 else Affine()
+    block = [s for u in range(unroll) for s in step(base + u, u % splits)]
+    result += [For(kvar, blocks, tuple(block))] if blocks > 1 else block
+    for u in range(rest):
+        result += step(Affine(blocks * unroll + u), u % splits)
+    return result
+
+
+# -- dot products -----------------------------------------------------------------------------------------------------
+
+
+def _dot(context: Context, product: Product, batch: Index) -> list[Statement]:
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    result: list[Statement] = []
+    pvar = context.names.fresh("p")
+    p = Affine.var(pvar) if product.p > 1 else Affine()
+    whole, rest = divmod(product.q, lanes)
+    segments = ([(0, whole, lanes)] if whole else []) + ([(whole * lanes, 1, rest)] if rest else [])
+    for first, times, count in segments:
+        qvar = context.names.fresh("q")
+        q = Affine(first) + (Affine.var(qvar, lanes) if times > 1 else 0)
+        body = _dot_block(context, product, batch, p, q, count)
+        result += [For(qvar, times, tuple(body))] if times > 1 else body
+    return [For(pvar, product.p, tuple(result))] if product.p > 1 else result
+
+
+def _dot_block(
+    context: Context, product: Product, batch: Index, p: Affine, q: Affine, count: int
+) -> list[Statement]:
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    type = product.anchor.type.short
+    lanes_k = min(lanes, 1 << (product.k - 1).bit_length()) if product.k else 1
+    acc = Buffer(context.names.fresh("acc"), type, count * lanes_k, "register")
+    body: list[Statement] = [Local(acc)]
+    for r in range(count):
+        lane = context.names.fresh("v")
+        zero = Store(acc, Affine.var(lane) + r * lanes_k, Const(0.0, type))
+        body.append(_vector(context, lanes_k, [zero], lane))
+    whole, rest = divmod(product.k, lanes_k)
+    kvar = context.names.fresh("k")
+    for first, times, width in ((0, whole, lanes_k), (whole * lanes_k, 1, rest)):
+        if not times or not width:
+            continue
+        lane = context.names.fresh("v")
+        k = Affine.var(lane) + first + (Affine.var(kvar, lanes_k) if times > 1 else 0)
+        name = context.names.fresh("a")
+        load = Load(product.spread.buffer, product.spread.at(batch, p, k))
+        inner: list[Statement] = [Let(name, load)]
+        for r in range(count):
+            at = Affine.var(lane) + r * lanes_k
+            b = Load(product.lined.buffer, product.lined.at(batch, q + r, k))
+            inner.append(Store(acc, at, Op("fma", (Var(name, type), b, Load(acc, at)), type)))
+        loop: Statement = _vector(context, width, inner, lane)
+        body.append(For(kvar, times, (loop,)) if times > 1 else loop)
+    lane = context.names.fresh("v")
+    total = Reduce("sum", acc, Affine.var(lane, lanes_k), lanes_k)
+    index = product.index(batch, p, q + Affine.var(lane))
+    body.append(_vector(context, count, _finish(context, index, total), lane))
+    return body

@@ -1,0 +1,153 @@
+"""Sums, maxima and minima over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mynn.compiler.loops import (
+    Affine,
+    Buffer,
+    Const,
+    For,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Statement,
+    Store,
+)
+from mynn.compiler.schedule.base import Context, best_axis, chunks, plain_index, serial
+from mynn.compiler.views import Index
+from mynn.graph import Node, Shape
+
+_IDENTITY = {
+    "f32": (float("-inf"), float("inf")),
+    "f64": (float("-inf"), float("inf")),
+    "i32": (-(2**31), 2**31 - 1),
+    "i64": (-(2**63), 2**63 - 1),
+    "u32": (0, 2**32 - 1),
+    "u8": (0, 255),
+}
+
+
+def identity(op: str, type: str) -> Const:
+    """The value that changes nothing in a sum, max or min."""
+    if op == "sum":
+        return Const(0.0 if type[0] == "f" else 0, type)
+    low, high = _IDENTITY[type]
+    return Const(low if op == "max" else high, type)
+
+
+COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
+
+
+def lower_reduce(context: Context) -> list[Statement]:
+    """A sum, max or min: vectors run along a kept axis, or along a reduced one with the lanes combined at the end."""
+    anchor = context.group.anchor
+    assert anchor is not None
+    x = anchor.inputs[0]
+    axes: Shape = anchor.params["axes"]
+    if not x.shape:
+        puller = context.puller()
+        puller.memo[anchor, ()] = puller.value(x, ())
+        return context.emit_outputs(puller, ())
+    names = [context.names.fresh("i") for _ in x.shape]
+    axis = best_axis(context, x, x.shape)
+    build = _reduce_across if axis in axes else _reduce_along
+    return build(context, anchor, names, axis)
+
+
+def _kept(values: list[Affine], axes: Shape) -> Index:
+    return tuple(value for axis, value in enumerate(values) if axis not in axes)
+
+
+def _accumulate(
+    context: Context, anchor: Node, acc: Buffer, at: Affine, index: Index
+) -> list[Statement]:
+    puller = context.puller()
+    value = puller.value(anchor.inputs[0], index)
+    op = COMBINE[anchor.primitive.name]
+    return [*puller.body, Store(acc, at, Op(op, (Load(acc, at), value), acc.type))]
+
+
+def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
+    """Vectors of results: the reduced axes are serial loops around a vector of accumulators."""
+    x = anchor.inputs[0]
+    axes: Shape = anchor.params["axes"]
+    start = identity(anchor.primitive.name, x.type.short)
+    result: list[Statement] = []
+    lanes = context.lanes()
+    for first, count, width in chunks(x.shape[axis], lanes):
+        blockvar = context.names.fresh("i")
+        acc = Buffer(context.names.fresh("acc"), x.type.short, lanes, "register")
+
+        def lane_loop(make: Callable[[Affine, Affine], list[Statement]]) -> Statement:
+            lane = context.names.fresh("v")
+            at = Affine.var(lane)
+            index = at + first + (Affine.var(blockvar, width) if count > 1 else 0)
+            return For(lane, width, tuple(make(at, index)), "vector")
+
+        def point(index: Affine) -> list[Affine]:
+            values = plain_index(names, x.shape)
+            values[axis] = index
+            return values
+
+        def zero(at: Affine, index: Affine) -> list[Statement]:
+            return [Store(acc, at, start)]
+
+        def add(at: Affine, index: Affine) -> list[Statement]:
+            return _accumulate(context, anchor, acc, at, tuple(point(index)))
+
+        def finish(at: Affine, index: Affine) -> list[Statement]:
+            loops = _kept(point(index), axes)
+            puller = context.puller({(anchor, loops): Load(acc, at)})
+            return context.emit_outputs(puller, loops)
+
+        inner = [(names[i], x.shape[i]) for i in axes if x.shape[i] != 1]
+        body: list[Statement] = [
+            Local(acc),
+            lane_loop(zero),
+            *serial(inner, [lane_loop(add)]),
+            lane_loop(finish),
+        ]
+        result += [For(blockvar, count, tuple(body))] if count > 1 else body
+    outer = [
+        (names[i], x.shape[i])
+        for i in range(len(x.shape))
+        if i not in axes and i != axis and x.shape[i] != 1
+    ]
+    return serial(outer, result)
+
+
+def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
+    """Vectors along a reduced axis: each lane accumulates, the lanes are combined at the end."""
+    x = anchor.inputs[0]
+    axes: Shape = anchor.params["axes"]
+    op = anchor.primitive.name
+    start = identity(op, x.type.short)
+    lanes = min(context.lanes(), 1 << (x.shape[axis] - 1).bit_length())
+    acc = Buffer(context.names.fresh("acc"), x.type.short, lanes, "register")
+    lane = context.names.fresh("v")
+    body: list[Statement] = [
+        Local(acc),
+        For(lane, lanes, (Store(acc, Affine.var(lane), start),), "vector"),
+    ]
+    inner: list[Statement] = []
+    for first, count, width in chunks(x.shape[axis], lanes):
+        blockvar, lane = context.names.fresh("i"), context.names.fresh("v")
+        values = plain_index(names, x.shape)
+        values[axis] = Affine.var(lane) + first
+        if count > 1:
+            values[axis] = values[axis] + Affine.var(blockvar, width)
+        add = _accumulate(context, anchor, acc, Affine.var(lane), tuple(values))
+        loop: Statement = For(lane, width, tuple(add), "vector")
+        inner.append(For(blockvar, count, (loop,)) if count > 1 else loop)
+    around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
+    body += serial(around, inner)
+    loops = _kept(plain_index(names, x.shape), axes)
+    total = Reduce(op, acc, Affine(), lanes)
+    puller = context.puller()
+    puller.memo[anchor, loops] = puller.let(total)
+    body += context.emit_outputs(puller, loops)
+    outer = [(names[i], e) for i, e in enumerate(x.shape) if i not in axes and e != 1]
+    return serial(outer, body)

@@ -1,0 +1,131 @@
+"""Movement as index arithmetic: where the element of a movement node at an index comes from.
+
+Nothing is moved: `transpose(x)[i, j]` is `x[j, i]`, so a kernel that needs the former loads the latter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+from mynn.compiler.loops import Affine
+from mynn.graph import Node, Shape
+
+Index = tuple[Affine, ...]
+
+# Movement that maps an affine index to an affine index.
+_AFFINE = ("transpose", "broadcast_to", "slice", "flip")
+
+
+def unit_reshape(old: Shape, new: Shape) -> bool:
+    """Whether a reshape only adds or removes axes of extent 1."""
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def is_affine(node: Node) -> bool:
+    """Whether the node is movement through which an affine index stays affine, whatever the index."""
+    name = node.primitive.name
+    if name == "reshape":
+        return unit_reshape(node.inputs[0].shape, node.shape)
+    return name in _AFFINE
+
+
+def source_index(node: Node, index: Index) -> Index:
+    """For movement that `is_affine`: the index into its input of the element at `index`."""
+    name, params = node.primitive.name, node.params
+    if name == "transpose":
+        result = [Affine()] * len(index)
+        for place, axis in enumerate(params["axes"]):
+            result[axis] = index[place]
+        return tuple(result)
+    if name == "broadcast_to":
+        shape = node.inputs[0].shape
+        return tuple(Affine() if n == 1 else i for n, i in zip(shape, index, strict=True))
+    if name == "slice":
+        return tuple(
+            i * step + start
+            for i, start, step in zip(index, params["starts"], params["steps"], strict=True)
+        )
+    if name == "flip":
+        return tuple(
+            -i + (n - 1) if axis in params["axes"] else i
+            for axis, (i, n) in enumerate(zip(index, node.shape, strict=True))
+        )
+    rest = iter([i for i, n in zip(index, node.shape, strict=True) if n != 1])
+    return tuple(Affine() if n == 1 else next(rest) for n in node.inputs[0].shape)
+
+
+def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
+    """Pair runs of axes of `old` and `new` that hold the same number of elements, as fine as possible."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        left: list[int] = []
+        right: list[int] = []
+        a = b = 1
+        while (not left and not right) or a != b:
+            if (a <= b and i < len(old)) or j >= len(new):
+                left.append(i)
+                a *= old[i]
+                i += 1
+            else:
+                right.append(j)
+                b *= new[j]
+                j += 1
+        groups.append((left, right))
+    return groups
+
+
+def reshape_index(
+    old: Shape, new: Shape, index: Index, divide: Callable[[Affine, int, int], Affine]
+) -> Index:
+    """The index into `old` of the element at `index` of `new`, in row-major order.
+
+    `divide(value, divisor, modulus)` gives (value // divisor) % modulus as a new variable.
+    """
+    result = [Affine()] * len(old)
+    for left, right in reshape_groups(old, new):
+        linear = Affine()
+        for axis in right:
+            linear = linear * new[axis] + index[axis]
+        wide = [axis for axis in left if old[axis] != 1]
+        if len(wide) == 1:
+            result[wide[0]] = linear
+            continue
+        step = math.prod(old[axis] for axis in wide)
+        for axis in wide:
+            step //= old[axis]
+            result[axis] = divide(linear, step, old[axis])
+    return tuple(result)
+
+
+@dataclass(frozen=True)
+class View:
+    """A node seen through affine movement: an offset and a stride for each axis, in elements of the base's storage."""
+
+    base: Node
+    offset: int
+    strides: Shape
+
+
+def view_of(node: Node, strides_of: Callable[[Node], Shape], stored: Container[Node] = ()) -> View:
+    """Peel affine movement off `node`, down to a stored node; `strides_of(base)` tells how that lies in memory."""
+    names = [f"a{axis}" for axis in range(len(node.shape))]
+    index: Index = tuple(Affine.var(name) for name in names)
+    base = node
+    while base not in stored and is_affine(base):
+        index = source_index(base, index)
+        base = base.inputs[0]
+    offset = Affine()
+    for i, stride in zip(index, strides_of(base), strict=True):
+        offset = offset + i * stride
+    strides = tuple(offset.coefficient(name) for name in names)
+    return View(base, offset.constant, strides)
+
+
+def peel(node: Node) -> Node:
+    """The node under all affine movement."""
+    while is_affine(node):
+        node = node.inputs[0]
+    return node

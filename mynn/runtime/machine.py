@@ -1,0 +1,43 @@
+"""What the processor offers: vector width and registers."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The properties that schedules depend on.
+
+    - `vector_bytes`: width of the widest vectors (64 for AVX-512, 32 for AVX2, 16 for NEON and SSE).
+    - `vector_registers`: how many there are.
+    - `cpu`, `features`: as LLVM names them.
+    """
+
+    vector_bytes: int
+    vector_registers: int
+    cpu: str
+    features: str
+
+    def lanes(self, itemsize: int) -> int:
+        """Elements in a vector."""
+        return self.vector_bytes // itemsize
+
+
+@functools.cache
+def host() -> Machine:
+    """The machine that this process runs on. `MYNN_VECTOR_BYTES` narrows the vectors (16, 32 or 64), for tests."""
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    names = {name for name, present in features.items() if present}
+    if "avx512f" in names and "avx512vl" in names:
+        vector_bytes, registers = 64, 32
+    elif "avx2" in names and "fma" in names:
+        vector_bytes, registers = 32, 16
+    else:
+        vector_bytes, registers = 16, 32 if "neon" in names else 16
+    vector_bytes = min(vector_bytes, int(os.environ.get("MYNN_VECTOR_BYTES", vector_bytes)))
+    return Machine(vector_bytes, registers, llvm.get_host_cpu_name(), features.flatten())
