@@ -12,8 +12,9 @@ from time import perf_counter
 import numpy as np
 
 import mynn
+from benchmarks.ours import Trainer, network, state_dict
 from benchmarks.works import data, work_named
-from mynn import nn, optim
+from mynn import optim
 
 REPORT_EPOCHS = 100
 
@@ -22,13 +23,9 @@ def _report() -> None:
     work = work_named("W1")
     x, t = data(work)
     rng = np.random.default_rng(0)
-    parts: list[nn.Module] = []
-    for n, m in work.layers:
-        layer = nn.Linear(n, m)
-        layer.weight.data[...] = rng.normal(0, 0.1, (m, n))
-        layer.bias.data[...] = rng.normal(0, 0.1, m)
-        parts += [layer, nn.Tanh()]
-    net = nn.Sequential(*parts)
+    net = network(work)
+    drawn = [(rng.normal(0, 0.1, (n, m)), rng.normal(0, 0.1, m)) for n, m in work.layers]
+    net.load_state_dict(state_dict(net, drawn))
     optimizer = optim.SGD(net.parameters(), lr=work.lr)
 
     @mynn.compile
@@ -39,16 +36,11 @@ def _report() -> None:
         return loss
 
     mynn.fit(step, (x, t), epochs=REPORT_EPOCHS, batch_size=1, shuffle=False, verbose=False)
-    y = x
-    for layer in parts:
-        if isinstance(layer, nn.Linear):
-            y = np.tanh(y @ layer.weight.numpy().T + layer.bias.numpy())
+    y = mynn.compile(net)(x).numpy()
     print(f"accuracy {(y.argmax(1) == t.argmax(1)).mean():.3f}")
 
 
 def _compile() -> None:
-    from benchmarks.ours import Trainer
-
     trainer = Trainer(work_named("W1"))
     start = perf_counter()
     trainer.train(1)

@@ -18,16 +18,21 @@ def network(work: Work) -> nn.Sequential:
         if work.activated(index):
             parts.append(nn.Tanh() if work.activation == "tanh" else nn.ReLU())
     net = nn.Sequential(*parts)
-    load(net, work)
+    net.load_state_dict(state_dict(net, initial(work)))
     return net
 
 
-def load(net: nn.Sequential, work: Work) -> None:
-    """Write the initial weights into `net`."""
-    linears = [layer for layer in net if isinstance(layer, nn.Linear)]
-    for layer, (w, b) in zip(linears, initial(work), strict=True):
-        layer.weight.data[...] = w.T
-        layer.bias.data[...] = b
+def linears(net: nn.Sequential) -> dict[str, nn.Linear]:
+    """The fully connected layers by name."""
+    return {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Linear)}
+
+
+def state_dict(net: nn.Sequential, layers: Layers) -> dict[str, np.ndarray]:
+    """Weights (inputs, outputs) and biases as `net.load_state_dict` takes them."""
+    state = {}
+    for name, (w, b) in zip(linears(net), layers, strict=True):
+        state[f"{name}.weight"], state[f"{name}.bias"] = w.T, b
+    return state
 
 
 class Trainer:
@@ -38,6 +43,7 @@ class Trainer:
         self.data = data(work)
         self.net = net = network(work)
         self.optimizer = optimizer = optim.SGD(net.parameters(), lr=work.lr, momentum=work.momentum)
+        self._fresh = optimizer.state_dict()
         cross_entropy = nn.CrossEntropyLoss()
 
         @mynn.compile
@@ -55,9 +61,8 @@ class Trainer:
 
     def reset(self) -> None:
         """Back to the initial weights, with no velocity."""
-        load(self.net, self.work)
-        for slot in self.optimizer.slots():
-            slot.data[...] = 0
+        self.net.load_state_dict(state_dict(self.net, initial(self.work)))
+        self.optimizer.load_state_dict(self._fresh)
 
     def train(self, epochs: int) -> float:
         """Train; the mean loss of the steps."""
@@ -74,9 +79,7 @@ class Trainer:
     def weights(self) -> Layers:
         """The trained parameters."""
         return [
-            (layer.weight.numpy().T.copy(), layer.bias.numpy().copy())
-            for layer in self.net
-            if isinstance(layer, nn.Linear)
+            (layer.weight.numpy().T, layer.bias.numpy()) for layer in linears(self.net).values()
         ]
 
 
