@@ -217,6 +217,13 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the value, its memory order and the gradient, but no history."""
+        value = self.data
+        order = axis_order(value) if self.homed else None
+        fields = (self.requires_grad, self.name, order, self._grad)
+        return _restored, (type(self), np.array(value, order="C"), *fields)
+
     def __float__(self) -> float:
         return float(self.item())
 
@@ -667,6 +674,23 @@ class Parameter(Tensor):
     ) -> None:
         super().__init__(data, dtype, requires_grad, name)
         self.home(order)
+
+
+def _restored(
+    kind: type[Tensor],
+    value: Array,
+    requires_grad: bool,
+    name: str | None,
+    order: tuple[int, ...] | None,
+    gradient: Tensor | None,
+) -> Tensor:
+    """A tensor from the parts that `Tensor.__reduce__` gives."""
+    tensor = kind.__new__(kind)
+    tensor._setup(value, None, requires_grad, name)
+    if order is not None:
+        tensor.home(order)
+    tensor._grad = gradient
+    return tensor
 
 
 # The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.

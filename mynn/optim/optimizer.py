@@ -122,7 +122,7 @@ class Optimizer:
         check_range("weight_decay", options["weight_decay"], 0.0)
 
     def make_slots(self, group: ParamGroup) -> None:
-        """Make the state of a group's parameters."""
+        """Make the state of a group's parameters, where it is not there yet."""
 
     def update(self, group: ParamGroup, params: list[Parameter]) -> None:
         """Change those parameters of a group that have a gradient; called under `no_grad`."""
@@ -132,15 +132,18 @@ class Optimizer:
 
     def slot(self, parameter: Parameter, name: str) -> None:
         """Zeros with the parameter's shape, dtype and memory order: `state[parameter][name]`."""
-        zeros = Tensor.from_value(np.zeros(parameter.shape, parameter.dtype))
-        zeros.home(axis_order(parameter.data))
-        self.state[parameter][name] = zeros
+        if name not in self.state[parameter]:
+            zeros = Tensor.from_value(np.zeros(parameter.shape, parameter.dtype))
+            zeros.home(axis_order(parameter.data))
+            self.state[parameter][name] = zeros
 
     def counter(self, group: ParamGroup) -> None:
         """A count of updates, one for a group until some of its parameters are left out."""
-        shared = _count(0.0)
-        for parameter in group["params"]:
-            self.state[parameter]["step"] = shared
+        new = [p for p in group["params"] if "step" not in self.state[p]]
+        if new:
+            shared = _count(0.0)
+            for parameter in new:
+                self.state[parameter]["step"] = shared
 
     def advance(self, params: list[Parameter]) -> list[tuple[Tensor, list[Parameter]]]:
         """Add 1 to the counts of `params`; returns each with the parameters that share it."""
@@ -148,8 +151,9 @@ class Optimizer:
         for parameter in params:
             cohorts.setdefault(self.state[parameter]["step"], []).append(parameter)
         for step, members in cohorts.items():
-            others = [p for p, slots in self.state.items() if slots["step"] is step]
-            self._split(step, [p for p in others if p not in members])
+            together = set(members)
+            sharing = [p for p, slots in self.state.items() if slots.get("step") is step]
+            self._split(step, [p for p in sharing if p not in together])
             step.assign(step + 1.0)
         return list(cohorts.items())
 
@@ -182,6 +186,7 @@ class Optimizer:
             for group in self.param_groups:
                 trained = [p for p in group["params"] if p.requires_grad and p.grad is not None]
                 if trained:
+                    self.make_slots(group)
                     self.update(group, trained)
         if tracer is not None:
             tracer.guards[self, "signature"] = self.signature
@@ -258,17 +263,17 @@ class Optimizer:
         for parameter, name, value in plan:
             slot = self.state[parameter][name]
             if name == "step" and float(slot.data) != value:
-                self._set_count(parameter, {p: v for p, n, v in plan if n == name})
+                self._set_count(parameter, {p: float(v) for p, n, v in plan if n == name})
             slot = self.state[parameter][name]
             slot.data = value
 
-    def _set_count(self, parameter: Parameter, values: Mapping[Any, Array]) -> None:
+    def _set_count(self, parameter: Parameter, values: Mapping[Any, float]) -> None:
         """Part from those who share a count with the parameter and are to have another value."""
         step = self.state[parameter]["step"]
         others = [
             p
             for p, slots in self.state.items()
-            if slots["step"] is step and values[p] != values[parameter]
+            if slots.get("step") is step and values[p] != values[parameter]
         ]
         self._split(step, others)
 

@@ -67,5 +67,10 @@ def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> 
 
 
 def axis_order(array: Array) -> tuple[int, ...]:
-    """The axes of an array from slowest to fastest by its strides; ties keep their order."""
-    return tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+    """The axes of an array from slowest to fastest by its strides.
+
+    Strides tie where the faster axis has extent 1; other ties keep their order.
+    """
+    return tuple(
+        sorted(range(array.ndim), key=lambda axis: (-array.strides[axis], array.shape[axis] == 1))
+    )
