@@ -139,7 +139,16 @@ slice_ = Primitive(
 )
 
 
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    if dtype.kind == "b":
+        return value in (0, 1)
+    limits = np.iinfo(dtype)
+    return value == int(value) and limits.min <= value <= limits.max
+
+
 def _infer_pad(x: Type, widths: Widths, value: float) -> Type:
+    if x.dtype.kind != "f" and not _fits(value, x.dtype):
+        raise DTypeError(f"pad: the value {value} is no {x.dtype}")
     extents = []
     for extent, (low, high, interior) in zip(x.shape, widths, strict=True):
         if low < 0 or high < 0 or interior < 0:
