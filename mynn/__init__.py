@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mynn import functional, nn, optim, random
+from mynn.compiled import compile
 from mynn.functional import (
     concatenate,
     maximum,
@@ -21,6 +22,7 @@ __all__ = [
     "Generator",
     "Parameter",
     "Tensor",
+    "compile",
     "concatenate",
     "functional",
     "grad",

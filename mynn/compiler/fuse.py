@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mynn.compiler.views import peel, unit_reshape, view_of
-from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape
+from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute
+from mynn.ops import elementwise
 from mynn.runtime.buffers import padded_strides
 
 AxisMap = tuple[int | None, ...]
@@ -121,9 +122,6 @@ class _Planner:
                 base = peel(x)
                 if not is_leaf(base):
                     self.stored.add(base)
-            a, b = (view_of(x, self.strides, self.stored) for x in node.inputs)
-            if contraction_mode(node, a.strides, b.strides) == "pack":
-                self.stored.add(node.inputs[1])
         elif name == "broadcast_to" and node.inputs[0].type.size < node.type.size:
             base = peel(node.inputs[0])
             if not is_leaf(base) and heavy.get(base, False):
@@ -284,9 +282,39 @@ def contraction_mode(node: Node, a: Shape, b: Shape) -> str:
     return "pack"
 
 
+def _copies(graph: Graph) -> list[Node]:
+    """The copies that `insert_packing` made: every identity that is left in the graph."""
+    return [node for node in graph.nodes() if node.primitive is elementwise.stop_gradient]
+
+
+def insert_packing(graph: Graph, layouts: Mapping[Node, Shape]) -> Graph:
+    """Copies of the operands of products that lie the wrong way for any schedule.
+
+    Before: `matmul(a, b)`; after: `matmul(a, copy(b))`, where the copy has its columns side by side.
+    """
+    packed: dict[Node, Node] = {}
+
+    def strides(node: Node) -> Shape:
+        layout = layouts.get(node)
+        return layout if layout is not None else padded_strides(node.shape, node.dtype.itemsize)
+
+    def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        if node.primitive.name != "matmul":
+            return None
+        a, b = (view_of(x, strides) for x in inputs)
+        if contraction_mode(node, a.strides, b.strides) != "pack":
+            return None
+        if inputs[1] not in packed:
+            packed[inputs[1]] = apply(elementwise.stop_gradient, inputs[1])
+        return apply(node.primitive, inputs[0], packed[inputs[1]])
+
+    return Graph(graph.inputs, tuple(substitute(graph.outputs, rewrite)))
+
+
 def fuse(graph: Graph, layouts: Mapping[Node, Shape]) -> Fusion:
     """Group the nodes of `graph` into kernels; `layouts` gives the strides of inputs that are not row-major."""
     planner = _Planner(graph, layouts)
+    planner.stored.update(_copies(graph))
     planner.choose_stored()
     for node in planner.order:
         if node in planner.stored:

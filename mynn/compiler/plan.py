@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mynn.compiler.fuse import Fusion, Group, fuse, is_leaf
+from mynn.compiler.fuse import Fusion, Group, fuse, insert_packing, is_leaf
 from mynn.compiler.loops import (
     Affine,
     Buffer,
@@ -75,6 +75,7 @@ class _Planner:
     def __init__(
         self, graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
     ) -> None:
+        graph = insert_packing(graph, layouts)
         self.graph = graph
         self.layouts = layouts
         self.machine = machine

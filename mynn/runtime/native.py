@@ -54,11 +54,13 @@ class NativeModule:
     machine: Machine
 
     def function(self, name: str, *arguments: Any) -> Any:
-        """A callable for a function without result; `arguments` are ctypes types."""
+        """A callable for a function without result, which keeps the code alive; `arguments` are ctypes types."""
         address = self.engine.get_function_address(name)
         if not address:
             raise CompileError(f"the native module has no function {name}")
-        return ctypes.CFUNCTYPE(None, *arguments)(address)
+        function = ctypes.CFUNCTYPE(None, *arguments)(address)
+        function.owner = self  # type: ignore[attr-defined]
+        return function
 
     def assembly(self) -> str:
         """The machine code as text."""
@@ -86,3 +88,12 @@ def build(text: str) -> NativeModule:
     engine = llvm.create_mcjit_compiler(module, target)
     engine.finalize_object()
     return NativeModule(text, engine, optimized, time.perf_counter() - start, machine)
+
+
+def self_test() -> None:
+    """Compile and run one instruction; raises where LLVM cannot make code for this processor."""
+    text = "define void @mynn_test(ptr %x) {\n  store i64 42, ptr %x\n  ret void\n}\n"
+    value = ctypes.c_int64(0)
+    build(text).function("mynn_test", ctypes.c_void_p)(ctypes.addressof(value))
+    if value.value != 42:
+        raise CompileError("native code does not run as it should on this processor")

@@ -91,27 +91,37 @@ def vector_loops(
     return result
 
 
-def best_axis(context: Context, node: Node, shape: Shape) -> int:
-    """The axis along which vectors touch memory best, for values of `node` over `shape`."""
+def axis_scores(context: Context, node: Node) -> dict[int, int]:
+    """For each axis longer than 1, how well vectors along it suit the loads of `node` and its store.
+
+    A load or store of neighbours counts 1 (a store 2), one that has to be gathered -2 (a store -4).
+    """
     probe = context.puller()
-    names = [f"axis{axis}" for axis in range(len(shape))]
-    index = tuple(Affine.var(name) for name in names)
-    probe.value(node, index)
+    names = [f"axis{axis}" for axis in range(len(node.shape))]
+    probe.value(node, tuple(Affine.var(name) for name in names))
     accesses = [load.index for load in loads(probe.body)]
     if node in context.targets:
-        accesses += [context.targets[node].offset(index)] * 2
+        place = context.targets[node]
+        accesses += [place.offset(tuple(Affine.var(name) for name in names))] * 2
     bound = {s.name for s in probe.body if isinstance(s, Let)}
 
-    def score(axis: int) -> tuple[int, int, int]:
+    def score(name: str) -> int:
         total = 0
         for access in accesses:
-            steps = access.coefficient(names[axis])
-            indirect = any(name in bound for name, _ in access.terms)
+            steps = access.coefficient(name)
+            indirect = any(term in bound for term, _ in access.terms)
             total += 0 if steps == 0 else 1 if steps == 1 and not indirect else -2
-        return (min(shape[axis], 4), total, axis)
+        return total
 
-    candidates = [axis for axis in range(len(shape)) if shape[axis] > 1]
-    return max(candidates, key=score) if candidates else max(len(shape) - 1, 0)
+    return {axis: score(names[axis]) for axis, extent in enumerate(node.shape) if extent > 1}
+
+
+def best_axis(context: Context, node: Node) -> int:
+    """The axis along which vectors touch memory best; the longer one where two are equal."""
+    scores = axis_scores(context, node)
+    if not scores:
+        return max(len(node.shape) - 1, 0)
+    return max(scores, key=lambda axis: (scores[axis], min(node.shape[axis], 16), axis))
 
 
 def plain_index(names: list[str], shape: Shape) -> list[Affine]:

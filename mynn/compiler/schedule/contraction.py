@@ -282,11 +282,11 @@ def _epilogue_loop(
     tile = Buffer(context.names.fresh("tile"), type, height * line, "stack")
     body: list[Statement] = [Local(tile)]
     for i in range(height):
-        for j in range(len(widths)):
+        for j, width in enumerate(widths):
             lane = context.names.fresh("v")
             column = Affine.var(lane) + j * lanes
             store = Store(tile, column + i * line, total(i, column))
-            body.append(_vector(context, lanes, [store], lane))
+            body.append(_vector(context, width, [store], lane))
     row = context.names.fresh("r")
     inner: list[Statement] = []
     for start, count, width in _runs(widths, lanes):

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from mynn.compiler.fuse import Group
-from mynn.compiler.loops import Affine, Kernel, Statement, Store
-from mynn.compiler.pull import Place
-from mynn.compiler.schedule.base import Context, best_axis, plain_index, serial, vector_loops
+from mynn.compiler.loops import Affine, Buffer, For, Kernel, Let, Load, Local, Statement, Store
+from mynn.compiler.pull import Place, loads
+from mynn.compiler.schedule.base import (
+    Context,
+    best_axis,
+    chunks,
+    plain_index,
+    serial,
+    vector_loops,
+)
 from mynn.graph import Node
 from mynn.runtime.machine import Machine
 
@@ -16,20 +23,91 @@ def lower_map(context: Context) -> list[Statement]:
     first = context.group.outputs[0]
     if not space:
         return context.emit_outputs(context.puller(), ())
-    axis = context.group.maps[first][best_axis(context, first, first.shape)]
+    crossed = _crossed_axes(context)
+    if crossed is not None:
+        return _lower_crossed(context, *crossed)
+    axis = context.group.maps[first][best_axis(context, first)]
     axis = len(space) - 1 if axis is None else axis
     names = [context.names.fresh("i") for _ in space]
 
     def body(index: Affine) -> list[Statement]:
-        loops = tuple(
-            index if i == axis else Affine.var(name) if space[i] > 1 else Affine()
-            for i, name in enumerate(names)
-        )
-        return context.emit_outputs(context.puller(), loops)
+        loops = plain_index(names, space)
+        loops[axis] = index
+        return context.emit_outputs(context.puller(), tuple(loops))
 
     inner = vector_loops(context.names, space[axis], context.lanes(), body)
     outer = [(n, e) for i, (n, e) in enumerate(zip(names, space, strict=True)) if i != axis]
     return serial([(n, e) for n, e in outer if e != 1], inner)
+
+
+def _crossed_axes(context: Context) -> tuple[int, int] | None:
+    """Where all loads lie along one axis and the store along another: (load axis, store axis).
+
+    That is a transposition; a tile of it goes through registers, so that neither side is gathered.
+    """
+    if len(context.group.outputs) != 1:
+        return None
+    node = context.group.outputs[0]
+    if context.group.maps[node] != tuple(range(len(node.shape))):
+        return None
+    names = [f"axis{axis}" for axis in range(len(node.shape))]
+    index = tuple(Affine.var(name) for name in names)
+    probe = context.puller()
+    probe.value(node, index)
+    bound = {s.name for s in probe.body if isinstance(s, Let)}
+    accesses = [load.index for load in loads(probe.body)]
+    if not accesses or any(name in bound for access in accesses for name, _ in access.terms):
+        return None
+
+    def unit_axes(access: Affine) -> set[int]:
+        return {a for a, n in enumerate(names) if access.coefficient(n) == 1 and node.shape[a] > 3}
+
+    loaded = set.intersection(*map(unit_axes, accesses))
+    stored = unit_axes(context.targets[node].offset(index))
+    crossed = len(loaded) == 1 and len(stored) == 1 and loaded != stored
+    return (loaded.pop(), stored.pop()) if crossed else None
+
+
+def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement]:
+    """Square tiles: vectors are loaded along one axis, transposed in registers, stored along the other."""
+    node = context.group.outputs[0]
+    shape = node.shape
+    place = context.targets[node]
+    lanes = context.lanes()
+    names = [context.names.fresh("i") for _ in shape]
+
+    def tile(row: Affine, rows: int, column: Affine, columns: int) -> list[Statement]:
+        square = Buffer(context.names.fresh("tile"), node.type.short, lanes * lanes, "register")
+        body: list[Statement] = [Local(square)]
+        point = plain_index(names, shape)
+        for c in range(columns):
+            lane = context.names.fresh("v")
+            point[loaded], point[stored] = row + Affine.var(lane), column + c
+            puller = context.puller()
+            value = puller.value(node, tuple(point))
+            store = Store(square, Affine.var(lane) + c * lanes, value)
+            body.append(For(lane, rows, (*puller.body, store), "vector"))
+        for r in range(rows):
+            lane = context.names.fresh("v")
+            point[loaded], point[stored] = row + r, column + Affine.var(lane)
+            value = Load(square, Affine.var(lane, lanes) + r)
+            store = Store(place.buffer, place.offset(tuple(point)), value)
+            body.append(For(lane, columns, (store,), "vector"))
+        return body
+
+    result: list[Statement] = []
+    for first_row, row_count, rows in chunks(shape[loaded], lanes):
+        row_name = context.names.fresh("r")
+        row = Affine(first_row) + (Affine.var(row_name, rows) if row_count > 1 else 0)
+        inner: list[Statement] = []
+        for first, count, columns in chunks(shape[stored], lanes):
+            name = context.names.fresh("c")
+            column = Affine(first) + (Affine.var(name, columns) if count > 1 else 0)
+            body = tile(row, rows, column, columns)
+            inner += [For(name, count, tuple(body))] if count > 1 else body
+        result += [For(row_name, row_count, tuple(inner))] if row_count > 1 else inner
+    outer = [(names[i], e) for i, e in enumerate(shape) if i not in (loaded, stored) and e != 1]
+    return serial(outer, result)
 
 
 def copy_kernel(

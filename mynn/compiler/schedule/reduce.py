@@ -52,7 +52,7 @@ def lower_reduce(context: Context) -> list[Statement]:
         puller.memo[anchor, ()] = puller.value(x, ())
         return context.emit_outputs(puller, ())
     names = [context.names.fresh("i") for _ in x.shape]
-    axis = best_axis(context, x, x.shape)
+    axis = best_axis(context, x)
     build = _reduce_across if axis in axes else _reduce_along
     return build(context, anchor, names, axis)
 

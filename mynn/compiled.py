@@ -1,0 +1,153 @@
+"""`mynn.compile`: a Python function that runs as a native program."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, overload
+
+import numpy as np
+
+from mynn import staging
+from mynn.errors import ArgumentError, DataError, MynnError
+from mynn.graph import Array, Type
+from mynn.runtime.program import InterpretedProgram, Program
+from mynn.tensor import as_array
+
+BACKENDS = ("native", "interpreter")
+
+
+@functools.cache
+def native_available() -> bool:
+    """Whether LLVM can make code for this processor; says so once, on standard error, if it cannot."""
+    try:
+        from mynn.runtime.native import self_test
+
+        self_test()
+    except (ImportError, OSError, RuntimeError, MynnError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        print(
+            f"mynn: no native code on this machine ({reason}); running interpreted, which is slower",
+            file=sys.stderr,
+        )
+        return False
+    return True
+
+
+class Compiled:
+    """A function that is traced for each new signature of its arguments, and then runs as a program.
+
+    Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form that the function
+    returns. Tensors that the function reads and assigns, such as parameters and the state of optimisers, are the
+    program's state and are changed in place.
+    """
+
+    def __init__(self, function: Callable[..., Any], backend: str = "native") -> None:
+        if backend not in BACKENDS:
+            raise ArgumentError(f"backend must be one of {BACKENDS}, it is {backend!r}")
+        if not callable(function):
+            raise ArgumentError(f"compile takes a function, it was given {type(function).__name__}")
+        self.function = function
+        self.backend = backend
+        self._programs: dict[Any, tuple[staging.Staged, Any]] = {}
+        functools.update_wrapper(self, function, updated=())
+
+    def lookup(self, arguments: tuple[Any, ...]) -> tuple[staging.Staged, Any]:
+        """The staged function and the program for these arguments, made now if need be."""
+        key = _signature(arguments)
+        found = self._programs.get(key)
+        if found is None or not found[0].valid():
+            staged = staging.stage(self.function, arguments)
+            found = self._programs[key] = staged, self.make(staged)
+        return found
+
+    def make(self, staged: staging.Staged) -> Any:
+        """A program for a staged function."""
+        native = self.backend == "native" and native_available()
+        kind = Program if native else InterpretedProgram
+        return kind(
+            staged.graph, len(staged.arguments), staged.results, staged.writes, staged.state
+        )
+
+    def program(self, *arguments: Any) -> Any:
+        """The `Program` for arguments of these shapes and dtypes."""
+        return self.lookup(arguments)[1]
+
+    def __call__(self, *arguments: Any) -> Any:
+        staged, program = self.lookup(arguments)
+        arrays: list[Any] = [
+            x if type(x) is np.ndarray else as_array(x)
+            for x in (arguments if _flat(arguments) else staging.flatten(arguments))
+        ]
+        if staged.tracer.ranges:
+            check_ranges(staged, arrays)
+        results = program(arrays)
+        if staged.structure == 0:
+            return results[0]
+        return staged.bundle(results)
+
+
+def check_ranges(staged: staging.Staged, arrays: list[Array]) -> None:
+    """Labels are looked at before native code runs."""
+    for node, (name, classes, ignore) in staged.tracer.ranges.items():
+        if node not in staged.arguments:
+            continue
+        values = arrays[staged.arguments.index(node)]
+        wrong = (values < 0) | (values >= classes)
+        if ignore is not None:
+            wrong &= values != ignore
+        if wrong.any():
+            raise DataError(
+                f"{name}: labels must lie in 0..{classes - 1}, "
+                f"found {values.min()} to {values.max()}"
+            )
+
+
+def _flat(arguments: tuple[Any, ...]) -> bool:
+    return all(type(x) is np.ndarray for x in arguments)
+
+
+def _signature(arguments: tuple[Any, ...]) -> Any:
+    return tuple(
+        (x.shape, x.dtype) if type(x) is np.ndarray else _nested_signature(x) for x in arguments
+    )
+
+
+def _nested_signature(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return (type(value).__name__, *map(_nested_signature, value))
+    if isinstance(value, dict):
+        return tuple((key, _nested_signature(item)) for key, item in value.items())
+    if value is None:
+        return None
+    kind = Type.of(as_array(value))
+    return (kind.shape, kind.dtype)
+
+
+@overload
+def compile(function: Callable[..., Any], *, backend: str = ...) -> Compiled: ...
+@overload
+def compile(
+    function: None = None, *, backend: str = ...
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(function: Any = None, *, backend: str = "native") -> Any:
+    """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
+
+    The function is traced once for every new combination of shapes and dtypes, so Python in it runs then and not
+    again. What it reads from tensors made outside is state: a later change of their values is seen.
+
+    Args:
+        function: takes and returns tensors, in tuples, lists and dicts if need be.
+        backend: "native" (LLVM) or "interpreter" (NumPy, every step visible).
+
+    Example:
+        >>> import numpy as np
+        >>> import mynn
+        >>> double = mynn.compile(lambda x: x + x)
+        >>> double(np.array([1.0, 2.0], np.float32))
+        array([2., 4.], dtype=float32)
+    """
+    if function is None:
+        return functools.partial(Compiled, backend=backend)
+    return Compiled(function, backend)

@@ -1,0 +1,195 @@
+"""A program: a staged function that can run, natively or by interpretation.
+
+The glass box: a program prints its graph, kernels, loop IR, LLVM IR and assembly, and says what it costs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mynn import interpreter
+from mynn.compiler.loops import format_kernel
+from mynn.compiler.pipeline import Lowered, bind, emit, lower
+from mynn.errors import UsageError
+from mynn.graph import Array, Graph, Node, format_graph
+from mynn.runtime.buffers import allocate
+from mynn.runtime.native import NativeModule, build
+
+
+class StateTensor(Protocol):
+    """What a program needs of a state tensor."""
+
+    def home(self) -> Array:
+        """Its value in storage that native code can use, which stays where it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class BufferInfo:
+    """A buffer of a program: name, dtype, elements with padding, and what it is for."""
+
+    name: str
+    dtype: str
+    elements: int
+    role: str
+
+
+class Program:
+    """A graph bound to state, ready to run.
+
+    Args:
+        graph: inputs are arguments, then state; outputs are results, then new values of state.
+        arguments: how many of the inputs are arguments.
+        results: how many of the outputs are results.
+        writes: for each state input that changes, the number of the output that is its new value.
+        state: the tensors behind the state inputs.
+    """
+
+    backend = "native"
+
+    def __init__(
+        self,
+        graph: Graph,
+        arguments: int,
+        results: int,
+        writes: dict[Node, int],
+        state: Sequence[StateTensor],
+    ) -> None:
+        start = time.perf_counter()
+        self.source = graph
+        self.state = list(state)
+        state_arrays = [tensor.home() for tensor in state]
+        state_nodes = graph.inputs[arguments:]
+        layouts = {
+            node: tuple(step // array.itemsize for step in array.strides)
+            for node, array in zip(state_nodes, state_arrays, strict=True)
+        }
+        self.lowered: Lowered = lower(graph, writes, layouts)
+        self.native: NativeModule = build(emit(self.lowered).text())
+        self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
+        memory = dict(zip(graph.inputs, [*self.arguments, *state_arrays], strict=True))
+        self.table, self.outputs, self._keep = bind(self.lowered, memory)
+        self._state_arrays = state_arrays
+        self._function = self.native.function("mynn_step", ctypes.c_void_p)
+        self._address = self.table.ctypes.data
+        self.compile_seconds = time.perf_counter() - start
+
+    def run(self) -> None:
+        """Run once on what lies in `arguments`; the results lie in `outputs` afterwards."""
+        self._function(self._address)
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Array]:
+        """Copy the arguments in, run, copy the results out."""
+        for place, value in zip(self.arguments, arguments, strict=True):
+            place[...] = value
+        self._function(self._address)
+        return [place.copy() for place in self.outputs]
+
+    # -- the glass box ------------------------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> str:
+        """The simplified graph, printed."""
+        return format_graph(self.lowered.graph)
+
+    @property
+    def kernels(self) -> str:
+        """A line for each kernel: name, what it computes, operations and bytes."""
+        lines = [
+            f"{kernel.name:8} {kernel.operations:>10} ops {kernel.nbytes:>10} bytes  {kernel.comment}"
+            for kernel in self.lowered.kernels
+        ]
+        return "\n".join(lines)
+
+    @property
+    def loop_ir(self) -> str:
+        """The kernels in the loop IR, printed."""
+        return "\n\n".join(format_kernel(kernel) for kernel in self.lowered.kernels)
+
+    @property
+    def llvm_ir(self) -> str:
+        """The LLVM IR as it was generated, before LLVM's passes."""
+        return self.native.text
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return self.native.assembly()
+
+    @property
+    def operations(self) -> int:
+        """Arithmetic operations of one run; a multiply-add counts as two."""
+        return sum(kernel.operations for kernel in self.lowered.kernels)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that one run reads and writes, each buffer once for each kernel."""
+        return sum(kernel.nbytes for kernel in self.lowered.kernels)
+
+    @property
+    def buffers(self) -> list[BufferInfo]:
+        """The memory of the program."""
+        plan = self.lowered.plan
+        roles = {place.buffer: "input" for node, place in plan.places.items() if not node.inputs}
+        roles.update(
+            {place.buffer: "constant" for n, place in plan.places.items() if n in plan.constants}
+        )
+        roles.update(dict.fromkeys(plan.arena, "arena"))
+        roles.update({result.buffer: "result" for result in plan.results})
+        return [
+            BufferInfo(buffer.name, buffer.type, buffer.elements, roles.get(buffer, "state"))
+            for buffer in self.lowered.table
+        ]
+
+    def __str__(self) -> str:
+        return (
+            f"Program of {len(self.lowered.kernels)} kernels, {self.operations} operations, "
+            f"{self.bytes} bytes, compiled in {1e3 * self.compile_seconds:.0f} ms"
+        )
+
+
+class InterpretedProgram:
+    """The same as `Program`, run by the NumPy interpreter: slow, and what native code is held to."""
+
+    backend = "interpreter"
+    compile_seconds = 0.0
+
+    def __init__(
+        self,
+        graph: Graph,
+        arguments: int,
+        results: int,
+        writes: dict[Node, int],
+        state: Sequence[StateTensor],
+    ) -> None:
+        self.source = graph
+        self.count = results
+        self.writes = dict(writes)
+        self.state_arrays = [tensor.home() for tensor in state]
+        self.state_nodes = graph.inputs[arguments:]
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Array]:
+        """Evaluate the graph, then change the state."""
+        values = interpreter.evaluate(self.source, [*arguments, *self.state_arrays])
+        results = [np.array(value) for value in values[: self.count]]
+        new = [
+            np.array(values[self.writes[n]]) if n in self.writes else None for n in self.state_nodes
+        ]
+        for array, value in zip(self.state_arrays, new, strict=True):
+            if value is not None:
+                array[...] = value
+        return results
+
+    @property
+    def graph(self) -> str:
+        """The graph as it was traced, printed."""
+        return format_graph(self.source)
+
+    def __getattr__(self, name: str) -> Any:
+        raise UsageError(f"an interpreted program has no {name}; compile with backend='native'")

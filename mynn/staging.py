@@ -1,0 +1,137 @@
+"""Staging: a Python function, traced once, as a graph with its arguments, results and state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mynn import tracing
+from mynn.errors import UsageError
+from mynn.graph import Array, Graph, Node, Type, input_node
+from mynn.tensor import Tensor, as_array, as_tensor, graph_node
+
+
+def flatten(value: Any) -> Iterator[Any]:
+    """The leaves of nested tuples, lists and dicts, in order."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from flatten(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from flatten(item)
+    elif value is not None:
+        yield value
+
+
+def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
+    """`structure` with its leaves replaced, one after the other."""
+    if isinstance(structure, tuple | list):
+        items = [rebuild(item, leaves) for item in structure]
+        if hasattr(structure, "_fields"):
+            return type(structure)(*items)
+        return type(structure)(items)
+    if isinstance(structure, Mapping):
+        return {key: rebuild(item, leaves) for key, item in structure.items()}
+    return None if structure is None else next(leaves)
+
+
+def leaf_names(value: Any, fallback: str) -> list[str]:
+    """A name for each leaf: keys of dicts, otherwise `fallback`, `fallback1`..."""
+    names: list[str] = []
+
+    def walk(item: Any, name: str | None) -> None:
+        if isinstance(item, Mapping):
+            for key, inner in item.items():
+                walk(inner, str(key))
+        elif isinstance(item, tuple | list):
+            for inner in item:
+                walk(inner, name)
+        elif item is not None:
+            names.append(name or (fallback if not names else f"{fallback}{len(names)}"))
+
+    walk(value, None)
+    return names
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A traced function.
+
+    - `graph`: inputs are the arguments, then the state; outputs are the results, then the new values of state.
+    - `state`: the tensors behind the state inputs; `writes`: for each state input that changes, its output's number.
+    - `structure`: the nested form of the results, with None for every leaf taken out of it.
+    """
+
+    graph: Graph
+    arguments: tuple[Node, ...]
+    state: tuple[Tensor, ...]
+    writes: dict[Node, int]
+    structure: Any
+    results: int
+    tracer: tracing.Tracer
+
+    @property
+    def state_nodes(self) -> tuple[Node, ...]:
+        """The inputs of the graph that stand for state."""
+        return self.graph.inputs[len(self.arguments) :]
+
+    @property
+    def result_names(self) -> list[str]:
+        """Names of the results: keys where the function returned a dict, otherwise loss, loss1..."""
+        return leaf_names(self.structure, "loss")
+
+    def valid(self) -> bool:
+        """Whether the attributes that decided what was traced still have their values."""
+        return all(
+            getattr(owner, name) == value for (owner, name), value in self.tracer.guards.items()
+        )
+
+    def bundle(self, results: Iterable[Any]) -> Any:
+        """Flat results in the form that the function returned."""
+        return rebuild(self.structure, iter(results))
+
+
+def types_of(arguments: Iterable[Any]) -> tuple[Type, ...]:
+    """Types of the leaves of the arguments."""
+    return tuple(Type.of(as_array(leaf)) for leaf in flatten(arguments))
+
+
+def stage(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    extra: Callable[[tracing.Tracer], Iterable[Node]] | None = None,
+) -> Staged:
+    """Trace `function` for arguments of these shapes and dtypes.
+
+    `extra(tracer)` may name further nodes that become results (what `record=` asks for).
+    """
+    nodes = [
+        input_node(Type.of(as_array(leaf)), f"arg{i}") for i, leaf in enumerate(flatten(arguments))
+    ]
+    with tracing.tracing() as tracer:
+        tensors = rebuild(arguments, (Tensor.from_node(node) for node in nodes))
+        returned = function(*tensors)
+        leaves = []
+        for leaf in flatten(returned):
+            if not isinstance(leaf, Tensor | np.ndarray | np.generic | int | float | bool):
+                raise UsageError(
+                    f"a compiled function returns tensors, numbers, tuples, lists and dicts of them; "
+                    f"it returned {type(leaf).__name__}"
+                )
+            leaves.append(graph_node(as_tensor(leaf)))
+        results = [*leaves, *(extra(tracer) if extra is not None else ())]
+    written = tracer.writes()
+    reads = tracer.reads
+    graph = Graph((*nodes, *reads.values()), (*results, *written.values()))
+    writes = {reads[tensor]: len(results) + i for i, tensor in enumerate(written)}
+    count = iter(range(len(leaves)))
+    structure = rebuild(returned, count) if leaves else returned
+    return Staged(graph, tuple(nodes), tuple(reads), writes, structure, len(results), tracer)
+
+
+def argument_arrays(arguments: tuple[Any, ...]) -> list[Array]:
+    """The leaves of the arguments as NumPy arrays."""
+    return [as_array(leaf) for leaf in flatten(arguments)]
