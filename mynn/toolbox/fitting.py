@@ -1,0 +1,152 @@
+"""Whole epochs of the report's toolbox as one native program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mynn
+from mynn.errors import UsageError
+from mynn.graph import Array
+from mynn.tensor import Tensor
+from mynn.toolbox.checks import positive_integer
+from mynn.toolbox.optimizer import optimizer_sgd
+
+if TYPE_CHECKING:
+    from mynn.toolbox.constructor import Arguments, model
+
+
+@dataclass(frozen=True)
+class History:
+    """What `fit` saw while it trained.
+
+    Attributes:
+        loss: float64 of shape (epochs,): sum over all samples of the loss before their update.
+        accuracy: float64 of shape (epochs,): share of samples whose largest output stood where the
+            largest target stands, before their update.
+        seconds: wall time of the training, compiling left out.
+        compile_seconds: wall time of tracing and compiling, 0 where the program was there already.
+    """
+
+    loss: Array
+    accuracy: Array
+    seconds: float
+    compile_seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled training step, and what it was made for (kept alive, so that identities last)."""
+
+    tools: tuple[Any, ...]
+    criterion: Any
+    optimizer: optimizer_sgd
+    step: Any
+
+
+class _Epochs:
+    """Runs epochs of one sequence with one optimizer."""
+
+    def __init__(
+        self,
+        net: model,
+        checked: Arguments,
+        optimizer: optimizer_sgd,
+        batch: int,
+        plans: dict[Any, Plan],
+    ) -> None:
+        self.net = net
+        self.checked = checked
+        self.optimizer = optimizer
+        self.batch = batch
+        self.compile_seconds = 0.0
+        # Where the optimizer's frozen layers change, so does the step.
+        key = (*map(id, checked.tools), id(checked.criterion), id(optimizer), optimizer.freeze)
+        if key not in plans:
+            step = mynn.compile(training_step(checked, optimizer))
+            plans[key] = Plan(checked.tools, checked.criterion, optimizer, step)
+        self.step = plans[key].step
+
+    def run(
+        self, x: Array, t: Array, epochs: int, shuffle: bool
+    ) -> tuple[list[float], list[float]]:
+        """Sums of losses and counts of hits, one of each for every epoch."""
+        if epochs == 0:
+            return [], []
+        seed = int(self.net.generator.integers(2**32)) if shuffle else 0
+        history = mynn.fit(
+            self.step,
+            (x, t),
+            epochs=epochs,
+            batch_size=min(self.batch, len(x)),
+            shuffle=shuffle,
+            seed=seed,
+            verbose=False,
+        )
+        self.compile_seconds += history.compile_seconds
+        metrics = history.metrics
+        return list(metrics["loss"] * len(x)), list(metrics["accuracy"] * len(x))
+
+
+def training_step(checked: Arguments, optimizer: optimizer_sgd) -> Callable[..., Any]:
+    """The step of one batch: forward, backward and update, written with the tools' operations."""
+    criterion = checked.criterion
+    assert criterion is not None
+    free = optimizer.free_layers(list(checked.layers))
+
+    def step(x: Tensor, t: Tensor) -> dict[str, Tensor]:
+        y = x
+        for tool in checked.tools:
+            y = tool.operation(y)
+        loss = criterion.operation(y, t)
+        loss.backward()
+        optimizer.step(free)
+        hits = (y.argmax(1) == t.argmax(1)).astype(y.dtype)
+        return {"loss": loss * (1 / x.shape[0]), "accuracy": hits.mean()}
+
+    return step
+
+
+def run(
+    net: model,
+    checked: Arguments,
+    epochs: int,
+    batch_size: int,
+    shuffle: bool,
+    optimizer: Any,
+    plans: dict[Any, Plan],
+) -> History:
+    """Train; the arguments are those of `model.fit`, data and sequence checked.
+
+    All updates but the last run in native code; the last one is a `train` and an `update`, so that
+    the constructor holds what they record.
+    """
+    epochs = positive_integer(epochs, "epochs")
+    batch = positive_integer(batch_size, "batch_size")
+    if not isinstance(optimizer, optimizer_sgd):
+        raise UsageError("fit: give an optimizer, optimizer=optimizer_sgd(lr, model)")
+    if optimizer.model is not net:
+        raise UsageError("fit: the optimizer belongs to another constructor")
+    optimizer.free_layers(list(checked.layers))
+    net._enter(checked)
+    x, t = checked.input, checked.target
+    assert t is not None
+    assert checked.criterion is not None
+    begin = time.perf_counter()
+    whole = _Epochs(net, checked, optimizer, batch, plans)
+    losses, hits = whole.run(x, t, epochs - 1, shuffle)
+    order = net.generator.permutation(len(x)) if shuffle else np.arange(len(x))
+    last = (len(x) - 1) // batch * batch
+    more = whole.run(x[order[:last]], t[order[:last]], 1, False) if last else ([0.0], [0.0])
+    losses, hits = [*losses, *more[0]], [*hits, *more[1]]
+    rows = order[last] if batch == 1 else order[last:]
+    output = net.train(list(checked.tools), x[rows], t[rows])
+    losses[-1] += float(checked.criterion.loss())
+    hits[-1] += int(np.sum(output.argmax(-1) == t[rows].argmax(-1)))
+    optimizer.update()
+    seconds = time.perf_counter() - begin - whole.compile_seconds
+    return History(np.array(losses), np.array(hits) / len(x), seconds, whole.compile_seconds)
