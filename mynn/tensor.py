@@ -644,14 +644,18 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    def take(self, index: Any, axis: int = 0) -> Tensor:
-        """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`."""
-        axis = normalize_axes(axis, self.ndim, "take")[0]
-        return apply(indexing.take, self, _checked_index(index, self.shape[axis]), axis=axis)
+    def take(self, index: Any, axis: int = 0, clip: bool = False) -> Tensor:
+        """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`.
 
-    def scatter_add(self, index: Any, axis: int, extent: int) -> Tensor:
+        Negative indices count from the end; with `clip` they are 0, as the primitive has it.
+        """
+        axis = normalize_axes(axis, self.ndim, "take")[0]
+        picked = as_tensor(index) if clip else _checked_index(index, self.shape[axis])
+        return apply(indexing.take, self, picked, axis=axis)
+
+    def scatter_add(self, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
         """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
-        picked = _checked_index(index, extent)
+        picked = as_tensor(index) if clip else _checked_index(index, extent)
         return apply(indexing.scatter_add, self, picked, axis=axis, extent=extent)
 
 

@@ -45,7 +45,7 @@ take = Primitive(
     "gather",
     _infer_take,
     lambda x, index, axis: np.take(x, index, axis, mode="clip"),
-    lambda g, y, x, index, axis: (g.scatter_add(index, axis, x.shape[axis]), None),
+    lambda g, y, x, index, axis: (g.scatter_add(index, axis, x.shape[axis], clip=True), None),
     _take_samples,
 )
 
@@ -71,7 +71,7 @@ def _numpy_scatter(updates: Array, index: Array, axis: int, extent: int) -> Arra
 
 
 def _scatter_vjp(g: Any, y: Any, updates: Any, index: Any, axis: int, extent: int) -> Any:
-    return (g.take(index, axis), None)
+    return (g.take(index, axis, clip=True), None)
 
 
 def _scatter_samples(rng: np.random.Generator) -> list[Sample]:

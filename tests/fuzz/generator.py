@@ -1,0 +1,469 @@
+"""Random graphs: reproducible from a seed, with values that stay of the size of 1.
+
+Each node is evaluated as it is made, and dropped where its value would make a comparison of two
+correct programs meaningless: not finite, too large, or close to a step (comparisons, floor, argmax
+of nearly tied floats).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn import interpreter
+from mynn.graph import CONSTANT, Array, Graph, Node, Primitive, Type, apply, constant, input_node
+from mynn.ops import contraction, elementwise, indexing, movement, random, reduce
+
+EXTENTS = (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 31, 32, 33, 47, 64, 65)
+LARGEST = 6000
+BOUND = 100.0
+GAP = 2e-3
+
+UNARY = (
+    *(elementwise.neg, elementwise.abs, elementwise.sign, elementwise.exp, elementwise.expm1),
+    *(elementwise.log, elementwise.log1p, elementwise.sqrt, elementwise.sin, elementwise.cos),
+    *(elementwise.tanh, elementwise.logistic, elementwise.erf, elementwise.relu),
+    *(elementwise.floor, elementwise.stop_gradient, elementwise.tanh, elementwise.relu),
+)
+BINARY = (
+    *(elementwise.add, elementwise.sub, elementwise.mul, elementwise.div, elementwise.mod),
+    *(elementwise.pow, elementwise.maximum, elementwise.minimum, elementwise.add, elementwise.mul),
+)
+COMPARISONS = (elementwise.less, elementwise.less_equal, elementwise.equal, elementwise.not_equal)
+BITWISE = (elementwise.bitwise_and, elementwise.bitwise_or, elementwise.bitwise_xor)
+
+
+def separated(node: Node, arguments: list[Array], value: Array) -> bool:
+    """Whether rounding cannot move a value across a step, nor out of a function's domain."""
+    p = node.primitive
+    if value.dtype.kind == "f" and not (np.abs(value) <= BOUND).all():
+        return False
+    if not arguments or arguments[0].dtype.kind != "f":
+        return _integers_defined(node, arguments)
+    x = arguments[0].astype(np.float64)
+    if p in COMPARISONS:
+        gap = np.abs(x - arguments[1])
+        return bool(((gap == 0) | (gap > GAP)).all())
+    if p in (elementwise.floor, elementwise.sign) or (
+        p is elementwise.cast and value.dtype.kind in "iu"
+    ):
+        low = 0 if value.dtype.kind == "u" else -BOUND
+        off = np.abs(x - np.round(x))
+        return bool(((off > GAP) | (x == 0)).all() and (x >= low).all())
+    if p is elementwise.cast and value.dtype.kind == "b":
+        return bool(((np.abs(x) > GAP) | (x == 0)).all())
+    if p is reduce.argmax:
+        top = np.sort(np.moveaxis(x, node.params["axis"], 0), axis=0)
+        return top.shape[0] < 2 or bool((top[-1] - top[-2] > GAP).all())
+    return _well_conditioned(p, x, arguments)
+
+
+def _integers_defined(node: Node, arguments: list[Array]) -> bool:
+    if node.primitive is elementwise.mod:
+        return bool((arguments[1] != 0).all())
+    return True
+
+
+def _well_conditioned(p: Primitive, x: Array, arguments: list[Array]) -> bool:
+    if p in (elementwise.log, elementwise.sqrt):
+        return bool((x > 0.05).all())
+    if p is elementwise.log1p:
+        return bool((x > -0.9).all())
+    if p is elementwise.div:
+        return bool((np.abs(arguments[1]) > 0.05).all())
+    if p is elementwise.mod:
+        y = arguments[1].astype(np.float64)
+        if not (np.abs(y) > 0.05).all():
+            return False
+        return bool((np.abs(x / y - np.round(x / y)) > GAP).all())
+    if p is elementwise.pow:
+        y = np.abs(arguments[1])
+        return bool((x > 0.05).all() and (y < 4).all())
+    return True
+
+
+class Generator:
+    """Grows one graph.
+
+    Args:
+        seed: the whole graph follows from it.
+        dtype: the float dtype that most nodes have.
+    """
+
+    def __init__(self, seed: int, dtype: Any = np.float32) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.extents = [int(n) for n in self.rng.choice(EXTENTS, 4, replace=False)]
+        self.inputs: list[Node] = []
+        self.nodes: list[Node] = []
+        self.values: dict[Node, Array] = {}
+        for _ in range(int(self.rng.integers(1, 4))):
+            self.new_input(self.shape(), self.dtype)
+
+    # -- leaves ------------------------------------------------------------------------------------
+
+    def chance(self, p: float) -> bool:
+        return bool(self.rng.random() < p)
+
+    def pick(self, items: Any) -> Any:
+        return items[int(self.rng.integers(len(items)))]
+
+    def shape(self, ndim: int | None = None) -> tuple[int, ...]:
+        ndim = int(self.pick((0, 1, 1, 2, 2, 2, 2, 3, 3, 4))) if ndim is None else ndim
+        for _ in range(100):
+            shape = tuple(self.pick(self.extents) for _ in range(ndim))
+            if math.prod(shape) <= LARGEST:
+                return shape
+        return (1,) * ndim
+
+    def draw(self, type: Type) -> Array:
+        """A value of a type. Floats from -2 to 2 lie on a grid, so that few of them nearly tie."""
+        kind, shape = type.dtype.kind, type.shape
+        if kind == "f":
+            grid = self.rng.integers(-400, 401, shape) / 200 + 1 / 512
+            return np.asarray(grid).astype(type.dtype)
+        low, high = {"b": (0, 2), "u": (0, 9), "i": (-6, 7)}[kind]
+        return np.asarray(self.rng.integers(low, high, shape)).astype(type.dtype)
+
+    def new_input(self, shape: tuple[int, ...], dtype: Any) -> Node:
+        node = input_node(Type(shape, np.dtype(dtype)), f"in{len(self.inputs)}")
+        self.inputs.append(node)
+        self.values[node] = self.draw(node.type)
+        self.nodes.append(node)
+        return node
+
+    def leaf(self, type: Type) -> Node:
+        """A fresh input or constant of a type."""
+        if len(self.inputs) < 7 and self.chance(0.6):
+            return self.new_input(type.shape, type.dtype)
+        if self.chance(0.5) and type.size:
+            number = constant(self.draw(Type((1,) * len(type.shape), type.dtype)))
+            node = apply(movement.broadcast_to, number, shape=type.shape)
+        else:
+            node = constant(self.draw(type))
+        self.values[node] = interpreter.evaluate_nodes([node], {})[0]
+        self.nodes.append(node)
+        return node
+
+    # -- growing -----------------------------------------------------------------------------------
+
+    def add(self, primitive: Primitive, *inputs: Node, **params: Any) -> Node | None:
+        """The node, if its shape rule and its value allow it."""
+        node = apply(primitive, *inputs, **params)
+        if node.type.size > LARGEST or len(node.shape) > 4:
+            return None
+        arguments = [self.values[x] for x in inputs]
+        value = interpreter.compute(node, arguments)
+        if not separated(node, arguments, value):
+            return None
+        self.values[node] = value
+        self.nodes.append(node)
+        return node
+
+    def any(self, kinds: str = "f", ndim: int = 0) -> Node:
+        """A node made before, recent ones more often; a new one where there is none of the kind."""
+        found = [
+            node for node in self.nodes if node.dtype.kind in kinds and len(node.shape) >= ndim
+        ]
+        if not found:
+            dtype = {"f": self.dtype, "i": np.int64, "u": np.uint32, "b": np.bool_}[kinds[0]]
+            return self.new_input(self.shape(max(ndim, 1)), dtype)
+        place = int(len(found) * self.rng.random() ** 0.5)
+        return found[min(place, len(found) - 1)]
+
+    def like(self, node: Node) -> Node | None:
+        """A second operand: of the same type, or one that can be repeated to it, or a new one."""
+        same = [x for x in self.nodes if x.type == node.type]
+        if same and self.chance(0.5):
+            return self.pick(same)
+        fitting = [x for x in self.nodes if x.dtype == node.dtype and _fits(x, node)]
+        if fitting and self.chance(0.7):
+            x = self.pick(fitting)
+            ones = (1,) * (len(node.shape) - len(x.shape))
+            row = self.add(movement.reshape, x, shape=ones + x.shape)
+            return row and self.add(movement.broadcast_to, row, shape=node.shape)
+        return self.leaf(node.type)
+
+    def grow(self, count: int) -> None:
+        """Try `count` random steps."""
+        for _ in range(count):
+            step: Callable[[Generator], Node | None] = self.pick(STEPS)
+            step(self)
+
+    def graph(self, outputs: int | None = None) -> Graph:
+        """The graph of some of the nodes; the last one among them, inner ones and leaves too."""
+        count = int(self.rng.integers(1, 5)) if outputs is None else outputs
+        chosen = [self.nodes[-1], *(self.pick(self.nodes) for _ in range(count - 1))]
+        return Graph(tuple(self.inputs), tuple(chosen))
+
+    def arguments(self) -> list[Array]:
+        """The values of the inputs."""
+        return [self.values[node] for node in self.inputs]
+
+
+def _fits(x: Node, node: Node) -> bool:
+    missing = len(node.shape) - len(x.shape)
+    return missing >= 0 and all(
+        a in (1, b) for a, b in zip(x.shape, node.shape[missing:], strict=True)
+    )
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+def _unary(g: Generator) -> Node | None:
+    return g.add(g.pick(UNARY), g.any())
+
+
+def _binary(g: Generator) -> Node | None:
+    x = g.any("f" if g.chance(0.8) else "iu")
+    y = g.like(x)
+    primitive = g.pick(BINARY)
+    if y is None or (x.dtype.kind != "f" and primitive in (elementwise.div, elementwise.pow)):
+        return None
+    if primitive is elementwise.mul and x.dtype.kind == "i":
+        y = g.leaf(x.type)
+    pair = (x, y) if g.chance(0.5) else (y, x)
+    return g.add(primitive, *pair)
+
+
+def _compare(g: Generator) -> Node | None:
+    x = g.any(g.pick(("f", "i", "u", "b")))
+    y = g.like(x)
+    return None if y is None else g.add(g.pick(COMPARISONS), x, y)
+
+
+def _where(g: Generator) -> Node | None:
+    condition = g.any("b")
+    dtype = g.pick((g.dtype, g.dtype, np.dtype(np.int32), np.dtype(np.bool_)))
+    x = g.like(Node(CONSTANT, (), {}, condition.type.with_dtype(dtype)))
+    y = g.like(x) if x is not None else None
+    return None if x is None or y is None else g.add(elementwise.where, condition, x, y)
+
+
+def _logic(g: Generator) -> Node | None:
+    if g.chance(0.3):
+        return g.add(elementwise.logical_not, g.any("b"))
+    x = g.any(g.pick(("i", "u", "b")))
+    y = g.like(x)
+    return None if y is None else g.add(g.pick(BITWISE), x, y)
+
+
+def _cast(g: Generator) -> Node | None:
+    x = g.any(g.pick(("f", "f", "i", "u", "b")))
+    target = g.pick((g.dtype, np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_))
+    return g.add(elementwise.cast, x, dtype=np.dtype(target))
+
+
+def _reduce(g: Generator) -> Node | None:
+    x = g.any("f" if g.chance(0.85) else "iu", ndim=1)
+    axes = tuple(axis for axis in range(len(x.shape)) if g.chance(0.5)) or (len(x.shape) - 1,)
+    if x.type.size == 0:
+        return None
+    primitive = g.pick((reduce.sum, reduce.sum, reduce.sum, reduce.max, reduce.min))
+    if primitive is reduce.sum and x.dtype.kind == "f":
+        count = math.prod(x.shape[axis] for axis in axes)
+        weight = constant(np.full((1,) * len(x.shape), 1 / count, x.dtype))
+        g.values[weight] = np.asarray(weight.value)
+        weights = g.add(movement.broadcast_to, weight, shape=x.shape)
+        scaled = weights and g.add(elementwise.mul, x, weights)
+        if scaled is None:
+            return None
+        x = scaled
+    y = g.add(primitive, x, axes=axes)
+    if y is not None and g.chance(0.5):
+        kept = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
+        y = g.add(movement.reshape, y, shape=kept)
+    return y
+
+
+def _argmax(g: Generator) -> Node | None:
+    x = g.any("f" if g.chance(0.5) else "i", ndim=1)
+    axis = int(g.rng.integers(len(x.shape)))
+    return g.add(reduce.argmax, x, axis=axis) if x.shape[axis] else None
+
+
+def _reshape(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffib"))
+    rest, shape = x.type.size, []
+    while rest > 1 and len(shape) < 3:
+        divisors = [n for n in range(1, rest + 1) if rest % n == 0]
+        shape.append(int(g.pick(divisors)))
+        rest //= shape[-1]
+    shape += [rest] if rest != 1 or g.chance(0.3) else []
+    g.rng.shuffle(shape)
+    return g.add(movement.reshape, x, shape=tuple(shape)) if x.type.size else None
+
+
+def _transpose(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffib"), ndim=2)
+    return g.add(movement.transpose, x, axes=tuple(int(a) for a in g.rng.permutation(len(x.shape))))
+
+
+def _broadcast(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffib"))
+    place = int(g.rng.integers(len(x.shape) + 1))
+    if not (len(x.shape) < 4 and x.type.size):
+        return None
+    row = g.add(movement.reshape, x, shape=(*x.shape[:place], 1, *x.shape[place:]))
+    target = (
+        tuple(g.pick(g.extents) if n == 1 and g.chance(0.7) else n for n in row.shape)
+        if row
+        else ()
+    )
+    return row and g.add(movement.broadcast_to, row, shape=target)
+
+
+def _slice(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffib"), ndim=1)
+    starts, stops, steps = [], [], []
+    for extent in x.shape:
+        start = int(g.rng.integers(max(extent, 1))) if g.chance(0.5) else 0
+        stop = int(g.rng.integers(min(start + 1, extent), extent + 1)) if g.chance(0.5) else extent
+        starts.append(start)
+        stops.append(max(start, stop))
+        steps.append(int(g.pick((1, 1, 1, 2, 3))))
+    return g.add(movement.slice_, x, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
+
+
+def _pad(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffi"), ndim=1)
+    widths = tuple(
+        (int(g.pick((0, 0, 1, 3))), int(g.pick((0, 0, 2, 5))), int(g.pick((0, 0, 0, 1, 2))))
+        for _ in x.shape
+    )
+    return g.add(movement.pad, x, widths=widths, value=float(g.pick((0, 0, 1, -2))))
+
+
+def _flip(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffib"), ndim=1)
+    axes = tuple(axis for axis in range(len(x.shape)) if g.chance(0.5))
+    return g.add(movement.flip, x, axes=axes)
+
+
+def _concatenate(g: Generator) -> Node | None:
+    x = g.any(g.pick("fffib"), ndim=1)
+    axis = int(g.rng.integers(len(x.shape)))
+    rest = [
+        y
+        for y in g.nodes
+        if y.dtype == x.dtype
+        and len(y.shape) == len(x.shape)
+        and all(a == b or i == axis for i, (a, b) in enumerate(zip(x.shape, y.shape, strict=True)))
+    ]
+    others = [g.pick(rest) for _ in range(int(g.rng.integers(1, 4)))]
+    return g.add(movement.concatenate, x, *others, axis=axis)
+
+
+def _iota(g: Generator) -> Node | None:
+    shape = g.shape(int(g.rng.integers(1, 4)))
+    dtype = np.dtype(g.pick((g.dtype, np.int32, np.int64)))
+    return g.add(movement.iota, shape=shape, axis=int(g.rng.integers(len(shape))), dtype=dtype)
+
+
+def _matmul(g: Generator) -> Node | None:
+    """A product with operands as they are or transposed, scaled, with an epilogue at times."""
+    a = g.any("f", ndim=2)
+    if a.type.size == 0 or a.dtype != g.dtype:
+        return None
+    lead, k, n = a.shape[:-2], a.shape[-1], g.pick(g.extents)
+    if a.shape[-2] * k * n * math.prod(lead) > 300_000:
+        return None
+    flipped = g.chance(0.5)
+    fitting = [x for x in g.nodes if x.type == Type((*lead, k, n), g.dtype)]
+    if fitting and g.chance(0.5):
+        b = g.pick(fitting)
+    else:
+        b = g.leaf(Type((*lead, n, k) if flipped else (*lead, k, n), g.dtype))
+        b = g.add(movement.transpose, b, axes=_swapped(len(b.shape))) if flipped else b
+    scale = constant(np.full((1,) * len(a.shape), k**-0.5, a.dtype))
+    g.values[scale] = np.asarray(scale.value)
+    spread = g.add(movement.broadcast_to, scale, shape=a.shape)
+    scaled = spread and g.add(elementwise.mul, a, spread)
+    if scaled is None or b is None:
+        return None
+    y = g.add(contraction.matmul, scaled, b)
+    return y and _epilogue(g, y)
+
+
+def _swapped(ndim: int) -> tuple[int, ...]:
+    return (*range(ndim - 2), ndim - 1, ndim - 2)
+
+
+def _epilogue(g: Generator, y: Node) -> Node | None:
+    result: Node | None = y
+    if g.chance(0.3):
+        result = g.add(movement.transpose, y, axes=_swapped(len(y.shape)))
+    if result is not None and g.chance(0.6):
+        bias = g.like(result)
+        result = bias and g.add(elementwise.add, result, bias)
+    if result is not None and g.chance(0.6):
+        result = g.add(g.pick((elementwise.tanh, elementwise.relu, elementwise.logistic)), result)
+    return result
+
+
+def _index(g: Generator) -> Node:
+    """Indices: an input, or integers that the graph computed (clipped where out of range)."""
+    if g.chance(0.5):
+        return g.any("i")
+    dtype = g.pick((np.int32, np.int64, np.uint32))
+    return g.new_input(g.shape(int(g.rng.integers(0, 3))), dtype)
+
+
+def _take(g: Generator) -> Node | None:
+    x, index = g.any(g.pick("fffib"), ndim=1), _index(g)
+    axis = int(g.rng.integers(len(x.shape)))
+    if x.shape[axis] == 0 or x.type.size // x.shape[axis] * index.type.size > LARGEST:
+        return None
+    return g.add(indexing.take, x, index, axis=axis)
+
+
+def _scatter(g: Generator) -> Node | None:
+    index = _index(g)
+    rest = g.shape(int(g.rng.integers(0, 2)))
+    if len(index.shape) + len(rest) > 4 or math.prod((*index.shape, *rest)) > LARGEST:
+        return None
+    front = g.chance(0.5)
+    shape = (*rest, *index.shape) if front else (*index.shape, *rest)
+    updates = g.like(Node(CONSTANT, (), {}, Type(shape, g.dtype)))
+    axis = len(rest) if front else 0
+    return updates and g.add(
+        indexing.scatter_add, updates, index, axis=axis, extent=g.pick(g.extents)
+    )
+
+
+def _random(g: Generator) -> Node | None:
+    """Uniform numbers from bits, as dropout draws them."""
+    key = g.new_input((2,), np.uint32)
+    bits = g.add(random.random_bits, key, shape=g.shape())
+    drawn = bits and g.add(elementwise.shift_right, bits, bits=int(g.pick((8, 12, 30))))
+    return drawn and g.add(elementwise.cast, drawn, dtype=np.dtype(np.int32))
+
+
+def _softmax(g: Generator) -> Node | None:
+    x = g.any("f", ndim=1)
+    axis = len(x.shape) - 1 if g.chance(0.7) else int(g.rng.integers(len(x.shape)))
+    if x.shape[axis] == 0:
+        return None
+
+    def spread(y: Node | None) -> Node | None:
+        kept = tuple(1 if i == axis else n for i, n in enumerate(x.shape))
+        y = y and g.add(movement.reshape, y, shape=kept)
+        return y and g.add(movement.broadcast_to, y, shape=x.shape)
+
+    top = spread(g.add(reduce.max, x, axes=(axis,)))
+    centred = top and g.add(elementwise.sub, x, top)
+    weights = centred and g.add(elementwise.exp, centred)
+    total = spread(g.add(reduce.sum, weights, axes=(axis,))) if weights else None
+    return weights and total and g.add(elementwise.div, weights, total)
+
+
+STEPS: tuple[Callable[[Generator], Node | None], ...] = (
+    *(_unary, _unary, _unary, _unary, _binary, _binary, _binary, _binary, _binary),
+    *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _argmax),
+    *(_reshape, _transpose, _transpose, _broadcast, _slice, _pad, _flip, _concatenate, _iota),
+    *(_matmul, _matmul, _matmul, _take, _scatter, _random, _softmax),
+)
