@@ -30,8 +30,8 @@ def fold_seed(seed: int) -> int:
     seed = operator.index(seed)
     if 0 <= seed < _WORD:
         return seed
-    words = np.random.SeedSequence(seed if seed >= 0 else [-seed, 1]).generate_state(1)
-    return int(words[0])
+    sign = (1,) if seed < 0 else ()
+    return int(np.random.SeedSequence(abs(seed), spawn_key=sign).generate_state(1)[0])
 
 
 class Generator:

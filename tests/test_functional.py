@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import doctest
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import Tensor, functional, losses, tracing
+from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.graph import Array, Type, input_node
+from tests.nn.harness import (
+    BACKENDS,
+    TOLERANCE,
+    assert_all_close,
+    check_gradient,
+    rng,
+    run_eager,
+    run_torch,
+    run_traced,
+    with_dtype,
+)
+
+DTYPES = ("float32", "float64")
+
+
+def floats(
+    *shapes: tuple[int, ...], low: float = -3, high: float = 3
+) -> Callable[[Any], list[Array]]:
+    return lambda generator: [generator.uniform(low, high, shape) for shape in shapes]
+
+
+def labelled(shape: tuple[int, ...], classes: int | None = None) -> Callable[[Any], list[Array]]:
+    """Scores with the class axis 1 (0 for one sample), and labels."""
+
+    def draw(generator: Any) -> list[Array]:
+        axis = min(1, len(shape) - 1)
+        labels = generator.integers(0, shape[axis], shape[:axis] + shape[axis + 1 :])
+        return [generator.normal(size=shape) * 2, np.asarray(labels)]
+
+    return draw
+
+
+def distributions(shape: tuple[int, ...]) -> Callable[[Any], list[Array]]:
+    def draw(generator: Any) -> list[Array]:
+        q = generator.uniform(0.1, 1, shape)
+        return [generator.normal(size=shape), q / q.sum(1, keepdims=True)]
+
+    return draw
+
+
+def binary(*shape: int) -> Callable[[Any], list[Array]]:
+    return lambda g: [g.normal(size=shape) * 3, g.uniform(0, 1, shape)]
+
+
+# name: (function of a namespace and arrays, arrays). Every one of them runs here and in PyTorch.
+CASES: dict[str, tuple[Callable[..., Any], Callable[[Any], list[Array]]]] = {
+    "relu": (lambda F, x: F.relu(x), floats((4, 5))),
+    "leaky_relu": (lambda F, x: F.leaky_relu(x), floats((7,))),
+    "leaky_relu_slope": (lambda F, x: F.leaky_relu(x, negative_slope=0.2), floats((7,))),
+    "tanh": (lambda F, x: F.tanh(x), floats((3, 17))),
+    "sigmoid": (lambda F, x: F.sigmoid(x), floats((3, 17), low=-8, high=8)),
+    "silu": (lambda F, x: F.silu(x), floats((2, 3, 4))),
+    "softplus": (lambda F, x: F.softplus(x), floats((5, 5), low=-15, high=15)),
+    "softplus_beta": (lambda F, x: F.softplus(x, beta=2.0), floats((5,))),
+    "gelu": (lambda F, x: F.gelu(x), floats((4, 5))),
+    "gelu_tanh": (lambda F, x: F.gelu(x, approximate="tanh"), floats((4, 5))),
+    "softmax": (lambda F, x: F.softmax(x, -1), floats((4, 5))),
+    "softmax_0": (lambda F, x: F.softmax(x, 0), floats((4, 3, 2))),
+    "log_softmax": (lambda F, x: F.log_softmax(x, 1), floats((4, 5, 2))),
+    "linear": (lambda F, x, w, b: F.linear(x, w, b), floats((3, 4), (5, 4), (5,))),
+    "linear_plain": (lambda F, x, w: F.linear(x, w), floats((4,), (2, 4))),
+    "linear_3d": (lambda F, x, w, b: F.linear(x, w, b), floats((2, 3, 4), (5, 4), (5,))),
+    "mse": (lambda F, x, t: F.mse_loss(x, t), floats((4, 3), (4, 3))),
+    "mse_sum": (lambda F, x, t: F.mse_loss(x, t, reduction="sum"), floats((4, 3), (4, 3))),
+    "mse_none": (lambda F, x, t: F.mse_loss(x, t, reduction="none"), floats((4, 3), (4, 3))),
+    "bce": (lambda F, x, t: F.binary_cross_entropy_with_logits(x, t), binary(4, 3)),
+    "cross_entropy": (lambda F, x, t: F.cross_entropy(x, t), labelled((6, 4))),
+    "cross_entropy_sum": (lambda F, x, t: F.cross_entropy(x, t, reduction="sum"), labelled((6, 4))),
+    "cross_entropy_none": (
+        lambda F, x, t: F.cross_entropy(x, t, reduction="none"),
+        labelled((6, 4)),
+    ),
+    "cross_entropy_one": (lambda F, x, t: F.cross_entropy(x, t), labelled((5,))),
+    "cross_entropy_image": (lambda F, x, t: F.cross_entropy(x, t), labelled((2, 3, 4, 2))),
+    "cross_entropy_smooth": (
+        lambda F, x, t: F.cross_entropy(x, t, label_smoothing=0.2),
+        labelled((6, 4)),
+    ),
+    "cross_entropy_ignore": (
+        lambda F, x, t: F.cross_entropy(x, t, ignore_index=1),
+        labelled((9, 3)),
+    ),
+    "cross_entropy_ignore_smooth": (
+        lambda F, x, t: F.cross_entropy(x, t, ignore_index=1, label_smoothing=0.1),
+        labelled((9, 3)),
+    ),
+    "cross_entropy_probabilities": (
+        lambda F, x, t: F.cross_entropy(x, t),
+        distributions((6, 4)),
+    ),
+    "cross_entropy_probabilities_smooth": (
+        lambda F, x, t: F.cross_entropy(x, t, label_smoothing=0.3, reduction="sum"),
+        distributions((3, 4, 2)),
+    ),
+    "cross_entropy_probabilities_mean": (
+        lambda F, x, t: F.cross_entropy(x, t, reduction="mean"),
+        distributions((3, 4, 2)),
+    ),
+    "nll": (lambda F, x, t: F.nll_loss(x, t), labelled((6, 4))),
+    "nll_ignore": (lambda F, x, t: F.nll_loss(x, t, ignore_index=0), labelled((6, 3))),
+}
+
+# PyTorch wants weights without gradient, so they are constants of the case.
+WEIGHTS = [0.5, 2.0, 1.5]
+WEIGHTED: dict[str, tuple[Callable[..., Any], Callable[[Any], list[Array]]]] = {
+    "cross_entropy": (lambda F, x, t, w: F.cross_entropy(x, t, weight=w), labelled((8, 3))),
+    "smooth": (
+        lambda F, x, t, w: F.cross_entropy(x, t, weight=w, label_smoothing=0.25),
+        labelled((8, 3)),
+    ),
+    "sum": (
+        lambda F, x, t, w: F.cross_entropy(x, t, weight=w, reduction="sum"),
+        labelled((8, 3, 2)),
+    ),
+    "ignore": (
+        lambda F, x, t, w: F.cross_entropy(x, t, weight=w, ignore_index=2),
+        labelled((8, 3)),
+    ),
+    "ignore_smooth": (
+        lambda F, x, t, w: F.cross_entropy(x, t, weight=w, ignore_index=2, label_smoothing=0.25),
+        labelled((8, 3)),
+    ),
+    "nll": (lambda F, x, t, w: F.nll_loss(x, t, weight=w), labelled((8, 3))),
+    "nll_none": (
+        lambda F, x, t, w: F.nll_loss(x, t, weight=w, reduction="none"),
+        labelled((8, 3)),
+    ),
+    "probabilities": (
+        lambda F, x, t, w: F.cross_entropy(x, t, weight=w, label_smoothing=0.1),
+        distributions((4, 3)),
+    ),
+    "bce": (
+        lambda F, x, t, w: F.binary_cross_entropy_with_logits(x, t, weight=w, reduction="sum"),
+        binary(4, 3),
+    ),
+    "bce_pos": (
+        lambda F, x, t, w: F.binary_cross_entropy_with_logits(x, t, pos_weight=w, reduction="none"),
+        binary(4, 3),
+    ),
+}
+
+# What PyTorch has under other names: (ours, PyTorch's, arrays).
+OTHERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[[Any], list[Array]]]] = {
+    "maximum": (functional.maximum, lambda t, x, y: t.maximum(x, y), floats((9,), (9,))),
+    "minimum": (functional.minimum, lambda t, x, y: t.minimum(x, y), floats((9,), (9,))),
+    "logsumexp": (
+        lambda x: functional.logsumexp(x, axis=1),
+        lambda t, x: t.logsumexp(x, 1),
+        floats((3, 4, 2)),
+    ),
+    "logsumexp_axes": (
+        lambda x: functional.logsumexp(x, (0, 2), keepdims=True),
+        lambda t, x: t.logsumexp(x, (0, 2), keepdim=True),
+        floats((3, 4, 2)),
+    ),
+    "where": (
+        lambda x, y: functional.where(x > 0, x, y),
+        lambda t, x, y: t.where(x > 0, x, y),
+        floats((3, 4), (4,)),
+    ),
+    "concatenate": (
+        lambda x, y: functional.cat([x, y], axis=-1),
+        lambda t, x, y: t.cat([x, y], -1),
+        floats((2, 3), (2, 18)),
+    ),
+    "stack": (
+        lambda x, y: functional.stack([x, y], axis=1),
+        lambda t, x, y: t.stack([x, y], 1),
+        floats((2, 3), (2, 3)),
+    ),
+}
+
+
+def everything() -> dict[str, tuple[Callable[..., Any], list[Array]]]:
+    """Every case with our functions, and its arrays in float64."""
+    found = {
+        name: (lambda *xs, f=f: f(functional, *xs), draw(rng(name)))
+        for name, (f, draw) in CASES.items()
+    }
+    for name, (f, draw) in WEIGHTED.items():
+        found[f"weighted_{name}"] = (
+            lambda x, t, f=f: f(functional, x, t, np.array(WEIGHTS)),
+            draw(rng(name)),
+        )
+    for name, (ours, _, draw) in OTHERS.items():
+        found[name] = (ours, draw(rng(name)))
+    return found
+
+
+EVERYTHING = everything()
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(functional).failed == 0
+    assert doctest.testmod(losses).failed == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_pytorch(name: str, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    function, arrays = EVERYTHING[name]
+    arrays = with_dtype(arrays, dtype)
+    if name in CASES:
+        f = CASES[name][0]
+
+        def reference(*xs: Any) -> Any:
+            space = torch if name in ("tanh", "sigmoid") else torch.nn.functional
+            return f(space, *xs)
+
+    elif name in OTHERS:
+
+        def reference(*xs: Any) -> Any:
+            return OTHERS[name][1](torch, *xs)
+
+    else:
+        weight = torch.tensor(WEIGHTS, dtype=getattr(torch, dtype))
+
+        def reference(*xs: Any) -> Any:
+            return WEIGHTED[name.removeprefix("weighted_")][0](torch.nn.functional, *xs, weight)
+
+    got = run_eager(function, arrays)
+    assert_all_close(got, run_torch(torch, reference, arrays), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_gradient(name: str) -> None:
+    check_gradient(*EVERYTHING[name])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_traced(name: str, backend: str) -> None:
+    function, arrays = EVERYTHING[name]
+    for dtype in DTYPES:
+        typed = with_dtype(arrays, dtype)
+        got = run_traced(function, typed, backend)
+        assert_all_close(got, run_eager(function, typed), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("x", [-1e4, -100.0, -1e-3, 0.0, 1e-3, 100.0, 1e4])
+def test_extreme_logits(x: float) -> None:
+    logits = Tensor(np.float32([[x, 0.0]]), requires_grad=True)
+    loss = functional.cross_entropy(logits, [0])
+    loss.backward()
+    assert loss.item() == pytest.approx(np.logaddexp(0, -x), rel=1e-6)
+    assert logits.grad is not None
+    p = np.exp(min(x, 0)) / (np.exp(min(x, 0)) + np.exp(-max(x, 0)))
+    np.testing.assert_allclose(logits.grad.data, [[p - 1, 1 - p]], atol=1e-6)
+    for target in (0.0, 0.25, 1.0):
+        logit = Tensor(np.float32([x]), requires_grad=True)
+        loss = functional.binary_cross_entropy_with_logits(logit, [target])
+        loss.backward()
+        assert loss.item() == pytest.approx(np.logaddexp(0, x) - x * target, rel=1e-6, abs=1e-7)
+        assert logit.grad is not None
+        np.testing.assert_allclose(logit.grad.data, [p - target], atol=1e-6)
+
+
+def test_infinite_values() -> None:
+    inf = np.inf
+    masked = functional.cross_entropy([[0.0, -inf, 0.0]], [0])
+    assert masked.item() == pytest.approx(np.log(2))
+    assert functional.softmax([0.0, -inf]).tolist() == [1, 0]
+    assert functional.logsumexp([-inf, -inf]).item() == -inf
+    assert functional.logsumexp([inf, 0.0]).item() == inf
+    assert np.isnan(functional.cross_entropy([[np.nan, 0.0]], [1]).item())
+    assert np.isnan(functional.relu([np.nan]).item())
+
+
+def test_all_ignored_is_nan() -> None:
+    assert np.isnan(functional.cross_entropy([[0.0, 1.0]], [7], ignore_index=7).item())
+
+
+def test_cross_entropy_takes_every_label_dtype() -> None:
+    x = np.float32([[1, 2, 3], [0, 0, 1]])
+    expected = functional.cross_entropy(x, np.array([2, 0])).item()
+    for dtype in ("uint8", "int32", "int64", "uint32"):
+        assert functional.cross_entropy(x, np.array([2, 0], dtype)).item() == expected
+
+
+def test_cross_entropy_is_small() -> None:
+    """No more nodes than it takes: labels cost one comparison and one selection an element."""
+
+    def loss(x: Any, t: Any) -> Any:
+        return functional.cross_entropy(x, t)
+
+    kinds = [Type((4, 3), np.dtype("float32")), Type((4,), np.dtype("int64"))]
+    nodes = [input_node(kind) for kind in kinds]
+    with tracing.tracing() as tracer:
+        result = loss(*map(Tensor.from_node, nodes))
+    assert result.node is not None
+    graph = mynn.graph.Graph(tuple(nodes), (result.node,))
+    wide = [n.primitive.name for n in graph.nodes() if n.shape == (4, 3) and n.inputs]
+    arithmetic = [name for name in wide if name not in ("broadcast_to", "stop_gradient")]
+    assert sorted(arithmetic) == ["equal", "exp", "sub", "where"]
+    assert tracer.ranges[nodes[1]] == ("cross_entropy", 3, None)
+
+
+@pytest.mark.parametrize(("label", "shown"), [(3, "3"), (-1, "-1"), (-100, "ignore_index")])
+def test_labels_out_of_range(label: int, shown: str) -> None:
+    with pytest.raises(DataError, match=r"labels must lie in 0\.\.2.*" + shown):
+        functional.cross_entropy(np.zeros((2, 3)), [0, label])
+    with pytest.raises(DataError, match="nll_loss"):
+        functional.nll_loss(np.zeros((2, 3)), [0, label])
+    with pytest.raises(DataError, match="one_hot"):
+        functional.one_hot([0, label], 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: functional.mse_loss(np.zeros((3, 1)), np.zeros(3)), ShapeError, r"\(3, 1\)"),
+        (lambda: functional.mse_loss(np.zeros((0, 2)), np.zeros((0, 2))), DataError, "no values"),
+        (lambda: functional.mse_loss([1.0], [1.0], "average"), ArgumentError, "average"),
+        (lambda: functional.mse_loss([1j], [1.0]), DTypeError, "complex"),
+        (lambda: functional.mse_loss(np.array([None]), [1.0]), DTypeError, "object"),
+        (lambda: functional.cross_entropy(np.zeros((3, 2)), [0, 1]), ShapeError, r"\(3,\)"),
+        (lambda: functional.cross_entropy(np.zeros((3, 2)), [0.0, 1.0, 1.0]), DTypeError, "int"),
+        (lambda: functional.cross_entropy(np.zeros((0, 2)), []), DataError, "no values"),
+        (lambda: functional.cross_entropy(1.0, 0), ShapeError, "single"),
+        (
+            lambda: functional.cross_entropy(np.zeros((1, 2)), [0], weight=[1.0]),
+            ShapeError,
+            "weight",
+        ),
+        (
+            lambda: functional.cross_entropy(np.zeros((1, 2)), [0], label_smoothing=2),
+            ArgumentError,
+            "2",
+        ),
+        (lambda: functional.binary_cross_entropy_with_logits([0.0], [1.5]), DataError, "1.5"),
+        (lambda: functional.dropout([1.0], 1.5), ArgumentError, "1.5"),
+        (lambda: functional.dropout([1.0], float("nan")), ArgumentError, "nan"),
+        (lambda: functional.gelu([1.0], "erf"), ArgumentError, "erf"),
+        (lambda: functional.linear(np.zeros((2, 3)), np.zeros((4, 2))), ShapeError, r"\(4, 2\)"),
+        (lambda: functional.where([1, 0], 1.0, 2.0), DTypeError, "bool"),
+        (lambda: functional.concatenate([]), ArgumentError, "empty"),
+        (lambda: functional.accuracy(np.zeros((2, 1)), [0, 0]), ShapeError, "two"),
+        (lambda: functional.accuracy(np.zeros((2, 3)), [0, 0, 0]), ShapeError, "fit"),
+        (lambda: functional.softmax(np.zeros((2, 3)), 2), ShapeError, "axis 2"),
+    ],
+)
+def test_bad_input(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_accuracy() -> None:
+    scores = np.float32([[3, 1], [0, 1], [2, 5], [1, 0]])
+    assert functional.accuracy(scores, [0, 0, 1, 1]).item() == 0.5
+    assert functional.accuracy(scores, np.eye(2)[[0, 0, 1, 0]]).item() == 0.75
+    assert functional.accuracy(scores.T[None], np.array([[0, 0, 1, 0]])).item() == 0.75
+
+
+def test_one_hot() -> None:
+    assert functional.one_hot([[0, 2]]).tolist() == [[[1, 0, 0], [0, 0, 1]]]
+    assert functional.one_hot([1], 2, dtype=np.float32).dtype == np.float32
+
+
+def test_non_contiguous_and_read_only() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(4, 6)[::2, ::-1].T
+    x.flags.writeable = False
+    t = np.array([0, 1, 9, 1, 9, 0, 9, 0, 1, 1, 9, 0])[::2]
+    t = np.where(t == 9, 0, t)
+    got = functional.cross_entropy(x, t).item()
+    assert got == functional.cross_entropy(np.ascontiguousarray(x), t.copy()).item()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dropout(dtype: str) -> None:
+    x = Tensor(np.full((200, 50), 3.0, dtype), requires_grad=True)
+    y = functional.dropout(x, 0.25, generator=mynn.Generator(1))
+    kept = y.data != 0
+    np.testing.assert_allclose(y.data[kept], 4.0, rtol=1e-6)
+    assert y.dtype == dtype
+    assert abs(kept.mean() - 0.75) < 0.02
+    y.sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.data, np.where(kept, 1 / 0.75, 0), rtol=1e-6)
+    assert functional.dropout(x, 0.5, training=False) is x
+    assert functional.dropout(x, 0.0) is x
+    assert not functional.dropout(x, 1.0).data.any()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import copy
+import doctest
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import random, tracing
+from mynn.errors import ArgumentError
+from mynn.random import Generator, fold_seed
+from tests.nn.harness import BACKENDS, Program, assert_all_close
+
+DRAWS: dict[str, Any] = {
+    "bits": lambda g: random.bits((3, 20), g),
+    "uniform": lambda g: random.uniform((3, 20), -1, 3, g),
+    "uniform_64": lambda g: random.uniform(33, dtype=np.float64, generator=g),
+    "normal": lambda g: random.normal((5, 7), 2.0, 0.5, g),
+    "normal_64": lambda g: random.normal((5, 7), dtype=np.float64, generator=g),
+    "bernoulli": lambda g: random.bernoulli(0.3, (41,), g),
+    "bernoulli_tensor": lambda g: random.bernoulli(np.linspace(0, 1, 18), generator=g),
+}
+
+
+def test_doctest() -> None:
+    assert doctest.testmod(random).failed == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", DRAWS)
+def test_same_numbers_eager_and_traced(name: str, backend: str) -> None:
+    draw = DRAWS[name]
+    eager, traced = Generator(5), Generator(5)
+    program = Program(lambda: (draw(traced), draw(traced)), [], backend)
+    for _ in range(2):
+        expected = [draw(eager).numpy(), draw(eager).numpy()]
+        assert not np.array_equal(*expected)
+        got = program()
+        if name.startswith("normal"):
+            assert_all_close(got, expected, 3e-6)
+        else:
+            for a, b in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(eager.get_state(), traced.get_state())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_uniform_moments(dtype: Any) -> None:
+    u = random.uniform((200, 500), generator=Generator(1), dtype=dtype).data
+    assert u.dtype == dtype
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert abs(u.mean() - 0.5) < 3e-3
+    assert abs(u.var() - 1 / 12) < 1e-3
+    # Neighbours do not depend on one another.
+    assert abs(np.corrcoef(u[:, :-1].ravel(), u[:, 1:].ravel())[0, 1]) < 0.01
+    counts, _ = np.histogram(u, 50, (0, 1))
+    assert ((counts - 2000.0) ** 2 / 2000).sum() < 100
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normal_moments(dtype: Any) -> None:
+    z = random.normal((200, 500), generator=Generator(2), dtype=dtype).data
+    assert z.dtype == dtype
+    assert np.isfinite(z).all()
+    assert abs(z.mean()) < 0.01
+    assert abs(z.var() - 1) < 0.02
+    assert abs((z**3).mean()) < 0.05
+    assert abs((z**4).mean() - 3) < 0.1
+    shifted = random.normal(100_000, 3.0, 2.0, Generator(3)).data
+    assert abs(shifted.mean() - 3) < 0.03
+    assert abs(shifted.std() - 2) < 0.03
+
+
+def test_float32_uniforms_are_the_top_24_bits() -> None:
+    bits = Generator(9).bits(100).data
+    u = random.uniform(100, generator=Generator(9)).data
+    np.testing.assert_array_equal(u, (bits >> 8).astype(np.float32) / np.float32(2**24))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
+def test_bernoulli(p: float) -> None:
+    draws = random.bernoulli(p, (20_000,), Generator(4)).data
+    assert set(np.unique(draws)) <= {0, 1}
+    assert abs(draws.mean() - p) < 0.01
+
+
+def test_seeds() -> None:
+    assert fold_seed(7) == 7
+    assert fold_seed(2**32 - 1) == 2**32 - 1
+    wide = [fold_seed(seed) for seed in (2**32, 2**32 + 1, 2**64, 10**40, -1, -2, 2**32 - 2)]
+    assert all(0 <= seed < 2**32 for seed in wide)
+    assert len(set(wide)) == len(wide)
+    assert Generator().key.tolist() != Generator().key.tolist()
+
+
+def test_manual_seed_repeats_all_defaults() -> None:
+    def draw() -> list[Any]:
+        layer = mynn.nn.Linear(3, 2)
+        dropped = mynn.functional.dropout(np.ones(50), 0.5).tolist()
+        return [layer.weight.tolist(), random.normal(4).tolist(), dropped]
+
+    first = mynn.manual_seed(3)
+    once = draw()
+    assert mynn.manual_seed(3) is first
+    assert draw() == once
+    mynn.manual_seed(2**40)
+    assert draw() != once
+
+
+def test_state_and_copies() -> None:
+    generator = Generator(1)
+    random.bits(3, generator)
+    state = generator.get_state()
+    twins = [copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))]
+    expected = random.bits(3, generator).tolist()
+    for twin in twins:
+        assert random.bits(3, twin).tolist() == expected
+    generator.set_state(state)
+    assert random.bits(3, generator).tolist() == expected
+    assert repr(Generator(4)) == "Generator(key=[4, 0])"
+
+
+def test_generator_made_in_a_trace_is_state() -> None:
+    with tracing.tracing() as tracer:
+        generator = Generator(0)
+        generator.bits(2)
+    assert list(tracer.writes()) == [generator.key]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: random.normal(3, std=-1.0), "std"),
+        (lambda: random.normal(3, std=float("nan")), "nan"),
+        (lambda: random.bernoulli(1.5), "1.5"),
+        (lambda: random.uniform((-1, 2)), "-1"),
+        (lambda: random.uniform(2, dtype=np.int32), "int32"),
+    ],
+)
+def test_bad_arguments(call: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        call()
