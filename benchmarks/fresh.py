@@ -36,7 +36,7 @@ def _report() -> None:
         return loss
 
     mynn.fit(step, (x, t), epochs=REPORT_EPOCHS, batch_size=1, shuffle=False, verbose=False)
-    y = mynn.compile(net)(x).numpy()
+    y = mynn.compile(net)(x)
     print(f"accuracy {(y.argmax(1) == t.argmax(1)).mean():.3f}")
 
 
