@@ -15,15 +15,21 @@ from mynn.functional import (
 from mynn.gradients import grad, value_and_grad
 from mynn.random import Generator, manual_seed
 from mynn.tensor import Parameter, Tensor, no_grad
+from mynn.train import Callback, History, Record, evaluate, fit, predict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
     "Generator",
+    "History",
     "Parameter",
+    "Record",
     "Tensor",
     "compile",
     "concatenate",
+    "evaluate",
+    "fit",
     "functional",
     "grad",
     "manual_seed",
@@ -33,6 +39,7 @@ __all__ = [
     "no_grad",
     "one_hot",
     "optim",
+    "predict",
     "random",
     "stack",
     "value_and_grad",

@@ -53,13 +53,20 @@ class NativeModule:
     seconds: float
     machine: Machine
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        """A callable for a function without result, which keeps the code alive; `arguments` are ctypes types."""
-        address = self.engine.get_function_address(name)
+    def address(self, name: str) -> int:
+        """The address of a function; valid while this object lives."""
+        address = int(self.engine.get_function_address(name))
         if not address:
             raise CompileError(f"the native module has no function {name}")
-        function = ctypes.CFUNCTYPE(None, *arguments)(address)
-        function.owner = self  # type: ignore[attr-defined]
+        return address
+
+    def function(self, name: str, *arguments: Any) -> Any:
+        """A callable for a function without result, which keeps the code alive.
+
+        `arguments` are ctypes types.
+        """
+        function: Any = ctypes.CFUNCTYPE(None, *arguments)(self.address(name))
+        function.owner = self
         return function
 
     def assembly(self) -> str:

@@ -91,6 +91,16 @@ class Program:
         self._function(self._address)
         return [place.copy() for place in self.outputs]
 
+    def argument_slot(self, number: int) -> int | None:
+        """The place of an argument's buffer in the table; None where the program does not read it."""
+        buffer = self.lowered.plan.places[self.source.inputs[number]].buffer
+        return self.lowered.slots.get(buffer)
+
+    def result_slot(self, number: int) -> tuple[int, str]:
+        """The place of a result's buffer in the table, and its type."""
+        buffer = self.lowered.plan.results[number].buffer
+        return self.lowered.slots[buffer], buffer.type
+
     # -- the glass box ------------------------------------------------------------------------------------------------
 
     @property

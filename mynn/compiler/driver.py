@@ -1,0 +1,313 @@
+"""The training loop as native code: batches, steps, metrics and the shuffle, around the steps of a program.
+
+The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is the layout of the
+block of 64-bit words that Python and the loop share. The loop runs until the budget of steps is spent, the last epoch
+is done, or a loss is not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+FIT = "mynn_fit"
+
+
+class Control(IntEnum):
+    """Words of the control block (64 bits each)."""
+
+    EPOCH = 0  # epochs that are complete
+    EPOCHS = 1  # epochs to run in all
+    BATCH = 2  # next batch of the epoch
+    BUDGET = 3  # steps that may still run in this call
+    STEPS = 4  # steps that have run since the start
+    ROWS = 5  # rows of the data
+    ORDER = 6  # address of the order of rows (int64), or 0 for rows as they lie
+    SHUFFLE = 7  # whether the order is shuffled at the start of each epoch
+    RANDOM = 8  # state of the random number generator of the shuffle
+    METRICS = 9  # address of float64 [epochs, metrics]: sums over the samples
+    STOPPED = 10  # set when a loss is not finite (and the loop is told to look)
+    CHECK = 11  # whether to look at every loss
+    TABLE = 12  # address of the table of buffers of the step on a whole batch
+    STEP = 13  # address of the function of that step
+    TABLE_REST = 14  # the same for the rows that are left at the end of an epoch
+    STEP_REST = 15
+    WHOLE = 16  # whole batches in an epoch
+    DATA = 17  # from here on: the address of each data array
+
+
+@dataclass(frozen=True)
+class Source:
+    """One array of the data set, and where its rows go.
+
+    Each sample is `blocks` pieces of `block_bytes`, side by side in the data; in the input buffer of the step the
+    pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or None where the step ignores it.
+    """
+
+    blocks: int
+    block_bytes: int
+    pitch: int
+    slot: int | None
+    slot_rest: int | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A result of the step that is averaged: its place in the tables and its LLVM type in memory."""
+
+    slot: int
+    slot_rest: int | None
+    type: str
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none)."""
+
+    batch: int
+    rest: int
+    sources: tuple[Source, ...]
+    metrics: tuple[Metric, ...]
+
+
+def shuffle_python(order: list[int], state: int) -> int:
+    """The shuffle of the native loop, in Python: Fisher-Yates driven by SplitMix64. Returns the new state.
+
+    Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; indices by Lemire's
+    multiplication, "Fast random integer generation in an interval", ACM TOMACS 2019.
+    """
+    mask = 2**64 - 1
+    for i in range(len(order) - 1, 0, -1):
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        z ^= z >> 31
+        j = ((z >> 32) * (i + 1)) >> 32
+        order[i], order[j] = order[j], order[i]
+    return state
+
+
+_SHUFFLE = """
+define internal void @mynn_shuffle(ptr %order, i64 %rows, ptr %random) nounwind {
+entry:
+  %many = icmp ugt i64 %rows, 1
+  br i1 %many, label %start, label %done
+start:
+  %first = load i64, ptr %random
+  %last = sub i64 %rows, 1
+  br label %round
+round:
+  %i = phi i64 [ %last, %start ], [ %i.next, %round ]
+  %s = phi i64 [ %first, %start ], [ %s.next, %round ]
+  %s.next = add i64 %s, -7046029254386353131
+  %a = lshr i64 %s.next, 30
+  %b = xor i64 %s.next, %a
+  %c = mul i64 %b, -4658895280553007687
+  %d = lshr i64 %c, 27
+  %e = xor i64 %c, %d
+  %f = mul i64 %e, -7723592293110705685
+  %g = lshr i64 %f, 31
+  %z = xor i64 %f, %g
+  %high = lshr i64 %z, 32
+  %span = add i64 %i, 1
+  %wide = mul i64 %high, %span
+  %j = lshr i64 %wide, 32
+  %pi = getelementptr i64, ptr %order, i64 %i
+  %pj = getelementptr i64, ptr %order, i64 %j
+  %vi = load i64, ptr %pi
+  %vj = load i64, ptr %pj
+  store i64 %vj, ptr %pi
+  store i64 %vi, ptr %pj
+  %i.next = sub i64 %i, 1
+  %more = icmp ugt i64 %i.next, 0
+  br i1 %more, label %round, label %finish
+finish:
+  store i64 %s.next, ptr %random
+  br label %done
+done:
+  ret void
+}
+"""
+
+
+class _Text:
+    """Lines of LLVM IR with fresh names."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.count = 0
+
+    def emit(self, text: str) -> str:
+        self.count += 1
+        name = f"%n{self.count}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def effect(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+
+    def word(self, word: int) -> str:
+        """The address of a word of the control block."""
+        return self.emit(f"getelementptr i64, ptr %control, i64 {int(word)}")
+
+    def get(self, word: int, kind: str = "i64") -> str:
+        """The value of a word of the control block."""
+        return self.emit(f"load {kind}, ptr {self.word(word)}")
+
+    def set(self, word: int, value: str) -> None:
+        """Change a word of the control block."""
+        self.effect(f"store i64 {value}, ptr {self.word(word)}")
+
+
+def _gather(t: _Text, loop: Loop, rest: bool, table: str, first: str) -> None:
+    """Copy the rows of a batch into the input buffers of the step."""
+    tag = "rest" if rest else "full"
+    rows = loop.rest if rest else loop.batch
+    sources = []
+    for number, source in enumerate(loop.sources):
+        slot = source.slot_rest if rest else source.slot
+        if slot is not None:
+            data = t.get(Control.DATA + number, "ptr")
+            place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+            sources.append((source, data, t.emit(f"load ptr, ptr {place}")))
+    order = t.get(Control.ORDER, "ptr")
+    in_order = t.emit(f"icmp eq ptr {order}, null")
+    t.effect(f"br label %gather.{tag}")
+    t.label(f"gather.{tag}")
+    row, row_next = f"%row.{tag}", f"%row.next.{tag}"
+    t.lines.append(f"  {row} = phi i64 [ 0, %{tag} ], [ {row_next}, %copy.{tag} ]")
+    at = t.emit(f"add i64 {first}, {row}")
+    t.effect(f"br i1 {in_order}, label %copy.{tag}, label %pick.{tag}")
+    t.label(f"pick.{tag}")
+    picked = t.emit(f"load i64, ptr {t.emit(f'getelementptr i64, ptr {order}, i64 {at}')}")
+    t.effect(f"br label %copy.{tag}")
+    t.label(f"copy.{tag}")
+    index = t.emit(f"phi i64 [ {at}, %gather.{tag} ], [ {picked}, %pick.{tag} ]")
+    for source, data, target in sources:
+        start = t.emit(f"mul i64 {index}, {source.blocks * source.block_bytes}")
+        end = t.emit(f"mul i64 {row}, {source.blocks * source.pitch}")
+        for block in range(source.blocks):
+            a = t.emit(f"add i64 {start}, {block * source.block_bytes}")
+            b = t.emit(f"add i64 {end}, {block * source.pitch}")
+            a = t.emit(f"getelementptr i8, ptr {data}, i64 {a}")
+            b = t.emit(f"getelementptr i8, ptr {target}, i64 {b}")
+            size = source.block_bytes
+            t.effect(f"call void @llvm.memcpy.p0.p0.i64(ptr {b}, ptr {a}, i64 {size}, i1 false)")
+    t.lines.append(f"  {row_next} = add i64 {row}, 1")
+    more = t.emit(f"icmp ult i64 {row_next}, {rows}")
+    t.effect(f"br i1 {more}, label %gather.{tag}, label %step.{tag}")
+    t.label(f"step.{tag}")
+
+
+def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
+    """Add the results of the step to the sums of the epoch; returns the loss as a double."""
+    rows = loop.rest if rest else loop.batch
+    sums = t.get(Control.METRICS, "ptr")
+    base = t.emit(f"mul i64 {epoch}, {len(loop.metrics)}")
+    loss = "0.0"
+    for number, metric in enumerate(loop.metrics):
+        slot = metric.slot_rest if rest else metric.slot
+        place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+        value = t.emit(f"load {metric.type}, ptr {t.emit(f'load ptr, ptr {place}')}")
+        if metric.type == "float":
+            value = t.emit(f"fpext float {value} to double")
+        elif metric.type != "double":
+            value = t.emit(f"sitofp {metric.type} {value} to double")
+        if number == 0:
+            loss = value
+        weighted = t.emit(f"fmul double {value}, {float(rows):.1f}")
+        at = t.emit(f"add i64 {base}, {number}")
+        place = t.emit(f"getelementptr double, ptr {sums}, i64 {at}")
+        old = t.emit(f"load double, ptr {place}")
+        t.effect(f"store double {t.emit(f'fadd double {old}, {weighted}')}, ptr {place}")
+    return loss
+
+
+def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
+    """Gather, run the step, measure, count; then `next`, or `stop` where the loss is not finite."""
+    tag = "rest" if rest else "full"
+    t.label(tag)
+    batch = t.get(Control.BATCH)
+    table = t.get(Control.TABLE_REST if rest else Control.TABLE, "ptr")
+    first = t.emit(f"mul i64 {batch}, {loop.batch}")
+    _gather(t, loop, rest, table, first)
+    step = t.get(Control.STEP_REST if rest else Control.STEP, "ptr")
+    t.effect(f"call void {step}(ptr {table})")
+    epoch = t.get(Control.EPOCH)
+    loss = _measure(t, loop, rest, table, epoch)
+    t.set(Control.BATCH, t.emit(f"add i64 {batch}, 1"))
+    t.set(Control.STEPS, t.emit(f"add i64 {t.get(Control.STEPS)}, 1"))
+    t.set(Control.BUDGET, t.emit(f"sub i64 {t.get(Control.BUDGET)}, 1"))
+    size = t.emit(f"call double @llvm.fabs.f64(double {loss})")
+    bad = t.emit(f"fcmp uge double {size}, 0x7FF0000000000000")
+    checked = t.emit(f"icmp ne i64 {t.get(Control.CHECK)}, 0")
+    stop = t.emit(f"and i1 {bad}, {checked}")
+    t.effect(f"br i1 {stop}, label %stop, label %head")
+
+
+def loop_text(loop: Loop) -> str:
+    """LLVM IR of the module with the training loop."""
+    t = _Text()
+    t.lines.append(f"define void @{FIT}(ptr %control) nounwind {{")
+    t.label("entry")
+    whole = t.get(Control.WHOLE)
+    last = t.emit(f"add i64 {whole}, {1 if loop.rest else 0}")
+    t.effect("br label %head")
+    t.label("head")
+    spent = t.emit(f"icmp sle i64 {t.get(Control.BUDGET)}, 0")
+    t.effect(f"br i1 {spent}, label %exit, label %epochs")
+    t.label("epochs")
+    over = t.emit(f"icmp uge i64 {t.get(Control.BATCH)}, {last}")
+    t.effect(f"br i1 {over}, label %epoch.end, label %begin")
+    t.label("epoch.end")
+    _close_epoch(t, "begin")
+    t.label("begin")
+    finished = t.emit(f"icmp uge i64 {t.get(Control.EPOCH)}, {t.get(Control.EPOCHS)}")
+    t.effect(f"br i1 {finished}, label %exit, label %order")
+    t.label("order")
+    now = t.get(Control.BATCH)
+    fresh = t.emit(f"icmp eq i64 {now}, 0")
+    wanted = t.emit(f"icmp ne i64 {t.get(Control.SHUFFLE)}, 0")
+    t.effect(f"br i1 {t.emit(f'and i1 {fresh}, {wanted}')}, label %shuffle, label %choose")
+    t.label("shuffle")
+    order, rows, random = t.get(Control.ORDER, "ptr"), t.get(Control.ROWS), t.word(Control.RANDOM)
+    t.effect(f"call void @mynn_shuffle(ptr {order}, i64 {rows}, ptr {random})")
+    t.effect("br label %choose")
+    t.label("choose")
+    is_rest = t.emit(f"icmp uge i64 {now}, {whole}")
+    t.effect(f"br i1 {is_rest}, label %{'rest' if loop.rest else 'exit'}, label %full")
+    _one_step(t, loop, rest=False)
+    if loop.rest:
+        _one_step(t, loop, rest=True)
+    t.label("stop")
+    t.set(Control.STOPPED, "1")
+    t.effect("br label %exit")
+    t.label("exit")
+    complete = t.emit(f"icmp uge i64 {t.get(Control.BATCH)}, {last}")
+    t.effect(f"br i1 {complete}, label %close, label %return")
+    t.label("close")
+    _close_epoch(t, "return")
+    t.label("return")
+    t.effect("ret void")
+    t.lines.append("}")
+    declarations = (
+        "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
+        "declare double @llvm.fabs.f64(double)"
+    )
+    return "\n".join([declarations, _SHUFFLE, *t.lines, ""])
+
+
+def _close_epoch(t: _Text, following: str) -> None:
+    t.set(Control.BATCH, "0")
+    t.set(Control.EPOCH, t.emit(f"add i64 {t.get(Control.EPOCH)}, 1"))
+    t.effect(f"br label %{following}")
+
+
+def control_words(sources: Sequence[Source]) -> int:
+    """Length of the control block."""
+    return Control.DATA + len(sources)

@@ -1,0 +1,9 @@
+"""Training: whole epochs inside native code, with metrics, records, progress and checks."""
+
+from __future__ import annotations
+
+from mynn.train.history import History
+from mynn.train.loop import Callback, evaluate, fit, predict
+from mynn.train.record import Record, Recorded
+
+__all__ = ["Callback", "History", "Record", "Recorded", "evaluate", "fit", "predict"]

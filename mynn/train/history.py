@@ -1,0 +1,34 @@
+"""What a training run measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mynn.graph import Array
+from mynn.train.record import Recorded
+
+
+@dataclass
+class History:
+    """The result of `fit`.
+
+    - `metrics`: for each result of the step, its mean over the samples of each finished epoch (float64, [epochs]).
+    - `steps`: steps that ran; `epochs`: epochs that were finished; `seconds`: wall time of the training itself.
+    - `compile_seconds`: what it took to make the programs.
+    - `records`: what `record=` asked for.
+    """
+
+    metrics: dict[str, Array] = field(default_factory=dict)
+    steps: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    records: list[Recorded] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Array:
+        """The metric of that name."""
+        return self.metrics[name]
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k}={v[-1]:.6g}" for k, v in self.metrics.items() if len(v))
+        return f"History({self.epochs} epochs, {self.steps} steps, {self.seconds:.3f} s; {last})"

@@ -1,0 +1,54 @@
+"""The progress bar of `fit`, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mynn.train.loop import Callback
+
+if TYPE_CHECKING:
+    from mynn.train.history import History
+
+
+def progress_bar() -> list[Callback]:
+    """A progress bar where standard error is a terminal, otherwise nothing."""
+    return [ProgressBar()] if sys.stderr.isatty() else []
+
+
+class ProgressBar(Callback):
+    """One line: epochs, a bar, the metrics, the time that is left."""
+
+    def on_train_begin(self, epochs: int, steps: int) -> None:
+        """Draw the empty bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.epochs, self.steps = epochs, steps
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("{task.fields[logs]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=False,
+        )
+        self.task = self.progress.add_task(
+            "fit", total=epochs * steps, epoch=0, epochs=epochs, logs=""
+        )
+        self.progress.start()
+
+    def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+        """Move the bar."""
+        text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        fields = {"epoch": min(epoch + 1, self.epochs)}
+        if logs:
+            self.progress.update(
+                self.task, completed=epoch * self.steps + step, logs=text, **fields
+            )
+        else:
+            self.progress.update(self.task, completed=epoch * self.steps + step, **fields)
+
+    def on_train_end(self, history: History) -> None:
+        """Leave the last line standing."""
+        self.progress.stop()

@@ -1,0 +1,119 @@
+"""Recording: values and gradients of named layers, at chosen steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from mynn import staging
+from mynn.errors import ArgumentError
+from mynn.graph import Array, Node
+from mynn.tensor import Tensor, graph_node
+from mynn.tracing import Tracer
+
+QUANTITIES = ("activations", "gradients", "parameters")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What to record while training. A step that records runs a program of its own; the others pay nothing.
+
+    Args:
+        layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"); all by default.
+        quantities: among "activations" (outputs of the layers), "gradients" (of the loss with respect to these
+            outputs and to parameters), "parameters" (their values after the step).
+        every: record each step whose number is divisible by this, from 0 on.
+        steps: record these steps instead.
+    """
+
+    layers: Collection[str] = ("*",)
+    quantities: Collection[str] = QUANTITIES
+    every: int = 1
+    steps: Collection[int] | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [q for q in self.quantities if q not in QUANTITIES]
+        if unknown or isinstance(self.quantities, str):
+            raise ArgumentError(f"record: quantities are among {QUANTITIES}, not {unknown}")
+        if self.every < 1:
+            raise ArgumentError(f"record: every must be at least 1, it is {self.every}")
+
+    def due(self, step: int) -> bool:
+        """Whether this step is recorded."""
+        return step in self.steps if self.steps is not None else step % self.every == 0
+
+    def next_due(self, step: int) -> int | None:
+        """The first recorded step from `step` on."""
+        if self.steps is None:
+            return -(-step // self.every) * self.every
+        return min((s for s in self.steps if s >= step), default=None)
+
+
+@dataclass
+class Recorded:
+    """One recorded step: arrays by the names of layers ("0") and parameters ("0.weight")."""
+
+    step: int
+    epoch: int
+    activations: dict[str, Array] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+    parameters: dict[str, Array] = field(default_factory=dict)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+class Recorder:
+    """A step function staged once more, with the recorded quantities as further results."""
+
+    def __init__(self, record: Record, function: Callable[..., Any], arguments: tuple[Any, ...]):
+        self.record = record
+        self.keys: list[tuple[str, str]] = []
+        self.parameters: dict[str, Tensor] = {}
+        self.staged = staging.stage(function, arguments, self._extra)
+        self.results = self.staged.results - len(self.keys)
+
+    def _extra(self, tracer: Tracer) -> list[Node]:
+        names = list(tracer.activations)
+        for pattern in self.record.layers:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                known = ", ".join(repr(name) for name in names) or "none"
+                raise ArgumentError(f"record: no layer is called {pattern!r}; layers are {known}")
+        chosen = {n: x for n, x in tracer.activations.items() if _matches(n, self.record.layers)}
+        nodes: list[Node] = []
+
+        def add(kind: str, name: str, node: Node) -> None:
+            self.keys.append((kind, name))
+            nodes.append(node)
+
+        if "activations" in self.record.quantities:
+            for name, node in chosen.items():
+                add("activations", name, node)
+        if "gradients" in self.record.quantities:
+            for name, node in chosen.items():
+                if node in tracer.cotangents:
+                    add("gradients", name, graph_node(tracer.cotangents[node]))
+        for tensor in tracer.reads:
+            layer, _, _ = (tensor.name or "").rpartition(".")
+            if (
+                not tensor.requires_grad
+                or not tensor.name
+                or not _matches(layer, self.record.layers)
+            ):
+                continue
+            if "gradients" in self.record.quantities and tensor in tracer.gradients:
+                add("gradients", tensor.name, graph_node(tracer.gradients[tensor]))
+            if "parameters" in self.record.quantities:
+                self.parameters[tensor.name] = tensor
+        return nodes
+
+    def collect(self, step: int, epoch: int, results: list[Array]) -> Recorded:
+        """The record of a step from the results of its program."""
+        recorded = Recorded(step, epoch)
+        for (kind, name), value in zip(self.keys, results[self.results :], strict=True):
+            getattr(recorded, kind)[name] = value
+        recorded.parameters = {name: tensor.numpy() for name, tensor in self.parameters.items()}
+        return recorded
