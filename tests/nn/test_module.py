@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mynn import nn, tracing
+from mynn.errors import ArgumentError, ShapeError, UsageError
+from mynn.tensor import Parameter, Tensor
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+        self.heads = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 1)])
+        self.scale = Parameter([2.0])
+        self.register_buffer("mean", np.zeros(3))
+        self.register_buffer("cache", np.zeros(1), persistent=False)
+        self.register_parameter("absent", None)
+        self.width = 4
+
+    def forward(self, x: Any) -> Any:
+        y = self.encoder(x - self.mean.astype(np.float32)) * self.scale
+        return self.heads[0](y)
+
+
+KEYS = [
+    "scale",
+    "mean",
+    "encoder.0.weight",
+    "encoder.0.bias",
+    "heads.0.weight",
+    "heads.0.bias",
+    "heads.1.weight",
+    "heads.1.bias",
+]
+X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+
+
+def test_walks() -> None:
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == [k for k in KEYS if k != "mean"]
+    assert [name for name, _ in net.named_buffers()] == ["mean", "cache"]
+    assert [name for name, _ in net.named_children()] == ["encoder", "heads"]
+    paths = ["", "encoder", "encoder.0", "encoder.1", "heads", "heads.0", "heads.1"]
+    assert [name for name, _ in net.named_modules()] == paths
+    assert len(list(net.modules())) == 7
+    assert len(list(net.parameters())) == 7
+    assert list(net.parameters(recurse=False)) == [net.scale]
+    assert [name for name, _ in net.named_parameters("net", recurse=False)] == ["net.scale"]
+    assert net.get_submodule("encoder.0") is net.encoder[0]
+    assert net.get_submodule("") is net
+    assert net.absent is None
+    assert "encoder" in dir(net)
+    with pytest.raises(ArgumentError, match="heads"):
+        net.get_submodule("decoder")
+
+
+def test_shared_parameters_are_walked_once_and_saved_twice() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].weight = net[0].weight
+    assert len(list(net.parameters())) == 3
+    assert list(net.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    twice = nn.Sequential(net[0], net[0])
+    assert [name for name, _ in twice.named_parameters()] == ["0.weight", "0.bias"]
+
+
+def test_attributes() -> None:
+    net = Net()
+    with pytest.raises(UsageError, match=r"scale is a parameter.*data"):
+        net.scale = np.ones(1)
+    with pytest.raises(UsageError, match="encoder is a module"):
+        net.encoder = "tanh"
+    with pytest.raises(AttributeError, match=r"Net.*decoder"):
+        _ = net.decoder
+    net.mean = np.ones(3)
+    assert isinstance(net.mean, Tensor)
+    old = net.scale
+    net.scale = Parameter([3.0])
+    assert next(net.named_parameters())[1] is net.scale
+    assert net.scale is not old
+    net.scale = None
+    assert "scale" not in dict(net.named_parameters())
+    del net.encoder
+    assert not hasattr(net, "encoder")
+    net.width = nn.Linear(1, 1)
+    assert "width.weight" in net.state_dict()
+    with pytest.raises(ArgumentError, match=r"a\.b"):
+        net.add_module("a.b", nn.Tanh())
+    with pytest.raises(ArgumentError, match="forward"):
+        net.register_buffer("forward", np.ones(1))
+
+
+def test_super_init_is_asked_for() -> None:
+    class Early(nn.Module):
+        def __init__(self) -> None:
+            self.layer = nn.Linear(1, 1)
+
+    with pytest.raises(UsageError, match="super"):
+        Early()
+    with pytest.raises(UsageError, match="forward"):
+        nn.Module()(1)
+
+
+def test_state_dict_round_trip() -> None:
+    net, other = Net(), Net()
+    state = net.state_dict()
+    assert list(state) == KEYS
+    assert all(type(value) is np.ndarray and value.flags.c_contiguous for value in state.values())
+    result = other.load_state_dict(state)
+    assert result == ([], [])
+    np.testing.assert_array_equal(net(X).data, other(X).data)
+    state["scale"][...] = 7
+    assert net.scale.item() == 2
+
+
+def test_state_dict_that_does_not_fit_changes_nothing() -> None:
+    net = Net()
+    before = net.state_dict()
+    state = {key: value + 1 for key, value in before.items()}
+    missing = {key: value for key, value in state.items() if key != "scale"}
+    with pytest.raises(ArgumentError, match=r"missing keys \['scale'\]"):
+        net.load_state_dict(missing)
+    with pytest.raises(ArgumentError, match=r"unexpected keys \['more'\]"):
+        net.load_state_dict({**state, "more": np.ones(1)})
+    with pytest.raises(ShapeError, match=r"heads\.1\.bias.*\(1,\).*\(2,\)"):
+        net.load_state_dict({**state, "heads.1.bias": np.ones(2)})
+    for key, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+    result = net.load_state_dict({**missing, "more": np.ones(1)}, strict=False)
+    assert result.missing_keys == ["scale"]
+    assert result.unexpected_keys == ["more"]
+    np.testing.assert_array_equal(net.mean.data, before["mean"] + 1)
+    np.testing.assert_array_equal(net.scale.data, before["scale"])
+
+
+def test_state_dict_of_pytorch_both_ways() -> None:
+    torch = pytest.importorskip("torch")
+
+    def make(nn: Any) -> Any:
+        return nn.Sequential(nn.Linear(3, 25), nn.Tanh(), nn.Linear(25, 2))
+
+    ours, theirs = make(nn), make(torch.nn)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    expected = theirs(torch.tensor(X)).detach().numpy()
+    np.testing.assert_allclose(ours(X).data, expected, rtol=1e-5, atol=1e-6)
+    again = make(torch.nn)
+    again.load_state_dict({k: torch.from_numpy(v) for k, v in ours.state_dict().items()})
+    np.testing.assert_array_equal(again(torch.tensor(X)).detach().numpy(), expected)
+
+
+def test_train_and_eval() -> None:
+    net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout()))
+    assert net.eval() is net
+    assert not any(one.training for one in net.modules())
+    assert all(one.training for one in net.train().modules())
+    net[0].training = False
+    assert [one.training for one in net.modules()] == [True, False, True, True]
+
+
+def test_zero_grad_and_freezing() -> None:
+    net = Net()
+    net(X).sum().backward()
+    assert net.scale.grad is not None
+    net.zero_grad(set_to_none=False)
+    assert net.scale.grad.tolist() == [0]
+    net.zero_grad()
+    assert net.scale.grad is None
+    net.encoder.requires_grad_(False)
+    net(X).sum().backward()
+    assert net.encoder[0].weight.grad is None
+    assert net.heads[0].weight.grad is not None
+    net.encoder.requires_grad_()
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_apply() -> None:
+    net = Net()
+    seen: list[nn.Module] = []
+    assert net.apply(seen.append) is net
+    assert seen[-1] is net
+    assert len(seen) == 7
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies(copied: Any) -> None:
+    net = Net().eval()
+    net(X).sum().backward()
+    twin = copied(net)
+    assert not twin.training
+    np.testing.assert_array_equal(net(X).data, twin(X).data)
+    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
+        assert type(q) is Parameter
+        assert q.data.strides == p.data.strides
+        assert q.data.ctypes.data % 64 == 0
+        assert (q.grad is None) == (p.grad is None)
+    twin.scale.data = [9.0]
+    assert net.scale.item() == 2
+
+
+def test_copies_keep_shared_parameters_shared() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].weight = net[0].weight
+    twin = copy.deepcopy(net)
+    assert twin[0].weight is twin[1].weight
+    assert twin[0].weight is not net[0].weight
+
+
+def test_repr() -> None:
+    assert repr(Net()) == "\n".join(
+        [
+            "Net(",
+            "  (encoder): Sequential(",
+            "    (0): Linear(in_features=3, out_features=4, bias=True)",
+            "    (1): Tanh()",
+            "  )",
+            "  (heads): ModuleList(",
+            "    (0): Linear(in_features=4, out_features=2, bias=True)",
+            "    (1): Linear(in_features=4, out_features=1, bias=True)",
+            "  )",
+            ")",
+        ]
+    )
+
+
+def test_trace_fills_activations_and_names() -> None:
+    net, loss = Net(), nn.MSELoss()
+    with tracing.tracing() as tracer:
+        y = net(Tensor(X))
+        loss(y, np.zeros((5, 2), np.float32))
+    assert list(tracer.activations) == [
+        "encoder.0",
+        "encoder.1",
+        "encoder",
+        "heads.0",
+        "",
+        "MSELoss",
+    ]
+    assert tracer.activations[""] is y.node
+    assert tracer.modules[net.encoder[1]] == "encoder.1"
+    assert net.encoder[0].weight.name == "encoder.0.weight"
+    names = {node.name for node in tracer.reads.values()}
+    assert {"mean", "scale", "heads.0.bias"} <= names
+    assert "heads.1.bias" not in names
+
+
+def test_trace_of_two_networks() -> None:
+    first, second = nn.Sequential(nn.Tanh()), nn.Sequential(nn.Sigmoid())
+    with tracing.tracing() as tracer:
+        second(first(Tensor(X)))
+        second(Tensor(X))
+    assert list(tracer.activations) == ["0", "", "Sequential.0", "Sequential"]
+
+
+def test_error_names_a_layer_that_is_not_registered() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [nn.Linear(2, 2)]
+
+        def forward(self, x: Any) -> Any:
+            return self.layers[0](x)
+
+    with pytest.raises(ShapeError, match=r"^Linear: .*in_features=2"):
+        Hidden()(X)
+
+
+def test_sequential() -> None:
+    net = nn.Sequential(OrderedDict([("first", nn.Linear(3, 4)), ("act", nn.ReLU())]))
+    assert list(net.state_dict()) == ["first.weight", "first.bias"]
+    assert net.act is net[1] is net[-1]
+    assert len(net) == 2
+    assert isinstance(net[:1], nn.Sequential)
+    net = nn.Sequential(nn.Linear(3, 4))
+    net.append(nn.ReLU()).extend([nn.Linear(4, 1)])
+    assert net(X).shape == (5, 1)
+    net[1] = nn.Tanh()
+    assert isinstance(list(net)[1], nn.Tanh)
+    assert nn.Sequential()(X) is X
+    with pytest.raises(IndexError):
+        net[3]
