@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,13 @@ def differences(
     Float outputs that differ by more than usual are held against a float64 run: they may be off by
     a few times what the interpreter itself is off.
     """
+    with np.errstate(all="ignore"):
+        return _differences(graph, arguments, got, expected)
+
+
+def _differences(
+    graph: Graph, arguments: Sequence[Array], got: Sequence[Array], expected: Sequence[Array]
+) -> list[str]:
     problems = []
     exact: list[Array] | None = None
     for place, (a, b) in enumerate(zip(got, expected, strict=True)):
@@ -189,24 +196,36 @@ def _worst(a: Array, b: Array) -> str:
 
 def shrink(program: Program, fails: Callable[[Program], bool]) -> Program:
     """A smaller program that still fails: fewer outputs, inner nodes replaced by inputs."""
-    for place in range(len(program.graph.outputs)):
-        if program.writes:
-            break
-        single = _with_outputs(program, (program.graph.outputs[place],))
-        if fails(single):
-            program = single
-            break
     shrunk = True
     while shrunk:
         shrunk = False
-        for node in program.graph.nodes():
-            if node.primitive in (INPUT, CONSTANT) or node in program.graph.outputs:
-                continue
-            smaller = _cut(program, node)
+        for smaller in _smaller(program):
             if fails(smaller):
                 program, shrunk = smaller, True
                 break
-    return _with_outputs(program, program.graph.outputs)
+    return program
+
+
+def _smaller(program: Program) -> Iterator[Program]:
+    """Programs with one thing less: an output, a state, an inner node."""
+    graph = program.graph
+    for place in range(len(graph.outputs)):
+        if len(graph.outputs) > 1:
+            yield _without_output(program, place)
+    for node in reversed(graph.nodes()):
+        if node.primitive not in (INPUT, CONSTANT) and node not in graph.outputs:
+            yield _cut(program, node)
+
+
+def _without_output(program: Program, gone: int) -> Program:
+    outputs = tuple(x for place, x in enumerate(program.graph.outputs) if place != gone)
+    writes = {
+        place: output - (output > gone)
+        for place, output in program.writes.items()
+        if output != gone
+    }
+    graph = Graph(program.graph.inputs, outputs)
+    return _with_outputs(Program(program.seed, graph, program.arguments, writes), outputs)
 
 
 def _with_outputs(program: Program, outputs: tuple[Node, ...]) -> Program:
