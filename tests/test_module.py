@@ -23,6 +23,7 @@ from mynn.module import (
     sigmoid,
     tanh,
 )
+from mynn.toolbox.programs import CALLS_BEFORE_COMPILING
 
 MANUAL = """
 from mynn.module import *
@@ -387,6 +388,87 @@ def test_sgd_reads_the_recorded_gradients():
     optimizer.lr = 0.1
     optimizer.update()
     np.testing.assert_allclose(net.b[1], before - [0.05, -0.05])
+
+
+# -- many calls become programs --------------------------------------------------------------------
+
+MANY = CALLS_BEFORE_COMPILING + 8
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_many_calls_fill_the_attributes_alike(kind):
+    net, criterion, sequence = network(kind=kind)
+    optimizer = optimizer_sgd(0.05, net, freeze=(2,))
+    rng = np.random.default_rng(3)
+    for _ in range(MANY):
+        x, t = rng.normal(size=2), rng.normal(size=2)
+        output = net.train(sequence, x, t)
+        expected = formulas(net, x, t, *FUNCTIONS[kind])
+        for name, values in expected.items():
+            for k in (1, 2, 3):
+                np.testing.assert_allclose(getattr(net, name)[k], values[k], atol=1e-10)
+        np.testing.assert_allclose(net.dl_dx[0], net.w[1].T @ expected["dl_ds"][1], atol=1e-10)
+        np.testing.assert_array_equal(net.x[0], x)
+        assert output is net.x[3]
+        assert (net.ln, net.target.tolist()) == (0, t.tolist())
+        assert criterion.loss() == pytest.approx(np.sum((output - t) ** 2))
+        before = [np.array(value) for value in net.w[1:]]
+        optimizer.update()
+        for k in (1, 2, 3):
+            step = 0 if k == 2 else 0.05 * expected["dl_dw"][k]
+            np.testing.assert_allclose(net.w[k], before[k - 1] - step, atol=1e-10)
+
+
+def test_programs_see_new_parameters_and_rates():
+    net, _, sequence = network(sizes=(2, 2))
+    optimizer = optimizer_sgd(0.5, net)
+    for _ in range(MANY):
+        net.train(sequence, [0.1, 0.2], [1.0, 0.0])
+        optimizer.update()
+    net.w[1] = np.eye(2)
+    net.b[1][...] = [0.25, 0.5]
+    net.train(sequence, [0.1, 0.2], [1.0, 0.0])
+    np.testing.assert_allclose(net.x[1], np.tanh([0.35, 0.7]))
+    optimizer.lr = 2.0
+    net.dl_db[1] = np.array([0.25, 0.25])
+    optimizer.update()
+    np.testing.assert_allclose(net.b[1], [-0.25, 0.0])
+    net.dl_db[1][0] = np.nan
+    with pytest.raises(DataError, match=r"dl_db\[1\] of linear.* nan"):
+        optimizer.update()
+    np.testing.assert_allclose(net.b[1], [-0.25, 0.0])
+
+
+def test_many_forward_passes_and_a_backward_by_hand():
+    net, _, sequence = network()
+    batch, target = np.random.default_rng(0).normal(size=(2, 4, 2))
+    for _ in range(MANY):
+        net.train(sequence, batch, target, forward_only=True)
+        assert net.ln == 3
+    recorded = [np.array(value) for value in net.x]
+    for tool in reversed(sequence):
+        tool.backward(target)
+    by_hand = [np.array(value) for value in net.dl_dw[1:]]
+    net.train(sequence, batch, target)
+    for k in (1, 2, 3):
+        np.testing.assert_allclose(net.dl_dw[k], by_hand[k - 1])
+        np.testing.assert_allclose(net.x[k], recorded[k])
+
+
+def test_attributes_of_the_users_tools_are_read_at_each_call():
+    class scaled(activation):
+        factor = 1.0
+
+        def operation(self, x):
+            return x * self.factor
+
+    net, _, _ = network()
+    tool = scaled(net)
+    sequence = [linear(2, 2, net), tool]
+    for factor in range(MANY):
+        tool.factor = float(factor)
+        net.train(sequence, [0.1, 0.2], [1.0, 0.0])
+        np.testing.assert_allclose(net.x[1], factor * net.s[1])
 
 
 # -- data ----------------------------------------------------------------------------------------

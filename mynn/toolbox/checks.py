@@ -19,6 +19,10 @@ def real_array(value: Any, what: str, dtype: np.dtype[Any]) -> Array:
         DTypeError: complex, object or text values.
         DataError: no values, NaN or infinity.
     """
+    if type(value) is np.ndarray and value.dtype == dtype and value.size:
+        copy = value.copy()
+        if np.isfinite(copy).all():
+            return copy
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -14,6 +14,8 @@ from mynn.graph import Array
 from mynn.tensor import Tensor, no_grad
 from mynn.toolbox.checks import samples
 from mynn.toolbox.fitting import History, Plan, run
+from mynn.toolbox.passes import forward_pass, is_known, store, whole_pass
+from mynn.toolbox.programs import Programs
 from mynn.toolbox.record import Record
 from mynn.toolbox.tools import criterion_mse, linear
 
@@ -63,6 +65,7 @@ class model(Record):
             raise DTypeError(f"model: dtype must be float32 or float64, it is {np.dtype(dtype)}")
         super().__init__(dtype, seed)
         self._plans: dict[Any, Plan] = {}
+        self._programs = Programs()
 
     def __repr__(self) -> str:
         return f"model({', '.join(map(repr, self.layers))})"
@@ -113,13 +116,31 @@ class model(Record):
         checked = self._check(tools, x, t)
         backward = not forward_only and self._can_go_back(checked)
         self._enter(checked)
-        for tool in checked.tools:
-            tool.forward(checked.input)
-        if backward:
-            for tool in reversed(checked.tools):
+        if not self._run_program(checked, backward):
+            for tool in checked.tools:
+                tool.forward(checked.input)
+            for tool in reversed(checked.tools if backward else ()):
                 tool.backward(None)
         output: Array = self.x[self.lt]
         return output
+
+    def _run_program(self, checked: Arguments, backward: bool) -> bool:
+        """Run the pass as one program, if it has been asked for often enough to have one."""
+        if not is_known(checked):
+            return False
+        kept = (checked.tools, checked.criterion)
+        key = (backward, checked.input.shape, id(checked.criterion), *map(id, checked.tools))
+        make = whole_pass if backward else forward_pass
+        program = self._programs.get(key, kept, lambda: make(checked))
+        if program is None:
+            return False
+        data = (checked.input, checked.target) if backward else (checked.input,)
+        values = program(*data)
+        self.start(checked.input, checked.given)
+        store(self, values)
+        self.ln = 0 if backward else self.lt
+        self._replay = () if backward else checked.tools
+        return True
 
     def predict(self, first: Any = None, second: Any = None, **named: Any) -> Array:
         """Output of a sequence for a sample or a batch; nothing is recorded.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from mynn.errors import ArgumentError, ShapeError, UsageError
-from mynn.tensor import Tensor, no_grad
+from mynn.graph import Array
+from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.toolbox.checks import learning_rate, positive_integer, real_array
+from mynn.toolbox.programs import Programs
 from mynn.toolbox.tools import linear, require_constructor
 
 
@@ -45,6 +47,7 @@ class optimizer_sgd:
         self.model = require_constructor(model, "optimizer_sgd(lr, model)")
         rate = learning_rate(lr)
         self.freeze = _frozen(freeze)
+        self._programs = Programs()
         # A tensor, so that a compiled program reads it and need not be made anew when it changes.
         self._rate = Tensor(np.asarray(rate, self.model.dtype), name="lr")
 
@@ -93,30 +96,41 @@ class optimizer_sgd:
                 "optimizer_sgd.update: there are no gradients yet; train with a target and a "
                 "criterion first"
             )
-        gradients = [self._gradients(layer) for layer in layers]
-        for layer, pair in zip(layers, gradients, strict=True):
-            layer.adopt()
-            for parameter, gradient in zip(layer.parameters, pair, strict=True):
-                parameter.grad = gradient
-        self.step(layers)
+        gradients = [one for layer in layers for one in self._gradients(layer)]
         for layer in layers:
-            for parameter in layer.parameters:
+            layer.adopt()
+        program = self._programs.get(tuple(map(id, layers)), layers, lambda: self._apply(layers))
+        (program or self._apply(layers))(*gradients)
+
+    def _apply(self, layers: list[linear]) -> Callable[..., Any]:
+        """The update as a function of the gradients of all parameters of `layers`."""
+        parameters = [parameter for layer in layers for parameter in layer.parameters]
+
+        def run(*gradients: Any) -> None:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            self.step(layers)
+            for parameter in parameters:
                 parameter.grad = None
 
-    def _gradients(self, layer: linear) -> list[Tensor]:
-        k, found = layer.index, []
-        recorded = (self.model.dl_dw, self.model.dl_db)
-        for name, entries, parameter in zip(
-            ("dl_dw", "dl_db"), recorded, layer.parameters, strict=True
-        ):
-            value = real_array(entries[k], f"{name}[{k}] of {layer}", self.model.dtype)
-            if value.shape != parameter.shape:
-                raise ShapeError(
-                    f"{name}[{k}] of {layer} must be of shape {parameter.shape}, "
-                    f"it is {value.shape}"
-                )
-            found.append(Tensor.from_value(value))
-        return found
+        return run
+
+    def _gradients(self, layer: linear) -> list[Array]:
+        k, model = layer.index, self.model
+        weight, bias = layer.parameters
+        return [
+            self._checked(f"dl_dw[{k}]", model.dl_dw[k], weight, layer),
+            self._checked(f"dl_db[{k}]", model.dl_db[k], bias, layer),
+        ]
+
+    def _checked(self, name: str, value: Any, parameter: Parameter, layer: linear) -> Array:
+        dtype, shape = self.model.dtype, parameter.shape
+        if type(value) is not np.ndarray or value.dtype != dtype or not np.isfinite(value).all():
+            value = real_array(value, f"{name} of {layer}", dtype)
+        if value.shape != shape:
+            raise ShapeError(f"{name} of {layer} must be of shape {shape}, it is {value.shape}")
+        checked: Array = value
+        return checked
 
 
 def _frozen(freeze: str | int | Iterable[int]) -> str | tuple[int, ...]:

@@ -53,6 +53,8 @@ class Record:
         self.ini = False
         self._passed: list[tuple[Any, Tensor, Tensor]] = []
         self._given: Any = None
+        # The tools of a forward pass that ran as one program.
+        self._replay: tuple[Any, ...] = ()
         # The layer whose activation has been gone back through, so that dl_ds holds its derivative.
         self._derived = 0
 
@@ -79,6 +81,7 @@ class Record:
         self.ln = 0
         self._given = given
         self._passed.clear()
+        self._replay = ()
         self._derived = 0
 
     def step_forward(self, tool: Any) -> Array:
@@ -99,6 +102,9 @@ class Record:
 
     def require_last(self, tool: Any) -> None:
         """Raise unless `tool` is the one that the backward pass has to go through next."""
+        if self._replay:
+            for one in self._replay:
+                one.forward(self.x[0])
         if not self._passed:
             raise UsageError(
                 f"{tool}: backward without a forward pass to go back through; call forward first"

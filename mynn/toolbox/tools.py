@@ -15,6 +15,7 @@ from mynn.errors import ShapeError, UsageError
 from mynn.graph import Array, Shape
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.toolbox.checks import positive_integer, real_array, samples
+from mynn.toolbox.programs import Programs
 from mynn.toolbox.record import Record
 
 # Draws the values of an array of a given shape.
@@ -323,6 +324,7 @@ class criterion_mse:
 
     def __init__(self, model: Any) -> None:
         self.model = require_constructor(model, "criterion_mse(model)")
+        self._programs = Programs()
         self.model.criterion = self
 
     def operation(self, x: Tensor, target: Tensor) -> Tensor:
@@ -330,7 +332,7 @@ class criterion_mse:
         difference = x - target
         return (difference * difference).sum()
 
-    def _values(self, x: Any, target: Any) -> tuple[Tensor, Tensor]:
+    def _values(self, x: Any, target: Any) -> tuple[Array, Array]:
         model = self.model
         x = model.x[-1] if x is None else x
         target = model.target if target is None else target
@@ -346,7 +348,7 @@ class criterion_mse:
             raise ShapeError(
                 f"criterion_mse: the target has shape {wanted.shape}, the output {output.shape}"
             )
-        return Tensor.from_value(output), Tensor.from_value(wanted)
+        return output, wanted
 
     def loss(self, x: Any = None, target: Any = None) -> Any:
         """Σ (x - t)², a NumPy number; by default of the latest output and target.
@@ -356,13 +358,19 @@ class criterion_mse:
             ShapeError: the shapes differ.
         """
         output, wanted = self._values(x, target)
+        program = None
+        if type(self) is criterion_mse:
+            program = self._programs.get(output.shape, None, lambda: self.operation)
+        if program is not None:
+            return program(output, wanted)[()]
         with no_grad():
-            return self.operation(output, wanted).data[()]
+            return self.operation(Tensor.from_value(output), Tensor.from_value(wanted)).data[()]
 
     def dloss(self, x: Any = None, target: Any = None) -> Array:
         """2 (x - t), of the shape of x; arguments and errors as for `loss`."""
-        output, wanted = self._values(x, target)
+        value, wanted = self._values(x, target)
+        output = Tensor.from_value(value)
         output.requires_grad = True
-        self.operation(output, wanted).backward()
+        self.operation(output, Tensor.from_value(wanted)).backward()
         assert output.grad is not None
         return output.grad.data
