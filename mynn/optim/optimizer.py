@@ -285,7 +285,9 @@ class Optimizer:
         for number, parameter in parameters.items():
             given = state.get(number, {})
             for name, slot in self.state[parameter].items():
-                value = np.zeros(slot.shape, slot.dtype)
+                # PyTorch's SGD keeps no count: its buffer tells that a step was made.
+                started = name == "step" and any(other is not None for other in given.values())
+                value = np.full(slot.shape, float(started), slot.dtype)
                 if given.get(name) is not None:
                     value = np.asarray(given[name])
                 if value.shape != slot.shape:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from mynn.errors import ArgumentError
 from mynn.optim.optimizer import Optimizer, ParamGroup, check_range
 from mynn.tensor import Parameter, Tensor
@@ -90,7 +92,7 @@ class SGD(Optimizer):
             self._descend(group, params, None)
             return
         for step, members in self.advance(params):
-            share = (step == 1).where(1.0, (1.0 - group["dampening"]))
+            share = (step == 1).where(np.float64(1), np.float64(1 - group["dampening"]))
             self._descend(group, members, share)
 
     def _descend(self, group: ParamGroup, params: list[Parameter], share: Tensor | None) -> None:
