@@ -74,7 +74,7 @@ class Trainer:
             shuffle=False,
             verbose=False,
         )
-        return float(np.mean(history.loss))
+        return float(history["loss"].mean())
 
     def weights(self) -> Layers:
         """The trained parameters."""

@@ -22,7 +22,7 @@ def _time(us: float | None) -> str:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table(caption=CAPTION)
+    table = Table()
     table.add_column("work")
     for title in ("ours", *rows[0].peers_us, "limit", "ratio"):
         table.add_column(title, justify="right")
@@ -40,3 +40,4 @@ def show(rows: list[Row]) -> None:
         console = Console(width=WIDTH)
     for _, group in groupby(rows, key=lambda row: tuple(row.peers_us)):
         console.print(_table(list(group)))
+    console.print(CAPTION)

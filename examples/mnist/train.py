@@ -6,8 +6,6 @@ import os
 from itertools import pairwise
 from time import perf_counter
 
-import numpy as np
-
 import mynn
 from examples.mnist.data import load
 from examples.mnist.job import BATCH, SIZES, Epoch, arguments, learning_rate
@@ -43,10 +41,11 @@ def main() -> None:
     for epoch in range(1, args.epochs + 1):
         start = perf_counter()
         optimizer.lr = learning_rate(epoch)
-        history = mynn.fit(step, train, epochs=1, batch_size=BATCH, shuffle=True, verbose=False)
+        order = args.seed + epoch
+        history = mynn.fit(step, train, batch_size=BATCH, seed=order, verbose=False)
         seconds = perf_counter() - start
-        accuracy = (np.asarray(predict(test.x)).argmax(axis=1) == test.t).mean()
-        Epoch(epoch, seconds, float(history.loss[-1]), float(accuracy)).print()
+        accuracy = (predict(test.x).argmax(axis=1) == test.t).mean()
+        Epoch(epoch, seconds, float(history["loss"][-1]), float(accuracy)).print()
 
 
 if __name__ == "__main__":
