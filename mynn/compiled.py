@@ -20,7 +20,10 @@ BACKENDS = ("native", "interpreter")
 
 @functools.cache
 def native_available() -> bool:
-    """Whether LLVM can make code for this processor; says so once, on standard error, if it cannot."""
+    """Whether LLVM can make code for this processor.
+
+    Says so once, on standard error, if it cannot.
+    """
     try:
         from mynn.runtime.native import self_test
 
@@ -28,7 +31,8 @@ def native_available() -> bool:
     except (ImportError, OSError, RuntimeError, MynnError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         print(
-            f"mynn: no native code on this machine ({reason}); running interpreted, which is slower",
+            f"mynn: no native code on this machine ({reason}); "
+            "running interpreted, which is slower",
             file=sys.stderr,
         )
         return False
@@ -36,10 +40,13 @@ def native_available() -> bool:
 
 
 class Compiled:
-    """A function that is traced for each new signature of its arguments, and then runs as a program.
+    """A function that is traced for each new signature of its arguments, and then runs as a
+    program.
 
-    Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form that the function
-    returns. Tensors that the function reads and assigns, such as parameters and the state of optimisers, are the
+    Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form
+    that the function
+    returns. Tensors that the function reads and assigns, such as parameters and the state of
+    optimisers, are the
     program's state and are changed in place.
     """
 
@@ -134,7 +141,8 @@ def compile(
 def compile(function: Any = None, *, backend: str = "native") -> Any:
     """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
 
-    The function is traced once for every new combination of shapes and dtypes, so Python in it runs then and not
+    The function is traced once for every new combination of shapes and dtypes, so Python in it runs
+    then and not
     again. What it reads from tensors made outside is state: a later change of their values is seen.
 
     Args:

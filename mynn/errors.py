@@ -1,6 +1,7 @@
 """The errors that mynn raises, all of them subclasses of `MynnError`.
 
-Each is also a subclass of the built-in error that a user would expect (`ValueError`, `TypeError`...), so that
+Each is also a subclass of the built-in error that a user would expect (`ValueError`,
+`TypeError`...), so that
 code written against NumPy or PyTorch habits catches them without knowing this module.
 """
 
@@ -33,7 +34,10 @@ class ArgumentError(MynnError, ValueError):
 
 
 class UsageError(MynnError, RuntimeError):
-    """Calls in an order that has no meaning: backward without a gradient, training without a criterion."""
+    """Calls in an order that has no meaning.
+
+    Backward without a gradient, training without a criterion.
+    """
 
 
 class NotFiniteError(MynnError, FloatingPointError):
@@ -41,7 +45,10 @@ class NotFiniteError(MynnError, FloatingPointError):
 
 
 class VerifyError(MynnError, AssertionError):
-    """An intermediate representation breaks one of its rules: a bug in mynn, not in the user's code."""
+    """An intermediate representation breaks one of its rules.
+
+    A bug in mynn, not in the user's code.
+    """
 
 
 class CompileError(MynnError, RuntimeError):

@@ -60,8 +60,10 @@ def leaf_names(value: Any, fallback: str) -> list[str]:
 class Staged:
     """A traced function.
 
-    - `graph`: inputs are the arguments, then the state; outputs are the results, then the new values of state.
-    - `state`: the tensors behind the state inputs; `writes`: for each state input that changes, its output's number.
+    - `graph`: inputs are the arguments, then the state; outputs are the results, then the new
+      values of state.
+    - `state`: the tensors behind the state inputs; `writes`: for each state input that changes, its
+      output's number.
     - `structure`: the nested form of the results, with None for every leaf taken out of it.
     """
 
@@ -80,7 +82,10 @@ class Staged:
 
     @property
     def result_names(self) -> list[str]:
-        """Names of the results: keys where the function returned a dict, otherwise loss, loss1..."""
+        """Names of the results.
+
+        Keys where the function returned a dict, otherwise loss, loss1...
+        """
         return leaf_names(self.structure, "loss")
 
     def valid(self) -> bool:
@@ -118,8 +123,8 @@ def stage(
         for leaf in flatten(returned):
             if not isinstance(leaf, Tensor | np.ndarray | np.generic | int | float | bool):
                 raise UsageError(
-                    f"a compiled function returns tensors, numbers, tuples, lists and dicts of them; "
-                    f"it returned {type(leaf).__name__}"
+                    "a compiled function returns tensors, numbers, tuples, lists and dicts of "
+                    f"them; it returned {type(leaf).__name__}"
                 )
             leaves.append(graph_node(as_tensor(leaf)))
         results = [*leaves, *(extra(tracer) if extra is not None else ())]

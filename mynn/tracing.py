@@ -1,6 +1,8 @@
-"""Tracing: what a function does to tensors is recorded as a graph, and the state that it uses is found.
+"""Tracing: what a function does to tensors is recorded as a graph, and the state that it uses is
+found.
 
-While a `Tracer` is active, operations make nodes instead of values. A tensor that has a value (it was made before the
+While a `Tracer` is active, operations make nodes instead of values. A tensor that has a value (it
+was made before the
 trace) is *state*: reading it makes an input of the graph, assigning to it an output.
 """
 
@@ -27,7 +29,8 @@ class Tracer:
     - `current`: for each state tensor the node of its present value.
     - `gradients`: `.grad` of the state tensors, as set by backward passes inside the trace.
     - `cotangents`: for each node the cotangent that the latest backward pass found.
-    - `activations`: outputs of modules by their path, in the order of the calls (filled by `nn.Module`).
+    - `activations`: outputs of modules by their path, in the order of the calls (filled by
+      `nn.Module`).
     - `modules`: modules that were called, with their paths (filled by `nn.Module`).
     - `guards`: attributes (object, name) that decided what was traced, with their values: a program
       made from the trace stands for the function only while they are equal (`training` of modules,

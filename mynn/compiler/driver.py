@@ -1,13 +1,15 @@
-"""The training loop as native code: batches, steps, metrics and the shuffle, around the steps of a program.
+"""The training loop as native code: batches, steps, metrics and the shuffle, around the steps of a
+program.
 
-The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is the layout of the
-block of 64-bit words that Python and the loop share. The loop runs until the budget of steps is spent, the last epoch
+The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is
+the layout of the
+block of 64-bit words that Python and the loop share. The loop runs until the budget of steps is
+spent, the last epoch
 is done, or a loss is not finite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -41,8 +43,10 @@ class Control(IntEnum):
 class Source:
     """One array of the data set, and where its rows go.
 
-    Each sample is `blocks` pieces of `block_bytes`, side by side in the data; in the input buffer of the step the
-    pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or None where the step ignores it.
+    Each sample is `blocks` pieces of `block_bytes`, side by side in the data; in the input buffer
+    of the step the
+    pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or None where the
+    step ignores it.
     """
 
     blocks: int
@@ -54,7 +58,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Metric:
-    """A result of the step that is averaged: its place in the tables and its LLVM type in memory."""
+    """A result of the step that is averaged.
+
+    Its place in the tables and its LLVM type in memory.
+    """
 
     slot: int
     slot_rest: int | None
@@ -72,9 +79,11 @@ class Loop:
 
 
 def shuffle_python(order: list[int], state: int) -> int:
-    """The shuffle of the native loop, in Python: Fisher-Yates driven by SplitMix64. Returns the new state.
+    """The shuffle of the native loop, in Python: Fisher-Yates driven by SplitMix64. Returns the new
+    state.
 
-    Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014; indices by Lemire's
+    Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
+    indices by Lemire's
     multiplication, "Fast random integer generation in an interval", ACM TOMACS 2019.
     """
     mask = 2**64 - 1
@@ -308,6 +317,6 @@ def _close_epoch(t: _Text, following: str) -> None:
     t.effect(f"br label %{following}")
 
 
-def control_words(sources: Sequence[Source]) -> int:
-    """Length of the control block."""
-    return Control.DATA + len(sources)
+def control_words(arrays: int) -> int:
+    """Length of the control block for a data set of so many arrays."""
+    return Control.DATA + arrays

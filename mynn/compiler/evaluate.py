@@ -1,4 +1,7 @@
-"""The meaning of the loop IR, in plain Python and NumPy: slow, and what native code is tested against."""
+"""The meaning of the loop IR, in plain Python and NumPy.
+
+Slow, and what native code is tested against.
+"""
 
 from __future__ import annotations
 

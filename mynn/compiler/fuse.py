@@ -1,13 +1,17 @@
 """Fusion: the nodes of a graph grouped into kernels.
 
-A group has at most one *anchor* (a contraction, a reduction, a scatter); around it stand elementwise nodes that are
-computed for the same element at the same time, so that their values never reach memory. Movement is never computed: it
+A group has at most one *anchor* (a contraction, a reduction, a scatter); around it stand
+elementwise nodes that are
+computed for the same element at the same time, so that their values never reach memory. Movement is
+never computed: it
 becomes index arithmetic (`mynn.compiler.views`).
 
-Expects a simplified graph. Guarantees: every stored node belongs to one group, groups come in an order in which each
+Expects a simplified graph. Guarantees: every stored node belongs to one group, groups come in an
+order in which each
 runs after those it loads from, and everything else a kernel needs is recomputed from stored nodes.
 
-Example: for  h = tanh(x @ w + b)  the matmul is the anchor, the sum and the tanh its epilogue; only h is stored.
+Example: for  h = tanh(x @ w + b)  the matmul is the anchor, the sum and the tanh its epilogue; only
+h is stored.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ _ANCHORS = frozenset(["matmul", "sum", "max", "min", "argmax", "scatter_add"])
 # A shared expression of more nodes than this is stored; one of more than the second in any case.
 _SHARED_LIMIT = 6
 _SIZE_LIMIT = 96
-# Below this many rows a product with both operands stored along the summed axis is done by dot products.
+# Below this many rows a product with both operands stored along the summed axis is done by dot
+# products.
 DOT_ROWS = 6
 
 
@@ -41,7 +46,8 @@ class Group:
 
     - `anchor`: the contraction, reduction or scatter, if there is one.
     - `space`: extents of the loops around an output element.
-    - `maps`: for the anchor and the outputs, which loop each of their axes follows (None: extent 1).
+    - `maps`: for the anchor and the outputs, which loop each of their axes follows (None: extent
+      1).
     - `outputs`: nodes whose values are stored (the anchor only if it is among them).
     """
 
@@ -54,7 +60,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Groups in order, and the set of nodes that have storage of their own beside inputs and constants."""
+    """Groups in order, and the set of nodes that have storage of their own beside inputs and
+    constants.
+    """
 
     groups: tuple[Group, ...]
     stored: frozenset[Node]
@@ -89,7 +97,7 @@ class _Planner:
         self.home: dict[Node, Group] = {}
         self.groups: list[Group] = []
 
-    # -- which nodes are stored ---------------------------------------------------------------------------------------
+    # -- which nodes are stored --------------------------------------------------------------------
 
     def strides(self, node: Node) -> Shape:
         layout = self.layouts.get(node)
@@ -127,7 +135,7 @@ class _Planner:
             if not is_leaf(base) and heavy.get(base, False):
                 self.stored.add(base)
 
-    # -- groups -------------------------------------------------------------------------------------------------------
+    # -- groups ------------------------------------------------------------------------------------
 
     def frontier(self, node: Node) -> frozenset[Node]:
         """Stored nodes that are loaded when `node` is computed from scratch."""
@@ -258,7 +266,8 @@ def contraction_mode(node: Node, a: Shape, b: Shape) -> str:
     """How the loops of a product run, from the strides of its operands.
 
     - "columns": vectors run along the columns of the result; "rows": along its rows.
-    - "dot", "dot_rows": vectors run along the summed axis, results are gathered along columns or rows.
+    - "dot", "dot_rows": vectors run along the summed axis, results are gathered along columns or
+      rows.
     - "pack": the second operand has to be copied first.
     """
     m, n = node.shape[-2:]
@@ -290,7 +299,8 @@ def _copies(graph: Graph) -> list[Node]:
 def insert_packing(graph: Graph, layouts: Mapping[Node, Shape]) -> Graph:
     """Copies of the operands of products that lie the wrong way for any schedule.
 
-    Before: `matmul(a, b)`; after: `matmul(a, copy(b))`, where the copy has its columns side by side.
+    Before: `matmul(a, b)`; after: `matmul(a, copy(b))`, where the copy has its columns side by
+    side.
     """
     packed: dict[Node, Node] = {}
 
@@ -312,7 +322,10 @@ def insert_packing(graph: Graph, layouts: Mapping[Node, Shape]) -> Graph:
 
 
 def fuse(graph: Graph, layouts: Mapping[Node, Shape]) -> Fusion:
-    """Group the nodes of `graph` into kernels; `layouts` gives the strides of inputs that are not row-major."""
+    """Group the nodes of `graph` into kernels.
+
+    `layouts` gives the strides of inputs that are not row-major.
+    """
     planner = _Planner(graph, layouts)
     planner.stored.update(_copies(graph))
     planner.choose_stored()

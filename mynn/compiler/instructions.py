@@ -1,6 +1,7 @@
 """LLVM instructions for scalars and vectors of the loop IR's types.
 
-Functions take an `Emitter` (anything with `emit`, `effect`, `broadcast` and a `module`) and give a `Value`.
+Functions take an `Emitter` (anything with `emit`, `effect`, `broadcast` and a `module`) and give a
+`Value`.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Emitter(Protocol):
         ...
 
 
-# -- constants --------------------------------------------------------------------------------------------------------
+# -- constants -------------------------------------------------------------------------------------
 
 
 def number(value: Any, type: str) -> str:
@@ -130,7 +131,7 @@ def mask(extent: int, lanes: int) -> str:
     return constants(["true" if i < extent else "false" for i in range(lanes)], "i1")
 
 
-# -- vectors ----------------------------------------------------------------------------------------------------------
+# -- vectors ---------------------------------------------------------------------------------------
 
 
 def shuffle(e: Emitter, a: Value, b: str, order: Sequence[int]) -> Value:
@@ -188,7 +189,7 @@ def add_index(e: Emitter, a: Value, b: Value) -> Value:
     return Value(e.emit(f"add {a.kind} {a.text}, {b.text}"), a.type, lanes)
 
 
-# -- memory -----------------------------------------------------------------------------------------------------------
+# -- memory ----------------------------------------------------------------------------------------
 
 
 def _bytes(type: str) -> int:
@@ -275,7 +276,7 @@ def scatter(e: Emitter, value: Value, base: str, index: Value, extent: int) -> N
     )
 
 
-# -- lanes against each other -----------------------------------------------------------------------------------------
+# -- lanes against each other ----------------------------------------------------------------------
 
 _COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 
@@ -348,7 +349,7 @@ def transpose(e: Emitter, rows: Sequence[Value]) -> list[Value]:
     return vectors
 
 
-# -- arithmetic -------------------------------------------------------------------------------------------------------
+# -- arithmetic ------------------------------------------------------------------------------------
 
 _FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INT_BINARY = {

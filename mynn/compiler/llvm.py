@@ -1,10 +1,14 @@
 """Loop IR to LLVM IR, as text.
 
-Every kernel becomes a function `void @kernel(ptr %table)`; `%table` holds the address of each memory buffer. A vector
-loop becomes vector instructions, an unrolled loop is written out, register buffers become SSA values (with a phi for
-each at the head of a serial loop), so that little is left for LLVM's passes but instruction selection.
+Every kernel becomes a function `void @kernel(ptr %table)`; `%table` holds the address of each
+memory buffer. A vector
+loop becomes vector instructions, an unrolled loop is written out, register buffers become SSA
+values (with a phi for
+each at the head of a serial loop), so that little is left for LLVM's passes but instruction
+selection.
 
-Vectors may read or write the padding of a row (see `mynn.runtime.buffers`); everything else is masked.
+Vectors may read or write the padding of a row (see `mynn.runtime.buffers`); everything else is
+masked.
 """
 
 from __future__ import annotations
@@ -36,7 +40,10 @@ from mynn.errors import CompileError
 
 @dataclass
 class _Slot:
-    """The present value of some neighbouring elements of a register buffer; the first `valid` lanes are meant."""
+    """The present value of some neighbouring elements of a register buffer.
+
+    The first `valid` lanes are meant.
+    """
 
     value: Value
     valid: int
@@ -71,7 +78,7 @@ class KernelEmitter:
         self.extent = 1
         self.lanes = 1
 
-    # -- text ---------------------------------------------------------------------------------------------------------
+    # -- text --------------------------------------------------------------------------------------
 
     def fresh(self) -> str:
         """A new SSA name."""
@@ -94,7 +101,7 @@ class KernelEmitter:
         head = f"define internal void @{kernel.name}(ptr %table) noinline nounwind #0 {{"
         return "\n".join([head, "entry:", *self.prologue, *self.lines, "  ret void", "}", ""])
 
-    # -- statements ---------------------------------------------------------------------------------------------------
+    # -- statements --------------------------------------------------------------------------------
 
     def body(self, body: Iterable[Statement]) -> None:
         """Statements in order."""
@@ -173,7 +180,8 @@ class KernelEmitter:
             final = self.registers[buffer][at].value
             kind = llvm_type(initial.type, initial.lanes)
             self.lines[at_phi + 1 + place] = (
-                f"  {name} = phi {kind} [ {initial.text}, %{before} ], [ {final.text}, %{self.block} ]"
+                f"  {name} = phi {kind} [ {initial.text}, %{before} ], "
+                f"[ {final.text}, %{self.block} ]"
             )
         test = self.emit(f"icmp ult i64 {following}, {loop.extent}")
         done = f"{label}.end"
@@ -183,10 +191,12 @@ class KernelEmitter:
         self.scopes.pop()
         self.cache.clear()
 
-    # -- indices ------------------------------------------------------------------------------------------------------
+    # -- indices -----------------------------------------------------------------------------------
 
     def split(self, index: Affine) -> tuple[int, tuple[tuple[str, int], ...], int, list[Value]]:
-        """An index as constant, scalar terms (SSA name, coefficient), lane coefficient, and vector terms."""
+        """An index as constant, scalar terms (SSA name, coefficient), lane coefficient, and vector
+        terms.
+        """
         constant, lane, scalars, vectors = index.constant, 0, [], []
         for name, coefficient in index.terms:
             if name == self.lane:
@@ -256,7 +266,7 @@ class KernelEmitter:
             base = self.emit(f"getelementptr inbounds {kind}, ptr {base}, i64 {constant}")
         return base
 
-    # -- values -------------------------------------------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
 
     def value(self, expr: Expr) -> Value:
         """An expression as an SSA value or a constant."""
@@ -343,7 +353,7 @@ class KernelEmitter:
         index = self.broadcast(self.affine(store.index), self.lanes)
         instructions.scatter(self, value, self.base(buffer), index, self.extent)
 
-    # -- registers ----------------------------------------------------------------------------------------------------
+    # -- registers ---------------------------------------------------------------------------------
 
     def constant_index(self, buffer: Buffer, index: Affine) -> tuple[int, int]:
         """The first element and the lane coefficient of an index into registers."""
@@ -357,7 +367,7 @@ class KernelEmitter:
         at, step = self.constant_index(buffer, index)
         slots = self.registers[buffer]
         if self.lane is None:
-            slots[at] = _Slot(value, 1)
+            self.element_store(slots, at, value)
             return
         if step != 1:
             raise CompileError(f"register buffer {buffer} is stored with stride {step}")
@@ -374,11 +384,14 @@ class KernelEmitter:
         slots[at] = _Slot(Value(name, value.type, old.value.lanes), old.valid)
 
     def register_load(self, load: Load) -> Value:
-        """Elements of a register buffer: a vector as it was stored, a scalar, or a column across vectors."""
+        """Elements of a register buffer.
+
+        A vector as it was stored, a scalar, or a column across vectors.
+        """
         at, step = self.constant_index(load.buffer, load.index)
         slots = self.registers[load.buffer]
         if self.lane is None or step == 0:
-            return slots[at].value if at in slots else self.element(load.buffer, at)
+            return self.element(load.buffer, at)
         if step == 1:
             value = slots[at].value
             if value.lanes < self.lanes:
@@ -389,7 +402,10 @@ class KernelEmitter:
         return self.column(load.buffer, at, step)
 
     def column(self, buffer: Buffer, at: int, step: int) -> Value:
-        """Element `at` of every row of `step` elements: the rows are transposed once, by shuffles."""
+        """Element `at` of every row of `step` elements.
+
+        The rows are transposed once, by shuffles.
+        """
         slots = self.registers[buffer]
         rows = [slots[row * step] for row in range(self.extent)]
         key = (rows[0].value.text, self.lanes)
@@ -401,10 +417,24 @@ class KernelEmitter:
             self.columns[key] = instructions.transpose(self, square)
         return instructions.narrow(self, self.columns[key][at % step], self.lanes)
 
+    def element_store(self, slots: dict[int, _Slot], at: int, value: Value) -> None:
+        """Set one element: a slot of its own, or a lane of the vector that holds it."""
+        for start, slot in slots.items():
+            if start <= at < start + slot.valid and slot.value.lanes > 1:
+                kind, old = slot.value.kind, slot.value
+                name = self.emit(
+                    f"insertelement {kind} {old.text}, {value.kind} {value.text}, i64 {at - start}"
+                )
+                slots[start] = _Slot(Value(name, old.type, old.lanes), slot.valid)
+                return
+        slots[at] = _Slot(value, 1)
+
     def element(self, buffer: Buffer, at: int) -> Value:
-        """One element out of a vector."""
+        """One element, out of a vector where it lies in one."""
         for start, slot in self.registers[buffer].items():
             if start <= at < start + slot.valid:
+                if slot.value.lanes == 1:
+                    return slot.value
                 kind = llvm_type(slot.value.type, slot.value.lanes)
                 name = self.emit(f"extractelement {kind} {slot.value.text}, i64 {at - start}")
                 return Value(name, slot.value.type, 1)
@@ -421,5 +451,8 @@ class KernelEmitter:
 
 
 def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:
-    """Add the function for `kernel` to the module; `slots` gives each buffer's place in the table."""
+    """Add the function for `kernel` to the module.
+
+    `slots` gives each buffer's place in the table.
+    """
     module.add(KernelEmitter(module, slots).function(kernel))

@@ -15,11 +15,14 @@ Grammar (as `format_kernel` prints it):
       | "reduce_" op buffer "[" index "+:" n "]"     over n neighbouring elements
     index ::= constant {"+" coefficient "*" var}     a flat offset in elements
 
-Invariants, held by `verify_kernel`: variables are bound once, before they are used; a vector loop holds straight-line
+Invariants, held by `verify_kernel`: variables are bound once, before they are used; a vector loop
+holds straight-line
 code only and has at most 64 rounds; loads and stores agree with the buffer's dtype.
 
-Meaning: every statement runs in order; `evaluate_kernel` in `mynn.compiler.evaluate` is that meaning in NumPy. A vector
-loop may run its rounds in any order or at once, an unrolled loop is written out. Neither changes the result.
+Meaning: every statement runs in order; `evaluate_kernel` in `mynn.compiler.evaluate` is that
+meaning in NumPy. A vector
+loop may run its rounds in any order or at once, an unrolled loop is written out. Neither changes
+the result.
 """
 
 from __future__ import annotations
@@ -91,7 +94,8 @@ class Affine:
 class Buffer:
     """Memory that a kernel can name.
 
-    `place` is "memory" (reached through the program's table of pointers), "register" (values that live in registers:
+    `place` is "memory" (reached through the program's table of pointers), "register" (values that
+    live in registers:
     every index is known when the kernel is written out) or "stack".
     """
 
@@ -135,7 +139,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """Scalar arithmetic. The names are those of the elementwise primitives, and the few in `EXTRA_OPS`."""
+    """Scalar arithmetic.
+
+    The names are those of the elementwise primitives, and the few in `EXTRA_OPS`.
+    """
 
     name: str
     args: tuple[Expr, ...]
@@ -159,7 +166,8 @@ class Reduce:
 
 Expr = Const | Var | Load | Op | Reduce | Affine
 
-# Ops beside the elementwise primitives: a*b+c in one rounding, integer quotient and remainder of indices (divisor > 0),
+# Ops beside the elementwise primitives: a*b+c in one rounding, integer quotient and remainder of
+# indices (divisor > 0),
 # and a conversion `cast` whose target is the op's type.
 EXTRA_OPS = ("fma", "quotient", "remainder", "cast", "threefry2x32")
 
@@ -250,7 +258,7 @@ def buffers_of(kernel: Kernel) -> tuple[list[Buffer], list[Buffer]]:
     return list(reads), list(writes)
 
 
-# -- printing ---------------------------------------------------------------------------------------------------------
+# -- printing --------------------------------------------------------------------------------------
 
 
 def format_expr(expr: Expr) -> str:
@@ -290,7 +298,7 @@ def format_kernel(kernel: Kernel) -> str:
     return "\n".join([head, *_format_body(kernel.body, "  ")])
 
 
-# -- checking ---------------------------------------------------------------------------------------------------------
+# -- checking --------------------------------------------------------------------------------------
 
 MAX_VECTOR = 64
 

@@ -1,6 +1,7 @@
 """Lowering: each group of nodes becomes a kernel of the loop IR.
 
-Expects a fusion and a place for every stored node. Guarantees: kernels that store exactly the outputs of their groups
+Expects a fusion and a place for every stored node. Guarantees: kernels that store exactly the
+outputs of their groups
 and touch nothing outside the buffers (a row may be read or written up to its padding).
 """
 
@@ -44,7 +45,10 @@ def lower_group(name: str, context: Context) -> Kernel:
 
 
 def count_operations(group: Group) -> int:
-    """Floating-point operations: 2 for each multiply-add of a product, 1 for each elementwise result."""
+    """Floating-point operations.
+
+    2 for each multiply-add of a product, 1 for each elementwise result.
+    """
     anchor = group.anchor
     total = 0
     if anchor is not None:

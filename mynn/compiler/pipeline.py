@@ -1,16 +1,22 @@
 """The compiler: the passes from a graph to native code, in order.
 
-simplify    graph -> graph             fold, algebra, common subexpressions          compiler/simplify.py
-fuse        graph -> groups            which nodes share a kernel                    compiler/fuse.py
-plan        groups -> places           where values lie; updates in place            compiler/plan.py
-lower       groups -> kernels          loops: tiles, vectors                         compiler/lower.py, contraction.py
-emit        kernels -> LLVM IR         text                                          compiler/llvm.py, instructions.py
-build       LLVM IR -> machine code    LLVM                                          runtime/native.py
+simplify    graph -> graph             fold, algebra, common subexpressions
+compiler/simplify.py
+fuse        graph -> groups            which nodes share a kernel
+compiler/fuse.py
+plan        groups -> places           where values lie; updates in place
+compiler/plan.py
+lower       groups -> kernels          loops: tiles, vectors
+compiler/lower.py, contraction.py
+emit        kernels -> LLVM IR         text
+compiler/llvm.py, instructions.py
+build       LLVM IR -> machine code    LLVM
+runtime/native.py
 """
 
 from __future__ import annotations
 
-import math
+import ctypes
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +98,10 @@ def emit(lowered: Lowered, prefix: str = "", module: Module | None = None) -> Mo
 
 @dataclass
 class Executable:
-    """Native code bound to memory: NumPy arrays for inputs and outputs, an arena for what lies between."""
+    """Native code bound to memory.
+
+    NumPy arrays for inputs and outputs, an arena for what lies between.
+    """
 
     lowered: Lowered
     native: NativeModule
@@ -106,14 +115,15 @@ class Executable:
         """Copy the arguments in, run, copy the outputs out."""
         for place, value in zip(self.inputs, arguments, strict=True):
             place[...] = value
-        self.native.function(STEP, np.ctypeslib.ctypes.c_void_p)(self.pointers.ctypes.data)
+        self.native.function(STEP, ctypes.c_void_p)(self.pointers.ctypes.data)
         return [np.array(place) for place in self.outputs]
 
 
 def bind(lowered: Lowered, inputs: Mapping[Node, Array]) -> tuple[Array, list[Array], list[Array]]:
     """Memory for every buffer: the table of addresses, the outputs, and what must be kept alive.
 
-    `inputs` are arrays in native storage for the graph's inputs; outputs that are written to state lie there.
+    `inputs` are arrays in native storage for the graph's inputs; outputs that are written to state
+    lie there.
     """
     plan = lowered.plan
     arena = aligned_bytes(plan.arena_bytes + SLACK)
@@ -139,7 +149,10 @@ def bind(lowered: Lowered, inputs: Mapping[Node, Array]) -> tuple[Array, list[Ar
 
 
 def compile_graph(graph: Graph, check: bool = True) -> Executable:
-    """Compile a graph without state: call the result with a list of arrays, it gives a list of arrays."""
+    """Compile a graph without state.
+
+    Call the result with a list of arrays, it gives a list of arrays.
+    """
     start = time.perf_counter()
     lowered = lower(graph, check=check)
     native = build(emit(lowered).text())
@@ -147,18 +160,3 @@ def compile_graph(graph: Graph, check: bool = True) -> Executable:
     pointers, outputs, keep = bind(lowered, arrays)
     seconds = time.perf_counter() - start
     return Executable(lowered, native, list(arrays.values()), outputs, pointers, seconds, keep)
-
-
-def total_operations(lowered: Lowered) -> int:
-    """Floating-point operations of one run."""
-    return sum(kernel.operations for kernel in lowered.kernels)
-
-
-def total_bytes(lowered: Lowered) -> int:
-    """Bytes that one run reads and writes, each buffer once a kernel."""
-    return sum(kernel.nbytes for kernel in lowered.kernels)
-
-
-def elements(shape: Shape) -> int:
-    """Number of elements."""
-    return math.prod(shape)

@@ -1,7 +1,10 @@
-"""Planning: where every value lies, in which order the kernels run, and which updates happen in place.
+"""Planning: where every value lies, in which order the kernels run, and which updates happen in
+place.
 
-Expects a fusion. Guarantees: a kernel runs after those whose results it loads; the new value of a piece of state is
-written over the old one only where every kernel that needs the old value has run before, or reads the very element
+Expects a fusion. Guarantees: a kernel runs after those whose results it loads; the new value of a
+piece of state is
+written over the old one only where every kernel that needs the old value has run before, or reads
+the very element
 that it writes; values that are not needed at the same time share memory.
 """
 
@@ -27,6 +30,7 @@ from mynn.compiler.lower import lower_group
 from mynn.compiler.pull import Place
 from mynn.compiler.schedule.base import Context
 from mynn.compiler.schedule.maps import copy_kernel
+from mynn.compiler.views import peel
 from mynn.errors import VerifyError
 from mynn.graph import CONSTANT, Array, Graph, Node, Shape
 from mynn.runtime.buffers import ALIGNMENT, SLACK, padded_strides, storage_elements
@@ -45,7 +49,8 @@ class Result:
 class Plan:
     """Kernels in order, and where everything lies.
 
-    `arena` gives offsets in bytes of the buffers that only live within a run. `results` are the outputs that are not
+    `arena` gives offsets in bytes of the buffers that only live within a run. `results` are the
+    outputs that are not
     written to state, in order.
     """
 
@@ -86,8 +91,12 @@ class _Planner:
         self.fusion: Fusion = fuse(graph, layouts)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}
+        operands = {
+            peel(x) for n in graph.nodes() if n.primitive.name == "matmul" for x in n.inputs
+        }
         for node in graph.nodes():
-            if is_leaf(node) and (node.primitive is not CONSTANT or node.type.size != 1):
+            scalar = node.primitive is CONSTANT and node.type.size == 1
+            if is_leaf(node) and (not scalar or node in operands):
                 self.leaves[node] = self.new_place(node, layouts.get(node), node.name or "c")
                 if node.primitive is CONSTANT and node.value is not None:
                     self.constants[node] = node.value
@@ -103,10 +112,13 @@ class _Planner:
             size = max(size, 1 + sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True)))
         return Place(Buffer(f"{clean}.{self.count}", node.type.short, size), layout)
 
-    # -- one attempt --------------------------------------------------------------------------------------------------
+    # -- one attempt -------------------------------------------------------------------------------
 
     def attempt(self, refused: set[Node]) -> Plan | Node:
-        """A plan in which the state in `refused` is not updated in place; or a state node to refuse next."""
+        """A plan in which the state in `refused` is not updated in place.
+
+        Or a state node to refuse next.
+        """
         places = dict(self.leaves)
         owner: dict[Node, Node] = {}
         for state, node in self.targets.items():
@@ -129,11 +141,11 @@ class _Planner:
             task = next(t for t in tasks if t.group is not None and node in t.group.outputs)
             if not _same_element_only(task.kernel.body, self.leaves[state].buffer):
                 return state
-        ordered = self.order(tasks, owner)
+        early, late = self.copies(places, owner, results)
+        ordered = self.order([*tasks, *early], owner)
         if isinstance(ordered, Node):
             return ordered
-        kernels = [task.kernel for task in ordered]
-        kernels += self.final_copies(places, owner, results)
+        kernels = [task.kernel for task in ordered] + late
         arena, size = self.arena(kernels, places, results)
         return Plan(kernels, places, arena, size, self.constants, results, list(owner.values()))
 
@@ -166,38 +178,46 @@ class _Planner:
             waiting.remove(ready)
         return list(done)
 
-    def final_copies(
+    def copies(
         self, places: Mapping[Node, Place], owner: Mapping[Node, Node], results: Sequence[Result]
-    ) -> list[Kernel]:
-        """State and results that no kernel writes directly. All old values are read before any is overwritten."""
-        first: list[tuple[Node, Place, Place]] = []
-        second: list[tuple[Node, Place, Place]] = []
+    ) -> tuple[list[_Task], list[Kernel]]:
+        """Results and state that no kernel writes directly.
+
+        The first copies take their turn among the kernels, before anything overwrites what they
+        read; the second ones set state at the end.
+        """
+        first: list[tuple[Node, Place]] = []
+        second: list[tuple[Node, Place | None, Place]] = []
         for result in results:
             place = places.get(result.node)
             if place is None or place.buffer is not result.buffer:
                 layout = padded_strides(result.node.shape, result.node.dtype.itemsize)
-                first.append(
-                    (result.node, places.get(result.node, place), Place(result.buffer, layout))
-                )  # type: ignore[arg-type]
+                first.append((result.node, Place(result.buffer, layout)))
         for state, node in self.targets.items():
             if owner.get(node) is state:
                 continue
-            target = self.leaves[state]
             source = places.get(node)
-            if source is not None and (node in self.targets or node in owner):
-                middle = self.new_place(node, None, "old")
-                first.append((node, source, middle))
-                source = middle
-            second.append((node, source, target))  # type: ignore[arg-type]
-        return [
-            copy_kernel(f"copy{i}", node, source, target, self.machine)
-            for i, (node, source, target) in enumerate(first + second)
+            if node in self.targets:
+                source = self.new_place(node, None, "old")
+                first.append((node, source))
+            second.append((node, source, self.leaves[state]))
+        early = [
+            _Task(copy_kernel(f"copy{i}", node, places.get(node), target, self.machine), {node})
+            for i, (node, target) in enumerate(first)
         ]
+        late = [
+            copy_kernel(f"set{i}", node, source, target, self.machine)
+            for i, (node, source, target) in enumerate(second)
+        ]
+        return early, late
 
     def arena(
         self, kernels: Sequence[Kernel], places: Mapping[Node, Place], results: Sequence[Result]
     ) -> tuple[dict[Buffer, int], int]:
-        """Offsets for the buffers that only live within a run; those not needed together share memory."""
+        """Offsets for the buffers that only live within a run.
+
+        Those not needed together share memory.
+        """
         fixed = {place.buffer for place in self.leaves.values()} | {r.buffer for r in results}
         spans: dict[Buffer, tuple[int, int]] = {}
         for time, kernel in enumerate(kernels):

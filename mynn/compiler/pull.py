@@ -1,7 +1,9 @@
 """Values at an index: the statements that compute an element of a node inside a loop body.
 
-A `Puller` walks from an output to the stored nodes that it is made of. Movement turns into index arithmetic, an
-elementwise node into one operation, a stored node into a load. Everything is computed once for each index.
+A `Puller` walks from an output to the stored nodes that it is made of. Movement turns into index
+arithmetic, an
+elementwise node into one operation, a stored node into a load. Everything is computed once for each
+index.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class Names:
 class Puller:
     """Builds the `Let`s of one loop body.
 
-    - `places`: where stored nodes lie; `inside(node)` says that a stored node is computed here instead of loaded.
+    - `places`: where stored nodes lie; `inside(node)` says that a stored node is computed here
+      instead of loaded.
     - `touched`: collects the nodes that are loaded.
     - `given`: values that are known for a node at one index, such as the result of a contraction.
     """
@@ -134,7 +137,7 @@ class Puller:
             args = (*args, Const(node.params["bits"], node.type.short))
         return self.let(Op(name, args, node.type.short))
 
-    # -- movement whose index is not affine, and other sources of values ----------------------------------------------
+    # -- movement whose index is not affine, and other sources of values ---------------------------
 
     def divide(self, value: Affine, divisor: int, modulus: int) -> Affine:
         """(value // divisor) % modulus, for value >= 0."""

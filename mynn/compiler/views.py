@@ -1,6 +1,7 @@
 """Movement as index arithmetic: where the element of a movement node at an index comes from.
 
-Nothing is moved: `transpose(x)[i, j]` is `x[j, i]`, so a kernel that needs the former loads the latter.
+Nothing is moved: `transpose(x)[i, j]` is `x[j, i]`, so a kernel that needs the former loads the
+latter.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def unit_reshape(old: Shape, new: Shape) -> bool:
 
 
 def is_affine(node: Node) -> bool:
-    """Whether the node is movement through which an affine index stays affine, whatever the index."""
+    """Whether the node is movement that maps every affine index to an affine index."""
     name = node.primitive.name
     if name == "reshape":
         return unit_reshape(node.inputs[0].shape, node.shape)
@@ -57,7 +58,9 @@ def source_index(node: Node, index: Index) -> Index:
 
 
 def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
-    """Pair runs of axes of `old` and `new` that hold the same number of elements, as fine as possible."""
+    """Pair runs of axes of `old` and `new` that hold the same number of elements, as fine as
+    possible.
+    """
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(old) or j < len(new):
@@ -102,7 +105,10 @@ def reshape_index(
 
 @dataclass(frozen=True)
 class View:
-    """A node seen through affine movement: an offset and a stride for each axis, in elements of the base's storage."""
+    """A node seen through affine movement.
+
+    An offset and a stride for each axis, in elements of the base's storage.
+    """
 
     base: Node
     offset: int
@@ -110,7 +116,10 @@ class View:
 
 
 def view_of(node: Node, strides_of: Callable[[Node], Shape], stored: Container[Node] = ()) -> View:
-    """Peel affine movement off `node`, down to a stored node; `strides_of(base)` tells how that lies in memory."""
+    """Peel affine movement off `node`, down to a stored node.
+
+    `strides_of(base)` tells how that lies in memory.
+    """
     names = [f"a{axis}" for axis in range(len(node.shape))]
     index: Index = tuple(Affine.var(name) for name in names)
     base = node

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 class Machine:
     """The properties that schedules depend on.
 
-    - `vector_bytes`: width of the widest vectors (64 for AVX-512, 32 for AVX2, 16 for NEON and SSE).
+    - `vector_bytes`: width of the widest vectors (64 for AVX-512, 32 for AVX2, 16 for NEON and
+      SSE).
     - `vector_registers`: how many there are.
     - `cpu`, `features`: as LLVM names them.
     """
@@ -28,7 +29,10 @@ class Machine:
 
 @functools.cache
 def host() -> Machine:
-    """The machine that this process runs on. `MYNN_VECTOR_BYTES` narrows the vectors (16, 32 or 64), for tests."""
+    """The machine that this process runs on.
+
+    `MYNN_VECTOR_BYTES` narrows the vectors (16, 32 or 64), for tests.
+    """
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()

@@ -31,7 +31,10 @@ def _target_machine(machine: Machine) -> Any:
 
 
 def _passes(target: Any, module: Any) -> None:
-    """LLVM's own order of passes, without those that would vectorise or unroll: the schedules have done that."""
+    """LLVM's own order of passes, without those that would vectorise or unroll.
+
+    The schedules have done that.
+    """
     import llvmlite.binding as llvm
 
     tuning = llvm.create_pipeline_tuning_options(speed_level=1)

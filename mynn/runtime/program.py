@@ -1,6 +1,7 @@
 """A program: a staged function that can run, natively or by interpretation.
 
-The glass box: a program prints its graph, kernels, loop IR, LLVM IR and assembly, and says what it costs.
+The glass box: a program prints its graph, kernels, loop IR, LLVM IR and assembly, and says what it
+costs.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ class Program:
         return [place.copy() for place in self.outputs]
 
     def argument_slot(self, number: int) -> int | None:
-        """The place of an argument's buffer in the table; None where the program does not read it."""
+        """The place of an argument's buffer in the table.
+
+        None where the program does not read it.
+        """
         buffer = self.lowered.plan.places[self.source.inputs[number]].buffer
         return self.lowered.slots.get(buffer)
 
@@ -101,7 +105,7 @@ class Program:
         buffer = self.lowered.plan.results[number].buffer
         return self.lowered.slots[buffer], buffer.type
 
-    # -- the glass box ------------------------------------------------------------------------------------------------
+    # -- the glass box -----------------------------------------------------------------------------
 
     @property
     def graph(self) -> str:
@@ -112,7 +116,8 @@ class Program:
     def kernels(self) -> str:
         """A line for each kernel: name, what it computes, operations and bytes."""
         lines = [
-            f"{kernel.name:8} {kernel.operations:>10} ops {kernel.nbytes:>10} bytes  {kernel.comment}"
+            f"{kernel.name:8} {kernel.operations:>10} ops {kernel.nbytes:>10} bytes  "
+            f"{kernel.comment}"
             for kernel in self.lowered.kernels
         ]
         return "\n".join(lines)
@@ -165,7 +170,10 @@ class Program:
 
 
 class InterpretedProgram:
-    """The same as `Program`, run by the NumPy interpreter: slow, and what native code is held to."""
+    """The same as `Program`, run by the NumPy interpreter.
+
+    Slow, and what native code is held to.
+    """
 
     backend = "interpreter"
     compile_seconds = 0.0

@@ -53,7 +53,7 @@ class Engine:
         self.recorder = recorder
         self.compile_seconds = sum(program.compile_seconds for _, program in self.programs)
         self.recording = compiled.make(recorder.staged) if recorder is not None else None
-        self.control = np.zeros(control_words([*arrays]), np.int64)
+        self.control = np.zeros(control_words(len(arrays)), np.int64)
 
     @property
     def staged(self) -> Staged:
@@ -139,7 +139,8 @@ class Engine:
 
     def run_recorded(self) -> Recorded:
         """Run one step that records."""
-        assert self.recorder is not None and self.recording is not None
+        assert self.recorder is not None
+        assert self.recording is not None
         step, epoch = self.steps, self.epoch
         self.begin_epoch()
         _, program, arguments = self.batch_arguments()

@@ -12,8 +12,10 @@ from mynn.train.record import Recorded
 class History:
     """The result of `fit`.
 
-    - `metrics`: for each result of the step, its mean over the samples of each finished epoch (float64, [epochs]).
-    - `steps`: steps that ran; `epochs`: epochs that were finished; `seconds`: wall time of the training itself.
+    - `metrics`: for each result of the step, its mean over the samples of each finished epoch
+      (float64, [epochs]).
+    - `steps`: steps that ran; `epochs`: epochs that were finished; `seconds`: wall time of the
+      training itself.
     - `compile_seconds`: what it took to make the programs.
     - `records`: what `record=` asked for.
     """

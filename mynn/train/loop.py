@@ -1,7 +1,9 @@
 """`fit`: whole epochs inside native code.
 
-Python hands the native loop a budget of steps, about 1/25 of a second's worth, and gets control back when it is spent:
-to move the progress bar, call callbacks and notice Ctrl-C. Between two returns the state is always that of whole steps.
+Python hands the native loop a budget of steps, about 1/25 of a second's worth, and gets control
+back when it is spent:
+to move the progress bar, call callbacks and notice Ctrl-C. Between two returns the state is always
+that of whole steps.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ CHUNK_SECONDS = 0.04
 
 
 class Callback:
-    """Base of callbacks: `fit` calls these methods; set `stop` to end the training after the present epoch."""
+    """Base of callbacks.
+
+    `fit` calls these methods; set `stop` to end the training after the present epoch.
+    """
 
     stop = False
 
@@ -61,7 +66,8 @@ def fit(
     """Run a training step over a data set, epoch after epoch, natively.
 
     Args:
-        step: takes one batch of each data array; returns the loss, or a tuple or dict of numbers of which the loss is
+        step: takes one batch of each data array; returns the loss, or a tuple or dict of numbers of
+            which the loss is
             the first. It is compiled unless it is already.
         data: a tuple of arrays (samples along the first axis), one for each argument of the step.
         epochs: passes over the data.
@@ -70,7 +76,8 @@ def fit(
         drop_last: leave out a last batch that is smaller.
         callbacks: see `Callback`.
         record: see `Record`.
-        check_finite: look for NaN and infinity in the data at the start and in the loss at every step; the error names
+        check_finite: look for NaN and infinity in the data at the start and in the loss at every
+            step; the error names
             the step and the first layer, and the state is left as it was before that step.
         verbose: show a progress bar, where standard error is a terminal.
 

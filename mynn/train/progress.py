@@ -19,6 +19,8 @@ def progress_bar() -> list[Callback]:
 class ProgressBar(Callback):
     """One line: epochs, a bar, the metrics, the time that is left."""
 
+    text = ""
+
     def on_train_begin(self, epochs: int, steps: int) -> None:
         """Draw the empty bar."""
         from rich.console import Console
@@ -40,14 +42,14 @@ class ProgressBar(Callback):
 
     def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
         """Move the bar."""
-        text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        fields = {"epoch": min(epoch + 1, self.epochs)}
         if logs:
-            self.progress.update(
-                self.task, completed=epoch * self.steps + step, logs=text, **fields
-            )
-        else:
-            self.progress.update(self.task, completed=epoch * self.steps + step, **fields)
+            self.text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        self.progress.update(
+            self.task,
+            completed=epoch * self.steps + step,
+            epoch=min(epoch + 1, self.epochs),
+            logs=self.text,
+        )
 
     def on_train_end(self, history: History) -> None:
         """Leave the last line standing."""

@@ -18,11 +18,14 @@ QUANTITIES = ("activations", "gradients", "parameters")
 
 @dataclass(frozen=True)
 class Record:
-    """What to record while training. A step that records runs a program of its own; the others pay nothing.
+    """What to record while training. A step that records runs a program of its own; the others pay
+    nothing.
 
     Args:
-        layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"); all by default.
-        quantities: among "activations" (outputs of the layers), "gradients" (of the loss with respect to these
+        layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"); all by
+            default.
+        quantities: among "activations" (outputs of the layers), "gradients" (of the loss with
+            respect to these
             outputs and to parameters), "parameters" (their values after the step).
         every: record each step whose number is divisible by this, from 0 on.
         steps: record these steps instead.

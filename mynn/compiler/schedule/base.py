@@ -17,7 +17,8 @@ from mynn.runtime.machine import Machine
 class Context:
     """What lowering a group needs to know.
 
-    - `places`: where every stored node, input and constant lies; `targets`: where the outputs of the group go.
+    - `places`: where every stored node, input and constant lies; `targets`: where the outputs of
+      the group go.
     """
 
     group: Group
@@ -47,7 +48,10 @@ class Context:
         return tuple(Affine() if m is None else loops[m] for m in self.group.maps[node])
 
     def lanes(self) -> int:
-        """Elements of a vector in this kernel: as many as fit of the widest float or output it handles."""
+        """Elements of a vector in this kernel.
+
+        As many as fit of the widest float or output it handles.
+        """
         nodes = [*self.group.outputs]
         if self.group.anchor is not None:
             nodes.append(self.group.anchor)
@@ -56,7 +60,10 @@ class Context:
 
 
 def serial(loops: list[tuple[str, int]], body: list[Statement]) -> list[Statement]:
-    """`body` inside serial loops, the first outermost; loops of one round vanish (their variable is 0)."""
+    """`body` inside serial loops, the first outermost.
+
+    Loops of one round vanish (their variable is 0).
+    """
     for var, extent in reversed(loops):
         body = [For(var, extent, tuple(body))]
     return body
@@ -92,7 +99,8 @@ def vector_loops(
 
 
 def axis_scores(context: Context, node: Node) -> dict[int, int]:
-    """For each axis longer than 1, how well vectors along it suit the loads of `node` and its store.
+    """For each axis longer than 1, how well vectors along it suit the loads of `node` and its
+    store.
 
     A load or store of neighbours counts 1 (a store 2), one that has to be gathered -2 (a store -4).
     """
@@ -127,3 +135,8 @@ def best_axis(context: Context, node: Node) -> int:
 def plain_index(names: list[str], shape: Shape) -> list[Affine]:
     """A variable for each axis; 0 where the extent is 1."""
     return [Affine.var(n) if e > 1 else Affine() for n, e in zip(names, shape, strict=True)]
+
+
+def canonical(index: Index, shape: Shape) -> Index:
+    """The index with 0 for every axis of extent 1, so that equal places have equal indices."""
+    return tuple(Affine() if n == 1 else i for i, n in zip(index, shape, strict=True))

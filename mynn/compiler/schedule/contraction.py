@@ -1,14 +1,17 @@
 """The schedules of products: y[.., m, n] = sum over k of a[.., m, k] b[.., k, n].
 
-Columns: a tile of MR rows by NR vectors of columns is held in registers while k runs; a row of b is loaded as vectors,
-an element of a is spread over all lanes. Where the roles of rows and columns are exchanged, vectors run along rows.
+Columns: a tile of MR rows by NR vectors of columns is held in registers while k runs; a row of b is
+loaded as vectors,
+an element of a is spread over all lanes. Where the roles of rows and columns are exchanged, vectors
+run along rows.
 
     for each tile:                       # operands stay where they are, in memory
       acc[MR, NR vectors] = 0
       for k: for i in MR: for j in NR:  acc[i, j] += a[i, k] * b[k, j]
       epilogue on acc: bias, activation, gradient of the activation, update of a parameter
 
-Dot: for few rows, where both operands lie along k. Sixteen dot products run side by side, then a tree of shuffles adds
+Dot: for few rows, where both operands lie along k. Sixteen dot products run side by side, then a
+tree of shuffles adds
 up their lanes into one vector of results.
 """
 
@@ -33,7 +36,7 @@ from mynn.compiler.loops import (
     Var,
 )
 from mynn.compiler.pull import Place
-from mynn.compiler.schedule.base import Context, serial
+from mynn.compiler.schedule.base import Context, canonical, serial
 from mynn.compiler.views import Index, view_of
 from mynn.graph import Node, Shape
 from mynn.runtime.machine import Machine
@@ -48,7 +51,10 @@ _LONG = frozenset(
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix in memory: buffer, offset, strides of the batch axes, stride of the result's axis and along k."""
+    """A matrix in memory.
+
+    Buffer, offset, strides of the batch axes, stride of the result's axis and along k.
+    """
 
     buffer: Buffer
     offset: int
@@ -66,7 +72,10 @@ class Operand:
 
 @dataclass(frozen=True)
 class Product:
-    """A product as its schedule sees it: `p` is the axis whose elements are spread, vectors run along `q`."""
+    """A product as its schedule sees it.
+
+    `p` is the axis whose elements are spread, vectors run along `q`.
+    """
 
     anchor: Node
     spread: Operand
@@ -119,7 +128,7 @@ def lower_matmul(context: Context) -> list[Statement]:
     return serial([(name, extent) for name, extent in outer if extent != 1], body)
 
 
-# -- tiles ------------------------------------------------------------------------------------------------------------
+# -- tiles -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,10 @@ class Tile:
 
 
 def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
-    """The tile with the lowest estimate of cycles: multiply-adds, loads, and latency where there is too little work."""
+    """The tile with the lowest estimate of cycles.
+
+    Multiply-adds, loads, and latency where there is too little work.
+    """
     columns = -(-q // lanes)
     best: tuple[float, Tile] | None = None
     for vectors in range(1, min(columns, 6) + 1):
@@ -247,6 +259,7 @@ def _one_tile(
 def _finish(context: Context, index: Index, value: Expr) -> list[Statement]:
     anchor = context.group.anchor
     assert anchor is not None
+    index = canonical(index, anchor.shape)
     puller = context.puller()
     puller.memo[anchor, index] = puller.let(value)
     return context.emit_outputs(puller, index)
@@ -273,7 +286,9 @@ def _epilogue_loop(
     columns: tuple[Affine, list[int]],
     total: object,
 ) -> list[Statement]:
-    """The tile goes through the stack, so that a long epilogue stands there once for each column of vectors."""
+    """The tile goes through the stack, so that a long epilogue stands there once for each column of
+    vectors.
+    """
     assert callable(total)
     (p, height), (q, widths) = rows, columns
     type = product.anchor.type.short
@@ -356,7 +371,7 @@ def _sum_over_k(
     return result
 
 
-# -- dot products -----------------------------------------------------------------------------------------------------
+# -- dot products ----------------------------------------------------------------------------------
 
 
 def _dot(context: Context, product: Product, batch: Index) -> list[Statement]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mynn.compiler.loops import (
     Affine,
     Buffer,
@@ -16,7 +14,7 @@ from mynn.compiler.loops import (
     Statement,
     Store,
 )
-from mynn.compiler.schedule.base import Context, best_axis, chunks, plain_index, serial
+from mynn.compiler.schedule.base import Context, best_axis, canonical, chunks, plain_index, serial
 from mynn.compiler.views import Index
 from mynn.graph import Node, Shape
 
@@ -42,7 +40,10 @@ COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
 def lower_reduce(context: Context) -> list[Statement]:
-    """A sum, max or min: vectors run along a kept axis, or along a reduced one with the lanes combined at the end."""
+    """A sum, max or min.
+
+    Vectors run along a kept axis, or along a reduced one with the lanes combined at the end.
+    """
     anchor = context.group.anchor
     assert anchor is not None
     x = anchor.inputs[0]
@@ -73,50 +74,41 @@ def _accumulate(
 def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
     """Vectors of results: the reduced axes are serial loops around a vector of accumulators."""
     x = anchor.inputs[0]
-    axes: Shape = anchor.params["axes"]
-    start = identity(anchor.primitive.name, x.type.short)
     result: list[Statement] = []
-    lanes = context.lanes()
-    for first, count, width in chunks(x.shape[axis], lanes):
-        blockvar = context.names.fresh("i")
-        acc = Buffer(context.names.fresh("acc"), x.type.short, lanes, "register")
+    for start, count, width in chunks(x.shape[axis], context.lanes()):
+        block = context.names.fresh("i")
+        first = Affine(start) + (Affine.var(block, width) if count > 1 else 0)
+        body = _vector_of_results(context, anchor, names, axis, first, width)
+        result += [For(block, count, tuple(body))] if count > 1 else body
+    kept = [i for i in range(len(x.shape)) if i not in anchor.params["axes"] and i != axis]
+    return serial([(names[i], x.shape[i]) for i in kept if x.shape[i] != 1], result)
 
-        def lane_loop(make: Callable[[Affine, Affine], list[Statement]]) -> Statement:
-            lane = context.names.fresh("v")
-            at = Affine.var(lane)
-            index = at + first + (Affine.var(blockvar, width) if count > 1 else 0)
-            return For(lane, width, tuple(make(at, index)), "vector")
 
-        def point(index: Affine) -> list[Affine]:
-            values = plain_index(names, x.shape)
-            values[axis] = index
-            return values
+def _vector_of_results(
+    context: Context, anchor: Node, names: list[str], axis: int, first: Affine, width: int
+) -> list[Statement]:
+    """The results at first .. first + width - 1 of the vector axis."""
+    x = anchor.inputs[0]
+    axes: Shape = anchor.params["axes"]
+    acc = Buffer(context.names.fresh("acc"), x.type.short, context.lanes(), "register")
 
-        def zero(at: Affine, index: Affine) -> list[Statement]:
-            return [Store(acc, at, start)]
+    def point(lane: str) -> Index:
+        values = plain_index(names, x.shape)
+        values[axis] = first + Affine.var(lane)
+        return tuple(values)
 
-        def add(at: Affine, index: Affine) -> list[Statement]:
-            return _accumulate(context, anchor, acc, at, tuple(point(index)))
-
-        def finish(at: Affine, index: Affine) -> list[Statement]:
-            loops = _kept(point(index), axes)
-            puller = context.puller({(anchor, loops): Load(acc, at)})
-            return context.emit_outputs(puller, loops)
-
-        inner = [(names[i], x.shape[i]) for i in axes if x.shape[i] != 1]
-        body: list[Statement] = [
-            Local(acc),
-            lane_loop(zero),
-            *serial(inner, [lane_loop(add)]),
-            lane_loop(finish),
-        ]
-        result += [For(blockvar, count, tuple(body))] if count > 1 else body
-    outer = [
-        (names[i], x.shape[i])
-        for i in range(len(x.shape))
-        if i not in axes and i != axis and x.shape[i] != 1
-    ]
-    return serial(outer, result)
+    lane = context.names.fresh("v")
+    zero = Store(acc, Affine.var(lane), identity(anchor.primitive.name, x.type.short))
+    clear = For(lane, width, (zero,), "vector")
+    lane = context.names.fresh("v")
+    step = _accumulate(context, anchor, acc, Affine.var(lane), point(lane))
+    add = For(lane, width, tuple(step), "vector")
+    lane = context.names.fresh("v")
+    loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
+    puller = context.puller({(anchor, loops): Load(acc, Affine.var(lane))})
+    finish = For(lane, width, tuple(context.emit_outputs(puller, loops)), "vector")
+    inner = [(names[i], x.shape[i]) for i in axes if x.shape[i] != 1]
+    return [Local(acc), clear, *serial(inner, [add]), finish]
 
 
 def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:

@@ -1,4 +1,7 @@
-"""Schedules that run one element after the other: argmax, and scatter with its colliding indices."""
+"""Schedules that run one element after the other.
+
+Argmax, and scatter with its colliding indices.
+"""
 
 from __future__ import annotations
 
