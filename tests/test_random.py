@@ -34,7 +34,7 @@ def test_doctest() -> None:
 def test_same_numbers_eager_and_traced(name: str, backend: str) -> None:
     draw = DRAWS[name]
     eager, traced = Generator(5), Generator(5)
-    program = Program(lambda: (draw(traced), draw(traced)), [], backend)
+    program = Program(lambda: (draw(traced), draw(traced)), backend)
     for _ in range(2):
         expected = [draw(eager).numpy(), draw(eager).numpy()]
         assert not np.array_equal(*expected)

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn import interpreter, tracing
-from mynn.compiler.pipeline import compile_graph
-from mynn.graph import Array, Graph, Node, Type, input_node, verify
-from mynn.tensor import Tensor, as_tensor, graph_node
+import mynn
+from mynn.graph import Array
+from mynn.tensor import Tensor
 
 BACKENDS = ("interpreter", "native")
 
@@ -62,7 +61,7 @@ def run_traced(function: Callable[..., Any], arrays: Sequence[Array], backend: s
         (y * weights(y.shape).astype(y.dtype)).sum().backward()
         return (y, *(x.grad for x in tensors if x.requires_grad))
 
-    return Program(step, [], backend)()
+    return Program(step, backend)()
 
 
 def grad_of(tensor: Tensor) -> Array:
@@ -71,30 +70,14 @@ def grad_of(tensor: Tensor) -> Array:
 
 
 class Program:
-    """A step function traced once; a call runs the graph and writes the state to its tensors."""
+    """A step function compiled; a call gives its results as a list."""
 
-    def __init__(self, step: Callable[..., Any], arrays: Sequence[Array], backend: str) -> None:
-        inputs = [input_node(Type.of(np.asarray(a)), f"argument{i}") for i, a in enumerate(arrays)]
-        with tracing.tracing() as tracer:
-            result = step(*(Tensor.from_node(node) for node in inputs))
-            results = result if isinstance(result, tuple) else (result,)
-            outputs: list[Node] = [graph_node(as_tensor(one)) for one in results]
-        self.tracer = tracer
-        self.states = list(tracer.reads)
-        self.written = list(tracer.writes())
-        self.count = len(outputs)
-        self.graph = Graph((*inputs, *tracer.reads.values()), (*outputs, *tracer.writes().values()))
-        verify(self.graph)
-        self.run = compile_graph(self.graph) if backend == "native" else self.interpret
-
-    def interpret(self, values: Sequence[Array]) -> list[Array]:
-        return interpreter.evaluate(self.graph, values)
+    def __init__(self, step: Callable[..., Any], backend: str) -> None:
+        self.compiled = mynn.compile(step, backend=backend)
 
     def __call__(self, *arrays: Array) -> list[Array]:
-        values = self.run([*map(np.asarray, arrays), *(t.data for t in self.states)])
-        for tensor, value in zip(self.written, values[self.count :], strict=True):
-            tensor.data = value
-        return [np.array(value) for value in values[: self.count]]
+        results = self.compiled(*arrays)
+        return list(results) if isinstance(results, tuple) else [results]
 
 
 def assert_all_close(got: Sequence[Array], expected: Sequence[Array], tolerance: float) -> None:

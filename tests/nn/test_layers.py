@@ -166,7 +166,7 @@ def test_traced(name: str, backend: str) -> None:
             (y * weights(y.shape).astype(y.dtype)).sum().backward()
             return (y, x.grad, *(p.grad for p in layer.parameters()))
 
-        got = Program(step, arrays[1:], backend)(*arrays[1:])
+        got = Program(step, backend)(*arrays[1:])
         assert_all_close(got, expected, TOLERANCE[dtype])
 
 
@@ -247,7 +247,7 @@ def test_dropout_is_the_same_eager_and_compiled() -> None:
         expected = [net(x).numpy() for _ in range(3)]
         assert not np.array_equal(expected[0], expected[1])
         net[0].generator.manual_seed(3)
-        program = Program(lambda x: net(x), [x], backend)
+        program = Program(net, backend)
         for value in expected:
             assert_all_close(program(x), [value], 1e-5)
 

@@ -186,7 +186,7 @@ def test_traced(name: str, backend: str) -> None:
             chosen.step()
             return loss
 
-        program = Program(step, [], backend)
+        program = Program(step, backend)
         for _ in range(10):
             program()
         tolerance = {"float32": 1e-5, "float64": 1e-11}[dtype]
@@ -220,7 +220,7 @@ def test_learning_rate_is_state(backend: str) -> None:
         chosen.step()
         return loss
 
-    program = Program(step, [], backend)
+    program = Program(step, backend)
     values = []
     program()
     values.append(p.item())
@@ -247,7 +247,7 @@ def test_learning_rate_can_be_set_inside_a_step(backend: str) -> None:
         chosen.param_groups[0]["lr"] = chosen.param_groups[0]["lr"] * 0.5
         return p
 
-    program = Program(step, [], backend)
+    program = Program(step, backend)
     for _ in range(3):
         program()
     assert p.item() == -1.75
