@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import doctest
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mynn import nn, tracing
+import mynn
+from mynn import nn, optim, tracing
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.graph import Array
 from mynn.nn import activation, containers, dropout, init, linear, loss, module
@@ -237,8 +239,6 @@ def test_bad_input(call: Callable[[], Any], error: type[Exception], message: str
 
 
 def test_dropout_is_the_same_eager_and_compiled() -> None:
-    import mynn
-
     net = nn.Sequential(nn.Dropout(0.3, generator=mynn.Generator(3)), nn.Linear(20, 2))
     x = rng("x").normal(size=(4, 20)).astype(np.float32)
     expected = []
@@ -266,3 +266,65 @@ def test_mode_is_a_guard_of_the_trace() -> None:
     with tracing.tracing() as tracer:
         net(Tensor(np.ones((1, 2), np.float32)))
     assert tracer.guards == {(net[1], "_training"): True}
+
+
+def test_compiled_network_follows_its_mode() -> None:
+    net = nn.Sequential(nn.Linear(4, 50), nn.Dropout(0.5))
+    predict = mynn.compile(net)
+    x = np.ones((3, 4), np.float32)
+    for _ in range(2):
+        assert (predict(x) == 0).any()
+        net.eval()
+        assert_all_close([predict(x)], [net(x).numpy()], 1e-5)
+        assert (predict(x) != 0).all()
+        net.train()
+
+
+def test_compiled_loss_checks_labels() -> None:
+    criterion = mynn.compile(nn.CrossEntropyLoss())
+    logits = np.zeros((2, 3), np.float32)
+    assert criterion(logits, np.array([0, 2])) == pytest.approx(math.log(3), rel=1e-6)
+    for wrong in (-1, 3):
+        with pytest.raises(DataError, match=r"labels must lie in 0\.\.2"):
+            criterion(logits, np.array([0, wrong]))
+
+
+def test_training_is_the_same_eager_and_compiled() -> None:
+    """A whole step: forward, loss, backward, update; over epochs of batches, with dropout."""
+
+    def trained(backend: str | None) -> tuple[dict[str, Array], list[float]]:
+        mynn.manual_seed(1)
+        net = nn.Sequential(
+            nn.Linear(4, 20),
+            nn.GELU(),
+            nn.Dropout(0.2),
+            nn.Linear(20, 17),
+            nn.Tanh(),
+            nn.Linear(17, 3),
+        )
+        criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
+        optimizer = optim.AdamW(net.parameters(), lr=0.01)
+        x = np.random.default_rng(0).normal(size=(48, 4)).astype(np.float32)
+        t = (x[:, 0] > 0).astype(np.int64) + (x[:, 1] > 0)
+
+        def step(x: Any, t: Any) -> Any:
+            loss = criterion(net(x), t)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = step if backend is None else mynn.compile(step, backend=backend)
+        losses = []
+        for _ in range(5):
+            for start in range(0, 48, 16):
+                losses.append(float(run(x[start : start + 16], t[start : start + 16])))
+        return net.state_dict(), losses
+
+    state, losses = trained(None)
+    assert losses[-1] < losses[0]
+    for backend in BACKENDS:
+        other, same = trained(backend)
+        np.testing.assert_allclose(same, losses, rtol=1e-4)
+        for key, value in state.items():
+            np.testing.assert_allclose(other[key], value, rtol=1e-3, atol=1e-4)

@@ -446,3 +446,32 @@ def test_bad_learning_rate_later(value: float) -> None:
     with pytest.raises(ArgumentError, match=f"lr.*{value}"):
         chosen.param_groups[0]["lr"] = value
     assert chosen.lr == 0.5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_compiled_step_follows_freezing_and_options(backend: str) -> None:
+    """The same changes between steps, eager and compiled."""
+
+    def trained(compiled: bool) -> list[Array]:
+        params = parameters("float64")
+        chosen = optim.Adam(params, lr=0.1)
+
+        def step() -> Any:
+            chosen.zero_grad()
+            loss = loss_of(params, slopes("float64"))
+            loss.backward()
+            chosen.step()
+            return loss
+
+        run = Program(step, backend) if compiled else step
+        for number in range(8):
+            params[0].requires_grad = number not in (2, 3)
+            if number == 4:
+                chosen.param_groups[0]["weight_decay"] = 0.1
+            if number == 6:
+                chosen.lr = 0.01
+            run()
+        return [p.numpy() for p in params]
+
+    for got, expected in zip(trained(True), trained(False), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-11)
