@@ -575,7 +575,11 @@ class Tensor:
         """Axes `start_dim`..`end_dim` merged into one."""
         if not self.shape:
             return self.reshape(1)
-        start, end = start_dim % self.ndim, end_dim % self.ndim
+        start, end = (
+            normalize_axes(axis, self.ndim, "flatten")[0] for axis in (start_dim, end_dim)
+        )
+        if start > end:
+            raise ShapeError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
         middle = math.prod(self.shape[start : end + 1])
         return self.reshape((*self.shape[:start], middle, *self.shape[end + 1 :]))
 
@@ -583,7 +587,7 @@ class Tensor:
         """Axes in another order; without arguments, reversed."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = tuple(order) or tuple(reversed(range(self.ndim)))
-        order = tuple(int(axis) % max(self.ndim, 1) for axis in order)
+        order = tuple(normalize_axes(axis, self.ndim, "transpose")[0] for axis in order)
         return apply(movement.transpose, self, axes=order)
 
     permute = transpose
@@ -596,6 +600,7 @@ class Tensor:
     def swapaxes(self, a: int, b: int) -> Tensor:
         """Two axes exchanged."""
         order = list(range(self.ndim))
+        a, b = (normalize_axes(axis, self.ndim, "swapaxes")[0] for axis in (a, b))
         order[a], order[b] = order[b], order[a]
         return self.transpose(order)
 
@@ -611,7 +616,7 @@ class Tensor:
 
     def unsqueeze(self, axis: int) -> Tensor:
         """A new axis of extent 1 at `axis`."""
-        place = axis % (self.ndim + 1)
+        place = normalize_axes(axis, self.ndim + 1, "unsqueeze")[0]
         return self.reshape((*self.shape[:place], 1, *self.shape[place:]))
 
     def squeeze(self, axis: Any = None) -> Tensor:

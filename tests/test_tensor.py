@@ -1,0 +1,511 @@
+from __future__ import annotations
+
+import copy
+import doctest
+import itertools
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn.tensor
+from mynn import Parameter, Tensor, interpreter, no_grad, tracing
+from mynn.errors import DTypeError, ShapeError, UsageError
+from mynn.tensor import as_tensor, enable_grad, promote
+from tests.helpers import f32, graph_of
+
+DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint8", "bool")
+
+
+def test_doctest() -> None:
+    assert doctest.testmod(mynn.tensor).failed == 0
+
+
+# -- making ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"),
+        ([1.0, 2.0], "float32"),
+        ([[1, 2], [3, 4]], "int64"),
+        (3, "int64"),
+        (True, "bool"),
+        ([True, False], "bool"),
+        (np.float64(1.5), "float64"),
+        (np.arange(3.0), "float64"),
+        (np.arange(3, dtype=np.uint8), "uint8"),
+        (np.arange(3, dtype=">f4"), "float32"),
+        ([], "float32"),
+    ],
+)
+def test_dtype_of_data(data: Any, dtype: str) -> None:
+    x = Tensor(data)
+    assert x.dtype == dtype
+    assert x.dtype.isnative
+    np.testing.assert_array_equal(x.numpy(), np.asarray(data))
+
+
+@pytest.mark.parametrize(
+    "data", [1j, np.zeros(2, complex), np.array(["a"]), np.array([object()]), [None, 1.0]]
+)
+def test_unsupported_dtypes_are_refused(data: Any) -> None:
+    with pytest.raises(DTypeError, match="not supported; use one of float32"):
+        Tensor(data)
+
+
+def test_unsupported_targets_are_refused() -> None:
+    for dtype in (np.complex64, np.float16, "datetime64[s]", object):
+        with pytest.raises(DTypeError, match="not supported"):
+            Tensor([1.0]).astype(dtype)
+        with pytest.raises(DTypeError, match="not supported"):
+            Tensor([1], dtype=dtype)
+
+
+def test_only_floats_require_grad() -> None:
+    with pytest.raises(DTypeError, match="only floats have gradients, this tensor is int64"):
+        Tensor([1, 2], requires_grad=True)
+
+
+def test_ragged_lists_are_refused() -> None:
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        Tensor([[1.0], [1.0, 2.0]])
+
+
+def test_data_is_copied() -> None:
+    array = np.ones(3)
+    x = Tensor(array)
+    array[:] = 5
+    assert x.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[::2],
+        lambda a: a[::-1],
+        lambda a: a.T,
+        lambda a: np.asfortranarray(a),
+        lambda a: np.broadcast_to(a[0], (7, 6)),
+        lambda a: a[:, 1:4][1:],
+    ],
+)
+def test_views_and_read_only_arrays_work(view: Callable[[Any], Any]) -> None:
+    array = view(np.arange(24.0).reshape(4, 6))
+    array.flags.writeable = False
+    x = Tensor(array, requires_grad=True)
+    np.testing.assert_array_equal((x * 2 + array).numpy(), array * 3)
+    (x * array).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), array)
+    with no_grad():
+        x.assign(array + 1)
+    np.testing.assert_array_equal(x.numpy(), array + 1)
+
+
+def test_attributes() -> None:
+    x = Tensor(np.zeros((2, 3)), name="weight")
+    assert (x.shape, x.ndim, x.size, len(x), x.name) == ((2, 3), 2, 6, 2, "weight")
+    assert str(x.type) == "f64[2,3]"
+    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
+    assert "requires_grad=True" in repr(Tensor([1.0], requires_grad=True))
+    with pytest.raises(TypeError, match="no length"):
+        len(Tensor(1.0))
+    assert [row.tolist() for row in Tensor([[1, 2], [3, 4]])] == [[1, 2], [3, 4]]
+
+
+def test_numbers() -> None:
+    assert float(Tensor(2.5)) == 2.5
+    assert int(Tensor([3])) == 3
+    assert bool(Tensor(0.0)) is False
+    assert Tensor([[7]]).item() == 7
+    assert np.asarray(Tensor([1.0, 2.0])).dtype == np.float32
+    assert np.array(Tensor([1.0]), dtype=np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match=r"one element|size 1"):
+        Tensor([1.0, 2.0]).item()
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(Tensor([1.0, 2.0]))
+
+
+def test_copies_and_pickles() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True, name="x")
+    for other in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert other.requires_grad
+        assert other.name == "x"
+        other.data[0] = 9
+        assert x.tolist() == [1, 2]
+        (other * other).sum().backward()
+        assert x.grad is None
+
+
+# -- promotion and broadcasting --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("a", "b"), [*itertools.product(DTYPES, DTYPES)])
+def test_promotion_is_symmetric_and_as_in_torch(a: str, b: str) -> None:
+    torch = pytest.importorskip("torch")
+    result = promote(np.dtype(a), np.dtype(b))
+    assert result == promote(np.dtype(b), np.dtype(a))
+    # torch has no promotion among mixed uint32, and NumPy gives int64 there.
+    if "uint32" not in (a, b):
+        theirs = torch.promote_types(getattr(torch, a), getattr(torch, b))
+        assert str(theirs) == f"torch.{result}"
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "expected"),
+    [
+        (2, "float32", "float32"),
+        (2.5, "float32", "float32"),
+        (2.5, "float64", "float64"),
+        (2.5, "int64", "float32"),
+        (2, "uint8", "uint8"),
+        (True, "int32", "int32"),
+        (2, "bool", "int64"),
+        (np.float64(2.5), "float32", "float64"),
+        (np.ones(3), "float32", "float64"),
+        (np.ones(3, np.int32), "float32", "float32"),
+    ],
+)
+def test_numbers_take_the_dtype_of_the_tensor(value: Any, dtype: str, expected: str) -> None:
+    x = Tensor(np.ones(3, dtype))
+    assert (x + value).dtype == expected
+    assert (value + x).dtype == expected
+    assert (x * value).dtype == expected
+
+
+def test_division_of_integers_is_float() -> None:
+    x = Tensor([1, 2]) / Tensor([2, 4])
+    assert x.dtype == np.float32
+    assert x.tolist() == [0.5, 0.5]
+    assert (1 / Tensor([2, 4])).tolist() == [0.5, 0.25]
+
+
+SHAPES = ((), (1,), (3,), (1, 3), (2, 1), (2, 3), (4, 1, 3), (4, 2, 1), (1, 1, 1))
+
+
+@pytest.mark.parametrize(("a", "b"), [*itertools.product(SHAPES, SHAPES)])
+def test_broadcasting_and_its_gradient(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.asarray(rng.normal(size=a)), np.asarray(rng.normal(size=b))
+    tx, ty = Tensor(x, requires_grad=True), Tensor(y, requires_grad=True)
+    try:
+        expected = x * y + x
+    except ValueError:
+        with pytest.raises(ShapeError, match="do not fit together"):
+            tx * ty
+        return
+    z = tx * ty + tx
+    np.testing.assert_array_equal(z.numpy(), expected)
+    c = rng.normal(size=z.shape)
+    z.backward(c)
+    assert tx.grad is not None
+    assert ty.grad is not None
+    np.testing.assert_allclose(tx.grad.numpy(), _folded(c * (y + 1), a), atol=1e-12)
+    np.testing.assert_allclose(ty.grad.numpy(), _folded(c * x, b), atol=1e-12)
+
+
+def _folded(array: Any, shape: tuple[int, ...]) -> Any:
+    """Summed over the axes along which `shape` was repeated."""
+    array = array.sum(tuple(range(array.ndim - len(shape))))
+    axes = tuple(i for i, n in enumerate(shape) if n == 1)
+    return array.sum(axes, keepdims=True)
+
+
+# -- methods against NumPy -------------------------------------------------------------------------
+
+X = np.array([[0.3, -1.2, 2.0], [1.7, 0.0, -0.4]])
+Y = np.array([[1.5, 0.7, -2.0], [0.2, 3.0, 0.9]])
+
+METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "neg": (lambda x: -x, lambda x: -x),
+    "pos": (lambda x: +x, lambda x: x),
+    "abs": (abs, np.abs),
+    "radd": (lambda x: 2 + x, lambda x: 2 + x),
+    "rsub": (lambda x: 2 - x, lambda x: 2 - x),
+    "rdiv": (lambda x: 2 / (x + 5), lambda x: 2 / (x + 5)),
+    "rpow": (lambda x: 2**x, lambda x: 2**x),
+    "array_left": (lambda x: Y - x, lambda x: Y - x),
+    "array_matmul": (lambda x: Y.T @ x, lambda x: Y.T @ x),
+    "mod": (lambda x: x % 0.7, lambda x: x % 0.7),
+    "pow0": (lambda x: x**0, lambda x: x**0),
+    "pow1": (lambda x: x**1, lambda x: x),
+    "pow2": (lambda x: x**2, lambda x: x**2),
+    "pow3": (lambda x: x**3, lambda x: x**3),
+    "pow4": (lambda x: x**4, lambda x: x**4),
+    "pow_half": (lambda x: (x * x) ** 0.5, np.abs),
+    "pow_minus": (lambda x: (x + 5) ** -1, lambda x: (x + 5) ** -1),
+    "clip": (lambda x: x.clip(-0.5, 1), lambda x: x.clip(-0.5, 1)),
+    "clip_low": (lambda x: x.clip(low=0), lambda x: x.clip(0)),
+    "maximum": (lambda x: x.maximum(Y), lambda x: np.maximum(x, Y)),
+    "where": (lambda x: (x > 0).where(x, 7), lambda x: np.where(x > 0, x, 7)),
+    "invert": (lambda x: ~(x > 0), lambda x: ~(x > 0)),
+    "logic": (lambda x: ((x > 0) & (x < 1)) | (x == 2), lambda x: ((x > 0) & (x < 1)) | (x == 2)),
+    "ne": (lambda x: (x != 0) ^ (x >= 1), lambda x: (x != 0) ^ (x >= 1)),
+    "le": (lambda x: x <= 0, lambda x: x <= 0),
+    "sum": (lambda x: x.sum(), np.sum),
+    "sum_0": (lambda x: x.sum(0), lambda x: x.sum(0)),
+    "sum_keep": (lambda x: x.sum(-1, keepdims=True), lambda x: x.sum(-1, keepdims=True)),
+    "sum_bool": (lambda x: (x > 0).sum(), lambda x: (x > 0).sum()),
+    "mean": (lambda x: x.mean((0, 1)), np.mean),
+    "var": (lambda x: x.var(1), lambda x: x.var(1)),
+    "var_1": (lambda x: x.var(0, correction=1), lambda x: x.var(0, ddof=1)),
+    "max": (lambda x: x.max(1), lambda x: x.max(1)),
+    "min": (lambda x: x.min(keepdims=True), lambda x: x.min(keepdims=True)),
+    "argmax": (lambda x: x.argmax(1), lambda x: x.argmax(1)),
+    "argmax_all": (lambda x: x.argmax(), np.argmax),
+    "argmax_keep": (lambda x: x.argmax(keepdims=True), lambda x: x.argmax(keepdims=True)),
+    "argmin": (lambda x: x.argmin(0), lambda x: x.argmin(0)),
+    "reshape": (lambda x: x.reshape(3, -1), lambda x: x.reshape(3, -1)),
+    "reshape_tuple": (lambda x: x.reshape((6,)), lambda x: x.reshape(6)),
+    "flatten": (lambda x: x.flatten(), lambda x: x.reshape(-1)),
+    "flatten_1": (lambda x: x.reshape(2, 3, 1).flatten(1), lambda x: x.reshape(2, 3)),
+    "T": (lambda x: x.T, lambda x: x.T),
+    "permute": (lambda x: x.permute(1, 0), lambda x: x.T),
+    "swapaxes": (lambda x: x.swapaxes(-1, 0), lambda x: x.T),
+    "unsqueeze": (lambda x: x.unsqueeze(-1), lambda x: x[..., None]),
+    "squeeze": (lambda x: x.reshape(1, 6, 1).squeeze(0), lambda x: x.reshape(6, 1)),
+    "squeeze_all": (lambda x: x.reshape(1, 6, 1).squeeze(), lambda x: x.reshape(6)),
+    "flip": (lambda x: x.flip(0), lambda x: np.flip(x, 0)),
+    "flip_both": (lambda x: x.flip((0, -1)), np.flip),
+    "pad": (
+        lambda x: x.pad(((1, 0), (0, 2)), 5),
+        lambda x: np.pad(x, ((1, 0), (0, 2)), "constant", constant_values=5),
+    ),
+    "take": (lambda x: x.take([2, 0, -1], 1), lambda x: x.take([2, 0, -1], 1)),
+    "take_2d": (lambda x: x.take(np.array([[1, 0], [0, 0]])), lambda x: x[[[1, 0], [0, 0]]]),
+    "broadcast_to": (lambda x: x.broadcast_to((2, 2, 3)), lambda x: np.broadcast_to(x, (2, 2, 3))),
+    "astype": (lambda x: x.astype(np.int32), lambda x: x.astype(np.int32)),
+    "sign": (lambda x: x.sign(), np.sign),
+    "floor": (lambda x: x.floor(), np.floor),
+    "expm1": (lambda x: x.expm1(), np.expm1),
+    "log1p": (lambda x: x.abs().log1p(), lambda x: np.log1p(np.abs(x))),
+    "sigmoid": (lambda x: x.sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
+    "sin_cos": (lambda x: x.sin() * x.cos(), lambda x: np.sin(x) * np.cos(x)),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_match_numpy(name: str) -> None:
+    ours, theirs = METHODS[name]
+    expected = np.asarray(theirs(X))
+    eager = ours(Tensor(X)).numpy()
+    graph = graph_of(ours, X)
+    traced = interpreter.evaluate(graph, [X])[0]
+    for got in (eager, traced):
+        assert got.shape == expected.shape
+        assert got.dtype == expected.dtype
+        np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        *itertools.product([(3,), (2, 3), (4, 2, 3), (1, 4, 2, 3)], [(3,), (3, 5), (4, 3, 5)]),
+        ((5, 1, 2, 3), (4, 3, 2)),
+        ((2, 3), (2, 3)),
+        ((4, 2, 3), (5, 3, 2)),
+        ((), (3,)),
+        ((0, 3), (3, 2)),
+    ],
+)
+def test_matmul_matches_numpy(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.asarray(rng.normal(size=a)), np.asarray(rng.normal(size=b))
+    try:
+        expected = np.matmul(x, y)
+    except ValueError:
+        with pytest.raises(ShapeError, match="matmul"):
+            Tensor(x) @ Tensor(y)
+        return
+    got = (Tensor(x) @ Tensor(y)).numpy()
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+# -- messages --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: x + Tensor(np.ones(4)), r"\(2, 3\) and \(4,\) do not fit"),
+        (lambda x: x @ x, r"matmul: \(2, 3\) @ \(2, 3\): the inner extents 3 and 2 differ"),
+        (lambda x: x @ Tensor(1.0), "matmul: both operands need at least one axis"),
+        (lambda x: x.reshape(4, 2), r"reshape: \(2, 3\) has 6 values, \(4, 2\) has 8"),
+        (lambda x: x.reshape(4, -1), r"reshape: \(2, 3\) does not divide into \(4, -1\)"),
+        (lambda x: x.sum(2), "sum: axis 2 is out of range for an array of 2 axes"),
+        (lambda x: x.sum((0, -2)), "sum: an axis is named twice"),
+        (lambda x: x[:, :0].max(1), "max: the reduced axes"),
+        (lambda x: x[:0].mean(0), "mean: the reduced axes"),
+        (lambda x: x.transpose(0, 0), r"transpose: \(0, 0\) is no permutation"),
+        (lambda x: x.transpose(0, 1, 1), r"transpose: \(0, 1, 1\) is no permutation"),
+        (lambda x: x.transpose(0, 5), "transpose: axis 5 is out of range"),
+        (lambda x: x.swapaxes(0, 2), "swapaxes: axis 2 is out of range"),
+        (lambda x: x.flatten(2), "flatten: axis 2 is out of range"),
+        (lambda x: x.flatten(1, 0), "flatten: start_dim 1 lies after end_dim 0"),
+        (lambda x: x.unsqueeze(3), "unsqueeze: axis 3 is out of range for an array of 3 axes"),
+        (lambda x: x.squeeze(2), "squeeze: axis 2 is out of range"),
+        (lambda x: x.flip(-3), "flip: axis -3 is out of range"),
+        (lambda x: x.take([0], axis=2), "take: axis 2 is out of range"),
+        (lambda x: x.argmax(2), "argmax: axis 2 is out of range"),
+        (lambda x: x.broadcast_to((3, 3)), r"broadcast_to: \(2, 3\) cannot be repeated"),
+        (lambda x: x.broadcast_to((3,)), "broadcast_to"),
+        (lambda x: x.pad(((1, 1),)), "pad: 1 widths were given"),
+        (lambda x: x.pad(((-1, 1), (0, 0))), "negative"),
+        (lambda x: x[1, 2, 3], "3 entries for 2 axes"),
+        (lambda x: x[..., 0, ...], "more than one"),
+        (lambda x: x.assign(np.ones(3)), r"cannot assign shape \(3,\) to shape \(2, 3\)"),
+    ],
+)
+def test_shape_errors_name_the_shapes(call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        call(Tensor(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Tensor([True]) + Tensor([True]), "add takes float, int, unsigned values"),
+        (lambda: -Tensor([True]), "neg takes"),
+        (lambda: Tensor([1.0]) & Tensor([1.0]), "bitwise_and takes"),
+        (lambda: ~Tensor([1]), "logical_not takes bool"),
+        (lambda: Tensor([1.0]).take([0.5]), "indices must be integers, they are float32"),
+        (lambda: Tensor([1.0]).where(1.0, 2.0), "the condition must be bool"),
+        (lambda: Tensor([1]) >> 3, "shift_right takes unsigned"),
+    ],
+)
+def test_dtype_errors_say_what_is_taken(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(DTypeError, match=message):
+        call()
+
+
+def test_indices_out_of_range() -> None:
+    x = Tensor(np.arange(3.0))
+    for index in (3, -4, [0, 3], np.array([-4])):
+        with pytest.raises(IndexError, match="out of range"):
+            x[index]
+
+
+# -- assignment and history ------------------------------------------------------------------------
+
+
+def test_assign_keeps_the_memory() -> None:
+    x = Tensor([1.0, 2.0])
+    data = x.data
+    x.assign([3, 4])
+    assert x.data is data
+    assert data.tolist() == [3, 4]
+    x.data = np.array([5.0, 6.0])
+    assert data.tolist() == [5, 6]
+    x.assign(Tensor([1, 2]))
+    assert x.dtype == np.float32
+    with pytest.raises(ShapeError, match="new data has shape"):
+        x.data = np.ones(3)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda w: (w * w).sum(),
+        lambda w: (w.T @ Tensor(np.ones((2, 1), "f"))).tanh().sum(),
+        lambda w: (w.T * w.reshape(2, 2)).sum(),
+        lambda w: (w[0].flip(0) * w[1]).sum(),
+    ],
+)
+def test_backward_after_a_change_is_refused(use: Callable[[Any], Any]) -> None:
+    w = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    loss = use(w)
+    with no_grad():
+        w.assign(w * 2)
+    with pytest.raises(UsageError, match="changed after the forward pass"):
+        loss.backward()
+    use(w).backward()
+    assert w.grad is not None
+
+
+def test_no_grad_and_enable_grad() -> None:
+    x = Tensor([1.0], requires_grad=True)
+    with no_grad():
+        assert not (x * 2).requires_grad
+        with enable_grad():
+            assert (x * 2).requires_grad
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+    with pytest.raises(ZeroDivisionError), no_grad():
+        raise ZeroDivisionError
+    assert (x * 2).requires_grad
+
+
+def test_detach() -> None:
+    x = Tensor([3.0], requires_grad=True)
+    y = x * x.detach()
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3]
+    assert not x.detach().requires_grad
+    graph = graph_of(lambda x: x.detach() * 2, f32(1))
+    assert any(node.primitive.name == "stop_gradient" for node in graph.nodes())
+
+
+def test_traced_tensors_have_no_value() -> None:
+    with tracing.tracing():
+        x = Tensor([1.0]) * 2
+        with pytest.raises(UsageError, match="has no value yet"):
+            x.numpy()
+        with pytest.raises(UsageError, match=r"use mynn\.where instead of if"):
+            bool(x > 0)
+        with pytest.raises(UsageError, match="no value to copy"):
+            Tensor(x)
+        with pytest.raises(UsageError, match="only tensors made before"):
+            x.assign([1.0])
+        assert repr(x) == "Tensor(traced f32[1])"
+
+
+def test_state_is_found_by_the_tracer() -> None:
+    x, y = Tensor([1.0], name="x"), Tensor([2.0], name="y")
+    with tracing.tracing() as tracer:
+        x.assign(x + y)
+        z = x * 3
+        assert z.node is not None
+    assert [t.name for t in tracer.reads] == ["x", "y"]
+    assert [t.name for t in tracer.writes()] == ["x"]
+    new = tracer.writes()[x]
+    known = {tracer.reads[x]: x.data, tracer.reads[y]: y.data}
+    assert interpreter.evaluate_nodes([new, z.node], known) == [3, 9]
+    assert x.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"), [((3, 5), None), ((3, 5), (1, 0)), ((2, 3, 4), (2, 0, 1))]
+)
+def test_parameters_live_in_padded_storage(shape: Any, order: Any) -> None:
+    values = np.arange(float(np.prod(shape))).reshape(shape)
+    p = Parameter(values, order=order)
+    np.testing.assert_array_equal(p.numpy(), values)
+    fastest = (order or tuple(range(len(shape))))[-1]
+    assert p.data.strides[fastest] == p.dtype.itemsize
+    assert p.data.ctypes.data % 64 == 0
+    data = p.data
+    p.assign(values + 1)
+    assert p.data is data
+    (p * p).sum().backward()
+    assert p.grad is not None
+    np.testing.assert_array_equal(p.grad.numpy(), 2 * (values + 1))
+
+
+def test_tensors_are_keys() -> None:
+    x, y = Tensor([1.0]), Tensor([1.0])
+    assert {x: 1, y: 2}[x] == 1
+    assert (x == y).tolist() == [True]
+    assert (x == 1).tolist() == [True]
+
+
+def test_as_tensor_keeps_tensors() -> None:
+    x = Tensor([1.0])
+    assert as_tensor(x) is x
+    assert as_tensor(2, like=x).dtype == np.float32
+    assert as_tensor(2.5, like=Tensor([1])).dtype == np.float32
