@@ -8,13 +8,13 @@ needs no new program.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 
 from mynn import tracing
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.graph import Array
 from mynn.runtime.buffers import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
@@ -22,50 +22,53 @@ from mynn.tensor import Parameter, Tensor, no_grad
 
 def check_range(name: str, value: Any, low: float, high: float = math.inf) -> float:
     """`value` as a float in [low, high) (so that it is finite), or `ArgumentError` naming it."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} must be a number, it is {value!r}") from None
     if not low <= number < high:
         limits = f"at least {low:g} and finite" if high == math.inf else f"in [{low:g}, {high:g})"
         raise ArgumentError(f"{name} must be {limits}, it is {value}")
     return number
 
 
-class ParamGroup(dict[str, Any]):
-    """Parameters and their options, as in PyTorch's `param_groups`.
+class ParamGroup(MutableMapping[str, Any]):
+    """Parameters and their options, used as the dicts in PyTorch's `param_groups` are.
 
-    `group["lr"]` reads as a number. Setting it changes the tensor `rate` in place, so that
-    compiled steps see it. Inside
-    a traced function it reads as that tensor, and setting it writes program state.
+    `group["lr"]` reads as a number, and setting it changes the tensor `rate` in place, so that
+    compiled steps see it. Inside a traced function it reads as that tensor, and setting it writes
+    program state.
     """
 
     def __init__(self, params: list[Parameter], options: Mapping[str, Any]) -> None:
-        super().__init__(params=params, **options)
+        self.options = {"params": params, **options}
         self.rate = Tensor.from_value(np.array(check_range("lr", options["lr"], 0.0)))
         self.rate.name = "lr"
 
     def __getitem__(self, key: str) -> Any:
         if key != "lr":
-            return super().__getitem__(key)
+            return self.options[key]
         return self.rate if tracing.active() is not None else float(self.rate.data)
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key != "lr":
-            super().__setitem__(key, value)
+            self.options[key] = value
         elif isinstance(value, Tensor) and tracing.active() is not None:
             self.rate.assign(value.reshape(()))
         else:
             self.rate.assign(np.array(check_range("lr", value, 0.0)))
-            super().__setitem__(key, float(value))
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """As `group[key]`."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
+    def __delitem__(self, key: str) -> None:
+        raise UsageError(f"the option {key!r} of a group cannot be taken away")
 
-    def items(self) -> Any:
-        """Options with the present learning rate."""
-        return [(key, self[key]) for key in self]
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.options)
+
+    def __len__(self) -> int:
+        return len(self.options)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 class Optimizer:
@@ -103,13 +106,13 @@ class Optimizer:
         options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
         self.check(options)
         params = _parameters(type(self).__name__, param_group.get("params"))
-        for parameter in params:
-            if parameter in self.state:
+        for place, parameter in enumerate(params):
+            if parameter in self.state or any(parameter is other for other in params[:place]):
                 raise ArgumentError(
                     f"{type(self).__name__}: parameter {parameter.name or parameter.shape} is "
                     "given twice"
                 )
-            self.state[parameter] = {}
+        self.state.update((parameter, {}) for parameter in params)
         group = ParamGroup(params, options)
         self.make_slots(group)
         self.param_groups.append(group)
@@ -170,7 +173,7 @@ class Optimizer:
         """What a traced step has built in: options but lr, what is trained, who shares a count."""
         groups = tuple(
             (
-                *(value for key, value in dict.items(group) if key not in ("lr", "params")),
+                *(value for key, value in group.options.items() if key not in ("lr", "params")),
                 *(p.requires_grad for p in group["params"]),
             )
             for group in self.param_groups
@@ -229,7 +232,7 @@ class Optimizer:
                 if slots
             },
             "param_groups": [
-                {**dict(group.items()), "params": [numbers[p] for p in group["params"]]}
+                {**group, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -255,7 +258,7 @@ class Optimizer:
         plan = self._matched(state_dict["state"], dict(zip(numbers, order, strict=True)))
         for new, group in zip(given, self.param_groups, strict=True):
             options = {key: new[key] for key in self.defaults if key in new}
-            self.check({**dict(group.items()), **options})
+            self.check({**group, **options})
         for new, group in zip(given, self.param_groups, strict=True):
             for key in self.defaults:
                 if key in new:

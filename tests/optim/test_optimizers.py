@@ -142,9 +142,7 @@ def test_formulas_against_numpy(name: str) -> None:
     for t, (i, p) in itertools.product((1, 2), enumerate(params)):
         a, x = slopes("float64")[i], expected[i]
         gradient = a * np.cos(a * x) + a * x * 0.5
-        expected[i] = by_hand(
-            type(ours).__name__, dict(members[id(p)].items()), memory[i], x, gradient, t
-        )
+        expected[i] = by_hand(type(ours).__name__, dict(members[id(p)]), memory[i], x, gradient, t)
     assert_state(params, expected, 1e-12)
 
 
@@ -233,7 +231,10 @@ def test_learning_rate_is_state(backend: str) -> None:
     assert values == [0, -0.5, -1.5]
     assert chosen.lr == 0.5
     assert chosen.param_groups[0].get("lr") == 0.5
-    assert dict(chosen.param_groups[0].items())["lr"] == 0.5
+    assert dict(chosen.param_groups[0])["lr"] == 0.5
+    chosen.param_groups[0].update(lr=2.0)
+    program()
+    assert p.item() == -5.5
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -420,6 +421,7 @@ P = [Parameter([1.0])]
         *((lambda v=v: optim.Adam(P, eps=v), f"eps.*{v}") for v in BAD),
         *((lambda v=v: optim.Adam(P, betas=(v, 0.9)), rf"betas\[0\].*{v}") for v in (*BAD, 1.0)),
         *((lambda v=v: optim.Adam(P, betas=(0.9, v)), rf"betas\[1\].*{v}") for v in (*BAD, 1.0)),
+        (lambda: optim.SGD(P, lr="fast"), "lr.*'fast'"),
         (lambda: optim.Adam(P, betas=(0.9,)), "two"),
         (lambda: optim.SGD(P, dampening=math.nan), "dampening"),
         (lambda: optim.SGD(P, nesterov=True), "nesterov"),
