@@ -296,34 +296,51 @@ def horizontal_rows(e: Emitter, op: str, rows: Sequence[Value], lanes: int) -> V
     width = rows[0].lanes
     if width == 1:
         return assemble(e, rows, lanes)
-    padded = [*rows] + [rows[-1]] * (lanes - len(rows))
-    groups = [padded[i : i + width] for i in range(0, lanes, width)]
-    parts = [_combine_group(e, op, group) for group in groups]
+    count = -(-lanes // width) * width
+    padded = [*rows] + [rows[-1]] * (count - len(rows))
+    parts = [_combine_square(e, op, padded[i : i + width]) for i in range(0, count, width)]
     while len(parts) > 1:
         parts = [
             shuffle(e, a, b.text, range(2 * a.lanes))
             for a, b in zip(parts[::2], parts[1::2], strict=True)
         ]
-    return parts[0]
+    return narrow(e, parts[0], lanes)
 
 
-def _combine_group(e: Emitter, op: str, rows: Sequence[Value]) -> Value:
-    """At most as many rows as lanes: pairs of rows are folded into one until one vector is left."""
+def _combine_square(e: Emitter, op: str, rows: Sequence[Value]) -> Value:
+    """As many rows as lanes: pairs of rows are folded into one until one vector is left.
+
+    The first rounds stay within blocks of 128 bits, where shuffles are cheapest; the last ones
+    exchange whole blocks.
+    """
     vectors = list(rows)
     width = vectors[0].lanes
+    block = min(width, 128 // max(_BITS[vectors[0].type], 8))
+    unit = 1
     while len(vectors) > 1:
-        folded = []
-        for a, b in zip(vectors[::2], vectors[1::2], strict=True):
-            even = shuffle(e, a, b.text, range(0, 2 * width, 2))
-            odd = shuffle(e, a, b.text, range(1, 2 * width, 2))
-            folded.append(operation(e, _COMBINE[op], [even, odd], a.type))
-        vectors = folded
-    value = vectors[0]
-    while value.lanes > len(rows):
-        even = shuffle(e, value, "poison", range(0, value.lanes, 2))
-        odd = shuffle(e, value, "poison", range(1, value.lanes, 2))
-        value = operation(e, _COMBINE[op], [even, odd], value.type)
-    return value
+        if unit < block:
+            picks = [[i, i + 1] for i in range(0, block, 2)]
+            starts = range(0, width, block)
+            sides = [
+                [s + base + pair[k] for s in starts for base in (0, width) for pair in picks]
+                for k in (0, 1)
+            ]
+            unit *= 2
+        else:
+            sides = [
+                [
+                    base + s + i
+                    for base in (0, width)
+                    for s in range(k * block, width, 2 * block)
+                    for i in range(block)
+                ]
+                for k in (0, 1)
+            ]
+        vectors = [
+            operation(e, _COMBINE[op], [shuffle(e, a, b.text, side) for side in sides], a.type)
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    return vectors[0]
 
 
 def assemble(e: Emitter, scalars: Sequence[Value], lanes: int) -> Value:
