@@ -10,8 +10,9 @@ from typing import Any, overload
 import numpy as np
 
 from mynn import staging
-from mynn.errors import ArgumentError, DataError, MynnError
+from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Type
+from mynn.losses import check_labels
 from mynn.runtime.program import InterpretedProgram, Program
 from mynn.tensor import as_array
 
@@ -57,17 +58,23 @@ class Compiled:
             raise ArgumentError(f"compile takes a function, it was given {type(function).__name__}")
         self.function = function
         self.backend = backend
-        self._programs: dict[Any, tuple[staging.Staged, Any]] = {}
+        self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
+        self._direct: dict[Any, Callable[[Array], Array]] = {}
         functools.update_wrapper(self, function, updated=())
 
     def lookup(self, arguments: tuple[Any, ...]) -> tuple[staging.Staged, Any]:
-        """The staged function and the program for these arguments, made now if need be."""
-        key = _signature(arguments)
-        found = self._programs.get(key)
-        if found is None or not found[0].valid():
-            staged = staging.stage(self.function, arguments)
-            found = self._programs[key] = staged, self.make(staged)
-        return found
+        """The staged function and the program for these arguments, made now if need be.
+
+        There may be several for one signature: the mode of modules (training or evaluation), frozen
+        parameters and options of optimisers decide what is traced.
+        """
+        made = self._programs.setdefault(_signature(arguments), [])
+        for pair in made:
+            if pair[0].valid():
+                return pair
+        staged = staging.stage(self.function, arguments)
+        made.append((staged, self.make(staged)))
+        return made[-1]
 
     def make(self, staged: staging.Staged) -> Any:
         """A program for a staged function."""
@@ -82,6 +89,15 @@ class Compiled:
         return self.lookup(arguments)[1]
 
     def __call__(self, *arguments: Any) -> Any:
+        if len(arguments) == 1 and type(arguments[0]) is np.ndarray:
+            array = arguments[0]
+            direct = self._direct.get((array.shape, array.dtype))
+            if direct is not None:
+                return direct(array)
+        return self._call(arguments)
+
+    def _call(self, arguments: tuple[Any, ...]) -> Any:
+        """Look the program up; one from array to array, without conditions, is kept ready."""
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
@@ -91,24 +107,23 @@ class Compiled:
             check_ranges(staged, arrays)
         results = program(arrays)
         if staged.structure == 0:
+            simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
+            if simple and program.backend == "native" and not _conditions(staged):
+                self._direct[arrays[0].shape, arrays[0].dtype] = program.direct()
             return results[0]
         return staged.bundle(results)
+
+
+def _conditions(staged: staging.Staged) -> bool:
+    """Whether something has to be looked at before the program may run again."""
+    return bool(staged.tracer.guards or staged.tracer.ranges)
 
 
 def check_ranges(staged: staging.Staged, arrays: list[Array]) -> None:
     """Labels are looked at before native code runs."""
     for node, (name, classes, ignore) in staged.tracer.ranges.items():
-        if node not in staged.arguments:
-            continue
-        values = arrays[staged.arguments.index(node)]
-        wrong = (values < 0) | (values >= classes)
-        if ignore is not None:
-            wrong &= values != ignore
-        if wrong.any():
-            raise DataError(
-                f"{name}: labels must lie in 0..{classes - 1}, "
-                f"found {values.min()} to {values.max()}"
-            )
+        if node in staged.arguments:
+            check_labels(name, arrays[staged.arguments.index(node)], classes, ignore)
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mynn.train.callback import Callback
 from mynn.train.history import History
-from mynn.train.loop import Callback, evaluate, fit, predict
+from mynn.train.loop import evaluate, fit, predict
 from mynn.train.record import Record, Recorded
 
 __all__ = ["Callback", "History", "Record", "Recorded", "evaluate", "fit", "predict"]

@@ -59,8 +59,9 @@ class Guard:
         where = first_not_finite(staged, values)
         raise NotFiniteError(
             f"the loss is not finite at step {failed} "
-            f"(epoch {engine.epoch}, batch {engine.batch}): {where}. The parameters are as they were before this step. Lower the learning rate, "
-            "or look at the data of this batch; check_finite=False trains on regardless"
+            f"(epoch {engine.epoch}, batch {engine.batch}): {where}. "
+            "The parameters are as they were before this step. Lower the "
+            "learning rate, or look at the data of this batch; check_finite=False trains on regardless"
         )
 
 

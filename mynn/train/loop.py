@@ -20,33 +20,14 @@ from mynn.compiled import Compiled, check_ranges
 from mynn.errors import ArgumentError, DTypeError, UsageError
 from mynn.graph import Array
 from mynn.train import dataset
+from mynn.train.callback import Callback
 from mynn.train.engine import Engine, InterpretedEngine, NativeEngine
 from mynn.train.finite import Guard
 from mynn.train.history import History
+from mynn.train.progress import progress_bar
 from mynn.train.record import Record, Recorder
 
 CHUNK_SECONDS = 0.04
-
-
-class Callback:
-    """Base of callbacks.
-
-    `fit` calls these methods; set `stop` to end the training after the present epoch.
-    """
-
-    stop = False
-
-    def on_train_begin(self, epochs: int, steps: int) -> None:
-        """Before the first step; `steps` is the number in an epoch."""
-
-    def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
-        """About twenty-five times a second; `logs` are means over the present epoch so far."""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """After each epoch, with the means over it. The state is that of the end of the epoch."""
-
-    def on_train_end(self, history: History) -> None:
-        """After the last step, also where the training was interrupted."""
 
 
 def fit(
@@ -112,8 +93,6 @@ def fit(
     engine.start(epochs, shuffle, seed, check_finite)
     run = _Run(engine, epochs, list(callbacks), record, check_finite)
     if verbose:
-        from mynn.train.progress import progress_bar
-
         run.callbacks += progress_bar()
     return run.go()
 

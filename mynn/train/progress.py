@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from mynn.train.loop import Callback
-
-if TYPE_CHECKING:
-    from mynn.train.history import History
+from mynn.train.callback import Callback
+from mynn.train.history import History
 
 
 def progress_bar() -> list[Callback]:

@@ -1,0 +1,26 @@
+"""What `fit` tells the outside while it runs."""
+
+from __future__ import annotations
+
+from mynn.train.history import History
+
+
+class Callback:
+    """Base of callbacks.
+
+    `fit` calls these methods; set `stop` to end the training after the present epoch.
+    """
+
+    stop = False
+
+    def on_train_begin(self, epochs: int, steps: int) -> None:
+        """Before the first step; `steps` is the number in an epoch."""
+
+    def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+        """About twenty-five times a second; `logs` are means over the present epoch so far."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """After each epoch, with the means over it. The state is that of the end of the epoch."""
+
+    def on_train_end(self, history: History) -> None:
+        """After the last step, also where the training was interrupted."""
