@@ -38,7 +38,7 @@ def run(module: str, threads: int, epochs: int, seed: int) -> Run:
             f"--seed={seed}",
         ],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "MYNN_THREADS": str(threads)},
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -103,7 +103,7 @@ def show(lines: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    """Run everybody in turn, for one thread and for two."""
+    """Run everybody in turn; PyTorch on one thread and on two."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--runs", type=int, default=3, help="trainings of each, seeds 0, 1, ...")
@@ -111,18 +111,18 @@ def main() -> int:
     if not complete():
         print("there is no MNIST here: python -m examples.mnist.fetch", file=sys.stderr)
         return 1
-    modules = {"mynn": "examples.mnist.train", "PyTorch": "examples.mnist.torch_peer"}
+    ours = ("mynn", "examples.mnist.train", 1)
+    peers = [("PyTorch", "examples.mnist.torch_peer", threads) for threads in (1, 2)]
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: its lines are left out", file=sys.stderr)
-        del modules["PyTorch"]
-    lines = []
-    for threads in (1, 2):
-        runs: dict[str, list[Run]] = {who: [] for who in modules}
-        for seed in range(args.runs):
-            for who, module in modules.items():
-                print(f"{who}, {threads} threads, seed {seed}", file=sys.stderr, flush=True)
-                runs[who].append(run(module, threads, args.epochs, seed))
-        lines += [summary(who, threads, runs[who]) for who in modules]
+        peers = []
+    runs: dict[tuple[str, int], list[Run]] = {}
+    for seed in range(args.runs):
+        for who, module, threads in (ours, *peers):
+            print(f"{who}, threads: {threads}, seed {seed}", file=sys.stderr, flush=True)
+            found = run(module, threads, args.epochs, seed)
+            runs.setdefault((who, threads), []).append(found)
+    lines = [summary(who, threads, found) for (who, threads), found in runs.items()]
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(lines, indent=2) + "\n")
     show(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from time import perf_counter
 
@@ -23,7 +22,6 @@ def network() -> nn.Sequential:
 def main() -> None:
     """Train, print a line an epoch."""
     args = arguments(__doc__)
-    os.environ["MYNN_THREADS"] = str(args.threads)
     train, test = load("train"), load("t10k")
     mynn.manual_seed(args.seed)
     net = network()
