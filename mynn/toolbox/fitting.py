@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mynn
-from mynn.errors import UsageError
+from mynn import tracing
+from mynn.errors import NotFiniteError, UsageError
 from mynn.graph import Array
-from mynn.tensor import Tensor
+from mynn.tensor import Tensor, graph_node
 from mynn.toolbox.checks import positive_integer
 from mynn.toolbox.optimizer import optimizer_sgd
+from mynn.toolbox.passes import is_known
 
 if TYPE_CHECKING:
     from mynn.toolbox.constructor import Arguments, model
+    from mynn.toolbox.tools import criterion_mse
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,18 @@ class History:
         loss: float64 of shape (epochs,): sum over all samples of the loss before their update.
         accuracy: float64 of shape (epochs,): share of samples whose largest output stood where the
             largest target stands, before their update.
-        seconds: wall time of the training, compiling left out.
-        compile_seconds: wall time of tracing and compiling, 0 where the program was there already.
+        seconds: wall time of the training itself.
+        setup_seconds: wall time of the checks and, the first time, of tracing and compiling.
     """
 
     loss: Array
     accuracy: Array
     seconds: float
-    compile_seconds: float
+    setup_seconds: float
+
+
+# Compiled steps that a constructor keeps: those used last.
+PLANS = 8
 
 
 @dataclass(frozen=True)
@@ -63,13 +71,17 @@ class _Epochs:
         self.checked = checked
         self.optimizer = optimizer
         self.batch = batch
-        self.compile_seconds = 0.0
+        self.seconds = 0.0
         # Where the optimizer's frozen layers change, so does the step.
         key = (*map(id, checked.tools), id(checked.criterion), id(optimizer), optimizer.freeze)
-        if key not in plans:
+        plan = plans.pop(key, None)
+        if plan is None or not is_known(checked):
             step = mynn.compile(training_step(checked, optimizer))
-            plans[key] = Plan(checked.tools, checked.criterion, optimizer, step)
-        self.step = plans[key].step
+            plan = Plan(checked.tools, checked.criterion, optimizer, step)
+        plans[key] = plan
+        if len(plans) > PLANS:
+            del plans[next(iter(plans))]
+        self.step = plan.step
 
     def run(
         self, x: Array, t: Array, epochs: int, shuffle: bool
@@ -87,7 +99,7 @@ class _Epochs:
             seed=seed,
             verbose=False,
         )
-        self.compile_seconds += history.compile_seconds
+        self.seconds += history.seconds
         metrics = history.metrics
         return list(metrics["loss"] * len(x)), list(metrics["accuracy"] * len(x))
 
@@ -100,9 +112,15 @@ def training_step(checked: Arguments, optimizer: optimizer_sgd) -> Callable[...,
 
     def step(x: Tensor, t: Tensor) -> dict[str, Tensor]:
         y = x
-        for tool in checked.tools:
+        tracer = tracing.active()
+        for number, tool in enumerate(checked.tools):
             y = tool.operation(y)
+            if tracer is not None:
+                # Named, so that an error about NaN can say where it arose.
+                tracer.activations[f"{number}: {tool}"] = graph_node(y)
         loss = criterion.operation(y, t)
+        if tracer is not None:
+            tracer.activations[type(criterion).__name__] = graph_node(loss)
         loss.backward()
         optimizer.step(free)
         hits = (y.argmax(1) == t.argmax(1)).astype(y.dtype)
@@ -125,6 +143,7 @@ def run(
     All updates but the last run in native code; the last one is a `train` and an `update`, so that
     the constructor holds what they record.
     """
+    called = time.perf_counter()
     epochs = positive_integer(epochs, "epochs")
     batch = positive_integer(batch_size, "batch_size")
     if not isinstance(optimizer, optimizer_sgd):
@@ -136,7 +155,6 @@ def run(
     x, t = checked.input, checked.target
     assert t is not None
     assert checked.criterion is not None
-    begin = time.perf_counter()
     whole = _Epochs(net, checked, optimizer, batch, plans)
     losses, hits = whole.run(x, t, epochs - 1, shuffle)
     order = net.generator.permutation(len(x)) if shuffle else np.arange(len(x))
@@ -144,9 +162,24 @@ def run(
     more = whole.run(x[order[:last]], t[order[:last]], 1, False) if last else ([0.0], [0.0])
     losses, hits = [*losses, *more[0]], [*hits, *more[1]]
     rows = order[last] if batch == 1 else order[last:]
+    begin = time.perf_counter()
     output = net.train(list(checked.tools), x[rows], t[rows])
-    losses[-1] += float(checked.criterion.loss())
+    losses[-1] += _finite_loss(net, checked.criterion, epochs)
     hits[-1] += int(np.sum(output.argmax(-1) == t[rows].argmax(-1)))
     optimizer.update()
-    seconds = time.perf_counter() - begin - whole.compile_seconds
-    return History(np.array(losses), np.array(hits) / len(x), seconds, whole.compile_seconds)
+    end = time.perf_counter()
+    seconds = whole.seconds + end - begin
+    return History(np.array(losses), np.array(hits) / len(x), seconds, end - called - seconds)
+
+
+def _finite_loss(net: model, criterion: criterion_mse, epochs: int) -> float:
+    """The loss of the pass that `net` recorded last, or `NotFiniteError`."""
+    wrong = [k for k in range(1, net.lt + 1) if not np.isfinite(net.s[k]).all()]
+    loss = float("nan") if wrong else float(criterion.loss())
+    if not math.isfinite(loss):
+        where = net.layers[wrong[0] - 1] if wrong else type(criterion).__name__
+        raise NotFiniteError(
+            f"the loss is not finite at the last step of epoch {epochs - 1}: it first arose in "
+            f"{where}. The parameters are as they were before this step; lower the learning rate"
+        )
+    return loss
