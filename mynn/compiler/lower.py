@@ -32,7 +32,9 @@ def lower_group(name: str, context: Context) -> Kernel:
     group = context.group
     anchor = group.anchor
     schedule = lower_map if anchor is None else _SCHEDULES[anchor.primitive.name]
-    body = tuple(schedule(context))
+    # Schedules leave out the loops of axes of extent 1, not those of 0.
+    empty = not any(node.type.size for node in group.outputs)
+    body = () if empty else tuple(schedule(context))
     members = [*([anchor] if anchor is not None else []), *group.outputs]
     comment = " ".join(
         dict.fromkeys(f"{node.primitive.name}{list(node.shape)}" for node in members)

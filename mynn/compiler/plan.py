@@ -131,7 +131,9 @@ class _Planner:
                 results.append(Result(node, places[node].buffer))
             else:
                 results.append(Result(node, self.new_place(node, None, "out").buffer))
-        for node in self.fusion.stored:
+        for node in self.graph.nodes():
+            if node not in self.fusion.stored:
+                continue
             if node in owner:
                 places[node] = self.leaves[owner[node]]
             elif node not in places:

@@ -12,7 +12,8 @@ import numpy as np
 from mynn.graph import Array, Shape
 
 ALIGNMENT = 64
-# Bytes after the last element that native code may read: one vector of the widest elements.
+# Bytes after the last element that native code may read, and write without meaning: up to a whole
+# vector of the widest elements.
 SLACK = 128
 
 
