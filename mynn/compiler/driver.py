@@ -259,11 +259,26 @@ def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     t.effect(f"br i1 {stop}, label %stop, label %head")
 
 
-def loop_text(loop: Loop) -> str:
-    """LLVM IR of the module with the training loop."""
+# Flush denormals (bits FZ and DAZ of MXCSR): vanishing gradients must not slow arithmetic down.
+_FLUSH_BITS = 0x8040
+
+
+def _flush_denormals(t: _Text) -> str:
+    """Turn flushing on; returns where the old mode is kept."""
+    kept, mode = t.emit("alloca i32"), t.emit("alloca i32")
+    t.effect(f"call void @llvm.x86.sse.stmxcsr(ptr {kept})")
+    flushed = t.emit(f"or i32 {t.emit(f'load i32, ptr {kept}')}, {_FLUSH_BITS}")
+    t.effect(f"store i32 {flushed}, ptr {mode}")
+    t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {mode})")
+    return kept
+
+
+def loop_text(loop: Loop, x86: bool = False) -> str:
+    """LLVM IR of the module with the training loop; on `x86` it flushes denormals while it runs."""
     t = _Text()
     t.lines.append(f"define void @{FIT}(ptr %control) nounwind {{")
     t.label("entry")
+    kept = _flush_denormals(t) if x86 else ""
     whole = t.get(Control.WHOLE)
     last = t.emit(f"add i64 {whole}, {1 if loop.rest else 0}")
     t.effect("br label %head")
@@ -302,12 +317,18 @@ def loop_text(loop: Loop) -> str:
     t.label("close")
     _close_epoch(t, "return")
     t.label("return")
+    if x86:
+        t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")
     t.lines.append("}")
     declarations = (
         "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
         "declare double @llvm.fabs.f64(double)"
     )
+    if x86:
+        declarations += (
+            "\ndeclare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)"
+        )
     return "\n".join([declarations, _SHUFFLE, *t.lines, ""])
 
 

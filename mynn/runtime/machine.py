@@ -22,6 +22,11 @@ class Machine:
     cpu: str
     features: str
 
+    @property
+    def is_x86(self) -> bool:
+        """Whether the processor has SSE, as every 64-bit x86 has."""
+        return "+sse2" in self.features
+
     def lanes(self, itemsize: int) -> int:
         """Elements in a vector."""
         return self.vector_bytes // itemsize

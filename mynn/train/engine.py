@@ -21,6 +21,7 @@ from mynn.compiler.driver import (
 )
 from mynn.compiler.instructions import memory_type
 from mynn.graph import Array
+from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Program
 from mynn.staging import Staged
@@ -181,7 +182,7 @@ class NativeEngine(Engine):
             tuple(self._metrics(first, last)),
         )
         if loop not in _loops:
-            _loops[loop] = build(loop_text(loop))
+            _loops[loop] = build(loop_text(loop, x86=host().is_x86))
             self.compile_seconds += _loops[loop].seconds
         self.function = _loops[loop].function(FIT, ctypes.c_void_p)
         control = self.control
