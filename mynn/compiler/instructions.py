@@ -368,7 +368,13 @@ def transpose(e: Emitter, rows: Sequence[Value]) -> list[Value]:
 
 # -- arithmetic ------------------------------------------------------------------------------------
 
-_FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+# `contract` lets a product and a sum become one fused multiply-add; nothing else is relaxed.
+_FLOAT_BINARY = {
+    "add": "fadd contract",
+    "sub": "fsub contract",
+    "mul": "fmul contract",
+    "div": "fdiv",
+}
 _INT_BINARY = {
     "add": "add",
     "sub": "sub",

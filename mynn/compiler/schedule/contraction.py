@@ -227,13 +227,6 @@ def _one_tile(
     line = lanes * len(widths)
     acc = Buffer(context.names.fresh("acc"), type, splits * height * line, "register")
     body: list[Statement] = [Local(acc)]
-    zero = Const(0.0, type)
-    for split in range(splits):
-        for i in range(height):
-            for j, width in enumerate(widths):
-                lane = context.names.fresh("v")
-                at = Affine.var(lane) + ((split * height + i) * line + j * lanes)
-                body.append(_vector(context, width, [Store(acc, at, zero)], lane))
     body += _sum_over_k(context, product, batch, (p, height), (q, widths), acc, splits)
 
     def total(i: int, offset: Affine) -> Expr:
@@ -331,12 +324,13 @@ def _sum_over_k(
     acc: Buffer,
     splits: int,
 ) -> list[Statement]:
+    """The accumulators of a tile: the first products set them, the others are added."""
     (p, height), (q, widths) = rows, columns
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
     type = product.anchor.type.short
 
-    def step(k: Affine, split: int) -> list[Statement]:
+    def step(k: Affine, split: int, first: bool) -> list[Statement]:
         body: list[Statement] = []
         spread: list[Expr] = []
         for i in range(height):
@@ -352,23 +346,40 @@ def _sum_over_k(
             inner: list[Statement] = [Let(row, load)]
             for i in range(height):
                 at = column + (split * height + i) * line
-                value = Op("fma", (spread[i], Var(row, type), Load(acc, at)), type)
-                inner.append(Store(acc, at, value))
+                factors = (spread[i], Var(row, type))
+                value = Op("fma", (*factors, Load(acc, at)), type)
+                inner.append(Store(acc, at, Op("mul", factors, type) if first else value))
             body.append(_vector(context, width, inner, lane))
         return body
 
+    if product.k == 0:
+        return _zeros(context, acc, height * splits, widths, lanes)
     unroll = splits * max(1, min(product.k // splits, 16 // (splits * height * len(widths)), 4))
-    blocks, rest = divmod(product.k, unroll)
     if product.k * height * len(widths) <= 64:
-        blocks, unroll, rest = 1, product.k, 0
-    result: list[Statement] = []
-    kvar = context.names.fresh("k")
-    base = Affine.var(kvar, unroll) if blocks > 1 else Affine()
-    block = [s for u in range(unroll) for s in step(base + u, u % splits)]
-    result += [For(kvar, blocks, tuple(block))] if blocks > 1 else block
+        unroll = product.k
+    blocks, rest = divmod(product.k - splits, unroll)
+    result = [s for k in range(splits) for s in step(Affine(k), k, first=True)]
+    if blocks:
+        kvar = context.names.fresh("k")
+        base = Affine(splits) + (Affine.var(kvar, unroll) if blocks > 1 else 0)
+        block = [s for u in range(unroll) for s in step(base + u, u % splits, first=False)]
+        result += [For(kvar, blocks, tuple(block))] if blocks > 1 else block
     for u in range(rest):
-        result += step(Affine(blocks * unroll + u), u % splits)
+        result += step(Affine(splits + blocks * unroll + u), u % splits, first=False)
     return result
+
+
+def _zeros(
+    context: Context, acc: Buffer, rows: int, widths: list[int], lanes: int
+) -> list[Statement]:
+    """Accumulators of an empty sum."""
+    body: list[Statement] = []
+    for i in range(rows):
+        for j, width in enumerate(widths):
+            lane = context.names.fresh("v")
+            at = Affine.var(lane) + (i * len(widths) + j) * lanes
+            body.append(_vector(context, width, [Store(acc, at, Const(0.0, acc.type))], lane))
+    return body
 
 
 # -- dot products ----------------------------------------------------------------------------------
