@@ -2,8 +2,8 @@
 found.
 
 While a `Tracer` is active, operations make nodes instead of values. A tensor that has a value (it
-was made before the
-trace) is *state*: reading it makes an input of the graph, assigning to it an output.
+was made before the trace) is *state*: reading it makes an input of the graph, assigning to it an
+output.
 """
 
 from __future__ import annotations
