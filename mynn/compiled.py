@@ -45,10 +45,8 @@ class Compiled:
     program.
 
     Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form
-    that the function
-    returns. Tensors that the function reads and assigns, such as parameters and the state of
-    optimisers, are the
-    program's state and are changed in place.
+    that the function returns. Tensors that the function reads and assigns, such as parameters and
+    the state of optimisers, are the program's state and are changed in place.
     """
 
     def __init__(self, function: Callable[..., Any], backend: str = "native") -> None:
@@ -157,8 +155,8 @@ def compile(function: Any = None, *, backend: str = "native") -> Any:
     """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
 
     The function is traced once for every new combination of shapes and dtypes, so Python in it runs
-    then and not
-    again. What it reads from tensors made outside is state: a later change of their values is seen.
+    then and not again. What it reads from tensors made outside is state: a later change of their
+    values is seen.
 
     Args:
         function: takes and returns tensors, in tuples, lists and dicts if need be.
