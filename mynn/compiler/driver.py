@@ -2,10 +2,8 @@
 program.
 
 The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is
-the layout of the
-block of 64-bit words that Python and the loop share. The loop runs until the budget of steps is
-spent, the last epoch
-is done, or a loss is not finite.
+the layout of the block of 64-bit words that Python and the loop share. The loop runs until the
+budget of steps is spent, the last epoch is done, or a loss is not finite.
 """
 
 from __future__ import annotations
@@ -44,9 +42,8 @@ class Source:
     """One array of the data set, and where its rows go.
 
     Each sample is `blocks` pieces of `block_bytes`, side by side in the data; in the input buffer
-    of the step the
-    pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or None where the
-    step ignores it.
+    of the step the pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or
+    None where the step ignores it.
     """
 
     blocks: int
@@ -83,8 +80,8 @@ def shuffle_python(order: list[int], state: int) -> int:
     state.
 
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
-    indices by Lemire's
-    multiplication, "Fast random integer generation in an interval", ACM TOMACS 2019.
+    indices by Lemire's multiplication, "Fast random integer generation in an interval", ACM TOMACS
+    2019.
     """
     mask = 2**64 - 1
     for i in range(len(order) - 1, 0, -1):
