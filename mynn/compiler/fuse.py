@@ -1,14 +1,12 @@
 """Fusion: the nodes of a graph grouped into kernels.
 
 A group has at most one *anchor* (a contraction, a reduction, a scatter); around it stand
-elementwise nodes that are
-computed for the same element at the same time, so that their values never reach memory. Movement is
-never computed: it
-becomes index arithmetic (`mynn.compiler.views`).
+elementwise nodes that are computed for the same element at the same time, so that their values
+never reach memory. Movement is never computed: it becomes index arithmetic (`mynn.compiler.views`).
 
 Expects a simplified graph. Guarantees: every stored node belongs to one group, groups come in an
-order in which each
-runs after those it loads from, and everything else a kernel needs is recomputed from stored nodes.
+order in which each runs after those it loads from, and everything else a kernel needs is recomputed
+from stored nodes.
 
 Example: for  h = tanh(x @ w + b)  the matmul is the anchor, the sum and the tanh its epilogue; only
 h is stored.
