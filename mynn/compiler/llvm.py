@@ -1,11 +1,9 @@
 """Loop IR to LLVM IR, as text.
 
 Every kernel becomes a function `void @kernel(ptr %table)`; `%table` holds the address of each
-memory buffer. A vector
-loop becomes vector instructions, an unrolled loop is written out, register buffers become SSA
-values (with a phi for
-each at the head of a serial loop), so that little is left for LLVM's passes but instruction
-selection.
+memory buffer. A vector loop becomes vector instructions, an unrolled loop is written out, register
+buffers become SSA values (with a phi for each at the head of a serial loop), so that little is left
+for LLVM's passes but instruction selection.
 
 Vectors may read or write the padding of a row (see `mynn.runtime.buffers`); everything else is
 masked.
