@@ -16,13 +16,12 @@ Grammar (as `format_kernel` prints it):
     index ::= constant {"+" coefficient "*" var}     a flat offset in elements
 
 Invariants, held by `verify_kernel`: variables are bound once, before they are used; a vector loop
-holds straight-line
-code only and has at most 64 rounds; loads and stores agree with the buffer's dtype.
+holds straight-line code only and has at most 64 rounds; loads and stores agree with the buffer's
+dtype.
 
 Meaning: every statement runs in order; `evaluate_kernel` in `mynn.compiler.evaluate` is that
-meaning in NumPy. A vector
-loop may run its rounds in any order or at once, an unrolled loop is written out. Neither changes
-the result.
+meaning in NumPy. A vector loop may run its rounds in any order or at once, an unrolled loop is
+written out. Neither changes the result.
 """
 
 from __future__ import annotations
@@ -95,8 +94,7 @@ class Buffer:
     """Memory that a kernel can name.
 
     `place` is "memory" (reached through the program's table of pointers), "register" (values that
-    live in registers:
-    every index is known when the kernel is written out) or "stack".
+    live in registers: every index is known when the kernel is written out) or "stack".
     """
 
     name: str
@@ -167,8 +165,7 @@ class Reduce:
 Expr = Const | Var | Load | Op | Reduce | Affine
 
 # Ops beside the elementwise primitives: a*b+c in one rounding, integer quotient and remainder of
-# indices (divisor > 0),
-# and a conversion `cast` whose target is the op's type.
+# indices (divisor > 0), and a conversion `cast` whose target is the op's type.
 EXTRA_OPS = ("fma", "quotient", "remainder", "cast", "threefry2x32")
 
 
