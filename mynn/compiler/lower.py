@@ -1,8 +1,8 @@
 """Lowering: each group of nodes becomes a kernel of the loop IR.
 
 Expects a fusion and a place for every stored node. Guarantees: kernels that store exactly the
-outputs of their groups
-and touch nothing outside the buffers (a row may be read or written up to its padding).
+outputs of their groups and touch nothing outside the buffers (a row may be read or written up to
+its padding).
 """
 
 from __future__ import annotations
