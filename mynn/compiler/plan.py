@@ -2,10 +2,9 @@
 place.
 
 Expects a fusion. Guarantees: a kernel runs after those whose results it loads; the new value of a
-piece of state is
-written over the old one only where every kernel that needs the old value has run before, or reads
-the very element
-that it writes; values that are not needed at the same time share memory.
+piece of state is written over the old one only where every kernel that needs the old value has run
+before, or reads the very element that it writes; values that are not needed at the same time share
+memory.
 """
 
 from __future__ import annotations
@@ -50,8 +49,7 @@ class Plan:
     """Kernels in order, and where everything lies.
 
     `arena` gives offsets in bytes of the buffers that only live within a run. `results` are the
-    outputs that are not
-    written to state, in order.
+    outputs that are not written to state, in order.
     """
 
     kernels: list[Kernel]
