@@ -1,9 +1,8 @@
 """Values at an index: the statements that compute an element of a node inside a loop body.
 
 A `Puller` walks from an output to the stored nodes that it is made of. Movement turns into index
-arithmetic, an
-elementwise node into one operation, a stored node into a load. Everything is computed once for each
-index.
+arithmetic, an elementwise node into one operation, a stored node into a load. Everything is
+computed once for each index.
 """
 
 from __future__ import annotations
