@@ -1,9 +1,8 @@
 """The schedules of products: y[.., m, n] = sum over k of a[.., m, k] b[.., k, n].
 
 Columns: a tile of MR rows by NR vectors of columns is held in registers while k runs; a row of b is
-loaded as vectors,
-an element of a is spread over all lanes. Where the roles of rows and columns are exchanged, vectors
-run along rows.
+loaded as vectors, an element of a is spread over all lanes. Where the roles of rows and columns are
+exchanged, vectors run along rows.
 
     for each tile:                       # operands stay where they are, in memory
       acc[MR, NR vectors] = 0
@@ -11,8 +10,7 @@ run along rows.
       epilogue on acc: bias, activation, gradient of the activation, update of a parameter
 
 Dot: for few rows, where both operands lie along k. Sixteen dot products run side by side, then a
-tree of shuffles adds
-up their lanes into one vector of results.
+tree of shuffles adds up their lanes into one vector of results.
 """
 
 from __future__ import annotations
