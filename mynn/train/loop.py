@@ -1,9 +1,8 @@
 """`fit`: whole epochs inside native code.
 
 Python hands the native loop a budget of steps, about 1/25 of a second's worth, and gets control
-back when it is spent:
-to move the progress bar, call callbacks and notice Ctrl-C. Between two returns the state is always
-that of whole steps.
+back when it is spent: to move the progress bar, call callbacks and notice Ctrl-C. Between two
+returns the state is always that of whole steps.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ def fit(
 
     Args:
         step: takes one batch of each data array; returns the loss, or a tuple or dict of numbers of
-            which the loss is
-            the first. It is compiled unless it is already.
+            which the loss is the first. It is compiled unless it is already.
         data: a tuple of arrays (samples along the first axis), one for each argument of the step.
         epochs: passes over the data.
         batch_size: samples in a step; the last batch of an epoch may be smaller.
@@ -58,8 +56,8 @@ def fit(
         callbacks: see `Callback`.
         record: see `Record`.
         check_finite: look for NaN and infinity in the data at the start and in the loss at every
-            step; the error names
-            the step and the first layer, and the state is left as it was before that step.
+            step; the error names the step and the first layer, and the state is left as it was
+            before that step.
         verbose: show a progress bar, where standard error is a terminal.
 
     Returns:
