@@ -25,8 +25,7 @@ class Record:
         layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"); all by
             default.
         quantities: among "activations" (outputs of the layers), "gradients" (of the loss with
-            respect to these
-            outputs and to parameters), "parameters" (their values after the step).
+            respect to these outputs and to parameters), "parameters" (their values after the step).
         every: record each step whose number is divisible by this, from 0 on.
         steps: record these steps instead.
     """
