@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from mynn import interpreter
+from mynn.errors import ShapeError
 from mynn.graph import CONSTANT, Array, Graph, Node, Primitive, Type, apply, constant, input_node
 from mynn.ops import contraction, elementwise, indexing, movement, random, reduce
 
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 31, 32, 33, 47, 64, 65)
+LARGE = (1, 3, 16, 48, 100, 128, 129, 200, 257, 300)
 LARGEST = 6000
 BOUND = 100.0
 GAP = 2e-3
@@ -96,7 +98,13 @@ class Generator:
     def __init__(self, seed: int, dtype: Any = np.float32) -> None:
         self.rng = np.random.default_rng(seed)
         self.dtype = np.dtype(dtype)
-        self.extents = [int(n) for n in self.rng.choice(EXTENTS, 4, replace=False)]
+        large = seed % 9 == 5
+        self.largest = 10 * LARGEST if large else LARGEST
+        self.extents = [
+            int(n) for n in self.rng.choice(LARGE if large else EXTENTS, 4, replace=False)
+        ]
+        if seed % 13 == 7:
+            self.extents[0] = 0
         self.inputs: list[Node] = []
         self.nodes: list[Node] = []
         self.values: dict[Node, Array] = {}
@@ -115,7 +123,7 @@ class Generator:
         ndim = int(self.pick((0, 1, 1, 2, 2, 2, 2, 3, 3, 4))) if ndim is None else ndim
         for _ in range(100):
             shape = tuple(self.pick(self.extents) for _ in range(ndim))
-            if math.prod(shape) <= LARGEST:
+            if math.prod(shape) <= self.largest:
                 return shape
         return (1,) * ndim
 
@@ -152,8 +160,11 @@ class Generator:
 
     def add(self, primitive: Primitive, *inputs: Node, **params: Any) -> Node | None:
         """The node, if its shape rule and its value allow it."""
-        node = apply(primitive, *inputs, **params)
-        if node.type.size > LARGEST or len(node.shape) > 4:
+        try:
+            node = apply(primitive, *inputs, **params)
+        except ShapeError:
+            return None  # An empty axis where values are needed.
+        if node.type.size > self.largest or len(node.shape) > 4:
             return None
         arguments = [self.values[x] for x in inputs]
         value = interpreter.compute(node, arguments)
@@ -266,7 +277,7 @@ def _reduce(g: Generator) -> Node | None:
     primitive = g.pick((reduce.sum, reduce.sum, reduce.sum, reduce.max, reduce.min))
     if primitive is reduce.sum and x.dtype.kind == "f":
         count = math.prod(x.shape[axis] for axis in axes)
-        weight = constant(np.full((1,) * len(x.shape), 1 / count, x.dtype))
+        weight = constant(np.full((1,) * len(x.shape), 1 / max(count, 1), x.dtype))
         g.values[weight] = np.asarray(weight.value)
         weights = g.add(movement.broadcast_to, weight, shape=x.shape)
         scaled = weights and g.add(elementwise.mul, x, weights)
@@ -370,7 +381,7 @@ def _matmul(g: Generator) -> Node | None:
     if a.type.size == 0 or a.dtype != g.dtype:
         return None
     lead, k, n = a.shape[:-2], a.shape[-1], g.pick(g.extents)
-    if a.shape[-2] * k * n * math.prod(lead) > 300_000:
+    if a.shape[-2] * k * n * math.prod(lead) > 50 * g.largest:
         return None
     flipped = g.chance(0.5)
     fitting = [x for x in g.nodes if x.type == Type((*lead, k, n), g.dtype)]
@@ -379,7 +390,7 @@ def _matmul(g: Generator) -> Node | None:
     else:
         b = g.leaf(Type((*lead, n, k) if flipped else (*lead, k, n), g.dtype))
         b = g.add(movement.transpose, b, axes=_swapped(len(b.shape))) if flipped else b
-    scale = constant(np.full((1,) * len(a.shape), k**-0.5, a.dtype))
+    scale = constant(np.full((1,) * len(a.shape), max(k, 1) ** -0.5, a.dtype))
     g.values[scale] = np.asarray(scale.value)
     spread = g.add(movement.broadcast_to, scale, shape=a.shape)
     scaled = spread and g.add(elementwise.mul, a, spread)
@@ -416,7 +427,7 @@ def _index(g: Generator) -> Node:
 def _take(g: Generator) -> Node | None:
     x, index = g.any(g.pick("fffib"), ndim=1), _index(g)
     axis = int(g.rng.integers(len(x.shape)))
-    if x.shape[axis] == 0 or x.type.size // x.shape[axis] * index.type.size > LARGEST:
+    if x.shape[axis] == 0 or x.type.size // x.shape[axis] * index.type.size > g.largest:
         return None
     return g.add(indexing.take, x, index, axis=axis)
 
@@ -424,7 +435,7 @@ def _take(g: Generator) -> Node | None:
 def _scatter(g: Generator) -> Node | None:
     index = _index(g)
     rest = g.shape(int(g.rng.integers(0, 2)))
-    if len(index.shape) + len(rest) > 4 or math.prod((*index.shape, *rest)) > LARGEST:
+    if len(index.shape) + len(rest) > 4 or math.prod((*index.shape, *rest)) > g.largest:
         return None
     front = g.chance(0.5)
     shape = (*rest, *index.shape) if front else (*index.shape, *rest)

@@ -31,12 +31,18 @@ def run(program: Program) -> list[list[Array]]:
         return [pipeline.compile_graph(program.graph)(program.arguments)]
     graph = program.graph
     writes = {graph.inputs[place]: output for place, output in program.writes.items()}
-    lowered = pipeline.lower(graph, writes=writes, check=True)
-    native = pipeline.build(pipeline.emit(lowered).text())
     memory: dict[Node, Array] = {}
+    rng = np.random.default_rng(program.seed)
     for node, value in zip(graph.inputs, program.arguments, strict=True):
-        memory[node] = allocate(node.shape, node.dtype)
+        order = tuple(int(axis) for axis in rng.permutation(len(node.shape)))
+        memory[node] = allocate(node.shape, node.dtype, order if rng.random() < 0.5 else None)
         memory[node][...] = value
+    layouts = {
+        node: tuple(stride // array.itemsize for stride in array.strides)
+        for node, array in memory.items()
+    }
+    lowered = pipeline.lower(graph, writes=writes, layouts=layouts, check=True)
+    native = pipeline.build(pipeline.emit(lowered).text())
     pointers, outputs, keep = pipeline.bind(lowered, memory)
     results = []
     for _ in range(STEPS):
