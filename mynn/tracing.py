@@ -1,5 +1,4 @@
-"""Tracing: what a function does to tensors is recorded as a graph, and the state that it uses is
-found.
+"""Tracing: what a function does to tensors becomes a graph, and the state that it uses is found.
 
 While a `Tracer` is active, operations make nodes instead of values. A tensor that has a value (it
 was made before the trace) is *state*: reading it makes an input of the graph, assigning to it an
