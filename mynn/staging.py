@@ -82,10 +82,7 @@ class Staged:
 
     @property
     def result_names(self) -> list[str]:
-        """Names of the results.
-
-        Keys where the function returned a dict, otherwise loss, loss1...
-        """
+        """Names of the results: keys where the function returned a dict, or loss, loss1..."""
         return leaf_names(self.structure, "loss")
 
     def valid(self) -> bool:
