@@ -21,10 +21,7 @@ BACKENDS = ("native", "interpreter")
 
 @functools.cache
 def native_available() -> bool:
-    """Whether LLVM can make code for this processor.
-
-    Says so once, on standard error, if it cannot.
-    """
+    """Whether LLVM can make code for this processor; if not, standard error says so once."""
     try:
         from mynn.runtime.native import self_test
 
@@ -41,8 +38,7 @@ def native_available() -> bool:
 
 
 class Compiled:
-    """A function that is traced for each new signature of its arguments, and then runs as a
-    program.
+    """A function that is traced once for each signature of its arguments and runs as a program.
 
     Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form
     that the function returns. Tensors that the function reads and assigns, such as parameters and
