@@ -1,5 +1,4 @@
-"""The training loop as native code: batches, steps, metrics and the shuffle, around the steps of a
-program.
+"""The training loop as native code: shuffle, batches, steps of a program, metrics.
 
 The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is
 the layout of the block of 64-bit words that Python and the loop share. The loop runs until the
@@ -55,10 +54,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Metric:
-    """A result of the step that is averaged.
-
-    Its place in the tables and its LLVM type in memory.
-    """
+    """A result of the step that is averaged: its place in the tables, its LLVM type in memory."""
 
     slot: int
     slot_rest: int | None
@@ -76,8 +72,9 @@ class Loop:
 
 
 def shuffle_python(order: list[int], state: int) -> int:
-    """The shuffle of the native loop, in Python: Fisher-Yates driven by SplitMix64. Returns the new
-    state.
+    """The shuffle of the native loop, in Python; returns the new state.
+
+    Fisher-Yates, driven by SplitMix64.
 
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
     indices by Lemire's multiplication, "Fast random integer generation in an interval", ACM TOMACS
