@@ -58,9 +58,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Groups in order, and the set of nodes that have storage of their own beside inputs and
-    constants.
-    """
+    """Groups in order, and the nodes that have storage beside inputs and constants."""
 
     groups: tuple[Group, ...]
     stored: frozenset[Node]
