@@ -38,10 +38,7 @@ from mynn.errors import CompileError
 
 @dataclass
 class _Slot:
-    """The present value of some neighbouring elements of a register buffer.
-
-    The first `valid` lanes are meant.
-    """
+    """The present value of `valid` neighbouring elements of a register buffer: its first lanes."""
 
     value: Value
     valid: int
@@ -192,8 +189,7 @@ class KernelEmitter:
     # -- indices -----------------------------------------------------------------------------------
 
     def split(self, index: Affine) -> tuple[int, tuple[tuple[str, int], ...], int, list[Value]]:
-        """An index as constant, scalar terms (SSA name, coefficient), lane coefficient, and vector
-        terms.
+        """An index as constant, scalar terms, coefficient of the lane, vector terms.
         """
         constant, lane, scalars, vectors = index.constant, 0, [], []
         for name, coefficient in index.terms:
@@ -382,10 +378,7 @@ class KernelEmitter:
         slots[at] = _Slot(Value(name, value.type, old.value.lanes), old.valid)
 
     def register_load(self, load: Load) -> Value:
-        """Elements of a register buffer.
-
-        A vector as it was stored, a scalar, or a column across vectors.
-        """
+        """Elements of a register buffer: a vector as it was stored, a scalar, or a column."""
         at, step = self.constant_index(load.buffer, load.index)
         slots = self.registers[load.buffer]
         if self.lane is None or step == 0:
@@ -400,10 +393,7 @@ class KernelEmitter:
         return self.column(load.buffer, at, step)
 
     def column(self, buffer: Buffer, at: int, step: int) -> Value:
-        """Element `at` of every row of `step` elements.
-
-        The rows are transposed once, by shuffles.
-        """
+        """Element `at` of every row of `step` elements; shuffles transpose the rows once."""
         slots = self.registers[buffer]
         rows = [slots[row * step] for row in range(self.extent)]
         key = (rows[0].value.text, self.lanes)
@@ -449,8 +439,5 @@ class KernelEmitter:
 
 
 def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:
-    """Add the function for `kernel` to the module.
-
-    `slots` gives each buffer's place in the table.
-    """
+    """Add the function for `kernel` to the module; `slots` are the places of buffers in the table."""
     module.add(KernelEmitter(module, slots).function(kernel))
