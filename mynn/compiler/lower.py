@@ -47,10 +47,7 @@ def lower_group(name: str, context: Context) -> Kernel:
 
 
 def count_operations(group: Group) -> int:
-    """Floating-point operations.
-
-    2 for each multiply-add of a product, 1 for each elementwise result.
-    """
+    """Operations: 2 for each multiply-add of a product, 1 for each elementwise result."""
     anchor = group.anchor
     total = 0
     if anchor is not None:
