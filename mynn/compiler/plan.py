@@ -1,5 +1,4 @@
-"""Planning: where every value lies, in which order the kernels run, and which updates happen in
-place.
+"""Planning: where every value lies, the order of the kernels, and which updates are in place.
 
 Expects a fusion. Guarantees: a kernel runs after those whose results it loads; the new value of a
 piece of state is written over the old one only where every kernel that needs the old value has run
@@ -113,10 +112,7 @@ class _Planner:
     # -- one attempt -------------------------------------------------------------------------------
 
     def attempt(self, refused: set[Node]) -> Plan | Node:
-        """A plan in which the state in `refused` is not updated in place.
-
-        Or a state node to refuse next.
-        """
+        """A plan that updates no state of `refused` in place, or the state node to refuse next."""
         places = dict(self.leaves)
         owner: dict[Node, Node] = {}
         for state, node in self.targets.items():
@@ -214,10 +210,7 @@ class _Planner:
     def arena(
         self, kernels: Sequence[Kernel], places: Mapping[Node, Place], results: Sequence[Result]
     ) -> tuple[dict[Buffer, int], int]:
-        """Offsets for the buffers that only live within a run.
-
-        Those not needed together share memory.
-        """
+        """Offsets for the buffers of one run; those not needed together share memory."""
         fixed = {place.buffer for place in self.leaves.values()} | {r.buffer for r in results}
         spans: dict[Buffer, tuple[int, int]] = {}
         for time, kernel in enumerate(kernels):
