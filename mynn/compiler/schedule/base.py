@@ -48,10 +48,7 @@ class Context:
         return tuple(Affine() if m is None else loops[m] for m in self.group.maps[node])
 
     def lanes(self) -> int:
-        """Elements of a vector in this kernel.
-
-        As many as fit of the widest float or output it handles.
-        """
+        """Elements of a vector in this kernel: as many as fit of the widest float or output."""
         nodes = [*self.group.outputs]
         if self.group.anchor is not None:
             nodes.append(self.group.anchor)
@@ -60,10 +57,7 @@ class Context:
 
 
 def serial(loops: list[tuple[str, int]], body: list[Statement]) -> list[Statement]:
-    """`body` inside serial loops, the first outermost.
-
-    Loops of one round vanish (their variable is 0).
-    """
+    """`body` inside serial loops, the first outermost."""
     for var, extent in reversed(loops):
         body = [For(var, extent, tuple(body))]
     return body
@@ -99,8 +93,7 @@ def vector_loops(
 
 
 def axis_scores(context: Context, node: Node) -> dict[int, int]:
-    """For each axis longer than 1, how well vectors along it suit the loads of `node` and its
-    store.
+    """For each axis longer than 1, how well vectors along it suit the loads and store of `node`.
 
     A load or store of neighbours counts 1 (a store 2), one that has to be gathered -2 (a store -4).
     """
