@@ -141,7 +141,7 @@ class Tile:
 def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
     """The tile with the lowest estimate of cycles.
 
-    Multiply-adds, loads, and latency where there is too little work.
+    Counted are multiply-adds, loads, and latency where there is too little work to hide it.
     """
     columns = -(-q // lanes)
     best: tuple[float, Tile] | None = None
@@ -277,8 +277,9 @@ def _epilogue_loop(
     columns: tuple[Affine, list[int]],
     total: object,
 ) -> list[Statement]:
-    """The tile goes through the stack, so that a long epilogue stands there once for each column of
-    vectors.
+    """The epilogue of a tile that goes through the stack.
+
+    So a long epilogue is written out once for each column of vectors, not for every vector.
     """
     assert callable(total)
     (p, height), (q, widths) = rows, columns
