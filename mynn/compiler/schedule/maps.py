@@ -69,10 +69,7 @@ def _crossed_axes(context: Context) -> tuple[int, int] | None:
 
 
 def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement]:
-    """Square tiles.
-
-    Vectors are loaded along one axis, transposed in registers, stored along the other.
-    """
+    """Square tiles: loaded along one axis, transposed in registers, stored along the other."""
     node = context.group.outputs[0]
     shape = node.shape
     place = context.targets[node]
@@ -116,10 +113,7 @@ def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement
 def copy_kernel(
     name: str, node: Node, source: Place | None, target: Place, machine: Machine
 ) -> Kernel:
-    """A kernel that copies the value of a node.
-
-    Without a source it is a constant of one element.
-    """
+    """A kernel that copies the value of a node; without a source it is a constant of one element."""
     group = Group(None, node.shape, {}, [])
     places = {node: source} if source is not None else {}
     context = Context(group, places, {}, machine)
