@@ -1,7 +1,4 @@
-"""Schedules that run one element after the other.
-
-Argmax, and scatter with its colliding indices.
-"""
+"""Schedules that run one element after the other: argmax, and scatter with colliding indices."""
 
 from __future__ import annotations
 
