@@ -58,9 +58,7 @@ def source_index(node: Node, index: Index) -> Index:
 
 
 def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
-    """Pair runs of axes of `old` and `new` that hold the same number of elements, as fine as
-    possible.
-    """
+    """Pair the shortest runs of axes of `old` and `new` that hold the same number of elements."""
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(old) or j < len(new):
@@ -118,7 +116,7 @@ class View:
 def view_of(node: Node, strides_of: Callable[[Node], Shape], stored: Container[Node] = ()) -> View:
     """Peel affine movement off `node`, down to a stored node.
 
-    `strides_of(base)` tells how that lies in memory.
+    `strides_of(base)` gives the strides of that node's storage.
     """
     names = [f"a{axis}" for axis in range(len(node.shape))]
     index: Index = tuple(Affine.var(name) for name in names)
