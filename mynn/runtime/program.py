@@ -105,10 +105,7 @@ class Program:
         return call
 
     def argument_slot(self, number: int) -> int | None:
-        """The place of an argument's buffer in the table.
-
-        None where the program does not read it.
-        """
+        """The place of an argument's buffer in the table, or None where it is not read."""
         buffer = self.lowered.plan.places[self.source.inputs[number]].buffer
         return self.lowered.slots.get(buffer)
 
