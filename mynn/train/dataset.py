@@ -22,8 +22,7 @@ def positive(name: str, value: Any) -> int:
 
 
 def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
-    """The arguments as given (a tuple), and their arrays: contiguous, of equal length, finite if
-    asked for.
+    """The arguments as a tuple, and their arrays: contiguous, of equal length, finite if asked.
 
     Arrays that are contiguous already, memory-mapped ones too, are used where they lie.
     """
