@@ -1,7 +1,4 @@
-"""When the loss is not finite.
-
-Back to the state before that step, and the first place where it arose.
-"""
+"""What happens when a loss is not finite: back one step, and the first place where it arose."""
 
 from __future__ import annotations
 
@@ -44,9 +41,7 @@ class Guard:
         self.cost = self.taken - now
 
     def explain(self) -> NoReturn:
-        """Restore the state before the step whose loss was not finite, and raise naming where it
-        arose.
-        """
+        """Restore the state before the failing step, and raise naming where the value arose."""
         engine = self.engine
         failed = engine.steps - 1
         for array, copy in zip(self.arrays, self.copies, strict=True):
@@ -60,15 +55,13 @@ class Guard:
         raise NotFiniteError(
             f"the loss is not finite at step {failed} "
             f"(epoch {engine.epoch}, batch {engine.batch}): {where}. "
-            "The parameters are as they were before this step. Lower the "
-            "learning rate, or look at the data of this batch; check_finite=False trains on regardless"
+            "The parameters are as they were before this step. Lower the learning rate, or look at "
+            "the data of this batch; check_finite=False trains on regardless"
         )
 
 
 def first_not_finite(staged: Staged, values: list[Array]) -> str:
-    """The first operation, in the order of computation, whose value is not finite, and the layer it
-    belongs to.
-    """
+    """The first operation whose value is not finite, in the order of computation, and its layer."""
     found: list[Node] = []
 
     def observe(node: Node, value: Array) -> None:
