@@ -18,8 +18,9 @@ QUANTITIES = ("activations", "gradients", "parameters")
 
 @dataclass(frozen=True)
 class Record:
-    """What to record while training. A step that records runs a program of its own; the others pay
-    nothing.
+    """What to record while training.
+
+    A step that records runs a program of its own; the others pay nothing.
 
     Args:
         layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"); all by
