@@ -1,17 +1,11 @@
 """The compiler: the passes from a graph to native code, in order.
 
-simplify    graph -> graph             fold, algebra, common subexpressions
-compiler/simplify.py
-fuse        graph -> groups            which nodes share a kernel
-compiler/fuse.py
-plan        groups -> places           where values lie; updates in place
-compiler/plan.py
-lower       groups -> kernels          loops: tiles, vectors
-compiler/lower.py, contraction.py
-emit        kernels -> LLVM IR         text
-compiler/llvm.py, instructions.py
-build       LLVM IR -> machine code    LLVM
-runtime/native.py
+simplify  graph -> graph            fold, algebra, shared work   compiler/simplify.py
+fuse      graph -> groups           which nodes share a kernel   compiler/fuse.py
+plan      groups -> places          storage, updates in place    compiler/plan.py
+lower     groups -> kernels         loops: tiles, vectors        compiler/lower.py, schedule/
+emit      kernels -> LLVM IR        text                         compiler/llvm.py, instructions.py
+build     LLVM IR -> machine code   LLVM's own passes            runtime/native.py
 """
 
 from __future__ import annotations
