@@ -1,4 +1,4 @@
-"""Our MNIST run beside PyTorch's, alternately: `python -m examples.mnist.compare`.
+"""Our MNIST run beside PyTorch's, epoch by epoch in turn: `python -m examples.mnist.compare`.
 
 Prints a table and writes build/mnist.json. Without PyTorch its lines are left out.
 """
@@ -26,24 +26,48 @@ OUT = ROOT / "build" / "mnist.json"
 Run = list[dict[str, Any]]
 
 
-def run(module: str, threads: int, epochs: int, seed: int) -> Run:
-    """One training in a process of its own; a record for each epoch."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            module,
-            f"--threads={threads}",
-            f"--epochs={epochs}",
-            f"--seed={seed}",
-        ],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+class Side:
+    """One training in a process of its own, which waits for its turn before every epoch."""
+
+    def __init__(self, module: str, threads: int, epochs: int, seed: int) -> None:
+        options = (f"--threads={threads}", f"--epochs={epochs}", f"--seed={seed}", "--in-turn")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *options],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def epoch(self) -> dict[str, Any]:
+        """Let it train one epoch; what it reports."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Wait for its end."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def alternate(contenders: list[tuple[str, str, int]], epochs: int, seed: int) -> list[Run]:
+    """Train all of them, epoch by epoch in turn."""
+    sides = [Side(module, threads, epochs, seed) for _, module, threads in contenders]
+    runs: list[Run] = [[] for _ in sides]
+    try:
+        for _ in range(epochs):
+            for side, run in zip(sides, runs, strict=True):
+                run.append(side.epoch())
+    finally:
+        for side in sides:
+            side.close()
+    return runs
 
 
 def seconds_to_goal(epochs: Run) -> float | None:
@@ -116,13 +140,15 @@ def main() -> int:
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: its lines are left out", file=sys.stderr)
         peers = []
-    runs: dict[tuple[str, int], list[Run]] = {}
+    contenders = [ours, *peers]
+    trials = []
     for seed in range(args.runs):
-        for who, module, threads in (ours, *peers):
-            print(f"{who}, threads: {threads}, seed {seed}", file=sys.stderr, flush=True)
-            found = run(module, threads, args.epochs, seed)
-            runs.setdefault((who, threads), []).append(found)
-    lines = [summary(who, threads, found) for (who, threads), found in runs.items()]
+        print(f"run {seed + 1} of {args.runs}", file=sys.stderr, flush=True)
+        trials.append(alternate(contenders, args.epochs, seed))
+    lines = [
+        summary(who, threads, list(runs))
+        for (who, _, threads), runs in zip(contenders, zip(*trials, strict=True), strict=True)
+    ]
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(lines, indent=2) + "\n")
     show(lines)

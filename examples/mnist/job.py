@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 SIZES = (784, 256, 128, 10)
@@ -37,9 +39,20 @@ def learning_rate(epoch: int) -> float:
 
 
 def arguments(about: str) -> argparse.Namespace:
-    """`--threads`, `--epochs` and `--seed`."""
+    """`--threads`, `--epochs`, `--seed` and `--in-turn`."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--in-turn", action="store_true", help="wait for a line of input before every epoch"
+    )
     return parser.parse_args()
+
+
+def epochs(args: argparse.Namespace) -> Iterator[int]:
+    """The epochs to train, counted from 1, each when it may begin."""
+    for epoch in range(1, args.epochs + 1):
+        if args.in_turn:
+            sys.stdin.readline()
+        yield epoch

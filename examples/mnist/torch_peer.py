@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from examples.mnist.data import load
-from examples.mnist.job import BATCH, SIZES, Epoch, arguments, learning_rate
+from examples.mnist.job import BATCH, SIZES, Epoch, arguments, epochs, learning_rate
 
 
 def network() -> nn.Sequential:
@@ -34,7 +34,7 @@ def main() -> None:
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate(1), fused=True)
     criterion = nn.CrossEntropyLoss()
-    for epoch in range(1, args.epochs + 1):
+    for epoch in epochs(args):
         start = perf_counter()
         optimizer.param_groups[0]["lr"] = learning_rate(epoch)
         total = torch.zeros(())

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import mynn
 from examples.mnist.data import load
-from examples.mnist.job import BATCH, SIZES, Epoch, arguments, learning_rate
+from examples.mnist.job import BATCH, SIZES, Epoch, arguments, epochs, learning_rate
 from mynn import nn, optim
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         return loss
 
     predict = mynn.compile(net)
-    for epoch in range(1, args.epochs + 1):
+    for epoch in epochs(args):
         start = perf_counter()
         optimizer.lr = learning_rate(epoch)
         order = args.seed + epoch
