@@ -439,5 +439,5 @@ class KernelEmitter:
 
 
 def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:
-    """Add the function for `kernel` to the module; `slots` are the places of buffers in the table."""
+    """Add the function for `kernel`; `slots` gives each buffer's place in the table."""
     module.add(KernelEmitter(module, slots).function(kernel))
