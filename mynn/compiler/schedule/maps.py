@@ -113,7 +113,7 @@ def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement
 def copy_kernel(
     name: str, node: Node, source: Place | None, target: Place, machine: Machine
 ) -> Kernel:
-    """A kernel that copies the value of a node; without a source it is a constant of one element."""
+    """A kernel that copies a node; without a source that is a constant of one element."""
     group = Group(None, node.shape, {}, [])
     places = {node: source} if source is not None else {}
     context = Context(group, places, {}, machine)
