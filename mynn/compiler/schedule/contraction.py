@@ -279,7 +279,7 @@ def _epilogue_loop(
 ) -> list[Statement]:
     """The epilogue of a tile that goes through the stack.
 
-    So a long epilogue is written out once for each column of vectors, not for every vector.
+    So a long epilogue is written out once for each column of vectors, not once for every vector.
     """
     assert callable(total)
     (p, height), (q, widths) = rows, columns
