@@ -189,8 +189,7 @@ class KernelEmitter:
     # -- indices -----------------------------------------------------------------------------------
 
     def split(self, index: Affine) -> tuple[int, tuple[tuple[str, int], ...], int, list[Value]]:
-        """An index as constant, scalar terms, coefficient of the lane, vector terms.
-        """
+        """An index as constant, scalar terms, coefficient of the lane, vector terms."""
         constant, lane, scalars, vectors = index.constant, 0, [], []
         for name, coefficient in index.terms:
             if name == self.lane:
