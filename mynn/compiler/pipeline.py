@@ -20,7 +20,7 @@ import numpy as np
 from mynn.compiler.instructions import Module
 from mynn.compiler.llvm import emit_kernel
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
-from mynn.compiler.plan import Plan, make_plan
+from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
 from mynn.graph import Array, Graph, Node, Shape, verify
 from mynn.runtime.buffers import SLACK, aligned_bytes, allocate
@@ -68,6 +68,7 @@ def lower(
         verify(graph)
     plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), host())
     if check:
+        verify_plan(plan, graph, writes or {})
         for kernel in plan.kernels:
             verify_kernel(kernel)
     used: dict[Buffer, None] = {}

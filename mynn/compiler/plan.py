@@ -262,3 +262,54 @@ def make_plan(
         if isinstance(result, Plan):
             return result
         refused.add(result)
+
+
+# -- checking --------------------------------------------------------------------------------------
+
+
+def live_spans(plan: Plan) -> dict[Buffer, tuple[int, int]]:
+    """For each buffer of the arena the numbers of the first and the last kernel that touch it."""
+    spans: dict[Buffer, tuple[int, int]] = {}
+    for time, kernel in enumerate(plan.kernels):
+        reads, writes = buffers_of(kernel)
+        for buffer in [*reads, *writes]:
+            if buffer in plan.arena:
+                spans[buffer] = (spans.get(buffer, (time, time))[0], time)
+    return spans
+
+
+def verify_plan(plan: Plan, graph: Graph, writes: Mapping[Node, int]) -> None:
+    """Raise `VerifyError` where the plan breaks what this module guarantees.
+
+    Buffers of the arena are aligned, lie inside it, are set before they are read, and share no byte
+    with another that is live at the same time. Inputs that are not state and constants are not
+    changed. Results and new state are set.
+    """
+    spans = live_spans(plan)
+    extents = []
+    for buffer, (start, end) in spans.items():
+        low = plan.arena[buffer]
+        high = low + buffer.elements * _type_bytes(buffer) + SLACK
+        if low % ALIGNMENT or low < 0 or high > plan.arena_bytes:
+            raise VerifyError(f"{buffer} lies badly in the arena: {low} to {high}")
+        for other, a, b, s, e in extents:
+            if s <= end and start <= e and a < high and low < b:
+                raise VerifyError(f"{buffer} and {other} share memory while both are live")
+        extents.append((buffer, low, high, start, end))
+    fixed = {plan.places[n].buffer for n in graph.inputs if n in plan.places and n not in writes}
+    fixed |= {plan.places[node].buffer for node in plan.constants}
+    stored: set[Buffer] = set()
+    for kernel in plan.kernels:
+        reads, written = buffers_of(kernel)
+        for buffer in reads:
+            if buffer in plan.arena and buffer not in stored and buffer not in written:
+                raise VerifyError(f"{kernel.name} reads {buffer}, which nobody has set")
+        for buffer in written:
+            if buffer in fixed:
+                raise VerifyError(f"{kernel.name} changes {buffer}, which is no state")
+        stored.update(written)
+    wanted = [(r.node, r.buffer) for r in plan.results]
+    wanted += [(state, plan.places[state].buffer) for state in writes]
+    for node, buffer in wanted:
+        if node.type.size and buffer not in stored:
+            raise VerifyError(f"no kernel sets {buffer}")
