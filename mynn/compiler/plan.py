@@ -286,7 +286,7 @@ def verify_plan(plan: Plan, graph: Graph, writes: Mapping[Node, int]) -> None:
     changed. Results and new state are set.
     """
     spans = live_spans(plan)
-    extents = []
+    extents: list[tuple[Buffer, int, int, int, int]] = []
     for buffer, (start, end) in spans.items():
         low = plan.arena[buffer]
         high = low + buffer.elements * _type_bytes(buffer) + SLACK

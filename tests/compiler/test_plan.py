@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn.compiler import plan as planning
-from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Let, Load, Op, Store
-from mynn.compiler.plan import Plan, live_spans, verify_plan
+from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Let, Load, Op, Store, buffers_of
+from mynn.compiler.plan import Plan, Result, live_spans, verify_plan
 from mynn.compiler.pull import Place
 from mynn.errors import VerifyError
 from mynn.graph import Graph, Node, Type, input_node
@@ -100,9 +99,7 @@ def test_overwriting_waits_for_readers() -> None:
     plan = case.lowered.plan
     state = plan.places[case.graph.inputs[2]].buffer
     touching = [
-        [s.name for s in planning.buffers_of(k)[1]]
-        for k in plan.kernels
-        if state in planning.buffers_of(k)[0]
+        [s.name for s in buffers_of(k)[1]] for k in plan.kernels if state in buffers_of(k)[0]
     ]
     assert names_in_place(case) == {"z"}
     assert touching[-1] == [state.name]
@@ -110,13 +107,14 @@ def test_overwriting_waits_for_readers() -> None:
 
 
 def test_results_that_are_old_state() -> None:
-    for function, count in [
+    cases: list[tuple[Callable[..., Any], int]] = [
         (lambda p: (p, p * 0.5), 1),
         (lambda p: (p, p, p + 1.0), 1),
         (lambda p, q: (p, q, p + q, q - p), 2),
         (lambda p: (p.T, p + 1.0), 1),
         (lambda p: (p.sum(), p[1:3], p * 2.0), 1),
-    ]:
+    ]
+    for function, count in cases:
         check_steps(stateful(function, *[f32(7, 7)] * count))
 
 
@@ -223,7 +221,7 @@ def small_plan() -> tuple[Plan, Graph, dict[Node, int]]:
         Kernel("k0", (For("i", 4, (negate,)),)),
         Kernel("k1", (For("i", 4, last),)),
     ]
-    result = planning.Result(x, out)
+    result = Result(x, out)
     plan = Plan(kernels, place, {hidden: 0}, 192, {}, [result], [p])
     return plan, Graph((x, p), (x, p)), {p: 1}
 
