@@ -1,8 +1,8 @@
 """The errors that mynn raises, all of them subclasses of `MynnError`.
 
 Each is also a subclass of the built-in error that a user would expect (`ValueError`,
-`TypeError`...), so that
-code written against NumPy or PyTorch habits catches them without knowing this module.
+`TypeError`...), so that code written against NumPy or PyTorch habits catches them without knowing
+this module.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ def fit(
         `History` with the mean of every result over the samples of each epoch.
 
     Raises:
-        DataError, ArgumentError, ShapeError, NotFiniteError: before anything is changed.
+        DataError, ArgumentError, ShapeError, UsageError: before anything is changed.
+        NotFiniteError: a loss is not finite; the state is that before its step.
 
     Example:
         >>> import numpy as np, mynn
