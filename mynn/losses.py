@@ -69,10 +69,9 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 
 def softplus(input: Any, beta: float = 1.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, exact for large and for small x; for beta = 1 its gradient is
-    sigmoid(x).
+    """log(1 + e^(beta x)) / beta, exact for large and for small x.
 
-    Equation: max(x, 0) + log(1 + e^-|x|).
+    Equation for beta = 1: max(x, 0) + log(1 + e^-|x|); its gradient is sigmoid(x).
     """
     x = as_tensor(input).floating()
     if beta != 1:
@@ -87,8 +86,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:
-    """-w (p t log s(x) + (1 - t) log(1 - s(x))) with the logistic function s, computed without
-    overflow.
+    """-w (p t log s(x) + (1 - t) log(1 - s(x))) with the logistic function s; nothing overflows.
 
     Args:
         input: logits, any shape.
