@@ -95,7 +95,7 @@ logistic = sigmoid
 
 
 def silu(input: Any) -> Tensor:
-    """x sigmoid(x), also called swish.
+    """x sigmoid(x), also called swish, elementwise.
 
     Source: Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units", 2018.
     """
@@ -238,8 +238,7 @@ def one_hot(labels: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor
 def dropout(
     input: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
-    """In training each value becomes 0 with probability p, and the others are divided by 1 - p;
-    otherwise x itself.
+    """In training each value is 0 with probability p, the others are divided by 1 - p; else x.
 
     Args:
         input: any shape.
@@ -297,8 +296,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 
 
 def accuracy(input: Any, target: Any) -> Tensor:
-    """Share of the samples whose largest score stands at the right class; a float32 from 0 to 1,
-    without gradient.
+    """Share of the samples whose largest score stands at the right class.
+
+    A float32 from 0 to 1, through which no gradient flows.
 
     Args:
         input: scores (logits or probabilities) [N, C] or [N, C, ...].
