@@ -1,5 +1,6 @@
-"""Random numbers: a seed and a count of draws make a key, and a key makes numbers, the same
-whatever computes them.
+"""Random numbers: a seed and a count of draws make a key, and a key makes numbers.
+
+They are the same whatever computes them.
 
 The state of a `Generator` is one tensor. A draw inside a traced function therefore reads and
 writes program state, and an interpreted, a compiled and an eager run see the same numbers.
@@ -105,8 +106,7 @@ def host_generator(source: np.random.Generator | int | None = None) -> np.random
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed all that is drawn by default: initial values, dropout, `uniform`, `normal`,
-    `bernoulli`, `bits`.
+    """Seed all that is drawn by default: initial values, dropout and the functions here.
 
     Example:
         >>> import mynn
