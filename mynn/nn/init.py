@@ -1,5 +1,4 @@
-"""Initial values. Functions with a trailing `_` fill a tensor in place, under PyTorch's names and
-arguments.
+"""Initial values: functions that fill a tensor in place, under PyTorch's names and arguments.
 
 Every function takes `generator`: a NumPy generator, a seed, or None for the default one
 (`mynn.manual_seed`). They compute in float64 and round once. `fan_in` and `fan_out` are the
@@ -149,8 +148,9 @@ def lecun_uniform_(tensor: Tensor, generator: Source = None) -> Tensor:
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:
-    """gain Q with orthonormal rows (or columns, where there are more rows) of the weight as a
-    matrix [out, the rest].
+    """gain Q with orthonormal rows, or columns where there are more rows.
+
+    The weight is seen as a matrix [out, the rest].
 
     Q is drawn uniformly: the QR factor of a normal matrix, its signs fixed by the diagonal of R.
     Sources: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in
@@ -168,8 +168,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> 
 
 
 def default_(weight: Tensor, bias: Tensor | None, generator: Source = None) -> None:
-    """PyTorch's default for linear layers and convolutions: both U(-b, b) with b = 1 /
-    sqrt(fan_in).
+    """PyTorch's default for linear layers: weight and bias U(-b, b) with b = 1 / sqrt(fan_in).
 
     For the weight this is `kaiming_uniform_(a=sqrt 5)`. It keeps the outputs of deep tanh networks
     alive and those of relu networks small, and it is what people who move their code over expect.
