@@ -47,8 +47,9 @@ class NLLLoss(_Loss):
 
 
 class CrossEntropyLoss(_Loss):
-    """Mean of -log softmax(x)[t] for logits x and labels, or class probabilities, t; see
-    `mynn.losses.cross_entropy`.
+    """Mean of -log softmax(x)[t] for logits x and labels, or class probabilities, t.
+
+    See `mynn.losses.cross_entropy`.
 
     Example:
         >>> from mynn import nn
