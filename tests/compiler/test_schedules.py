@@ -232,6 +232,14 @@ def test_vectors_are_as_wide_as_the_machine(machine: Callable[..., None]) -> Non
     assert widths == {16: 4, 32: 8, 64: 16}
 
 
+def test_map_of_one_element_that_loses_its_axis() -> None:
+    def function(a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+        y = a**a
+        return y, (y - b).exp().reshape(()) * 2.0, ((y - b).exp() * b * y * a + a).reshape(())
+
+    check(Case(graph_of(function, f32(1), f32(1))))
+
+
 # -- products, around the sizes of tiles -----------------------------------------------------------
 
 PRODUCTS = [

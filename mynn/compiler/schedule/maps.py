@@ -26,7 +26,8 @@ def lower_map(context: Context) -> list[Statement]:
     crossed = _crossed_axes(context)
     if crossed is not None:
         return _lower_crossed(context, *crossed)
-    axis = context.group.maps[first][best_axis(context, first)]
+    axes = context.group.maps[first]
+    axis = axes[best_axis(context, first)] if axes else None
     axis = len(space) - 1 if axis is None else axis
     names = [context.names.fresh("i") for _ in space]
 
