@@ -14,13 +14,13 @@ h is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mynn.compiler.layout import Layouts
+from mynn.compiler.products import PRODUCTS, choose_mode
 from mynn.compiler.views import peel, unit_reshape, view_of
 from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute
 from mynn.ops import elementwise
-from mynn.runtime.buffers import padded_strides
 
 AxisMap = tuple[int | None, ...]
 
@@ -29,13 +29,10 @@ _HEAVY = frozenset(
     ["exp", "expm1", "log", "log1p", "tanh", "logistic", "erf", "sin", "cos", "pow", "random_bits"]
 )
 _MODERATE = _HEAVY | {"div", "sqrt", "mod"}
-_ANCHORS = frozenset(["matmul", "sum", "max", "min", "argmax", "scatter_add"])
+_ANCHORS = PRODUCTS | frozenset(["sum", "max", "min", "argmax", "scatter_add"])
 # A shared expression of more nodes than this is stored; one of more than the second in any case.
 _SHARED_LIMIT = 6
 _SIZE_LIMIT = 96
-# Below this many rows a product with both operands stored along the summed axis is done by dot
-# products.
-DOT_ROWS = 6
 
 
 @dataclass(eq=False)
@@ -80,9 +77,8 @@ def identity_map(shape: Shape) -> AxisMap:
 
 
 class _Planner:
-    def __init__(self, graph: Graph, layouts: Mapping[Node, Shape]) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.layouts = layouts
         self.order = [node for node in graph.nodes() if not is_leaf(node)]
         self.consumers: dict[Node, int] = {}
         for node in self.order:
@@ -94,10 +90,6 @@ class _Planner:
         self.groups: list[Group] = []
 
     # -- which nodes are stored --------------------------------------------------------------------
-
-    def strides(self, node: Node) -> Shape:
-        layout = self.layouts.get(node)
-        return layout if layout is not None else padded_strides(node.shape, node.dtype.itemsize)
 
     def choose_stored(self) -> None:
         weight: dict[Node, int] = {}
@@ -121,7 +113,7 @@ class _Planner:
 
     def store_operands(self, node: Node, heavy: dict[Node, bool]) -> None:
         name = node.primitive.name
-        if name == "matmul":
+        if name in PRODUCTS:
             for x in node.inputs:
                 base = peel(x)
                 if not is_leaf(base):
@@ -258,41 +250,12 @@ def _covers(axis_map: AxisMap, shape: Shape, space: Shape) -> bool:
     )
 
 
-def contraction_mode(node: Node, a: Shape, b: Shape) -> str:
-    """How the loops of a product run, from the strides of its operands.
-
-    - "columns": vectors run along the columns of the result; "rows": along its rows.
-    - "dot", "dot_rows": vectors run along the summed axis, results are gathered along columns or
-      rows.
-    - "pack": the second operand has to be copied first.
-    """
-    m, n = node.shape[-2:]
-    k = node.inputs[0].shape[-1]
-    along_n = b[-1] == 1 or n == 1
-    along_m = a[-2] == 1 or m == 1
-    along_k = (a[-1] == 1 or k == 1) and (b[-2] == 1 or k == 1)
-    if n == 1 and m > 1:
-        if along_m and a[-2] == 1:
-            return "rows"
-        if along_k:
-            return "dot_rows"
-    if along_n and n > 1:
-        return "columns"
-    if m <= DOT_ROWS and along_k:
-        return "dot"
-    if along_m and m > 1:
-        return "rows"
-    if along_n:
-        return "columns"
-    return "pack"
-
-
 def _copies(graph: Graph) -> list[Node]:
     """The copies that `insert_packing` made: every identity that is left in the graph."""
     return [node for node in graph.nodes() if node.primitive is elementwise.stop_gradient]
 
 
-def insert_packing(graph: Graph, layouts: Mapping[Node, Shape]) -> Graph:
+def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     """Copies of the operands of products that lie the wrong way for any schedule.
 
     Before: `matmul(a, b)`; after: `matmul(a, copy(b))`, where the copy has its columns side by
@@ -300,29 +263,23 @@ def insert_packing(graph: Graph, layouts: Mapping[Node, Shape]) -> Graph:
     """
     packed: dict[Node, Node] = {}
 
-    def strides(node: Node) -> Shape:
-        layout = layouts.get(node)
-        return layout if layout is not None else padded_strides(node.shape, node.dtype.itemsize)
-
     def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        if node.primitive.name != "matmul":
+        if node.primitive.name not in PRODUCTS:
             return None
-        a, b = (view_of(x, strides) for x in inputs)
-        if contraction_mode(node, a.strides, b.strides) != "pack":
+        a, b = (view_of(x, layouts.strides) for x in inputs)
+        if choose_mode(node, a.strides, b.strides).kind != "pack":
             return None
         if inputs[1] not in packed:
-            packed[inputs[1]] = apply(elementwise.stop_gradient, inputs[1])
-        return apply(node.primitive, inputs[0], packed[inputs[1]])
+            packed[inputs[1]] = copy = apply(elementwise.stop_gradient, inputs[1])
+            layouts.row_major(copy)
+        return apply(node.primitive, inputs[0], packed[inputs[1]], **node.params)
 
     return Graph(graph.inputs, tuple(substitute(graph.outputs, rewrite)))
 
 
-def fuse(graph: Graph, layouts: Mapping[Node, Shape]) -> Fusion:
-    """Group the nodes of `graph` into kernels.
-
-    `layouts` gives the strides of inputs that are not row-major.
-    """
-    planner = _Planner(graph, layouts)
+def fuse(graph: Graph) -> Fusion:
+    """Group the nodes of `graph` into kernels."""
+    planner = _Planner(graph)
     planner.stored.update(_copies(graph))
     planner.choose_stored()
     for node in planner.order:

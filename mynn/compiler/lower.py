@@ -11,14 +11,16 @@ from collections.abc import Callable
 
 from mynn.compiler.fuse import Group
 from mynn.compiler.loops import Kernel, Statement, buffers_of
+from mynn.compiler.products import PRODUCTS, axes_of
 from mynn.compiler.schedule.base import Context
-from mynn.compiler.schedule.contraction import lower_matmul
+from mynn.compiler.schedule.contraction import lower_product
 from mynn.compiler.schedule.maps import lower_map
 from mynn.compiler.schedule.reduce import lower_reduce
 from mynn.compiler.schedule.serial import lower_argmax, lower_scatter
 
 _SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
-    "matmul": lower_matmul,
+    "matmul": lower_product,
+    "contract": lower_product,
     "sum": lower_reduce,
     "max": lower_reduce,
     "min": lower_reduce,
@@ -51,9 +53,6 @@ def count_operations(group: Group) -> int:
     anchor = group.anchor
     total = 0
     if anchor is not None:
-        size = anchor.inputs[0].type.size
-        if anchor.primitive.name == "matmul":
-            total += 2 * size * anchor.shape[-1]
-        else:
-            total += size
+        is_product = anchor.primitive.name in PRODUCTS
+        total += axes_of(anchor).operations if is_product else anchor.inputs[0].type.size
     return total + sum(node.type.size for node in group.outputs if node is not anchor)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mynn.compiler.fuse import Fusion, Group, fuse, insert_packing, is_leaf
+from mynn.compiler.layout import Layouts
 from mynn.compiler.loops import (
     Affine,
     Buffer,
@@ -25,6 +26,7 @@ from mynn.compiler.loops import (
     sub_expressions,
 )
 from mynn.compiler.lower import lower_group
+from mynn.compiler.products import PRODUCTS
 from mynn.compiler.pull import Place
 from mynn.compiler.schedule.base import Context
 from mynn.compiler.schedule.maps import copy_kernel
@@ -37,7 +39,7 @@ from mynn.runtime.machine import Machine
 
 @dataclass(frozen=True)
 class Result:
-    """An output that is handed to the caller: the node, and the buffer that it is written to."""
+    """An output that is handed to the caller: the node, and the buffer it lies in, row-major."""
 
     node: Node
     buffer: Buffer
@@ -77,37 +79,38 @@ class _Planner:
     def __init__(
         self, graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
     ) -> None:
-        graph = insert_packing(graph, layouts)
+        self.layouts = Layouts(layouts)
+        graph = insert_packing(graph, self.layouts)
         self.graph = graph
-        self.layouts = layouts
         self.machine = machine
         self.count = 0
         self.targets = {state: graph.outputs[number] for state, number in writes.items()}
         written = set(writes.values())
         self.result_nodes = [n for i, n in enumerate(graph.outputs) if i not in written]
-        self.fusion: Fusion = fuse(graph, layouts)
+        for node in self.result_nodes:
+            if node not in self.layouts.given:
+                self.layouts.row_major(node)
+        self.fusion: Fusion = fuse(graph)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}
         operands = {
-            peel(x) for n in graph.nodes() if n.primitive.name == "matmul" for x in n.inputs
+            peel(x) for n in graph.nodes() if n.primitive.name in PRODUCTS for x in n.inputs
         }
         for node in graph.nodes():
             scalar = node.primitive is CONSTANT and node.type.size == 1
             if is_leaf(node) and (not scalar or node in operands):
-                self.leaves[node] = self.new_place(node, layouts.get(node), node.name or "c")
+                self.leaves[node] = self.new_place(node, node.name or "c")
                 if node.primitive is CONSTANT and node.value is not None:
                     self.constants[node] = node.value
 
-    def new_place(self, node: Node, strides: Shape | None, name: str) -> Place:
-        """Fresh storage for a node."""
-        itemsize = node.dtype.itemsize
-        layout = strides if strides is not None else padded_strides(node.shape, itemsize)
+    def new_place(self, node: Node, name: str) -> Place:
+        """Storage for a node: that of an input as it is given, otherwise new."""
+        strides = self.layouts.strides(node)
         clean = "".join(c if c.isalnum() or c in "._" else "_" for c in name)
         self.count += 1
-        size = storage_elements(node.shape, itemsize)
-        if strides is not None:
-            size = max(size, 1 + sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True)))
-        return Place(Buffer(f"{clean}.{self.count}", node.type.short, size), layout)
+        size = storage_elements(node.shape, node.dtype.itemsize, self.layouts.order(node))
+        last = sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True))
+        return Place(Buffer(f"{clean}.{self.count}", node.type.short, max(size, last + 1)), strides)
 
     # -- one attempt -------------------------------------------------------------------------------
 
@@ -121,17 +124,17 @@ class _Planner:
         results: list[Result] = []
         for node in self.result_nodes:
             if node in self.fusion.stored and node not in places and node not in owner:
-                places[node] = self.new_place(node, None, "out")
+                places[node] = self.new_place(node, "out")
                 results.append(Result(node, places[node].buffer))
             else:
-                results.append(Result(node, self.new_place(node, None, "out").buffer))
+                results.append(Result(node, self.new_place(node, "out").buffer))
         for node in self.graph.nodes():
             if node not in self.fusion.stored:
                 continue
             if node in owner:
                 places[node] = self.leaves[owner[node]]
             elif node not in places:
-                places[node] = self.new_place(node, None, node.name or node.primitive.name)
+                places[node] = self.new_place(node, node.name or node.primitive.name)
         tasks = [self.group_task(i, group, places) for i, group in enumerate(self.fusion.groups)]
         for node, state in owner.items():
             task = next(t for t in tasks if t.group is not None and node in t.group.outputs)
@@ -187,14 +190,14 @@ class _Planner:
         for result in results:
             place = places.get(result.node)
             if place is None or place.buffer is not result.buffer:
-                layout = padded_strides(result.node.shape, result.node.dtype.itemsize)
-                first.append((result.node, Place(result.buffer, layout)))
+                strides = padded_strides(result.node.shape, result.node.dtype.itemsize)
+                first.append((result.node, Place(result.buffer, strides)))
         for state, node in self.targets.items():
             if owner.get(node) is state:
                 continue
             source = places.get(node)
             if node in self.targets:
-                source = self.new_place(node, None, "old")
+                source = self.new_place(node, "old")
                 first.append((node, source))
             second.append((node, source, self.leaves[state]))
         early = [

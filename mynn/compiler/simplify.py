@@ -49,6 +49,29 @@ def simplify(graph: Graph) -> Graph:
     return graph
 
 
+# -- expand ----------------------------------------------------------------------------------------
+
+
+def expand(graph: Graph) -> Graph:
+    """Write a primitive that is a composite to the compiler in terms of others.
+
+    Before:
+        %0: f32[8,4,26] = conv(%x, %w) strides=(1,) padding=((0, 0),) dilations=(1,) groups=1
+    After:
+        %0: f32[8,1,26,3] = windows(%x) axes=(2,) sizes=(3,) strides=(1,) dilations=(1,)
+        %1: f32[8,26,1,3] = transpose(%0) axes=(0, 2, 1, 3)
+        %2: f32[1,3,4] = transpose(%w) axes=(1, 2, 0)
+        %3: f32[8,26,4] = contract(%1, %2) batch=0 summed=2
+        %4: f32[8,4,26] = transpose(%3) axes=(0, 2, 1)
+    """
+    return rewrite(graph, _expand_node)
+
+
+def _expand_node(node: Node) -> Node | None:
+    rule = node.primitive.expand
+    return None if rule is None else rule(*node.inputs, **node.params)
+
+
 # -- fold ------------------------------------------------------------------------------------------
 
 
@@ -94,9 +117,13 @@ def _fold_node(node: Node) -> Node | None:
     )
 
 
+# Over nothing they are 0.
+_EMPTY_SUMS = {reduce.sum, contraction.matmul, contraction.contract, indexing.scatter_add}
+
+
 def _fold_empty(node: Node) -> Node | None:
     """A result that is not empty although an input is: a sum over nothing, the border of a pad."""
-    if node.primitive in (reduce.sum, contraction.matmul, indexing.scatter_add):
+    if node.primitive in _EMPTY_SUMS:
         return full(np.zeros((), node.dtype), node.shape)
     if node.primitive is movement.pad:
         return full(np.asarray(node.params["value"], node.dtype), node.shape)
@@ -222,5 +249,10 @@ def _key(node: Node) -> Hashable:
     return (node.primitive, inputs, params)
 
 
-# In this order: constants first, since the other rules look for them.
-PASSES: tuple[tuple[str, Pass], ...] = (("fold", fold), ("algebraic", algebraic), ("cse", cse))
+# In this order: composites are written out, then constants, since the other rules look for them.
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("expand", expand),
+    ("fold", fold),
+    ("algebraic", algebraic),
+    ("cse", cse),
+)

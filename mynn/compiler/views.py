@@ -11,12 +11,13 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from mynn.compiler.loops import Affine
+from mynn.errors import VerifyError
 from mynn.graph import Node, Shape
 
 Index = tuple[Affine, ...]
 
 # Movement that maps an affine index to an affine index.
-_AFFINE = ("transpose", "broadcast_to", "slice", "flip")
+_AFFINE = ("transpose", "broadcast_to", "slice", "flip", "windows")
 
 
 def unit_reshape(old: Shape, new: Shape) -> bool:
@@ -24,11 +25,16 @@ def unit_reshape(old: Shape, new: Shape) -> bool:
     return [n for n in old if n != 1] == [n for n in new if n != 1]
 
 
+def splits_only(old: Shape, new: Shape) -> bool:
+    """Whether a reshape splits axes, but merges none (axes of extent 1 aside)."""
+    return all(sum(old[axis] != 1 for axis in left) <= 1 for left, _ in reshape_groups(old, new))
+
+
 def is_affine(node: Node) -> bool:
     """Whether the node is movement that maps every affine index to an affine index."""
     name = node.primitive.name
     if name == "reshape":
-        return unit_reshape(node.inputs[0].shape, node.shape)
+        return splits_only(node.inputs[0].shape, node.shape)
     return name in _AFFINE
 
 
@@ -53,8 +59,18 @@ def source_index(node: Node, index: Index) -> Index:
             -i + (n - 1) if axis in params["axes"] else i
             for axis, (i, n) in enumerate(zip(index, node.shape, strict=True))
         )
-    rest = iter([i for i, n in zip(index, node.shape, strict=True) if n != 1])
-    return tuple(Affine() if n == 1 else next(rest) for n in node.inputs[0].shape)
+    if name == "windows":
+        inner = list(index[: len(node.inputs[0].shape)])
+        offsets = index[len(inner) :]
+        lists = (params["axes"], params["strides"], params["dilations"], offsets)
+        for axis, stride, dilation, offset in zip(*lists, strict=True):
+            inner[axis] = inner[axis] * stride + offset * dilation
+        return tuple(inner)
+    return reshape_index(node.inputs[0].shape, node.shape, index, _no_division)
+
+
+def _no_division(value: Affine, divisor: int, modulus: int) -> Affine:
+    raise VerifyError("a reshape that merges axes has no affine index")
 
 
 def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:

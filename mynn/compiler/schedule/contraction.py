@@ -1,4 +1,4 @@
-"""The schedules of products: y[.., m, n] = sum over k of a[.., m, k] b[.., k, n].
+"""The schedules of products, `matmul` and `contract` alike (see `mynn.compiler.products`).
 
 Columns: a tile of MR rows by NR vectors of columns is held in registers while k runs; a row of b is
 loaded as vectors, an element of a is spread over all lanes. Where the roles of rows and columns are
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mynn.compiler.fuse import contraction_mode
 from mynn.compiler.loops import (
     Affine,
     Buffer,
@@ -33,8 +32,8 @@ from mynn.compiler.loops import (
     Store,
     Var,
 )
-from mynn.compiler.pull import Place
-from mynn.compiler.schedule.base import Context, canonical, serial
+from mynn.compiler.products import Axes, axes_of, choose_mode
+from mynn.compiler.schedule.base import Context, canonical, plain_index, serial
 from mynn.compiler.views import Index, view_of
 from mynn.graph import Node, Shape
 from mynn.runtime.machine import Machine
@@ -49,30 +48,30 @@ _LONG = frozenset(
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix in memory.
-
-    Buffer, offset, strides of the batch axes, stride of the result's axis and along k.
-    """
+    """An operand in memory: strides along the batch axes, its kept axes, and the summed axes."""
 
     buffer: Buffer
     offset: int
     batch: Shape
-    outer: int
-    inner: int
+    kept: Shape
+    summed: Shape
 
-    def at(self, batch: Index, outer: Affine, k: Affine) -> Affine:
+    def at(self, batch: Index, kept: Index, summed: Index) -> Affine:
         """Flat offset of an element."""
-        index = outer * self.outer + k * self.inner + self.offset
-        for i, stride in zip(batch, self.batch, strict=True):
-            index = index + i * stride
-        return index
+        result = Affine(self.offset)
+        strides = (*self.batch, *self.kept, *self.summed)
+        for i, stride in zip((*batch, *kept, *summed), strides, strict=True):
+            result = result + i * stride
+        return result
 
 
 @dataclass(frozen=True)
 class Product:
     """A product as its schedule sees it.
 
-    `p` is the axis whose elements are spread, vectors run along `q`.
+    Elements of `spread` are repeated over all lanes, vectors of `lined` are loaded. `outer` are the
+    loops around the tiles; `batch`, `spread_index` and `lined_index` are the indices that they
+    give, in which the places `tile` and `lane` are filled in.
     """
 
     anchor: Node
@@ -80,50 +79,112 @@ class Product:
     lined: Operand
     p: int
     q: int
-    k: int
+    summed: Shape
     swapped: bool
+    tile: int | None
+    lane: int
+    batch: Index
+    spread_index: Index
+    lined_index: Index
+    outer: tuple[tuple[str, int], ...]
 
-    def index(self, batch: Index, p: Affine, q: Affine) -> Index:
+    def spread_at(self, p: Affine, summed: Index) -> Affine:
+        """Offset of an element of the spread operand."""
+        return self.spread.at(self.batch, _filled(self.spread_index, self.tile, p), summed)
+
+    def lined_at(self, q: Affine, summed: Index) -> Affine:
+        """Offset of an element of the lined operand."""
+        return self.lined.at(self.batch, _filled(self.lined_index, self.lane, q), summed)
+
+    def index(self, p: Affine, q: Affine) -> Index:
         """The anchor's index at (p, q)."""
-        return (*batch, q, p) if self.swapped else (*batch, p, q)
+        spread = _filled(self.spread_index, self.tile, p)
+        lined = _filled(self.lined_index, self.lane, q)
+        kept = (*lined, *spread) if self.swapped else (*spread, *lined)
+        return canonical((*self.batch, *kept), self.anchor.shape)
+
+    @property
+    def inner(self) -> int:
+        """The summed axis whose loop is innermost: the longest."""
+        return max(range(len(self.summed)), key=lambda i: (self.summed[i], i), default=0)
+
+    @property
+    def k(self) -> int:
+        """Extent of the innermost summed axis."""
+        return self.summed[self.inner] if self.summed else 1
+
+    @property
+    def nested(self) -> bool:
+        """Whether more than one summed axis has to be looped over."""
+        return sum(n > 1 for n in self.summed) > 1
 
 
-def _operand(context: Context, node: Node, result_axis: int) -> Operand:
+def _filled(index: Index, place: int | None, value: Affine) -> Index:
+    if place is None or place >= len(index):
+        return index
+    return (*index[:place], value, *index[place + 1 :])
+
+
+def _operand(context: Context, node: Node, axes: Axes, second: bool) -> Operand:
     places = context.places
 
     def strides(base: Node) -> Shape:
         return places[base].strides
 
     view = view_of(node, strides, places)
-    place: Place = places[view.base]
     context.touched.add(view.base)
-    other = -1 if result_axis == -2 else -2
-    return Operand(
-        place.buffer, view.offset, view.strides[:-2], view.strides[result_axis], view.strides[other]
-    )
+    batch, rest = view.strides[: len(axes.batch)], view.strides[len(axes.batch) :]
+    if second:
+        summed, kept = rest[: len(axes.summed)], rest[len(axes.summed) :]
+    else:
+        kept, summed = rest[: len(axes.rows)], rest[len(axes.rows) :]
+    return Operand(places[view.base].buffer, view.offset, batch, kept, summed)
 
 
-def lower_matmul(context: Context) -> list[Statement]:
+def lower_product(context: Context) -> list[Statement]:
     """Choose the schedule by how the operands lie in memory."""
     anchor = context.group.anchor
     assert anchor is not None
-    a, b = _operand(context, anchor.inputs[0], -2), _operand(context, anchor.inputs[1], -1)
-    m, n = anchor.shape[-2:]
-    k = anchor.inputs[0].shape[-1]
-    mode = contraction_mode(anchor, (*a.batch, a.outer, a.inner), (*b.batch, b.inner, b.outer))
-    names = [context.names.fresh("b") for _ in anchor.shape[:-2]]
-    batch = tuple(
-        Affine.var(name) if extent != 1 else Affine()
-        for name, extent in zip(names, anchor.shape[:-2], strict=True)
+    axes = axes_of(anchor)
+    a = _operand(context, anchor.inputs[0], axes, second=False)
+    b = _operand(context, anchor.inputs[1], axes, second=True)
+    mode = choose_mode(anchor, (*a.batch, *a.kept, *a.summed), (*b.batch, *b.summed, *b.kept))
+    spread, lined = (b, a) if mode.swapped else (a, b)
+    spread_shape, lined_shape = axes.rows, axes.columns
+    if mode.swapped:
+        spread_shape, lined_shape = lined_shape, spread_shape
+    outer: list[tuple[str, int]] = []
+
+    def loops(shape: Shape, prefix: str, without: int | None) -> Index:
+        index = []
+        for axis, extent in enumerate(shape):
+            name = context.names.fresh(prefix)
+            looped = extent != 1 and axis != without
+            index.append(Affine.var(name) if looped else Affine())
+            if looped:
+                outer.append((name, extent))
+        return tuple(index)
+
+    batch = loops(axes.batch, "b", None)
+    spread_index = loops(spread_shape, "p", mode.tile)
+    lined_index = loops(lined_shape, "q", mode.lane)
+    product = Product(
+        anchor,
+        spread,
+        lined,
+        spread_shape[mode.tile] if mode.tile is not None else 1,
+        lined_shape[mode.lane] if lined_shape else 1,
+        axes.summed,
+        mode.swapped,
+        mode.tile,
+        mode.lane,
+        batch,
+        spread_index,
+        lined_index,
+        tuple(outer),
     )
-    if mode in ("rows", "dot_rows"):
-        product = Product(anchor, b, a, n, m, k, True)
-    else:
-        product = Product(anchor, a, b, m, n, k, False)
-    build = _dot if mode.startswith("dot") else _tiles
-    body = build(context, product, batch)
-    outer = zip(names, anchor.shape[:-2], strict=True)
-    return serial([(name, extent) for name, extent in outer if extent != 1], body)
+    body = _dot(context, product) if mode.kind == "dot" else _tiles(context, product)
+    return serial(list(product.outer), body)
 
 
 # -- tiles -----------------------------------------------------------------------------------------
@@ -185,7 +246,7 @@ def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, l
     return segments
 
 
-def _tiles(context: Context, product: Product, batch: Index) -> list[Statement]:
+def _tiles(context: Context, product: Product) -> list[Statement]:
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
     result: list[Statement] = []
@@ -198,7 +259,7 @@ def _tiles(context: Context, product: Product, batch: Index) -> list[Statement]:
         for row, times, height in heights:
             pvar = context.names.fresh("p")
             p = Affine(row) + (Affine.var(pvar, height) if times > 1 else 0)
-            one = _one_tile(context, product, batch, (p, height), (q, widths), tile.splits)
+            one = _one_tile(context, product, (p, height), (q, widths), tile.splits)
             body += [For(pvar, times, tuple(one))] if times > 1 else one
         result += [For(qvar, across, tuple(body))] if across > 1 else body
     return result
@@ -214,7 +275,6 @@ def _vector(
 def _one_tile(
     context: Context,
     product: Product,
-    batch: Index,
     rows: tuple[Affine, int],
     columns: tuple[Affine, list[int]],
     splits: int,
@@ -225,7 +285,7 @@ def _one_tile(
     line = lanes * len(widths)
     acc = Buffer(context.names.fresh("acc"), type, splits * height * line, "register")
     body: list[Statement] = [Local(acc)]
-    body += _sum_over_k(context, product, batch, (p, height), (q, widths), acc, splits)
+    body += _sum_over_k(context, product, (p, height), (q, widths), acc, splits)
 
     def total(i: int, offset: Affine) -> Expr:
         parts: list[Expr] = [
@@ -237,12 +297,12 @@ def _one_tile(
         return parts[0]
 
     if height * len(widths) > 2 and _is_long(context):
-        return body + _epilogue_loop(context, product, batch, (p, height), (q, widths), total)
+        return body + _epilogue_loop(context, product, (p, height), (q, widths), total)
     for i in range(height):
         for j, width in enumerate(widths):
             lane = context.names.fresh("v")
             column = Affine.var(lane) + j * lanes
-            index = product.index(batch, p + i, q + column)
+            index = product.index(p + i, q + column)
             body.append(_vector(context, width, _finish(context, index, total(i, column)), lane))
     return body
 
@@ -250,7 +310,6 @@ def _one_tile(
 def _finish(context: Context, index: Index, value: Expr) -> list[Statement]:
     anchor = context.group.anchor
     assert anchor is not None
-    index = canonical(index, anchor.shape)
     puller = context.puller()
     puller.memo[anchor, index] = puller.let(value)
     return context.emit_outputs(puller, index)
@@ -272,7 +331,6 @@ def _is_long(context: Context) -> bool:
 def _epilogue_loop(
     context: Context,
     product: Product,
-    batch: Index,
     rows: tuple[Affine, int],
     columns: tuple[Affine, list[int]],
     total: object,
@@ -300,7 +358,7 @@ def _epilogue_loop(
         jvar, lane = context.names.fresh("j"), context.names.fresh("v")
         column = Affine.var(lane) + start + (Affine.var(jvar, lanes) if count > 1 else 0)
         value = Load(tile, column + Affine.var(row, line))
-        index = product.index(batch, p + Affine.var(row), q + column)
+        index = product.index(p + Affine.var(row), q + column)
         loop: Statement = _vector(context, width, _finish(context, index, value), lane)
         inner.append(For(jvar, count, (loop,)) if count > 1 else loop)
     body.append(For(row, height, tuple(inner)))
@@ -317,7 +375,6 @@ def _runs(widths: list[int], lanes: int) -> list[tuple[int, int, int]]:
 def _sum_over_k(
     context: Context,
     product: Product,
-    batch: Index,
     rows: tuple[Affine, int],
     columns: tuple[Affine, list[int]],
     acc: Buffer,
@@ -329,19 +386,19 @@ def _sum_over_k(
     line = lanes * len(widths)
     type = product.anchor.type.short
 
-    def step(k: Affine, split: int, first: bool) -> list[Statement]:
+    def step(summed: Index, split: int, first: bool) -> list[Statement]:
         body: list[Statement] = []
         spread: list[Expr] = []
         for i in range(height):
             name = context.names.fresh("a")
-            load = Load(product.spread.buffer, product.spread.at(batch, p + i, k))
+            load = Load(product.spread.buffer, product.spread_at(p + i, summed))
             body.append(Let(name, load))
             spread.append(Var(name, type))
         for j, width in enumerate(widths):
             lane = context.names.fresh("v")
             column = Affine.var(lane) + j * lanes
             row = context.names.fresh("w")
-            load = Load(product.lined.buffer, product.lined.at(batch, q + column, k))
+            load = Load(product.lined.buffer, product.lined_at(q + column, summed))
             inner: list[Statement] = [Let(row, load)]
             for i in range(height):
                 at = column + (split * height + i) * line
@@ -351,21 +408,36 @@ def _sum_over_k(
             body.append(_vector(context, width, inner, lane))
         return body
 
-    if product.k == 0:
+    if 0 in product.summed:
         return _zeros(context, acc, height * splits, widths, lanes)
+    names = [context.names.fresh("k") for _ in product.summed]
+    index = plain_index(names, product.summed)
+
+    def at(k: Affine) -> Index:
+        return _filled(tuple(index), product.inner, k)
+
     unroll = splits * max(1, min(product.k // splits, 16 // (splits * height * len(widths)), 4))
     if product.k * height * len(widths) <= 64:
         unroll = product.k
-    blocks, rest = divmod(product.k - splits, unroll)
-    result = [s for k in range(splits) for s in step(Affine(k), k, first=True)]
+    ready = 0 if product.nested else splits
+    blocks, rest = divmod(product.k - ready, unroll)
+    result = [s for k in range(ready) for s in step(at(Affine(k)), k, first=True)]
     if blocks:
-        kvar = context.names.fresh("k")
-        base = Affine(splits) + (Affine.var(kvar, unroll) if blocks > 1 else 0)
-        block = [s for u in range(unroll) for s in step(base + u, u % splits, first=False)]
+        kvar = names[product.inner] if names else ""
+        base = Affine(ready) + (Affine.var(kvar, unroll) if blocks > 1 else 0)
+        block = [s for u in range(unroll) for s in step(at(base + u), u % splits, first=False)]
         result += [For(kvar, blocks, tuple(block))] if blocks > 1 else block
     for u in range(rest):
-        result += step(Affine(splits + blocks * unroll + u), u % splits, first=False)
-    return result
+        result += step(at(Affine(ready + blocks * unroll + u)), u % splits, first=False)
+    if not product.nested:
+        return result
+    around = [
+        (name, extent)
+        for axis, (name, extent) in enumerate(zip(names, product.summed, strict=True))
+        if axis != product.inner and extent != 1
+    ]
+    zeros = _zeros(context, acc, height * splits, widths, lanes)
+    return [*zeros, *serial(around, result)]
 
 
 def _zeros(
@@ -384,7 +456,7 @@ def _zeros(
 # -- dot products ----------------------------------------------------------------------------------
 
 
-def _dot(context: Context, product: Product, batch: Index) -> list[Statement]:
+def _dot(context: Context, product: Product) -> list[Statement]:
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     result: list[Statement] = []
     pvar = context.names.fresh("p")
@@ -394,13 +466,13 @@ def _dot(context: Context, product: Product, batch: Index) -> list[Statement]:
     for first, times, count in segments:
         qvar = context.names.fresh("q")
         q = Affine(first) + (Affine.var(qvar, lanes) if times > 1 else 0)
-        body = _dot_block(context, product, batch, p, q, count)
+        body = _dot_block(context, product, p, q, count)
         result += [For(qvar, times, tuple(body))] if times > 1 else body
     return [For(pvar, product.p, tuple(result))] if product.p > 1 else result
 
 
 def _dot_block(
-    context: Context, product: Product, batch: Index, p: Affine, q: Affine, count: int
+    context: Context, product: Product, p: Affine, q: Affine, count: int
 ) -> list[Statement]:
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     type = product.anchor.type.short
@@ -419,16 +491,16 @@ def _dot_block(
         lane = context.names.fresh("v")
         k = Affine.var(lane) + first + (Affine.var(kvar, lanes_k) if times > 1 else 0)
         name = context.names.fresh("a")
-        load = Load(product.spread.buffer, product.spread.at(batch, p, k))
+        load = Load(product.spread.buffer, product.spread_at(p, (k,)))
         inner: list[Statement] = [Let(name, load)]
         for r in range(count):
             at = Affine.var(lane) + r * lanes_k
-            b = Load(product.lined.buffer, product.lined.at(batch, q + r, k))
+            b = Load(product.lined.buffer, product.lined_at(q + r, (k,)))
             inner.append(Store(acc, at, Op("fma", (Var(name, type), b, Load(acc, at)), type)))
         loop: Statement = _vector(context, width, inner, lane)
         body.append(For(kvar, times, (loop,)) if times > 1 else loop)
     lane = context.names.fresh("v")
     total = Reduce("sum", acc, Affine.var(lane, lanes_k), lanes_k)
-    index = product.index(batch, p, q + Affine.var(lane))
+    index = product.index(p, q + Affine.var(lane))
     body.append(_vector(context, count, _finish(context, index, total), lane))
     return body

@@ -1,0 +1,99 @@
+"""Layout: in which order the axes of a value lie in memory, from the slowest to the fastest.
+
+A product lies as it is computed, an elementwise result as its largest operand, and movement takes
+the order with it. So the result of a convolution lies with its channels fastest, whatever the order
+of the axes that a user sees, and what is computed from it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mynn.compiler.views import reshape_groups, unit_reshape
+from mynn.graph import CONSTANT, Node, Shape
+from mynn.runtime.buffers import padded_strides
+
+Order = tuple[int, ...]
+
+
+class Layouts:
+    """The order of every node's axes. `given` holds the strides of inputs, in elements."""
+
+    def __init__(self, given: Mapping[Node, Shape]) -> None:
+        self.given = dict(given)
+        self._orders: dict[Node, Order] = {}
+
+    def strides(self, node: Node) -> Shape:
+        """Strides in elements of the node's storage."""
+        known = self.given.get(node)
+        return known if known is not None else self.padded(node)
+
+    def padded(self, node: Node) -> Shape:
+        """Strides of new storage for the node."""
+        return padded_strides(node.shape, node.dtype.itemsize, self.order(node))
+
+    def row_major(self, node: Node) -> None:
+        """Let a node lie in the order of its axes."""
+        self._orders[node] = tuple(range(len(node.shape)))
+
+    def order(self, node: Node) -> Order:
+        """The axes from the slowest to the fastest."""
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            missing = [x for x in top.inputs if x not in self._orders]
+            if missing and top not in self._orders:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if top not in self._orders:
+                self._orders[top] = self._compute(top)
+        return self._orders[node]
+
+    def _compute(self, node: Node) -> Order:
+        identity = tuple(range(len(node.shape)))
+        if node in self.given:
+            strides = self.given[node]
+            return tuple(sorted(identity, key=lambda axis: -strides[axis]))
+        if not node.inputs or node.type.size == 1:
+            return identity
+        first = node.inputs[0]
+        old = self._orders[first]
+        name = node.primitive.name
+        if node.primitive.family == "elementwise":
+            varied = [x for x in node.inputs if not _uniform(x)]
+            return self._orders[max(varied, key=lambda x: x.type.size)] if varied else identity
+        if name == "transpose":
+            return tuple(node.params["axes"].index(axis) for axis in old)
+        if name in ("slice", "pad", "flip", "broadcast_to", "concatenate"):
+            return old
+        if name == "windows":
+            return (*old, *range(len(old), len(node.shape)))
+        if name == "reshape":
+            return _reshaped(first.shape, node.shape, old)
+        if name in ("sum", "max", "min"):
+            kept = [axis for axis in range(len(first.shape)) if axis not in node.params["axes"]]
+            return tuple(kept.index(axis) for axis in old if axis in kept)
+        return identity
+
+
+def _uniform(node: Node) -> bool:
+    """Whether every element is the same, so that the order of the axes says nothing."""
+    while node.primitive.name in ("broadcast_to", "reshape"):
+        node = node.inputs[0]
+    return node.type.size == 1 or node.primitive is CONSTANT
+
+
+def _reshaped(old: Shape, new: Shape, order: Order) -> Order:
+    """Axes that are split stay together; where axes are merged the result is row-major."""
+    if unit_reshape(old, new):
+        wide = [axis for axis, n in enumerate(new) if n != 1]
+        source = [axis for axis, n in enumerate(old) if n != 1]
+        moved = [wide[source.index(axis)] for axis in order if axis in source]
+        return (*(axis for axis, n in enumerate(new) if n == 1), *moved)
+    groups = reshape_groups(old, new)
+    if any(sum(old[axis] != 1 for axis in left) > 1 for left, _ in groups):
+        return tuple(range(len(new)))
+    parts = {axis: right for left, right in groups for axis in left if old[axis] != 1}
+    moved = [axis for source in order if source in parts for axis in parts[source]]
+    return (*(axis for axis in range(len(new)) if axis not in moved), *moved)
