@@ -109,6 +109,8 @@ class Primitive:
       no gradient (comparisons, integers).
     - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
     - `family`: which part of the compiler lowers it.
+    - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
+      that has no lowering of its own for it.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Primitive:
     numpy: Callable[..., Any]
     vjp: Callable[..., tuple[Any, ...]] | None
     samples: Callable[[np.random.Generator], list[Sample]]
+    expand: Callable[..., Node] | None = None
 
     def __repr__(self) -> str:
         return self.name

@@ -374,6 +374,10 @@ class Tensor:
     def __rmatmul__(self, other: Any) -> Tensor:
         return matmul(as_tensor(other, like=self), self)
 
+    def contract(self, other: Any, batch: int, summed: int) -> Tensor:
+        """The product summed over several axes; see the function `contract`."""
+        return contract(self, other, batch, summed)
+
     __radd__ = __add__
     __rmul__ = __mul__
 
@@ -636,6 +640,19 @@ class Tensor:
         full = tuple((int(w[0]), int(w[1]), int(w[2]) if len(w) > 2 else 0) for w in widths)
         return apply(movement.pad, self, widths=full, value=value)
 
+    def windows(
+        self,
+        axes: Sequence[int],
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+    ) -> Tensor:
+        """Sliding windows along `axes`; the window axes stand at the end."""
+        params = {"sizes": sizes, "strides": strides, "dilations": dilations}
+        counts = {name: tuple(int(n) for n in values) for name, values in params.items()}
+        places = tuple(normalize_axes(axis, self.ndim, "windows")[0] for axis in axes)
+        return apply(movement.windows, self, axes=places, **counts)
+
     def __getitem__(self, index: Any) -> Tensor:
         steps = indexing_plan(index, self.shape)
         x = self
@@ -773,6 +790,7 @@ _VIEWS = {
     movement.broadcast_to,
     movement.slice_,
     movement.flip,
+    movement.windows,
 }
 
 
@@ -871,6 +889,14 @@ def matmul(x: Any, y: Any) -> Tensor:
     result = apply(contraction.matmul, a, b)
     result = result.squeeze(-1) if column else result
     return result.squeeze(-1 if column else -2) if row else result
+
+
+def contract(a: Any, b: Any, batch: int, summed: int) -> Tensor:
+    """The product of a [B.. | P.. | K..] and b [B.. | K.. | Q..], summed over K: [B.. | P.. | Q..].
+
+    `batch` and `summed` are the numbers of axes B and K.
+    """
+    return apply(contraction.contract, *same_dtype(a, b, floating=True), batch=batch, summed=summed)
 
 
 def _small_power(x: Tensor, exponent: float) -> Tensor:

@@ -1,13 +1,14 @@
-"""Contractions: products summed over an axis."""
+"""Contractions: products summed over axes."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Primitive, Sample, Type
+from mynn.graph import Array, Primitive, Sample, Shape, Type
 from mynn.ops.rules import FLOAT, require_kind, uniform
 
 
@@ -51,4 +52,82 @@ matmul = Primitive(
     _matmul_samples,
 )
 
-PRIMITIVES = (matmul,)
+
+def _infer_contract(a: Type, b: Type, batch: int, summed: int) -> Type:
+    require_kind("contract", a, FLOAT)
+    if a.dtype != b.dtype:
+        raise DTypeError(f"contract: dtypes {a.dtype} and {b.dtype} differ")
+    if min(batch, summed) < 0 or batch + summed > min(len(a.shape), len(b.shape)):
+        raise ShapeError(
+            f"contract: {a.shape} and {b.shape} do not both have {batch} batch and {summed} "
+            "summed axes"
+        )
+    if a.shape[:batch] != b.shape[:batch]:
+        raise ShapeError(
+            f"contract: the first {batch} axes (batch) of {a.shape} and {b.shape} differ"
+        )
+    last = len(a.shape) - summed
+    if a.shape[last:] != b.shape[batch : batch + summed]:
+        raise ShapeError(
+            f"contract: the summed axes {a.shape[last:]} at the end of {a.shape} are not "
+            f"{b.shape[batch : batch + summed]}, which follow {batch} batch axes in {b.shape}"
+        )
+    return a.with_shape((*a.shape[:last], *b.shape[batch + summed :]))
+
+
+def _numpy_contract(a: Array, b: Array, batch: int, summed: int) -> Array:
+    last = a.ndim - summed
+    leading = a.shape[:batch]
+    rows, inner, columns = a.shape[batch:last], a.shape[last:], b.shape[batch + summed :]
+    left = a.reshape((*leading, math.prod(rows), math.prod(inner)))
+    right = b.reshape((*leading, math.prod(inner), math.prod(columns)))
+    y: Array = np.matmul(left, right)
+    return y.reshape((*leading, *rows, *columns))
+
+
+def _contract_vjp(g: Any, y: Any, a: Any, b: Any, batch: int, summed: int) -> tuple[Any, Any]:
+    last = len(a.shape) - summed
+    rows, columns = last - batch, len(b.shape) - batch - summed
+    return (
+        g.contract(_exchange(b, batch, summed), batch, columns),
+        _exchange(a, batch, rows).contract(g, batch, rows),
+    )
+
+
+def _exchange(x: Any, batch: int, first: int) -> Any:
+    """[B.. | first axes | rest] -> [B.. | rest | first axes]."""
+    middle, ndim = batch + first, len(x.shape)
+    order = (*range(batch), *range(middle, ndim), *range(batch, middle))
+    return x if order == tuple(range(ndim)) else x.transpose(order)
+
+
+def _contract_samples(rng: np.random.Generator) -> list[Sample]:
+    cases: tuple[tuple[Shape, Shape, int, int], ...] = (
+        ((3, 4), (4, 5), 0, 1),
+        ((2, 3, 4, 5), (4, 5, 6), 0, 2),
+        ((2, 3, 4), (2, 4, 5), 1, 1),
+        ((2, 7, 2, 3), (2, 2, 3, 2, 2), 1, 2),
+        ((3, 4), (3, 4), 0, 2),
+        ((3, 2), (4,), 0, 0),
+        ((2, 3), (2, 3, 17), 1, 1),
+        ((5, 3, 2, 2, 2), (2, 2, 2, 18), 0, 3),
+        ((2, 3, 4), (2, 3, 4), 2, 1),
+    )
+    return [
+        Sample((uniform(rng, -2, 2, a), uniform(rng, -2, 2, b)), {"batch": batch, "summed": summed})
+        for a, b, batch, summed in cases
+    ]
+
+
+# a [B.. | P.. | K..], b [B.. | K.. | Q..] -> y [B.. | P.. | Q..], with `batch` axes B and `summed`
+# axes K:  y[b, p, q] = sum over k of a[b, p, k] b[b, k, q]
+contract = Primitive(
+    "contract",
+    "contraction",
+    _infer_contract,
+    _numpy_contract,
+    _contract_vjp,
+    _contract_samples,
+)
+
+PRIMITIVES = (matmul, contract)
