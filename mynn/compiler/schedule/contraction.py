@@ -15,6 +15,7 @@ tree of shuffles adds up their lanes into one vector of results.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mynn.compiler.loops import (
@@ -32,7 +33,7 @@ from mynn.compiler.loops import (
     Store,
     Var,
 )
-from mynn.compiler.products import Axes, axes_of, choose_mode
+from mynn.compiler.products import Axes, Mode, axes_of, choose_mode
 from mynn.compiler.schedule.base import Context, canonical, plain_index, serial
 from mynn.compiler.views import Index, view_of
 from mynn.graph import Node, Shape
@@ -81,16 +82,32 @@ class Product:
     q: int
     summed: Shape
     swapped: bool
-    tile: int | None
+    tile: tuple[int, ...]
     lane: int
     batch: Index
     spread_index: Index
     lined_index: Index
     outer: tuple[tuple[str, int], ...]
+    tile_shape: Shape
+
+    @property
+    def whole(self) -> bool:
+        """Whether a tile spans several short axes, and so must be written out whole."""
+        return len(self.tile) > 1
+
+    def spread_axes(self, p: Affine) -> Index:
+        """The index into the kept axes of the spread operand at row p of the tiles."""
+        if not self.whole:
+            return _filled(self.spread_index, self.tile[0] if self.tile else None, p)
+        index, rest = self.spread_index, p.constant
+        for axis, extent in reversed(list(zip(self.tile, self.tile_shape, strict=True))):
+            index = _filled(index, axis, Affine(rest % extent))
+            rest //= extent
+        return index
 
     def spread_at(self, p: Affine, summed: Index) -> Affine:
         """Offset of an element of the spread operand."""
-        return self.spread.at(self.batch, _filled(self.spread_index, self.tile, p), summed)
+        return self.spread.at(self.batch, self.spread_axes(p), summed)
 
     def lined_at(self, q: Affine, summed: Index) -> Affine:
         """Offset of an element of the lined operand."""
@@ -98,7 +115,7 @@ class Product:
 
     def index(self, p: Affine, q: Affine) -> Index:
         """The anchor's index at (p, q)."""
-        spread = _filled(self.spread_index, self.tile, p)
+        spread = self.spread_axes(p)
         lined = _filled(self.lined_index, self.lane, q)
         kept = (*lined, *spread) if self.swapped else (*spread, *lined)
         return canonical((*self.batch, *kept), self.anchor.shape)
@@ -141,6 +158,21 @@ def _operand(context: Context, node: Node, axes: Axes, second: bool) -> Operand:
     return Operand(places[view.base].buffer, view.offset, batch, kept, summed)
 
 
+def _tile_axes(context: Context, shape: Shape, mode: Mode) -> tuple[int, ...]:
+    """The axes that a tile's rows run over: one, or several that are too short by themselves."""
+    if mode.tile is None:
+        return ()
+    axes = [mode.tile]
+    rows = shape[mode.tile]
+    most = context.machine.vector_registers - 4
+    if mode.kind == "tiles" and rows < 8:
+        for axis in reversed(range(len(shape))):
+            if axis != mode.tile and shape[axis] > 1 and rows * shape[axis] <= most:
+                axes.append(axis)
+                rows *= shape[axis]
+    return tuple(sorted(axes))
+
+
 def lower_product(context: Context) -> list[Statement]:
     """Choose the schedule by how the operands lie in memory."""
     anchor = context.group.anchor
@@ -154,34 +186,36 @@ def lower_product(context: Context) -> list[Statement]:
     if mode.swapped:
         spread_shape, lined_shape = lined_shape, spread_shape
     outer: list[tuple[str, int]] = []
+    tile = _tile_axes(context, spread_shape, mode)
 
-    def loops(shape: Shape, prefix: str, without: int | None) -> Index:
+    def loops(shape: Shape, prefix: str, without: tuple[int, ...]) -> Index:
         index = []
         for axis, extent in enumerate(shape):
             name = context.names.fresh(prefix)
-            looped = extent != 1 and axis != without
+            looped = extent != 1 and axis not in without
             index.append(Affine.var(name) if looped else Affine())
             if looped:
                 outer.append((name, extent))
         return tuple(index)
 
-    batch = loops(axes.batch, "b", None)
-    spread_index = loops(spread_shape, "p", mode.tile)
-    lined_index = loops(lined_shape, "q", mode.lane)
+    batch = loops(axes.batch, "b", ())
+    spread_index = loops(spread_shape, "p", tile)
+    lined_index = loops(lined_shape, "q", (mode.lane,))
     product = Product(
         anchor,
         spread,
         lined,
-        spread_shape[mode.tile] if mode.tile is not None else 1,
+        math.prod(spread_shape[axis] for axis in tile),
         lined_shape[mode.lane] if lined_shape else 1,
         axes.summed,
         mode.swapped,
-        mode.tile,
+        tile,
         mode.lane,
         batch,
         spread_index,
         lined_index,
         tuple(outer),
+        tuple(spread_shape[axis] for axis in tile),
     )
     body = _dot(context, product) if mode.kind == "dot" else _tiles(context, product)
     return serial(list(product.outer), body)
@@ -248,7 +282,11 @@ def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, l
 
 def _tiles(context: Context, product: Product) -> list[Statement]:
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
-    tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
+    if product.whole:
+        vectors = (context.machine.vector_registers - 2) // (product.p + 1)
+        tile = Tile(product.p, max(1, min(vectors, -(-product.q // lanes))), 1)
+    else:
+        tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
     result: list[Statement] = []
     for column, across, widths in _column_segments(product.q, lanes, tile.vectors):
         down, rest = divmod(product.p, tile.rows)
