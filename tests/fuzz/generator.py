@@ -164,7 +164,7 @@ class Generator:
             node = apply(primitive, *inputs, **params)
         except ShapeError:
             return None  # An empty axis where values are needed.
-        if node.type.size > self.largest or len(node.shape) > 4:
+        if node.type.size > self.largest or len(node.shape) > 6:
             return None
         arguments = [self.values[x] for x in inputs]
         value = interpreter.compute(node, arguments)
@@ -400,13 +400,51 @@ def _matmul(g: Generator) -> Node | None:
     return y and _epilogue(g, y)
 
 
+def _contract(g: Generator) -> Node | None:
+    """A product over several axes, as convolutions and attention have it."""
+    a = g.any("f", ndim=1)
+    if a.type.size == 0 or a.dtype != g.dtype:
+        return None
+    batch = int(g.rng.integers(0, min(len(a.shape), 2)))
+    summed = int(g.rng.integers(0, min(len(a.shape) - batch, 3) + 1))
+    shared = (*a.shape[:batch], *a.shape[len(a.shape) - summed :])
+    rest = g.shape(int(g.rng.integers(0, 3)))
+    if a.type.size * math.prod(rest) > 50 * g.largest or math.prod((*shared, *rest)) > g.largest:
+        return None
+    kind = Type((*shared, *rest), g.dtype)
+    fitting = [x for x in g.nodes if x.type == kind]
+    b = g.pick(fitting) if fitting and g.chance(0.5) else g.leaf(kind)
+    if g.chance(0.3):
+        axes = tuple(int(axis) for axis in g.rng.permutation(len(kind.shape)))
+        turned = g.add(movement.transpose, b, axes=axes)
+        back = tuple(int(axis) for axis in np.argsort(axes))
+        b = turned and g.add(movement.transpose, turned, axes=back)
+    inner = max(math.prod(a.shape[len(a.shape) - summed :]), 1)
+    scale = constant(np.full((1,) * len(a.shape), inner**-0.5, a.dtype))
+    g.values[scale] = np.asarray(scale.value)
+    spread = g.add(movement.broadcast_to, scale, shape=a.shape)
+    scaled = spread and g.add(elementwise.mul, a, spread)
+    y = scaled and b and g.add(contraction.contract, scaled, b, batch=batch, summed=summed)
+    return y and _epilogue(g, y)
+
+
+def _windows(g: Generator) -> Node | None:
+    x = g.any("f", ndim=1)
+    count = min(len(x.shape), int(g.pick((1, 1, 2))))
+    axes = tuple(int(axis) for axis in g.rng.permutation(len(x.shape))[:count])
+    sizes = tuple(int(g.pick((1, 2, 2, 3, 5))) for _ in axes)
+    strides = tuple(int(g.pick((1, 1, 2, 3))) for _ in axes)
+    dilations = tuple(int(g.pick((1, 1, 1, 2))) for _ in axes)
+    return g.add(movement.windows, x, axes=axes, sizes=sizes, strides=strides, dilations=dilations)
+
+
 def _swapped(ndim: int) -> tuple[int, ...]:
     return (*range(ndim - 2), ndim - 1, ndim - 2)
 
 
 def _epilogue(g: Generator, y: Node) -> Node | None:
     result: Node | None = y
-    if g.chance(0.3):
+    if g.chance(0.3) and len(y.shape) > 1:
         result = g.add(movement.transpose, y, axes=_swapped(len(y.shape)))
     if result is not None and g.chance(0.6):
         bias = g.like(result)
@@ -476,5 +514,5 @@ STEPS: tuple[Callable[[Generator], Node | None], ...] = (
     *(_unary, _unary, _unary, _unary, _binary, _binary, _binary, _binary, _binary),
     *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _argmax),
     *(_reshape, _transpose, _transpose, _broadcast, _slice, _pad, _flip, _concatenate, _iota),
-    *(_matmul, _matmul, _matmul, _take, _scatter, _random, _softmax),
+    *(_matmul, _matmul, _matmul, _contract, _windows, _take, _scatter, _random, _softmax),
 )
