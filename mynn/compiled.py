@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
 
-from mynn import staging
+from mynn import staging, tracing
 from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Type
 from mynn.losses import check_labels
@@ -54,7 +55,23 @@ class Compiled:
         self.backend = backend
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
         self._direct: dict[Any, Callable[[Array], Array]] = {}
+        self._edits = tracing.edits()
         functools.update_wrapper(self, function, updated=())
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
+        """As a method: each instance has programs of its own, which live as long as it does."""
+        if instance is None or not hasattr(self.function, "__get__"):
+            return self
+        methods: dict[Any, Compiled] = vars(instance).setdefault("_compiled_methods", {})
+        bound = methods.get(self.function)
+        if bound is None:
+            function = self.function.__get__(instance, owner)
+            bound = methods[self.function] = Compiled(function, self.backend)
+        return bound
+
+    def __reduce__(self) -> Any:
+        """Copies make programs of their own."""
+        return Compiled, (self.function, self.backend)
 
     def lookup(self, arguments: tuple[Any, ...]) -> tuple[staging.Staged, Any]:
         """The staged function and the program for these arguments, made now if need be.
@@ -82,13 +99,29 @@ class Compiled:
         """The `Program` for arguments of these shapes and dtypes."""
         return self.lookup(arguments)[1]
 
-    def __call__(self, *arguments: Any) -> Any:
-        if len(arguments) == 1 and type(arguments[0]) is np.ndarray:
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if len(arguments) == 1 and type(arguments[0]) is np.ndarray and not named:
             array = arguments[0]
             direct = self._direct.get((array.shape, array.dtype))
-            if direct is not None:
+            if direct is not None and self._edits == tracing.edits() and tracing.active() is None:
                 return direct(array)
-        return self._call(arguments)
+        if tracing.active() is not None:
+            return self.function(*arguments, **named)
+        return self._call(self._positional(arguments, named) if named else arguments)
+
+    def _positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """Arguments in the order of the function's parameters; left out ones in between are filled
+        in.
+        """
+        bound = inspect.signature(self.function).bind(*arguments, **named)
+        if bound.kwargs:
+            bound.apply_defaults()
+        if bound.kwargs:
+            raise ArgumentError(
+                f"a compiled function takes arguments by position; {', '.join(bound.kwargs)} can "
+                "only be given by keyword: close over it, or make it a usual parameter"
+            )
+        return bound.args
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """Look the program up; one from array to array, without conditions, is kept ready."""
@@ -103,9 +136,16 @@ class Compiled:
         if staged.structure == 0:
             simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
             if simple and program.backend == "native" and not _conditions(staged):
-                self._direct[arrays[0].shape, arrays[0].dtype] = program.direct()
+                self._prepare(arrays[0], program)
             return results[0]
         return staged.bundle(results)
+
+    def _prepare(self, array: Array, program: Program) -> None:
+        """Remember the direct path, as long as no part of a module is replaced."""
+        if self._edits != tracing.edits():
+            self._direct.clear()
+            self._edits = tracing.edits()
+        self._direct[array.shape, array.dtype] = program.direct()
 
 
 def _conditions(staged: staging.Staged) -> bool:

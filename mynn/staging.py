@@ -65,6 +65,7 @@ class Staged:
     - `state`: the tensors behind the state inputs; `writes`: for each state input that changes, its
       output's number.
     - `structure`: the nested form of the results, with None for every leaf taken out of it.
+    - `seen`: the number of edits of modules up to which the trace was found valid.
     """
 
     graph: Graph
@@ -74,6 +75,7 @@ class Staged:
     structure: Any
     results: int
     tracer: tracing.Tracer
+    seen: list[int]
 
     @property
     def state_nodes(self) -> tuple[Node, ...]:
@@ -86,7 +88,14 @@ class Staged:
         return leaf_names(self.structure, "loss")
 
     def valid(self) -> bool:
-        """Whether the attributes that decided what was traced still have their values."""
+        """Whether the modules have their parts, and the attributes that decided what was traced
+        their values, as they were then.
+        """
+        edits = tracing.edits()
+        if self.seen[0] != edits:
+            if any(module._edits != count for module, count in self.tracer.versions.items()):
+                return False
+            self.seen[0] = edits
         return all(
             getattr(owner, name) == value for (owner, name), value in self.tracer.guards.items()
         )
@@ -131,7 +140,8 @@ def stage(
     writes = {reads[tensor]: len(results) + i for i, tensor in enumerate(written)}
     count = iter(range(len(leaves)))
     structure = rebuild(returned, count) if leaves else returned
-    return Staged(graph, tuple(nodes), tuple(reads), writes, structure, len(results), tracer)
+    state, seen = tuple(reads), [tracing.edits()]
+    return Staged(graph, tuple(nodes), state, writes, structure, len(results), tracer, seen)
 
 
 def argument_arrays(arguments: tuple[Any, ...]) -> list[Array]:

@@ -7,6 +7,7 @@ walk from it to the tensors it came from. A traced tensor has a `node` alone.
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,32 +26,40 @@ from mynn.runtime.buffers import allocate, axis_order
 # What stands beside a tensor in an operation.
 Operand: TypeAlias = Union["Tensor", Array, float]
 
-_grad_enabled = [True]
+
+class _GradMode(threading.local):
+    """Whether results remember where they came from, for each nested block of a thread."""
+
+    def __init__(self) -> None:
+        self.enabled = [True]
+
+
+_mode = _GradMode()
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Within the block, eager results do not remember where they came from."""
-    _grad_enabled.append(False)
+    _mode.enabled.append(False)
     try:
         yield
     finally:
-        _grad_enabled.pop()
+        _mode.enabled.pop()
 
 
 @contextmanager
 def enable_grad() -> Iterator[None]:
     """Within the block, eager results remember where they came from, even inside `no_grad`."""
-    _grad_enabled.append(True)
+    _mode.enabled.append(True)
     try:
         yield
     finally:
-        _grad_enabled.pop()
+        _mode.enabled.pop()
 
 
 def grad_enabled() -> bool:
     """Whether results remember where they came from at present."""
-    return _grad_enabled[-1]
+    return _mode.enabled[-1]
 
 
 def as_array(data: Any, dtype: Any = None) -> Array:
@@ -744,7 +753,7 @@ def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
     """Run one primitive: at once on the values, or as a new node of the trace."""
     needs_grad = any(x.requires_grad for x in inputs)
     result = primitive.infer(*(x.type for x in inputs), **params)
-    differentiable = needs_grad and _grad_enabled[-1] and result.dtype.kind == "f"
+    differentiable = needs_grad and _mode.enabled[-1] and result.dtype.kind == "f"
     if tracing.active() is not None:
         nodes = tuple(graph_node(x) for x in inputs)
         node = Node(primitive, nodes, params, result, source=tracing.user_source())

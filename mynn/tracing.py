@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ class Tracer:
     - `guards`: attributes (object, name) that decided what was traced, with their values: a program
       made from the trace stands for the function only while they are equal (`training` of modules,
       options of optimisers).
+    - `versions`: modules that were called, with the number of their parts' replacements until then
+      (`note_edit`).
     - `ranges`: nodes of labels, with the function that took them, the number of classes and the
       label to ignore (`losses.check_labels` checks the values, where the nodes are inputs).
     """
@@ -46,6 +49,7 @@ class Tracer:
         self.activations: dict[str, Node] = {}
         self.modules: dict[Any, str] = {}
         self.guards: dict[tuple[Any, str], Any] = {}
+        self.versions: dict[Any, int] = {}
         self.ranges: dict[Node, tuple[str, int, int | None]] = {}
 
     def read(self, tensor: Tensor) -> Node:
@@ -68,23 +72,44 @@ class Tracer:
         return {t: node for t, node in self.current.items() if node is not self.reads[t]}
 
 
-_active: list[Tracer] = []
+class _Active(threading.local):
+    """The tracers of a thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.tracers: list[Tracer] = []
+
+
+_active = _Active()
 
 
 def active() -> Tracer | None:
-    """The tracer in charge, if a function is being traced."""
-    return _active[-1] if _active else None
+    """The tracer in charge, if a function is being traced in this thread."""
+    tracers = _active.tracers
+    return tracers[-1] if tracers else None
 
 
 @contextmanager
 def tracing() -> Iterator[Tracer]:
     """Record operations on tensors within the block."""
     tracer = Tracer()
-    _active.append(tracer)
+    _active.tracers.append(tracer)
     try:
         yield tracer
     finally:
-        _active.pop()
+        _active.tracers.pop()
+
+
+_edits = [0]
+
+
+def edits() -> int:
+    """How often a part of any traced module was replaced; equal numbers mean that none was."""
+    return _edits[0]
+
+
+def note_edit() -> None:
+    """Called when a parameter, buffer or submodule of a traced module is replaced."""
+    _edits[0] += 1
 
 
 def user_source() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -20,8 +21,14 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
-# The modules whose `forward` is running, outermost first.
-_calls: list[Module] = []
+class _Calls(threading.local):
+    """The modules whose `forward` is running in a thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.modules: list[Module] = []
+
+
+_calls = _Calls()
 
 
 class Module:
@@ -49,12 +56,16 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
+    _traced: bool
+    _edits: int
 
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, name, {})
         object.__setattr__(self, "_transient", set())
         object.__setattr__(self, "_training", True)
+        object.__setattr__(self, "_traced", False)
+        object.__setattr__(self, "_edits", 0)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""
@@ -64,14 +75,14 @@ class Module:
         tracer = tracing.active()
         if tracer is not None:
             _enter_trace(self, tracer)
-        _calls.append(self)
+        _calls.modules.append(self)
         try:
             output = self.forward(*args, **kwargs)
         except MynnError as error:
             _name_layer(error)
             raise
         finally:
-            _calls.pop()
+            _calls.modules.pop()
         if tracer is not None and isinstance(output, Tensor):
             tracer.activations[tracer.modules[self]] = graph_node(output)
         return output
@@ -99,10 +110,13 @@ class Module:
             raise UsageError(f"{type(self).__name__}.{name} is a module; assign a module or None")
         elif name in self._buffers:
             self._buffers[name] = None if value is None else _as_buffer(name, value)
+            self._edited()
         elif name in self._parameters:
             self._parameters[name] = None
+            self._edited()
         elif name in self._modules:
             self._modules[name] = None
+            self._edited()
         else:
             object.__setattr__(self, name, value)
 
@@ -118,6 +132,7 @@ class Module:
     def __delattr__(self, name: str) -> None:
         if not self._release(name):
             object.__delattr__(self, name)
+        self._edited()
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
@@ -132,17 +147,25 @@ class Module:
         self._transient.discard(name)
         return found
 
+    def _edited(self) -> None:
+        """A part was replaced: programs made from a trace of the module do not stand for it now."""
+        if self._traced:
+            object.__setattr__(self, "_edits", self._edits + 1)
+            tracing.note_edit()
+
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter; None keeps the name free for one."""
         _check_name(self, name, self._parameters)
         if parameter is not None and parameter.name is None:
             parameter.name = name
         self._parameters[name] = parameter
+        self._edited()
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Add a tensor that is not trained; a persistent one is part of `state_dict`."""
         _check_name(self, name, self._buffers)
         self._buffers[name] = None if tensor is None else _as_buffer(name, tensor)
+        self._edited()
         if persistent:
             self._transient.discard(name)
         else:
@@ -154,6 +177,7 @@ class Module:
         if module is not None and not isinstance(module, Module):
             raise ArgumentError(f"{type(self).__name__}: {name!r} is not a Module but {module!r}")
         self._modules[name] = module
+        self._edited()
 
     register_module = add_module
 
@@ -358,8 +382,9 @@ def _enter_trace(module: Module, tracer: tracing.Tracer) -> None:
     """
     if module in tracer.modules:
         return
-    if _calls:
-        root = tracer.modules.get(_calls[0], "")
+    calls = _calls.modules
+    if calls:
+        root = tracer.modules.get(calls[0], "")
         path = f"{root}.{type(module).__name__}" if root else type(module).__name__
     else:
         path = type(module).__name__ if tracer.modules else ""
@@ -369,6 +394,8 @@ def _enter_trace(module: Module, tracer: tracing.Tracer) -> None:
         unique, count = f"{path}{count}", count + 1
     for name, one in module.named_modules(prefix=unique):
         tracer.modules.setdefault(one, name)
+        tracer.versions[one] = one._edits
+        object.__setattr__(one, "_traced", True)
     for name, tensor in [*module.named_parameters(unique), *module.named_buffers(unique)]:
         if tensor.name in (None, name.rpartition(".")[2]):
             tensor.name = name
@@ -378,8 +405,9 @@ def _name_layer(error: MynnError) -> None:
     """Put the path and class of the module that is running in front of the message, once."""
     if error.layer is not None:
         return
-    running = _calls[-1]
-    path = {module: name for name, module in _calls[0].named_modules()}.get(running, "")
+    calls = _calls.modules
+    running = calls[-1]
+    path = {module: name for name, module in calls[0].named_modules()}.get(running, "")
     error.layer = path
     where = f"layer {path!r} ({type(running).__name__})" if path else type(running).__name__
     error.args = (f"{where}: {error}",)

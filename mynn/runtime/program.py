@@ -7,6 +7,7 @@ costs.
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class Program:
         self._state_arrays = state_arrays
         self._function = self.native.function("mynn_step", ctypes.c_void_p)
         self._address = self.table.ctypes.data
+        self._lock = threading.Lock()
         self.compile_seconds = time.perf_counter() - start
 
     def run(self) -> None:
@@ -86,21 +88,23 @@ class Program:
         self._function(self._address)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
-        """Copy the arguments in, run, copy the results out."""
-        for place, value in zip(self.arguments, arguments, strict=True):
-            place[...] = value
-        self._function(self._address)
-        return [place.copy() for place in self.outputs]
+        """Copy the arguments in, run, copy the results out; one thread at a time."""
+        with self._lock:
+            for place, value in zip(self.arguments, arguments, strict=True):
+                place[...] = value
+            self._function(self._address)
+            return [place.copy() for place in self.outputs]
 
     def direct(self) -> Callable[[Array], Array]:
         """For one argument and one result: a function with as little around the run as can be."""
         place, output = self.arguments[0], self.outputs[0]
-        function, address = self._function, self._address
+        function, address, lock = self._function, self._address, self._lock
 
         def call(array: Array) -> Array:
-            place[...] = array
-            function(address)
-            return output.copy()
+            with lock:
+                place[...] = array
+                function(address)
+                return output.copy()
 
         return call
 
