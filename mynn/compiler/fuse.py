@@ -94,6 +94,7 @@ class _Planner:
     def choose_stored(self) -> None:
         weight: dict[Node, int] = {}
         heavy: dict[Node, bool] = {}
+        epilogue: set[Node] = set()
         self.stored.update(node for node in self.graph.outputs if not is_leaf(node))
         for node in self.order:
             self.store_operands(node, heavy)
@@ -104,8 +105,14 @@ class _Planner:
             weight[node] = 1 + sum(weight[x] for x in open_inputs)
             heavy[node] = name in _MODERATE or any(heavy[x] for x in open_inputs)
             shared = self.consumers.get(node, 0) > 1
+            elementwise_of_product = node.primitive.family == "elementwise" and any(
+                x.primitive.name in PRODUCTS or x in epilogue for x in node.inputs
+            )
+            if elementwise_of_product:
+                epilogue.add(node)
             if (
-                (name in _HEAVY and shared)
+                (shared and elementwise_of_product)
+                or (name in _HEAVY and shared)
                 or (shared and weight[node] > _SHARED_LIMIT)
                 or weight[node] > _SIZE_LIMIT
             ):

@@ -336,7 +336,7 @@ class KernelEmitter:
             return
         value = self.broadcast(value, self.lanes)
         if step == 1 and not vectors:
-            rows = [c for _, c in scalars] + [constant]
+            rows = [c for _, c in scalars] + [constant, buffer.pitch]
             whole = buffer.place == "stack" or all(c % self.lanes == 0 for c in rows)
             pointer = self.pointer(buffer, constant, scalars)
             instructions.store(

@@ -95,12 +95,16 @@ class Buffer:
 
     `place` is "memory" (reached through the program's table of pointers), "register" (values that
     live in registers: every index is known when the kernel is written out) or "stack".
+
+    `pitch` is the distance between rows in elements, 0 where there is one row: a store may spill
+    into the padding of its row, but not into the next one.
     """
 
     name: str
     type: str
     elements: int
     place: str = "memory"
+    pitch: int = 0
 
     def __str__(self) -> str:
         return self.name

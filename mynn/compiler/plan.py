@@ -110,7 +110,11 @@ class _Planner:
         self.count += 1
         size = storage_elements(node.shape, node.dtype.itemsize, self.layouts.order(node))
         last = sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True))
-        return Place(Buffer(f"{clean}.{self.count}", node.type.short, max(size, last + 1)), strides)
+        elements = max(size, last + 1)
+        steps = [s for n, s in zip(node.shape, strides, strict=True) if n > 1 and s > 1]
+        pitch = min(steps, default=0)
+        name = f"{clean}.{self.count}"
+        return Place(Buffer(name, node.type.short, elements, pitch=pitch), strides)
 
     # -- one attempt -------------------------------------------------------------------------------
 
@@ -168,14 +172,35 @@ class _Planner:
         while waiting:
             ready = next((t for t in waiting if all(b in done for b in before[t])), None)
             if ready is None:
-                stuck = set(waiting)
-                for node, state in owner.items():
-                    if makers[node] in stuck:
-                        return state
-                raise VerifyError("the groups of a fusion depend on each other in a circle")
+                return self.culprit(waiting, owner, makers)
             done[ready] = None
             waiting.remove(ready)
         return list(done)
+
+    def culprit(
+        self, stuck: list[_Task], owner: Mapping[Node, Node], makers: Mapping[Node, _Task]
+    ) -> Node:
+        """State that cannot be overwritten in place: a reader of its old value needs the writer."""
+        needs = {t: {makers[n] for n in t.reads if n in makers} - {t} for t in stuck}
+
+        def depends(task: _Task, target: _Task) -> bool:
+            seen, rest = {task}, [task]
+            while rest:
+                for other in needs.get(rest.pop(), set()) - seen:
+                    if other is target:
+                        return True
+                    seen.add(other)
+                    rest.append(other)
+            return False
+
+        candidates = [(node, state) for node, state in owner.items() if makers[node] in stuck]
+        for node, state in candidates:
+            readers = [t for t in stuck if state in t.reads and t is not makers[node]]
+            if any(depends(reader, makers[node]) for reader in readers):
+                return state
+        if not candidates:
+            raise VerifyError("the groups of a fusion depend on each other in a circle")
+        return candidates[0][1]
 
     def copies(
         self, places: Mapping[Node, Place], owner: Mapping[Node, Node], results: Sequence[Result]
