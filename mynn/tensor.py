@@ -19,7 +19,7 @@ from mynn import autodiff, interpreter, tracing
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.graph import CONSTANT, INPUT, Array, Node, Primitive, Shape, Type, constant, supported
 from mynn.indexing import plan as indexing_plan
-from mynn.ops import contraction, elementwise, indexing, movement, reduce
+from mynn.ops import contraction, convolution, elementwise, indexing, movement, reduce
 from mynn.ops.rules import normalize_axes
 from mynn.runtime.buffers import allocate, axis_order
 
@@ -386,6 +386,22 @@ class Tensor:
     def contract(self, other: Any, batch: int, summed: int) -> Tensor:
         """The product summed over several axes; see the function `contract`."""
         return contract(self, other, batch, summed)
+
+    def conv(
+        self,
+        weight: Any,
+        strides: tuple[int, ...],
+        padding: tuple[tuple[int, int], ...],
+        dilations: tuple[int, ...],
+        groups: int = 1,
+    ) -> Tensor:
+        """Convolution [N, C, spatial..] * [O, C / groups, kernel..] -> [N, O, spatial..].
+
+        `padding` is one (before, after) a spatial axis.
+        """
+        x, w = same_dtype(self, weight, floating=True)
+        params = {"strides": strides, "padding": padding, "dilations": dilations}
+        return apply(convolution.conv, x, w, **params, groups=groups)
 
     __radd__ = __add__
     __rmul__ = __mul__

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mynn.graph import Primitive
-from mynn.ops import contraction, elementwise, indexing, movement, random, reduce
+from mynn.ops import contraction, convolution, elementwise, indexing, movement, random, reduce
 
 PRIMITIVES: tuple[Primitive, ...] = (
     *elementwise.PRIMITIVES,
     *reduce.PRIMITIVES,
     *movement.PRIMITIVES,
     *contraction.PRIMITIVES,
+    *convolution.PRIMITIVES,
     *indexing.PRIMITIVES,
     *random.PRIMITIVES,
 )

@@ -1,0 +1,221 @@
+"""Convolution: windows of the input times a kernel.
+
+It is a composite of `pad`, `windows` and `contract`. Its NumPy meaning and what the compiler makes
+of it are one function, `_composite`, applied to arrays or to nodes. The windows are a view of the
+input, not a copy. The gradients are convolutions and contractions again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import DTypeError, ShapeError
+from mynn.graph import Node, Primitive, Sample, Shape, Type, apply
+from mynn.ops.contraction import contract
+from mynn.ops.movement import Axes, pad, reshape, transpose, windows
+from mynn.ops.rules import FLOAT, require_kind, uniform
+
+Padding = tuple[tuple[int, int], ...]
+
+
+def _infer_conv(
+    x: Type, w: Type, strides: Axes, padding: Padding, dilations: Axes, groups: int
+) -> Type:
+    require_kind("conv", x, FLOAT)
+    if x.dtype != w.dtype:
+        raise DTypeError(f"conv: dtypes {x.dtype} and {w.dtype} differ")
+    rank = len(x.shape) - 2
+    if rank < 0 or len(w.shape) != rank + 2:
+        raise ShapeError(
+            f"conv: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; they "
+            "must be [N, C, spatial..] and [O, C / groups, kernel..]"
+        )
+    if not len(strides) == len(padding) == len(dilations) == rank:
+        raise ShapeError(
+            f"conv: strides {strides}, padding {padding} and dilations {dilations} must have "
+            f"{rank} entries each, one for each spatial axis of {x.shape}"
+        )
+    if min((1, *strides, *dilations, *w.shape[2:])) < 1 or min((0, *sum(padding, ()))) < 0:
+        raise ShapeError(
+            f"conv: strides {strides}, dilations {dilations} and the kernel {w.shape[2:]} must be "
+            f"at least 1, padding {padding} at least 0"
+        )
+    if groups < 1 or x.shape[1] % groups or w.shape[0] % groups:
+        raise ShapeError(
+            f"conv: {groups} groups divide neither or only one of the {x.shape[1]} input and "
+            f"{w.shape[0]} output channels"
+        )
+    if min((1, *x.shape[2:])) < 1:
+        raise ShapeError(f"conv: the spatial axes of an input of shape {x.shape} are empty")
+    if x.shape[1] != w.shape[1] * groups:
+        raise ShapeError(
+            f"conv: an input of shape {x.shape} has {x.shape[1]} channels; a weight of shape "
+            f"{w.shape} with groups={groups} takes {w.shape[1] * groups}"
+        )
+    extents = []
+    for axis, (k, s, d) in enumerate(zip(w.shape[2:], strides, dilations, strict=True)):
+        room = x.shape[2 + axis] + sum(padding[axis]) - d * (k - 1) - 1
+        if room < 0:
+            raise ShapeError(
+                f"conv: a kernel that spans {d * (k - 1) + 1} values does not fit in spatial axis "
+                f"{axis} of {x.shape} with padding {padding[axis]}; pad more, or take a smaller "
+                "kernel"
+            )
+        extents.append(room // s + 1)
+    return x.with_shape((x.shape[0], w.shape[0], *extents))
+
+
+def _composite(
+    run: Callable[..., Any],
+    x: Any,
+    w: Any,
+    strides: Axes,
+    padding: Padding,
+    dilations: Axes,
+    groups: int,
+) -> Any:
+    """[N, spatial.. | C, kernel..] times [C, kernel.. | O], with a batch axis for groups."""
+    rank = len(padding)
+    split = int(groups > 1)
+    inside, outside = w.shape[1], w.shape[0] // groups
+    if split:
+        x = run(reshape, x, shape=(x.shape[0], groups, inside, *x.shape[2:]))
+        w = run(reshape, w, shape=(groups, outside, inside, *w.shape[2:]))
+    first = 2 + split
+    last = 1 + split + rank
+    if any(map(any, padding)):
+        widths = (*((0, 0, 0),) * first, *((low, high, 0) for low, high in padding))
+        x = run(pad, x, widths=widths, value=0.0)
+    spatial = tuple(range(first, first + rank))
+    kernel = tuple(range(first + rank, first + 2 * rank))
+    sizes = w.shape[first:]
+    x = run(windows, x, axes=spatial, sizes=sizes, strides=strides, dilations=dilations)
+    x = run(transpose, x, axes=(*range(split, -1, -1), *spatial, first - 1, *kernel))
+    w = run(transpose, w, axes=(*range(split), *range(1 + split, 1 + last), split))
+    y = run(contract, x, w, batch=split, summed=1 + rank)
+    y = run(transpose, y, axes=(*range(split, -1, -1), last, *range(1 + split, last)))
+    if split:
+        y = run(reshape, y, shape=(y.shape[0], groups * outside, *y.shape[3:]))
+    return y
+
+
+def transposed_conv(
+    g: Any,
+    w: Any,
+    extents: Shape,
+    strides: Axes,
+    padding: Padding,
+    dilations: Axes,
+    groups: int,
+) -> Any:
+    """The gradient of `conv` for its input, whose spatial extents are `extents`.
+
+    It is a convolution itself: of g [N, O, ..], spread out by the strides, with the kernel flipped
+    and its channels exchanged. `w` and the other parameters are those of the convolution. `g` and
+    `w` are values with operators.
+    """
+    widths = []
+    sizes = zip(extents, g.shape[2:], w.shape[2:], strict=True)
+    for (n, o, k), s, (low, _), d in zip(sizes, strides, padding, dilations, strict=True):
+        widths.append((d * (k - 1) - low, n - 1 + low - (o - 1) * s, s - 1))
+    rest = tuple((max(low, 0), max(high, 0)) for low, high, _ in widths)
+    if any(s > 1 for s in strides):
+        spread = zip(rest, widths, strict=True)
+        g = g.pad(((0, 0, 0), (0, 0, 0), *((*ends, inner) for ends, (*_, inner) in spread)), 0)
+        rest = ((0, 0),) * len(rest)
+    if any(min(low, high) < 0 for low, high, _ in widths):
+        kept = zip(g.shape[2:], widths, strict=True)
+        g = g[(..., *(slice(max(-low, 0), n - max(-high, 0)) for n, (low, high, _) in kept))]
+    w = w.flip(tuple(range(2, len(w.shape))))
+    kernel = w.shape[2:]
+    inside, outside = w.shape[1], w.shape[0] // groups
+    w = w.reshape((groups, outside, inside, *kernel)) if groups > 1 else w
+    first = int(groups > 1)
+    w = w.transpose((*range(first), first + 1, first, *range(first + 2, len(w.shape))))
+    w = w.reshape((groups * inside, outside, *kernel))
+    return g.conv(w, (1,) * len(kernel), rest, dilations, groups)
+
+
+def _kernel_gradient(
+    g: Any, x: Any, w: Any, strides: Axes, padding: Padding, dilations: Axes, groups: int
+) -> Any:
+    """[C, kernel.. | N, spatial..] times [N, spatial.. | O], with a batch axis for groups."""
+    rank = len(padding)
+    split = int(groups > 1)
+    if split:
+        x = x.reshape((x.shape[0], groups, w.shape[1], *x.shape[2:]))
+        g = g.reshape((g.shape[0], groups, w.shape[0] // groups, *g.shape[2:]))
+    first = 2 + split
+    if any(map(any, padding)):
+        x = x.pad((*((0, 0),) * first, *padding), 0)
+    spatial = tuple(range(first, first + rank))
+    kernel = tuple(range(first + rank, first + 2 * rank))
+    x = x.windows(spatial, w.shape[2:], strides, dilations)
+    x = x.transpose((*range(1, 1 + split), first - 1, *kernel, 0, *spatial))
+    g = g.transpose((*range(1, 1 + split), 0, *spatial, first - 1))
+    y = x.contract(g, split, 1 + rank)
+    y = y.transpose((*range(split), len(y.shape) - 1, *range(split, len(y.shape) - 1)))
+    return y.reshape(w.shape)
+
+
+def _conv_vjp(g: Any, y: Any, x: Any, w: Any, **params: Any) -> tuple[Any, Any]:
+    return (
+        transposed_conv(g, w, x.shape[2:], **params),
+        _kernel_gradient(g, x, w, **params),
+    )
+
+
+def _on_arrays(primitive: Primitive, *arrays: Any, **params: Any) -> Any:
+    return primitive.numpy(*arrays, **params)
+
+
+def _numpy_conv(x: Any, w: Any, **params: Any) -> Any:
+    return _composite(_on_arrays, x, w, **params)
+
+
+def _expand_conv(x: Node, w: Node, **params: Any) -> Node:
+    y: Node = _composite(apply, x, w, **params)
+    return y
+
+
+def _conv_samples(rng: np.random.Generator) -> list[Sample]:
+    cases: tuple[tuple[Shape, Shape, Axes, Padding, Axes, int], ...] = (
+        ((2, 3, 8), (4, 3, 3), (1,), ((0, 0),), (1,), 1),
+        ((1, 1, 7), (1, 1, 2), (2,), ((1, 0),), (2,), 1),
+        ((2, 2, 5, 6), (3, 2, 3, 2), (1, 1), ((1, 1), (0, 1)), (1, 1), 1),
+        ((1, 2, 7, 8), (17, 2, 3, 3), (2, 3), ((1, 1), (2, 2)), (1, 1), 1),
+        ((2, 1, 6, 5), (2, 1, 2, 3), (1, 2), ((2, 1), (2, 0)), (2, 1), 1),
+        ((2, 4, 5, 5), (6, 2, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 2),
+        ((1, 3, 6, 4), (6, 1, 3, 3), (2, 1), ((1, 1), (1, 1)), (1, 1), 3),
+        ((3, 5, 4, 3), (2, 5, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+        ((1, 2, 4, 4), (2, 2, 1, 1), (2, 3), ((1, 2), (3, 0)), (1, 1), 1),
+        ((2, 2, 5), (4, 1, 5), (4,), ((3, 3),), (1,), 2),
+        ((1, 2, 3, 4, 3), (2, 2, 2, 2, 2), (1, 2, 1), ((0, 0), (1, 0), (1, 1)), (1, 1, 2), 1),
+    )
+    return [
+        Sample(
+            (uniform(rng, -2, 2, x), uniform(rng, -2, 2, w)),
+            {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups},
+        )
+        for x, w, strides, padding, dilations, groups in cases
+    ]
+
+
+# x [N, C, spatial..], w [O, C / groups, kernel..] -> y [N, O, spatial..]. `padding` holds zeros
+# (before, after) each spatial axis. With one group:
+#     y[n, o, i..] = sum over c, j.. of x[n, c, (i s + j d - before)..] w[o, c, j..]
+# With more, channels are split into as many parts, and each part of O sees its part of C alone.
+conv = Primitive(
+    "conv",
+    "convolution",
+    _infer_conv,
+    _numpy_conv,
+    _conv_vjp,
+    _conv_samples,
+    _expand_conv,
+)
+
+PRIMITIVES = (conv,)
