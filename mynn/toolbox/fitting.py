@@ -32,8 +32,9 @@ class History:
         loss: float64 of shape (epochs,): sum over all samples of the loss before their update.
         accuracy: float64 of shape (epochs,): share of samples whose largest output stood where the
             largest target stands, before their update.
-        seconds: wall time of the training itself.
-        setup_seconds: wall time of the checks and, the first time, of tracing and compiling.
+        seconds: wall time of the native steps: all but the last one.
+        setup_seconds: the rest of the wall time: checks, the last step, which is recorded, and the
+            first time tracing and compiling.
     """
 
     loss: Array
@@ -162,14 +163,12 @@ def run(
     more = whole.run(x[order[:last]], t[order[:last]], 1, False) if last else ([0.0], [0.0])
     losses, hits = [*losses, *more[0]], [*hits, *more[1]]
     rows = order[last] if batch == 1 else order[last:]
-    begin = time.perf_counter()
     output = net.train(list(checked.tools), x[rows], t[rows])
     losses[-1] += _finite_loss(net, checked.criterion, epochs)
     hits[-1] += int(np.sum(output.argmax(-1) == t[rows].argmax(-1)))
     optimizer.update()
-    end = time.perf_counter()
-    seconds = whole.seconds + end - begin
-    return History(np.array(losses), np.array(hits) / len(x), seconds, end - called - seconds)
+    rest = time.perf_counter() - called - whole.seconds
+    return History(np.array(losses), np.array(hits) / len(x), whole.seconds, rest)
 
 
 def _finite_loss(net: model, criterion: criterion_mse, epochs: int) -> float:

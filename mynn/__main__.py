@@ -1,0 +1,8 @@
+"""`python -m mynn`: the command line."""
+
+from __future__ import annotations
+
+from mynn.cli import main
+
+if __name__ == "__main__":
+    main()

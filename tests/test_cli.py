@@ -1,0 +1,99 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import mynn
+from mynn.cli import app
+from mynn.report.folder import FILES
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, arguments)
+
+
+def test_reproduce_writes_everything(tmp_path):
+    out = tmp_path / "out"
+    result = run("reproduce", "--out", str(out), "--samples", "1", "--epochs", "2", "--seed", "4")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == set(FILES)
+    settings = json.loads((out / "results.json").read_text("utf-8"))["settings"]
+    assert (settings["samples"], settings["epochs"], settings["seed"]) == (1, 2, 4)
+    for words in ("As published", "As described", "Our defaults", "lr = 0.01", "Written to"):
+        assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--samples", "0"], "samples"),
+        (["--samples", "many"], "samples"),
+        (["--epochs", "-1"], "epochs"),
+        (["--seed", "-1"], "seed"),
+        (["--learning-rate", "1"], "learning-rate"),
+        (["--out", "."], "working directory"),
+    ],
+)
+def test_bad_arguments(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("reproduce", *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    result = run("reproduce", "--out", str(tmp_path), "--samples", "1", "--epochs", "1")
+    assert result.exit_code == 2
+    assert "mine.txt" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_interrupt_writes_nothing(tmp_path, monkeypatch):
+    from mynn.report import reproduce
+
+    def stop(settings, report):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run_all", stop)
+    result = run("reproduce", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 130
+    assert "nothing was written" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_version():
+    for arguments in (["--help"], ["reproduce", "--help"]):
+        result = run(*arguments)
+        assert result.exit_code == 0
+        assert "Usage" in result.output
+    result = run("--version")
+    assert result.exit_code == 0
+    assert mynn.__version__ in result.output
+    assert run("unknown").exit_code == 2
+
+
+def test_python_m_loads_nothing_heavy_for_help():
+    program = (
+        "import sys; sys.argv = ['mynn', '--help']\n"
+        "import runpy\n"
+        "try:\n    runpy.run_module('mynn', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "assert not {'matplotlib', 'jinja2'} & set(sys.modules)\n"
+    )
+    root = os.path.dirname(os.path.dirname(mynn.__file__))
+    environment = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "reproduce" in done.stdout
