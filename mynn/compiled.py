@@ -6,13 +6,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from mynn import staging, tracing
 from mynn.errors import ArgumentError, MynnError
-from mynn.graph import Array, Type
+from mynn.graph import Array, Shape, Type
 from mynn.losses import check_labels
 from mynn.runtime.program import InterpretedProgram, Program
 from mynn.tensor import as_array
@@ -38,6 +38,17 @@ def native_available() -> bool:
     return True
 
 
+class _Direct(NamedTuple):
+    """The latest program from one array to another that may run without looking anything up: for
+    arrays of this type, while nothing is traced and no more parts of modules were replaced.
+    """
+
+    shape: Shape
+    dtype: Any
+    edits: int
+    run: Callable[[Array], Array]
+
+
 class Compiled:
     """A function that is traced once for each signature of its arguments and runs as a program.
 
@@ -54,8 +65,7 @@ class Compiled:
         self.function = function
         self.backend = backend
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
-        self._direct: dict[Any, Callable[[Array], Array]] = {}
-        self._edits = tracing.edits()
+        self._direct: _Direct | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
@@ -100,11 +110,16 @@ class Compiled:
         return self.lookup(arguments)[1]
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if len(arguments) == 1 and type(arguments[0]) is np.ndarray and not named:
+        direct = self._direct
+        if direct is not None and len(arguments) == 1 and not named:
             array = arguments[0]
-            direct = self._direct.get((array.shape, array.dtype))
-            if direct is not None and self._edits == tracing.edits() and tracing.active() is None:
-                return direct(array)
+            if (
+                type(array) is np.ndarray
+                and array.dtype is direct.dtype
+                and array.shape == direct.shape
+                and tracing.watch[0] == direct.edits
+            ):
+                return direct.run(array)
         if tracing.active() is not None:
             return self.function(*arguments, **named)
         return self._call(self._positional(arguments, named) if named else arguments)
@@ -125,6 +140,7 @@ class Compiled:
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """Look the program up; one from array to array, without conditions, is kept ready."""
+        edits = tracing.edits()
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
@@ -136,16 +152,10 @@ class Compiled:
         if staged.structure == 0:
             simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
             if simple and program.backend == "native" and not _conditions(staged):
-                self._prepare(arrays[0], program)
+                array = arrays[0]
+                self._direct = _Direct(array.shape, array.dtype, edits, program.direct())
             return results[0]
         return staged.bundle(results)
-
-    def _prepare(self, array: Array, program: Program) -> None:
-        """Remember the direct path, as long as no part of a module is replaced."""
-        if self._edits != tracing.edits():
-            self._direct.clear()
-            self._edits = tracing.edits()
-        self._direct[array.shape, array.dtype] = program.direct()
 
 
 def _conditions(staged: staging.Staged) -> bool:

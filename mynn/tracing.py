@@ -93,13 +93,24 @@ def tracing() -> Iterator[Tracer]:
     """Record operations on tensors within the block."""
     tracer = Tracer()
     _active.tracers.append(tracer)
+    _count(1)
     try:
         yield tracer
     finally:
         _active.tracers.pop()
+        _count(-1)
 
 
+# Traces that are going on in all threads, plus edits. Where it equals an earlier number of edits,
+# nothing is being traced, and no part of a module has been replaced since.
+watch = [0]
 _edits = [0]
+_lock = threading.Lock()
+
+
+def _count(change: int) -> None:
+    with _lock:
+        watch[0] += change
 
 
 def edits() -> int:
@@ -110,6 +121,7 @@ def edits() -> int:
 def note_edit() -> None:
     """Called when a parameter, buffer or submodule of a traced module is replaced."""
     _edits[0] += 1
+    _count(1)
 
 
 def user_source() -> str | None:
