@@ -223,4 +223,6 @@ class InterpretedProgram:
         return format_graph(self.source)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(Program, name):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         raise UsageError(f"an interpreted program has no {name}; compile with backend='native'")

@@ -1,0 +1,218 @@
+"""`Program`: the glass box, and the memory it is bound to."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import Tensor, nn, optim
+from mynn.compiler.loops import verify_kernel
+from mynn.errors import UsageError
+from mynn.graph import Array
+from mynn.runtime.buffers import (
+    ALIGNMENT,
+    allocate,
+    axis_order,
+    padded_extent,
+    padded_strides,
+    storage_elements,
+)
+from mynn.runtime.program import BufferInfo, Program
+
+BATCH, IN, HIDDEN, OUT = 8, 3, 20, 5
+
+
+def mlp_step() -> tuple[Any, Array, Array]:
+    """A step of a network IN-HIDDEN-OUT with SGD, and a batch."""
+    net = nn.Sequential(nn.Linear(IN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, OUT))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    @mynn.compile
+    def step(x: Any, t: Any) -> Any:
+        loss = nn.MSELoss()(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(BATCH, IN)), rng.normal(size=(BATCH, OUT))
+    return step, x.astype(np.float32), t.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    step, x, t = mlp_step()
+    result: Program = step.program(x, t)
+    return result
+
+
+# -- what it tells ---------------------------------------------------------------------------------
+
+
+def test_operations(program: Program) -> None:
+    """At least the five products of a step, two operations for each multiply-add, and not much
+    more: every value of a layer or a parameter is touched a few times."""
+    products = 2 * BATCH * (2 * IN * HIDDEN + 3 * HIDDEN * OUT)
+    values = BATCH * (HIDDEN + OUT) + IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT
+    assert products <= program.operations <= products + 4 * values
+
+
+def test_operations_of_single_kernels() -> None:
+    """Counted by hand."""
+    x, w, b = np.ones((4, 7), np.float32), Tensor(np.ones((7, 9))), Tensor(np.ones(9))
+    for function, expected in [
+        (lambda x: x @ w, 2 * 4 * 7 * 9),
+        (lambda x: (x @ w + b).tanh(), 2 * 4 * 7 * 9 + 4 * 9),
+        (lambda x: x + 1.0, 4 * 7),
+        (lambda x: x.sum(), 4 * 7),
+        (lambda x: (x.sum(1), x * 2.0), 2 * 4 * 7),
+    ]:
+        run = mynn.compile(function)  # type: Any
+        assert run.program(x.astype(np.float64)).operations == expected
+
+
+def test_bytes(program: Program) -> None:
+    """Each kernel reads and writes whole buffers: at least the parameters twice."""
+    sizes = [p.elements * 4 for p in program.buffers if p.role == "input"]
+    assert program.bytes >= 2 * 4 * (IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT)
+    assert program.bytes >= sum(sizes)
+    assert program.bytes == sum(kernel.nbytes for kernel in program.lowered.kernels)
+
+
+def test_graph_and_kernels(program: Program) -> None:
+    assert program.graph.startswith("graph(%arg0: f32[8,3], %arg1: f32[8,5], ")
+    assert "%0.weight: f32[20,3]" in program.graph
+    assert program.graph.count("matmul") == 5
+    lines = program.kernels.splitlines()
+    assert len(lines) == len(program.lowered.kernels)
+    assert "matmul[8, 20]" in program.kernels
+    assert "tanh[8, 20]" in program.kernels
+    assert all("ops" in line and "bytes" in line for line in lines)
+
+
+def test_loop_ir(program: Program) -> None:
+    assert program.loop_ir.count("kernel ") == len(program.lowered.kernels)
+    assert "fma(" in program.loop_ir
+    for kernel in program.lowered.kernels:
+        verify_kernel(kernel)
+
+
+def test_llvm_ir_and_assembly(program: Program) -> None:
+    for kernel in program.lowered.kernels:
+        assert f"@{kernel.name}(ptr %table)" in program.llvm_ir
+    assert "define void @mynn_step(ptr %table)" in program.llvm_ir
+    assert "fma" in program.llvm_ir
+    assert "mynn_step" in program.assembly
+    assert len(program.assembly.splitlines()) > 100
+
+
+def test_buffers(program: Program) -> None:
+    roles: dict[str, list[BufferInfo]] = {}
+    for buffer in program.buffers:
+        roles.setdefault(buffer.role, []).append(buffer)
+        assert buffer.dtype in ("f32", "f64")
+        assert buffer.elements >= 1
+    names = {b.name.rpartition(".")[0] for b in roles["input"]}
+    assert {"arg0", "arg1", "0.weight", "0.bias", "2.weight", "2.bias"} <= names
+    assert len(roles["result"]) == 1
+    assert roles["arena"]
+    assert set(roles) <= {"input", "constant", "arena", "result"}
+
+
+def test_seconds(program: Program) -> None:
+    assert 0 < program.native.seconds < program.compile_seconds < 30
+    assert str(program).startswith(f"Program of {len(program.lowered.kernels)} kernels, ")
+    assert program.backend == "native"
+
+
+def test_interpreted_program_shows_its_graph() -> None:
+    run = mynn.compile(lambda x: x + 1.0, backend="interpreter")
+    program = run.program(np.ones(3, np.float32))
+    assert program.backend == "interpreter"
+    assert "add(" in program.graph
+    assert program.compile_seconds == 0
+    for name in ("llvm_ir", "assembly", "kernels"):
+        with pytest.raises(UsageError, match=f"{name}; compile with backend='native'"):
+            getattr(program, name)
+    assert not hasattr(program, "__array__")
+    assert not hasattr(program, "asembly")
+    assert copy.copy(program).graph == program.graph
+
+
+# -- how it runs -----------------------------------------------------------------------------------
+
+
+def test_running_by_hand() -> None:
+    """Arguments are copied into the program's own arrays; `run` works on what lies there."""
+    program = mynn.compile(lambda x, y: (x + y, x * y)).program(*[np.zeros(3, np.float32)] * 2)
+    program.arguments[0][...] = [1, 2, 3]
+    program.arguments[1][...] = 10
+    program.run()
+    np.testing.assert_array_equal(program.outputs[0], [11, 12, 13])
+    np.testing.assert_array_equal(program.outputs[1], [10, 20, 30])
+    with pytest.raises(ValueError, match="zip"):
+        program([np.zeros(3, np.float32)])
+
+
+def test_slots() -> None:
+    program = mynn.compile(lambda x, y: x.sum()).program(*[np.zeros(3, np.float32)] * 2)
+    slot = program.argument_slot(0)
+    assert slot is not None
+    assert program.table[slot] == program.arguments[0].ctypes.data
+    assert program.argument_slot(1) is None  # not read
+    slot, kind = program.result_slot(0)
+    assert (program.table[slot], kind) == (program.outputs[0].ctypes.data, "f32")
+
+
+def test_state_is_used_where_it_lies() -> None:
+    step, x, t = mlp_step()
+    program = step.program(x, t)
+    for tensor, array in zip(program.state, program._state_arrays, strict=True):
+        assert tensor.data is array
+        assert array.ctypes.data % ALIGNMENT == 0
+        assert array.ctypes.data in program.table
+
+
+# -- storage ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extent", "itemsize", "padded"),
+    [
+        *((0, 4, 1), (1, 4, 1), (2, 4, 2), (3, 4, 4), (9, 4, 16), (16, 4, 16), (17, 4, 32)),
+        *((5, 8, 8), (9, 8, 16), (33, 1, 64), (65, 1, 128)),
+    ],
+)
+def test_padded_extent(extent: int, itemsize: int, padded: int) -> None:
+    assert padded_extent(extent, itemsize) == padded
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 17), (17, 3), (2, 3, 5), (0, 4), (4, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "bool"])
+def test_allocate(shape: tuple[int, ...], dtype: str) -> None:
+    for order in (None, tuple(reversed(range(len(shape))))):
+        array = allocate(shape, dtype, order)
+        assert array.shape == shape
+        assert array.dtype == dtype
+        assert not array.any()
+        assert array.flags.writeable
+        strides = padded_strides(shape, array.itemsize, order)
+        assert array.strides == tuple(step * array.itemsize for step in strides)
+        if array.size:
+            assert array.ctypes.data % ALIGNMENT == 0
+            last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+            assert last < storage_elements(shape, array.itemsize, order)
+            values = np.arange(array.size).reshape(shape).astype(dtype)
+            array[...] = values
+            np.testing.assert_array_equal(array, values)
+
+
+def test_axis_order() -> None:
+    for order in [(0, 1, 2), (2, 0, 1), (1, 2, 0)]:
+        assert axis_order(allocate((3, 4, 5), "float32", order)) == order
+    assert axis_order(np.zeros((3, 4)).T) == (1, 0)
+    assert axis_order(np.zeros(())) == ()
