@@ -106,10 +106,16 @@ def is_well_defined(program: Program) -> bool:
 
 
 def interpret(program: Program, steps: int = 1) -> list[list[Array]]:
-    """Outputs of each step through the interpreter, state carried along."""
+    """Outputs of each step through the interpreter, state carried along.
+
+    It stops early where state has grown, or come close to a step, so far that rounding decides.
+    """
     arguments = list(program.arguments)
-    results = []
+    results: list[list[Array]] = []
     for _ in range(steps):
+        now = Program(program.seed, program.graph, arguments, program.writes)
+        if results and not is_well_defined(now):
+            break
         outputs = interpreter.evaluate(program.graph, arguments)
         results.append(outputs)
         for place, output in program.writes.items():
