@@ -1,0 +1,153 @@
+"""Write the generated parts of the documents anew: `python -m docs.update`.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`. The forms of
+the small program in architecture.md are those of `examples.walk`; the tables of measured times in
+README.md and performance.md come from build/bench.json and build/mnist.json, as `make bench` and
+`make mnist` leave them. What has not been measured is marked as such.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import about
+from benchmarks.works import WORKS
+from examples import walk
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/architecture.md", "docs/performance.md")
+PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
+MISSING = "NOT MEASURED YET"
+# Marks what only a person can fill in.
+OPEN = "TO BE WRITTEN"
+
+# Columns of the tables of training steps: the peers that each stands for, by their names in the
+# rows; where there are two, the faster one is shown.
+BRIEF = {
+    "JAX": ("jax-scan", "jax-step"),
+    "PyTorch": ("torch",),
+    "torch.compile": ("torch-compile",),
+    "scikit-learn": ("sklearn",),
+    "C -O3": ("c",),
+    "C -O3 -ffast-math": ("c-fast",),
+}
+FULL = {**BRIEF, "JAX": ("jax-scan",), "JAX, a call a step": ("jax-step",)}
+
+Row = dict[str, Any]
+
+
+def _read(name: str) -> list[Row]:
+    path = ROOT / "build" / name
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def _time(us: float | None) -> str:
+    """Microseconds with three significant digits."""
+    if us is None:
+        return ""
+    if us >= 1e5:
+        return f"{us / 1e6:.2f} s"
+    return f"{us:.0f}" if us >= 100 else f"{us:.3g}"
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ruler, *lines)) + "\n"
+
+
+def _steps(columns: dict[str, tuple[str, ...]], limits: bool) -> str:
+    """A line for each training step, a column for each peer."""
+    rows = {row["work"]: row for row in _read("bench.json")}
+    head = ["a training step, in µs", "mynn", *columns, *(["limit"] if limits else [])]
+    lines = []
+    for work in WORKS:
+        row = rows.get(work.name)
+        title = f"{work.name}: {work.about}"
+        if row is None:
+            lines.append([title, MISSING, *[""] * (len(head) - 2)])
+            continue
+        peers = [_best(row["peers_us"], names) for names in columns.values()]
+        limit = [_time(row["limit_us"])] if limits else []
+        lines.append([title, f"**{_time(row['ours_us'])}**", *map(_time, peers), *limit])
+    return _table(head, lines)
+
+
+def _best(times: dict[str, float | None], names: tuple[str, ...]) -> float | None:
+    return min((times[name] for name in names if times.get(name)), default=None)
+
+
+def _others() -> str:
+    """The works that are no training step: ours beside every peer that does the same."""
+    rows = {row["work"]: row for row in _read("bench.json")}
+    lines = []
+    for name in ("predict-1", "report-cold", "compile-W1"):
+        row = rows.get(name)
+        times = [MISSING, ""]
+        if row is not None:
+            peers = sorted((us, peer) for peer, us in row["peers_us"].items() if us)
+            shown = [f"{peer} {_unit(us)}" for us, peer in peers]
+            times = [f"**{_unit(row['ours_us'])}**", ", ".join(shown)]
+        lines.append([about(name), *times])
+    return _table(["", "mynn", "peers"], lines)
+
+
+def _unit(us: float) -> str:
+    if us < 1e3:
+        return f"{us:.3g} µs"
+    return f"{us / 1e3:.3g} ms" if us < 1e6 else f"{us / 1e6:.2f} s"
+
+
+def _mnist() -> str:
+    """Time to 98 % of the test digits."""
+    head = ["", "threads", "s to 98 %", "runs that get there", "s an epoch", "accuracy, last epoch"]
+    lines = [
+        [
+            row["who"],
+            str(row["threads"]),
+            "" if row["seconds_to_goal"] is None else f"{row['seconds_to_goal']:.1f}",
+            row["runs_that_reach_goal"],
+            f"{row['seconds_per_epoch']:.2f}",
+            f"{100 * row['accuracy']:.2f} %",
+        ]
+        for row in _read("mnist.json")
+    ]
+    return _table(head, lines or [["mynn", MISSING, "", "", "", ""]])
+
+
+def parts() -> Iterator[tuple[str, Callable[[], str]]]:
+    """Every generated part by its name, with the function that makes its text."""
+    yield "steps", lambda: _steps(BRIEF, limits=False)
+    yield "steps-in-full", lambda: _steps(FULL, limits=True)
+    yield "other-works", _others
+    yield "mnist", _mnist
+    for stage, text in walk.stages().items():
+        yield f"walk-{stage}", lambda text=text: f"```text\n{text}\n```\n"
+
+
+def updated(text: str, made: dict[str, Callable[[], str]]) -> str:
+    """The document with its generated parts anew."""
+    return PART.sub(lambda found: found[1] + made[found[2]]() + found[3], text)
+
+
+def main() -> None:
+    """Update all documents, say which ones changed."""
+    made = dict(parts())
+    for name in DOCUMENTS:
+        path = ROOT / name
+        old = path.read_text()
+        new = updated(old, made)
+        if new != old:
+            path.write_text(new)
+        print(f"{name}: {'updated' if new != old else 'as it was'}")
+        if MISSING in new:
+            print(f"{name}: parts are {MISSING}; run make bench and make mnist")
+        if OPEN in new:
+            print(f"{name}: parts are {OPEN}")
+
+
+if __name__ == "__main__":
+    main()
