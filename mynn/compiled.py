@@ -15,6 +15,7 @@ from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Shape, Type
 from mynn.losses import check_labels
 from mynn.runtime.program import InterpretedProgram, Program
+from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import as_array
 
 BACKENDS = ("native", "interpreter")
@@ -57,13 +58,19 @@ class Compiled:
     the state of optimisers, are the program's state and are changed in place.
     """
 
-    def __init__(self, function: Callable[..., Any], backend: str = "native") -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        backend: str = "native",
+        threads: Threads | None = None,
+    ) -> None:
         if backend not in BACKENDS:
             raise ArgumentError(f"backend must be one of {BACKENDS}, it is {backend!r}")
         if not callable(function):
             raise ArgumentError(f"compile takes a function, it was given {type(function).__name__}")
         self.function = function
         self.backend = backend
+        self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
         self._direct: _Direct | None = None
         functools.update_wrapper(self, function, updated=())
@@ -76,12 +83,12 @@ class Compiled:
         bound = methods.get(self.function)
         if bound is None:
             function = self.function.__get__(instance, owner)
-            bound = methods[self.function] = Compiled(function, self.backend)
+            bound = methods[self.function] = Compiled(function, self.backend, self.threads)
         return bound
 
     def __reduce__(self) -> Any:
         """Copies make programs of their own."""
-        return Compiled, (self.function, self.backend)
+        return Compiled, (self.function, self.backend, self.threads)
 
     def lookup(self, arguments: tuple[Any, ...]) -> tuple[staging.Staged, Any]:
         """The staged function and the program for these arguments, made now if need be.
@@ -102,7 +109,12 @@ class Compiled:
         native = self.backend == "native" and native_available()
         kind = Program if native else InterpretedProgram
         return kind(
-            staged.graph, len(staged.arguments), staged.results, staged.writes, staged.state
+            staged.graph,
+            len(staged.arguments),
+            staged.results,
+            staged.writes,
+            staged.state,
+            self.threads,
         )
 
     def program(self, *arguments: Any) -> Any:
@@ -192,12 +204,16 @@ def _nested_signature(value: Any) -> Any:
 
 
 @overload
-def compile(function: Callable[..., Any], *, backend: str = ...) -> Compiled: ...
+def compile(
+    function: Callable[..., Any], *, backend: str = ..., threads: Threads | None = ...
+) -> Compiled: ...
 @overload
 def compile(
-    function: None = None, *, backend: str = ...
+    function: None = None, *, backend: str = ..., threads: Threads | None = ...
 ) -> Callable[[Callable[..., Any]], Compiled]: ...
-def compile(function: Any = None, *, backend: str = "native") -> Any:
+def compile(
+    function: Any = None, *, backend: str = "native", threads: Threads | None = None
+) -> Any:
     """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
 
     The function is traced once for every new combination of shapes and dtypes, so Python in it runs
@@ -207,6 +223,9 @@ def compile(function: Any = None, *, backend: str = "native") -> Any:
     Args:
         function: takes and returns tensors, in tuples, lists and dicts if need be.
         backend: "native" (LLVM) or "interpreter" (NumPy, every step visible).
+        threads: how many threads `fit` runs a step with: a number, or "auto", which goes by the
+            size of the step; by default what the environment variable MYNN_THREADS says, or "auto".
+            The results are the same bits for every number. A single call runs on one thread.
 
     Example:
         >>> import numpy as np
@@ -216,5 +235,5 @@ def compile(function: Any = None, *, backend: str = "native") -> Any:
         array([2., 4.], dtype=float32)
     """
     if function is None:
-        return functools.partial(Compiled, backend=backend)
-    return Compiled(function, backend)
+        return functools.partial(Compiled, backend=backend, threads=threads)
+    return Compiled(function, backend, threads)

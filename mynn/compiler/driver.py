@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from mynn.compiler.instructions import Module
+from mynn.compiler.workers import FLUSH_BITS, Sync, worker_text
+
 FIT = "mynn_fit"
 
 
@@ -33,7 +36,9 @@ class Control(IntEnum):
     TABLE_REST = 14  # the same for the rows that are left at the end of an epoch
     STEP_REST = 15
     WHOLE = 16  # whole batches in an epoch
-    DATA = 17  # from here on: the address of each data array
+    WORKERS = 17  # threads that share a step
+    SYNC = 18  # address of the words that they share
+    DATA = 19  # from here on: the address of each data array
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Loop:
     rest: int
     sources: tuple[Source, ...]
     metrics: tuple[Metric, ...]
+    split: bool = False
 
 
 def shuffle_python(order: list[int], state: int) -> int:
@@ -231,6 +237,27 @@ def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
     return loss
 
 
+def _split_step(t: _Text, table: str, step: str) -> None:
+    """Tell the workers which step it is, wake them, and run a share of it."""
+    sync, workers = t.get(Control.SYNC, "ptr"), t.get(Control.WORKERS)
+
+    def word(place: Sync) -> str:
+        return t.emit(f"getelementptr i64, ptr {sync}, i64 {int(place)}")
+
+    t.effect(f"store ptr {table}, ptr {word(Sync.TABLE)}")
+    t.effect(f"store ptr {step}, ptr {word(Sync.STEP)}")
+    phase = word(Sync.PHASE)
+    old = t.emit(f"load i64, ptr {phase}")
+    t.effect(f"store atomic i64 {t.emit(f'add i64 {old}, 1')}, ptr {phase} release, align 8")
+    t.effect(f"call void {step}(ptr {table}, i64 0, i64 {workers}, ptr {sync})")
+
+
+def _send_home(t: _Text) -> None:
+    """Let the workers return."""
+    phase = t.emit(f"getelementptr i64, ptr {t.get(Control.SYNC, 'ptr')}, i64 {int(Sync.PHASE)}")
+    t.effect(f"store atomic i64 -1, ptr {phase} release, align 8")
+
+
 def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     """Gather, run the step, measure, count; then `next`, or `stop` where the loss is not finite."""
     tag = "rest" if rest else "full"
@@ -240,7 +267,10 @@ def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     first = t.emit(f"mul i64 {batch}, {loop.batch}")
     _gather(t, loop, rest, table, first)
     step = t.get(Control.STEP_REST if rest else Control.STEP, "ptr")
-    t.effect(f"call void {step}(ptr {table})")
+    if loop.split:
+        _split_step(t, table, step)
+    else:
+        t.effect(f"call void {step}(ptr {table})")
     epoch = t.get(Control.EPOCH)
     loss = _measure(t, loop, rest, table, epoch)
     t.set(Control.BATCH, t.emit(f"add i64 {batch}, 1"))
@@ -253,15 +283,11 @@ def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     t.effect(f"br i1 {stop}, label %stop, label %head")
 
 
-# Flush denormals (bits FZ and DAZ of MXCSR): vanishing gradients must not slow arithmetic down.
-_FLUSH_BITS = 0x8040
-
-
 def _flush_denormals(t: _Text) -> str:
     """Turn flushing on; returns where the old mode is kept."""
     kept, mode = t.emit("alloca i32"), t.emit("alloca i32")
     t.effect(f"call void @llvm.x86.sse.stmxcsr(ptr {kept})")
-    flushed = t.emit(f"or i32 {t.emit(f'load i32, ptr {kept}')}, {_FLUSH_BITS}")
+    flushed = t.emit(f"or i32 {t.emit(f'load i32, ptr {kept}')}, {FLUSH_BITS}")
     t.effect(f"store i32 {flushed}, ptr {mode}")
     t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {mode})")
     return kept
@@ -311,6 +337,8 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("close")
     _close_epoch(t, "return")
     t.label("return")
+    if loop.split:
+        _send_home(t)
     if x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")
@@ -324,6 +352,15 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
             "\ndeclare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)"
         )
     return "\n".join([declarations, _SHUFFLE, *t.lines, ""])
+
+
+def loop_module(loop: Loop, x86: bool) -> str:
+    """The text of the whole module: the loop, and what its workers run."""
+    module = Module()
+    if loop.split:
+        module.add(worker_text(module))
+    module.add(loop_text(loop, x86))
+    return module.text()
 
 
 def _close_epoch(t: _Text, following: str) -> None:

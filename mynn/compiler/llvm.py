@@ -93,7 +93,8 @@ class KernelEmitter:
     def function(self, kernel: Kernel) -> str:
         """The text of the function for `kernel`."""
         self.body(kernel.body)
-        head = f"define internal void @{kernel.name}(ptr %table) noinline nounwind #0 {{"
+        arguments = "ptr %table, i64 %worker, i64 %workers" if is_split(kernel) else "ptr %table"
+        head = f"define internal void @{kernel.name}({arguments}) noinline nounwind #0 {{"
         return "\n".join([head, "entry:", *self.prologue, *self.lines, "  ret void", "}", ""])
 
     # -- statements --------------------------------------------------------------------------------
@@ -111,6 +112,8 @@ class KernelEmitter:
                 continue
             elif statement.kind == "vector":
                 self.vector(statement)
+            elif statement.kind == "parallel":
+                self.parallel(statement)
             elif statement.kind == "unroll" or statement.extent == 1:
                 for i in range(statement.extent):
                     self.env[statement.var] = i
@@ -139,7 +142,32 @@ class KernelEmitter:
         self.body(loop.body)
         self.lane, self.extent, self.lanes = None, 1, 1
 
-    def serial(self, loop: For) -> None:
+    def parallel(self, loop: For) -> None:
+        """This worker's share of the rounds: those from extent * worker / workers on."""
+        bounds = []
+        for step in (0, 1):
+            number = self.emit(f"add i64 %worker, {step}")
+            product = self.emit(f"mul i64 {number}, {loop.extent}")
+            bounds.append(self.emit(f"udiv i64 {product}, %workers"))
+        some = self.emit(f"icmp ult i64 {bounds[0]}, {bounds[1]}")
+        label, done = f"share{self.count}", f"share{self.count}.end"
+        self.effect(f"br i1 {some}, label %{label}, label %{done}")
+        self.lines.append(f"{label}:")
+        self.block = label
+        self.scopes.append(_Scope())
+        if loop.extent == 1:
+            self.env[loop.var] = 0
+            self.body(loop.body)
+        else:
+            self.serial(loop, bounds[0], bounds[1])
+        self.effect(f"br label %{done}")
+        self.lines.append(f"{done}:")
+        self.block = done
+        self.scopes.pop()
+        self.cache.clear()
+        self.columns.clear()
+
+    def serial(self, loop: For, first: str = "0", end: str = "") -> None:
         """A counted loop; register buffers that change inside are carried by phis."""
         changed = {
             s.buffer
@@ -165,11 +193,12 @@ class KernelEmitter:
             self.registers[buffer][at] = _Slot(value, slot.valid)
         self.scopes.append(_Scope())
         self.cache.clear()
+        self.columns.clear()
         self.env[loop.var] = Value(counter, INDEX, 1)
         self.body(loop.body)
         following = self.emit(f"add nuw nsw i64 {counter}, 1")
         self.lines[at_phi] = (
-            f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]"
+            f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{self.block} ]"
         )
         for place, (buffer, at, name, initial) in enumerate(phis):
             final = self.registers[buffer][at].value
@@ -178,13 +207,14 @@ class KernelEmitter:
                 f"  {name} = phi {kind} [ {initial.text}, %{before} ], "
                 f"[ {final.text}, %{self.block} ]"
             )
-        test = self.emit(f"icmp ult i64 {following}, {loop.extent}")
+        test = self.emit(f"icmp ult i64 {following}, {end or loop.extent}")
         done = f"{label}.end"
         self.effect(f"br i1 {test}, label %{label}, label %{done}")
         self.lines.append(f"{done}:")
         self.block = done
         self.scopes.pop()
         self.cache.clear()
+        self.columns.clear()
 
     # -- indices -----------------------------------------------------------------------------------
 
@@ -435,6 +465,11 @@ class KernelEmitter:
             return instructions.horizontal(self, reduce.op, slots[at].value)
         rows = [slots[at + row * step].value for row in range(self.extent)]
         return instructions.horizontal_rows(self, reduce.op, rows, self.lanes)
+
+
+def is_split(kernel: Kernel) -> bool:
+    """Whether the kernel takes the number of its worker."""
+    return any(isinstance(s, For) and s.kind == "parallel" for s in kernel.body)
 
 
 def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:

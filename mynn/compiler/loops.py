@@ -4,7 +4,7 @@ Grammar (as `format_kernel` prints it):
 
     kernel ::= "kernel" name ":" {statement}
     statement ::=
-        "for" var "in" extent ["unroll" | "vector"] ":" {statement}
+        "for" var "in" extent ["unroll" | "vector" | "parallel"] ":" {statement}
       | "let" var "=" expr
       | "local" buffer                     registers, or memory on the stack
       | buffer "[" index "]" "=" expr
@@ -302,6 +302,7 @@ def format_kernel(kernel: Kernel) -> str:
 # -- checking --------------------------------------------------------------------------------------
 
 MAX_VECTOR = 64
+_KINDS = ("serial", "unroll", "vector", "parallel")
 
 
 def verify_kernel(kernel: Kernel) -> None:
@@ -320,8 +321,10 @@ def _verify_body(
         if isinstance(statement, For):
             if in_vector:
                 raise VerifyError(f"{where}: loop {statement.var} stands inside a vector loop")
-            if statement.kind not in ("serial", "unroll", "vector") or statement.extent < 0:
+            if statement.kind not in _KINDS or statement.extent < 0:
                 raise VerifyError(f"{where}: loop {statement.var} has a bad kind or extent")
+            if statement.kind == "parallel" and bound:
+                raise VerifyError(f"{where}: parallel loop {statement.var} is not outermost")
             if statement.kind == "vector" and not 1 <= statement.extent <= MAX_VECTOR:
                 raise VerifyError(f"{where}: vector loop {statement.var} of {statement.extent}")
             if statement.var in bound:

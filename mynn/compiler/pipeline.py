@@ -20,8 +20,10 @@ import numpy as np
 from mynn.compiler.instructions import Module
 from mynn.compiler.llvm import emit_kernel
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
+from mynn.compiler.parallel import barriers, parallelise
 from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
+from mynn.compiler.workers import add_split_step
 from mynn.graph import Array, Graph, Node, Shape, verify
 from mynn.runtime.buffers import SLACK, aligned_bytes, allocate
 from mynn.runtime.machine import host
@@ -78,16 +80,25 @@ def lower(
     return Lowered(graph, plan, list(used))
 
 
-def emit(lowered: Lowered, prefix: str = "", module: Module | None = None) -> Module:
-    """LLVM IR for the kernels and a function that runs them in order."""
-    module = module or Module(fused="+fma" in host().features or "neon" in host().features)
+def emit(lowered: Lowered, split: bool = False) -> Module:
+    """LLVM IR for the kernels and a function that runs them in order.
+
+    With `split` the outer loops are shared among workers, and `mynn_step_split` is what each of
+    them runs.
+    """
+    features = host().features
+    module = Module(fused="+fma" in features or "neon" in features)
+    kernels = [parallelise(kernel) for kernel in lowered.kernels] if split else lowered.kernels
     calls = []
-    for kernel in lowered.kernels:
-        named = Kernel(prefix + kernel.name, kernel.body, kernel.comment)
-        emit_kernel(module, named, lowered.slots)
-        calls.append(f"  call void @{named.name}(ptr %table)")
-    head = f"define void @{prefix}{STEP}(ptr %table) nounwind #0 {{"
+    for kernel in kernels:
+        emit_kernel(module, kernel, lowered.slots)
+        arguments = "ptr %table, i64 0, i64 1" if split else "ptr %table"
+        calls.append(f"  call void @{kernel.name}({arguments})")
+    head = f"define void @{STEP}(ptr %table) nounwind #0 {{"
     module.add("\n".join([head, *calls, "  ret void", "}", ""]))
+    if split:
+        meetings = barriers(kernels, lowered.plan.overlap)
+        add_split_step(module, [kernel.name for kernel in kernels], meetings)
     return module
 
 

@@ -61,6 +61,13 @@ class Plan:
     results: list[Result]
     in_place: list[Node] = field(default_factory=list)
 
+    def overlap(self, a: Buffer, b: Buffer) -> bool:
+        """Whether two buffers share memory."""
+        if a not in self.arena or b not in self.arena:
+            return a is b
+        low, high = sorted((a, b), key=self.arena.__getitem__)
+        return self.arena[high] < self.arena[low] + low.elements * _type_bytes(low) + SLACK
+
 
 @dataclass(eq=False)
 class _Task:

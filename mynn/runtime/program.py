@@ -22,6 +22,7 @@ from mynn.errors import UsageError
 from mynn.graph import Array, Graph, Node, format_graph
 from mynn.runtime.buffers import allocate
 from mynn.runtime.native import NativeModule, build
+from mynn.runtime.threads import Threads, choose_threads
 
 
 class StateTensor(Protocol):
@@ -51,6 +52,8 @@ class Program:
         results: how many of the outputs are results.
         writes: for each state input that changes, the number of the output that is its new value.
         state: the tensors behind the state inputs.
+        threads: how many threads `fit` runs a step with: a number, "auto" (by the size of the
+            step), or None for what `MYNN_THREADS` says.
     """
 
     backend = "native"
@@ -62,6 +65,7 @@ class Program:
         results: int,
         writes: dict[Node, int],
         state: Sequence[StateTensor],
+        threads: Threads | None = None,
     ) -> None:
         start = time.perf_counter()
         self.source = graph
@@ -73,7 +77,8 @@ class Program:
             for node, array in zip(state_nodes, state_arrays, strict=True)
         }
         self.lowered: Lowered = lower(graph, writes, layouts)
-        self.native: NativeModule = build(emit(self.lowered).text())
+        self.threads = choose_threads(threads, self.operations)
+        self.native: NativeModule = build(emit(self.lowered, split=self.threads > 1).text())
         self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
         memory = dict(zip(graph.inputs, [*self.arguments, *state_arrays], strict=True))
         self.table, self.outputs, self._keep = bind(self.lowered, memory)
@@ -190,6 +195,7 @@ class InterpretedProgram:
 
     backend = "interpreter"
     compile_seconds = 0.0
+    threads = 1
 
     def __init__(
         self,
@@ -198,6 +204,7 @@ class InterpretedProgram:
         results: int,
         writes: dict[Node, int],
         state: Sequence[StateTensor],
+        threads: Threads | None = None,
     ) -> None:
         self.source = graph
         self.count = results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,14 @@ from mynn.compiler.driver import (
     Metric,
     Source,
     control_words,
-    loop_text,
+    loop_module,
     shuffle_python,
 )
 from mynn.compiler.instructions import memory_type
+from mynn.compiler.pipeline import STEP
+from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
 from mynn.graph import Array
+from mynn.runtime.buffers import aligned_bytes
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Program
@@ -180,9 +184,10 @@ class NativeEngine(Engine):
             self.rest_rows,
             tuple(self._sources(first, last)),
             tuple(self._metrics(first, last)),
+            first.threads > 1,
         )
         if loop not in _loops:
-            _loops[loop] = build(loop_text(loop, x86=host().is_x86))
+            _loops[loop] = build(loop_module(loop, host().is_x86))
             self.compile_seconds += _loops[loop].seconds
         self.function = _loops[loop].function(FIT, ctypes.c_void_p)
         control = self.control
@@ -190,9 +195,17 @@ class NativeEngine(Engine):
             control[Control.ORDER] = self.order.ctypes.data
         control[Control.METRICS] = self.metrics.ctypes.data
         control[Control.TABLE] = first.table.ctypes.data
-        control[Control.STEP] = first.native.address("mynn_step")
+        self.workers = first.threads
+        step = SPLIT_STEP if loop.split else STEP
+        control[Control.STEP] = first.native.address(step)
         control[Control.TABLE_REST] = last.table.ctypes.data
-        control[Control.STEP_REST] = last.native.address("mynn_step")
+        control[Control.STEP_REST] = last.native.address(step)
+        control[Control.WORKERS] = self.workers
+        self.sync = aligned_bytes(8 * Sync.WORDS).view(np.int64)
+        control[Control.SYNC] = self.sync.ctypes.data
+        if loop.split:
+            kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+            self.worker = _loops[loop].function(WORKER, *kinds)
         for number, array in enumerate(self.arrays):
             control[Control.DATA + number] = array.ctypes.data
 
@@ -215,6 +228,21 @@ class NativeEngine(Engine):
         return metrics
 
     def run(self, budget: int) -> None:
-        """Run steps natively."""
+        """Run steps natively, with a thread for every other worker."""
         self.control[Control.BUDGET] = budget
-        self.function(self.control.ctypes.data)
+        if self.workers == 1:
+            self.function(self.control.ctypes.data)
+            return
+        self.sync[:] = 0
+        sync = self.sync.ctypes.data
+        others = [
+            threading.Thread(target=self.worker, args=(sync, number, self.workers), daemon=True)
+            for number in range(1, self.workers)
+        ]
+        for thread in others:
+            thread.start()
+        try:
+            self.function(self.control.ctypes.data)
+        finally:
+            for thread in others:
+                thread.join()

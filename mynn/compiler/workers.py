@@ -1,0 +1,151 @@
+"""Workers in native code: how they are woken, how they meet, and how they are sent home.
+
+The workers of a step run the same kernels, each its share of the loops. They meet at a barrier that
+spins for a while and then yields the processor. `Sync` is the layout of the words they share, each
+on a cache line of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from enum import IntEnum
+
+from mynn.compiler.instructions import Module
+from mynn.runtime.machine import host
+
+SPLIT_STEP = "mynn_step_split"
+WORKER = "mynn_worker"
+# Flush denormals (bits FZ and DAZ of MXCSR): vanishing gradients must not slow arithmetic down.
+FLUSH_BITS = 0x8040
+# Rounds of waiting before a worker offers its processor to others.
+_PATIENCE = 2000
+
+
+class Sync(IntEnum):
+    """Words that workers share (64 bits each)."""
+
+    PHASE = 0  # raised by one for each step, -1 when there is no more to do
+    TABLE = 1  # the table of the step
+    STEP = 2  # the address of its function
+    ARRIVED = 8  # workers that wait at the barrier
+    ROUND = 16  # raised by one when all have arrived
+    WORDS = 24
+
+
+def _wait_body(name: str) -> str:
+    """A round of waiting in the block `name`, which counts its rounds in %patience.`name`."""
+    pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
+    if os.name != "posix":
+        return f"{pause}  br label %{name}\n"
+    return (
+        f"{pause}  %rounds.{name} = add i64 %patience.{name}, 1\n"
+        f"  %tired.{name} = icmp ugt i64 %rounds.{name}, {_PATIENCE}\n"
+        f"  br i1 %tired.{name}, label %yield.{name}, label %{name}\n"
+        f"yield.{name}:\n"
+        f"  %ignored.{name} = call i32 @sched_yield()\n"
+        f"  br label %{name}\n"
+    )
+
+
+def _patience(name: str, start: str) -> str:
+    if os.name != "posix":
+        return ""
+    return (
+        f"  %patience.{name} = phi i64 [ 0, %{start} ], [ %rounds.{name}, %idle.{name} ], "
+        f"[ 0, %yield.{name} ]\n"
+    )
+
+
+def _declare(module: Module) -> None:
+    if host().is_x86:
+        module.declare("declare void @llvm.x86.sse2.pause()")
+    if os.name == "posix":
+        module.declare("declare i32 @sched_yield()")
+
+
+def barrier_text() -> str:
+    """`mynn_barrier`: returns when all workers have called it."""
+    return f"""define internal void @mynn_barrier(ptr %sync, i64 %workers) noinline nounwind {{
+entry:
+  %arrived = getelementptr i64, ptr %sync, i64 {int(Sync.ARRIVED)}
+  %round = getelementptr i64, ptr %sync, i64 {int(Sync.ROUND)}
+  %now = load atomic i64, ptr %round acquire, align 8
+  %before = atomicrmw add ptr %arrived, i64 1 acq_rel
+  %count = add i64 %before, 1
+  %last = icmp eq i64 %count, %workers
+  br i1 %last, label %open, label %wait
+open:
+  store atomic i64 0, ptr %arrived monotonic, align 8
+  %next = add i64 %now, 1
+  store atomic i64 %next, ptr %round release, align 8
+  ret void
+wait:
+{_patience("wait", "entry")}  %seen = load atomic i64, ptr %round acquire, align 8
+  %opened = icmp ne i64 %seen, %now
+  br i1 %opened, label %done, label %idle.wait
+idle.wait:
+{_wait_body("wait")}done:
+  ret void
+}}
+"""
+
+
+def add_split_step(module: Module, kernels: Sequence[str], meetings: Sequence[bool]) -> None:
+    """Add the step that every worker runs: its share of each kernel, meeting where it must."""
+    _declare(module)
+    module.add(barrier_text())
+    meet = "  call void @mynn_barrier(ptr %sync, i64 %workers)"
+    lines = []
+    for kernel, needed in zip(kernels, meetings, strict=True):
+        lines += [meet] if needed else []
+        lines.append(f"  call void @{kernel}(ptr %table, i64 %worker, i64 %workers)")
+    head = (
+        f"define void @{SPLIT_STEP}(ptr %table, i64 %worker, i64 %workers, ptr %sync) nounwind {{"
+    )
+    module.add("\n".join([head, *lines, meet, "  ret void", "}", ""]))
+
+
+def _flush() -> str:
+    """Workers flush denormals as the thread that leads them does, or results would differ."""
+    if not host().is_x86:
+        return ""
+    return (
+        "  %mode = alloca i32\n"
+        "  call void @llvm.x86.sse.stmxcsr(ptr %mode)\n"
+        "  %old = load i32, ptr %mode\n"
+        f"  %new = or i32 %old, {FLUSH_BITS}\n"
+        "  store i32 %new, ptr %mode\n"
+        "  call void @llvm.x86.sse.ldmxcsr(ptr %mode)\n"
+    )
+
+
+def worker_text(module: Module) -> str:
+    """`mynn_worker`: runs a share of every step until it is sent home."""
+    _declare(module)
+    return f"""define void @{WORKER}(ptr %sync, i64 %worker, i64 %workers) nounwind {{
+entry:
+{_flush()}  %phase = getelementptr i64, ptr %sync, i64 {int(Sync.PHASE)}
+  %table.at = getelementptr ptr, ptr %sync, i64 {int(Sync.TABLE)}
+  %step.at = getelementptr ptr, ptr %sync, i64 {int(Sync.STEP)}
+  br label %ready
+ready:
+  %done = phi i64 [ 0, %entry ], [ %now, %work ]
+  br label %wait
+wait:
+{_patience("wait", "ready")}  %now = load atomic i64, ptr %phase acquire, align 8
+  %same = icmp eq i64 %now, %done
+  br i1 %same, label %idle.wait, label %woken
+idle.wait:
+{_wait_body("wait")}woken:
+  %home = icmp eq i64 %now, -1
+  br i1 %home, label %end, label %work
+work:
+  %table = load ptr, ptr %table.at, align 8
+  %step = load ptr, ptr %step.at, align 8
+  call void %step(ptr %table, i64 %worker, i64 %workers, ptr %sync)
+  br label %ready
+end:
+  ret void
+}}
+"""

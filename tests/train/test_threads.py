@@ -1,0 +1,92 @@
+"""Threads: the same bits for every number of them, and nothing left running."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import nn, optim
+from mynn.compiler.loops import For
+from mynn.compiler.parallel import barriers, is_serial, parallelise
+from mynn.errors import ArgumentError
+from mynn.runtime.threads import choose_threads, processors
+
+
+def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> list[np.ndarray]:
+    mynn.manual_seed(3)
+    layers: list[nn.Module] = []
+    for n, m in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(n, m), nn.GELU(), nn.Dropout(0.1)]
+    net = nn.Sequential(*layers[:-2])
+    optimizer = optim.Adam(net.parameters(), lr=1e-3)
+    criterion = nn.CrossEntropyLoss()
+
+    @mynn.compile(threads=threads)
+    def step(x: mynn.Tensor, t: mynn.Tensor) -> mynn.Tensor:
+        loss = criterion(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, sizes[0])).astype(np.float32)
+    t = rng.integers(0, sizes[-1], rows)
+    history = mynn.fit(step, (x, t), epochs=3, batch_size=batch, verbose=False)
+    return [history["loss"], *(p.numpy() for p in net.parameters())]
+
+
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [(1, (5, 40, 3)), (32, (64, 128, 96, 10)), (33, (17, 130, 65, 7)), (200, (100, 64, 11))],
+)
+def test_same_bits(batch: int, sizes: tuple[int, ...]) -> None:
+    one = train(1, batch, sizes)
+    for threads in (2, 3, 4):
+        for a, b in zip(one, train(threads, batch, sizes), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    train(3, 32, (16, 64, 4))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [0, -1, "many", 1.5, True])
+def test_bad_numbers(threads: Any) -> None:
+    with pytest.raises(ArgumentError, match="threads"):
+        mynn.compile(lambda x: x, threads=threads)
+
+
+def test_number_goes_by_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MYNN_THREADS", raising=False)
+    assert choose_threads(None, 1000) == 1
+    assert choose_threads("auto", 10**12) == processors()
+    assert choose_threads(7, 1000) == 7
+    monkeypatch.setenv("MYNN_THREADS", "3")
+    assert choose_threads(None, 1000) == 3
+    monkeypatch.setenv("MYNN_THREADS", "lots")
+    with pytest.raises(ArgumentError, match="lots"):
+        choose_threads(None, 1000)
+
+
+def program(threads: int) -> Any:
+    net = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 96))
+    return mynn.compile(net, threads=threads).program(np.zeros((64, 64), np.float32))
+
+
+def test_large_kernels_are_split_and_small_ones_are_not() -> None:
+    kernels = [parallelise(kernel) for kernel in program(2).lowered.kernels]
+    assert not any(is_serial(kernel) for kernel in kernels)
+    for kernel in kernels:
+        assert all(isinstance(s, For) and s.kind == "parallel" for s in kernel.body)
+
+
+def test_workers_meet_where_a_kernel_needs_another() -> None:
+    lowered = program(2).lowered
+    kernels = [parallelise(kernel) for kernel in lowered.kernels]
+    assert barriers(kernels, lowered.plan.overlap) == [False, True]
