@@ -12,6 +12,14 @@ class MynnError(Exception):
     """Base of every error raised on purpose by mynn.
 
     `layer` is the path of the layer in which it arose, where that is known.
+
+    Example:
+        >>> from mynn import nn
+        >>> try:
+        ...     nn.Sequential(nn.Linear(2, 3), nn.Linear(4, 1))([1.0, 2.0])
+        ... except MynnError as error:
+        ...     print(error.layer)
+        1
     """
 
     layer: str | None = None
