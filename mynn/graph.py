@@ -220,7 +220,17 @@ def constant(value: Any, dtype: Any = None) -> Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A function from `inputs` to `outputs`; the nodes in between are reached from the outputs."""
+    """A function from `inputs` to `outputs`; the nodes in between are reached from the outputs.
+
+    Example:
+        >>> from mynn.ops.elementwise import tanh
+        >>> x = input_node(Type((2, 3), np.dtype("float32")), "x")
+        >>> print(Graph((x,), (apply(tanh, x),)))
+        graph(%x: f32[2,3]) {
+          %0: f32[2,3] = tanh(%x)
+          return %0
+        }
+    """
 
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
