@@ -39,7 +39,16 @@ _mode = _GradMode()
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Within the block, eager results do not remember where they came from."""
+    """Within the block, eager results do not remember where they came from.
+
+    Example:
+        >>> from mynn import Tensor, no_grad
+        >>> x = Tensor([1.0], requires_grad=True)
+        >>> with no_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
     _mode.enabled.append(False)
     try:
         yield
@@ -710,7 +719,14 @@ class Parameter(Tensor):
     """A tensor that training changes: `requires_grad` is set.
 
     `order` lists the axes from the slowest to the fastest in memory; layers choose the order that
-    suits the compiler.
+    suits the compiler. The value lies in padded storage, which native code uses as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from mynn import Parameter
+        >>> weight = Parameter(np.zeros((3, 2), np.float32), order=(1, 0))
+        >>> weight.shape, weight.data.strides
+        ((3, 2), (4, 16))
     """
 
     __slots__ = ()
