@@ -9,6 +9,14 @@ class Callback:
     """Base of callbacks.
 
     `fit` calls these methods; set `stop` to end the training after the present epoch.
+
+    Example:
+        >>> import mynn
+        >>> class Patience(mynn.Callback):
+        ...     best = float("inf")
+        ...     def on_epoch_end(self, epoch, logs):
+        ...         self.stop = logs["loss"] > self.best
+        ...         self.best = min(self.best, logs["loss"])
     """
 
     stop = False
