@@ -18,6 +18,12 @@ class History:
       training itself.
     - `compile_seconds`: what it took to make the programs.
     - `records`: what `record=` asked for.
+
+    Example:
+        >>> import numpy as np, mynn
+        >>> history = mynn.fit(lambda x: (x * x).mean(), np.ones(8, np.float32), epochs=3)
+        >>> history["loss"], history.steps
+        (array([1., 1., 1.]), 3)
     """
 
     metrics: dict[str, Array] = field(default_factory=dict)
