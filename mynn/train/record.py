@@ -29,6 +29,16 @@ class Record:
             respect to these outputs and to parameters), "parameters" (their values after the step).
         every: record each step whose number is divisible by this, from 0 on.
         steps: record these steps instead.
+
+    Example:
+        >>> import numpy as np, mynn
+        >>> from mynn import nn
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
+        >>> record = mynn.Record(layers=["1"], quantities=["activations"], steps=[0])
+        >>> x = np.zeros((8, 2), np.float32)
+        >>> history = mynn.fit(lambda x: net(x).mean(), x, batch_size=4, record=record)
+        >>> history.records[0].activations["1"].shape
+        (4, 3)
     """
 
     layers: Collection[str] = ("*",)
