@@ -81,7 +81,13 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list whose modules `parameters()` and `state_dict()` find; it computes nothing itself."""
+    """A list whose modules `parameters()` and `state_dict()` find; it computes nothing itself.
+
+    Example:
+        >>> from mynn import nn
+        >>> len(nn.ModuleList(nn.Linear(8, 8) for _ in range(3)))
+        3
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
