@@ -82,7 +82,14 @@ def _extent(name: str, value: int) -> int:
 
 
 class Flatten(Module):
-    """Axes `start_dim`..`end_dim` merged into one: [N, C, H, W] -> [N, C H W]."""
+    """Axes `start_dim`..`end_dim` merged into one: [N, C, H, W] -> [N, C H W].
+
+    Example:
+        >>> import numpy as np
+        >>> from mynn import nn
+        >>> nn.Flatten()(np.zeros((5, 3, 4, 4), np.float32)).shape
+        (5, 48)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
