@@ -79,7 +79,17 @@ class Optimizer:
             stand in place of the defaults for them.
         defaults: options of every group.
 
-    A subclass makes its slots with `slot` in its constructor and updates a group in `update`.
+    A subclass makes its slots in `make_slots` and updates a group in `update`, with operations of
+    tensors and `assign` alone.
+
+    Example:
+        >>> from mynn import nn
+        >>> from mynn.optim.optimizer import Optimizer
+        >>> class SignSGD(Optimizer):
+        ...     def update(self, group, params):
+        ...         for p in params:
+        ...             p.assign(p.detach() - group.rate.astype(p.dtype) * p.grad.sign())
+        >>> optimizer = SignSGD(nn.Linear(2, 1).parameters(), {"lr": 0.1, "weight_decay": 0.0})
     """
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
