@@ -13,6 +13,7 @@ from mynn.graph import CONSTANT, INPUT, Array, Graph, Node, Type, apply, constan
 from mynn.ops import elementwise, reduce
 from mynn.tensor import Tensor, graph_node, wrap
 from tests.fuzz.generator import Generator, separated
+from tests.fuzz.steps import grow
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Program:
 def plain(seed: int) -> Program:
     """A random graph with several outputs."""
     g = Generator(seed, np.float64 if seed % 4 == 3 else np.float32)
-    g.grow(int(g.rng.integers(3, 40)))
+    grow(g, int(g.rng.integers(3, 40)))
     return Program(seed, g.graph(), g.arguments(), {})
 
 
@@ -50,7 +51,7 @@ def scalar_function(g: Generator) -> Node | None:
 def gradient(seed: int) -> Program | None:
     """The gradient of a random scalar function, or None where its value is not well defined."""
     g = Generator(seed, np.float64 if seed % 4 == 3 else np.float32)
-    g.grow(int(g.rng.integers(3, 20)))
+    grow(g, int(g.rng.integers(3, 20)))
     loss = scalar_function(g)
     if loss is None:
         return None
@@ -73,7 +74,7 @@ def _zeros(node: Node) -> Node:
 def stateful(seed: int) -> Program:
     """A random graph some of whose outputs become the inputs of the next step."""
     g = Generator(seed, np.float64 if seed % 4 == 3 else np.float32)
-    g.grow(int(g.rng.integers(3, 25)))
+    grow(g, int(g.rng.integers(3, 25)))
     outputs: list[Node] = [g.nodes[-1], g.pick(g.nodes)]
     writes = {}
     for place, node in enumerate(g.inputs):

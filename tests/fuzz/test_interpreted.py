@@ -13,6 +13,7 @@ from tests.fuzz.programs import differences, gradient, plain
 from tests.helpers import same_bits
 
 BLOCK = 50
+PRODUCTS = ("matmul", "contract", "conv")
 
 
 def test_seeds_reproduce() -> None:
@@ -35,11 +36,13 @@ def test_simplified_graphs_mean_the_same(block: int) -> None:
         simpler = simplify(program.graph)
         verify(simpler)
         assert simplify(simpler) is simpler
-        assert len(simpler.nodes()) <= len(program.graph.nodes()) + 2
+        nodes = program.graph.nodes()
+        written_out = 12 * sum(node.primitive.expand is not None for node in nodes)
+        assert len(simpler.nodes()) <= len(nodes) + 2 + written_out
         expected = interpreter.evaluate(program.graph, program.arguments)
         got = interpreter.evaluate(simpler, program.arguments)
         # Products may meet operands in another memory order, which changes the order of their sums.
-        products = any(node.primitive.family == "contraction" for node in program.graph.nodes())
+        products = any(node.primitive.name in PRODUCTS for node in nodes)
         if products:
             assert not differences(program.graph, program.arguments, got, expected), program
         else:
