@@ -54,6 +54,18 @@ class Program:
         state: the tensors behind the state inputs.
         threads: how many threads `fit` runs a step with: a number, "auto" (by the size of the
             step), or None for what `MYNN_THREADS` says.
+
+    Example:
+        >>> import numpy as np, mynn
+        >>> program = mynn.compile(lambda x: x.tanh() * 2).program(np.zeros((2, 3), np.float32))
+        >>> print(program.graph)
+        graph(%arg0: f32[2,3]) {
+          %0: f32[2,3] = tanh(%arg0)
+          %1: f32[1,1] = constant [[2.0]]
+          %2: f32[2,3] = broadcast_to(%1) shape=(2, 3)
+          %3: f32[2,3] = mul(%0, %2)
+          return %3
+        }
     """
 
     backend = "native"
