@@ -181,14 +181,13 @@ class Program:
     def buffers(self) -> list[BufferInfo]:
         """The memory of the program."""
         plan = self.lowered.plan
-        roles = {place.buffer: "input" for node, place in plan.places.items() if not node.inputs}
-        roles.update(
-            {place.buffer: "constant" for n, place in plan.places.items() if n in plan.constants}
-        )
-        roles.update(dict.fromkeys(plan.arena, "arena"))
+        inputs = self.source.inputs
+        roles = {plan.places[node].buffer: "input" for node in inputs[: len(self.arguments)]}
+        roles.update({plan.places[node].buffer: "state" for node in inputs[len(self.arguments) :]})
+        roles.update({plan.places[node].buffer: "constant" for node in plan.constants})
         roles.update({result.buffer: "result" for result in plan.results})
         return [
-            BufferInfo(buffer.name, buffer.type, buffer.elements, roles.get(buffer, "state"))
+            BufferInfo(buffer.name, buffer.type, buffer.elements, roles.get(buffer, "arena"))
             for buffer in self.lowered.table
         ]
 
