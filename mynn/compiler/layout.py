@@ -68,7 +68,7 @@ class Layouts:
         if name in ("slice", "pad", "flip", "broadcast_to", "concatenate"):
             return old
         if name == "windows":
-            return (*old, *range(len(old), len(node.shape)))
+            return (*old[:-1], *range(len(old), len(node.shape)), *old[-1:])
         if name == "reshape":
             return _reshaped(first.shape, node.shape, old)
         if name in ("sum", "max", "min"):
