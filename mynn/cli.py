@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mynn.report.published import EPOCHS, SAMPLES, SEED
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -39,9 +41,11 @@ def reproduce(
     ] = Path("reproduction"),
     samples: Annotated[
         int, typer.Option(min=1, help="Runs behind each mean; the report has 10.")
-    ] = 10,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a run; the report has 100.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all data and initial weights.")] = 0,
+    ] = SAMPLES,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of a run; the report has 100.")
+    ] = EPOCHS,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all data and initial weights.")] = SEED,
 ) -> None:
     """Train everything in the report, and write one page that holds it against the published."""
     try:

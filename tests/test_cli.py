@@ -71,6 +71,13 @@ def test_interrupt_writes_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mynn.report.reproduce", None)
+    result = run("reproduce", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "mynn-toolbox[report]" in " ".join(result.output.split())
+
+
 def test_help_and_version():
     for arguments in (["--help"], ["reproduce", "--help"]):
         result = run(*arguments)

@@ -42,7 +42,7 @@ class Settings:
 
     samples: int = published.SAMPLES
     epochs: int = published.EPOCHS
-    seed: int = 0
+    seed: int = published.SEED
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("epochs", 1), ("seed", 0)):
