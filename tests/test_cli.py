@@ -89,6 +89,20 @@ def test_help_and_version():
     assert run("unknown").exit_code == 2
 
 
+ROOT = os.path.dirname(os.path.dirname(mynn.__file__))
+
+
+def test_terminal_that_knows_ascii_only(tmp_path):
+    command = [sys.executable, "-m", "mynn", "reproduce", "--samples", "1", "--epochs", "1"]
+    environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], capture_output=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"2.4 ? 0.18" in done.stdout
+    assert (tmp_path / "out" / "index.html").exists()
+
+
 def test_python_m_loads_nothing_heavy_for_help():
     program = (
         "import sys; sys.argv = ['mynn', '--help']\n"
@@ -97,8 +111,7 @@ def test_python_m_loads_nothing_heavy_for_help():
         "except SystemExit as end:\n    assert not end.code\n"
         "assert not {'matplotlib', 'jinja2'} & set(sys.modules)\n"
     )
-    root = os.path.dirname(os.path.dirname(mynn.__file__))
-    environment = {**os.environ, "PYTHONPATH": root}
+    environment = {**os.environ, "PYTHONPATH": ROOT}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment
     )
