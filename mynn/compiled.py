@@ -40,8 +40,10 @@ def native_available() -> bool:
 
 
 class _Direct(NamedTuple):
-    """The latest program from one array to another that may run without looking anything up: for
-    arrays of this type, while nothing is traced and no more parts of modules were replaced.
+    """The latest program from one array to another, ready to run without looking anything up.
+
+    It may run for arrays of this type, while nothing is traced and no more parts of modules were
+    replaced.
     """
 
     shape: Shape
@@ -137,9 +139,7 @@ class Compiled:
         return self._call(self._positional(arguments, named) if named else arguments)
 
     def _positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-        """Arguments in the order of the function's parameters; left out ones in between are filled
-        in.
-        """
+        """Arguments in the order of the parameters; those left out in between are filled in."""
         bound = inspect.signature(self.function).bind(*arguments, **named)
         if bound.kwargs:
             bound.apply_defaults()
