@@ -88,9 +88,7 @@ class Staged:
         return leaf_names(self.structure, "loss")
 
     def valid(self) -> bool:
-        """Whether the modules have their parts, and the attributes that decided what was traced
-        their values, as they were then.
-        """
+        """Whether what decided the trace is as it was: parts of modules, values of attributes."""
         edits = tracing.edits()
         if self.seen[0] != edits:
             if any(module._edits != count for module, count in self.tracer.versions.items()):
