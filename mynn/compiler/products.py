@@ -14,8 +14,6 @@ from mynn.graph import Node, Shape
 PRODUCTS = frozenset(["matmul", "contract"])
 # Up to so many rows a product whose operands lie along the summed axis is done by dot products.
 DOT_ROWS = 6
-# A vector of this many elements is wide enough for the choice of its axis.
-_WIDE = 16
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,6 @@ def choose_mode(node: Node, a: Shape, b: Shape) -> Mode:
             return Mode("tiles", True, row, _tile_axis(axes.columns))
         if along_sum and _wide_axes(axes.rows) <= 1:
             return Mode("dot", True, _longest(axes.rows), None)
-    if column is not None and row is not None and nk > 1:
-        wider = _efficiency(axes.rows[row]) > _efficiency(axes.columns[column])
-        column = None if wider else column
     if column is not None:
         return Mode("tiles", False, column, _tile_axis(axes.rows))
     if along_sum and count_rows <= DOT_ROWS and _wide_axes(axes.columns) <= 1 and axes.columns:
@@ -111,8 +106,3 @@ def _longest(extents: Shape) -> int:
 
 def _wide_axes(extents: Shape) -> int:
     return sum(n > 1 for n in extents)
-
-
-def _efficiency(extent: int) -> float:
-    """The share of the lanes that is used."""
-    return extent / (-(-extent // _WIDE) * _WIDE)
