@@ -18,9 +18,9 @@ FASTER = "faster"
 BETTER = "better"
 WORSE = "worse"
 
-# Where the runs spread this much wider than the published ones (in test accuracy, %), a mean of ten
-# says little, and the interval is given beside it.
-WIDE = 15.0
+# Where the test accuracies of runs deviate this much (in %), their mean says little, and the interval
+# is given beside it. With the largest learning rate that is so whatever the samples.
+WIDE = 5.0
 
 DECIMALS = {"loss": 2, "accuracy": 1, "seconds": 3}
 
@@ -68,7 +68,9 @@ class Cell:
     @property
     def wide(self) -> bool:
         """Whether the samples spread too far for their mean to say much."""
-        return self.quantity == "accuracy" and (self.deviation or 0.0) > WIDE
+        if self.quantity != "accuracy" or self.deviation is None or self.version == DEFAULTS:
+            return False
+        return self.deviation > WIDE or self.rate == max(LEARNING_RATES)
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -46,7 +46,9 @@ def test_explanations():
     wide = explain(cell(20.0, 95.0, 96.0, rate=10.0))
     assert "published 81.0 to 93.0" in wide
     assert "spread from 20.0 to 96.0" in wide
-    assert "spread" not in explain(cell(86.0, 88.0, rate=10.0))
+    assert "spread from 86.0 to 88.0" in explain(cell(86.0, 88.0, rate=10.0))
+    assert "spread" not in explain(cell(86.0, rate=10.0))
+    assert "spread from" in explain(cell(80.0, 98.0))
     assert explain(cell(0.02, 0.02, quantity="seconds")) == "4,000 times faster"
 
 
