@@ -18,8 +18,8 @@ FASTER = "faster"
 BETTER = "better"
 WORSE = "worse"
 
-# Where the test accuracies of runs deviate this much (in %), their mean says little, and the interval
-# is given beside it. With the largest learning rate that is so whatever the samples.
+# Where the test accuracies of runs deviate this much (in %), their mean says little, and the
+# interval is given beside it. With the largest learning rate that is so whatever the samples.
 WIDE = 5.0
 
 DECIMALS = {"loss": 2, "accuracy": 1, "seconds": 3}
