@@ -16,8 +16,7 @@ from mynn.gradients import grad, value_and_grad
 from mynn.random import Generator, manual_seed
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.train import Callback, History, Record, evaluate, fit, predict
-
-__version__ = "0.1.0"
+from mynn.version import __version__
 
 __all__ = [
     "Callback",
@@ -26,6 +25,7 @@ __all__ = [
     "Parameter",
     "Record",
     "Tensor",
+    "__version__",
     "compile",
     "concatenate",
     "evaluate",

@@ -19,9 +19,9 @@ ROOT = Path(mynn.__file__).parent
 # itself, `import mynn` as users write it.
 FACE = "__init__"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "version"),
     ("graph",),
-    ("ops", "runtime.buffers", "runtime.machine", "runtime.threads"),
+    ("ops", "runtime.buffers", "runtime.cache", "runtime.machine", "runtime.threads"),
     ("runtime.native",),
     ("tracing", "autodiff", "interpreter", "indexing"),
     ("compiler", "tensor"),

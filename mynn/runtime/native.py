@@ -5,11 +5,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from mynn.errors import CompileError
+from mynn.runtime import cache
 from mynn.runtime.machine import Machine, host
+
+# What `_target_machine` and `_passes` ask LLVM for.
+SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
 
 
 @functools.cache
@@ -48,13 +53,27 @@ def _passes(target: Any, module: Any) -> None:
 
 @dataclass
 class NativeModule:
-    """Machine code in memory. `seconds` is what it took to make it."""
+    """Machine code in memory, and the LLVM IR that it was made of.
 
-    text: str
+    `key` is the name of its object code in the cache on disk, `seconds` what it took to make or to
+    load it.
+    """
+
+    source: Callable[[], str]
     engine: Any
-    optimized: str
+    key: str
     seconds: float
     machine: Machine
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The LLVM IR as it was generated, before LLVM's passes."""
+        return self.source()
+
+    @functools.cached_property
+    def optimized(self) -> str:
+        """The LLVM IR after LLVM's passes."""
+        return str(_optimize(self.text, _target_machine(self.machine)))
 
     def address(self, name: str) -> int:
         """The address of a function; valid while this object lives."""
@@ -79,13 +98,10 @@ class NativeModule:
         return str(_target_machine(self.machine).emit_assembly(llvm.parse_assembly(self.optimized)))
 
 
-def build(text: str) -> NativeModule:
-    """Compile the text of an LLVM module for this machine."""
+def _optimize(text: str, target: Any) -> Any:
+    """The module that `text` describes, after the passes."""
     import llvmlite.binding as llvm
 
-    start = time.perf_counter()
-    machine = host()
-    target = _target_machine(machine)
     try:
         module = llvm.parse_assembly(text)
         module.verify()
@@ -94,10 +110,64 @@ def build(text: str) -> NativeModule:
     module.triple = target.triple
     module.data_layout = str(target.target_data)
     _passes(target, module)
-    optimized = str(module)
-    engine = llvm.create_mcjit_compiler(module, target)
+    return module
+
+
+def _link(object_code: bytes, target: Any) -> Any:
+    """An engine that holds the object code, ready to run."""
+    import llvmlite.binding as llvm
+
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
-    return NativeModule(text, engine, optimized, time.perf_counter() - start, machine)
+    return engine
+
+
+def _key(text: str, machine: Machine) -> str:
+    """The name of the object code of `text` in the cache."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
+    triple = llvm.get_default_triple()
+    return cache.key_of("object", text, machine.cpu, machine.features, triple, version, SETTINGS)
+
+
+def build(text: str) -> NativeModule:
+    """Compile the text of an LLVM module for this machine, or take it from the cache on disk."""
+    start = time.perf_counter()
+    machine = host()
+    key = _key(text, machine)
+    engine = _from_cache(key, machine)
+    if engine is None:
+        target = _target_machine(machine)
+        object_code = target.emit_object(_optimize(text, target))
+        cache.store(key, object_code)
+        engine = _link(object_code, target)
+    return NativeModule(lambda: text, engine, key, time.perf_counter() - start, machine)
+
+
+def load(key: str, source: Callable[[], str]) -> NativeModule | None:
+    """The module whose object code lies in the cache under `key`; None where it does not.
+
+    `source` makes its LLVM IR, when somebody wants to see it.
+    """
+    start = time.perf_counter()
+    engine = _from_cache(key, host())
+    if engine is None:
+        return None
+    return NativeModule(source, engine, key, time.perf_counter() - start, host())
+
+
+def _from_cache(key: str, machine: Machine) -> Any:
+    """An engine with the object code that the cache holds under `key`, or None."""
+    object_code = cache.load(key)
+    if object_code is None:
+        return None
+    try:
+        return _link(object_code, _target_machine(machine))
+    except RuntimeError:
+        return None
 
 
 def self_test() -> None:

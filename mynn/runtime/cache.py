@@ -1,0 +1,161 @@
+"""The cache on disk: object code and programs that were compiled before.
+
+An entry is a file that holds
+
+    entry ::= magic (8 bytes) sha256 of the content (32 bytes) content
+
+under a name made of the SHA-256 of everything that the content depends on. Entries appear whole or
+not at all (a temporary file is renamed), so that processes may write at the same time. Whatever is
+not an intact entry counts as missing, and what cannot be written is done without: the cache never
+makes anything fail.
+
+The directory is `MYNN_CACHE_DIR`, otherwise `mynn` in `XDG_CACHE_HOME` or `~/.cache`. It holds code
+that will run, so that it must belong to the user, and nobody else may write to it. `MYNN_CACHE=0`
+switches the cache off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mynn.version import __version__
+
+MAGIC = b"mynnobj1"
+_HEADER = len(MAGIC) + 32
+_SUFFIX = ".bin"
+# Bytes that the entries may take together, and one alone; the oldest make room.
+LIMIT = 256 * 2**20
+LARGEST = 64 * 2**20
+# What decides how the compiler translates, besides what it is given.
+_SOURCES = ("compiler", "ops", "runtime")
+
+
+def enabled() -> bool:
+    """Whether `MYNN_CACHE` leaves the cache on."""
+    return os.environ.get("MYNN_CACHE", "1").lower() not in ("0", "off", "false", "no")
+
+
+def _location() -> Path:
+    chosen = os.environ.get("MYNN_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base and Path(base).is_absolute():
+        return Path(base) / "mynn"
+    return Path.home() / ".cache" / "mynn"
+
+
+def directory() -> Path | None:
+    """The directory of the cache, made now if need be; None where there is none to be trusted."""
+    if not enabled():
+        return None
+    try:
+        path = _location()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    except (OSError, RuntimeError, ValueError):
+        return None
+    if not stat.S_ISDIR(found.st_mode):
+        return None
+    if hasattr(os, "getuid"):
+        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if found.st_uid != os.getuid() or others:
+            return None
+    return path
+
+
+@functools.cache
+def _sources() -> str:
+    """A digest of the compiler itself: the names, sizes and times of its files.
+
+    Whoever changes the compiler must not be given what it made before.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    root = Path(__file__).parent.parent
+    for folder in _SOURCES:
+        with contextlib.suppress(OSError):
+            for path in sorted((root / folder).rglob("*.py")):
+                found = path.stat()
+                digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def key_of(kind: str, *parts: str | bytes) -> str:
+    """The name of an entry: a digest of what its content depends on, and of mynn itself."""
+    digest = hashlib.sha256()
+    for part in (kind, _sources(), *parts):
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def load(key: str) -> bytes | None:
+    """The content of an entry, or None where there is no intact one."""
+    folder = directory()
+    if folder is None:
+        return None
+    path = folder / (key + _SUFFIX)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    content = data[_HEADER:]
+    if data[: len(MAGIC)] != MAGIC:
+        return None
+    if hashlib.sha256(content).digest() != data[len(MAGIC) : _HEADER]:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # used now: among the last to make room
+    return content
+
+
+def store(key: str, content: bytes) -> None:
+    """Write an entry, where that is possible."""
+    folder = directory()
+    if folder is None or len(content) > LARGEST:
+        return
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix="new-", suffix=".tmp", dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(MAGIC)
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
+        os.replace(temporary, folder / (key + _SUFFIX))
+    except OSError:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        return
+    _make_room(folder)
+
+
+def _entries(folder: Path) -> Iterator[tuple[float, int, str]]:
+    """Time of last use, bytes and path of each file of the cache."""
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.name.endswith((_SUFFIX, ".tmp")):
+                with contextlib.suppress(OSError):
+                    state = entry.stat(follow_symlinks=False)
+                    yield state.st_mtime, state.st_size, entry.path
+
+
+def _make_room(folder: Path) -> None:
+    """Remove the entries used longest ago, until the rest is within `LIMIT`."""
+    with contextlib.suppress(OSError):
+        entries = sorted(_entries(folder))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= LIMIT:
+                return
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            total -= size

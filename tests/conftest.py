@@ -1,0 +1,20 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests' cache of compiled programs is their own, and starts empty."""
+    before = os.environ.get("MYNN_CACHE_DIR")
+    os.environ["MYNN_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["MYNN_CACHE_DIR"]
+    else:
+        os.environ["MYNN_CACHE_DIR"] = before
