@@ -161,7 +161,7 @@ class _Planner:
 
     def group_task(self, number: int, group: Group, places: Mapping[Node, Place]) -> _Task:
         """Lower one group."""
-        context = Context(group, places, places, self.machine)
+        context = Context(group, places, places, self.machine, f"k{number}")
         kernel = lower_group(f"k{number}", context)
         return _Task(kernel, context.touched, group)
 

@@ -25,6 +25,7 @@ class Context:
     places: Mapping[Node, Place]
     targets: Mapping[Node, Place]
     machine: Machine
+    name: str = ""
     names: Names = field(default_factory=Names)
     touched: set[Node] = field(default_factory=set)
 
