@@ -1,8 +1,9 @@
 """Functions of tensors: activations, normalised exponentials, selection, dropout, the linear map.
 
 All of them are composites of `Tensor` operations, so they have gradients of any order and compile.
-Arrays and numbers are taken wherever a tensor is. The losses live in `mynn.losses` and can be had
-from here too.
+Arrays and numbers are taken wherever a tensor is. The losses live in `mynn.losses`, convolution in
+`mynn.spatial`, pooling in `mynn.pooling`, normalisation in `mynn.normalization`; all of them can be
+had from here too.
 """
 
 from __future__ import annotations
@@ -23,30 +24,58 @@ from mynn.losses import (
     nll_loss,
     softplus,
 )
+from mynn.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from mynn.ops import elementwise, movement
 from mynn.ops.rules import normalize_axes
+from mynn.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
 from mynn.random import Generator, chosen
+from mynn.spatial import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
 
 __all__ = [
     "accuracy",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy_with_logits",
     "cat",
     "concatenate",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "gelu",
+    "group_norm",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logistic",
     "logsumexp",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "minimum",
     "mse_loss",
     "nll_loss",
     "one_hot",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "softmax",

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import doctest
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import functional as F
+from mynn import nn, pooling
+from mynn.errors import ArgumentError, ShapeError
+from mynn.nn import pooling as layers
+from mynn.tensor import Tensor
+from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch
+from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
+
+LAYERS: dict[str, Case] = {
+    "max1d": (lambda nn: nn.MaxPool1d(2), (2, 3, 8)),
+    "max1d_all": (lambda nn: nn.MaxPool1d(3, 2, 1, 2, ceil_mode=True), (2, 3, 10)),
+    "max1d_single": (lambda nn: nn.MaxPool1d(2), (3, 8)),
+    "max2d": (lambda nn: nn.MaxPool2d(2), (2, 3, 6, 8)),
+    "max2d_rest": (lambda nn: nn.MaxPool2d(2), (2, 3, 7, 5)),
+    "max2d_overlap": (lambda nn: nn.MaxPool2d(3, 2), (2, 3, 7, 9)),
+    "max2d_padding": (lambda nn: nn.MaxPool2d(3, 2, 1), (2, 3, 6, 7)),
+    "max2d_stride_1": (lambda nn: nn.MaxPool2d(3, 1, 1), (2, 2, 4, 5)),
+    "max2d_gaps": (lambda nn: nn.MaxPool2d(2, 3), (2, 2, 8, 6)),
+    "max2d_mixed": (lambda nn: nn.MaxPool2d((2, 3), (2, 1)), (2, 3, 6, 7)),
+    "max2d_dilation": (lambda nn: nn.MaxPool2d(2, 2, 0, (2, 3)), (2, 2, 6, 7)),
+    "max2d_ceil": (lambda nn: nn.MaxPool2d(2, ceil_mode=True), (2, 3, 5, 6)),
+    "max2d_ceil_padding": (lambda nn: nn.MaxPool2d(3, 2, 1, ceil_mode=True), (2, 3, 6, 7)),
+    "max2d_ceil_outside": (lambda nn: nn.MaxPool2d(2, 3, 1, ceil_mode=True), (1, 2, 5, 6)),
+    "max2d_single": (lambda nn: nn.MaxPool2d(2), (3, 6, 8)),
+    "avg1d": (lambda nn: nn.AvgPool1d(2), (2, 3, 8)),
+    "avg1d_all": (lambda nn: nn.AvgPool1d(3, 2, 1, True, False), (2, 3, 8)),
+    "avg2d": (lambda nn: nn.AvgPool2d(2), (2, 3, 6, 8)),
+    "avg2d_overlap": (lambda nn: nn.AvgPool2d(3, 2), (2, 3, 7, 8)),
+    "avg2d_padding": (lambda nn: nn.AvgPool2d(3, 2, 1), (2, 3, 7, 8)),
+    "avg2d_not_padding": (
+        lambda nn: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        (2, 3, 7, 8),
+    ),
+    "avg2d_ceil": (lambda nn: nn.AvgPool2d(3, 2, 1, ceil_mode=True), (2, 3, 6, 8)),
+    "avg2d_ceil_not_padding": (
+        lambda nn: nn.AvgPool2d((2, 3), 2, (1, 0), True, False),
+        (2, 3, 7, 8),
+    ),
+    "avg2d_divisor": (lambda nn: nn.AvgPool2d(2, divisor_override=3), (2, 3, 6, 8)),
+    "avg2d_single": (lambda nn: nn.AvgPool2d(2), (3, 6, 8)),
+    "adaptive_avg1d": (lambda nn: nn.AdaptiveAvgPool1d(4), (2, 3, 8)),
+    "adaptive_avg1d_uneven": (lambda nn: nn.AdaptiveAvgPool1d(3), (2, 3, 8)),
+    "adaptive_avg2d": (lambda nn: nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 6, 9)),
+    "adaptive_avg2d_uneven": (lambda nn: nn.AdaptiveAvgPool2d((4, 3)), (2, 3, 6, 8)),
+    "adaptive_avg2d_wider": (lambda nn: nn.AdaptiveAvgPool2d((7, 4)), (2, 3, 3, 8)),
+    "adaptive_avg2d_global": (lambda nn: nn.AdaptiveAvgPool2d(1), (2, 3, 5, 7)),
+    "adaptive_avg2d_none": (lambda nn: nn.AdaptiveAvgPool2d((None, 2)), (2, 3, 5, 6)),
+    "adaptive_avg2d_identity": (lambda nn: nn.AdaptiveAvgPool2d((5, 6)), (2, 3, 5, 6)),
+    "adaptive_avg2d_single": (lambda nn: nn.AdaptiveAvgPool2d(2), (3, 5, 6)),
+    "adaptive_max1d": (lambda nn: nn.AdaptiveMaxPool1d(3), (2, 3, 7)),
+    "adaptive_max2d": (lambda nn: nn.AdaptiveMaxPool2d((2, 3)), (2, 3, 6, 9)),
+    "adaptive_max2d_uneven": (lambda nn: nn.AdaptiveMaxPool2d((4, 3)), (2, 3, 6, 8)),
+    "adaptive_max2d_global": (lambda nn: nn.AdaptiveMaxPool2d(1), (2, 3, 5, 7)),
+}
+
+
+@pytest.mark.parametrize("file", [layers, pooling])
+def test_doctests(file: Any) -> None:
+    assert doctest.testmod(file).failed == 0
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_pytorch(name: str) -> None:
+    check_pytorch(pytest.importorskip("torch"), name, LAYERS[name])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_differences(name: str) -> None:
+    check_differences(name, LAYERS[name])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_traced(name: str, backend: str) -> None:
+    check_backend(name, LAYERS[name], backend)
+
+
+# Called with mynn.functional and with torch.nn.functional.
+FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
+    "max_pool1d": (lambda F, x: F.max_pool1d(x, 3, 2, 1, 2, True), (2, 3, 11)),
+    "max_pool2d": (lambda F, x: F.max_pool2d(x, (3, 2), ceil_mode=True), (2, 7, 5)),
+    "avg_pool1d": (lambda F, x: F.avg_pool1d(x, 4, 3, 2, True, False), (2, 3, 11)),
+    "avg_pool2d": (lambda F, x: F.avg_pool2d(x, 3, 2, 1, False, True, -4), (2, 7, 5)),
+    "adaptive_avg_pool1d": (lambda F, x: F.adaptive_avg_pool1d(x, 5), (2, 3, 11)),
+    "adaptive_avg_pool2d": (lambda F, x: F.adaptive_avg_pool2d(x, (3, None)), (2, 7, 5)),
+    "adaptive_max_pool1d": (lambda F, x: F.adaptive_max_pool1d(x, 5), (2, 3, 11)),
+    "adaptive_max_pool2d": (lambda F, x: F.adaptive_max_pool2d(x, (3, 5)), (2, 7, 5)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    function, shape = FUNCTIONS[name]
+    arrays = [rng(name).normal(size=shape)]
+    expected = run_torch(torch, lambda x: function(torch.nn.functional, x), arrays)
+    assert_all_close(run_eager(lambda x: function(F, x), arrays), expected, 1e-12)
+
+
+def test_all_windows_of_small_inputs_are_pytorchs() -> None:
+    """Extents, strides, padding and ceil_mode through every small combination."""
+    torch = pytest.importorskip("torch")
+    seen = 0
+    for n in range(1, 8):
+        x = rng("small").normal(size=(1, 1, n))
+        theirs = torch.tensor(x)
+        for k in range(1, 4):
+            for s in range(1, 4):
+                for p in range(k // 2 + 1):
+                    for ceil in (False, True):
+                        if n + 2 * p < k:
+                            continue
+                        for include in (False, True):
+                            got = F.avg_pool1d(x, k, s, p, ceil, include)
+                            expected = torch.nn.functional.avg_pool1d(
+                                theirs, k, s, p, ceil, include
+                            )
+                            np.testing.assert_allclose(got.data, expected.numpy(), rtol=1e-12)
+                        got = F.max_pool1d(x, k, s, p, 1, ceil)
+                        expected = torch.nn.functional.max_pool1d(theirs, k, s, p, 1, ceil)
+                        np.testing.assert_array_equal(got.data, expected.numpy())
+                        seen += 1
+    assert seen > 100
+
+
+def test_adaptive_windows_of_small_inputs_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    for n in range(1, 12):
+        x = rng("adaptive").normal(size=(1, 2, n))
+        for o in range(1, 14):
+            expected = torch.nn.functional.adaptive_avg_pool1d(torch.tensor(x), o)
+            np.testing.assert_allclose(
+                F.adaptive_avg_pool1d(x, o).data, expected.numpy(), rtol=1e-12
+            )
+            expected = torch.nn.functional.adaptive_max_pool1d(torch.tensor(x), o)
+            np.testing.assert_array_equal(F.adaptive_max_pool1d(x, o).data, expected.numpy())
+
+
+def test_integers() -> None:
+    x = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    largest = F.max_pool2d(x, 3, 2, 1)
+    assert largest.dtype == np.uint8
+    assert largest.tolist() == [[[5, 7], [13, 15]]]
+    negative = -x.astype(np.int32) - 1
+    assert F.max_pool2d(negative, 3, 2, 1).tolist() == [[[-1, -2], [-5, -6]]]
+    assert F.avg_pool2d(x, 2).dtype == np.float32
+
+
+def test_values_that_tie_share_the_gradient() -> None:
+    x = Tensor(np.array([[1.0, 1.0, 0.0, 2.0]]), requires_grad=True)
+    F.max_pool1d(x, 2).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.5, 0.5, 0.0, 1.0]]
+
+
+def test_padding_is_never_the_largest() -> None:
+    x = np.full((1, 1, 4, 4), -5.0, np.float32)
+    for backend in BACKENDS:
+        pool = mynn.compile(nn.MaxPool2d(3, 2, 1), backend=backend)
+        np.testing.assert_array_equal(pool(x), np.full((1, 1, 2, 2), -5.0))
+
+
+def test_infinity_stays_in_its_window() -> None:
+    x = np.zeros((1, 5))
+    x[0, 0] = np.inf
+    np.testing.assert_array_equal(F.adaptive_avg_pool1d(x, 3).data, [[np.inf, 0, 0]])
+
+
+x2 = np.zeros((1, 2, 4, 4), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: nn.MaxPool2d(5)(x2), ShapeError, r"MaxPool2d.*\(5, 5\).*\(4, 4\)"),
+        (lambda: nn.MaxPool2d(2)(np.zeros((4, 4))), ShapeError, r"MaxPool2d.*\[N, C, H, W\]"),
+        (lambda: nn.MaxPool1d(2)(x2), ShapeError, r"\[N, C, L\]"),
+        (lambda: nn.MaxPool2d(2, padding=2)(x2), ArgumentError, "at most half"),
+        (lambda: nn.MaxPool2d(2, stride=0)(x2), ArgumentError, "stride"),
+        (lambda: nn.MaxPool2d(0)(x2), ArgumentError, "kernel_size"),
+        (lambda: nn.MaxPool2d((2, 2, 2))(x2), ArgumentError, "2 numbers"),
+        (lambda: nn.MaxPool2d(2, return_indices=True), ArgumentError, "return_indices"),
+        (lambda: nn.AdaptiveMaxPool2d(2, True), ArgumentError, "return_indices"),
+        (lambda: nn.AvgPool1d(0), ArgumentError, "kernel_size"),
+        (lambda: nn.AvgPool2d(2, divisor_override=0)(x2), ArgumentError, "divisor_override"),
+        (lambda: nn.AdaptiveAvgPool2d((1, 2, 3))(x2), ArgumentError, "output_size"),
+        (lambda: nn.AdaptiveAvgPool2d(0)(x2), ArgumentError, "output_size"),
+        (lambda: nn.AdaptiveAvgPool2d(2)(x2[:, :, :0]), ShapeError, "empty"),
+    ],
+)
+def test_bad_input(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
