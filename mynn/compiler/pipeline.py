@@ -6,6 +6,7 @@ plan      groups -> places          storage, updates in place    compiler/plan.p
 lower     groups -> kernels         loops: tiles, vectors        compiler/lower.py, schedule/
 emit      kernels -> LLVM IR        text                         compiler/llvm.py, instructions.py
 build     LLVM IR -> machine code   LLVM's own passes            runtime/native.py
+bind      plan -> memory            the table of addresses       compiler/image.py
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mynn.compiler.image import bind, make_image
 from mynn.compiler.instructions import Module
 from mynn.compiler.llvm import emit_kernel
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
@@ -25,7 +27,7 @@ from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
 from mynn.compiler.workers import add_split_step
 from mynn.graph import Array, Graph, Node, Shape, verify
-from mynn.runtime.buffers import SLACK, aligned_bytes, allocate
+from mynn.runtime.buffers import allocate
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 
@@ -125,35 +127,6 @@ class Executable:
         return [np.array(place) for place in self.outputs]
 
 
-def bind(lowered: Lowered, inputs: Mapping[Node, Array]) -> tuple[Array, list[Array], list[Array]]:
-    """Memory for every buffer: the table of addresses, the outputs, and what must be kept alive.
-
-    `inputs` are arrays in native storage for the graph's inputs; outputs that are written to state
-    lie there.
-    """
-    plan = lowered.plan
-    arena = aligned_bytes(plan.arena_bytes + SLACK)
-    keep = [arena]
-    addresses: dict[Buffer, int] = {}
-    for buffer, offset in plan.arena.items():
-        addresses[buffer] = arena.ctypes.data + offset
-    for node, array in inputs.items():
-        addresses[plan.places[node].buffer] = array.ctypes.data
-    for node, value in plan.constants.items():
-        array = allocate(value.shape, value.dtype)
-        array[...] = value
-        keep.append(array)
-        addresses[plan.places[node].buffer] = array.ctypes.data
-    outputs = []
-    for place in plan.results:
-        node_type = place.node.type
-        array = allocate(node_type.shape, node_type.dtype)
-        addresses[place.buffer] = array.ctypes.data
-        outputs.append(array)
-    pointers = np.array([addresses[buffer] for buffer in lowered.table] or [0], np.uint64)
-    return pointers, outputs, keep
-
-
 def compile_graph(graph: Graph, check: bool = True) -> Executable:
     """Compile a graph without state.
 
@@ -162,7 +135,8 @@ def compile_graph(graph: Graph, check: bool = True) -> Executable:
     start = time.perf_counter()
     lowered = lower(graph, check=check)
     native = build(emit(lowered).text())
-    arrays = {node: allocate(node.shape, node.dtype) for node in graph.inputs}
-    pointers, outputs, keep = bind(lowered, arrays)
+    arrays = [allocate(node.shape, node.dtype) for node in graph.inputs]
+    image = make_image(lowered.plan, lowered.table, graph.inputs)
+    pointers, outputs, keep = bind(image, arrays)
     seconds = time.perf_counter() - start
-    return Executable(lowered, native, list(arrays.values()), outputs, pointers, seconds, keep)
+    return Executable(lowered, native, arrays, outputs, pointers, seconds, keep)

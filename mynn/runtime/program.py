@@ -7,22 +7,27 @@ costs.
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from mynn import interpreter
+from mynn.compiler.image import Image, bind, graph_key, make_image
 from mynn.compiler.loops import format_kernel
-from mynn.compiler.pipeline import Lowered, bind, emit, lower
+from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.errors import UsageError
-from mynn.graph import Array, Graph, Node, format_graph
+from mynn.graph import Array, Graph, Node, Shape, format_graph
+from mynn.runtime import cache
 from mynn.runtime.buffers import allocate
-from mynn.runtime.native import NativeModule, build
-from mynn.runtime.threads import Threads, choose_threads
+from mynn.runtime.interrupts import uninterrupted
+from mynn.runtime.machine import host
+from mynn.runtime.native import NativeModule, build, load
+from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
 
 
 class StateTensor(Protocol):
@@ -41,6 +46,53 @@ class BufferInfo:
     dtype: str
     elements: int
     role: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a program is made from; lowered where the cache on disk does not know enough."""
+
+    graph: Graph
+    writes: Mapping[Node, int]
+    layouts: Mapping[Node, Shape]
+
+    @functools.cached_property
+    def lowered(self) -> Lowered:
+        """The kernels, and where everything lies."""
+        return lower(self.graph, self.writes, self.layouts)
+
+    def text(self, threads: int) -> str:
+        """LLVM IR for so many threads."""
+        return emit(self.lowered, split=threads > 1).text()
+
+    def make(self, requested: Threads | None) -> tuple[Image, NativeModule]:
+        """The image and its code: from the cache on disk, or made now and kept there."""
+        key = self._key(requested)
+        if key is not None:
+            image = Image.from_bytes(cache.load(key) or b"")
+            native = None if image is None else self._load(image)
+            if image is not None and native is not None:
+                return image, native
+        lowered = self.lowered
+        threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
+        text = self.text(threads)
+        native = build(text)
+        image = make_image(lowered.plan, lowered.table, self.graph.inputs, threads, native.key)
+        if key is not None:
+            cache.store(key, image.to_bytes())
+        return image, native
+
+    def _load(self, image: Image) -> NativeModule | None:
+        return load(image.code, lambda: self.text(image.threads))
+
+    def _key(self, requested: Threads | None) -> str | None:
+        if not cache.enabled():
+            return None
+        graph = graph_key(self.graph, self.writes, self.layouts)
+        if graph is None:
+            return None
+        wanted = default_threads() if requested is None else requested
+        return cache.key_of("image", graph, f"{host()} {wanted} {processors()}")
 
 
 class Program:
@@ -88,14 +140,13 @@ class Program:
             node: tuple(step // array.itemsize for step in array.strides)
             for node, array in zip(state_nodes, state_arrays, strict=True)
         }
-        self.lowered: Lowered = lower(graph, writes, layouts)
-        self.threads = choose_threads(threads, self.operations)
-        self.native: NativeModule = build(emit(self.lowered, split=self.threads > 1).text())
+        self.recipe = Recipe(graph, dict(writes), layouts)
+        self.image, self.native = self.recipe.make(threads)
+        self.threads = self.image.threads
         self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
-        memory = dict(zip(graph.inputs, [*self.arguments, *state_arrays], strict=True))
-        self.table, self.outputs, self._keep = bind(self.lowered, memory)
+        self.table, self.outputs, self._keep = bind(self.image, [*self.arguments, *state_arrays])
         self._state_arrays = state_arrays
-        self._function = self.native.function("mynn_step", ctypes.c_void_p)
+        self._function = self.native.function(STEP, ctypes.c_void_p)
         self._address = self.table.ctypes.data
         self._lock = threading.Lock()
         self.compile_seconds = time.perf_counter() - start
@@ -127,15 +178,20 @@ class Program:
 
     def argument_slot(self, number: int) -> int | None:
         """The place of an argument's buffer in the table, or None where it is not read."""
-        buffer = self.lowered.plan.places[self.source.inputs[number]].buffer
-        return self.lowered.slots.get(buffer)
+        return self.image.slot("input", number)
 
     def result_slot(self, number: int) -> tuple[int, str]:
         """The place of a result's buffer in the table, and its type."""
-        buffer = self.lowered.plan.results[number].buffer
-        return self.lowered.slots[buffer], buffer.type
+        slot = self.image.slot("result", number)
+        assert slot is not None, f"no kernel sets result {number}"
+        return slot, self.image.slots[slot].type
 
     # -- the glass box -----------------------------------------------------------------------------
+
+    @property
+    def lowered(self) -> Lowered:
+        """The kernels and the plan of the memory; after a hit in the cache, made when asked for."""
+        return self.recipe.lowered
 
     @property
     def graph(self) -> str:
@@ -145,12 +201,7 @@ class Program:
     @property
     def kernels(self) -> str:
         """A line for each kernel: name, what it computes, operations and bytes."""
-        lines = [
-            f"{kernel.name:8} {kernel.operations:>10} ops {kernel.nbytes:>10} bytes  "
-            f"{kernel.comment}"
-            for kernel in self.lowered.kernels
-        ]
-        return "\n".join(lines)
+        return "\n".join(kernel.line for kernel in self.image.kernels)
 
     @property
     def loop_ir(self) -> str:
@@ -170,30 +221,30 @@ class Program:
     @property
     def operations(self) -> int:
         """Arithmetic operations of one run; a multiply-add counts as two."""
-        return sum(kernel.operations for kernel in self.lowered.kernels)
+        return sum(kernel.operations for kernel in self.image.kernels)
 
     @property
     def bytes(self) -> int:
         """Bytes that one run reads and writes, each buffer once for each kernel."""
-        return sum(kernel.nbytes for kernel in self.lowered.kernels)
+        return sum(kernel.nbytes for kernel in self.image.kernels)
 
     @property
     def buffers(self) -> list[BufferInfo]:
         """The memory of the program."""
-        plan = self.lowered.plan
-        inputs = self.source.inputs
-        roles = {plan.places[node].buffer: "input" for node in inputs[: len(self.arguments)]}
-        roles.update({plan.places[node].buffer: "state" for node in inputs[len(self.arguments) :]})
-        roles.update({plan.places[node].buffer: "constant" for node in plan.constants})
-        roles.update({result.buffer: "result" for result in plan.results})
+        state = len(self.arguments)
         return [
-            BufferInfo(buffer.name, buffer.type, buffer.elements, roles.get(buffer, "arena"))
-            for buffer in self.lowered.table
+            BufferInfo(
+                slot.name,
+                slot.type,
+                slot.elements,
+                "state" if slot.role == "input" and slot.number >= state else slot.role,
+            )
+            for slot in self.image.slots
         ]
 
     def __str__(self) -> str:
         return (
-            f"Program of {len(self.lowered.kernels)} kernels, {self.operations} operations, "
+            f"Program of {len(self.image.kernels)} kernels, {self.operations} operations, "
             f"{self.bytes} bytes, compiled in {1e3 * self.compile_seconds:.0f} ms"
         )
 
@@ -230,9 +281,10 @@ class InterpretedProgram:
         new = [
             np.array(values[self.writes[n]]) if n in self.writes else None for n in self.state_nodes
         ]
-        for array, value in zip(self.state_arrays, new, strict=True):
-            if value is not None:
-                array[...] = value
+        with uninterrupted():
+            for array, value in zip(self.state_arrays, new, strict=True):
+                if value is not None:
+                    array[...] = value
         return results
 
     @property
