@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mynn import nn
 from mynn.graph import Array
 from mynn.tensor import Tensor
@@ -24,6 +26,13 @@ from tests.nn.harness import (
 Made = Callable[[Any], Any]
 Case = tuple[Made, tuple[int, ...]]
 DTYPES = ("float32", "float64")
+
+
+def pytorch() -> Any:
+    """PyTorch on one thread (two would wait for each other on a busy machine), or a skip."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    return torch
 
 
 def build(name: str, case: Case, dtype: str) -> tuple[nn.Module, Array]:

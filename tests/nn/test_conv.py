@@ -14,7 +14,7 @@ from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.graph import Array
 from mynn.nn import conv
 from mynn.tensor import Tensor
-from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch
+from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
 from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
 
 LAYERS: dict[str, Case] = {
@@ -77,7 +77,7 @@ def test_doctests(file: Any) -> None:
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("name", LAYERS)
 def test_pytorch(name: str) -> None:
-    check_pytorch(pytest.importorskip("torch"), name, LAYERS[name])
+    check_pytorch(pytorch(), name, LAYERS[name])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -114,7 +114,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     function, shapes = FUNCTIONS[name]
     arrays = [rng(name).normal(size=shape) for shape in shapes]
     expected = run_torch(torch, lambda *xs: function(torch.nn.functional, *xs), arrays)
@@ -123,7 +123,7 @@ def test_functions(name: str) -> None:
 
 def test_second_derivatives() -> None:
     """The gradient of the squared norm of a gradient, through stride, padding and groups."""
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     arrays = [rng("second").normal(size=shape) for shape in ((2, 4, 6, 5), (6, 2, 3, 2))]
 
     def ours(x: Any, w: Any) -> Any:

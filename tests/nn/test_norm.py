@@ -15,7 +15,14 @@ from mynn.graph import Array, topological
 from mynn.nn import norm
 from mynn.ops import reduce
 from mynn.tensor import Tensor, graph_node
-from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, namespace
+from tests.nn.conformance import (
+    Case,
+    check_backend,
+    check_differences,
+    check_pytorch,
+    namespace,
+    pytorch,
+)
 from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
 
 LAYERS: dict[str, Case] = {
@@ -58,7 +65,7 @@ def test_doctests(file: Any) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_pytorch(name: str) -> None:
-    check_pytorch(pytest.importorskip("torch"), name, LAYERS[name])
+    check_pytorch(pytorch(), name, LAYERS[name])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -93,7 +100,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     function, shapes = FUNCTIONS[name]
     arrays = [rng(name).normal(size=shape) for shape in shapes]
     expected = run_torch(torch, lambda *xs: function(torch.nn.functional, *xs), arrays)
@@ -103,7 +110,7 @@ def test_functions(name: str) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_second_derivatives(name: str) -> None:
     """The Hessian times a direction: moments about a constant are exact to every order."""
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     function, shapes = FUNCTIONS[name]
     x, d, *rest = [rng(name).normal(size=shape) for shape in (shapes[0], *shapes)]
 
@@ -146,7 +153,7 @@ def test_a_large_mean_costs_no_accuracy(offset: float) -> None:
 @pytest.mark.parametrize("backend", [None, *BACKENDS])
 def test_running_statistics_over_steps(momentum: float | None, backend: str | None) -> None:
     """Training steps of unequal batches, then evaluation: as in PyTorch."""
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     ours = namespace("float64").BatchNorm1d(3, momentum=momentum)
     theirs = torch.nn.BatchNorm1d(3, momentum=momentum).double()
     run = ours if backend is None else mynn.compile(ours, backend=backend)

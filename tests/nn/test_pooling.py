@@ -13,7 +13,7 @@ from mynn import nn, pooling
 from mynn.errors import ArgumentError, ShapeError
 from mynn.nn import pooling as layers
 from mynn.tensor import Tensor
-from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch
+from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
 from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
 
 LAYERS: dict[str, Case] = {
@@ -71,7 +71,7 @@ def test_doctests(file: Any) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_pytorch(name: str) -> None:
-    check_pytorch(pytest.importorskip("torch"), name, LAYERS[name])
+    check_pytorch(pytorch(), name, LAYERS[name])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -100,7 +100,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     function, shape = FUNCTIONS[name]
     arrays = [rng(name).normal(size=shape)]
     expected = run_torch(torch, lambda x: function(torch.nn.functional, x), arrays)
@@ -109,7 +109,7 @@ def test_functions(name: str) -> None:
 
 def test_all_windows_of_small_inputs_are_pytorchs() -> None:
     """Extents, strides, padding and ceil_mode through every small combination."""
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     seen = 0
     for n in range(1, 8):
         x = rng("small").normal(size=(1, 1, n))
@@ -134,7 +134,7 @@ def test_all_windows_of_small_inputs_are_pytorchs() -> None:
 
 
 def test_adaptive_windows_of_small_inputs_are_pytorchs() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     for n in range(1, 12):
         x = rng("adaptive").normal(size=(1, 2, n))
         for o in range(1, 14):
