@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
 
 from benchmarks import reference
 from benchmarks.limits import limit_us
-from benchmarks.peers import PREDICTORS, TRAINERS
-from benchmarks.process import ROOT, Peer, alternate, environment, start
+from benchmarks.peers import PREDICTORS, SINGLE_THREADED, TRAINERS
+from benchmarks.process import ROOT, Peer, Task, alternate, environment, keep_to, start
 from benchmarks.works import WORKS, Work, work_named
 
+PREDICTIONS = {
+    f"predict-{work}-b{batch}": (work, batch) for work in ("W4", "W8") for batch in (1, 64)
+}
 OTHERS = {
-    "predict-1": "one prediction of one sample from Python, the network of W4",
     "compile-W1": "compile the training program of W1, in a new process",
     "report-cold": "100 epochs x 1000 samples of W1 in a new process; the peer imports only",
 }
-NAMES = [work.name for work in WORKS] + list(OTHERS)
+NAMES = [*(work.name for work in WORKS), *PREDICTIONS, *OTHERS]
 # Its network and loss are a little different: nothing to compare results with.
 UNVERIFIED = "sklearn"
 
@@ -50,9 +52,10 @@ class Options:
     verify: bool
     peers: tuple[str, ...]  # none: all
     peak: float  # operations a second
+    threads: tuple[int, ...]
     say: Callable[[str], None]
 
-    def chosen(self, names: dict[str, str]) -> list[str]:
+    def chosen(self, names: Iterable[str]) -> list[str]:
         """Those of `names` asked for."""
         return [name for name in names if not self.peers or name in self.peers]
 
@@ -63,15 +66,24 @@ class Disagreement(Exception):
 
 def about(name: str) -> str:
     """What the work `name` is, in a few words."""
+    if name in PREDICTIONS:
+        work, batch = PREDICTIONS[name]
+        return f"one prediction of {batch} from Python, the network of {work}"
     return OTHERS[name] if name in OTHERS else work_named(name).about
 
 
-def _row(name: str, asked: list[str], times: dict[str, list[float]], limit: float | None) -> Row:
+def _row(
+    name: str,
+    asked: list[str],
+    times: dict[str, list[float]],
+    limit: float | None = None,
+    threads: int = 1,
+) -> Row:
     us = {peer: 1e6 * median(times[peer]) if times.get(peer) else None for peer in asked}
     ours = us.pop("ours", None)
     known = [value for value in us.values() if value is not None]
     ratio = min(known) / ours if known and ours else None
-    return Row(name, 1, ours, us, limit, ratio)
+    return Row(name, threads, ours, us, limit, ratio)
 
 
 def check(work: Work, peers: list[Peer], say: Callable[[str], None]) -> None:
@@ -82,44 +94,53 @@ def check(work: Work, peers: list[Peer], say: Callable[[str], None]) -> None:
             continue
         off = reference.deviation(*peer.results(), expected)
         say(f"{work.name}: {peer.name} agrees with the reference to {off:.1e}")
-        if off > reference.TOLERANCE:
+        if off > reference.tolerance(work):
             raise Disagreement(f"{work.name}: {peer.name} is off the reference by {off:.2g}")
 
 
-def _in_turn(kind: str, work: Work, asked: list[str], options: Options) -> dict[str, list[float]]:
-    peers = start(kind, work.name, asked, options.say)
+def _in_turn(task: Task, asked: list[str], options: Options) -> dict[str, list[float]]:
+    """Seconds of each block of each peer, all on the task's number of cores."""
+    keep_to(task.threads)
+    able = [name for name in asked if task.threads == 1 or name not in SINGLE_THREADED]
+    peers = start(task, able, options.say)
     try:
-        if options.verify and kind == "train":
-            check(work, peers, options.say)
+        if options.verify and task.kind == "train":
+            check(work_named(task.work), peers, options.say)
         for peer in peers:
             peer.calibrate(options.block)
         return alternate(peers, options.rounds, options.say)
     finally:
         for peer in peers:
             peer.close()
+        keep_to(1)
 
 
-def training(work: Work, options: Options) -> Row:
+def training(work: Work, threads: int, options: Options) -> Row:
     """Microseconds of a training step."""
     asked = options.chosen(TRAINERS)
-    epochs = _in_turn("train", work, asked, options)
+    epochs = _in_turn(Task("train", work.name, threads), asked, options)
     steps = {peer: [t / work.steps for t in times] for peer, times in epochs.items()}
-    return _row(work.name, asked, steps, limit_us(work, options.peak))
+    return _row(work.name, asked, steps, limit_us(work, options.peak, threads), threads)
 
 
-def predicting(options: Options) -> Row:
+def predicting(name: str, threads: int, options: Options) -> Row:
     """Microseconds of one prediction, each peer with its own kind of array."""
     asked = options.chosen(PREDICTORS)
-    return _row("predict-1", asked, _in_turn("predict", work_named("W4"), asked, options), None)
+    work, batch = PREDICTIONS[name]
+    times = _in_turn(Task("predict", work, threads, batch), asked, options)
+    return _row(name, asked, times, threads=threads)
 
 
 def _fresh(*arguments: str) -> tuple[float, str] | None:
-    """Seconds a new Python process took, and what it printed; none where it failed."""
+    """Seconds a new Python process took, and what it printed; none where it failed.
+
+    Nothing that was compiled before is at hand.
+    """
     begin = perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=environment(),
+        env={**environment(), "MYNN_CACHE": "0"},
         capture_output=True,
         text=True,
         check=False,
@@ -141,7 +162,7 @@ def report_cold(options: Options) -> Row:
                 options.say(f"report-cold: {name} failed")
             elif turn:  # the first turn only warms the disk cache
                 times[name].append(took[0])
-    return _row("report-cold", list(commands), times, None)
+    return _row("report-cold", list(commands), times)
 
 
 def compiling(options: Options) -> Row:
@@ -150,12 +171,14 @@ def compiling(options: Options) -> Row:
     times = [float(one[1]) for one in took if one is not None]
     if not times:
         options.say("compile-W1: ours failed")
-    return _row("compile-W1", ["ours"], {"ours": times}, None)
+    return _row("compile-W1", ["ours"], {"ours": times})
 
 
-def measure(name: str, options: Options) -> Row:
-    """The row of the work called `name`."""
-    special = {"predict-1": predicting, "compile-W1": compiling, "report-cold": report_cold}
+def measure(name: str, options: Options) -> list[Row]:
+    """The rows of the work called `name`, one for each number of threads."""
+    special = {"compile-W1": compiling, "report-cold": report_cold}
     if name in special:
-        return special[name](options)
-    return training(work_named(name), options)
+        return [special[name](options)]
+    if name in PREDICTIONS:
+        return [predicting(name, threads, options) for threads in options.threads]
+    return [training(work_named(name), threads, options) for threads in options.threads]
