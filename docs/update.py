@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import about
+from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
 from examples import walk
 
@@ -60,20 +60,19 @@ def _table(head: list[str], lines: list[list[str]]) -> str:
 
 
 def _steps(columns: dict[str, tuple[str, ...]], limits: bool) -> str:
-    """A line for each training step, a column for each peer."""
-    rows = {row["work"]: row for row in _read("bench.json")}
+    """A line for each training step that was measured, a column for each peer."""
+    rows = {row["work"]: row for row in _read("bench.json") if row["threads"] == 1}
     head = ["a training step, in µs", "mynn", *columns, *(["limit"] if limits else [])]
     lines = []
     for work in WORKS:
         row = rows.get(work.name)
         title = f"{work.name}: {work.about}"
         if row is None:
-            lines.append([title, MISSING, *[""] * (len(head) - 2)])
             continue
         peers = [_best(row["peers_us"], names) for names in columns.values()]
         limit = [_time(row["limit_us"])] if limits else []
         lines.append([title, f"**{_time(row['ours_us'])}**", *map(_time, peers), *limit])
-    return _table(head, lines)
+    return _table(head, lines or [[MISSING, *[""] * (len(head) - 1)]])
 
 
 def _best(times: dict[str, float | None], names: tuple[str, ...]) -> float | None:
@@ -82,9 +81,9 @@ def _best(times: dict[str, float | None], names: tuple[str, ...]) -> float | Non
 
 def _others() -> str:
     """The works that are no training step: ours beside every peer that does the same."""
-    rows = {row["work"]: row for row in _read("bench.json")}
+    rows = {row["work"]: row for row in _read("bench.json") if row["threads"] == 1}
     lines = []
-    for name in ("predict-1", "report-cold", "compile-W1"):
+    for name in (*PREDICTIONS, "report-cold", "compile-W1"):
         row = rows.get(name)
         times = [MISSING, ""]
         if row is not None:
@@ -129,8 +128,15 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def updated(text: str, made: dict[str, Callable[[], str]]) -> str:
-    """The document with its generated parts anew."""
-    return PART.sub(lambda found: found[1] + made[found[2]]() + found[3], text)
+    """The document with its generated parts anew; what was measured is not given up for nothing."""
+
+    def part(found: re.Match[str]) -> str:
+        new = made[found[2]]()
+        if MISSING in new and "|" in found[0] and MISSING not in found[0]:
+            return found[0]
+        return found[1] + new + found[3]
+
+    return PART.sub(part, text)
 
 
 def main() -> None:
