@@ -21,9 +21,13 @@ class History:
 
     Example:
         >>> import numpy as np, mynn
-        >>> history = mynn.fit(lambda x: (x * x).mean(), np.ones(8, np.float32), epochs=3)
+        >>> rate = mynn.Tensor(0.5)
+        >>> def step(x):
+        ...     rate.assign(rate * 0.5)
+        ...     return rate * x.mean()
+        >>> history = mynn.fit(step, np.ones(8, np.float32), epochs=3)
         >>> history["loss"], history.steps
-        (array([1., 1., 1.]), 3)
+        (array([0.25  , 0.125 , 0.0625]), 3)
     """
 
     metrics: dict[str, Array] = field(default_factory=dict)
