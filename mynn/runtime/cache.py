@@ -2,7 +2,7 @@
 
 An entry is a file that holds
 
-    entry ::= magic (8 bytes) sha256 of the content (32 bytes) content
+    entry ::= magic (8 bytes) sha256 of name and content (32 bytes) content
 
 under a name made of the SHA-256 of everything that the content depends on. Entries appear whole or
 not at all (a temporary file is renamed), so that processes may write at the same time. Whatever is
@@ -97,6 +97,12 @@ def key_of(kind: str, *parts: str | bytes) -> str:
     return digest.hexdigest()
 
 
+def _digest(key: str, content: bytes) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    digest.update(content)
+    return digest.digest()
+
+
 def load(key: str) -> bytes | None:
     """The content of an entry, or None where there is no intact one."""
     folder = directory()
@@ -110,7 +116,7 @@ def load(key: str) -> bytes | None:
     content = data[_HEADER:]
     if data[: len(MAGIC)] != MAGIC:
         return None
-    if hashlib.sha256(content).digest() != data[len(MAGIC) : _HEADER]:
+    if _digest(key, content) != data[len(MAGIC) : _HEADER]:
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # used now: among the last to make room
@@ -127,7 +133,7 @@ def store(key: str, content: bytes) -> None:
         handle, temporary = tempfile.mkstemp(prefix="new-", suffix=".tmp", dir=folder)
         with os.fdopen(handle, "wb") as file:
             file.write(MAGIC)
-            file.write(hashlib.sha256(content).digest())
+            file.write(_digest(key, content))
             file.write(content)
         os.replace(temporary, folder / (key + _SUFFIX))
     except OSError:

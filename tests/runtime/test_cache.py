@@ -1,0 +1,475 @@
+"""The cache on disk: hits, misses, entries that are not what they should be, and no directory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import Tensor, nn, optim
+from mynn.compiler import pipeline
+from mynn.compiler.image import Image, _canonical, graph_key
+from mynn.graph import CONSTANT, Array, Graph, Primitive, Type, apply, constant, input_node
+from mynn.ops import elementwise
+from mynn.runtime import cache, native
+from mynn.runtime import program as programs
+from mynn.runtime.program import Program
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners of POSIX")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the test's own."""
+    path = tmp_path / "cache"
+    monkeypatch.setenv("MYNN_CACHE_DIR", str(path))
+    monkeypatch.delenv("MYNN_CACHE", raising=False)
+    return path
+
+
+@pytest.fixture
+def lowerings(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
+    """The graphs that are lowered from now on."""
+    seen: list[Graph] = []
+
+    def lower(graph: Graph, *arguments: Any) -> Any:
+        seen.append(graph)
+        return pipeline.lower(graph, *arguments)
+
+    monkeypatch.setattr(programs, "lower", lower)
+    return seen
+
+
+def make_step(bias: float = 0.0, lr: float = 0.1, hidden: int = 20) -> tuple[Any, Any, list[Array]]:
+    """A step of a small network with momentum, its network and a batch."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(3, hidden), nn.Tanh(), nn.Linear(hidden, 5))
+    for parameter in net.parameters():
+        parameter.assign(rng.normal(size=parameter.shape).astype(np.float32))
+    optimizer = optim.SGD(net.parameters(), lr=lr, momentum=0.9)
+    table = np.linspace(0, 1, 5, dtype=np.float32) + np.float32(bias)
+
+    @mynn.compile
+    def step(x: Any, t: Any) -> Any:
+        y = net(x) + table
+        loss = nn.MSELoss()(y, t)
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss, "y": y}
+
+    batch = [rng.normal(size=(8, n)).astype(np.float32) for n in (3, 5)]
+    return step, net, batch
+
+
+def trained(**options: Any) -> tuple[Program, list[bytes]]:
+    """The program after three steps, and all that they changed and returned, as bytes."""
+    step, net, batch = make_step(**options)
+    results = [step(*batch) for _ in range(3)]
+    values = [result[name] for result in results for name in ("loss", "y")]
+    values += [parameter.numpy() for parameter in net.parameters()]
+    program: Program = step.program(*batch)
+    return program, [np.ascontiguousarray(value).tobytes() for value in values]
+
+
+def was_lowered(program: Program) -> bool:
+    return "lowered" in vars(program.recipe)
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.bin"))
+
+
+def build_text(value: int) -> str:
+    return f"define void @f(ptr %x) {{\n  store i64 {value}, ptr %x\n  ret void\n}}\n"
+
+
+def result_of(module: native.NativeModule) -> int:
+    import ctypes
+
+    place = ctypes.c_int64(0)
+    module.function("f", ctypes.c_void_p)(ctypes.addressof(place))
+    return place.value
+
+
+# -- entries ---------------------------------------------------------------------------------------
+
+
+def test_store_and_load(folder: Path) -> None:
+    key = cache.key_of("test", "a")
+    assert cache.load(key) is None
+    cache.store(key, b"content")
+    assert cache.load(key) == b"content"
+    cache.store(key, b"")
+    assert cache.load(key) == b""
+    assert [path.name for path in folder.iterdir()] == [key + ".bin"]
+
+
+def test_keys_keep_their_parts_apart() -> None:
+    parts = [("k", "ab", "c"), ("k", "a", "bc"), ("k", "abc"), ("kab", "c"), ("k", b"ab", b"d")]
+    assert len({cache.key_of(*some) for some in parts}) == len(parts)
+    assert cache.key_of("k", "ab") == cache.key_of("k", b"ab")
+
+
+def test_keys_depend_on_mynn(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.key_of("k", "a")
+    monkeypatch.setattr(cache, "_sources", lambda: "another version")
+    assert cache.key_of("k", "a") != before
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "cut in the header": lambda data: data[:20],
+    "cut in the content": lambda data: data[:-1],
+    "longer": lambda data: data + b"x",
+    "a bit of the content": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "a bit of the digest": lambda data: data[:8] + bytes([data[8] ^ 1]) + data[9:],
+    "foreign": lambda data: b"\x7fELF" + data[4:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_entries_are_missing(folder: Path, damage: str) -> None:
+    key = cache.key_of("test", damage)
+    cache.store(key, b"content " * 10)
+    (path,) = entries(folder)
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    assert cache.load(key) is None
+    cache.store(key, b"new")
+    assert cache.load(key) == b"new"
+
+
+def test_entries_under_another_name_are_missing(folder: Path) -> None:
+    one, other = cache.key_of("test", "1"), cache.key_of("test", "2")
+    cache.store(one, b"content")
+    (folder / (one + ".bin")).rename(folder / (other + ".bin"))
+    assert cache.load(other) is None
+
+
+def test_the_oldest_make_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LIMIT", 3500)
+    keys = [cache.key_of("test", str(i)) for i in range(4)]
+    for age, key in enumerate(keys[:3]):
+        cache.store(key, b"x" * 1000)
+        os.utime(folder / (key + ".bin"), (1000 + age, 1000 + age))
+    assert cache.load(keys[0]) is not None  # used: now it is the second that waited longest
+    cache.store(keys[3], b"x" * 1000)
+    assert [cache.load(key) is not None for key in keys] == [True, False, True, True]
+    monkeypatch.setattr(cache, "LARGEST", 10)
+    cache.store(keys[1], b"x" * 11)
+    assert cache.load(keys[1]) is None
+
+
+def _write_often(folder: str, number: int) -> None:
+    os.environ["MYNN_CACHE_DIR"] = folder
+    for i in range(200):
+        key = cache.key_of("test", str(i % 5))
+        content = str(i % 5).encode() * 50_000
+        found = cache.load(key)
+        assert found in (None, content)
+        cache.store(key, content)
+
+
+def test_writers_at_the_same_time(folder: Path) -> None:
+    """Readers see an entry whole or not at all, and nothing is left behind."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_write_often, args=(str(folder), i)) for i in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(list(folder.iterdir())) == 5
+    for i in range(5):
+        assert cache.load(cache.key_of("test", str(i))) == str(i).encode() * 50_000
+
+
+# -- the directory ---------------------------------------------------------------------------------
+
+
+def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.delenv("MYNN_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache.directory() == tmp_path / "home" / ".cache" / "mynn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.directory() == tmp_path / "xdg" / "mynn"
+    monkeypatch.setenv("MYNN_CACHE_DIR", str(tmp_path / "own"))
+    found = cache.directory()
+    assert found == tmp_path / "own"
+    if os.name == "posix":
+        assert found.stat().st_mode & 0o777 == 0o700
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_others_may_not_write_there(folder: Path, mode: int) -> None:
+    folder.mkdir()
+    folder.chmod(mode)
+    assert cache.directory() is None
+    assert result_of(native.build(build_text(1))) == 1
+    assert not entries(folder)
+    folder.chmod(0o700)
+    assert cache.directory() == folder
+
+
+@posix
+def test_nobody_elses_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache.directory() == folder
+    other = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: other)
+    assert cache.directory() is None
+
+
+def test_no_directory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        monkeypatch.setenv("MYNN_CACHE_DIR", str(place))
+        assert cache.directory() is None
+        assert result_of(native.build(build_text(2))) == 2
+    trained()
+
+
+def test_a_full_or_read_only_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored is still used, and nothing fails."""
+    _, expected = trained()
+
+    def refuse(*arguments: Any, **named: Any) -> Any:
+        raise PermissionError("read-only")
+
+    for name in ("replace", "utime", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    again, values = trained()
+    assert values == expected
+    assert not was_lowered(again)
+    assert was_lowered(trained(bias=3.0)[0])
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert was_lowered(trained(bias=4.0)[0])
+
+
+@pytest.mark.parametrize("word", ["0", "off"])
+def test_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("MYNN_CACHE", word)
+    assert was_lowered(trained()[0])
+    assert was_lowered(trained()[0])
+    assert not folder.exists()
+
+
+# -- object code -----------------------------------------------------------------------------------
+
+
+def test_object_code_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = native.build(build_text(42))
+    assert len(entries(folder)) == 1
+    monkeypatch.setattr(native, "_passes", None)  # nothing is compiled any more
+    again = native.build(build_text(42))
+    assert result_of(module) == result_of(again) == 42
+    assert again.text == build_text(42)
+    monkeypatch.undo()
+    assert "store i64 42" in again.optimized
+    assert "f:" in again.assembly()
+
+
+def test_object_code_of_another_processor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native.build(build_text(1))
+    monkeypatch.setattr(native, "SETTINGS", "others")
+    native.build(build_text(1))
+    assert len(entries(folder)) == 2
+
+
+# -- programs --------------------------------------------------------------------------------------
+
+
+def test_a_program_is_not_lowered_again(folder: Path, lowerings: list[Graph]) -> None:
+    first, expected = trained()
+    assert was_lowered(first)
+    assert len(lowerings) == 1
+    _, values = trained()
+    assert values == expected
+    assert len(lowerings) == 1
+    assert len(entries(folder)) >= 2
+
+
+def test_looking_into_a_cached_program(folder: Path) -> None:
+    """Everything can be seen after a hit, and is the same."""
+    first, _ = trained()
+    again, _ = trained()
+    for name in ("kernels", "operations", "bytes", "buffers", "threads"):
+        assert getattr(again, name) == getattr(first, name)
+    assert again.argument_slot(0) == first.argument_slot(0)
+    assert again.result_slot(1) == first.result_slot(1)
+    assert not was_lowered(again)
+    for name in ("graph", "loop_ir", "llvm_ir", "assembly"):
+        assert getattr(again, name) == getattr(first, name)
+    assert was_lowered(again)
+
+
+def test_other_programs_miss(folder: Path, lowerings: list[Graph]) -> None:
+    for options in ({}, {"bias": 1e-6}, {"hidden": 21}):
+        trained(**options)
+    assert len(lowerings) == 3
+    trained(lr=0.2)  # a value of the state, not a part of the program
+    assert len(lowerings) == 3
+
+
+def test_state_in_other_storage_misses(folder: Path, lowerings: list[Graph]) -> None:
+    values = np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    for order in ((0, 1), (1, 0)):
+        weight = mynn.Parameter(values, order=order)
+        run = mynn.compile(lambda x, weight=weight: x @ weight)
+        result = run(np.eye(3, dtype=np.float32))
+        np.testing.assert_array_equal(result, values)
+    assert len(lowerings) == 2
+
+
+def test_threads_are_told_apart(folder: Path, lowerings: list[Graph]) -> None:
+    for threads in (1, 2, 3, 2):
+        run = mynn.compile(lambda x: x * 2.0, threads=threads)
+        assert run.program(np.ones(5, np.float32)).threads == threads
+    assert len(lowerings) == 3
+
+
+def test_another_version_misses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained()
+    monkeypatch.setattr(cache, "_sources", lambda: "another version")
+    assert was_lowered(trained()[0])
+
+
+def test_damaged_programs_are_made_again(folder: Path) -> None:
+    _, expected = trained()
+    for damage in DAMAGES.values():
+        for path in entries(folder):
+            path.write_bytes(damage(path.read_bytes()))
+        again, values = trained()
+        assert was_lowered(again)
+        assert values == expected
+        assert not was_lowered(trained()[0])
+
+
+def test_code_that_was_evicted(folder: Path) -> None:
+    program, expected = trained()
+    (folder / (program.native.key + ".bin")).unlink()
+    again, values = trained()
+    assert was_lowered(again)
+    assert values == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"slots": 1}', b"\xff\n", b"null\n"])
+def test_images_that_are_none(content: bytes) -> None:
+    assert Image.from_bytes(content) is None
+
+
+def test_images_as_bytes(folder: Path) -> None:
+    image = trained()[0].image
+    again = Image.from_bytes(image.to_bytes())
+    assert again is not None
+    assert again.to_bytes() == image.to_bytes()
+    assert (again.slots, again.types, again.kernels) == (image.slots, image.types, image.kernels)
+    assert Image.from_bytes(image.to_bytes()[:-1]) is None or not image.constants
+
+
+def test_constants_are_kept(folder: Path) -> None:
+    """Tables that the traced function closes over come back with the image."""
+    for dtype in (np.float32, np.float64, np.int32, np.uint8, np.bool_):
+        table = (np.arange(30) % 7).astype(dtype).reshape(5, 6)
+        run = [mynn.compile(lambda i, table=table: Tensor(table)[i]) for _ in range(2)]
+        rows = np.array([4, 0, 2], np.int32)
+        for one in run:
+            np.testing.assert_array_equal(one(rows), table[rows])
+        assert not was_lowered(run[1].program(rows))
+
+
+def test_a_new_process_hits(folder: Path) -> None:
+    """What one process compiles another one loads; and no entry is written twice."""
+    root = Path(mynn.__file__).parent.parent
+    code = (
+        "import numpy as np, mynn\n"
+        "run = mynn.compile(lambda x: x.tanh().sum())\n"
+        "x = np.linspace(0, 1, 100, dtype=np.float32)\n"
+        "print(run(x).tobytes().hex(), 'lowered' in vars(run.program(x).recipe))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert outputs[0][0] == outputs[1][0]
+    assert [flag for _, flag in outputs] == ["True", "False"]
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def graph_of(shape: tuple[int, ...] = (2, 3), **changes: Any) -> tuple[Graph, dict[str, Any]]:
+    x = input_node(Type(shape, np.dtype(changes.get("dtype", "float32"))), changes.get("name"))
+    y = apply(changes.get("primitive", elementwise.tanh), x)
+    z = apply(elementwise.mul, y, constant(np.full(shape, changes.get("value", 2)), dtype=x.dtype))
+    graph = Graph((x,), (z, y) if changes.get("swapped") else (y, z))
+    writes = {x: changes["write"]} if "write" in changes else {}
+    layouts = {x: changes["layout"]} if "layout" in changes else {}
+    return graph, {"writes": writes, "layouts": layouts}
+
+
+def test_graph_keys() -> None:
+    """Equal for graphs built twice, different where anything differs that lowering goes by."""
+
+    def key(**changes: Any) -> bytes | None:
+        graph, others = graph_of(**changes)
+        return graph_key(graph, **others)
+
+    assert key() == key() is not None
+    changes: list[dict[str, Any]] = [
+        {},
+        {"shape": (3, 2)},
+        {"dtype": "float64"},
+        {"name": "x"},
+        {"primitive": elementwise.exp},
+        {"value": 3},
+        {"value": np.float32(2.0000002)},
+        {"swapped": True},
+        {"write": 0},
+        {"write": 1},
+        {"layout": (1, 2)},
+        {"layout": (4, 1)},
+    ]
+    assert len({key(**change) for change in changes}) == len(changes)
+
+
+def test_parameters_as_text() -> None:
+    values = [0, 0.0, -0.0, False, "0", b"0", None, (0,), ((0,),), (0, 0), {"a": 0}, {"b": 0}]
+    values += [np.float32(0), np.zeros(1), np.zeros((1, 1)), np.dtype("f4"), slice(0, 1), slice(0)]
+    assert len({_canonical(value) for value in values}) == len(values)
+
+
+def test_primitives_of_others_are_not_kept(folder: Path) -> None:
+    """Nothing is known of what they mean but their name."""
+    x = input_node(Type((2,), np.dtype("float32")))
+    tanh = elementwise.tanh
+    twice = Primitive(
+        "twice",
+        tanh.family,
+        tanh.infer,
+        lambda x: x + x,
+        None,
+        tanh.samples,
+        expand=lambda x: apply(elementwise.add, x, x),
+    )
+    assert graph_key(Graph((x,), (apply(twice, x),)), {}, {}) is None
+    odd = apply(tanh, x)
+    odd.params = {"thing": object()}
+    assert graph_key(Graph((x,), (odd,)), {}, {}) is None
+    assert constant(1.0).primitive is CONSTANT
