@@ -5,6 +5,7 @@ python -m tests.fuzz.native plain 0 1000
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -13,7 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mynn.compiler import pipeline
-from mynn.graph import Array, Node
+from mynn.graph import Array, Graph
+from mynn.runtime import program as runtime
 from mynn.runtime.buffers import allocate
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
 
@@ -25,38 +27,48 @@ KINDS: dict[str, Callable[[int], Program | None]] = {
 }
 
 
+class State:
+    """A value in native storage, its axes in memory in a random order half of the time."""
+
+    def __init__(self, value: Array, rng: np.random.Generator) -> None:
+        order = tuple(int(axis) for axis in rng.permutation(value.ndim))
+        self.value = allocate(value.shape, value.dtype, order if rng.random() < 0.5 else None)
+        self.value[...] = value
+
+    def home(self) -> Array:
+        """The array that the program reads and writes."""
+        return self.value
+
+
 def run(program: Program) -> list[list[Array]]:
     """Outputs of each step of a native program."""
     if not program.writes:
         return [pipeline.compile_graph(program.graph)(program.arguments)]
     graph = program.graph
-    writes = {graph.inputs[place]: output for place, output in program.writes.items()}
-    memory: dict[Node, Array] = {}
+    # Some of the inputs that are not written are arguments of each call, the others state.
     rng = np.random.default_rng(program.seed)
-    for node, value in zip(graph.inputs, program.arguments, strict=True):
-        order = tuple(int(axis) for axis in rng.permutation(len(node.shape)))
-        memory[node] = allocate(node.shape, node.dtype, order if rng.random() < 0.5 else None)
-        memory[node][...] = value
-    layouts = {
-        node: tuple(stride // array.itemsize for stride in array.strides)
-        for node, array in memory.items()
-    }
-    lowered = pipeline.lower(graph, writes=writes, layouts=layouts, check=True)
-    native = pipeline.build(pipeline.emit(lowered).text())
-    pointers, outputs, keep = pipeline.bind(lowered, memory)
-    results = []
+    free = [place for place in range(len(graph.inputs)) if place not in program.writes]
+    arguments = [place for place in free if rng.random() < 0.5]
+    state = [place for place in range(len(graph.inputs)) if place not in arguments]
+    results = [k for k in range(len(graph.outputs)) if k not in program.writes.values()]
+    order = [*results, *program.writes.values()]
+    reordered = Graph(
+        tuple(graph.inputs[place] for place in [*arguments, *state]),
+        tuple(graph.outputs[k] for k in order),
+    )
+    writes = {graph.inputs[place]: order.index(k) for place, k in program.writes.items()}
+    pipeline.lower(reordered, writes=writes, check=True)
+    tensors = {place: State(program.arguments[place], rng) for place in state}
+    native = runtime.Program(
+        reordered, len(arguments), len(results), writes, [tensors[place] for place in state]
+    )
+    steps = []
     for _ in range(STEPS):
-        native.function(pipeline.STEP, np.ctypeslib.ctypes.c_void_p)(pointers.ctypes.data)
-        made = iter(outputs)
-        new = {output: memory[graph.inputs[place]] for place, output in program.writes.items()}
-        results.append(
-            [
-                np.array(new[place] if place in new else next(made))
-                for place in range(len(graph.outputs))
-            ]
-        )
-    del keep
-    return results
+        made = dict(zip(results, native([program.arguments[k] for k in arguments]), strict=True))
+        for place, k in program.writes.items():
+            made[k] = np.array(tensors[place].value)
+        steps.append([made[k] for k in range(len(graph.outputs))])
+    return steps
 
 
 def problems(program: Program) -> list[str]:
@@ -110,4 +122,5 @@ def main(kind: str, first: int, count: int) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("MYNN_CACHE", "0")
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)
