@@ -1,4 +1,4 @@
-"""Us beside our peers: `python -m benchmarks --work W1 --rounds 7 --verify`."""
+"""Us beside our peers: `python -m benchmarks --work W1 --threads 1,2 --rounds 7 --verify`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from benchmarks import limits
+from benchmarks.best import bests
 from benchmarks.peers import PREDICTORS, TRAINERS
-from benchmarks.process import ROOT, one_core
+from benchmarks.process import ROOT, cores, keep_to
 from benchmarks.rows import NAMES, Disagreement, Options, Row, about, measure
 from benchmarks.table import show
 
@@ -18,6 +19,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--work", default="all", help=f"all, or some of {','.join(NAMES)}")
     parser.add_argument("--peers", default="", help=f"only these of {','.join(_peers())}")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, a row for each")
     parser.add_argument("--rounds", type=int, default=7, help="blocks of each peer, in turn")
     parser.add_argument("--block-ms", type=float, default=50, help="least length of a block")
     parser.add_argument("--verify", action="store_true", help="first compare everybody's results")
@@ -31,6 +33,9 @@ def _arguments() -> argparse.Namespace:
     for name in arguments.peers:
         if name not in _peers():
             parser.error(f"no peer is called {name!r}; there are {', '.join(_peers())}")
+    arguments.threads = tuple(int(number) for number in arguments.threads.split(","))
+    if not all(1 <= number <= len(cores()) for number in arguments.threads):
+        parser.error(f"--threads must be numbers of 1 to {len(cores())}, the cores there are")
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     return arguments
@@ -40,6 +45,11 @@ def _peers() -> list[str]:
     return list(dict.fromkeys([*TRAINERS, *PREDICTORS]))
 
 
+def _beside(out: Path) -> Path:
+    """build/bench.json -> build/bench-best.json"""
+    return out.with_name(f"{out.stem}-best{out.suffix}")
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -47,13 +57,14 @@ def _say(text: str) -> None:
 def main() -> int:
     """Measure, print the table, write the JSON; 1 where a result is wrong or ours is missing."""
     arguments = _arguments()
-    one_core()
+    keep_to(1)
     options = Options(
         rounds=arguments.rounds,
         block=arguments.block_ms / 1000,
         verify=arguments.verify,
         peers=arguments.peers,
         peak=limits.peak(),
+        threads=arguments.threads,
         say=_say,
     )
     _say(f"peak of one core: {options.peak / 1e9:.0f} GF/s")
@@ -61,13 +72,15 @@ def main() -> int:
     try:
         for name in arguments.work:
             _say(f"{name}: {about(name)}")
-            rows.append(measure(name, options))
+            rows += measure(name, options)
     except Disagreement as wrong:
         _say(str(wrong))
         return 1
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
-    show(rows)
+    best = bests(rows)
+    for path, lines in ((arguments.out, rows), (_beside(arguments.out), best)):
+        path.write_text(json.dumps([line.as_json() for line in lines], indent=2) + "\n")
+    show(rows, best)
     wanted = not arguments.peers or "ours" in arguments.peers
     return 1 if wanted and any(row.ours_us is None for row in rows) else 0
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from math import prod
 from time import perf_counter
 
 import llvmlite.binding as llvm
 
-from benchmarks.works import Work
+from benchmarks.works import Pool, Work
 
 # A batch of one waits for each operation's result, so that its limit is not the peak. This is the
 # figure of a hand-vectorised, fully unrolled step, in microseconds.
@@ -19,14 +20,31 @@ STEPS = 4_000_000
 
 def operations(work: Work) -> int:
     """Floating-point operations of one training step."""
-    total = 0
+    total = front_operations(work)
     for index, (n, m) in enumerate(work.layers):
-        products = 2 if index == 0 else 3  # outputs, weight gradient, input gradient
+        first = index == 0 and not work.front
+        products = 2 if first else 3  # outputs, weight gradient, input gradient
         total += products * 2 * n * m * work.batch
         total += (4 if work.momentum else 2) * (n + 1) * m
         if work.activated(index):
             per_value = TANH_OPERATIONS + 3 if work.activation == "tanh" else 2
             total += per_value * m * work.batch
+    return total
+
+
+def front_operations(work: Work) -> int:
+    """Those of the convolutions and poolings."""
+    total, extents = 0, work.image[1:]
+    for index, part in enumerate(work.front):
+        if isinstance(part, Pool):
+            extents = tuple(n // part.size for n in extents)
+            continue
+        extents = tuple(n + 2 * part.padding - part.kernel + 1 for n in extents)
+        weights = part.inputs * part.outputs * part.kernel**2
+        places = prod(extents) * work.batch
+        total += (2 if index == 0 else 3) * 2 * weights * places
+        total += (4 if work.momentum else 2) * (weights + part.outputs)
+        total += 2 * part.outputs * places  # relu and its gradient
     return total
 
 
@@ -90,6 +108,7 @@ def peak() -> float:
     return max(_rate(width) for width in (4, 8, 16))
 
 
-def limit_us(work: Work, operations_per_second: float) -> float:
-    """The least time of a step in microseconds."""
-    return LATENCY_BOUND.get(work.name, 1e6 * operations(work) / operations_per_second)
+def limit_us(work: Work, operations_per_second: float, threads: int = 1) -> float:
+    """The least time of a step in microseconds, where every thread has a core of that peak."""
+    every = threads * operations_per_second
+    return LATENCY_BOUND.get(work.name, 1e6 * operations(work) / every)

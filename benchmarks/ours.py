@@ -6,13 +6,21 @@ import numpy as np
 
 import mynn
 from benchmarks.peers import Predictor
-from benchmarks.works import Layers, Work, data, initial
+from benchmarks.works import Layers, Pool, Work, data, initial
 from mynn import nn, optim
 
 
 def network(work: Work) -> nn.Sequential:
     """The work's network at the initial weights."""
     parts: list[nn.Module] = []
+    for part in work.front:
+        if isinstance(part, Pool):
+            parts.append(nn.MaxPool2d(part.size))
+        else:
+            conv = nn.Conv2d(part.inputs, part.outputs, part.kernel, padding=part.padding)
+            parts += [conv, nn.ReLU()]
+    if work.front:
+        parts.append(nn.Flatten())
     for index, (n, m) in enumerate(work.layers):
         parts.append(nn.Linear(n, m))
         if work.activated(index):
@@ -22,23 +30,24 @@ def network(work: Work) -> nn.Sequential:
     return net
 
 
-def linears(net: nn.Sequential) -> dict[str, nn.Linear]:
-    """The fully connected layers by name."""
-    return {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Linear)}
+def layers_of(net: nn.Sequential) -> dict[str, nn.Linear | nn.Conv2d]:
+    """The layers with parameters by name."""
+    kinds = nn.Linear | nn.Conv2d
+    return {name: layer for name, layer in net.named_modules() if isinstance(layer, kinds)}
 
 
 def state_dict(net: nn.Sequential, layers: Layers) -> dict[str, np.ndarray]:
-    """Weights (inputs, outputs) and biases as `net.load_state_dict` takes them."""
+    """Weights and biases of the works as `net.load_state_dict` takes them."""
     state = {}
-    for name, (w, b) in zip(linears(net), layers, strict=True):
-        state[f"{name}.weight"], state[f"{name}.bias"] = w.T, b
+    for name, (w, b) in zip(layers_of(net), layers, strict=True):
+        state[f"{name}.weight"], state[f"{name}.bias"] = w.T if w.ndim == 2 else w, b
     return state
 
 
 class Trainer:
     """The work, its whole loop compiled by `fit`."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int = 1) -> None:
         self.work = work
         self.data = data(work)
         self.net = net = network(work)
@@ -46,7 +55,7 @@ class Trainer:
         self._fresh = optimizer.state_dict()
         cross_entropy = nn.CrossEntropyLoss()
 
-        @mynn.compile
+        @mynn.compile(threads=threads)
         def step(x: mynn.Tensor, t: mynn.Tensor) -> mynn.Tensor:
             y = net(x)
             if work.loss == "squares":
@@ -78,11 +87,14 @@ class Trainer:
 
     def weights(self) -> Layers:
         """The trained parameters."""
-        return [
-            (layer.weight.numpy().T, layer.bias.numpy()) for layer in linears(self.net).values()
-        ]
+        found = []
+        for layer in layers_of(self.net).values():
+            w = layer.weight.numpy()
+            found.append((w.T if w.ndim == 2 else w, layer.bias.numpy()))
+        return found
 
 
-def predictor(work: Work) -> Predictor:
-    """One sample, a NumPy array, through the compiled network."""
-    return mynn.compile(network(work)), data(work)[0][:1].copy()
+def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
+    """A NumPy array of `batch` samples through the compiled network."""
+    predict = mynn.compile(network(work), threads=threads)
+    return predict, data(work)[0][:batch].copy()

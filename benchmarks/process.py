@@ -1,41 +1,73 @@
-"""Peers as processes: started with one thread on one core, asked for blocks of work in turn."""
+"""Peers as processes: each of so many threads on as many cores, asked for blocks in turn."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.works import Layers
 
 ROOT = Path(__file__).parent.parent
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
+COUNTS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NPROC",
+)
 
 
-def one_core() -> None:
-    """Keep this process, and those it starts, on one core, where the system can."""
+@functools.cache
+def cores() -> tuple[int, ...]:
+    """The cores this process had when it was first asked, the highest first."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0), reverse=True))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def keep_to(count: int) -> None:
+    """Keep this process, and those it starts from now on, on so many cores, where the system can.
+
+    Raises ValueError where there are fewer.
+    """
+    if count > len(cores()):
+        raise ValueError(f"{count} threads need as many cores, there are {len(cores())}")
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, cores()[:count])
 
 
-def environment() -> dict[str, str]:
-    """This environment with one thread for everybody."""
-    return {**os.environ, **ONE_THREAD}
+def environment(threads: int = 1) -> dict[str, str]:
+    """This environment with so many threads for everybody."""
+    several = str(threads > 1).lower()
+    flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
+    numbers = dict.fromkeys(COUNTS, str(threads))
+    return {**os.environ, **numbers, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every peer is asked for: training steps or predictions of a work, on some threads."""
+
+    kind: Literal["train", "predict"]
+    work: str
+    threads: int = 1
+    batch: int = 1  # of a prediction
+
+    @property
+    def command(self) -> list[str]:
+        """The arguments of a worker, before those of the peer."""
+        return [f"--threads={self.threads}", f"--batch={self.batch}", self.kind, self.work]
 
 
 class Lost(Exception):
@@ -45,15 +77,15 @@ class Lost(Exception):
 class Peer:
     """A worker process; `scale` is the epochs or calls in one block."""
 
-    def __init__(self, kind: str, work: str, name: str) -> None:
-        self.kind, self.name, self.scale = kind, name, 1
+    def __init__(self, task: Task, name: str) -> None:
+        self.kind, self.name, self.scale = task.kind, name, 1
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "stderr"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.worker", kind, work, name],
+                [sys.executable, "-m", "benchmarks.worker", *task.command, name],
                 cwd=ROOT,
-                env=environment(),
+                env=environment(task.threads),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -115,14 +147,14 @@ class Peer:
         self._folder.cleanup()
 
 
-def start(kind: str, work: str, names: list[str], say: Callable[[str], None]) -> list[Peer]:
+def start(task: Task, names: list[str], say: Callable[[str], None]) -> list[Peer]:
     """The peers that can be had, each ready; `say` hears of the others."""
     peers = []
     for name in names:
         try:
-            peers.append(Peer(kind, work, name))
+            peers.append(Peer(task, name))
         except Lost as reason:
-            say(f"{work}: {name} is left out: {reason}")
+            say(f"{task.work}: {name} is left out: {reason}")
     return peers
 
 

@@ -7,9 +7,11 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.best import Best
 from benchmarks.rows import Row
 
-CAPTION = "microseconds unless it says s; medians, one thread; ratio: the best peer over ours"
+CAPTION = "microseconds unless it says s; medians; ratio: the best peer over ours"
+BEST = "everybody with the number of threads that suits them best; the limit is that of one thread"
 WIDTH = 130
 
 
@@ -24,20 +26,44 @@ def _time(us: float | None) -> str:
 def _table(rows: list[Row]) -> Table:
     table = Table()
     table.add_column("work")
-    for title in ("ours", *rows[0].peers_us, "limit", "ratio"):
+    for title in ("threads", "ours", *rows[0].peers_us, "limit", "ratio"):
         table.add_column(title, justify="right")
     for row in rows:
         times = [row.ours_us, *row.peers_us.values(), row.limit_us]
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        table.add_row(row.work, *(_time(us) for us in times), ratio)
+        table.add_row(row.work, str(row.threads), *map(_time, times), _ratio(row.ratio))
     return table
 
 
-def show(rows: list[Row]) -> None:
-    """Print a table for each set of peers: columns are peers, rows are works."""
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def _best_table(lines: list[Best]) -> Table:
+    table = Table()
+    table.add_column("work")
+    for title in ("ours", "threads", "best peer", "", "threads", "limit", "ratio"):
+        table.add_column(title, justify="right")
+    for line in lines:
+        table.add_row(
+            line.work,
+            _time(line.ours_us),
+            str(line.ours_threads or ""),
+            line.peer or "",
+            _time(line.peer_us),
+            str(line.peer_threads or ""),
+            _time(line.limit_us),
+            _ratio(line.ratio),
+        )
+    return table
+
+
+def show(rows: list[Row], best: list[Best]) -> None:
+    """Print a table for each set of peers, columns are peers, rows are works; then the best."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
     for _, group in groupby(rows, key=lambda row: tuple(row.peers_us)):
         console.print(_table(list(group)))
     console.print(CAPTION)
+    console.print(_best_table(best))
+    console.print(BEST)

@@ -1,9 +1,9 @@
 """One peer in a process of its own: reads commands from standard input, answers with JSON lines.
 
-    python -m benchmarks.worker train W1 jax-scan
+    python -m benchmarks.worker train W1 jax-scan --threads 2
     {"do": "train", "epochs": 4}      ->  {"seconds": 0.021, "loss": 0.11}
     {"do": "weights", "path": "x.npz"} ->  {}
-    python -m benchmarks.worker predict W4 torch
+    python -m benchmarks.worker predict W4 torch --batch 64
     {"do": "predict", "calls": 1000}  ->  {"seconds": 0.016}
 
 The first line says `{"ready": seconds}` once it has trained or predicted once, or
@@ -12,6 +12,7 @@ The first line says `{"ready": seconds}` once it has trained or predicted once, 
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -29,8 +30,8 @@ Answer = dict[str, Any]
 Command = Callable[[Answer], Answer]
 
 
-def _training(work: Work, peer: str) -> Command:
-    trainer = importlib.import_module(TRAINERS[peer]).Trainer(work)
+def _training(work: Work, peer: str, threads: int) -> Command:
+    trainer = importlib.import_module(TRAINERS[peer]).Trainer(work, threads)
     trainer.train(1)
 
     def answer(command: Answer) -> Answer:
@@ -46,8 +47,9 @@ def _training(work: Work, peer: str) -> Command:
     return answer
 
 
-def _predicting(work: Work, peer: str) -> Command:
-    predict, sample = importlib.import_module(PREDICTORS[peer]).predictor(work)
+def _predicting(work: Work, peer: str, threads: int, batch: int) -> Command:
+    module = importlib.import_module(PREDICTORS[peer])
+    predict, sample = module.predictor(work, batch, threads)
     predict(sample)
 
     def answer(command: Answer) -> Answer:
@@ -60,16 +62,31 @@ def _predicting(work: Work, peer: str) -> Command:
     return answer
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker")
+    parser.add_argument("kind", choices=("train", "predict"))
+    parser.add_argument("work", type=work_named)
+    parser.add_argument("peer")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1, help="samples in a prediction")
+    return parser.parse_args()
+
+
+def _command(asked: argparse.Namespace) -> Command:
+    if asked.kind == "train":
+        return _training(asked.work, asked.peer, asked.threads)
+    return _predicting(asked.work, asked.peer, asked.threads, asked.batch)
+
+
 def main() -> None:
     """Serve one peer until standard input closes."""
     # Libraries may print: what they print goes to standard error, the answers have the pipe.
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    kind, name, peer = sys.argv[1:]
+    asked = _arguments()
     start = perf_counter()
     try:
-        make = _training if kind == "train" else _predicting
-        answer = make(work_named(name), peer)
+        answer = _command(asked)
     except (ImportError, Unavailable) as reason:
         print(json.dumps({"unavailable": str(reason)}), file=pipe)
         return

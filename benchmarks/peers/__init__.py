@@ -1,7 +1,8 @@
 """The peers, one file each.
 
-A peer's module has `Trainer(work)`; `torch_eager`, `jax_step`, `sklearn_mlp`, `onnx` and `ours`
-have `predictor(work)` as well. A module is imported in a process of its own, when it is asked for.
+A peer's module has `Trainer(work, threads)`; `torch_eager`, `jax_step`, `sklearn_mlp`, `onnx` and
+`ours` have `predictor(work, batch, threads)` as well. A module is imported in a process of its own,
+when it is asked for.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class Trainer(Protocol):
         """Train that many passes, to the last instruction; the mean loss of all the steps."""
 
     def weights(self) -> Layers:
-        """Weights (inputs, outputs) and biases of each layer, as NumPy arrays."""
+        """Weights and biases of each layer, as NumPy arrays, in the order of `initial`."""
 
 
-# Takes one sample in the peer's own kind of array, returns when the outputs are there.
+# Takes a batch of samples in the peer's own kind of array, returns when the outputs are there.
 Predictor = tuple[Callable[[Any], Any], Any]
 
 TRAINERS = {
@@ -49,3 +50,5 @@ PREDICTORS = {
     "sklearn": "benchmarks.peers.sklearn_mlp",
     "onnxruntime": "benchmarks.peers.onnx",
 }
+# These have one thread, whatever is asked for.
+SINGLE_THREADED = frozenset({"c", "c-fast", "sklearn"})

@@ -19,6 +19,7 @@ from benchmarks.works import Layers, Work, data, initial
 
 SOURCE = Path(__file__).parent.parent / "c" / "mlp.c"
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC")
+MOST_WEIGHTS = 1 << 17
 FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
@@ -57,7 +58,11 @@ class Trainer:
 
     extra: tuple[str, ...] = ()
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int = 1) -> None:
+        if work.front:
+            raise Unavailable("there are no convolutions in mlp.c")
+        if sum(n * m for n, m in work.layers) > MOST_WEIGHTS:
+            raise Unavailable("mlp.c has no blocks for caches")
         self.work = work
         self.x, self.t = data(work)
         self._train = _library(work, self.extra).train

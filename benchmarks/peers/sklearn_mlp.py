@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from benchmarks.peers import Predictor
+from benchmarks.peers import Predictor, Unavailable
 from benchmarks.works import Layers, Work, data
 
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -22,7 +22,9 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 class Trainer:
     """The work in scikit-learn, nearly."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int = 1) -> None:
+        if work.front:
+            raise Unavailable("scikit-learn has no convolutions")
         self.work = work
         self.x, self.t = data(work)
         self.reset()
@@ -57,8 +59,8 @@ class Trainer:
         return list(zip(self.model.coefs_, self.model.intercepts_, strict=True))
 
 
-def predictor(work: Work) -> Predictor:
-    """One sample through `predict`."""
-    trainer = Trainer(work)
+def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
+    """`batch` samples through `predict`."""
+    trainer = Trainer(work, threads)
     trainer.train(1)
-    return trainer.model.predict, trainer.x[:1]
+    return trainer.model.predict, trainer.x[:batch]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.peers import Unavailable
-from benchmarks.peers.torch_eager import batches_of, loss_of, network
+from benchmarks.peers.torch_eager import batches_of, loss_of, network, turned
 from benchmarks.works import Layers, Work
 
 Tensors = dict[str, torch.Tensor]
@@ -39,7 +39,10 @@ def _step(work: Work, net: torch.nn.Module) -> Step:
 class Trainer:
     """The work in compiled PyTorch."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int = 1) -> None:
+        if work.front:
+            raise Unavailable("it takes its convolutions from eager PyTorch, and long to compile")
+        torch.set_num_threads(threads)
         if shutil.which("g++") is None and shutil.which("clang++") is None:
             raise Unavailable("no C++ compiler")
         self.work = work
@@ -74,7 +77,7 @@ class Trainer:
         names = [name.removesuffix(".weight") for name in self.params if name.endswith("weight")]
         return [
             (
-                self.params[f"{name}.weight"].numpy().T.copy(),
+                turned(self.params[f"{name}.weight"].numpy()),
                 self.params[f"{name}.bias"].numpy().copy(),
             )
             for name in names

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from benchmarks.peers import Predictor
-from benchmarks.works import Layers, Work, data, initial
+from benchmarks.works import Layers, Pool, Work, data, initial
 
 
 def network(work: Work) -> nn.Sequential:
     """The work's network, with PyTorch's own layers, at the initial weights."""
-    torch.set_num_threads(1)
     parts: list[nn.Module] = []
+    for part in work.front:
+        if isinstance(part, Pool):
+            parts.append(nn.MaxPool2d(part.size))
+        else:
+            conv = nn.Conv2d(part.inputs, part.outputs, part.kernel, padding=part.padding)
+            parts += [conv, nn.ReLU()]
+    if work.front:
+        parts.append(nn.Flatten())
     for index, (n, m) in enumerate(work.layers):
         parts.append(nn.Linear(n, m))
         if work.activated(index):
@@ -22,21 +30,29 @@ def network(work: Work) -> nn.Sequential:
     return net
 
 
+def layers_of(net: nn.Sequential) -> list[nn.Linear | nn.Conv2d]:
+    """The layers with parameters."""
+    return [layer for layer in net if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def turned(w: np.ndarray) -> np.ndarray:
+    """Between (inputs, outputs) and PyTorch's weight of a fully connected layer; others as is."""
+    return w.T.copy() if w.ndim == 2 else w.copy()
+
+
 def load(net: nn.Sequential, work: Work) -> None:
     """Write the initial weights into `net`."""
-    linears = [layer for layer in net if isinstance(layer, nn.Linear)]
     with torch.no_grad():
-        for layer, (w, b) in zip(linears, initial(work), strict=True):
-            layer.weight.copy_(torch.from_numpy(w.T.copy()))
+        for layer, (w, b) in zip(layers_of(net), initial(work), strict=True):
+            layer.weight.copy_(torch.from_numpy(turned(w)))
             layer.bias.copy_(torch.from_numpy(b))
 
 
 def weights_of(net: nn.Sequential) -> Layers:
-    """The parameters as (inputs, outputs) weights and biases."""
+    """The parameters as the works have them."""
     return [
-        (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
-        for layer in net
-        if isinstance(layer, nn.Linear)
+        (turned(layer.weight.detach().numpy()), layer.bias.detach().numpy().copy())
+        for layer in layers_of(net)
     ]
 
 
@@ -56,7 +72,8 @@ def batches_of(work: Work) -> list[tuple[torch.Tensor, torch.Tensor]]:
 class Trainer:
     """The work in eager PyTorch."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
         self.work = work
         self.net = network(work)
         self.batches = batches_of(work)
@@ -87,10 +104,11 @@ class Trainer:
         return weights_of(self.net)
 
 
-def predictor(work: Work) -> Predictor:
-    """One sample through the network, without gradients."""
+def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
+    """`batch` samples through the network, without gradients."""
+    torch.set_num_threads(threads)
     net = network(work).eval()
-    x = torch.from_numpy(data(work)[0][:1].copy())
+    x = torch.from_numpy(data(work)[0][:batch].copy())
 
     def predict(sample: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

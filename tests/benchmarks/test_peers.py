@@ -8,7 +8,7 @@ import pytest
 from benchmarks import reference
 from benchmarks.limits import operations
 from benchmarks.peers import TRAINERS
-from benchmarks.process import Lost, Peer
+from benchmarks.process import Lost, Peer, Task
 from benchmarks.rows import UNVERIFIED
 from benchmarks.works import WORKS, data, initial, work_named
 
@@ -24,7 +24,7 @@ PAIRS = [
 @pytest.mark.parametrize(("work", "name"), PAIRS)
 def test_peer_agrees_with_the_reference(work: str, name: str) -> None:
     try:
-        peer = Peer("train", work, name)
+        peer = Peer(Task("train", work), name)
     except Lost as reason:
         if name == "ours":
             raise
@@ -34,7 +34,7 @@ def test_peer_agrees_with_the_reference(work: str, name: str) -> None:
     finally:
         peer.close()
     expected = reference.trained(work_named(work))
-    assert reference.deviation(loss, net, expected) < reference.TOLERANCE
+    assert reference.deviation(loss, net, expected) < reference.tolerance(work_named(work))
 
 
 def test_deviation_sees_a_wrong_weight_and_nan() -> None:
@@ -52,5 +52,7 @@ def test_works_are_whole_batches_of_float32(work) -> None:
     x, t = data(work)
     assert work.steps * work.batch == work.samples == len(x) == len(t)
     assert x.dtype == np.float32
-    assert [w.shape for w, _ in initial(work)] == work.layers
+    convs = len(work.convs)
+    assert [w.shape for w, _ in initial(work)[convs:]] == work.layers
+    assert x[0].shape == work.sample_shape
     assert operations(work) > 6 * work.batch * sum(n * m for n, m in work.layers[1:])
