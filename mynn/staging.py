@@ -39,20 +39,30 @@ def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
 
 
 def leaf_names(value: Any, fallback: str) -> list[str]:
-    """A name for each leaf: keys of dicts, otherwise `fallback`, `fallback1`..."""
+    """A different name for each leaf.
+
+    Keys of dicts and fields of named tuples, joined by dots; `fallback`, `fallback1`... for leaves
+    that are in none; a number behind a name that is taken.
+    """
     names: list[str] = []
 
-    def walk(item: Any, name: str | None) -> None:
+    def walk(item: Any, name: str) -> None:
+        if hasattr(item, "_asdict"):
+            item = item._asdict()
         if isinstance(item, Mapping):
             for key, inner in item.items():
-                walk(inner, str(key))
+                walk(inner, f"{name}.{key}" if name else str(key))
         elif isinstance(item, tuple | list):
             for inner in item:
                 walk(inner, name)
         elif item is not None:
-            names.append(name or (fallback if not names else f"{fallback}{len(names)}"))
+            base = name or (fallback if not names else f"{fallback}{len(names)}")
+            unique, count = base, 1
+            while unique in names:
+                unique, count = f"{base}{count}", count + 1
+            names.append(unique)
 
-    walk(value, None)
+    walk(value, "")
     return names
 
 

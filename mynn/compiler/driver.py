@@ -64,17 +64,26 @@ class Metric:
     slot: int
     slot_rest: int | None
     type: str
+    signed: bool = True
 
 
 @dataclass(frozen=True)
 class Loop:
-    """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none)."""
+    """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none), and
+    whether the steps on them are split among workers.
+    """
 
     batch: int
     rest: int
     sources: tuple[Source, ...]
     metrics: tuple[Metric, ...]
     split: bool = False
+    split_rest: bool = False
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether threads wait for their share of steps."""
+        return self.split or self.split_rest
 
 
 def shuffle_python(order: list[int], state: int) -> int:
@@ -189,7 +198,8 @@ def _gather(t: _Text, loop: Loop, rest: bool, table: str, first: str) -> None:
     t.effect(f"br label %gather.{tag}")
     t.label(f"gather.{tag}")
     row, row_next = f"%row.{tag}", f"%row.next.{tag}"
-    t.lines.append(f"  {row} = phi i64 [ 0, %{tag} ], [ {row_next}, %copy.{tag} ]")
+    place_of_phi = len(t.lines)
+    t.lines.append("")
     at = t.emit(f"add i64 {first}, {row}")
     t.effect(f"br i1 {in_order}, label %copy.{tag}, label %pick.{tag}")
     t.label(f"pick.{tag}")
@@ -197,20 +207,47 @@ def _gather(t: _Text, loop: Loop, rest: bool, table: str, first: str) -> None:
     t.effect(f"br label %copy.{tag}")
     t.label(f"copy.{tag}")
     index = t.emit(f"phi i64 [ {at}, %gather.{tag} ], [ {picked}, %pick.{tag} ]")
-    for source, data, target in sources:
+    block = f"copy.{tag}"
+    for number, (source, data, target) in enumerate(sources):
         start = t.emit(f"mul i64 {index}, {source.blocks * source.block_bytes}")
         end = t.emit(f"mul i64 {row}, {source.blocks * source.pitch}")
-        for block in range(source.blocks):
-            a = t.emit(f"add i64 {start}, {block * source.block_bytes}")
-            b = t.emit(f"add i64 {end}, {block * source.pitch}")
-            a = t.emit(f"getelementptr i8, ptr {data}, i64 {a}")
-            b = t.emit(f"getelementptr i8, ptr {target}, i64 {b}")
-            size = source.block_bytes
-            t.effect(f"call void @llvm.memcpy.p0.p0.i64(ptr {b}, ptr {a}, i64 {size}, i1 false)")
+        a = t.emit(f"getelementptr i8, ptr {data}, i64 {start}")
+        b = t.emit(f"getelementptr i8, ptr {target}, i64 {end}")
+        block = _copy_sample(t, source, b, a, block, f"{tag}{number}")
+    t.lines[place_of_phi] = f"  {row} = phi i64 [ 0, %{tag} ], [ {row_next}, %{block} ]"
     t.lines.append(f"  {row_next} = add i64 {row}, 1")
     more = t.emit(f"icmp ult i64 {row_next}, {rows}")
     t.effect(f"br i1 {more}, label %gather.{tag}, label %step.{tag}")
     t.label(f"step.{tag}")
+
+
+def _copy_sample(t: _Text, source: Source, to: str, origin: str, block: str, tag: str) -> str:
+    """Copy the pieces of one sample; returns the label of the block that it ends in."""
+    pieces, size = source.blocks, source.block_bytes
+    if size == source.pitch:
+        pieces, size = 1, size * pieces
+
+    def copy(target: str, start: str) -> None:
+        t.effect(
+            f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {start}, i64 {size}, i1 false)"
+        )
+
+    if pieces <= 8:
+        for number in range(pieces):
+            b = t.emit(f"getelementptr i8, ptr {to}, i64 {number * source.pitch}")
+            copy(b, t.emit(f"getelementptr i8, ptr {origin}, i64 {number * size}"))
+        return block
+    label, piece = f"pieces.{tag}", f"%piece.{tag}"
+    t.effect(f"br label %{label}")
+    t.label(label)
+    t.lines.append(f"  {piece} = phi i64 [ 0, %{block} ], [ {piece}.next, %{label} ]")
+    b = t.emit(f"getelementptr i8, ptr {to}, i64 {t.emit(f'mul i64 {piece}, {source.pitch}')}")
+    copy(b, t.emit(f"getelementptr i8, ptr {origin}, i64 {t.emit(f'mul i64 {piece}, {size}')}"))
+    t.lines.append(f"  {piece}.next = add i64 {piece}, 1")
+    more = t.emit(f"icmp ult i64 {piece}.next, {pieces}")
+    t.effect(f"br i1 {more}, label %{label}, label %{label}.end")
+    t.label(f"{label}.end")
+    return f"{label}.end"
 
 
 def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
@@ -226,7 +263,8 @@ def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
         if metric.type == "float":
             value = t.emit(f"fpext float {value} to double")
         elif metric.type != "double":
-            value = t.emit(f"sitofp {metric.type} {value} to double")
+            convert = "sitofp" if metric.signed else "uitofp"
+            value = t.emit(f"{convert} {metric.type} {value} to double")
         if number == 0:
             loss = value
         weighted = t.emit(f"fmul double {value}, {float(rows):.1f}")
@@ -267,7 +305,7 @@ def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     first = t.emit(f"mul i64 {batch}, {loop.batch}")
     _gather(t, loop, rest, table, first)
     step = t.get(Control.STEP_REST if rest else Control.STEP, "ptr")
-    if loop.split:
+    if loop.split_rest if rest else loop.split:
         _split_step(t, table, step)
     else:
         t.effect(f"call void {step}(ptr {table})")
@@ -337,7 +375,7 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("close")
     _close_epoch(t, "return")
     t.label("return")
-    if loop.split:
+    if loop.has_workers:
         _send_home(t)
     if x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
@@ -357,7 +395,7 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
 def loop_module(loop: Loop, x86: bool) -> str:
     """The text of the whole module: the loop, and what its workers run."""
     module = Module()
-    if loop.split:
+    if loop.has_workers:
         module.add(worker_text(module))
     module.add(loop_text(loop, x86))
     return module.text()

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mynn import staging
-from mynn.errors import ArgumentError, DataError
+from mynn.errors import ArgumentError, DataError, DTypeError
 from mynn.graph import Array
-from mynn.tensor import Tensor, as_array
+from mynn.staging import Staged
+from mynn.tensor import as_array
+
+
+def whole_number(name: str, value: Any) -> int:
+    """`value` as a Python integer."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ArgumentError(f"{name} must be a whole number, it is {value!r}")
+    return int(value)
 
 
 def positive(name: str, value: Any) -> int:
     """`value` as a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ArgumentError(f"{name} must be a whole number, it is {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name} must be at least 1, it is {value}")
-    return int(value)
+    number = whole_number(name, value)
+    if number < 1:
+        raise ArgumentError(f"{name} must be at least 1, it is {number}")
+    return number
 
 
 def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
-    """The arguments as a tuple, and their arrays: contiguous, of equal length, finite if asked.
+    """The arguments as given (a tuple), and their arrays: contiguous, of equal length, finite if
+    asked for.
 
     Arrays that are contiguous already, memory-mapped ones too, are used where they lie.
     """
-    if isinstance(data, np.ndarray | Tensor):
-        data = (data,)
-    arguments = tuple(data)
-    arrays = [as_array(leaf) for leaf in staging.flatten(arguments)]
+    arguments = tuple(data) if isinstance(data, tuple | list) else (data,)
+    arrays = [_array(number, leaf) for number, leaf in enumerate(staging.flatten(arguments))]
     if not arrays:
         raise DataError(
             "there is no data: give a tuple of arrays, one for each argument of the step"
         )
     for number, array in enumerate(arrays):
         if array.ndim == 0:
-            raise DataError(f"data array {number} has no axis of samples: its shape is ()")
-        if len(array) != len(arrays[0]):
-            lengths = [len(a) for a in arrays]
-            raise DataError(f"the data arrays hold different numbers of samples: {lengths}")
-    if not len(arrays[0]):
+            raise DataError(
+                f"data array {number} has no axis of samples: its shape is (). "
+                "Turn lists into arrays with numpy.asarray"
+            )
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise DataError(f"the data arrays hold different numbers of samples: {lengths}")
+    if not lengths[0]:
         raise DataError("the data holds no samples")
     if check_finite:
         for number, array in enumerate(arrays):
@@ -48,15 +59,76 @@ def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
     return arguments, [np.ascontiguousarray(array) for array in arrays]
 
 
-def _require_finite(number: int, array: Array) -> None:
-    if array.dtype.kind != "f":
+def check_count(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Raise `ArgumentError` where the data does not fit the parameters of the function."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # built in, without a signature
         return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        count = len(arguments)
+        raise ArgumentError(
+            f"the data is {count} array{'s' * (count != 1)} or structure{'s' * (count != 1)}, one "
+            f"for each argument of the step, which does not fit: {error}"
+        ) from None
+
+
+def _array(number: int, leaf: Any) -> Array:
+    try:
+        return as_array(leaf)
+    except DTypeError as error:
+        kind = type(leaf).__name__
+        raise DTypeError(f"data array {number} ({kind}): {error}") from None
+    except ValueError as error:
+        raise DataError(f"data array {number} cannot be made into an array: {error}") from None
+
+
+def _first_not_finite(array: Array) -> tuple[int, ...] | None:
+    """The place of the first value that is NaN or infinite, block by block."""
+    if array.dtype.kind != "f":
+        return None
     for start in range(0, len(array), 65536):
         block = np.isfinite(array[start : start + 65536])
         if not block.all():
-            place = tuple(int(i) for i in np.argwhere(~block)[0])
-            place = (place[0] + start, *place[1:])
-            raise DataError(
-                f"data array {number} holds {array[place]} at {place}; "
-                "clean the data, or pass check_finite=False"
-            )
+            place = [int(i) for i in np.argwhere(~block)[0]]
+            return (place[0] + start, *place[1:])
+    return None
+
+
+def _require_finite(number: int, array: Array) -> None:
+    place = _first_not_finite(array)
+    if place is not None:
+        raise DataError(
+            f"data array {number} holds {array[place]} at {place}; "
+            "clean the data, or pass check_finite=False"
+        )
+
+
+def match_precision(
+    trace: Callable[[list[Array]], Staged], arrays: list[Array], check_finite: bool
+) -> list[Array]:
+    """Float64 data is rounded to float32 where the step trains float32 parameters alone.
+
+    `trace(arrays)` stages the step for such data.
+    """
+    if not any(array.dtype == np.float64 for array in arrays):
+        return arrays
+    with np.errstate(over="ignore"):
+        single = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
+    try:
+        staged = trace(single)
+    except DTypeError:
+        return arrays
+    if {t.dtype for t in staged.state if t.requires_grad} != {np.dtype(np.float32)}:
+        return arrays
+    if check_finite:
+        for number, (array, rounded) in enumerate(zip(arrays, single, strict=True)):
+            place = _first_not_finite(rounded)
+            if place is not None:
+                raise DataError(
+                    f"data array {number} holds {array[place]} at {place}, too large for the "
+                    "float32 of the parameters; scale the data, or use float64 parameters"
+                )
+    return single

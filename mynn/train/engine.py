@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mynn import staging
 from mynn.compiled import Compiled
 from mynn.compiler.driver import (
     FIT,
@@ -23,30 +23,55 @@ from mynn.compiler.driver import (
 from mynn.compiler.instructions import memory_type
 from mynn.compiler.pipeline import STEP
 from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
+from mynn.errors import UsageError
 from mynn.graph import Array
 from mynn.runtime.buffers import aligned_bytes
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Program
 from mynn.staging import Staged
-from mynn.train.record import Recorded, Recorder
+from mynn.tensor import Tensor
+from mynn.train.record import Record, Recorded, Recorder
 
+# Loops that were built, the latest last.
 _loops: dict[Loop, NativeModule] = {}
+_MOST_LOOPS = 64
+
+
+def loop_module_for(loop: Loop) -> tuple[NativeModule, float]:
+    """The native code of a loop, and the seconds that it took to make it now."""
+    found = _loops.pop(loop, None)
+    seconds = 0.0
+    if found is None:
+        found = build(loop_module(loop, host().is_x86))
+        seconds = found.seconds
+    _loops[loop] = found
+    if len(_loops) > _MOST_LOOPS:
+        del _loops[next(iter(_loops))]
+    return found, seconds
 
 
 class Engine:
-    """The state of a training run over a data set: where it is, and the sums of its metrics."""
+    """The state of a training run over a data set: where it is, and the sums of its metrics.
+
+    Args:
+        compiled: the step.
+        arguments: its arguments in their nested form, for which `arrays` hold all samples.
+        batch, rest: rows in a batch, and left at the end of an epoch (0: none).
+        record: what to record, if anything.
+    """
 
     def __init__(
         self,
-        programs: Sequence[tuple[Staged, Any]],
+        compiled: Compiled,
+        arguments: tuple[Any, ...],
         arrays: list[Array],
         batch: int,
         rest: int,
-        recorder: Recorder | None,
-        compiled: Compiled,
+        record: Record | None,
     ) -> None:
-        self.programs = list(programs)
+        self.compiled = compiled
+        self.arguments = arguments
         self.arrays = arrays
         self.batch_rows = batch
         self.rest_rows = rest
@@ -54,11 +79,54 @@ class Engine:
         self.whole = self.rows // batch
         self.steps_per_epoch = self.whole + (1 if rest else 0)
         self.samples = self.whole * batch + rest
-        self.names = self.staged.result_names
-        self.recorder = recorder
-        self.compile_seconds = sum(program.compile_seconds for _, program in self.programs)
-        self.recording = compiled.make(recorder.staged) if recorder is not None else None
+        self.record = record
+        self.recorders: dict[int, tuple[Recorder, Any]] = {}
+        self.compile_seconds = 0.0
         self.control = np.zeros(control_words(len(arrays)), np.int64)
+        self.programs = self._lookup()
+        self.names = self.staged.result_names
+
+    def _lookup(self) -> list[tuple[Staged, Any]]:
+        """The programs for a whole batch and for the rest."""
+        sizes = [rows for rows in (self.batch_rows, self.rest_rows) if rows]
+        found = [self.compiled.lookup(self.example(rows)) for rows in sizes]
+        self.compile_seconds += sum(program.compile_seconds for _, program in found)
+        return found
+
+    def example(self, rows: int) -> tuple[Any, ...]:
+        """The arguments of a step on so many rows."""
+        leaves = (array[:rows] for array in self.arrays)
+        batch: tuple[Any, ...] = staging.rebuild(self.arguments, leaves)
+        return batch
+
+    def recorder(self, rows: int) -> tuple[Recorder, Any]:
+        """The step that records, for so many rows, and its program; made when first needed."""
+        found = self.recorders.get(rows)
+        if found is None:
+            assert self.record is not None
+            recorder = Recorder(self.record, self.compiled.function, self.example(rows))
+            found = self.recorders[rows] = recorder, self.compiled.make(recorder.staged)
+            self.compile_seconds += found[1].compile_seconds
+        return found
+
+    def refresh(self) -> bool:
+        """Take other programs where a mode, an option or a part of the network was changed in
+        between; returns whether there were any.
+        """
+        if all(staged.valid() for staged, _ in self.programs):
+            return False
+        self.programs = self._lookup()
+        if self.staged.result_names != self.names:
+            raise UsageError(
+                f"the step returned {self.names}, and now that something was changed while it "
+                f"trains, {self.staged.result_names}"
+            )
+        self.recorders.clear()
+        self.connect()
+        return True
+
+    def connect(self) -> None:
+        """Get ready to run the programs."""
 
     @property
     def staged(self) -> Staged:
@@ -76,6 +144,7 @@ class Engine:
         control[Control.RANDOM] = np.uint64(seed % 2**64).astype(np.int64)
         control[Control.CHECK] = int(check)
         control[Control.WHOLE] = self.whole
+        self.connect()
 
     @property
     def epoch(self) -> int:
@@ -104,9 +173,19 @@ class Engine:
         sums = self.metrics[epoch] / max(rows, 1)
         return dict(zip(self.names, map(float, sums), strict=True))
 
-    def state_arrays(self) -> list[Array]:
-        """The arrays that steps change."""
-        return [tensor.home() for tensor in self.staged.state]
+    def state(self) -> list[Tensor]:
+        """The tensors that steps read or change."""
+        return list(dict.fromkeys(t for staged, _ in self.programs for t in staged.state))
+
+    def trained(self) -> list[Tensor]:
+        """The parameters that steps change."""
+        changed = {
+            tensor
+            for staged, _ in self.programs
+            for tensor, node in zip(staged.state, staged.state_nodes, strict=True)
+            if node in staged.writes
+        }
+        return [tensor for tensor in self.state() if tensor.requires_grad and tensor in changed]
 
     def begin_epoch(self) -> None:
         """Shuffle, where a new epoch begins."""
@@ -144,19 +223,14 @@ class Engine:
 
     def run_recorded(self) -> Recorded:
         """Run one step that records."""
-        assert self.recorder is not None
-        assert self.recording is not None
         step, epoch = self.steps, self.epoch
         self.begin_epoch()
-        _, program, arguments = self.batch_arguments()
-        if len(arguments[0]) != self.batch_rows:
-            results = program(arguments)
-            self.advance(results, len(arguments[0]))
-            return Recorded(step, epoch)
-        results = self.recording(arguments)
-        count = self.recorder.results
-        self.advance(results[:count], len(arguments[0]))
-        return self.recorder.collect(step, epoch, results)
+        _, _, arguments = self.batch_arguments()
+        rows = len(arguments[0])
+        recorder, program = self.recorder(rows)
+        results = program(arguments)
+        self.advance(results[: recorder.results], rows)
+        return recorder.collect(step, epoch, results)
 
 
 class InterpretedEngine(Engine):
@@ -175,37 +249,31 @@ class InterpretedEngine(Engine):
 class NativeEngine(Engine):
     """Steps inside the native loop."""
 
-    def start(self, epochs: int, shuffle: bool, seed: int, check: bool) -> None:
-        """Set out for a run: fill the control block with addresses."""
-        super().start(epochs, shuffle, seed, check)
+    def connect(self) -> None:
+        """Fill the control block with addresses."""
         first, last = self.programs[0][1], self.programs[-1][1]
-        loop = Loop(
-            self.batch_rows,
-            self.rest_rows,
-            tuple(self._sources(first, last)),
-            tuple(self._metrics(first, last)),
-            first.threads > 1,
-        )
-        if loop not in _loops:
-            _loops[loop] = build(loop_module(loop, host().is_x86))
-            self.compile_seconds += _loops[loop].seconds
-        self.function = _loops[loop].function(FIT, ctypes.c_void_p)
+        splits = [program.threads > 1 for program in (first, last)]
+        sources, metrics = self._sources(first, last), self._metrics(first, last)
+        loop = Loop(self.batch_rows, self.rest_rows, tuple(sources), tuple(metrics), *splits)
+        module, seconds = loop_module_for(loop)
+        self.compile_seconds += seconds
+        self.function = module.function(FIT, ctypes.c_void_p)
+        self.workers = max(first.threads, last.threads)
         control = self.control
         if self.order is not None:
             control[Control.ORDER] = self.order.ctypes.data
         control[Control.METRICS] = self.metrics.ctypes.data
+        steps = [SPLIT_STEP if split else STEP for split in splits]
         control[Control.TABLE] = first.table.ctypes.data
-        self.workers = first.threads
-        step = SPLIT_STEP if loop.split else STEP
-        control[Control.STEP] = first.native.address(step)
+        control[Control.STEP] = first.native.address(steps[0])
         control[Control.TABLE_REST] = last.table.ctypes.data
-        control[Control.STEP_REST] = last.native.address(step)
+        control[Control.STEP_REST] = last.native.address(steps[1])
         control[Control.WORKERS] = self.workers
         self.sync = aligned_bytes(8 * Sync.WORDS).view(np.int64)
         control[Control.SYNC] = self.sync.ctypes.data
-        if loop.split:
+        if loop.has_workers:
             kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-            self.worker = _loops[loop].function(WORKER, *kinds)
+            self.worker = module.function(WORKER, *kinds)
         for number, array in enumerate(self.arrays):
             control[Control.DATA + number] = array.ctypes.data
 
@@ -224,7 +292,8 @@ class NativeEngine(Engine):
         metrics = []
         for number in range(len(self.names)):
             slot, type = first.result_slot(number)
-            metrics.append(Metric(slot, last.result_slot(number)[0], memory_type(type)))
+            rest = last.result_slot(number)[0]
+            metrics.append(Metric(slot, rest, memory_type(type), type[0] == "i"))
         return metrics
 
     def run(self, budget: int) -> None:
@@ -239,10 +308,12 @@ class NativeEngine(Engine):
             threading.Thread(target=self.worker, args=(sync, number, self.workers), daemon=True)
             for number in range(1, self.workers)
         ]
-        for thread in others:
-            thread.start()
         try:
+            for thread in others:
+                thread.start()
             self.function(self.control.ctypes.data)
         finally:
+            self.sync[Sync.PHASE] = -1  # where Ctrl-C came before the loop that sends them home
             for thread in others:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()

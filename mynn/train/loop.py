@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from mynn import staging
-from mynn.compiled import Compiled, check_ranges
-from mynn.errors import ArgumentError, DTypeError, UsageError
+from mynn.compiled import Compiled, check_ranges, native_available
+from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
 from mynn.train import dataset
 from mynn.train.callback import Callback
@@ -24,7 +23,7 @@ from mynn.train.engine import Engine, InterpretedEngine, NativeEngine
 from mynn.train.finite import Guard
 from mynn.train.history import History
 from mynn.train.progress import progress_bar
-from mynn.train.record import Record, Recorder
+from mynn.train.record import Record
 
 CHUNK_SECONDS = 0.04
 
@@ -51,13 +50,16 @@ def fit(
         data: a tuple of arrays (samples along the first axis), one for each argument of the step.
         epochs: passes over the data.
         batch_size: samples in a step; the last batch of an epoch may be smaller.
-        shuffle: a new order of the samples in every epoch, reproducible from `seed`.
+        shuffle: a new order of the samples in every epoch.
+        seed: a whole number, from which the orders come. Each call starts from it: to go on with
+            new orders, give another one.
         drop_last: leave out a last batch that is smaller.
-        callbacks: see `Callback`.
+        callbacks: see `Callback`. What they change in `on_epoch_end` (a learning rate, a mode,
+            frozen parameters) holds from then on.
         record: see `Record`.
-        check_finite: look for NaN and infinity in the data at the start and in the loss at every
-            step; the error names the step and the first layer, and the state is left as it was
-            before that step.
+        check_finite: look for NaN and infinity in the data at the start, in the loss at every step,
+            and in the parameters about every second and at the end; the error names the step and
+            the first layer, and the state is left as it was before that step.
         verbose: show a progress bar, where standard error is a terminal.
 
     Returns:
@@ -65,7 +67,8 @@ def fit(
 
     Raises:
         DataError, ArgumentError, ShapeError, UsageError: before anything is changed.
-        NotFiniteError: a loss is not finite; the state is that before its step.
+        NotFiniteError: a loss or a parameter is not finite; the state is that before the step.
+        KeyboardInterrupt: Ctrl-C; the state is that of a whole number of steps.
 
     Example:
         >>> import numpy as np, mynn
@@ -85,35 +88,39 @@ def fit(
     """
     epochs = dataset.positive("epochs", epochs)
     batch_size = dataset.positive("batch_size", batch_size)
+    seed = dataset.whole_number("seed", seed)
+    called = _checked_callbacks(callbacks)
+    if record is not None and not isinstance(record, Record):
+        raise ArgumentError(f"record must be a mynn.Record, it is {record!r}")
     compiled = step if isinstance(step, Compiled) else Compiled(step)
     arguments, arrays = dataset.load(data, check_finite)
-    arrays = _match_precision(compiled, arguments, arrays, batch_size)
+    dataset.check_count(compiled.function, arguments)
+
+    def trace(single: list[Array]) -> staging.Staged:
+        batch = staging.rebuild(arguments, (array[:batch_size] for array in single))
+        return staging.stage(compiled.function, batch)
+
+    arrays = dataset.match_precision(trace, arrays, check_finite)
     engine = _make_engine(compiled, arguments, arrays, batch_size, drop_last, record)
-    engine.start(epochs, shuffle, seed, check_finite)
-    run = _Run(engine, epochs, list(callbacks), record, check_finite)
+    engine.start(epochs, bool(shuffle), seed, bool(check_finite))
+    run = _Run(engine, epochs, called, record, check_finite)
     if verbose:
         run.callbacks += progress_bar()
     return run.go()
 
 
-def _batch(arguments: tuple[Any, ...], arrays: list[Array], rows: int) -> tuple[Any, ...]:
-    batch: tuple[Any, ...] = staging.rebuild(arguments, (array[:rows] for array in arrays))
-    return batch
-
-
-def _match_precision(
-    compiled: Compiled, arguments: tuple[Any, ...], arrays: list[Array], batch_size: int
-) -> list[Array]:
-    """Float64 data is rounded to float32 where the step trains float32 parameters alone."""
-    if not any(array.dtype == np.float64 for array in arrays):
-        return arrays
-    single = [a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays]
-    try:
-        staged = staging.stage(compiled.function, _batch(arguments, single, batch_size))
-    except DTypeError:
-        return arrays
-    kinds = {t.dtype for t in staged.state if t.requires_grad}
-    return single if kinds == {np.dtype(np.float32)} else arrays
+def _checked_callbacks(callbacks: Any) -> list[Callback]:
+    found = [callbacks] if isinstance(callbacks, Callback) else callbacks
+    if not isinstance(found, Iterable):
+        raise ArgumentError(f"callbacks must be a list of mynn.Callback, it is {callbacks!r}")
+    found = list(found)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise ArgumentError(
+                f"callbacks must be instances of mynn.Callback, not {callback!r}: subclass it, and "
+                "define the methods that are to be called"
+            )
+    return found
 
 
 def _make_engine(
@@ -124,22 +131,29 @@ def _make_engine(
     drop_last: bool,
     record: Record | None,
 ) -> Engine:
+    """The engine for data that was checked, its programs checked too."""
     rows = len(arrays[0])
+    if drop_last and rows < batch_size:
+        raise ArgumentError(
+            f"drop_last leaves nothing to train on: there are {rows} samples, "
+            f"batch_size is {batch_size}"
+        )
     size = min(batch_size, rows)
     rest = 0 if drop_last else rows % size
-    programs = []
-    for count in (size, rest):
-        if count:
-            staged, program = compiled.lookup(_batch(arguments, arrays, count))
-            _check_results(staged)
-            check_ranges(staged, [array[:] for array in arrays])
-            programs.append((staged, program))
-    recorder = None
-    if record is not None:
-        recorder = Recorder(record, compiled.function, _batch(arguments, arrays, size))
-    native = programs[0][1].backend == "native"
+    native = compiled.backend == "native" and native_available()
     kind = NativeEngine if native else InterpretedEngine
-    return kind(programs, arrays, size, rest, recorder, compiled)
+    engine = kind(compiled, arguments, arrays, size, rest, record)
+    for staged, _ in engine.programs:
+        _check_results(staged)
+        check_ranges(staged, arrays)
+    if record is not None:
+        engine.recorder(size)
+    if not engine.staged.writes and any(t.requires_grad for t in engine.staged.state):
+        warnings.warn(
+            "the step changes no state, so nothing is trained; is optimizer.step() missing?",
+            stacklevel=3,
+        )
+    return engine
 
 
 def _check_results(staged: staging.Staged) -> None:
@@ -171,12 +185,13 @@ class _Run:
         self.by_epoch = bool(callbacks)
         self.record = record
         self.guard = Guard(engine) if check_finite else None
-        self.history = History(compile_seconds=engine.compile_seconds)
+        self.history = History()
         self.reported = 0
 
     def go(self) -> History:
         """Train until the last epoch, an error, or Ctrl-C."""
         for callback in self.callbacks:
+            callback.stop = False
             callback.on_train_begin(self.epochs, self.engine.steps_per_epoch)
         start = time.perf_counter()
         try:
@@ -184,6 +199,8 @@ class _Run:
                 self.report()
                 if any(c.stop for c in self.callbacks) and self.engine.batch == 0:
                     break
+            if self.guard is not None:
+                self.guard.check()
         finally:
             self.history.seconds = time.perf_counter() - start
             self.finish()
@@ -194,8 +211,11 @@ class _Run:
         engine = self.engine
         budget = 1
         while engine.epoch < self.epochs:
+            touched = self.by_epoch and engine.batch == 0
+            if touched:
+                engine.refresh()
             if self.guard is not None:
-                self.guard.keep()
+                self.guard.keep(touched)
             recorded = self.record.next_due(engine.steps) if self.record is not None else None
             count = budget
             if recorded is not None:
@@ -233,6 +253,7 @@ class _Run:
         done = min(self.engine.epoch, self.epochs)
         self.history.epochs = done
         self.history.steps = self.engine.steps
+        self.history.compile_seconds = self.engine.compile_seconds
         table = self.engine.metrics[:done] / self.engine.samples
         self.history.metrics = {
             name: table[:, i].copy() for i, name in enumerate(self.engine.names)
@@ -240,53 +261,3 @@ class _Run:
         for callback in self.callbacks:
             with contextlib.suppress(KeyboardInterrupt):
                 callback.on_train_end(self.history)
-
-
-def evaluate(
-    function: Callable[..., Any], data: Any, *, batch_size: int = 256, check_finite: bool = True
-) -> dict[str, float]:
-    """Means of what `function` returns over a data set, weighted by the samples of each batch.
-
-    Args:
-        function: takes a batch, returns a number or a dict of numbers; it should change no state.
-        data, batch_size, check_finite: as for `fit`.
-
-    Example:
-        >>> import numpy as np, mynn
-        >>> mynn.evaluate(lambda x: {"mean": x.mean()}, np.arange(10, dtype=np.float32))
-        {'mean': 4.5}
-    """
-    batch_size = dataset.positive("batch_size", batch_size)
-    compiled = function if isinstance(function, Compiled) else Compiled(function)
-    arguments, arrays = dataset.load(data, check_finite)
-    arrays = _match_precision(compiled, arguments, arrays, batch_size)
-    rows = len(arrays[0])
-    totals: dict[str, float] = {}
-    for start in range(0, rows, batch_size):
-        part = [array[start : start + batch_size] for array in arrays]
-        batch = staging.rebuild(arguments, iter(part))
-        results = compiled(*batch)
-        names = staging.leaf_names(results, "loss")
-        for name, value in zip(names, staging.flatten(results), strict=True):
-            totals[name] = totals.get(name, 0.0) + float(value) * len(part[0])
-    return {name: total / rows for name, total in totals.items()}
-
-
-def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -> Array:
-    """The outputs of `function` (a module, say) for every sample, in batches, as one array.
-
-    Example:
-        >>> import numpy as np, mynn
-        >>> mynn.predict(lambda x: x * 2, np.arange(3, dtype=np.float32))
-        array([0., 2., 4.], dtype=float32)
-    """
-    batch_size = dataset.positive("batch_size", batch_size)
-    compiled = function if isinstance(function, Compiled) else Compiled(function)
-    arguments, arrays = dataset.load(data, check_finite=False)
-    arrays = _match_precision(compiled, arguments, arrays, batch_size)
-    rows = len(arrays[0])
-    parts = [
-        compiled(*staging.rebuild(arguments, (array[i : i + batch_size] for array in arrays)))
-        for i in range(0, rows, batch_size)
-    ]
-    return np.concatenate(parts)

@@ -12,6 +12,7 @@ from mynn.errors import ArgumentError
 from mynn.graph import Array, Node
 from mynn.tensor import Tensor, graph_node
 from mynn.tracing import Tracer
+from mynn.train.dataset import positive
 
 QUANTITIES = ("activations", "gradients", "parameters")
 
@@ -23,45 +24,66 @@ class Record:
     A step that records runs a program of its own; the others pay nothing.
 
     Args:
-        layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"); all by
-            default.
+        layers: names or patterns of modules, as in `named_modules` ("0", "encoder.*"), one or
+            several; all by default.
         quantities: among "activations" (outputs of the layers), "gradients" (of the loss with
             respect to these outputs and to parameters), "parameters" (their values after the step).
         every: record each step whose number is divisible by this, from 0 on.
-        steps: record these steps instead.
+        steps: record these steps of a run instead; the first one is 0.
 
     Example:
         >>> import numpy as np, mynn
-        >>> from mynn import nn
+        >>> from mynn import nn, optim
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
-        >>> record = mynn.Record(layers=["1"], quantities=["activations"], steps=[0])
+        >>> optimizer = optim.SGD(net.parameters(), lr=0.1)
+        >>> def step(x):
+        ...     loss = (net(x) ** 2).mean()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     return loss
+        >>> record = mynn.Record(layers="1", quantities=["activations", "gradients"], steps=[0])
         >>> x = np.zeros((8, 2), np.float32)
-        >>> history = mynn.fit(lambda x: net(x).mean(), x, batch_size=4, record=record)
-        >>> history.records[0].activations["1"].shape
-        (4, 3)
+        >>> history = mynn.fit(step, x, batch_size=4, record=record)
+        >>> history.records[0].activations["1"].shape, history.records[0].gradients["1"].shape
+        ((4, 3), (4, 3))
     """
 
-    layers: Collection[str] = ("*",)
-    quantities: Collection[str] = QUANTITIES
+    layers: Collection[str] | str = ("*",)
+    quantities: Collection[str] | str = QUANTITIES
     every: int = 1
-    steps: Collection[int] | None = None
+    steps: Collection[int] | int | None = None
 
     def __post_init__(self) -> None:
-        unknown = [q for q in self.quantities if q not in QUANTITIES]
-        if unknown or isinstance(self.quantities, str):
+        unknown = [q for q in self.kinds if q not in QUANTITIES]
+        if unknown:
             raise ArgumentError(f"record: quantities are among {QUANTITIES}, not {unknown}")
-        if self.every < 1:
-            raise ArgumentError(f"record: every must be at least 1, it is {self.every}")
+        positive("record: every", self.every)
+        wrong = [s for s in self.numbers or () if s != int(s) or s < 0]
+        if wrong:
+            raise ArgumentError(f"record: steps are whole numbers from 0 on, not {wrong}")
 
-    def due(self, step: int) -> bool:
-        """Whether this step is recorded."""
-        return step in self.steps if self.steps is not None else step % self.every == 0
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """`layers`, always several."""
+        return (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """`quantities`, always several."""
+        return (self.quantities,) if isinstance(self.quantities, str) else tuple(self.quantities)
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """`steps`, always several."""
+        if self.steps is None:
+            return None
+        return (self.steps,) if isinstance(self.steps, int) else tuple(self.steps)
 
     def next_due(self, step: int) -> int | None:
         """The first recorded step from `step` on."""
-        if self.steps is None:
+        if self.numbers is None:
             return -(-step // self.every) * self.every
-        return min((s for s in self.steps if s >= step), default=None)
+        return min((s for s in self.numbers if s >= step), default=None)
 
 
 @dataclass
@@ -91,21 +113,21 @@ class Recorder:
 
     def _extra(self, tracer: Tracer) -> list[Node]:
         names = list(tracer.activations)
-        for pattern in self.record.layers:
+        for pattern in self.record.patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
                 known = ", ".join(repr(name) for name in names) or "none"
                 raise ArgumentError(f"record: no layer is called {pattern!r}; layers are {known}")
-        chosen = {n: x for n, x in tracer.activations.items() if _matches(n, self.record.layers)}
+        chosen = {n: x for n, x in tracer.activations.items() if _matches(n, self.record.patterns)}
         nodes: list[Node] = []
 
         def add(kind: str, name: str, node: Node) -> None:
             self.keys.append((kind, name))
             nodes.append(node)
 
-        if "activations" in self.record.quantities:
+        if "activations" in self.record.kinds:
             for name, node in chosen.items():
                 add("activations", name, node)
-        if "gradients" in self.record.quantities:
+        if "gradients" in self.record.kinds:
             for name, node in chosen.items():
                 if node in tracer.cotangents:
                     add("gradients", name, graph_node(tracer.cotangents[node]))
@@ -114,12 +136,12 @@ class Recorder:
             if (
                 not tensor.requires_grad
                 or not tensor.name
-                or not _matches(layer, self.record.layers)
+                or not _matches(layer, self.record.patterns)
             ):
                 continue
-            if "gradients" in self.record.quantities and tensor in tracer.gradients:
+            if "gradients" in self.record.kinds and tensor in tracer.gradients:
                 add("gradients", tensor.name, graph_node(tracer.gradients[tensor]))
-            if "parameters" in self.record.quantities:
+            if "parameters" in self.record.kinds:
                 self.parameters[tensor.name] = tensor
         return nodes
 

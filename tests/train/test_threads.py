@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -19,14 +20,14 @@ from mynn.runtime.threads import choose_threads, processors
 def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> list[np.ndarray]:
     mynn.manual_seed(3)
     layers: list[nn.Module] = []
-    for n, m in zip(sizes, sizes[1:], strict=False):
+    for n, m in itertools.pairwise(sizes):
         layers += [nn.Linear(n, m), nn.GELU(), nn.Dropout(0.1)]
     net = nn.Sequential(*layers[:-2])
     optimizer = optim.Adam(net.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()
 
     @mynn.compile(threads=threads)
-    def step(x: mynn.Tensor, t: mynn.Tensor) -> mynn.Tensor:
+    def step(x: mynn.Tensor, t: mynn.Tensor) -> Any:
         loss = criterion(net(x), t)
         loss.backward()
         optimizer.step()

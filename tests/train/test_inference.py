@@ -1,0 +1,141 @@
+"""`evaluate` and `predict`."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import nn
+from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
+from tests.train.reference import Problem, assert_same_state
+
+BACKENDS = ("native", "interpreter")
+backends = pytest.mark.parametrize("backend", BACKENDS)
+Pair = namedtuple("Pair", ["mean", "largest"])
+
+
+@backends
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 256])
+def test_predict(backend: str, batch_size: int) -> None:
+    problem = Problem()
+    expected = problem.net(problem.x).numpy()
+    net = mynn.compile(problem.net, backend=backend)
+    got = mynn.predict(net, problem.x, batch_size=batch_size)
+    assert got.shape == (50, 2)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    assert got.flags.writeable
+
+
+@backends
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 256])
+def test_evaluate(backend: str, batch_size: int) -> None:
+    problem = Problem()
+    before = problem.state()
+
+    def measure(x: Any, t: Any) -> Any:
+        y = problem.net(x)
+        return {"loss": nn.MSELoss()(y, t), "near": ((y - t).abs() < 1.0).astype("float32").mean()}
+
+    run = mynn.compile(measure, backend=backend)
+    got = mynn.evaluate(run, problem.data, batch_size=batch_size)
+    y = problem.net(problem.x).numpy()
+    assert list(got) == ["loss", "near"]
+    assert all(isinstance(value, float) for value in got.values())
+    np.testing.assert_allclose(got["loss"], ((y - problem.t) ** 2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(got["near"], (abs(y - problem.t) < 1).mean(), rtol=1e-5)
+    assert_same_state(before, problem.state())
+
+
+def test_structures() -> None:
+    x = np.arange(10, dtype=np.float32)
+    got = mynn.predict(lambda x: {"a": x, "b": (x * 2, x.reshape(-1, 1))}, x, batch_size=4)
+    np.testing.assert_array_equal(got["a"], x)
+    np.testing.assert_array_equal(got["b"][0], 2 * x)
+    assert got["b"][1].shape == (10, 1)
+    measured = mynn.evaluate(lambda x: Pair(x.mean(), x.max()), x, batch_size=5)
+    assert measured == {"mean": 4.5, "largest": 6.5}
+    both = mynn.predict(lambda d: d["x"] + d["y"], {"x": x, "y": x}, batch_size=3)
+    np.testing.assert_array_equal(both, 2 * x)
+    one = mynn.evaluate(lambda x: x.mean().reshape(1, 1), x)
+    assert one == {"loss": 4.5}
+
+
+def test_float64_data() -> None:
+    """Rounded to float32 for parameters in float32, as `fit` does."""
+    problem = Problem()
+    expected = mynn.predict(problem.net, problem.x)
+    got = mynn.predict(problem.net, problem.x.astype(np.float64))
+    np.testing.assert_array_equal(got, expected)
+    assert got.dtype == np.float32
+    assert mynn.predict(lambda x: x * 2.0, np.ones(3)).dtype == np.float64
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_modules_are_in_evaluation_mode(compiled: bool) -> None:
+    net = nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
+    net[2].eval()
+    x = np.ones((64, 3), np.float32)
+    function = mynn.compile(net) if compiled else net
+    got = mynn.predict(function, x)
+    np.testing.assert_allclose(got, net[0](x).numpy(), rtol=1e-5)
+    assert [m.training for m in net.modules()] == [True, True, True, False, False]
+    with pytest.raises(ShapeError, match="Linear"):
+        mynn.predict(function, np.ones((4, 2), np.float32))
+    with pytest.raises(ShapeError, match=r"loss of shape \(64, 5\)"):
+        mynn.evaluate(function, x)
+    assert [m.training for m in net.modules()] == [True, True, True, False, False]
+
+
+BAD: list[tuple[Any, type[Exception], str]] = [
+    (lambda x: x.sum(), ShapeError, r"\(\).*50.*one row for each sample"),
+    (lambda x: x.T, ShapeError, r"\(3, 50\)"),
+    (lambda x: {"a": x, "b": x[:7]}, ShapeError, r"\(7, 3\)"),
+    (lambda x: None, UsageError, "returns nothing"),
+    (lambda x: "text", UsageError, "str"),
+    (lambda x, y: x, ArgumentError, "1 array.*'y'"),
+    (3, ArgumentError, "int"),
+]
+
+
+@pytest.mark.parametrize(("function", "error", "message"), BAD)
+def test_bad_functions_of_predict(function: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        mynn.predict(function, Problem().x)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: x, ShapeError, r"loss of shape \(50, 3\).*mean"),
+        (lambda x: {"a": x.mean(), "b": x.mean(0)}, ShapeError, r"b of shape \(3,\)"),
+        (lambda x: (), UsageError, "returns nothing"),
+    ],
+)
+def test_bad_functions_of_evaluate(function: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        mynn.evaluate(function, Problem().x)
+
+
+def test_bad_data() -> None:
+    x = Problem().x
+    for batch_size in (0, -1, 2.5, None, True):
+        size: Any = batch_size
+        with pytest.raises(ArgumentError, match=f"batch_size must be .*{batch_size}"):
+            mynn.predict(lambda x: x, x, batch_size=size)
+    with pytest.raises(DataError, match="no samples"):
+        mynn.predict(lambda x: x, x[:0])
+    with pytest.raises(DataError, match="no data"):
+        mynn.evaluate(lambda: 1.0, ())
+    with pytest.raises(DataError, match="different numbers"):
+        mynn.evaluate(lambda x, y: x.mean(), (x, x[:3]))
+    with pytest.raises(DTypeError, match=r"data array 0.*complex"):
+        mynn.predict(lambda x: x, x * 1j)
+    x[3, 1] = np.nan
+    with pytest.raises(DataError, match=r"nan at \(3, 1\)"):
+        mynn.evaluate(lambda x: x.mean(), x)
+    assert np.isnan(mynn.evaluate(lambda x: x.mean(), x, check_finite=False)["loss"])
+    assert np.isnan(mynn.predict(lambda x: x, x)).sum() == 1
