@@ -102,7 +102,7 @@ def _independent(loop: For) -> bool:
 
 
 def _separate(body: Sequence[Statement]) -> bool:
-    """Whether no statement uses what another one binds."""
+    """Whether no statement uses what another one binds, nor stores where another one may."""
     made: list[set[object]] = []
     used: list[set[object]] = []
     for outer in body:
@@ -114,8 +114,11 @@ def _separate(body: Sequence[Statement]) -> bool:
             if isinstance(statement, Local):
                 own.add(statement.buffer)
             if isinstance(statement, Store):
+                names = {name for name, _ in statement.index.terms}
                 needs.add(statement.buffer)
-                needs.update(name for name, _ in statement.index.terms)
+                needs.update(names)
+                if names & own:  # the place depends on data: it may be any place
+                    own.add(statement.buffer)
             if isinstance(statement, Let | Store):
                 for expr in sub_expressions(statement.value):
                     if isinstance(expr, Var):

@@ -18,12 +18,14 @@ from mynn.graph import Array, Graph
 from mynn.runtime import program as runtime
 from mynn.runtime.buffers import allocate
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
+from tests.fuzz.split import split_problems
 
 STEPS = 3
 KINDS: dict[str, Callable[[int], Program | None]] = {
     "plain": plain,
     "gradient": gradient,
     "stateful": stateful,
+    "split": lambda seed: stateful(seed) if seed % 2 else plain(seed),
 }
 
 
@@ -71,8 +73,10 @@ def run(program: Program) -> list[list[Array]]:
     return steps
 
 
-def problems(program: Program) -> list[str]:
+def problems(program: Program, kind: str = "") -> list[str]:
     """What is wrong with the native run; empty where it agrees with the interpreter."""
+    if kind == "split":
+        return split_problems(program)
     expected = interpret(program, STEPS if program.writes else 1)
     try:
         got = run(program)
@@ -88,16 +92,16 @@ def problems(program: Program) -> list[str]:
 
 def report(kind: str, program: Program) -> str:
     """The failure, the program, and a smaller one that fails too."""
-    found = problems(program)
-    kind_of_failure = _signature(found)
-    small = shrink(program, lambda smaller: _signature(problems(smaller)) == kind_of_failure)
+    found = problems(program, kind)
+    failure = _signature(found)
+    small = shrink(program, lambda smaller: _signature(problems(smaller, kind)) == failure)
     return "\n".join(
         [
             f"{kind} {program}",
             *found,
             "smaller:",
             str(small),
-            *problems(small),
+            *problems(small, kind),
             f"again: python -m tests.fuzz.native {kind} {program.seed}",
         ]
     )
@@ -115,7 +119,7 @@ def main(kind: str, first: int, count: int) -> None:
     failed = 0
     for seed in range(first, first + count):
         program = KINDS[kind](seed)
-        if program is not None and problems(program):
+        if program is not None and problems(program, kind):
             failed += 1
             print(report(kind, program), flush=True)
     print(f"{failed} of {count} failed")

@@ -1,0 +1,72 @@
+"""Split kernels without threads: the workers one after the other, in the most unlucky order.
+
+Between two barriers each worker may be ahead of every other one. So one after the other runs all
+kernels up to the next barrier: first the last worker, or first the first one. A missing barrier, or
+a loop whose rounds depend on each other, gives other bits than a run without workers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from unittest import mock
+
+import numpy as np
+
+from mynn.compiler import image, parallel, pipeline
+from mynn.graph import Array
+from mynn.runtime.buffers import allocate
+from tests.fuzz.programs import Program
+from tests.helpers import same_bits
+
+
+def split_problems(program: Program) -> list[str]:
+    """Where a split run differs from a run by one worker."""
+    graph = program.graph
+    writes = {graph.inputs[place]: output for place, output in program.writes.items()}
+    lowered = pipeline.lower(graph, writes=writes)
+    with mock.patch.object(parallel, "SMALL", 0):
+        module = pipeline.emit(lowered, split=True)
+        kernels = [parallel.parallelise(kernel) for kernel in lowered.kernels]
+    # Seen from outside, so that each can be called.
+    text = module.text()
+    for kernel in kernels:
+        text = text.replace(f"define internal void @{kernel.name}(", f"define void @{kernel.name}(")
+    native = pipeline.build(text)
+    meetings = parallel.barriers(kernels, lowered.plan.overlap)
+
+    def run(workers: int, backwards: bool) -> list[Array]:
+        memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
+        for place, value in zip(memory, program.arguments, strict=True):
+            place[...] = value
+        made = image.make_image(lowered.plan, lowered.table, graph.inputs)
+        table, outputs, keep = image.bind(made, memory)
+        order = range(workers - 1, -1, -1) if backwards else range(workers)
+        for phase in _phases([kernel.name for kernel in kernels], meetings):
+            for worker in order:
+                for name in phase:
+                    kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+                    native.function(name, *kinds)(table.ctypes.data, worker, workers)
+        del keep
+        return [np.array(value) for value in [*outputs, *memory]]
+
+    expected = run(1, backwards=False)
+    problems = []
+    for workers, backwards in ((2, True), (3, False), (7, True)):
+        got = run(workers, backwards)
+        for place, (a, b) in enumerate(zip(got, expected, strict=True)):
+            if not same_bits(a, b):
+                problems.append(f"{workers} workers, backwards {backwards}: value {place} differs")
+    return problems
+
+
+def _phases(names: list[str], meetings: list[bool]) -> Iterator[list[str]]:
+    """The kernels between two barriers."""
+    phase: list[str] = []
+    for name, meet in zip(names, meetings, strict=True):
+        if meet and phase:
+            yield phase
+            phase = []
+        phase.append(name)
+    if phase:
+        yield phase
