@@ -14,6 +14,7 @@ from mynn import nn, optim
 from mynn.compiler.loops import For
 from mynn.compiler.parallel import barriers, is_serial, parallelise
 from mynn.errors import ArgumentError
+from mynn.runtime import threads as counts
 from mynn.runtime.threads import choose_threads, processors
 
 
@@ -48,6 +49,18 @@ def test_same_bits(batch: int, sizes: tuple[int, ...]) -> None:
     one = train(1, batch, sizes)
     for threads in (2, 3, 4):
         for a, b in zip(one, train(threads, batch, sizes), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_rest_may_be_too_small_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step on 200 rows is split, the one on the last row of an epoch is not."""
+    monkeypatch.setenv("MYNN_CACHE", "0")
+    monkeypatch.setattr(counts, "OPERATIONS_PER_THREAD", 100_000)
+    monkeypatch.setattr(counts, "processors", lambda: 3)
+    for rows in (401, 201):
+        one = train(1, 200, (40, 30, 10), rows)
+        many = train("auto", 200, (40, 30, 10), rows)
+        for a, b in zip(one, many, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
