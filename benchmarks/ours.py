@@ -47,7 +47,7 @@ def state_dict(net: nn.Sequential, layers: Layers) -> dict[str, np.ndarray]:
 class Trainer:
     """The work, its whole loop compiled by `fit`."""
 
-    def __init__(self, work: Work, threads: int = 1) -> None:
+    def __init__(self, work: Work, threads: int | str = 1) -> None:
         self.work = work
         self.data = data(work)
         self.net = net = network(work)

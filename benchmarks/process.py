@@ -28,6 +28,9 @@ COUNTS = (
 )
 
 
+Threads = int | Literal["auto"]
+
+
 @functools.cache
 def cores() -> tuple[int, ...]:
     """The cores this process had when it was first asked, the highest first."""
@@ -47,8 +50,9 @@ def keep_to(count: int) -> None:
         os.sched_setaffinity(0, cores()[:count])
 
 
-def environment(threads: int = 1) -> dict[str, str]:
-    """This environment with so many threads for everybody."""
+def environment(threads: Threads = 1) -> dict[str, str]:
+    """This environment with so many threads for everybody, "auto" being one for each core."""
+    threads = len(cores()) if threads == "auto" else threads
     several = str(threads > 1).lower()
     flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
     numbers = dict.fromkeys(COUNTS, str(threads))
@@ -61,7 +65,7 @@ class Task:
 
     kind: Literal["train", "predict"]
     work: str
-    threads: int = 1
+    threads: Threads = 1
     batch: int = 1  # of a prediction
 
     @property
@@ -92,7 +96,7 @@ class Peer:
                 text=True,
             )
         try:
-            first = self._read()
+            first = self.receive()
             if "unavailable" in first:
                 raise Lost(first["unavailable"])
         except Lost:
@@ -100,7 +104,16 @@ class Peer:
             raise
         self.ready = float(first["ready"])
 
-    def _read(self) -> dict[str, Any]:
+    def send(self, **command: Any) -> None:
+        """Send a command; its answer is still to be received."""
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as broken:
+            raise Lost("the process ended") from broken
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the answer to the oldest command sent."""
         line = self._process.stdout.readline()
         if line:
             return json.loads(line)
@@ -109,12 +122,8 @@ class Peer:
 
     def ask(self, **command: Any) -> dict[str, Any]:
         """Send a command, wait for its answer."""
-        try:
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError as broken:
-            raise Lost("the process ended") from broken
-        return self._read()
+        self.send(**command)
+        return self.receive()
 
     def block(self) -> float:
         """Seconds for one epoch, or one call, over a block of `scale` of them."""

@@ -19,18 +19,19 @@ import os
 import sys
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.peers import PREDICTORS, TRAINERS, Unavailable
 from benchmarks.works import Work, work_named
 
+Threads = int | Literal["auto"]
 Answer = dict[str, Any]
 Command = Callable[[Answer], Answer]
 
 
-def _training(work: Work, peer: str, threads: int) -> Command:
+def _training(work: Work, peer: str, threads: Threads) -> Command:
     trainer = importlib.import_module(TRAINERS[peer]).Trainer(work, threads)
     trainer.train(1)
 
@@ -47,7 +48,7 @@ def _training(work: Work, peer: str, threads: int) -> Command:
     return answer
 
 
-def _predicting(work: Work, peer: str, threads: int, batch: int) -> Command:
+def _predicting(work: Work, peer: str, threads: Threads, batch: int) -> Command:
     module = importlib.import_module(PREDICTORS[peer])
     predict, sample = module.predictor(work, batch, threads)
     predict(sample)
@@ -62,12 +63,16 @@ def _predicting(work: Work, peer: str, threads: int, batch: int) -> Command:
     return answer
 
 
+def _threads(text: str) -> Threads:
+    return "auto" if text == "auto" else int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker")
     parser.add_argument("kind", choices=("train", "predict"))
     parser.add_argument("work", type=work_named)
     parser.add_argument("peer")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=_threads, default=1, help="a number, or auto (ours)")
     parser.add_argument("--batch", type=int, default=1, help="samples in a prediction")
     return parser.parse_args()
 
