@@ -32,6 +32,8 @@ SHORT_NAMES = {
     "uint8": "u8",
     "bool": "bool",
 }
+# The same by dtype, whose name NumPy takes its time to make.
+_SHORT = {np.dtype(name): short for name, short in SHORT_NAMES.items()}
 
 Shape = tuple[int, ...]
 Array = np.ndarray[Any, Any]
@@ -65,7 +67,7 @@ class Type:
     @property
     def short(self) -> str:
         """The dtype's short name: `f32`, `i64`, `bool`."""
-        return SHORT_NAMES[self.dtype.name]
+        return _SHORT[self.dtype]
 
     def with_shape(self, shape: Iterable[int]) -> Type:
         """The same dtype with another shape."""
@@ -81,6 +83,8 @@ class Type:
 
 def supported(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype itself (native byte order), or a `DTypeError` where mynn does not know it."""
+    if dtype in _SHORT:
+        return dtype
     if dtype.name not in SHORT_NAMES:
         raise DTypeError(
             f"dtype {dtype} is not supported; use one of {', '.join(SHORT_NAMES)} "
