@@ -214,7 +214,7 @@ def graph_key(
             inputs = [] if declared else [numbers[x] for x in node.inputs]
             numbers[node] = len(numbers)
             digest.update(
-                f"{_primitive_name(node)} {inputs} {node.dtype.str}{node.shape} {node.name!r} "
+                f"{_primitive_name(node)} {inputs} {node.type} {node.name!r} "
                 f"{_canonical(node.params)} {writes.get(node)} {layouts.get(node)}\n".encode()
             )
             if node.primitive is CONSTANT:
