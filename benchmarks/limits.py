@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from math import prod
-from time import perf_counter
-
-import llvmlite.binding as llvm
 
 from benchmarks.works import Pool, Work
+from mynn.runtime import peaks
 
 # A batch of one waits for each operation's result, so that its limit is not the peak. This is the
 # figure of a hand-vectorised, fully unrolled step, in microseconds.
 LATENCY_BOUND = {"W1": 0.10}
 TANH_OPERATIONS = 24  # a rational or exponential form: about a dozen multiply-adds
-ACCUMULATORS = 12
-STEPS = 4_000_000
 
 
 def operations(work: Work) -> int:
@@ -48,64 +43,9 @@ def front_operations(work: Work) -> int:
     return total
 
 
-def _peak_ir(width: int) -> str:
-    """A loop of independent fused multiply-adds on vectors of `width` floats."""
-    vector = f"<{width} x float>"
-    accs = range(ACCUMULATORS)
-    ones = ", ".join("float 1.0" for _ in range(width))
-    small = ", ".join("float 0x3E50000000000000" for _ in range(width))
-    phis = [f"%a{k} = phi {vector} [ <{ones}>, %entry ], [ %n{k}, %loop ]" for k in accs]
-    fmas = [
-        f"%n{k} = call {vector} @llvm.fma.v{width}f32({vector} %a{k}, {vector} <{ones}>, "
-        f"{vector} <{small}>)"
-        for k in accs
-    ]
-    sums = [f"%s0 = fadd {vector} %n0, %n0"]
-    sums += [f"%s{k} = fadd {vector} %s{k - 1}, %n{k}" for k in accs if k]
-    lines = "\n  ".join([*phis, *fmas])
-    return f"""
-declare {vector} @llvm.fma.v{width}f32({vector}, {vector}, {vector})
-define float @peak(i64 %count) "prefer-vector-width"="512" {{
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  {lines}
-  %next = add i64 %i, 1
-  %more = icmp ult i64 %next, %count
-  br i1 %more, label %loop, label %done
-done:
-  {chr(10).join(sums)}
-  %r = extractelement {vector} %s{ACCUMULATORS - 1}, i32 0
-  ret float %r
-}}
-"""
-
-
-def _rate(width: int) -> float:
-    """Operations a second reached with vectors of `width`."""
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
-    module = llvm.parse_assembly(_peak_ir(width))
-    with llvm.create_mcjit_compiler(module, machine) as engine:
-        engine.finalize_object()
-        run = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)(engine.get_function_address("peak"))
-        run(1000)
-        best = float("inf")
-        for _ in range(5):
-            start = perf_counter()
-            run(STEPS)
-            best = min(best, perf_counter() - start)
-    return 2.0 * width * ACCUMULATORS * STEPS / best
-
-
 def peak() -> float:
     """The measured peak of one core in operations a second, float32."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return max(_rate(width) for width in (4, 8, 16))
+    return peaks.peak()
 
 
 def limit_us(work: Work, operations_per_second: float, threads: int = 1) -> float:
