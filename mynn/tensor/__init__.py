@@ -1,0 +1,39 @@
+"""`Tensor`: a value with operators, computed at once on NumPy or recorded by a trace."""
+
+from __future__ import annotations
+
+from mynn.tensor.arithmetic import Operand, contract, matmul
+from mynn.tensor.core import Tensor
+from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
+from mynn.tensor.history import graph_node, leaf_requires_grad, wrap
+from mynn.tensor.operations import (
+    apply,
+    as_array,
+    as_tensor,
+    binary,
+    broadcast,
+    promote,
+    same_dtype,
+)
+from mynn.tensor.parameter import Parameter
+
+__all__ = [
+    "Operand",
+    "Parameter",
+    "Tensor",
+    "apply",
+    "as_array",
+    "as_tensor",
+    "binary",
+    "broadcast",
+    "contract",
+    "enable_grad",
+    "grad_enabled",
+    "graph_node",
+    "leaf_requires_grad",
+    "matmul",
+    "no_grad",
+    "promote",
+    "same_dtype",
+    "wrap",
+]

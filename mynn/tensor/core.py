@@ -1,0 +1,334 @@
+"""`Tensor`: a value with operators, computed at once on NumPy or recorded by a trace.
+
+An eager tensor has a `value`. If it needs a gradient it also has a `node`, so that `backward` can
+walk from it to the tensors it came from. A traced tensor has a `node` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mynn import tracing
+from mynn.errors import DTypeError, ShapeError, UsageError
+from mynn.graph import Array, constant
+from mynn.ops import elementwise
+from mynn.runtime.buffers import allocate, axis_order
+from mynn.tensor import arithmetic, history, movement, reductions
+from mynn.tensor.fields import Fields
+from mynn.tensor.history import graph_node
+from mynn.tensor.operations import apply, as_array, as_tensor
+
+
+class Tensor(Fields):
+    """A multi-dimensional value.
+
+    Args:
+        data: array, number or nested list. Python floats become float32; NumPy arrays keep their
+            dtype and are copied.
+        dtype: float32, float64, int32, int64, uint32, uint8 or bool.
+        requires_grad: whether `backward` fills `grad`.
+        name: shown in printed graphs and in error messages.
+
+    Example:
+        >>> from mynn import Tensor
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad.numpy()
+        array([2., 4.], dtype=float32)
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        requires_grad: bool = False,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(data, Tensor) and data.value is None:
+            raise UsageError("a traced tensor has no value to copy; use it directly, or .detach()")
+        array = np.array(as_array(data, dtype))
+        self._setup(array, None, requires_grad, name)
+        if tracing.active() is not None and not requires_grad:
+            self.node, self.value = constant(array), None
+        if requires_grad and array.dtype.kind != "f":
+            raise DTypeError(f"only floats have gradients, this tensor is {array.dtype}")
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        if self.value is None:
+            return f"Tensor(traced {self.type})"
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({np.array2string(self.value, separator=', ', prefix='Tensor(')}{grad})"
+
+    # -- values ------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The value itself, an array that can be changed in place. Assigning copies into it."""
+        if self.value is None:
+            raise UsageError(
+                "a tensor inside a traced function has no value yet; "
+                "return it from the function, or record it"
+            )
+        return self.value
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = as_array(value)
+        if array.shape != self.shape:
+            raise ShapeError(
+                f"{self.name or 'tensor'}: new data has shape {array.shape}, "
+                f"it must be {self.shape}"
+            )
+        self.forget()
+        self.data[...] = array
+
+    def numpy(self) -> Array:
+        """A copy of the value, contiguous."""
+        return np.array(self.data, order="C")
+
+    def item(self) -> float | int | bool:
+        """The value of a tensor of one element, as a Python number."""
+        result: float | int | bool = self.data.item()
+        return result
+
+    def tolist(self) -> Any:
+        """The value as nested lists."""
+        return self.data.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the value, its memory order and the gradient, but no history."""
+        value = self.data
+        order = axis_order(value) if self.homed else None
+        fields = (self.requires_grad, self.name, order, self._grad)
+        return _restored, (type(self), np.array(value, order="C"), *fields)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.value is None:
+            raise UsageError(
+                "the truth of a traced tensor is not known while tracing; "
+                "use mynn.where instead of if"
+            )
+        return bool(self.value)
+
+    __hash__ = object.__hash__
+
+    def home(self, order: tuple[int, ...] | None = None) -> Array:
+        """Move the value for good to padded storage that native code can use; returns its view."""
+        value = self.data
+        if not self.homed:
+            if order is None:
+                order = axis_order(value)
+            self.value = allocate(value.shape, value.dtype, order)
+            self.value[...] = value
+            self.homed = True
+            self.forget()
+        assert self.value is not None
+        return self.value
+
+    def forget(self) -> None:
+        """Called when the value changes: results of the old one can no longer be differentiated."""
+        if self.node is not None and self.value is not None and not self.node.inputs:
+            self.node.value = None
+            self.node = None
+
+    def assign(self, value: Any) -> None:
+        """Give the tensor a new value of the same shape; in a trace this writes program state."""
+        new = as_tensor(value, like=self)
+        if new.shape != self.shape:
+            raise ShapeError(
+                f"{self.name or 'tensor'}: cannot assign shape {new.shape} to shape {self.shape}"
+            )
+        tracer = tracing.active()
+        if tracer is not None and self.value is not None:
+            tracer.write(self, graph_node(new.astype(self.dtype)))
+        elif self.value is None:
+            raise UsageError("only tensors made before the traced function can be assigned to")
+        else:
+            self.forget()
+            self.value[...] = new.data
+
+    # -- gradients ---------------------------------------------------------------------------------
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient accumulated by `backward`, or None."""
+        tracer = tracing.active()
+        if tracer is not None and self.value is not None:
+            return tracer.gradients.get(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        tracer = tracing.active()
+        new = None if value is None else as_tensor(value, like=self)
+        if tracer is None or self.value is None:
+            self._grad = new
+        elif new is None:
+            tracer.gradients.pop(self, None)
+        else:
+            tracer.gradients[self] = new
+
+    def detach(self) -> Tensor:
+        """The same value, through which no gradient flows."""
+        if self.value is not None and tracing.active() is None:
+            return Tensor.from_value(self.value)
+        return apply(elementwise.stop_gradient, self)
+
+    def backward(self, gradient: Any = None) -> None:
+        """Add d self / d p to `p.grad` for each p with `requires_grad` that self was computed from.
+
+        `gradient` is the cotangent to start from; it can be left out for a tensor of one element
+        (it is 1 then).
+        """
+        if gradient is None and self.size != 1:
+            raise UsageError(
+                f"backward of a tensor of shape {self.shape} needs a gradient of that shape; "
+                "reduce it to one value first, for example with .sum() or .mean()"
+            )
+        if not self.requires_grad:
+            raise UsageError(
+                "backward: nothing that this tensor was computed from requires a gradient"
+            )
+        seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
+        if gradient is not None and seed.shape != self.shape:
+            raise ShapeError(
+                f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
+            )
+        seed = seed.astype(self.dtype).broadcast_to(self.shape)
+        history.backward(self, seed)
+
+    # -- operators ---------------------------------------------------------------------------------
+
+    __neg__ = arithmetic.neg
+    __pos__ = arithmetic.pos
+    __abs__ = arithmetic.abs
+    __add__ = arithmetic.add
+    __radd__ = __add__
+    __sub__ = arithmetic.sub
+    __rsub__ = arithmetic.rsub
+    __mul__ = arithmetic.mul
+    __rmul__ = __mul__
+    __truediv__ = arithmetic.div
+    __rtruediv__ = arithmetic.rdiv
+    __mod__ = arithmetic.mod
+    __pow__ = arithmetic.power
+    __rpow__ = arithmetic.rpower
+    __lt__ = arithmetic.less
+    __le__ = arithmetic.less_equal
+    __gt__ = arithmetic.greater
+    __ge__ = arithmetic.greater_equal
+    __eq__ = arithmetic.equal
+    __ne__ = arithmetic.not_equal
+    __and__ = arithmetic.bitwise_and
+    __or__ = arithmetic.bitwise_or
+    __xor__ = arithmetic.bitwise_xor
+    __invert__ = arithmetic.logical_not
+    __rshift__ = arithmetic.shift_right
+
+    # -- products ----------------------------------------------------------------------------------
+
+    __matmul__ = arithmetic.matmul
+    __rmatmul__ = arithmetic.rmatmul
+    conv = arithmetic.conv
+
+    def contract(self, other: Any, batch: int, summed: int) -> Tensor:
+        """The product summed over several axes; see the function `contract`."""
+        return arithmetic.contract(self, other, batch, summed)
+
+    # -- elementwise functions ---------------------------------------------------------------------
+
+    abs = arithmetic.abs
+    sign = arithmetic.sign
+    exp = arithmetic.exp
+    expm1 = arithmetic.expm1
+    log = arithmetic.log
+    log1p = arithmetic.log1p
+    sqrt = arithmetic.sqrt
+    sin = arithmetic.sin
+    cos = arithmetic.cos
+    tanh = arithmetic.tanh
+    sigmoid = arithmetic.sigmoid
+    erf = arithmetic.erf
+    relu = arithmetic.relu
+    floor = arithmetic.floor
+    maximum = arithmetic.maximum
+    minimum = arithmetic.minimum
+    clip = arithmetic.clip
+    where = arithmetic.where
+    astype = arithmetic.astype
+    floating = arithmetic.floating
+
+    # -- reductions --------------------------------------------------------------------------------
+
+    sum = reductions.sum
+    mean = reductions.mean
+    var = reductions.var
+    max = reductions.max
+    min = reductions.min
+    argmax = reductions.argmax
+    argmin = reductions.argmin
+
+    # -- movement ----------------------------------------------------------------------------------
+
+    reshape = movement.reshape
+    flatten = movement.flatten
+    transpose = movement.transpose
+    permute = transpose
+    swapaxes = movement.swapaxes
+    broadcast_to = movement.broadcast_to
+    unsqueeze = movement.unsqueeze
+    squeeze = movement.squeeze
+    flip = movement.flip
+    pad = movement.pad
+    windows = movement.windows
+    __getitem__ = movement.getitem
+    __iter__ = movement.iterate
+    take = movement.take
+    scatter_add = movement.scatter_add
+
+    @property
+    def T(self) -> Tensor:
+        """Axes reversed."""
+        return self.transpose()
+
+
+# From here on operations can make tensors.
+Fields._kind = Tensor
+
+
+def _restored(
+    kind: type[Tensor],
+    value: Array,
+    requires_grad: bool,
+    name: str | None,
+    order: tuple[int, ...] | None,
+    gradient: Tensor | None,
+) -> Tensor:
+    """A tensor from the parts that `Tensor.__reduce__` gives."""
+    tensor = kind.__new__(kind)
+    tensor._setup(value, None, requires_grad, name)
+    if order is not None:
+        tensor.home(order)
+    tensor._grad = gradient
+    return tensor

@@ -1,0 +1,84 @@
+"""`Fields`: what a tensor consists of, without what can be done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from mynn.graph import Array, Node, Shape, Type
+
+if TYPE_CHECKING:
+    from mynn.tensor.core import Tensor
+
+    Kind: TypeAlias = type[Tensor]
+
+
+class Fields:
+    """The fields of a tensor, and how one is made out of a value or a node.
+
+    Operations make tensors, and tensors have operations as methods: `Tensor` needs the operations,
+    so they know this class alone. `Tensor` enters itself as `_kind`, what they make.
+    """
+
+    __slots__ = ("__weakref__", "_grad", "homed", "name", "node", "requires_grad", "value")
+
+    _kind: ClassVar[Kind]
+    value: Array | None
+    node: Node | None
+    requires_grad: bool
+    name: str | None
+    homed: bool
+    _grad: Tensor | None
+
+    def _setup(
+        self, value: Array | None, node: Node | None, requires_grad: bool, name: str | None
+    ) -> None:
+        self.value = value
+        self.node = node
+        self.requires_grad = requires_grad
+        self.name = name
+        self.homed = False
+        self._grad = None
+
+    @classmethod
+    def from_node(cls, node: Node, requires_grad: bool = False) -> Tensor:
+        """A traced tensor (or an eager one, where the node has a value)."""
+        tensor = Fields._kind.__new__(Fields._kind)
+        tensor._setup(None, node, requires_grad, node.name)
+        return tensor
+
+    @classmethod
+    def from_value(cls, value: Array, node: Node | None = None) -> Tensor:
+        """An eager tensor that shares `value` instead of copying it."""
+        tensor = Fields._kind.__new__(Fields._kind)
+        tensor._setup(value, node, node is not None, None)
+        return tensor
+
+    @property
+    def type(self) -> Type:
+        """Shape and dtype together."""
+        if self.value is not None:
+            return Type(self.value.shape, self.value.dtype)
+        assert self.node is not None
+        return self.node.type
+
+    @property
+    def shape(self) -> Shape:
+        """Extents of the axes."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the elements."""
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.type.size

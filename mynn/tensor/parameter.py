@@ -1,0 +1,35 @@
+"""`Parameter`: a tensor that training changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mynn.tensor.core import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that training changes: `requires_grad` is set.
+
+    `order` lists the axes from the slowest to the fastest in memory; layers choose the order that
+    suits the compiler. The value lies in padded storage, which native code uses as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from mynn import Parameter
+        >>> weight = Parameter(np.zeros((3, 2), np.float32), order=(1, 0))
+        >>> weight.shape, weight.data.strides
+        ((3, 2), (4, 16))
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        requires_grad: bool = True,
+        name: str | None = None,
+        order: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__(data, dtype, requires_grad, name)
+        self.home(order)
