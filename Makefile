@@ -7,12 +7,13 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
-# `make bench WORK=W1` runs one work; ROUNDS is the number of alternations.
+# `make bench WORK=W1` runs one work; ROUNDS is the number of alternations, THREADS has a row each.
 WORK ?= all
 ROUNDS ?= 7
+THREADS ?= 1,2
 WORKERS ?= 2
 
-.PHONY: help reproduce test check format bench mnist mnist-data clean
+.PHONY: help reproduce test check format bench sweep processes mnist mnist-data lenet clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -33,11 +34,21 @@ format: $(VENV)/.dev ## format the code, mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json (WORK=, ROUNDS=)
-	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --rounds $(ROUNDS) --verify
+bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json (WORK=, THREADS=)
+	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --threads $(THREADS) \
+		--rounds $(ROUNDS) --verify
+
+sweep: $(VENV)/.report ## time steps of many widths and batches, write docs/figures/sweep.png
+	$(BIN)/python -m benchmarks.sweep
+
+processes: $(VENV)/.core ## two trainings at once on two cores, beside one after the other
+	$(BIN)/python -m benchmarks.processes
 
 mnist: mnist-data $(VENV)/.torch ## train on MNIST, beside PyTorch where it is installed
 	$(BIN)/python -m examples.mnist.compare
+
+lenet: mnist-data $(VENV)/.torch ## LeNet on MNIST from a cold start, beside PyTorch
+	$(BIN)/python -m examples.mnist.lenet_compare --threads $(THREADS)
 
 mnist-data: $(VENV)/.core ## fetch MNIST into build/data/mnist
 	$(BIN)/python -m examples.mnist.fetch
