@@ -33,6 +33,8 @@ _SUFFIX = ".bin"
 # Bytes that the entries may take together, and one alone; the oldest make room.
 LIMIT = 256 * 2**20
 LARGEST = 64 * 2**20
+# Bytes that this process has written since it last looked how many there are.
+_written = [LIMIT]
 # What decides how the compiler translates, besides what it is given.
 _SOURCES = ("compiler", "ops", "runtime")
 
@@ -141,7 +143,10 @@ def store(key: str, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         return
-    _make_room(folder)
+    _written[0] += _HEADER + len(content)
+    if _written[0] > LIMIT // 64:
+        _written[0] = 0
+        _make_room(folder)
 
 
 def _entries(folder: Path) -> Iterator[tuple[float, int, str]]:
