@@ -180,5 +180,7 @@ def measure(name: str, options: Options) -> list[Row]:
     if name in special:
         return [special[name](options)]
     if name in PREDICTIONS:
-        return [predicting(name, threads, options) for threads in options.threads]
+        alone = PREDICTIONS[name][1] == 1  # one sample leaves nothing to share
+        counts = options.threads[:1] if alone else options.threads
+        return [predicting(name, threads, options) for threads in counts]
     return [training(work_named(name), threads, options) for threads in options.threads]

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.limits import operations
 from benchmarks.peers import Unavailable
 from benchmarks.peers.torch_eager import batches_of, loss_of, network, turned
 from benchmarks.works import Layers, Work
 
+WORTH_SHARING = 10_000_000  # operations; `torch_eager` is measured in any case
 Tensors = dict[str, torch.Tensor]
 Step = Callable[[Tensors, Tensors, torch.Tensor, torch.Tensor, torch.Tensor], None]
 
@@ -42,6 +44,8 @@ class Trainer:
     def __init__(self, work: Work, threads: int = 1) -> None:
         if work.front:
             raise Unavailable("it takes its convolutions from eager PyTorch, and long to compile")
+        if threads > 1 and operations(work) < WORTH_SHARING:
+            raise Unavailable("a step is too small for several threads")
         torch.set_num_threads(threads)
         if shutil.which("g++") is None and shutil.which("clang++") is None:
             raise Unavailable("no C++ compiler")
