@@ -178,9 +178,13 @@ def _primitive_name(node: Node) -> str:
     return node.primitive.name
 
 
+# Types whose `repr` says all.
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+
 def _canonical(value: Any) -> str:
     """A text that differs wherever values of parameters differ."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+    if type(value) in _PLAIN or (type(value) is tuple and _PLAIN.issuperset(map(type, value))):
         return repr(value)
     if isinstance(value, np.dtype):
         return f"dtype({value.str})"
