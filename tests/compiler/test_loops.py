@@ -92,6 +92,7 @@ def test_every_form_is_printed() -> None:
                 Store(N, AT_I, AT_I * 2 + 1),
             ),
         ),
+        For("w", 3, (Store(Y, Affine.var("w"), Const(0.0, "f32")),), "parallel"),
         comment="all of it",
     )
     assert format_kernel(body) == str(body)
@@ -108,6 +109,8 @@ def test_every_form_is_printed() -> None:
         "    let c = cast.i32(a)",
         "    let s = reduce_sum acc[0 +: 16]",
         "    n[i] = 2*i + 1",
+        "  for w in 3 parallel:",
+        "    y[w] = 0.0",
     ]
     verify_kernel(body)
 
@@ -136,7 +139,15 @@ BROKEN: dict[str, tuple[tuple[Statement, ...], str]] = {
         (For("i", 4, (For("j", 2, (Store(X, AT_J, ONE),)),), "vector"),),
         "j stands inside a vector loop",
     ),
-    "kind": ((For("i", 4, (), "parallel"),), "i has a bad kind"),
+    "kind": ((For("i", 4, (), "threaded"),), "i has a bad kind"),
+    "parallel inside": (
+        (For("i", 2, (For("j", 2, (), "parallel"),)),),
+        "parallel loop j is not outermost",
+    ),
+    "parallel after a binding": (
+        (let("a", ONE), For("j", 2, (), "parallel")),
+        "parallel loop j is not outermost",
+    ),
     "extent": ((For("i", -1, ()),), "bad kind or extent"),
     "wide vector": ((For("i", MAX_VECTOR + 1, (), "vector"),), "vector loop i of 65"),
     "empty vector": ((For("i", 0, (), "vector"),), "vector loop i of 0"),

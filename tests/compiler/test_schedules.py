@@ -16,11 +16,15 @@ import pytest
 from mynn import functional
 from mynn.compiler import pipeline, plan
 from mynn.compiler.evaluate import evaluate_kernel
-from mynn.compiler.loops import Affine, Expr, For, Kernel, Let, Load, Op, Reduce, Statement, Store
+from mynn.compiler.loops import Affine, For, Kernel, Statement
+from mynn.compiler.schedule import contraction
+from mynn.compiler.schedule.tiles import choose_tile
+from mynn.gradients import grad
 from mynn.graph import Graph, Node, Shape, Type
 from mynn.runtime.machine import Machine, host
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case, layout
+from tests.compiler.rewriting import with_indices
 from tests.helpers import assert_close, f32, graph_of, random_arrays
 
 # Around 1, half a vector, a vector, two vectors of 64 bytes; primes.
@@ -84,6 +88,12 @@ class Kind:
 def long_epilogue(x: Tensor, w: Tensor) -> Tensor:
     y = (x @ w).tanh()
     return y * (1.0 - y) + y.exp()
+
+
+def grad_of_convolution(x: Tensor, w: Tensor) -> Tensor:
+    y = functional.conv2d(x, w, padding=1)
+    gradient: Tensor = grad(lambda w: (functional.conv2d(x, w, padding=1) * y).sum())(w)
+    return gradient
 
 
 KINDS: dict[str, Kind] = {
@@ -175,6 +185,22 @@ KINDS: dict[str, Kind] = {
     ),
     "bias and relu": Kind(
         lambda x, w, b: (x @ w + b).relu(), lambda n: (f32(4, 3), f32(3, n), f32(n)), "relu"
+    ),
+    "convolution": Kind(
+        lambda x, w, b: functional.conv2d(x, w, b, padding=1),
+        lambda n: (f32(2, 3, 4, n), f32(5, 3, 3, 3), f32(5)),
+        r"fma\(a\d+, w",
+    ),
+    "convolution of groups": Kind(
+        lambda x, w: functional.conv1d(x, w, stride=2, groups=2).relu(),
+        lambda n: (f32(2, 4, n + 3), f32(6, 2, 3)),
+        "relu|maximum",
+    ),
+    "weight gradient of a convolution": Kind(
+        grad_of_convolution, lambda n: (f32(2, 3, 3, n), f32(4, 3, 2, 2)), "fma"
+    ),
+    "pooling": Kind(
+        lambda x: functional.max_pool2d(x, 2), lambda n: (f32(2, 3, 4, n + 1),), "maximum"
     ),
     "bits": Kind(lambda x: (x > 0) & (x < 1), lambda n: (f32(3, n),), "bitwise_and"),
     "bytes": Kind(
@@ -277,8 +303,6 @@ def test_products(m: int, k: int, n: int, turned: str) -> None:
 @pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
 @pytest.mark.parametrize("p", [1, 6, 13, 14, 33])
 def test_tile_fits_the_registers(vector_bytes: int, registers: int, p: int) -> None:
-    from mynn.compiler.schedule.contraction import choose_tile
-
     machine = Machine(vector_bytes, registers, "", "")
     for q in (1, 15, 16, 17, 64, 200):
         for k in (1, 8, 300):
@@ -287,6 +311,25 @@ def test_tile_fits_the_registers(vector_bytes: int, registers: int, p: int) -> N
             assert 1 <= tile.rows <= p
             assert used <= registers or tile.splits > 1
             assert tile.rows * tile.vectors + tile.vectors + 1 <= registers
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 17, 3)])
+def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over several axes go block by block where they would not fit the cache."""
+    plain = grad_of_convolution, f32(*shape), f32(60, shape[1], 3, 3)
+    whole = text(Case(graph_of(*plain)))
+    monkeypatch.setattr(contraction, "_CACHE_BYTES", 64)
+    case = Case(graph_of(*plain))
+    assert "partial.k" in text(case)
+    assert "partial.k" not in whole
+    check(case, evaluate=False)
+    check(Case(graph_of(grad_of_convolution, f32(1, 2, 5, 4), f32(60, 2, 2, 2))))
+
+
+def test_columns_that_would_collide_are_copied() -> None:
+    case = Case(graph_of(lambda x, w: x @ w, f32(64, 64), f32(64, 256)))
+    assert re.search(r"local panel\d+: f32\[\d+\] stack", text(case))
+    check(case, evaluate=False, scale=4)
 
 
 # -- a vector loop may run its rounds in any order -------------------------------------------------
@@ -311,19 +354,7 @@ def _turn(statement: Statement, lane: str, last: int) -> Statement:
         step = at.coefficient(lane)
         return at.without(lane) + Affine.var(lane, -step) + step * last
 
-    def expr(value: Expr) -> Expr:
-        if isinstance(value, Affine):
-            return index(value)
-        if isinstance(value, Load | Reduce):
-            return replace(value, index=index(value.index))
-        if isinstance(value, Op):
-            return replace(value, args=tuple(map(expr, value.args)))
-        return value
-
-    if isinstance(statement, Let):
-        return Let(statement.name, expr(statement.value))
-    assert isinstance(statement, Store)
-    return Store(statement.buffer, index(statement.index), expr(statement.value))
+    return with_indices(statement, index)
 
 
 @pytest.mark.parametrize("name", KINDS)
