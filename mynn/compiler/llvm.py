@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mynn.compiler import instructions
+from mynn.compiler.arithmetic import operation
+from mynn.compiler.horizontal import horizontal, horizontal_rows
 from mynn.compiler.instructions import Module, Value, llvm_type, memory_type
 from mynn.compiler.loops import (
     INDEX,
@@ -304,9 +306,7 @@ class KernelEmitter:
             return self.load(expr)
         if isinstance(expr, Reduce):
             return self.reduce(expr)
-        return instructions.operation(
-            self, expr.name, [self.value(x) for x in expr.args], expr.type
-        )
+        return operation(self, expr.name, [self.value(x) for x in expr.args], expr.type)
 
     def broadcast(self, value: Value, lanes: int) -> Value:
         """A scalar repeated over lanes; a vector as it is."""
@@ -462,9 +462,9 @@ class KernelEmitter:
         at, step = self.constant_index(reduce.buffer, reduce.index)
         slots = self.registers[reduce.buffer]
         if self.lane is None or step == 0:
-            return instructions.horizontal(self, reduce.op, slots[at].value)
+            return horizontal(self, reduce.op, slots[at].value)
         rows = [slots[at + row * step].value for row in range(self.extent)]
-        return instructions.horizontal_rows(self, reduce.op, rows, self.lanes)
+        return horizontal_rows(self, reduce.op, rows, self.lanes)
 
 
 def is_split(kernel: Kernel) -> bool:
