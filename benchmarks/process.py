@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.works import Layers
 
+# Seconds between blocks: threads of the last peer may wait for more work before they sleep.
+SETTLE = 0.01
 ROOT = Path(__file__).parent.parent
 COUNTS = (
     "OMP_NUM_THREADS",
@@ -174,6 +177,7 @@ def alternate(peers: list[Peer], rounds: int, say: Callable[[str], None]) -> dic
     for turn in range(rounds):
         shift = turn % max(1, len(running))
         for peer in running[shift:] + running[:shift]:
+            sleep(SETTLE)
             try:
                 times[peer.name].append(peer.block())
             except Lost as reason:
