@@ -25,6 +25,7 @@ WIDTHS = (8, 9, 12, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129, 1
 BATCHES = (1, 2, 4, 8, 15, 16, 32, 33, 64, 128, 256, 512)
 SAMPLES = 512  # at least; an epoch is as many whole batches
 JUMP = 1.5
+PATIENCE = 150  # seconds, after which nothing is measured again
 TRIES = 3  # what seems to jump is measured again: other processes may have been at work
 FIGURE = ROOT / "docs" / "figures" / "sweep.png"
 
@@ -134,6 +135,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure all points, write and draw them; 1 where one jumps."""
     arguments = _arguments()
+    start = perf_counter()
     keep_to(1)
     peak = limits.peak()
 
@@ -144,6 +146,8 @@ def main() -> int:
     for _ in range(TRIES):
         suspects = {(p.width, p.batch) for pair in jumps(list(points.values())) for p in pair}
         for place in suspects:
+            if perf_counter() - start > PATIENCE:
+                break
             points[place] = min(points[place], at(*place), key=lambda point: point.us)
     made = list(points.values())
     found = jumps(made)

@@ -13,7 +13,7 @@ from benchmarks.rows import UNVERIFIED
 from benchmarks.works import WORKS, data, initial, work_named
 
 # These take seconds a step in float64; `--verify` looks at them before they are timed.
-LARGE = ("W6", "W7", "W9")
+LARGE = ("W5", "W6", "W7", "W9")
 # Compiling takes PyTorch seconds a work: one work stands for them.
 PAIRS = [
     (work.name, peer)
