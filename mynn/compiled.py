@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from mynn import staging, tracing
+from mynn import debug, staging, tracing
 from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Shape, Type
 from mynn.losses import check_labels
@@ -110,7 +110,7 @@ class Compiled:
         """A program for a staged function."""
         native = self.backend == "native" and native_available()
         kind = Program if native else InterpretedProgram
-        return kind(
+        program = kind(
             staged.graph,
             len(staged.arguments),
             staged.results,
@@ -118,6 +118,11 @@ class Compiled:
             staged.state,
             self.threads,
         )
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        types = ", ".join(str(node.type) for node in staged.arguments)
+        seconds = {"trace": staged.seconds, **program.seconds}
+        debug.report(f"{name}({types}): {program}", seconds)
+        return program
 
     def program(self, *arguments: Any) -> Any:
         """The `Program` for arguments of these shapes and dtypes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,7 @@ class Staged:
     - `state`: the tensors behind the state inputs; `writes`: for each state input that changes, its
       output's number.
     - `structure`: the nested form of the results, with None for every leaf taken out of it.
+    - `seconds`: what tracing took.
     - `seen`: the number of edits of modules up to which the trace was found valid.
     """
 
@@ -85,6 +87,7 @@ class Staged:
     structure: Any
     results: int
     tracer: tracing.Tracer
+    seconds: float
     seen: list[int]
 
     @property
@@ -127,6 +130,7 @@ def stage(
 
     `extra(tracer)` may name further nodes that become results (what `record=` asks for).
     """
+    start = time.perf_counter()
     nodes = [
         input_node(Type.of(as_array(leaf)), f"arg{i}") for i, leaf in enumerate(flatten(arguments))
     ]
@@ -148,8 +152,17 @@ def stage(
     writes = {reads[tensor]: len(results) + i for i, tensor in enumerate(written)}
     count = iter(range(len(leaves)))
     structure = rebuild(returned, count) if leaves else returned
-    state, seen = tuple(reads), [tracing.edits()]
-    return Staged(graph, tuple(nodes), state, writes, structure, len(results), tracer, seen)
+    return Staged(
+        graph,
+        tuple(nodes),
+        tuple(reads),
+        writes,
+        structure,
+        len(results),
+        tracer,
+        time.perf_counter() - start,
+        [tracing.edits()],
+    )
 
 
 def argument_arrays(arguments: tuple[Any, ...]) -> list[Array]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.compiler.loops import Buffer
+from mynn.compiler.loops import Buffer, Kernel
 from mynn.compiler.plan import Plan
 from mynn.graph import CONSTANT, Array, Graph, Node, Shape, Type
 from mynn.runtime.buffers import SLACK, aligned_bytes, allocate
@@ -48,6 +48,11 @@ class KernelSummary:
     def line(self) -> str:
         """The kernel on one line."""
         return f"{self.name:8} {self.operations:>10} ops {self.nbytes:>10} bytes  {self.comment}"
+
+
+def summary(kernel: Kernel) -> KernelSummary:
+    """What is told of a kernel."""
+    return KernelSummary(kernel.name, kernel.operations, kernel.nbytes, kernel.comment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +141,7 @@ def make_image(
         plan.arena_bytes,
         tuple(plan.constants.values()),
         tuple(result.node.type for result in plan.results),
-        tuple(KernelSummary(k.name, k.operations, k.nbytes, k.comment) for k in plan.kernels),
+        tuple(map(summary, plan.kernels)),
         threads,
         code,
     )

@@ -36,11 +36,15 @@ STEP = "mynn_step"
 
 @dataclass
 class Lowered:
-    """A graph as kernels, before LLVM: what `make_plan` gives, with the table of buffers."""
+    """A graph as kernels, before LLVM: what `make_plan` gives, with the table of buffers.
+
+    `seconds` is what each stage took.
+    """
 
     graph: Graph
     plan: Plan
     table: list[Buffer]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def kernels(self) -> Sequence[Kernel]:
@@ -67,10 +71,13 @@ def lower(
     """
     if check:
         verify(graph)
+    start = time.perf_counter()
     graph = simplify(graph)
+    simplified = time.perf_counter()
     if check:
         verify(graph)
     plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), host())
+    seconds = {"simplify": simplified - start, "plan": time.perf_counter() - simplified}
     if check:
         verify_plan(plan, graph, writes or {})
         for kernel in plan.kernels:
@@ -79,20 +86,23 @@ def lower(
     for kernel in plan.kernels:
         reads, written = buffers_of(kernel)
         used.update(dict.fromkeys([*reads, *written]))
-    return Lowered(graph, plan, list(used))
+    return Lowered(graph, plan, list(used), seconds)
 
 
-def emit(lowered: Lowered, split: bool = False) -> Module:
+def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     """LLVM IR for the kernels and a function that runs them in order.
 
-    With `split` the outer loops are shared among workers, and `mynn_step_split` is what each of
-    them runs.
+    - `split`: the outer loops are shared among workers, and `mynn_step_split` is what each of them
+      runs.
+    - `check`: run the verifier on the kernels that were split.
     """
     features = host().features
     module = Module(fused="+fma" in features or "neon" in features)
     kernels = [parallelise(kernel) for kernel in lowered.kernels] if split else lowered.kernels
     calls = []
     for kernel in kernels:
+        if check:
+            verify_kernel(kernel)
         emit_kernel(module, kernel, lowered.slots)
         arguments = "ptr %table, i64 0, i64 1" if split else "ptr %table"
         calls.append(f"  call void @{kernel.name}({arguments})")

@@ -11,13 +11,13 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from mynn import interpreter
-from mynn.compiler.image import Image, bind, graph_key, make_image
+from mynn import debug, interpreter
+from mynn.compiler.image import Image, bind, graph_key, make_image, summary
 from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.errors import UsageError
@@ -56,32 +56,50 @@ class Recipe:
     graph: Graph
     writes: Mapping[Node, int]
     layouts: Mapping[Node, Shape]
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @functools.cached_property
     def lowered(self) -> Lowered:
         """The kernels, and where everything lies."""
-        return lower(self.graph, self.writes, self.layouts)
+        return lower(self.graph, self.writes, self.layouts, debug.checking())
 
     def text(self, threads: int) -> str:
         """LLVM IR for so many threads."""
-        return emit(self.lowered, split=threads > 1).text()
+        return emit(self.lowered, threads > 1, debug.checking()).text()
 
     def make(self, requested: Threads | None) -> tuple[Image, NativeModule]:
         """The image and its code: from the cache on disk, or made now and kept there."""
+        start = time.perf_counter()
         key = self._key(requested)
-        if key is not None:
+        if key is not None and not debug.checking():
             image = Image.from_bytes(cache.load(key) or b"")
             native = None if image is None else self._load(image)
             if image is not None and native is not None:
+                self.seconds["cache"] = time.perf_counter() - start
+                threads = image.threads
+                self._show(lambda: self.text(threads))
                 return image, native
         lowered = self.lowered
         threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
+        start = time.perf_counter()
         text = self.text(threads)
+        self.seconds.update(lowered.seconds, emit=time.perf_counter() - start)
+        self._show(lambda: text)
         native = build(text)
+        self.seconds["LLVM"] = native.seconds
         image = make_image(lowered.plan, lowered.table, self.graph.inputs, threads, native.key)
         if key is not None:
             cache.store(key, image.to_bytes())
         return image, native
+
+    def _show(self, text: Callable[[], str]) -> None:
+        """The debug output of what comes before machine code."""
+        debug.show(3, "simplified graph", lambda: format_graph(self.lowered.graph))
+        debug.show(
+            3, "kernels", lambda: "\n".join(k.line for k in map(summary, self.lowered.kernels))
+        )
+        debug.show(4, "loop IR", lambda: "\n\n".join(map(format_kernel, self.lowered.kernels)))
+        debug.show(5, "LLVM IR", text)
 
     def _load(self, image: Image) -> NativeModule | None:
         return load(image.code, lambda: self.text(image.threads))
@@ -133,6 +151,7 @@ class Program:
         threads: Threads | None = None,
     ) -> None:
         start = time.perf_counter()
+        debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph
         self.state = list(state)
         state_arrays = [tensor.home() for tensor in state]
@@ -143,6 +162,8 @@ class Program:
         }
         self.recipe = Recipe(graph, dict(writes), layouts)
         self.image, self.native = self.recipe.make(threads)
+        debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
+        debug.show(7, "machine code", lambda: self.assembly)
         self.threads = self.image.threads
         self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
         self.table, self.outputs, self._keep = bind(self.image, [*self.arguments, *state_arrays])
@@ -220,6 +241,11 @@ class Program:
         return self.native.assembly()
 
     @property
+    def seconds(self) -> Mapping[str, float]:
+        """What each stage of the compilation took; "cache" where the cache on disk had it."""
+        return self.recipe.seconds
+
+    @property
     def operations(self) -> int:
         """Arithmetic operations of one run; a multiply-add counts as two."""
         return sum(kernel.operations for kernel in self.image.kernels)
@@ -259,8 +285,9 @@ class Program:
             return profile(self.lowered, [*self.arguments, *self._state_arrays], repeat)
 
     def __str__(self) -> str:
+        kernels = len(self.image.kernels)
         return (
-            f"Program of {len(self.image.kernels)} kernels, {self.operations} operations, "
+            f"Program of {kernels} kernel{'s' * (kernels != 1)}, {self.operations} operations, "
             f"{self.bytes} bytes, compiled in {1e3 * self.compile_seconds:.0f} ms"
         )
 
@@ -284,7 +311,9 @@ class InterpretedProgram:
         state: Sequence[StateTensor],
         threads: Threads | None = None,
     ) -> None:
+        debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph
+        self.seconds: Mapping[str, float] = {}
         self.count = results
         self.writes = dict(writes)
         self.state_arrays = [tensor.home() for tensor in state]
@@ -307,6 +336,9 @@ class InterpretedProgram:
     def graph(self) -> str:
         """The graph as it was traced, printed."""
         return format_graph(self.source)
+
+    def __str__(self) -> str:
+        return f"InterpretedProgram of {len(self.source.nodes())} nodes"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(Program, name):

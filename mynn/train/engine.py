@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn import staging
+from mynn import debug, staging
 from mynn.compiled import Compiled
 from mynn.compiler.driver import (
     FIT,
@@ -43,8 +43,11 @@ def loop_module_for(loop: Loop) -> tuple[NativeModule, float]:
     found = _loops.pop(loop, None)
     seconds = 0.0
     if found is None:
-        found = build(loop_module(loop, host().is_x86))
+        text = loop_module(loop, host().is_x86)
+        debug.show(5, "training loop, LLVM IR", lambda: text)
+        found = build(text)
         seconds = found.seconds
+        debug.report(f"training loop for batches of {loop.batch}", {"LLVM": seconds})
     _loops[loop] = found
     if len(_loops) > _MOST_LOOPS:
         del _loops[next(iter(_loops))]

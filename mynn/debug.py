@@ -1,0 +1,56 @@
+"""One ladder of debug output, on standard error: `MYNN_DEBUG=0..7` (docs/debugging.md).
+
+1  a line for each program: kernels, operations, bytes, milliseconds of each stage
+2  the graph as it was traced
+3  the graph after simplification, and the kernels
+4  the kernels in the loop IR
+5  LLVM IR as it was generated
+6  LLVM IR after LLVM's passes
+7  machine code
+
+Each level prints what those below it print. `MYNN_CHECK=1` runs the verifiers between the passes,
+and takes no program from the cache on disk, so that there are passes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from mynn.errors import ArgumentError
+
+LEVELS = 7
+WIDTH = 78
+
+
+def level() -> int:
+    """What `MYNN_DEBUG` says; 0 where it is not set.
+
+    Raises:
+        ArgumentError: it is no number from 0 to 7.
+    """
+    text = os.environ.get("MYNN_DEBUG")
+    if not text:
+        return 0
+    if not text.isdecimal() or int(text) > LEVELS:
+        raise ArgumentError(f"MYNN_DEBUG must be a number from 0 to {LEVELS}, it is {text!r}")
+    return int(text)
+
+
+def checking() -> bool:
+    """Whether `MYNN_CHECK` asks for the verifiers."""
+    return os.environ.get("MYNN_CHECK", "0").lower() not in ("", "0", "off", "false", "no")
+
+
+def show(least: int, title: str, text: Callable[[], str]) -> None:
+    """Print `text()` under a heading, from level `least` on."""
+    if level() >= least:
+        print(f"-- {title} ".ljust(WIDTH, "-"), text(), sep="\n", file=sys.stderr, flush=True)
+
+
+def report(what: str, seconds: Mapping[str, float]) -> None:
+    """The line of level 1: what was made, and the milliseconds of each stage."""
+    if level() >= 1:
+        stages = ", ".join(f"{stage} {1e3 * s:.1f}" for stage, s in seconds.items())
+        print(f"mynn: {what}; ms: {stages}", file=sys.stderr, flush=True)
