@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import mynn
-from mynn import nn, optim
+from mynn import Callback, History, nn, optim
 from mynn.compiler.driver import shuffle_python
 from mynn.graph import Array
+
+BACKENDS = ("native", "interpreter")
+backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
 class Problem:
@@ -89,3 +93,39 @@ def reference_fit(
             count += len(picked)
         losses.append(total / count)
     return np.array(losses)
+
+
+def compare(
+    problem: Problem, run: Problem, history: History, losses: Array, tolerance: float = 1e-5
+) -> None:
+    """The parameters of both and the losses agree."""
+    np.testing.assert_allclose(history["loss"], losses, rtol=tolerance)
+    for a, b in zip(problem.parameters(), run.parameters(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+class Watch(Callback):
+    """Writes down all that happens."""
+
+    def __init__(self, problem: Problem, stop_after: int | None = None) -> None:
+        self.problem = problem
+        self.stop_after = stop_after
+        self.events: list[str] = []
+        self.logs: list[dict[str, float]] = []
+        self.states: list[dict[str, Array]] = []
+
+    def on_train_begin(self, epochs: int, steps: int) -> None:
+        self.events.append(f"begin {epochs} x {steps}")
+
+    def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+        assert 0 <= step < 50
+        assert epoch >= 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.events.append(f"epoch {epoch}")
+        self.logs.append(logs)
+        self.states.append(self.problem.state())
+        self.stop = epoch == self.stop_after
+
+    def on_train_end(self, history: History) -> None:
+        self.events.append(f"end {history.epochs}")

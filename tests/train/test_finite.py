@@ -14,10 +14,7 @@ from mynn import Callback, History, Tensor, nn, optim
 from mynn.compiler.driver import shuffle_python
 from mynn.errors import NotFiniteError
 from mynn.graph import Array
-from tests.train.reference import Problem, assert_same_state
-
-BACKENDS = ("native", "interpreter")
-backends = pytest.mark.parametrize("backend", BACKENDS)
+from tests.train.reference import Problem, assert_same_state, backends
 
 
 def failure(run: Callable[[], Any]) -> str:

@@ -11,10 +11,8 @@ import pytest
 import mynn
 from mynn import nn
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
-from tests.train.reference import Problem, assert_same_state
+from tests.train.reference import Problem, assert_same_state, backends
 
-BACKENDS = ("native", "interpreter")
-backends = pytest.mark.parametrize("backend", BACKENDS)
 Pair = namedtuple("Pair", ["mean", "largest"])
 
 

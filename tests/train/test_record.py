@@ -11,10 +11,7 @@ import mynn
 from mynn import Record, nn
 from mynn.errors import ArgumentError
 from mynn.graph import Array
-from tests.train.reference import Problem, assert_same_state
-
-BACKENDS = ("native", "interpreter")
-backends = pytest.mark.parametrize("backend", BACKENDS)
+from tests.train.reference import Problem, assert_same_state, backends
 
 
 def eager_record(problem: Problem, x: Array, t: Array) -> dict[str, dict[str, Array]]:

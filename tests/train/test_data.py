@@ -1,0 +1,129 @@
+"""The forms of data that `fit` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import Tensor
+from mynn.compiler.driver import Loop, Metric, Source, loop_text
+from mynn.graph import Array
+from tests.train.reference import Problem, assert_same_state, backends
+
+
+def memory_mapped(array: Array, folder: Path) -> Array:
+    path = folder / "data.npy"
+    np.save(path, array)
+    mapped: Array = np.load(path, mmap_mode="r")
+    return mapped
+
+
+WAYS: dict[str, Callable[[Array, Path], Any]] = {
+    "array": lambda x, _: x,
+    "tensor": lambda x, _: Tensor(x),
+    "read-only": lambda x, _: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
+    "fortran": lambda x, _: np.asfortranarray(x),
+    "strided": lambda x, _: np.repeat(np.repeat(x, 2, 0), 3, 1)[::2, ::3],
+    "reversed": lambda x, _: x[::-1].copy()[::-1],
+    "big endian": lambda x, _: x.astype(x.dtype.newbyteorder(">")),
+    "memory-mapped": memory_mapped,
+    "float64": lambda x, _: x.astype(np.float64),
+    "masked": lambda x, _: np.ma.masked_array(x),
+}
+
+
+@backends
+@pytest.mark.parametrize("way", WAYS)
+def test_arrays(backend: str, way: str, tmp_path: Path) -> None:
+    """All these hold the same numbers, and none is changed."""
+    one, two = Problem(20), Problem(20)
+    x = WAYS[way](one.x, tmp_path)
+    history = mynn.fit(one.compiled(backend), (x, one.t), epochs=2, batch_size=8)
+    other = mynn.fit(two.compiled(backend), two.data, epochs=2, batch_size=8)
+    assert_same_state(one.state(), two.state())
+    np.testing.assert_array_equal(history["loss"], other["loss"])
+    np.testing.assert_array_equal(np.asarray(x.data if isinstance(x, Tensor) else x), two.x)
+
+
+def test_torch_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    one, two = Problem(20), Problem(20)
+    mynn.fit(one.step, [torch.tensor(one.x), torch.tensor(one.t)], batch_size=8)
+    mynn.fit(two.step, two.data, batch_size=8)
+    assert_same_state(one.state(), two.state())
+
+
+@backends
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint32", "bool", "float64"])
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3), (3, 5, 2), (70, 2), (2, 1)])
+def test_samples_of_any_shape(backend: str, dtype: str, shape: tuple[int, ...]) -> None:
+    """The rows arrive as they are, gathered in any order."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (11, *shape)).astype(dtype) * rng.integers(0, 200, (11, *shape))
+    x = x.astype(dtype)
+    total = Tensor(np.zeros(shape, np.float64))
+    weighted = Tensor(np.zeros(shape, np.float64))
+
+    def step(x: Any, i: Any) -> Any:
+        values = x.astype("float64")
+        factor = i.astype("float64").reshape(-1, *([1] * len(shape)))
+        total.assign(total + values.sum(0))
+        weighted.assign(weighted + (values * factor).sum(0))
+        return values.mean()
+
+    data = (x, np.arange(11))
+    history = mynn.fit(mynn.compile(step, backend=backend), data, batch_size=4)
+    np.testing.assert_allclose(total.data, x.astype(float).sum(0))
+    expected = np.tensordot(np.arange(11), x.astype(float), 1)
+    np.testing.assert_allclose(weighted.data, expected)
+    np.testing.assert_allclose(history["loss"], x.astype(float).mean())
+
+
+def test_samples_without_values() -> None:
+    def step(x: Any, y: Any) -> Any:
+        return x.sum() + y.sum()
+
+    data = (np.zeros((6, 0), np.float32), np.ones((6, 2), np.float32))
+    assert mynn.fit(step, data, batch_size=4)["loss"] == pytest.approx((4 * 8 + 2 * 4) / 6)
+
+
+@backends
+def test_nested_data(backend: str) -> None:
+    """Tuples and dicts of arrays arrive as the step's arguments in the same form."""
+
+    def step(batch: Any, pair: Any) -> Any:
+        return (batch["x"] * pair[0] + batch["more"]["y"] * pair[1]).sum()
+
+    x = np.arange(6, dtype=np.float32)
+    data = ({"x": x, "more": {"y": x + 1}}, [x, x * 0])
+    run = mynn.compile(step, backend=backend)
+    assert mynn.fit(run, data, batch_size=6)["loss"] == (x * x).sum()
+    single = mynn.fit(lambda batch: batch["x"].mean(), {"x": x}, batch_size=4)
+    assert single["loss"] == 2.5
+
+
+def test_an_argument_that_is_not_read() -> None:
+    x = np.arange(6, dtype=np.float32)
+    assert mynn.fit(lambda x, t: x.sum(), (x, x + 1), batch_size=6)["loss"] == 15
+
+
+def test_many_rows_in_an_image() -> None:
+    """Padded rows are copied one by one."""
+    x = np.arange(3 * 40 * 50 * 3, dtype=np.float32).reshape(3, 40, 50, 3)
+    step = mynn.compile(lambda x: x.astype("float64").sum())
+    history = mynn.fit(step, x, batch_size=2, shuffle=False, verbose=False)
+    first, second = x[:2].sum(dtype=float), x[2:].sum(dtype=float)
+    np.testing.assert_allclose(history["loss"], (2 * first + second) / 3)
+
+
+def test_the_loop_has_no_line_for_each_row() -> None:
+    lengths = []
+    for rows in (9, 4000):
+        loop = Loop(32, 0, (Source(rows, 12, 16, 0, 0),), (Metric(1, 1, "float"),))
+        lengths.append(len(loop_text(loop).splitlines()))
+    assert lengths[0] == lengths[1] < 200
