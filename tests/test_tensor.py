@@ -401,3 +401,10 @@ def test_as_tensor_keeps_tensors() -> None:
     assert as_tensor(x) is x
     assert as_tensor(2, like=x).dtype == np.float32
     assert as_tensor(2.5, like=Tensor([1])).dtype == np.float32
+
+
+def test_formatting() -> None:
+    assert f"{Tensor(1.25):.1f} {Tensor([[2]]):>3d}" == "1.2   2"
+    assert f"{Tensor([1.0, 2.0])}" == "Tensor([1., 2.])"
+    with pytest.raises(ValueError, match="size 1"):
+        f"{Tensor([1.0, 2.0]):.1f}"

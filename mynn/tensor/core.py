@@ -71,6 +71,10 @@ class Tensor(Fields):
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.value, separator=', ', prefix='Tensor(')}{grad})"
 
+    def __format__(self, specification: str) -> str:
+        """With a specification as in `f"{loss:.4f}"`: that of the one value."""
+        return format(self.item(), specification) if specification else str(self)
+
     # -- values ------------------------------------------------------------------------------------
 
     @property

@@ -50,7 +50,11 @@ def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
             )
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) != 1:
-        raise DataError(f"the data arrays hold different numbers of samples: {lengths}")
+        shown = ", ".join(map(str, lengths[:8])) + (", ..." if len(lengths) > 8 else "")
+        hint = ""
+        if any(isinstance(argument, list | tuple) for argument in arguments):
+            hint = "; lists are structures of arrays here, make arrays of them with numpy.asarray"
+        raise DataError(f"the data arrays hold different numbers of samples: {shown}{hint}")
     if not lengths[0]:
         raise DataError("the data holds no samples")
     if check_finite:

@@ -35,6 +35,12 @@ BAD_DATA: dict[str, tuple[Any, type[Exception], str]] = {
     "lengths": ((x(50), t(49)), DataError, r"different numbers of samples.*50.*49"),
     "a number": ((x(), 1.0), DataError, r"data array 1.*\(\)"),
     "lists": ((x().tolist(), t().tolist()), DataError, r"array.*\(\).*numpy\.asarray"),
+    "lists of rows": (
+        (list(x()), list(t())),
+        DataError,
+        r"3, 3, 3, 3, 3, 3, 3, 3, \.\.\.; lists are .*numpy\.asarray",
+    ),
+    "pairs": (list(zip(x(), t(), strict=True)), DataError, r"3, 2, 3, .*numpy\.asarray"),
     "NaN": ((with_value(x(), np.nan), t()), DataError, r"array 0 holds nan at \(7, 1\)"),
     "infinity": ((x(), with_value(t(), -np.inf)), DataError, r"array 1 holds -inf at \(7, 1\)"),
     "too large": (
