@@ -16,9 +16,14 @@ def interrupt() -> None:
 
 def test_ctrl_c_waits_for_the_end() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
-        interrupt()
-        done.append("the rest")
+
+    def work() -> None:
+        with uninterrupted():
+            interrupt()
+            done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["the rest"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt):
@@ -32,19 +37,28 @@ def test_without_ctrl_c_nothing_happens() -> None:
 
 
 def test_errors_go_first() -> None:
-    with pytest.raises(ZeroDivisionError), uninterrupted():
-        interrupt()
-        raise ZeroDivisionError
+    def work() -> None:
+        with uninterrupted():
+            interrupt()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_nested() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+
+    def work() -> None:
         with uninterrupted():
-            interrupt()
-            done.append("inner")
-        done.append("outer")
+            with uninterrupted():
+                interrupt()
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["inner", "outer"]
 
 
