@@ -28,6 +28,8 @@ def native_available() -> bool:
         from mynn.runtime.native import self_test
 
         self_test()
+    except ArgumentError:  # in an environment variable
+        raise
     except (ImportError, OSError, RuntimeError, MynnError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         print(

@@ -6,6 +6,11 @@ import functools
 import os
 from dataclasses import dataclass
 
+from mynn.errors import ArgumentError
+
+# Bytes of vectors that there may be.
+WIDTHS = (16, 32, 64)
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -37,6 +42,9 @@ def host() -> Machine:
     """The machine that this process runs on.
 
     `MYNN_VECTOR_BYTES` narrows the vectors (16, 32 or 64), for tests.
+
+    Raises:
+        ArgumentError: it is none of these.
     """
     import llvmlite.binding as llvm
 
@@ -48,5 +56,13 @@ def host() -> Machine:
         vector_bytes, registers = 32, 16
     else:
         vector_bytes, registers = 16, 32 if "neon" in names else 16
-    vector_bytes = min(vector_bytes, int(os.environ.get("MYNN_VECTOR_BYTES", vector_bytes)))
+    vector_bytes = min(vector_bytes, _widest())
     return Machine(vector_bytes, registers, llvm.get_host_cpu_name(), features.flatten())
+
+
+def _widest() -> int:
+    """What `MYNN_VECTOR_BYTES` says."""
+    text = os.environ.get("MYNN_VECTOR_BYTES") or str(WIDTHS[-1])
+    if text not in map(str, WIDTHS):
+        raise ArgumentError(f"MYNN_VECTOR_BYTES must be 16, 32 or 64, it is {text!r}")
+    return int(text)

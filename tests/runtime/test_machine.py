@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn.errors import ArgumentError
+from mynn.runtime.machine import Machine, host
+
+ROOT = Path(mynn.__file__).parents[1]
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """`host` looks at the environment once; here it looks again."""
+    host.cache_clear()
+    yield
+    host.cache_clear()
+
+
+def test_host() -> None:
+    machine = host()
+    assert machine.vector_bytes in (16, 32, 64)
+    assert machine.vector_registers in (16, 32)
+    assert host() is machine
+
+
+def test_lanes() -> None:
+    machine = Machine(32, 16, "", "+sse2,+avx2")
+    assert [machine.lanes(size) for size in (1, 4, 8)] == [32, 8, 4]
+    assert machine.is_x86
+    assert not Machine(16, 32, "", "+neon").is_x86
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("width", [16, 32, 64])
+def test_vectors_can_be_made_narrower(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MYNN_VECTOR_BYTES", raising=False)
+    widest = host().vector_bytes
+    host.cache_clear()
+    monkeypatch.setenv("MYNN_VECTOR_BYTES", str(width))
+    assert host().vector_bytes == min(width, widest)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("value", ["0", "8", "48", "wide", "-16"])
+def test_bad_widths(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYNN_VECTOR_BYTES", value)
+    with pytest.raises(ArgumentError, match=f"MYNN_VECTOR_BYTES.*16, 32 or 64.*{value}"):
+        host()
+
+
+TRAINING = """
+import numpy as np, mynn
+from mynn import nn, optim
+mynn.manual_seed(0)
+net = nn.Sequential(nn.Linear(5, 19), nn.GELU(), nn.Linear(19, 3))
+optimizer = optim.Adam(net.parameters(), lr=0.01)
+def step(x, t):
+    loss = nn.CrossEntropyLoss()(net(x), t)
+    loss.backward()
+    optimizer.step()
+    return loss
+rng = np.random.default_rng(0)
+x = rng.normal(size=(61, 5)).astype(np.float32)
+print(*mynn.fit(step, (x, rng.integers(0, 3, 61)), epochs=5, batch_size=8)["loss"])
+"""
+
+
+def losses(width: str) -> list[float]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MYNN_VECTOR_BYTES": width}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return [float(word) for word in done.stdout.split()]
+
+
+def test_training_with_vectors_of_any_width() -> None:
+    """The same losses to rounding; a width that there is not is told, not run interpreted."""
+    found = [losses(width) for width in ("16", "32", "64")]
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-5)
+    with pytest.raises(AssertionError, match="MYNN_VECTOR_BYTES must be 16, 32 or 64"):
+        losses("24")
