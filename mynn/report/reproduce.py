@@ -98,8 +98,8 @@ def show(results: Results, console: Console) -> None:
         console.print(_table(label, [c for c in found if c.version == version]))
         console.print()
     console.print(
-        "Below each value is the report's; ✓ the mean lies within its ±, ~ outside, but the "
-        "spreads overlap, ✗ it differs.",
+        "Below each value is the report's; ✓ the mean lies within its ± or is better, ~ outside, "
+        "but the spreads overlap, ✗ it differs.",
         style="dim",
     )
     wide = [c for c in found if c.version == PUBLISHED and c.wide]
