@@ -25,7 +25,7 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-check: $(VENV)/.dev ## formatting, lint and types
+check: $(VENV)/.dev $(VENV)/.report ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
