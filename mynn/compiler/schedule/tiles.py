@@ -88,8 +88,6 @@ def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, l
     whole, rest = divmod(q, lanes)
     segments = []
     tiles, left = divmod(whole, vectors)
-    if rest and tiles and left == 0 and vectors * tiles == whole:
-        left = 0
     if tiles:
         segments.append((0, tiles, [lanes] * vectors))
     tail = [lanes] * left + ([rest] if rest else [])
@@ -278,32 +276,11 @@ def _sum_over_k(
     fresh: bool = True,
 ) -> list[Statement]:
     """The accumulators of a tile: the first products set them where they are `fresh`."""
-    (p, height), (q, widths) = rows, columns
+    height, widths = rows[1], columns[1]
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
-    line = lanes * len(widths)
-    type = product.anchor.type.short
 
     def step(summed: Index, split: int, first: bool) -> list[Statement]:
-        body: list[Statement] = []
-        spread: list[Expr] = []
-        for i in range(height):
-            name = context.names.fresh("a")
-            load = Load(product.spread.buffer, product.spread_at(p + i, summed))
-            body.append(Let(name, load))
-            spread.append(Var(name, type))
-        for j, width in enumerate(widths):
-            lane = context.names.fresh("v")
-            column = Affine.var(lane) + j * lanes
-            row = context.names.fresh("w")
-            load = Load(product.lined.buffer, product.lined_at(q + column, summed))
-            inner: list[Statement] = [Let(row, load)]
-            for i in range(height):
-                at = column + (split * height + i) * line
-                factors = (spread[i], Var(row, type))
-                value = Op("fma", (*factors, Load(acc, at)), type)
-                inner.append(Store(acc, at, Op("mul", factors, type) if first else value))
-            body.append(vector(width, inner, lane))
-        return body
+        return _add_products(context, product, rows, columns, acc, (summed, split, first))
 
     if 0 in product.summed:
         return _zeros(context, acc, height * splits, widths, lanes) if fresh else []
@@ -335,6 +312,45 @@ def _sum_over_k(
     ]
     zeros = _zeros(context, acc, height * splits, widths, lanes) if fresh else []
     return [*zeros, *serial(around, result)]
+
+
+def _add_products(
+    context: Context,
+    product: Product,
+    rows: tuple[Affine, int],
+    columns: tuple[Affine, list[int]],
+    acc: Buffer,
+    place: tuple[Index, int, bool],
+) -> list[Statement]:
+    """One product for every accumulator, at one place of the sum.
+
+    `place` is the index into the summed axes, which of the splits it adds to, and whether it is the
+    first there and so sets the accumulators.
+    """
+    (p, height), (q, widths) = rows, columns
+    summed, split, first = place
+    type = product.anchor.type.short
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    body: list[Statement] = []
+    spread: list[Expr] = []
+    for i in range(height):
+        name = context.names.fresh("a")
+        load = Load(product.spread.buffer, product.spread_at(p + i, summed))
+        body.append(Let(name, load))
+        spread.append(Var(name, type))
+    for j, width in enumerate(widths):
+        lane = context.names.fresh("v")
+        column = Affine.var(lane) + j * lanes
+        row = context.names.fresh("w")
+        load = Load(product.lined.buffer, product.lined_at(q + column, summed))
+        inner: list[Statement] = [Let(row, load)]
+        for i in range(height):
+            at = column + (split * height + i) * lanes * len(widths)
+            factors = (spread[i], Var(row, type))
+            value = Op("fma", (*factors, Load(acc, at)), type)
+            inner.append(Store(acc, at, Op("mul", factors, type) if first else value))
+        body.append(vector(width, inner, lane))
+    return body
 
 
 def _zeros(
