@@ -88,16 +88,50 @@ def _independent(loop: For) -> bool:
             stored.add((statement.buffer, statement.index))
     if not stored:
         return False
-    written = {buffer for buffer, _ in stored}
+    loaded: set[tuple[Buffer, Affine]] = set()
     for statement in statements(loop.body):
         if isinstance(statement, Let | Store):
             for expr in sub_expressions(statement.value):
-                if (
-                    isinstance(expr, Load)
-                    and expr.buffer in written
-                    and (expr.buffer, expr.index) not in stored
-                ):
-                    return False
+                if isinstance(expr, Load):
+                    loaded.add((expr.buffer, expr.index))
+    for buffer in {buffer for buffer, _ in stored}:
+        reads = {index for other, index in loaded if other is buffer}
+        writes = {index for other, index in stored if other is buffer}
+        if not reads <= writes and not _own_digit(loop, reads | writes):
+            return False
+    return True
+
+
+def _own_digit(loop: For, accesses: set[Affine]) -> bool:
+    """Whether the round can be read off every index, as a digit of a number with mixed base.
+
+    The stride c of the loop is one place of that number, the next larger stride the place above:
+    an index is  above * period + c * round + below,  0 <= below < c.  Then no two rounds touch the
+    same element.
+    """
+    extents = {s.var: s for s in statements(loop.body) if isinstance(s, For)}
+    strides = {access.coefficient(loop.var) for access in accesses}
+    stride = strides.pop()
+    if strides or stride <= 0:
+        return False
+    larger = [k for access in accesses for _, k in access.terms if k > stride]
+    period = min(larger, default=0)
+    if period and (any(k % period for k in larger) or stride * loop.extent > period):
+        return False
+    for access in accesses:
+        below = access.constant % period if period else access.constant
+        for name, k in access.terms:
+            if name == loop.var or k > stride:
+                continue
+            inner = extents.get(name)
+            if inner is None or k < 0:
+                return False
+            rounds = inner.extent
+            if inner.kind == "vector":  # a store may spill into the padding of its row
+                rounds = 1 << (rounds - 1).bit_length()
+            below += k * (rounds - 1)
+        if access.constant < 0 or below >= stride:
+            return False
     return True
 
 

@@ -11,8 +11,10 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler.loops import For
+from mynn.compiler import parallel
+from mynn.compiler.loops import Affine, Buffer, For, Kernel, Load, Local, Store
 from mynn.compiler.parallel import barriers, is_serial, parallelise
+from mynn.compiler.schedule import contraction
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
 from mynn.runtime.threads import choose_threads, processors
@@ -104,3 +106,73 @@ def test_workers_meet_where_a_kernel_needs_another() -> None:
     lowered = program(2).lowered
     kernels = [parallelise(kernel) for kernel in lowered.kernels]
     assert barriers(kernels, lowered.plan.overlap) == [False, True]
+
+
+def train_convolutions(threads: int) -> list[np.ndarray]:
+    mynn.manual_seed(5)
+    net = nn.Sequential(
+        nn.Conv2d(3, 20, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 17, 3),
+        nn.Flatten(),
+        nn.Linear(17 * 9, 4),
+    )
+    optimizer = optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    criterion = nn.CrossEntropyLoss()
+
+    @mynn.compile(threads=threads)
+    def step(x: mynn.Tensor, t: mynn.Tensor) -> mynn.Tensor:
+        loss = criterion(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(24, 3, 10, 10)).astype(np.float32)
+    mynn.fit(step, (x, rng.integers(0, 4, 24)), epochs=4, batch_size=8, verbose=False)
+    return [p.numpy() for p in net.parameters()]
+
+
+def test_same_bits_where_sums_run_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYNN_CACHE", "0")
+    monkeypatch.setattr(contraction, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(parallel, "SMALL", 0)
+    one = train_convolutions(1)
+    for threads in (2, 3):
+        for a, b in zip(one, train_convolutions(threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def index(**terms: int) -> Affine:
+    total = Affine()
+    for name, coefficient in terms.items():
+        total = total + (
+            Affine(coefficient) if name == "constant" else Affine.var(name, coefficient)
+        )
+    return total
+
+
+@pytest.mark.parametrize(
+    ("load", "store", "independent"),
+    [
+        ({"i": 8, "u": 1}, {"i": 8, "v": 1}, True),  # a row of eight for each round
+        ({"i": 4, "u": 1}, {"i": 4, "v": 1}, False),  # rows of eight, four apart
+        ({"i": 8, "u": 1, "constant": 8}, {"i": 8, "v": 1}, False),  # the row of the next round
+        ({"i": 8, "u": 64}, {"i": 8, "v": 64}, True),  # a column: the place above
+        ({"i": 8, "u": 20}, {"i": 8, "v": 20}, False),  # no common base
+        ({"i": 16, "u": 1}, {"i": 8, "v": 1}, False),  # another stride
+    ],
+)
+def test_rounds_that_touch_different_elements(
+    load: dict[str, int], store: dict[str, int], independent: bool
+) -> None:
+    memory = Buffer("m", "f32", 4096)
+    acc = Buffer("acc", "f32", 8, "register")
+    body = (
+        Local(acc),
+        For("u", 8, (Store(acc, Affine.var("u"), Load(memory, index(**load))),), "vector"),
+        For("v", 8, (Store(memory, index(**store), Load(acc, Affine.var("v"))),), "vector"),
+    )
+    kernel = Kernel("k", (For("i", 8, body),), operations=10**9)
+    assert is_serial(parallelise(kernel)) is not independent
