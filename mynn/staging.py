@@ -11,7 +11,7 @@ import numpy as np
 
 from mynn import tracing
 from mynn.errors import UsageError
-from mynn.graph import Array, Graph, Node, Type, input_node
+from mynn.graph import Graph, Node, Type, input_node
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 
 
@@ -116,11 +116,6 @@ class Staged:
         return rebuild(self.structure, iter(results))
 
 
-def types_of(arguments: Iterable[Any]) -> tuple[Type, ...]:
-    """Types of the leaves of the arguments."""
-    return tuple(Type.of(as_array(leaf)) for leaf in flatten(arguments))
-
-
 def stage(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
@@ -163,8 +158,3 @@ def stage(
         time.perf_counter() - start,
         [tracing.edits()],
     )
-
-
-def argument_arrays(arguments: tuple[Any, ...]) -> list[Array]:
-    """The leaves of the arguments as NumPy arrays."""
-    return [as_array(leaf) for leaf in flatten(arguments)]

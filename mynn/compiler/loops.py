@@ -35,6 +35,9 @@ from mynn.errors import VerifyError
 # Scalar types are the short dtype names of `mynn.graph`: f32 f64 i32 i64 u32 u8 bool.
 INDEX = "i64"
 
+# Bytes of an element in memory, where they are not 4.
+_ITEM_BYTES = {"f64": 8, "i64": 8, "bool": 1, "u8": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -105,6 +108,11 @@ class Buffer:
     elements: int
     place: str = "memory"
     pitch: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
+        return self.elements * _ITEM_BYTES.get(self.type, 4)
 
     def __str__(self) -> str:
         return self.name

@@ -8,6 +8,7 @@ its padding).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mynn.compiler.fuse import Group
 from mynn.compiler.loops import Kernel, Statement, buffers_of
@@ -43,9 +44,7 @@ def lower_group(name: str, context: Context) -> Kernel:
     )
     kernel = Kernel(name, body, comment, count_operations(group))
     reads, writes = buffers_of(kernel)
-    sizes = {"f64": 8, "i64": 8, "bool": 1, "u8": 1}
-    nbytes = sum(b.elements * sizes.get(b.type, 4) for b in [*reads, *writes])
-    return Kernel(name, body, comment, kernel.operations, nbytes)
+    return replace(kernel, nbytes=sum(buffer.nbytes for buffer in [*reads, *writes]))
 
 
 def count_operations(group: Group) -> int:

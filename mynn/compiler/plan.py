@@ -66,7 +66,7 @@ class Plan:
         if a not in self.arena or b not in self.arena:
             return a is b
         low, high = sorted((a, b), key=self.arena.__getitem__)
-        return self.arena[high] < self.arena[low] + low.elements * _type_bytes(low) + SLACK
+        return self.arena[high] < self.arena[low] + low.nbytes + SLACK
 
 
 @dataclass(eq=False)
@@ -76,10 +76,6 @@ class _Task:
     kernel: Kernel
     reads: set[Node]
     group: Group | None = None
-
-
-def _type_bytes(buffer: Buffer) -> int:
-    return {"f64": 8, "i64": 8, "bool": 1, "u8": 1}.get(buffer.type, 4)
 
 
 class _Planner:
@@ -257,7 +253,7 @@ class _Planner:
         offsets: dict[Buffer, int] = {}
         total = 0
         for buffer, (start, end) in sorted(spans.items(), key=lambda x: -x[0].elements):
-            size = buffer.elements * _type_bytes(buffer) + SLACK
+            size = buffer.nbytes + SLACK
             size = -(-size // ALIGNMENT) * ALIGNMENT
             offset = 0
             for low, high, s, e in sorted(taken):
@@ -324,7 +320,7 @@ def verify_plan(plan: Plan, graph: Graph, writes: Mapping[Node, int]) -> None:
     extents: list[tuple[Buffer, int, int, int, int]] = []
     for buffer, (start, end) in spans.items():
         low = plan.arena[buffer]
-        high = low + buffer.elements * _type_bytes(buffer) + SLACK
+        high = low + buffer.nbytes + SLACK
         if low % ALIGNMENT or low < 0 or high > plan.arena_bytes:
             raise VerifyError(f"{buffer} lies badly in the arena: {low} to {high}")
         for other, a, b, s, e in extents:
