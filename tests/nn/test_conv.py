@@ -17,6 +17,9 @@ from mynn.tensor import Tensor
 from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
 from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
 
+# PyTorch warns of it once in a process, in whichever test comes first.
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+
 LAYERS: dict[str, Case] = {
     "conv1d": (lambda nn: nn.Conv1d(3, 4, 3), (2, 3, 9)),
     "conv1d_all": (lambda nn: nn.Conv1d(4, 6, 2, 2, 1, 3, 2, False), (3, 4, 11)),
@@ -74,7 +77,6 @@ def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("name", LAYERS)
 def test_pytorch(name: str) -> None:
     check_pytorch(pytorch(), name, LAYERS[name])
