@@ -23,6 +23,7 @@ from mynn.compiler.loops import (
     Op,
     Reduce,
     Statement,
+    Store,
     Var,
 )
 from mynn.graph import SHORT_NAMES, Array
@@ -82,7 +83,7 @@ def _run(body: tuple[Statement, ...], env: Environment, memory: dict[Buffer, Arr
         elif isinstance(statement, Local):
             buffer = statement.buffer
             memory[buffer] = np.zeros(buffer.elements, DTYPES[buffer.type])
-        else:
+        elif isinstance(statement, Store):
             place = _index(statement.index, env)
             memory[statement.buffer][place] = _value(statement.value, env, memory)
 

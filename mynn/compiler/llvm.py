@@ -29,6 +29,7 @@ from mynn.compiler.loops import (
     Let,
     Load,
     Local,
+    Prefetch,
     Reduce,
     Statement,
     Store,
@@ -110,6 +111,8 @@ class KernelEmitter:
                 self.store(statement)
             elif isinstance(statement, Local):
                 self.local(statement.buffer)
+            elif isinstance(statement, Prefetch):
+                self.prefetch(statement)
             elif statement.extent == 0:
                 continue
             elif statement.kind == "vector":
@@ -133,6 +136,13 @@ class KernelEmitter:
         extra = max(buffer.elements + 16, 1)
         self.prologue.append(f"  {name} = alloca [{extra} x {kind}], align 64")
         self.bases[buffer] = name
+
+    def prefetch(self, statement: Prefetch) -> None:
+        """Into the nearest cache, to be written."""
+        constant, scalars, _, _ = self.split(statement.index)
+        pointer = self.pointer(statement.buffer, constant, scalars)
+        self.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.effect(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 1, i32 3, i32 1)")
 
     def vector(self, loop: For) -> None:
         """All rounds at once."""

@@ -8,6 +8,7 @@ Grammar (as `format_kernel` prints it):
       | "let" var "=" expr
       | "local" buffer                     registers, or memory on the stack
       | buffer "[" index "]" "=" expr
+      | "prefetch" buffer "[" index "]"    it will be read and written soon
     expr ::=
         constant | var | index
       | buffer "[" index "]"               a load
@@ -206,6 +207,17 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Fetch the cache line of an element of memory, which will be read and written soon.
+
+    It has no meaning but time.
+    """
+
+    buffer: Buffer
+    index: Affine
+
+
+@dataclass(frozen=True, slots=True)
 class For:
     """Run `body` for var = 0 .. extent - 1. `kind` is "serial", "unroll" or "vector"."""
 
@@ -215,7 +227,7 @@ class For:
     kind: str = "serial"
 
 
-Statement = Let | Local | Store | For
+Statement = Let | Local | Store | Prefetch | For
 
 
 @dataclass(frozen=True)
@@ -297,6 +309,8 @@ def _format_body(body: tuple[Statement, ...], indent: str) -> Iterator[str]:
         elif isinstance(statement, Local):
             buffer = statement.buffer
             yield f"{indent}local {buffer}: {buffer.type}[{buffer.elements}] {buffer.place}"
+        elif isinstance(statement, Prefetch):
+            yield f"{indent}prefetch {statement.buffer}[{statement.index}]"
         else:
             yield f"{indent}{statement.buffer}[{statement.index}] = {format_expr(statement.value)}"
 
@@ -346,6 +360,10 @@ def _verify_body(
             if statement.name in bound:
                 raise VerifyError(f"{where}: {statement.name} is bound twice")
             bound = bound | {statement.name}
+        elif isinstance(statement, Prefetch):
+            if statement.buffer.place != "memory":
+                raise VerifyError(f"{where}: prefetch of {statement.buffer}, not in memory")
+            _verify_access(statement.buffer, statement.index, bound, locals_, where)
         else:
             _verify_expr(statement.value, bound, locals_, where)
             _verify_access(statement.buffer, statement.index, bound, locals_, where)

@@ -18,6 +18,7 @@ from mynn.compiler.loops import (
     Load,
     Local,
     Op,
+    Prefetch,
     Reduce,
     Statement,
     Store,
@@ -84,6 +85,7 @@ def test_every_form_is_printed() -> None:
             "i",
             4,
             (
+                Prefetch(Y, AT_I * 16),
                 For("j", 16, (Store(ACC, AT_J, Const(0.5, "f32")),), "vector"),
                 For("u", 2, (Store(TILE, Affine.var("u"), Load(X, AT_I * 16 + 2)),), "unroll"),
                 Let("a", Op("fma", (Load(X, AT_I), Const(2.0, "f32"), Load(Y, AT_I)), "f32")),
@@ -101,6 +103,7 @@ def test_every_form_is_printed() -> None:
         "  local acc: f32[16] register",
         "  local tile: f32[16] stack",
         "  for i in 4:",
+        "    prefetch y[16*i]",
         "    for j in 16 vector:",
         "      acc[j] = 0.5",
         "    for u in 2 unroll:",
@@ -170,6 +173,8 @@ BROKEN: dict[str, tuple[tuple[Statement, ...], str]] = {
         (For("i", 2, (Local(ACC),)), Store(ACC, Affine(), ONE)),
         "acc is used before it is made",
     ),
+    "unbound index of a prefetch": ((Prefetch(X, AT_I),), r"i is used in x\[i\]"),
+    "prefetch of a register": ((Local(ACC), Prefetch(ACC, Affine())), "acc, not in memory"),
     "type of a store": ((Store(X, Affine(), Const(1, "i64")),), "i64 stored to x of f32"),
     "type of an index": ((For("i", 2, (Store(X, AT_I, AT_I),)),), "i64 stored to x of f32"),
 }
@@ -216,6 +221,12 @@ def test_locals_start_anew_in_each_round() -> None:
     )
     run(kernel(For("i", 3, body)), y=y)
     np.testing.assert_array_equal(y[:4], [2, 2, 2, 0])
+
+
+def test_prefetch_means_nothing() -> None:
+    y = np.zeros(64, np.float32)
+    run(kernel(For("i", 3, (Prefetch(Y, AT_I), Prefetch(Y, AT_I * 1000)))), y=y)
+    assert not y.any()
 
 
 @pytest.mark.parametrize(("op", "expected"), [("sum", 14.0), ("max", 5.0), ("min", 2.0)])

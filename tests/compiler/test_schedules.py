@@ -17,7 +17,7 @@ from mynn import functional
 from mynn.compiler import pipeline, plan
 from mynn.compiler.evaluate import evaluate_kernel
 from mynn.compiler.loops import Affine, For, Kernel, Statement
-from mynn.compiler.schedule import contraction
+from mynn.compiler.schedule import contraction, tiles
 from mynn.compiler.schedule.tiles import choose_tile
 from mynn.gradients import grad
 from mynn.graph import Graph, Node, Shape, Type
@@ -330,6 +330,23 @@ def test_columns_that_would_collide_are_copied() -> None:
     case = Case(graph_of(lambda x, w: x @ w, f32(64, 64), f32(64, 256)))
     assert re.search(r"local panel\d+: f32\[\d+\] stack", text(case))
     check(case, evaluate=False, scale=4)
+
+
+def test_what_an_epilogue_reads_from_afar_is_fetched_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    def case() -> Case:
+        return Case(graph_of(lambda w, x, y: w - x.T @ y, f32(31, 33), f32(5, 31), f32(5, 33)))
+
+    assert "prefetch" not in text(case())
+    monkeypatch.setattr(tiles, "_FAR_BYTES", 64)
+    assert re.search(r"prefetch \S+\[", text(case()))
+    check(case())
+
+
+@pytest.mark.parametrize("shape", [(64, 400, 700), (700, 33, 257), (97, 1300, 130)])
+def test_large_operands_have_flat_tiles(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    assert choose_tile(host(), m, n, k, host().lanes(4)).rows <= 6
+    check(Case(graph_of(lambda a, b: a @ b, f32(m, k), f32(k, n))), evaluate=False, scale=20)
 
 
 # -- a vector loop may run its rounds in any order -------------------------------------------------

@@ -5,6 +5,7 @@ is spread over all lanes; operands stay where they are in memory.
 
     for each tile:
       acc[MR, NR vectors] = 0
+      prefetch what the epilogue reads and writes, where it lies far away
       for k: for i in MR: for j in NR:  acc[i, j] += a[i, k] * b[k, j]
       epilogue on acc: bias, activation, gradient of the activation, update of a parameter
 """
@@ -24,9 +25,12 @@ from mynn.compiler.loops import (
     Load,
     Local,
     Op,
+    Prefetch,
     Statement,
     Store,
     Var,
+    statements,
+    sub_expressions,
 )
 from mynn.compiler.pull import Place
 from mynn.compiler.schedule.base import Context, plain_index, serial
@@ -36,6 +40,11 @@ from mynn.runtime.machine import Machine
 
 # Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
 _IN_FLIGHT = 8
+# An operand or a result that is larger leaves little room for others in the second cache.
+_NEAR_BYTES = 1 << 19
+# Where the operands of an epilogue are larger together, they lie outside the second cache, and are
+# fetched while the sum runs.
+_FAR_BYTES = 1 << 20
 # Functions that make an epilogue too long to be written out for every vector of a tile.
 _LONG = frozenset(
     ["exp", "expm1", "log", "log1p", "tanh", "logistic", "erf", "sin", "cos", "pow", "mod"]
@@ -57,10 +66,11 @@ def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
     Counted are multiply-adds, loads, and latency where there is too little work to hide it.
     """
     columns = -(-q // lanes)
+    itemsize = machine.vector_bytes // lanes
+    far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
     best: tuple[float, Tile] | None = None
     for vectors in range(1, min(columns, 6) + 1):
-        most = (machine.vector_registers - 1 - vectors) // vectors
-        for rows in range(1, min(p, most, 14) + 1):
+        for rows in range(1, min(p, _most_rows(machine, vectors, far)) + 1):
             row_tiles, rest = divmod(p, rows)
             heights = [rows] * row_tiles + ([rest] if rest else [])
             across = [vectors] * (columns // vectors) + (
@@ -81,6 +91,21 @@ def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
     accumulators = tile.rows * tile.vectors
     splits = max(1, min(_IN_FLIGHT // accumulators, 4, k // 4))
     return Tile(tile.rows, tile.vectors, splits)
+
+
+def _most_rows(machine: Machine, vectors: int, far: bool) -> int:
+    """Rows of a tile for which nothing has to leave the registers.
+
+    Of 32 registers a quarter is left for what is loaded: with more than 24 accumulators, or more
+    than 10 rows of several vectors, values went to the stack, and tiles ran at 70 to 90 % of speed.
+    Rows of large operands (`far`) are often a multiple of 4 KB apart and share a set of the nearest
+    cache, which has room for eight: flat tiles suit them.
+    """
+    if machine.vector_registers < 32:
+        return (machine.vector_registers - 1 - vectors) // vectors
+    if far:
+        return min(25 // vectors, 6)
+    return min(25 // vectors, 14 if vectors == 1 else 10)
 
 
 def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, list[int]]]:
@@ -109,10 +134,10 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
     else:
         tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
     splits = 1 if partial is not None else tile.splits
+    down, rest = divmod(product.p, tile.rows)
+    heights = [(0, down, tile.rows)] + ([(down * tile.rows, 1, rest)] if rest else [])
     result: list[Statement] = []
     for column, across, widths in _column_segments(product.q, lanes, tile.vectors):
-        down, rest = divmod(product.p, tile.rows)
-        heights = [(0, down, tile.rows)] + ([(down * tile.rows, 1, rest)] if rest else [])
         qvar = context.names.fresh("q")
         q = Affine(column) + (Affine.var(qvar, sum(widths)) if across > 1 else 0)
         body, source = _panel(context, product, q, widths)
@@ -187,7 +212,7 @@ def _one_tile(
         body += each(lambda place, at: Store(acc, place, Load(so_far, at)))
         body += _sum_over_k(context, product, (p, height), (q, widths), acc, splits, fresh=False)
         return body + each(lambda place, at: Store(so_far, at, Load(acc, place)))
-    body += _sum_over_k(context, product, (p, height), (q, widths), acc, splits)
+    sum_ = _sum_over_k(context, product, (p, height), (q, widths), acc, splits)
 
     def total(i: int, offset: Affine) -> Expr:
         parts: list[Expr] = [
@@ -199,14 +224,40 @@ def _one_tile(
         return parts[0]
 
     if height * len(widths) > 2 and not product.whole and _is_long(context):
-        return body + _epilogue_loop(context, product, (p, height), (q, widths), total)
+        return body + sum_ + _epilogue_loop(context, product, (p, height), (q, widths), total)
+    epilogue: list[For] = []
     for i in range(height):
         for j, width in enumerate(widths):
             lane = context.names.fresh("v")
             column = Affine.var(lane) + j * lanes
             index = product.index(p + i, q + column)
-            body.append(vector(width, finish(context, index, total(i, column)), lane))
-    return body
+            epilogue.append(vector(width, finish(context, index, total(i, column)), lane))
+    return [*body, *_prefetches(epilogue), *sum_, *epilogue]
+
+
+def _prefetches(epilogue: list[For]) -> list[Statement]:
+    """For each vector that the epilogue reads or writes in memory, a prefetch of its first element.
+
+    None where the buffers are small enough to be near.
+    """
+    found: dict[Prefetch, None] = {}
+    for loop in epilogue:
+        bound = {s.name for s in statements(loop.body) if isinstance(s, Let)}
+
+        def add(buffer: Buffer, index: Affine, loop: For = loop, bound: set[str] = bound) -> None:
+            known = all(name not in bound for name, _ in index.terms)
+            if buffer.place == "memory" and index.coefficient(loop.var) == 1 and known:
+                found[Prefetch(buffer, index.without(loop.var))] = None
+
+        for statement in statements(loop.body):
+            if isinstance(statement, Let | Store):
+                for expr in sub_expressions(statement.value):
+                    if isinstance(expr, Load):
+                        add(expr.buffer, expr.index)
+            if isinstance(statement, Store):
+                add(statement.buffer, statement.index)
+    far = sum(buffer.nbytes for buffer in {prefetch.buffer for prefetch in found}) > _FAR_BYTES
+    return [*found] if far else []
 
 
 def _is_long(context: Context) -> bool:
