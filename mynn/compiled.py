@@ -16,7 +16,7 @@ from mynn.graph import Array, Shape, Type
 from mynn.losses import check_labels
 from mynn.runtime.program import InterpretedProgram, Program
 from mynn.runtime.threads import Threads, check_threads
-from mynn.tensor import as_array
+from mynn.tensor import Tensor, as_array
 
 BACKENDS = ("native", "interpreter")
 
@@ -77,6 +77,7 @@ class Compiled:
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
         self._direct: _Direct | None = None
+        self._copies: dict[Tensor, Array] = {}
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
@@ -125,6 +126,15 @@ class Compiled:
         seconds = {"trace": staged.seconds, **program.seconds}
         debug.report(f"{name}({types}): {program}", seconds)
         return program
+
+    def storage_for_copy(self, tensor: Tensor) -> Array:
+        """Where `fit` may copy the value of a state tensor to.
+
+        It is kept for the next run: memory that is new costs more than the copying.
+        """
+        if tensor not in self._copies:
+            self._copies[tensor] = np.empty_like(tensor.home())
+        return self._copies[tensor]
 
     def program(self, *arguments: Any) -> Any:
         """The `Program` for arguments of these shapes and dtypes."""

@@ -290,12 +290,6 @@ def _split_step(t: _Text, table: str, step: str) -> None:
     t.effect(f"call void {step}(ptr {table}, i64 0, i64 {workers}, ptr {sync})")
 
 
-def _send_home(t: _Text) -> None:
-    """Let the workers return."""
-    phase = t.emit(f"getelementptr i64, ptr {t.get(Control.SYNC, 'ptr')}, i64 {int(Sync.PHASE)}")
-    t.effect(f"store atomic i64 -1, ptr {phase} release, align 8")
-
-
 def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     """Gather, run the step, measure, count; then `next`, or `stop` where the loss is not finite."""
     tag = "rest" if rest else "full"
@@ -375,8 +369,6 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("close")
     _close_epoch(t, "return")
     t.label("return")
-    if loop.has_workers:
-        _send_home(t)
     if x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")

@@ -20,6 +20,11 @@ WORKER = "mynn_worker"
 FLUSH_BITS = 0x8040
 # Rounds of waiting before a worker offers its processor to others.
 _PATIENCE = 2000
+# Rounds of offering it, for some tenths of a millisecond in all, before a worker that waits for a
+# step sleeps: Python is busy. Each nap is so many microseconds longer than the one before.
+_OFFERS = 1000
+_LONGER = 10
+_LONGEST_NAP = 1000
 
 
 class Sync(IntEnum):
@@ -62,6 +67,7 @@ def _declare(module: Module) -> None:
         module.declare("declare void @llvm.x86.sse2.pause()")
     if os.name == "posix":
         module.declare("declare i32 @sched_yield()")
+        module.declare("declare i32 @usleep(i32)")
 
 
 def barrier_text() -> str:
@@ -120,9 +126,44 @@ def _flush() -> str:
     )
 
 
+def _wait_for_step() -> str:
+    """A round of waiting for the next step, in a loop of the block `wait`."""
+    pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
+    if os.name != "posix":
+        return f"{pause}  br label %wait\n"
+    return f"""  %rounds.next = add i64 %rounds, 1
+  %fresh = icmp ult i64 %rounds, {_PATIENCE}
+  br i1 %fresh, label %pause, label %tired
+pause:
+{pause}  br label %wait
+tired:
+  %spent = sub i64 %rounds, {_PATIENCE + _OFFERS}
+  %drowsy = icmp slt i64 %spent, 0
+  br i1 %drowsy, label %offer, label %sleep
+offer:
+  %offered = call i32 @sched_yield()
+  br label %wait
+sleep:
+  %longer = mul i64 %spent, {_LONGER}
+  %long = icmp ugt i64 %longer, {_LONGEST_NAP}
+  %nap = select i1 %long, i64 {_LONGEST_NAP}, i64 %longer
+  %micros = trunc i64 %nap to i32
+  %slept = call i32 @usleep(i32 %micros)
+  br label %wait
+"""
+
+
 def worker_text(module: Module) -> str:
-    """`mynn_worker`: runs a share of every step until it is sent home."""
+    """`mynn_worker`: runs a share of every step until it is sent home.
+
+    Between the steps of one budget it waits for little more than a batch is gathered in, between
+    two budgets as long as Python takes.
+    """
     _declare(module)
+    rounds = ""
+    if os.name == "posix":
+        ends = ", ".join(f"[ %rounds.next, %{end} ]" for end in ("pause", "offer", "sleep"))
+        rounds = f"  %rounds = phi i64 [ 0, %ready ], {ends}\n"
     return f"""define void @{WORKER}(ptr %sync, i64 %worker, i64 %workers) nounwind {{
 entry:
 {_flush()}  %phase = getelementptr i64, ptr %sync, i64 {int(Sync.PHASE)}
@@ -133,11 +174,11 @@ ready:
   %done = phi i64 [ 0, %entry ], [ %now, %work ]
   br label %wait
 wait:
-{_patience("wait", "ready")}  %now = load atomic i64, ptr %phase acquire, align 8
+{rounds}  %now = load atomic i64, ptr %phase acquire, align 8
   %same = icmp eq i64 %now, %done
-  br i1 %same, label %idle.wait, label %woken
-idle.wait:
-{_wait_body("wait")}woken:
+  br i1 %same, label %idle, label %woken
+idle:
+{_wait_for_step()}woken:
   %home = icmp eq i64 %now, -1
   br i1 %home, label %end, label %work
 work:

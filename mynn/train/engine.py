@@ -26,6 +26,7 @@ from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
 from mynn.errors import UsageError
 from mynn.graph import Array
 from mynn.runtime.buffers import aligned_bytes
+from mynn.runtime.interrupts import uninterrupted
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Program
@@ -131,6 +132,9 @@ class Engine:
     def connect(self) -> None:
         """Get ready to run the programs."""
 
+    def close(self) -> None:
+        """Let go of what running them needs; `run` takes it again."""
+
     @property
     def staged(self) -> Staged:
         """The traced step for a whole batch."""
@@ -176,19 +180,16 @@ class Engine:
         sums = self.metrics[epoch] / max(rows, 1)
         return dict(zip(self.names, map(float, sums), strict=True))
 
-    def state(self) -> list[Tensor]:
-        """The tensors that steps read or change."""
-        return list(dict.fromkeys(t for staged, _ in self.programs for t in staged.state))
-
-    def trained(self) -> list[Tensor]:
-        """The parameters that steps change."""
-        changed = {
-            tensor
-            for staged, _ in self.programs
-            for tensor, node in zip(staged.state, staged.state_nodes, strict=True)
-            if node in staged.writes
-        }
-        return [tensor for tensor in self.state() if tensor.requires_grad and tensor in changed]
+    def changed(self) -> list[Tensor]:
+        """The state that steps change."""
+        return list(
+            dict.fromkeys(
+                tensor
+                for staged, _ in self.programs
+                for tensor, node in zip(staged.state, staged.state_nodes, strict=True)
+                if node in staged.writes
+            )
+        )
 
     def begin_epoch(self) -> None:
         """Shuffle, where a new epoch begins."""
@@ -250,10 +251,13 @@ class InterpretedEngine(Engine):
 
 
 class NativeEngine(Engine):
-    """Steps inside the native loop."""
+    """Steps inside the native loop; threads for its other workers live from `run` to `close`."""
+
+    threads: tuple[threading.Thread, ...] = ()
 
     def connect(self) -> None:
         """Fill the control block with addresses."""
+        self.close()
         first, last = self.programs[0][1], self.programs[-1][1]
         splits = [program.threads > 1 for program in (first, last)]
         sources, metrics = self._sources(first, last), self._metrics(first, last)
@@ -301,22 +305,26 @@ class NativeEngine(Engine):
 
     def run(self, budget: int) -> None:
         """Run steps natively, with a thread for every other worker."""
+        if len(self.threads) < self.workers - 1:
+            self._start_threads()
         self.control[Control.BUDGET] = budget
-        if self.workers == 1:
-            self.function(self.control.ctypes.data)
-            return
+        self.function(self.control.ctypes.data)
+
+    def _start_threads(self) -> None:
+        """Threads that wait in native code for their share of steps."""
         self.sync[:] = 0
-        sync = self.sync.ctypes.data
-        others = [
-            threading.Thread(target=self.worker, args=(sync, number, self.workers), daemon=True)
-            for number in range(1, self.workers)
-        ]
-        try:
-            for thread in others:
+        with uninterrupted():
+            for number in range(1, self.workers):
+                share = (self.sync.ctypes.data, number, self.workers)
+                thread = threading.Thread(target=self.worker, args=share, daemon=True)
                 thread.start()
-            self.function(self.control.ctypes.data)
-        finally:
-            self.sync[Sync.PHASE] = -1  # where Ctrl-C came before the loop that sends them home
-            for thread in others:
-                if thread.ident is not None:
+                self.threads += (thread,)
+
+    def close(self) -> None:
+        """Send the threads home."""
+        if self.threads:
+            with uninterrupted():
+                self.sync[Sync.PHASE] = -1
+                for thread in self.threads:
                     thread.join()
+                self.threads = ()

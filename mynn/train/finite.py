@@ -17,8 +17,8 @@ from mynn.staging import Staged
 from mynn.tensor import Tensor, graph_node
 from mynn.train.engine import Engine
 
-# A copy of the state may cost at most this share of the time.
-_SHARE = 0.05
+# Copies of the state may cost at most this share of the time; going back repeats the steps since.
+_SHARE = 0.005
 
 
 def _is_finite(array: Array) -> bool:
@@ -52,10 +52,17 @@ class Guard:
             return
         self.check()
         engine = self.engine
-        self.watched = [t for t in engine.trained() if _is_finite(t.data)]
-        self.arrays = [tensor.home() for tensor in engine.state()] + [engine.control]
-        self.arrays += [engine.order] if engine.order is not None else []
-        self.copies = [np.array(array) for array in self.arrays]
+        changed = engine.changed()
+        if due or not self.copies:
+            self.watched = [t for t in changed if t.requires_grad and _is_finite(t.data)]
+        self.arrays = [tensor.home() for tensor in changed]
+        self.copies = [engine.compiled.storage_for_copy(tensor) for tensor in changed]
+        for array in (engine.control, engine.order):
+            if array is not None:
+                self.arrays.append(array)
+                self.copies.append(np.empty_like(array))
+        for array, copy in zip(self.arrays, self.copies, strict=True):
+            copy[...] = array
         self.step, self.epoch = engine.steps, engine.epoch
         self.row = np.array(engine.metrics[self.epoch])
         self.taken = time.perf_counter()

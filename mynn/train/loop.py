@@ -203,7 +203,10 @@ class _Run:
                 self.guard.check()
         finally:
             self.history.seconds = time.perf_counter() - start
-            self.finish()
+            try:
+                self.finish()
+            finally:
+                self.engine.close()
         return self.history
 
     def chunks(self) -> Iterator[None]:

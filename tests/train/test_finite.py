@@ -170,6 +170,22 @@ def test_after_many_steps() -> None:
     assert np.isfinite(net.weight.data).all()
 
 
+@backends
+def test_in_a_later_run(backend: str) -> None:
+    """Each run goes back to a state of its own, and what another one changed stays."""
+    problem, step, mark = poisoned(23, lambda m: (0.5 - m).log())
+    two, step_two, _ = poisoned(23, lambda m: (0.5 - m).log())
+    clean = (*problem.data, np.zeros_like(mark))
+    run, run_two = mynn.compile(step, backend=backend), mynn.compile(step_two, backend=backend)
+    mynn.fit(run, clean, batch_size=5, shuffle=False)
+    mynn.fit(run_two, clean, batch_size=5, shuffle=False)
+    data = (*problem.data, mark)
+    for _ in range(2):
+        assert "at step 4 " in failure(lambda: mynn.fit(run, data, batch_size=5, shuffle=False))
+        mynn.fit(run_two, tuple(array[:20] for array in clean), batch_size=5, shuffle=False)
+    assert_same_state(problem.state(), two.state())
+
+
 def test_bad_parameters_from_the_start() -> None:
     problem = Problem()
     problem.net[0].weight.data[1, 2] = np.nan

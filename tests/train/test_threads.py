@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,66 @@ def test_the_rest_may_be_too_small_for_threads(monkeypatch: pytest.MonkeyPatch) 
 def test_no_thread_is_left() -> None:
     before = threading.active_count()
     train(3, 32, (16, 64, 4))
+    assert threading.active_count() == before
+
+
+def train_with(callback: mynn.Callback, threads: int) -> list[np.ndarray]:
+    """Eight epochs of a network with dropout; the callback may change `callback.net`."""
+    mynn.manual_seed(4)
+    net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 5))
+    callback.net = net  # type: ignore[attr-defined]
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    criterion = nn.CrossEntropyLoss()
+
+    @mynn.compile(threads=threads)
+    def step(x: mynn.Tensor, t: mynn.Tensor) -> mynn.Tensor:
+        loss = criterion(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(1)
+    x, t = rng.normal(size=(60, 32)).astype(np.float32), rng.integers(0, 5, 60)
+    mynn.fit(step, (x, t), epochs=8, batch_size=16, callbacks=[callback], verbose=False)
+    return [p.numpy() for p in net.parameters()]
+
+
+class Slow(mynn.Callback):
+    """Takes so long that the workers fall asleep."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        time.sleep(0.01)
+
+
+class Switch(mynn.Callback):
+    """Other programs in every epoch."""
+
+    net: nn.Module
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.net.train(epoch % 2 == 0)
+
+
+class Raise(mynn.Callback):
+    """What Ctrl-C does, in the midst of training."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", [Slow, Switch])
+def test_callbacks_between_the_steps(kind: type[mynn.Callback]) -> None:
+    one = train_with(kind(), 1)
+    for threads in (2, 3):
+        for a, b in zip(one, train_with(kind(), threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_no_thread_is_left_after_an_error() -> None:
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        train_with(Raise(), 3)
     assert threading.active_count() == before
 
 
