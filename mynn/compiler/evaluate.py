@@ -77,7 +77,9 @@ def _run(body: tuple[Statement, ...], env: Environment, memory: dict[Buffer, Arr
     for statement in body:
         if isinstance(statement, For):
             for i in range(statement.extent):
-                _run(statement.body, {**env, statement.var: i}, memory)
+                inner = {**env, statement.var: i}
+                if all(0 <= _index(c.index, inner) < c.extent for c in statement.where):
+                    _run(statement.body, inner, memory)
         elif isinstance(statement, Let):
             env[statement.name] = _value(statement.value, env, memory)
         elif isinstance(statement, Local):

@@ -14,6 +14,7 @@ h is stored.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from mynn.compiler.layout import Layouts
@@ -77,8 +78,9 @@ def identity_map(shape: Shape) -> AxisMap:
 
 
 class _Planner:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, pads: Container[Node]) -> None:
         self.graph = graph
+        self.pads = pads
         self.order = [node for node in graph.nodes() if not is_leaf(node)]
         self.consumers: dict[Node, int] = {}
         for node in self.order:
@@ -115,14 +117,14 @@ class _Planner:
                 or (name in _HEAVY and shared)
                 or (shared and weight[node] > _SHARED_LIMIT)
                 or weight[node] > _SIZE_LIMIT
-            ):
+            ) and node not in self.pads:
                 self.stored.add(node)
 
     def store_operands(self, node: Node, heavy: dict[Node, bool]) -> None:
         name = node.primitive.name
         if name in PRODUCTS:
             for x in node.inputs:
-                base = peel(x)
+                base = peel(x, self.pads)
                 if not is_leaf(base):
                     self.stored.add(base)
         elif name == "broadcast_to" and node.inputs[0].type.size < node.type.size:
@@ -273,7 +275,7 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         if node.primitive.name not in PRODUCTS:
             return None
-        a, b = (view_of(x, layouts.strides) for x in inputs)
+        a, b = (view_of(x, layouts.strides, borders=False) for x in inputs)
         if choose_mode(node, a.strides, b.strides).kind != "pack":
             return None
         if inputs[1] not in packed:
@@ -284,9 +286,9 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     return Graph(graph.inputs, tuple(substitute(graph.outputs, rewrite)))
 
 
-def fuse(graph: Graph) -> Fusion:
-    """Group the nodes of `graph` into kernels."""
-    planner = _Planner(graph)
+def fuse(graph: Graph, pads: Container[Node] = ()) -> Fusion:
+    """Group the nodes of `graph` into kernels; products see through the padding in `pads`."""
+    planner = _Planner(graph, pads)
     planner.stored.update(_copies(graph))
     planner.choose_stored()
     for node in planner.order:

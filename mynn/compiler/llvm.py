@@ -119,6 +119,8 @@ class KernelEmitter:
                 self.vector(statement)
             elif statement.kind == "parallel":
                 self.parallel(statement)
+            elif statement.where:
+                self.ranged(statement)
             elif statement.kind == "unroll" or statement.extent == 1:
                 for i in range(statement.extent):
                     self.env[statement.var] = i
@@ -178,6 +180,44 @@ class KernelEmitter:
         self.scopes.pop()
         self.cache.clear()
         self.columns.clear()
+
+    def ranged(self, loop: For) -> None:
+        """A loop over the rounds in which its conditions hold, if there are any."""
+        bounds = []
+        for c in loop.where:
+            step, rest = c.index.coefficient(loop.var), -c.index.without(loop.var)
+            bounds.append([self.quotient(rest + (n + step - 1), step) for n in (0, c.extent)])
+        first, end = bounds[0][0], Value(str(loop.extent), INDEX, 1)
+        for low, high in bounds:
+            first = operation(self, "maximum", [first, low], INDEX)
+            end = operation(self, "minimum", [end, high], INDEX)
+        some = self.emit(f"icmp ult i64 {first.text}, {end.text}")
+        label, before = f"range{self.count}", self.block
+        self.effect(f"br i1 {some}, label %{label}, label %{label}.end")
+        self.lines.append(f"{label}:")
+        self.block = label
+        old = {buffer: dict(slots) for buffer, slots in self.registers.items()}
+        self.scopes.append(_Scope())
+        self.serial(loop, first.text, end.text)
+        self.scopes.pop()
+        self.effect(f"br label %{label}.end")
+        self.lines.append(f"{label}.end:")
+        for buffer, slots in old.items():
+            for at, slot in slots.items():
+                new, kind = self.registers[buffer][at], slot.value.kind
+                if new.value != slot.value:
+                    left, right = f"[ {slot.value.text}, %{before} ]", f"[ {new.value.text}, "
+                    name = self.emit(f"phi {kind} {left}, {right}%{self.block} ]")
+                    value = Value(name, slot.value.type, slot.value.lanes)
+                    self.registers[buffer][at] = _Slot(value, slot.valid)
+        self.block = f"{label}.end"
+
+    def quotient(self, index: Affine, divisor: int) -> Value:
+        """index // divisor, or 0 where that is less."""
+        zero = Value("0", INDEX, 1)
+        positive = operation(self, "maximum", [self.affine(index), zero], INDEX)
+        by = Value(str(divisor), INDEX, 1)
+        return operation(self, "quotient", [positive, by], INDEX) if divisor > 1 else positive
 
     def serial(self, loop: For, first: str = "0", end: str = "") -> None:
         """A counted loop; register buffers that change inside are carried by phis."""

@@ -4,7 +4,7 @@ Grammar (as `format_kernel` prints it):
 
     kernel ::= "kernel" name ":" {statement}
     statement ::=
-        "for" var "in" extent ["unroll" | "vector" | "parallel"] ":" {statement}
+        "for" var "in" extent ["unroll" | "vector" | "parallel"] {"where" condition} ":" {statement}
       | "let" var "=" expr
       | "local" buffer                     registers, or memory on the stack
       | buffer "[" index "]" "=" expr
@@ -14,11 +14,12 @@ Grammar (as `format_kernel` prints it):
       | buffer "[" index "]"               a load
       | op "(" {expr} ")"                  scalar arithmetic: see OPS
       | "reduce_" op buffer "[" index "+:" n "]"     over n neighbouring elements
+    condition ::= "0 <=" index "<" extent
     index ::= constant {"+" coefficient "*" var}     a flat offset in elements
 
 Invariants, held by `verify_kernel`: variables are bound once, before they are used; a vector loop
-holds straight-line code only and has at most 64 rounds; loads and stores agree with the buffer's
-dtype.
+holds straight-line code only and has at most 64 rounds; conditions stand on serial loops, and their
+index grows with the loop's variable; loads and stores agree with the buffer's dtype.
 
 Meaning: every statement runs in order; `evaluate_kernel` in `mynn.compiler.evaluate` is that
 meaning in NumPy. A vector loop may run its rounds in any order or at once, an unrolled loop is
@@ -218,13 +219,29 @@ class Prefetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """A condition: 0 <= index < extent."""
+
+    index: Affine
+    extent: int
+
+    def __str__(self) -> str:
+        return f"0 <= {self.index} < {self.extent}"
+
+
+@dataclass(frozen=True, slots=True)
 class For:
-    """Run `body` for var = 0 .. extent - 1. `kind` is "serial", "unroll" or "vector"."""
+    """Run `body` for var = 0 .. extent - 1. `kind` is "serial", "unroll" or "vector".
+
+    Rounds in which a condition of `where` does not hold are left out; as the conditions are on
+    indices that grow with `var`, what is left is a range.
+    """
 
     var: str
     extent: int
     body: tuple[Statement, ...]
     kind: str = "serial"
+    where: tuple[Within, ...] = ()
 
 
 Statement = Let | Local | Store | Prefetch | For
@@ -302,6 +319,7 @@ def _format_body(body: tuple[Statement, ...], indent: str) -> Iterator[str]:
     for statement in body:
         if isinstance(statement, For):
             kind = "" if statement.kind == "serial" else f" {statement.kind}"
+            kind += "".join(f" where {condition}" for condition in statement.where)
             yield f"{indent}for {statement.var} in {statement.extent}{kind}:"
             yield from _format_body(statement.body, indent + "  ")
         elif isinstance(statement, Let):
@@ -352,6 +370,7 @@ def _verify_body(
             if statement.var in bound:
                 raise VerifyError(f"{where}: {statement.var} is bound twice")
             inner = bound | {statement.var}
+            _verify_conditions(statement, inner, where)
             _verify_body(statement.body, inner, locals_, where, statement.kind == "vector")
         elif isinstance(statement, Local):
             locals_ = locals_ | {statement.buffer}
@@ -372,6 +391,17 @@ def _verify_body(
                     f"{where}: {expr_type(statement.value)} stored to {statement.buffer}"
                     f" of {statement.buffer.type}"
                 )
+
+
+def _verify_conditions(loop: For, bound: frozenset[str], where: str) -> None:
+    if loop.where and loop.kind != "serial":
+        raise VerifyError(f"{where}: {loop.kind} loop {loop.var} has a condition")
+    for condition in loop.where:
+        if condition.index.coefficient(loop.var) < 1:
+            raise VerifyError(f"{where}: {condition} does not grow with {loop.var}")
+        for name, _ in condition.index.terms:
+            if name not in bound:
+                raise VerifyError(f"{where}: {name} is used in {condition} before it is bound")
 
 
 def _verify_access(

@@ -7,17 +7,19 @@ its padding).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 
+from mynn.compiler.borders import operations
 from mynn.compiler.fuse import Group
 from mynn.compiler.loops import Kernel, Statement, buffers_of
-from mynn.compiler.products import PRODUCTS, axes_of
+from mynn.compiler.products import PRODUCTS
 from mynn.compiler.schedule.base import Context
 from mynn.compiler.schedule.contraction import lower_product
 from mynn.compiler.schedule.maps import lower_map
 from mynn.compiler.schedule.reduce import lower_reduce
 from mynn.compiler.schedule.serial import lower_argmax, lower_scatter
+from mynn.graph import Node
 
 _SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
     "matmul": lower_product,
@@ -42,16 +44,16 @@ def lower_group(name: str, context: Context) -> Kernel:
     comment = " ".join(
         dict.fromkeys(f"{node.primitive.name}{list(node.shape)}" for node in members)
     )
-    kernel = Kernel(name, body, comment, count_operations(group))
+    kernel = Kernel(name, body, comment, count_operations(group, context.places))
     reads, writes = buffers_of(kernel)
     return replace(kernel, nbytes=sum(buffer.nbytes for buffer in [*reads, *writes]))
 
 
-def count_operations(group: Group) -> int:
+def count_operations(group: Group, stored: Container[Node]) -> int:
     """Operations: 2 for each multiply-add of a product, 1 for each elementwise result."""
     anchor = group.anchor
     total = 0
     if anchor is not None:
         is_product = anchor.primitive.name in PRODUCTS
-        total += axes_of(anchor).operations if is_product else anchor.inputs[0].type.size
+        total += operations(anchor, stored) if is_product else anchor.inputs[0].type.size
     return total + sum(node.type.size for node in group.outputs if node is not anchor)

@@ -77,6 +77,8 @@ def is_serial(kernel: Kernel) -> bool:
 
 def _independent(loop: For) -> bool:
     """Whether the rounds of a loop store different elements and keep nothing for each other."""
+    if loop.where:
+        return False
     local = {s.buffer for s in statements(loop.body) if isinstance(s, Local)}
     stored: set[tuple[Buffer, Affine]] = set()
     for statement in statements(loop.body):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mynn.compiler.borders import absorbed
 from mynn.compiler.fuse import Fusion, Group, fuse, insert_packing, is_leaf
 from mynn.compiler.layout import Layouts
 from mynn.compiler.loops import (
@@ -93,11 +94,13 @@ class _Planner:
         for node in self.result_nodes:
             if node not in self.layouts.given:
                 self.layouts.row_major(node)
-        self.fusion: Fusion = fuse(graph)
+        pads = absorbed(graph, self.layouts, machine)
+        pads -= {pad for pad in pads if peel(pad, pads) in self.targets.values()}
+        self.fusion: Fusion = fuse(graph, pads)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}
         operands = {
-            peel(x) for n in graph.nodes() if n.primitive.name in PRODUCTS for x in n.inputs
+            peel(x, pads) for n in graph.nodes() if n.primitive.name in PRODUCTS for x in n.inputs
         }
         for node in graph.nodes():
             scalar = node.primitive is CONSTANT and node.type.size == 1

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from mynn.graph import Node, Shape
+from mynn.runtime.machine import Machine
 
 PRODUCTS = frozenset(["matmul", "contract"])
 # Up to so many rows a product whose operands lie along the summed axis is done by dot products.
@@ -24,6 +25,13 @@ class Axes:
     rows: Shape
     columns: Shape
     summed: Shape
+
+    def parts(self, values: Shape, second: bool) -> tuple[Shape, Shape, Shape]:
+        """Numbers for the axes of an operand: those for batch, kept and summed axes."""
+        batch, rest = values[: len(self.batch)], values[len(self.batch) :]
+        if second:
+            return batch, rest[len(self.summed) :], rest[: len(self.summed)]
+        return batch, rest[: len(self.rows)], rest[len(self.rows) :]
 
     @property
     def operations(self) -> int:
@@ -85,6 +93,21 @@ def choose_mode(node: Node, a: Shape, b: Shape) -> Mode:
             return Mode("tiles", True, _longest(axes.rows), None)
         return Mode("tiles", False, 0, _tile_axis(axes.rows))
     return Mode("pack", False, len(axes.columns) - 1, _tile_axis(axes.rows))
+
+
+def tile_axes(shape: Shape, mode: Mode, machine: Machine) -> tuple[int, ...]:
+    """The axes that a tile's rows run over: one, or several that are too short by themselves."""
+    if mode.tile is None:
+        return ()
+    axes = [mode.tile]
+    rows = shape[mode.tile]
+    most = machine.vector_registers - 4
+    if mode.kind == "tiles" and rows < 8:
+        for axis in reversed(range(len(shape))):
+            if axis != mode.tile and shape[axis] > 1 and rows * shape[axis] <= most:
+                axes.append(axis)
+                rows *= shape[axis]
+    return tuple(sorted(axes))
 
 
 def _unit_axis(extents: Shape, strides: Shape) -> int | None:

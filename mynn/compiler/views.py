@@ -118,37 +118,79 @@ def reshape_index(
 
 
 @dataclass(frozen=True)
-class View:
-    """A node seen through affine movement.
+class Bound:
+    """An element is 0 unless 0 <= start + (sum of step * index over its axes) < extent."""
 
-    An offset and a stride for each axis, in elements of the base's storage.
+    start: int
+    steps: Shape
+    extent: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A node seen through affine movement, and through padding with zeros.
+
+    An offset and a stride for each axis, in elements of the base's storage. `pads` are the paddings
+    on the way to the base, and `bounds` says where they put zeros.
     """
 
     base: Node
     offset: int
     strides: Shape
+    bounds: tuple[Bound, ...] = ()
+    pads: tuple[Node, ...] = ()
 
 
-def view_of(node: Node, strides_of: Callable[[Node], Shape], stored: Container[Node] = ()) -> View:
-    """Peel affine movement off `node`, down to a stored node.
+def is_border(node: Node) -> bool:
+    """Whether the node puts zeros around a value, and none between its elements."""
+    if node.primitive.name != "pad" or node.dtype.kind != "f" or node.params["value"] != 0:
+        return False
+    return not any(interior for *_, interior in node.params["widths"])
+
+
+def view_of(
+    node: Node,
+    strides_of: Callable[[Node], Shape],
+    stored: Container[Node] = (),
+    borders: bool = True,
+) -> View:
+    """Peel movement off `node`, down to a stored node; with `borders` padding with zeros too.
 
     `strides_of(base)` gives the strides of that node's storage.
     """
     names = [f"a{axis}" for axis in range(len(node.shape))]
     index: Index = tuple(Affine.var(name) for name in names)
     base = node
-    while base not in stored and is_affine(base):
-        index = source_index(base, index)
+    pads: list[Node] = []
+    limits: list[tuple[Affine, int]] = []
+    while base not in stored:
+        if is_affine(base):
+            index = source_index(base, index)
+        elif borders and is_border(base):
+            pads.append(base)
+            widths = base.params["widths"]
+            index = tuple(i + -low for i, (low, _, _) in zip(index, widths, strict=True))
+            limits += [
+                (i, n)
+                for i, n, (low, high, _) in zip(index, base.inputs[0].shape, widths, strict=True)
+                if low or high
+            ]
+        else:
+            break
         base = base.inputs[0]
     offset = Affine()
     for i, stride in zip(index, strides_of(base), strict=True):
         offset = offset + i * stride
-    strides = tuple(offset.coefficient(name) for name in names)
-    return View(base, offset.constant, strides)
+
+    def steps(i: Affine) -> Shape:
+        return tuple(i.coefficient(name) for name in names)
+
+    bounds = tuple(Bound(i.constant, steps(i), n) for i, n in limits)
+    return View(base, offset.constant, steps(offset), bounds, tuple(pads))
 
 
-def peel(node: Node) -> Node:
-    """The node under all affine movement."""
-    while is_affine(node):
+def peel(node: Node, pads: Container[Node] = ()) -> Node:
+    """The node under all affine movement, and under the padding in `pads`."""
+    while is_affine(node) or node in pads:
         node = node.inputs[0]
     return node

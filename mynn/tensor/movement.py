@@ -94,7 +94,8 @@ def pad(x: Tensor, widths: Sequence[Sequence[int]], value: float = 0) -> Tensor:
     if len(widths) != x.ndim:
         raise ShapeError(f"pad: {len(widths)} widths were given for the axes of {x.shape}")
     full = tuple((int(w[0]), int(w[1]), int(w[2]) if len(w) > 2 else 0) for w in widths)
-    return apply(movement.pad, x, widths=full, value=value)
+    number = float(value) if x.dtype.kind == "f" else value
+    return apply(movement.pad, x, widths=full, value=number)
 
 
 def windows(

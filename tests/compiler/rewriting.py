@@ -15,7 +15,9 @@ def with_indices(statement: Statement, change: Change) -> Statement:
     if isinstance(statement, Local):
         return statement
     if isinstance(statement, For):
-        return replace(statement, body=tuple(with_indices(s, change) for s in statement.body))
+        where = tuple(replace(c, index=change(c.index)) for c in statement.where)
+        body = tuple(with_indices(s, change) for s in statement.body)
+        return replace(statement, body=body, where=where)
     if isinstance(statement, Let):
         return Let(statement.name, _expr(statement.value, change))
     return Store(statement.buffer, change(statement.index), _expr(statement.value, change))

@@ -23,6 +23,7 @@ from mynn.compiler.loops import (
     Statement,
     Store,
     Var,
+    Within,
     buffers_of,
     expr_type,
     format_kernel,
@@ -95,6 +96,7 @@ def test_every_form_is_printed() -> None:
             ),
         ),
         For("w", 3, (Store(Y, Affine.var("w"), Const(0.0, "f32")),), "parallel"),
+        For("z", 3, (), where=(Within(Affine.var("z", 2) + -1, 4),)),
         comment="all of it",
     )
     assert format_kernel(body) == str(body)
@@ -114,6 +116,7 @@ def test_every_form_is_printed() -> None:
         "    n[i] = 2*i + 1",
         "  for w in 3 parallel:",
         "    y[w] = 0.0",
+        "  for z in 3 where 0 <= 2*z + -1 < 4:",
     ]
     verify_kernel(body)
 
@@ -153,6 +156,22 @@ BROKEN: dict[str, tuple[tuple[Statement, ...], str]] = {
     ),
     "extent": ((For("i", -1, ()),), "bad kind or extent"),
     "wide vector": ((For("i", MAX_VECTOR + 1, (), "vector"),), "vector loop i of 65"),
+    "condition on a vector": (
+        (For("i", 4, (), "vector", (Within(AT_I, 2),)),),
+        "vector loop i has a condition",
+    ),
+    "condition without the variable": (
+        (For("j", 2, (For("i", 4, (), where=(Within(AT_J, 2),)),)),),
+        "0 <= j < 2 does not grow with i",
+    ),
+    "condition that falls": (
+        (For("i", 4, (), where=(Within(AT_I * -1 + 2, 2),)),),
+        "does not grow with i",
+    ),
+    "unbound condition": (
+        (For("i", 4, (), where=(Within(AT_I + AT_J, 2),)),),
+        "j is used in 0 <= i",
+    ),
     "empty vector": ((For("i", 0, (), "vector"),), "vector loop i of 0"),
     "loop variable twice": ((For("i", 2, (For("i", 2, ()),)),), "i is bound twice"),
     "let twice": ((let("a", ONE), let("a", ONE)), "a is bound twice"),
@@ -227,6 +246,14 @@ def test_prefetch_means_nothing() -> None:
     y = np.zeros(64, np.float32)
     run(kernel(For("i", 3, (Prefetch(Y, AT_I), Prefetch(Y, AT_I * 1000)))), y=y)
     assert not y.any()
+
+
+def test_conditions_leave_rounds_out() -> None:
+    y = np.zeros(64, np.float32)
+    where = (Within(AT_J * 2 + AT_I + -3, 5), Within(AT_J + -1, 9))
+    run(kernel(For("i", 4, (For("j", 5, (Store(Y, AT_I * 5 + AT_J, ONE),), where=where),))), y=y)
+    expected = [[0 <= 2 * j + i - 3 < 5 and j >= 1 for j in range(5)] for i in range(4)]
+    np.testing.assert_array_equal(y[:20].reshape(4, 5), expected)
 
 
 @pytest.mark.parametrize(("op", "expected"), [("sum", 14.0), ("max", 5.0), ("min", 2.0)])

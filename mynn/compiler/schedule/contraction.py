@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mynn.compiler.loops import Affine, Buffer, Const, For, Load, Statement, Store
-from mynn.compiler.products import Mode, axes_of, choose_mode
+from mynn.compiler.products import axes_of, choose_mode, tile_axes
 from mynn.compiler.pull import Place
 from mynn.compiler.schedule.base import Context, serial, vector_loops
 from mynn.compiler.schedule.dots import dots
@@ -19,21 +19,6 @@ from mynn.runtime.buffers import padded_strides, storage_elements
 
 # What a tile's operands may take of the cache nearest to the processor but one.
 _CACHE_BYTES = 1 << 19
-
-
-def _tile_axes(context: Context, shape: Shape, mode: Mode) -> tuple[int, ...]:
-    """The axes that a tile's rows run over: one, or several that are too short by themselves."""
-    if mode.tile is None:
-        return ()
-    axes = [mode.tile]
-    rows = shape[mode.tile]
-    most = context.machine.vector_registers - 4
-    if mode.kind == "tiles" and rows < 8:
-        for axis in reversed(range(len(shape))):
-            if axis != mode.tile and shape[axis] > 1 and rows * shape[axis] <= most:
-                axes.append(axis)
-                rows *= shape[axis]
-    return tuple(sorted(axes))
 
 
 def lower_product(context: Context) -> list[Statement]:
@@ -49,7 +34,7 @@ def lower_product(context: Context) -> list[Statement]:
     if mode.swapped:
         spread_shape, lined_shape = lined_shape, spread_shape
     outer: list[tuple[str, int]] = []
-    tile = _tile_axes(context, spread_shape, mode)
+    tile = tile_axes(spread_shape, mode, context.machine)
 
     def loops(shape: Shape, prefix: str, without: tuple[int, ...]) -> Index:
         index = []
@@ -101,7 +86,8 @@ def _blocked_axis(product: Product) -> int | None:
     per_sum = product.q + product.p
     passes = math.prod(n for _, n in product.outer) * -(-product.p // 12)
     data = total * per_sum * product.anchor.dtype.itemsize
-    return axis if data > _CACHE_BYTES and passes >= 4 and axis != product.inner else None
+    free = axis != product.inner and all(axis != b.summed for b in product.borders)
+    return axis if data > _CACHE_BYTES and passes >= 4 and free else None
 
 
 def _in_blocks(context: Context, product: Product, axis: int) -> list[Statement]:

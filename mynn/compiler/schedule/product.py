@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
-from mynn.compiler.loops import Affine, Buffer, Expr, For, Statement
+from mynn.compiler.borders import Border, border_of
+from mynn.compiler.loops import Affine, Buffer, Expr, For, Statement, Within
 from mynn.compiler.products import Axes
 from mynn.compiler.schedule.base import Context, canonical
 from mynn.compiler.views import Index, view_of
@@ -15,7 +17,8 @@ from mynn.graph import Node, Shape
 class Operand:
     """An operand in memory: strides along the batch axes, its kept axes, and the summed axes.
 
-    `extra` are variables of loops around, with their strides.
+    `extra` are variables of loops around, with their strides. Outside its `borders` the operand is
+    zero, and not in memory.
     """
 
     buffer: Buffer
@@ -24,6 +27,7 @@ class Operand:
     kept: Shape
     summed: Shape
     extra: tuple[tuple[str, int], ...] = ()
+    borders: tuple[Border, ...] = ()
 
     def at(self, batch: Index, kept: Index, summed: Index) -> Affine:
         """Flat offset of an element."""
@@ -113,6 +117,50 @@ class Product:
         return canonical((*self.batch, *kept), self.anchor.shape)
 
     @property
+    def borders(self) -> tuple[Border, ...]:
+        """Where products of the sum are left out, because a factor is known to be zero."""
+        return (*self.spread.borders, *self.lined.borders)
+
+    @property
+    def crossed(self) -> tuple[int, ...]:
+        """The summed axes that are written out, since what they may be depends on the tile's row.
+
+        See `taps`.
+        """
+        return tuple(sorted(b.summed for b in self.spread.borders if b.kept in self.tile))
+
+    def taps(self, row: int, height: int) -> tuple[tuple[Index, tuple[int, ...]], ...]:
+        """The rows of a tile that take part in the sum at each place of the `crossed` axes.
+
+        `row` is the tile's first row; the indices are 0 for all other summed axes.
+        """
+        axes = self.crossed
+        borders = [b for b in self.spread.borders if b.summed in axes]
+        result = []
+        for place in itertools.product(*(range(self.summed[axis]) for axis in axes)):
+            index: Index = (Affine(),) * len(self.summed)
+            for axis, k in zip(axes, place, strict=True):
+                index = filled(index, axis, Affine(k))
+            rows = []
+            for i in range(height):
+                kept = self.spread_axes(Affine(row + i))
+                if all(0 <= b.at(kept, index).constant < b.extent for b in borders):
+                    rows.append(i)
+            if rows:
+                result.append((index, tuple(rows)))
+        return tuple(result)
+
+    def conditions(self, axis: int, index: Index) -> tuple[Within, ...]:
+        """Where the loop over a summed axis meets values of the operands, not the zeros around."""
+        pairs = ((self.spread, self.spread_index), (self.lined, self.lined_index))
+        return tuple(
+            Within(border.at(kept, index), border.extent)
+            for operand, kept in pairs
+            for border in operand.borders
+            if border.summed == axis
+        )
+
+    @property
     def inner(self) -> int:
         """The summed axis whose loop is innermost: the last of those that are long enough."""
         axes = range(len(self.summed))
@@ -145,12 +193,16 @@ def operand_of(context: Context, node: Node, axes: Axes, second: bool) -> Operan
 
     view = view_of(node, strides, places)
     context.touched.add(view.base)
-    batch, rest = view.strides[: len(axes.batch)], view.strides[len(axes.batch) :]
-    if second:
-        summed, kept = rest[: len(axes.summed)], rest[len(axes.summed) :]
-    else:
-        kept, summed = rest[: len(axes.rows)], rest[len(axes.rows) :]
-    return Operand(places[view.base].buffer, view.offset, batch, kept, summed)
+    batch, kept, summed = axes.parts(view.strides, second)
+    borders = (border_of(axes, bound, second) for bound in view.bounds)
+    return Operand(
+        places[view.base].buffer,
+        view.offset,
+        batch,
+        kept,
+        summed,
+        borders=tuple(border for border in borders if border is not None),
+    )
 
 
 def vector(width: int, body: list[Statement], lane: str) -> For:

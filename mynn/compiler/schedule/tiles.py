@@ -121,6 +121,26 @@ def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, l
     return segments
 
 
+def _row_segments(product: Product, height: int) -> list[tuple[int, int, int]]:
+    """Rows cut into tiles: (first row, number of tiles, rows of each).
+
+    The tiles of a segment are one piece of code, so they have the same `taps`.
+    """
+    down, rest = divmod(product.p, height)
+    last = [(down * height, 1, rest)] if rest else []
+    if not product.crossed:
+        return [(0, down, height), *last]
+    segments: list[tuple[int, int, int]] = []
+    for row in range(0, down * height, height):
+        if segments:
+            first, tiles, _ = segments[-1]
+            if product.taps(first, height) == product.taps(row, height):
+                segments[-1] = (first, tiles + 1, height)
+                continue
+        segments.append((row, 1, height))
+    return segments + last
+
+
 def tiles(context: Context, product: Product, partial: Place | None = None) -> list[Statement]:
     """All tiles of a product.
 
@@ -133,9 +153,8 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
         tile = Tile(product.p, max(1, min(vectors, -(-product.q // lanes))), 1)
     else:
         tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
-    splits = 1 if partial is not None else tile.splits
-    down, rest = divmod(product.p, tile.rows)
-    heights = [(0, down, tile.rows)] + ([(down * tile.rows, 1, rest)] if rest else [])
+    splits = 1 if partial is not None or product.borders else tile.splits
+    heights = _row_segments(product, tile.rows)
     result: list[Statement] = []
     for column, across, widths in _column_segments(product.q, lanes, tile.vectors):
         qvar = context.names.fresh("q")
@@ -160,7 +179,14 @@ def _panel(
     """
     itemsize = product.anchor.dtype.itemsize
     pitch = product.lined.summed[product.inner] * itemsize if product.summed else 0
-    if product.nested or product.k < 64 or product.p < 64 or pitch == 0 or pitch % 1024:
+    if (
+        product.nested
+        or product.borders
+        or product.k < 64
+        or product.p < 64
+        or pitch == 0
+        or pitch % 1024
+    ):
         return [], product
     lanes = context.machine.lanes(itemsize)
     line = lanes * len(widths)
@@ -335,6 +361,9 @@ def _sum_over_k(
 
     if 0 in product.summed:
         return _zeros(context, acc, height * splits, widths, lanes) if fresh else []
+    if product.borders:
+        zeros = _zeros(context, acc, height * splits, widths, lanes) if fresh else []
+        return [*zeros, *_sum_inside(context, product, rows, columns, acc)]
     names = [context.names.fresh("k") for _ in product.summed]
     index = plain_index(names, product.summed)
 
@@ -365,6 +394,49 @@ def _sum_over_k(
     return [*zeros, *serial(around, result)]
 
 
+def _sum_inside(
+    context: Context,
+    product: Product,
+    rows: tuple[Affine, int],
+    columns: tuple[Affine, list[int]],
+    acc: Buffer,
+) -> list[Statement]:
+    """A sum without the products that meet zeros around an operand.
+
+    Where a summed axis decides which rows of the tile take part, its places are written out: inside
+    all loops where the values of the spread operand, which the places share, fit in registers.
+    """
+    height, widths = rows[1], columns[1]
+    names = [context.names.fresh("k") for _ in product.summed]
+    crossed = product.crossed
+    looped = [i for i, n in enumerate(product.summed) if n > 1 and i not in crossed]
+    looped.sort(key=lambda i: (min(product.summed[i], 16), i))
+    index = plain_index(names, product.summed)
+
+    def loop(axis: int, body: list[Statement]) -> list[Statement]:
+        where = product.conditions(axis, tuple(index))
+        return [For(names[axis], product.summed[axis], tuple(body), where=where)]
+
+    def step(place: Index, taking: tuple[int, ...]) -> list[Statement]:
+        at = (p if i in crossed else k for i, (p, k) in enumerate(zip(place, index, strict=True)))
+        return _add_products(context, product, rows, columns, acc, (tuple(at), 0, False), taking)
+
+    taps = product.taps(rows[0].constant, height)
+    shared = {product.spread_at(Affine(i), place) for place, taking in taps for i in taking}
+    registers = height * len(widths) + len(shared) + len(widths)
+    inside = registers <= context.machine.vector_registers
+    inner = looped.pop() if looped else None
+    body: list[Statement] = []
+    for place, taking in taps:
+        one = step(place, taking)
+        body += one if inside or inner is None else loop(inner, one)
+    if inside and inner is not None:
+        body = loop(inner, body)
+    for axis in reversed(looped):
+        body = loop(axis, body)
+    return body
+
+
 def _add_products(
     context: Context,
     product: Product,
@@ -372,30 +444,32 @@ def _add_products(
     columns: tuple[Affine, list[int]],
     acc: Buffer,
     place: tuple[Index, int, bool],
+    taking: tuple[int, ...] | None = None,
 ) -> list[Statement]:
     """One product for every accumulator, at one place of the sum.
 
     `place` is the index into the summed axes, which of the splits it adds to, and whether it is the
-    first there and so sets the accumulators.
+    first there and so sets the accumulators. `taking` are the rows that take part: all if left out.
     """
     (p, height), (q, widths) = rows, columns
     summed, split, first = place
     type = product.anchor.type.short
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     body: list[Statement] = []
-    spread: list[Expr] = []
-    for i in range(height):
+    spread: dict[int, Expr] = {}
+    taking = tuple(range(height)) if taking is None else taking
+    for i in taking:
         name = context.names.fresh("a")
         load = Load(product.spread.buffer, product.spread_at(p + i, summed))
         body.append(Let(name, load))
-        spread.append(Var(name, type))
+        spread[i] = Var(name, type)
     for j, width in enumerate(widths):
         lane = context.names.fresh("v")
         column = Affine.var(lane) + j * lanes
         row = context.names.fresh("w")
         load = Load(product.lined.buffer, product.lined_at(q + column, summed))
         inner: list[Statement] = [Let(row, load)]
-        for i in range(height):
+        for i in taking:
             at = column + (split * height + i) * lanes * len(widths)
             factors = (spread[i], Var(row, type))
             value = Op("fma", (*factors, Load(acc, at)), type)
