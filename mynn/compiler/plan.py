@@ -27,6 +27,7 @@ from mynn.compiler.loops import (
     sub_expressions,
 )
 from mynn.compiler.lower import lower_group
+from mynn.compiler.parts import split_sums
 from mynn.compiler.products import PRODUCTS
 from mynn.compiler.pull import Place
 from mynn.compiler.schedule.base import Context
@@ -84,7 +85,7 @@ class _Planner:
         self, graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
     ) -> None:
         self.layouts = Layouts(layouts)
-        graph = insert_packing(graph, self.layouts)
+        graph = split_sums(insert_packing(graph, self.layouts))
         self.graph = graph
         self.machine = machine
         self.count = 0

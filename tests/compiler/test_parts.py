@@ -1,0 +1,76 @@
+"""Long sums in parts: the same values, and more results to share among threads."""
+
+from __future__ import annotations
+
+import pytest
+
+from mynn import interpreter
+from mynn.compiler import parallel, parts
+from mynn.compiler.parts import split_sums
+from mynn.graph import Graph, verify
+from mynn.tensor import Tensor
+from tests.compiler.harness import Case
+from tests.compiler.test_parallel import run_shared
+from tests.compiler.test_schedules import grad_of_convolution
+from tests.helpers import assert_close, f32, graph_of, random_arrays
+
+
+@pytest.fixture
+def short_sums_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_LEAST_TERMS", 1)
+    monkeypatch.setattr(parts, "_LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(parts, "_MOST_RESULTS", 1000)
+    monkeypatch.setattr(parallel, "SMALL", 0)
+
+
+def names(graph: Graph) -> list[str]:
+    return [node.primitive.name for node in graph.nodes()]
+
+
+def agree(graph: Graph) -> Graph:
+    split = split_sums(graph)
+    verify(split)
+    arguments = random_arrays(graph)
+    expected, got = interpreter.evaluate(graph, arguments), interpreter.evaluate(split, arguments)
+    assert_close(got, expected, 4)
+    return split
+
+
+@pytest.mark.usefixtures("short_sums_too")
+@pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 7, 8, 12, 30])
+def test_gradient_of_a_convolution(images: int) -> None:
+    graph = graph_of(grad_of_convolution, f32(images, 2, 5, 4), f32(3, 2, 2, 2))
+    split = agree(graph)
+    cut = images in (4, 8, 12, 30)
+    assert names(split).count("sum") == names(graph).count("sum") + cut
+    for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
+        run_shared(Case(graph), workers, order)
+
+
+@pytest.mark.usefixtures("short_sums_too")
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
+def test_sums(axes: tuple[int, ...]) -> None:
+    def total(x: Tensor) -> Tensor:
+        return x.sum(axes) * 2
+
+    graph = graph_of(total, f32(8, 9, 10))
+    assert names(agree(graph)).count("sum") == 2
+    run_shared(Case(graph), 2, (1, 0))
+
+
+@pytest.mark.usefixtures("short_sums_too")
+def test_contraction_with_a_batch() -> None:
+    def function(a: Tensor, b: Tensor) -> Tensor:
+        return a.contract(b, 1, 2)
+
+    graph = graph_of(function, f32(3, 4, 8, 5), f32(3, 8, 5, 6))
+    assert "sum" in names(agree(graph))
+    run_shared(Case(graph), 2, (1, 0))
+
+
+def test_short_sums_and_many_results_stay() -> None:
+    def function(x: Tensor, w: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        return x.sum((0, 1)), grad_of_convolution(x, w), x.reshape((16, 48)).contract(v, 0, 1)
+
+    graph = graph_of(function, f32(16, 3, 4, 4), f32(2, 3, 2, 2), f32(48, 5))
+    assert names(split_sums(graph)) == names(graph)
