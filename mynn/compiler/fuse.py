@@ -98,8 +98,9 @@ class _Planner:
         heavy: dict[Node, bool] = {}
         epilogue: set[Node] = set()
         self.stored.update(node for node in self.graph.outputs if not is_leaf(node))
+        views = self.store_operands()
         for node in self.order:
-            self.store_operands(node, heavy)
+            self.store_repeated(node, heavy)
             name = node.primitive.name
             if is_anchor(node):
                 self.stored.add(node)
@@ -117,17 +118,26 @@ class _Planner:
                 or (name in _HEAVY and shared)
                 or (shared and weight[node] > _SHARED_LIMIT)
                 or weight[node] > _SIZE_LIMIT
-            ) and node not in self.pads:
+            ) and node not in views:
                 self.stored.add(node)
 
-    def store_operands(self, node: Node, heavy: dict[Node, bool]) -> None:
-        name = node.primitive.name
-        if name in PRODUCTS:
-            for x in node.inputs:
-                base = peel(x, self.pads)
-                if not is_leaf(base):
-                    self.stored.add(base)
-        elif name == "broadcast_to" and node.inputs[0].type.size < node.type.size:
+    def store_operands(self) -> set[Node]:
+        """Store what products read; returns the movement that they see it through."""
+        views: set[Node] = set()
+        for node in self.order:
+            if node.primitive.name in PRODUCTS:
+                for x in node.inputs:
+                    base = peel(x, self.pads)
+                    if not is_leaf(base):
+                        self.stored.add(base)
+                    while x is not base:
+                        views.add(x)
+                        x = x.inputs[0]
+        return views
+
+    def store_repeated(self, node: Node, heavy: dict[Node, bool]) -> None:
+        """Store what a broadcast repeats, where it costs more to compute again than to load."""
+        if node.primitive.name == "broadcast_to" and node.inputs[0].type.size < node.type.size:
             base = peel(node.inputs[0])
             if not is_leaf(base) and heavy.get(base, False):
                 self.stored.add(base)

@@ -142,6 +142,24 @@ def test_padding_that_is_read_twice_is_written_once() -> None:
     check(case, evaluate=False, scale=8)
 
 
+def test_windows_that_are_read_twice_stay_views() -> None:
+    """The convolution and the gradient of its kernel see the same windows of an expression."""
+
+    def step(x: Tensor, b: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        x = ((x + b) * 2.0 - b * x + 1.0).relu()
+        y = functional.conv2d(x, w, padding=1)
+        return y, grad(lambda w: (functional.conv2d(x, w, padding=1) * y).sum())(w)
+
+    graph = graph_of(step, f32(2, 16, 5, 9), f32(16, 1, 1), f32(32, 16, 3, 3))
+    orders = ((0, 2, 3, 1), (0, 1, 2), (1, 2, 3, 0))
+    layouts = {x: layout(x, order) for x, order in zip(graph.inputs, orders, strict=True)}
+    case = Case(graph, layouts=layouts)
+    sizes = [kernel.nbytes for kernel in case.lowered.kernels]
+    assert max(sizes) < 4 * 4 * 32 * 16 * 9, text(case)
+    assert not pads(case)
+    check(case, evaluate=False, scale=8)
+
+
 def test_padding_with_something_else() -> None:
     def function(x: Tensor, w: Tensor) -> Tensor:
         return functional.conv2d(x.pad(((0, 0), (0, 0), (1, 1), (1, 1)), 2.0), w)
