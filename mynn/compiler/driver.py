@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from mynn.compiler.instructions import Module
-from mynn.compiler.workers import FLUSH_BITS, Sync, worker_text
+from mynn.compiler.workers import FLUSH_BITS, Sync, barrier_text, worker_text
 
 FIT = "mynn_fit"
+# Bytes of a batch from which on all workers gather; for fewer, meeting once more takes longer.
+_SHARED_BYTES = 16384
+_SHARE_PARAMETERS = "ptr %table, i64 %worker, i64 %workers, ptr %sync"
 
 
 class Control(IntEnum):
@@ -84,6 +87,12 @@ class Loop:
     def has_workers(self) -> bool:
         """Whether threads wait for their share of steps."""
         return self.split or self.split_rest
+
+    def shares_rows(self, rest: bool) -> bool:
+        """Whether all workers gather the rows of a batch (or of the rest)."""
+        rows = self.rest if rest else self.batch
+        size = sum(source.blocks * source.block_bytes for source in self.sources)
+        return (self.split_rest if rest else self.split) and rows * size >= _SHARED_BYTES
 
 
 def shuffle_python(order: list[int], state: int) -> int:
@@ -182,43 +191,79 @@ class _Text:
         self.effect(f"store i64 {value}, ptr {self.word(word)}")
 
 
-def _gather(t: _Text, loop: Loop, rest: bool, table: str, first: str) -> None:
-    """Copy the rows of a batch into the input buffers of the step."""
-    tag = "rest" if rest else "full"
-    rows = loop.rest if rest else loop.batch
+def _gather_text(loop: Loop, rest: bool) -> str:
+    """The function that copies rows `low` to `high` of a batch into the input buffers of a step."""
+    t = _Text()
+    head = "ptr %control, ptr %table, i64 %low, i64 %high"
+    t.lines.append(f"define internal void @{_gather_name(rest)}({head}) alwaysinline nounwind {{")
+    t.label("entry")
     sources = []
     for number, source in enumerate(loop.sources):
         slot = source.slot_rest if rest else source.slot
         if slot is not None:
             data = t.get(Control.DATA + number, "ptr")
-            place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+            place = t.emit(f"getelementptr ptr, ptr %table, i64 {slot}")
             sources.append((source, data, t.emit(f"load ptr, ptr {place}")))
+    first = t.emit(f"mul i64 {t.get(Control.BATCH)}, {loop.batch}")
     order = t.get(Control.ORDER, "ptr")
     in_order = t.emit(f"icmp eq ptr {order}, null")
-    t.effect(f"br label %gather.{tag}")
-    t.label(f"gather.{tag}")
-    row, row_next = f"%row.{tag}", f"%row.next.{tag}"
+    t.effect("br label %row")
+    t.label("row")
     place_of_phi = len(t.lines)
     t.lines.append("")
-    at = t.emit(f"add i64 {first}, {row}")
-    t.effect(f"br i1 {in_order}, label %copy.{tag}, label %pick.{tag}")
-    t.label(f"pick.{tag}")
+    more = t.emit("icmp ult i64 %row.now, %high")
+    t.effect(f"br i1 {more}, label %choose, label %done")
+    t.label("choose")
+    at = t.emit(f"add i64 {first}, %row.now")
+    t.effect(f"br i1 {in_order}, label %copy, label %pick")
+    t.label("pick")
     picked = t.emit(f"load i64, ptr {t.emit(f'getelementptr i64, ptr {order}, i64 {at}')}")
-    t.effect(f"br label %copy.{tag}")
-    t.label(f"copy.{tag}")
-    index = t.emit(f"phi i64 [ {at}, %gather.{tag} ], [ {picked}, %pick.{tag} ]")
-    block = f"copy.{tag}"
+    t.effect("br label %copy")
+    t.label("copy")
+    index = t.emit(f"phi i64 [ {at}, %choose ], [ {picked}, %pick ]")
+    block = "copy"
     for number, (source, data, target) in enumerate(sources):
         start = t.emit(f"mul i64 {index}, {source.blocks * source.block_bytes}")
-        end = t.emit(f"mul i64 {row}, {source.blocks * source.pitch}")
+        end = t.emit(f"mul i64 %row.now, {source.blocks * source.pitch}")
         a = t.emit(f"getelementptr i8, ptr {data}, i64 {start}")
         b = t.emit(f"getelementptr i8, ptr {target}, i64 {end}")
-        block = _copy_sample(t, source, b, a, block, f"{tag}{number}")
-    t.lines[place_of_phi] = f"  {row} = phi i64 [ 0, %{tag} ], [ {row_next}, %{block} ]"
-    t.lines.append(f"  {row_next} = add i64 {row}, 1")
-    more = t.emit(f"icmp ult i64 {row_next}, {rows}")
-    t.effect(f"br i1 {more}, label %gather.{tag}, label %step.{tag}")
-    t.label(f"step.{tag}")
+        block = _copy_sample(t, source, b, a, block, str(number))
+    t.lines[place_of_phi] = f"  %row.now = phi i64 [ %low, %entry ], [ %row.next, %{block} ]"
+    t.lines.append("  %row.next = add i64 %row.now, 1")
+    t.effect("br label %row")
+    t.label("done")
+    t.effect("ret void")
+    t.lines.append("}")
+    return "\n".join([*t.lines, ""])
+
+
+def _gather_name(rest: bool) -> str:
+    return "mynn_gather_rest" if rest else "mynn_gather"
+
+
+def _share_name(rest: bool) -> str:
+    return "mynn_share_rest" if rest else "mynn_share"
+
+
+def _share_text(loop: Loop, rest: bool) -> str:
+    """The function that every worker runs where rows are shared too: gather, meet, step."""
+    rows = loop.rest if rest else loop.batch
+    step = int(Control.STEP_REST if rest else Control.STEP)
+    return f"""define internal void @{_share_name(rest)}({_SHARE_PARAMETERS}) nounwind {{
+  %control.at = getelementptr i64, ptr %sync, i64 {int(Sync.CONTROL)}
+  %control = load ptr, ptr %control.at
+  %low.all = mul i64 %worker, {rows}
+  %low = udiv i64 %low.all, %workers
+  %high.all = add i64 %low.all, {rows}
+  %high = udiv i64 %high.all, %workers
+  call void @{_gather_name(rest)}(ptr %control, ptr %table, i64 %low, i64 %high)
+  call void @mynn_barrier(ptr %sync, i64 %workers)
+  %step.at = getelementptr i64, ptr %control, i64 {step}
+  %step = load ptr, ptr %step.at
+  call void %step(ptr %table, i64 %worker, i64 %workers, ptr %sync)
+  ret void
+}}
+"""
 
 
 def _copy_sample(t: _Text, source: Source, to: str, origin: str, block: str, tag: str) -> str:
@@ -296,13 +341,16 @@ def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
     t.label(tag)
     batch = t.get(Control.BATCH)
     table = t.get(Control.TABLE_REST if rest else Control.TABLE, "ptr")
-    first = t.emit(f"mul i64 {batch}, {loop.batch}")
-    _gather(t, loop, rest, table, first)
-    step = t.get(Control.STEP_REST if rest else Control.STEP, "ptr")
-    if loop.split_rest if rest else loop.split:
-        _split_step(t, table, step)
+    if loop.shares_rows(rest):
+        _split_step(t, table, f"@{_share_name(rest)}")
     else:
-        t.effect(f"call void {step}(ptr {table})")
+        rows = loop.rest if rest else loop.batch
+        t.effect(f"call void @{_gather_name(rest)}(ptr %control, ptr {table}, i64 0, i64 {rows})")
+        step = t.get(Control.STEP_REST if rest else Control.STEP, "ptr")
+        if loop.split_rest if rest else loop.split:
+            _split_step(t, table, step)
+        else:
+            t.effect(f"call void {step}(ptr {table})")
     epoch = t.get(Control.EPOCH)
     loss = _measure(t, loop, rest, table, epoch)
     t.set(Control.BATCH, t.emit(f"add i64 {batch}, 1"))
@@ -387,8 +435,15 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
 def loop_module(loop: Loop, x86: bool) -> str:
     """The text of the whole module: the loop, and what its workers run."""
     module = Module()
+    kinds = (False, True) if loop.rest else (False,)
     if loop.has_workers:
         module.add(worker_text(module))
+    if any(map(loop.shares_rows, kinds)):
+        module.add(barrier_text())
+    for rest in kinds:
+        module.add(_gather_text(loop, rest))
+        if loop.shares_rows(rest):
+            module.add(_share_text(loop, rest))
     module.add(loop_text(loop, x86))
     return module.text()
 

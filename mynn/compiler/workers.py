@@ -33,6 +33,7 @@ class Sync(IntEnum):
     PHASE = 0  # raised by one for each step, -1 when there is no more to do
     TABLE = 1  # the table of the step
     STEP = 2  # the address of its function
+    CONTROL = 3  # the address of the control block of the training loop
     ARRIVED = 8  # workers that wait at the barrier
     ROUND = 16  # raised by one when all have arrived
     WORDS = 24

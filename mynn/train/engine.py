@@ -313,6 +313,7 @@ class NativeEngine(Engine):
     def _start_threads(self) -> None:
         """Threads that wait in native code for their share of steps."""
         self.sync[:] = 0
+        self.sync[Sync.CONTROL] = self.control.ctypes.data
         with uninterrupted():
             for number in range(1, self.workers):
                 share = (self.sync.ctypes.data, number, self.workers)

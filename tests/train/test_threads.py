@@ -12,13 +12,14 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler import parallel
+from mynn.compiler import driver, parallel
 from mynn.compiler.loops import Affine, Buffer, For, Kernel, Load, Local, Store
 from mynn.compiler.parallel import barriers, is_serial, parallelise
 from mynn.compiler.schedule import contraction
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
 from mynn.runtime.threads import choose_threads, processors
+from mynn.train import engine
 
 
 def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> list[np.ndarray]:
@@ -92,6 +93,30 @@ def train_with(callback: mynn.Callback, threads: int) -> list[np.ndarray]:
     x, t = rng.normal(size=(60, 32)).astype(np.float32), rng.integers(0, 5, 60)
     mynn.fit(step, (x, t), epochs=8, batch_size=16, callbacks=[callback], verbose=False)
     return [p.numpy() for p in net.parameters()]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize(("rows", "batch"), [(2, 1), (7, 3), (11, 2), (29, 8), (31, 31)])
+def test_all_workers_gather(
+    rows: int, batch: int, shuffle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows with and without padding, fewer and more than there are workers."""
+    monkeypatch.setattr(driver, "_SHARED_BYTES", 0)
+    monkeypatch.setattr(engine, "_loops", {})
+    x = np.arange(rows * 3 * 5, dtype=np.float32).reshape(rows, 3, 5)
+    y = np.arange(rows * 16, dtype=np.float64).reshape(rows, 16)
+    z = np.arange(rows)
+    for threads in (1, 2, 3, 4):
+        seen = mynn.Tensor(np.zeros((3, 5), np.float64))
+
+        @mynn.compile(threads=threads)
+        def step(x: mynn.Tensor, y: mynn.Tensor, z: mynn.Tensor) -> mynn.Tensor:
+            factor = z.astype("float64")
+            seen.assign(seen + (x.astype("float64") * factor.reshape(-1, 1, 1)).sum(0))  # noqa: B023
+            return (y * factor.reshape(-1, 1)).sum()
+
+        mynn.fit(step, (x, y, z), epochs=2, batch_size=batch, shuffle=shuffle, verbose=False)
+        np.testing.assert_array_equal(seen.data, 2 * np.tensordot(z, x.astype(float), 1))
 
 
 class Slow(mynn.Callback):
