@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mynn.compiler.views import reshape_groups, unit_reshape
+from mynn.compiler.products import DOT_COLUMNS
 from mynn.graph import CONSTANT, Node, Shape
-from mynn.runtime.buffers import padded_strides
+from mynn.runtime.buffers import ALIGNMENT, padded_strides
 
 Order = tuple[int, ...]
 
@@ -22,6 +23,8 @@ class Layouts:
     def __init__(self, given: Mapping[Node, Shape]) -> None:
         self.given = dict(given)
         self._orders: dict[Node, Order] = {}
+        # Nodes that are computed from an index alone, and so lie in any order.
+        self._loose: set[Node] = set()
 
     def strides(self, node: Node) -> Shape:
         """Strides in elements of the node's storage."""
@@ -48,6 +51,8 @@ class Layouts:
             stack.pop()
             if top not in self._orders:
                 self._orders[top] = self._compute(top)
+                if _is_loose(top, self._loose):
+                    self._loose.add(top)
         return self._orders[node]
 
     def _compute(self, node: Node) -> Order:
@@ -62,7 +67,10 @@ class Layouts:
         name = node.primitive.name
         if node.primitive.family == "elementwise":
             varied = [x for x in node.inputs if not _uniform(x)]
-            return self._orders[max(varied, key=lambda x: x.type.size)] if varied else identity
+            key = lambda x: (x.type.size, x not in self._loose)
+            return self._orders[max(varied, key=key)] if varied else identity
+        if name == "matmul" and self._is_narrow(node):
+            return (*identity[:-2], identity[-1], identity[-2])
         if name == "transpose":
             return tuple(node.params["axes"].index(axis) for axis in old)
         if name in ("slice", "pad", "flip", "broadcast_to", "concatenate"):
@@ -75,6 +83,27 @@ class Layouts:
             kept = [axis for axis in range(len(first.shape)) if axis not in node.params["axes"]]
             return tuple(kept.index(axis) for axis in old if axis in kept)
         return identity
+
+    def _is_narrow(self, node: Node) -> bool:
+        """Whether a product of few columns is computed along its rows: its second operand lies
+        along the summed axis, and the rows fill vectors."""
+        *batch, rows, columns = node.shape
+        b = node.inputs[1]
+        return (
+            not batch
+            and columns <= DOT_COLUMNS
+            and rows * node.dtype.itemsize >= ALIGNMENT
+            and self._orders[b][-1] == 0
+        )
+
+
+def _is_loose(node: Node, loose: set[Node]) -> bool:
+    """Whether nothing that lies in memory gives the node's axes an order."""
+    name = node.primitive.name
+    if name == "broadcast_to":
+        return node.inputs[0].type.size < node.type.size
+    elementwise = node.primitive.family == "elementwise"
+    return name == "iota" or (elementwise and all(x in loose for x in node.inputs))
 
 
 def _uniform(node: Node) -> bool:

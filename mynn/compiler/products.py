@@ -15,6 +15,8 @@ from mynn.runtime.machine import Machine
 PRODUCTS = frozenset(["matmul", "contract"])
 # Up to so many rows a product whose operands lie along the summed axis is done by dot products.
 DOT_ROWS = 6
+# And so many columns, where vectors of results run along the rows.
+DOT_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Mode:
     tile: int | None
 
 
-def choose_mode(node: Node, a: Shape, b: Shape) -> Mode:
-    """The mode for operands with these strides."""
+def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
+    """The mode for operands with these strides, and a result with those, where it is known."""
     axes = axes_of(node)
     nb, nk = len(axes.batch), len(axes.summed)
     row_strides, a_sum = a[nb : len(a) - nk], a[len(a) - nk :]
@@ -82,12 +84,19 @@ def choose_mode(node: Node, a: Shape, b: Shape) -> Mode:
             return Mode("tiles", True, row, _tile_axis(axes.columns))
         if along_sum and _wide_axes(axes.rows) <= 1:
             return Mode("dot", True, _longest(axes.rows), None)
+    if column is not None and row is not None and result:
+        rows = result[nb : nb + len(axes.rows)]
+        columns = result[nb + len(axes.rows) :]
+        if rows[row] == 1 != columns[column]:
+            return Mode("tiles", True, row, _tile_axis(axes.columns))
     if column is not None:
         return Mode("tiles", False, column, _tile_axis(axes.rows))
     if along_sum and count_rows <= DOT_ROWS and _wide_axes(axes.columns) <= 1 and axes.columns:
         return Mode("dot", False, _longest(axes.columns), _tile_axis(axes.rows))
     if row is not None:
         return Mode("tiles", True, row, _tile_axis(axes.columns))
+    if along_sum and count_columns <= DOT_COLUMNS and _wide_axes(axes.rows) <= 1 and axes.rows:
+        return Mode("dot", True, _longest(axes.rows), _tile_axis(axes.columns))
     if count_columns == 1 or not axes.columns:
         if axes.rows and not axes.columns:
             return Mode("tiles", True, _longest(axes.rows), None)

@@ -14,11 +14,21 @@ from mynn.compiler.schedule.dots import dots
 from mynn.compiler.schedule.product import Product, finish, operand_of
 from mynn.compiler.schedule.tiles import tiles
 from mynn.compiler.views import Index
-from mynn.graph import Shape
+from mynn.graph import Node, Shape
 from mynn.runtime.buffers import padded_strides, storage_elements
 
 # What a tile's operands may take of the cache nearest to the processor but one.
 _CACHE_BYTES = 1 << 19
+
+
+def _result_strides(context: Context, anchor: Node) -> Shape:
+    """For each axis of the anchor the stride of the first output."""
+    first = context.group.outputs[0]
+    strides = [0] * len(anchor.shape)
+    for axis, stride in zip(context.group.maps[first], context.targets[first].strides, strict=True):
+        if axis is not None:
+            strides[axis] = stride
+    return tuple(strides)
 
 
 def lower_product(context: Context) -> list[Statement]:
@@ -28,7 +38,12 @@ def lower_product(context: Context) -> list[Statement]:
     axes = axes_of(anchor)
     a = operand_of(context, anchor.inputs[0], axes, second=False)
     b = operand_of(context, anchor.inputs[1], axes, second=True)
-    mode = choose_mode(anchor, (*a.batch, *a.kept, *a.summed), (*b.batch, *b.summed, *b.kept))
+    mode = choose_mode(
+        anchor,
+        (*a.batch, *a.kept, *a.summed),
+        (*b.batch, *b.summed, *b.kept),
+        _result_strides(context, anchor),
+    )
     spread, lined = (b, a) if mode.swapped else (a, b)
     spread_shape, lined_shape = axes.rows, axes.columns
     if mode.swapped:
