@@ -29,6 +29,7 @@ from mynn.compiler.loops import (
     Let,
     Load,
     Local,
+    Op,
     Prefetch,
     Reduce,
     Statement,
@@ -404,10 +405,10 @@ class KernelEmitter:
     def store(self, store: Store) -> None:
         """Write an element, or one for each lane."""
         buffer = store.buffer
-        value = self.value(store.value)
         if buffer in self.registers:
-            self.register_store(buffer, store.index, value)
+            self.register_store(store)
             return
+        value = self.value(store.value)
         for key in [key for key in self.cache if key[0] is buffer]:
             del self.cache[key]
         constant, scalars, step, vectors = self.split(store.index)
@@ -436,10 +437,16 @@ class KernelEmitter:
             raise CompileError(f"register buffer {buffer} is indexed by a variable: {index}")
         return constant, step
 
-    def register_store(self, buffer: Buffer, index: Affine, value: Value) -> None:
+    def register_store(self, store: Store) -> None:
         """Set elements of a register buffer; a part of a vector is blended with what was there."""
+        buffer, index = store.buffer, store.index
         at, step = self.constant_index(buffer, index)
         slots = self.registers[buffer]
+        total = self.product_of_part(store)
+        if total is not None:
+            slots[at] = _Slot(total, slots[at].valid)
+            return
+        value = self.value(store.value)
         if self.lane is None:
             self.element_store(slots, at, value)
             return
@@ -484,6 +491,30 @@ class KernelEmitter:
             square += [square[-1]] * (side - len(square))
             self.columns[key] = instructions.transpose(self, square)
         return instructions.narrow(self, self.columns[key][at % step], self.lanes)
+
+    def product_of_part(self, store: Store) -> Value | None:
+        """acc = fma(x, y, acc) for the first lanes of a wider accumulator; None where it is not.
+
+        The lanes that are left add 0 * 0, which takes less than to put back what was there.
+        """
+        value = store.value
+        if self.lane is None or not isinstance(value, Op) or value.name != "fma":
+            return None
+        if value.args[2] != Load(store.buffer, store.index):
+            return None
+        at, step = self.constant_index(store.buffer, store.index)
+        old = self.registers[store.buffer].get(at)
+        if step != 1 or old is None or old.valid <= self.extent or old.value.lanes != self.lanes:
+            return None
+        mask = instructions.mask(self.extent, self.lanes)
+        factors = []
+        for arg in value.args[:2]:
+            x = self.broadcast(self.value(arg), self.lanes)
+            name = self.emit(
+                f"select <{self.lanes} x i1> {mask}, {x.kind} {x.text}, {x.kind} zeroinitializer"
+            )
+            factors.append(Value(name, x.type, x.lanes))
+        return operation(self, "fma", [*factors, old.value], value.type)
 
     def element_store(self, slots: dict[int, _Slot], at: int, value: Value) -> None:
         """Set one element: a slot of its own, or a lane of the vector that holds it."""
