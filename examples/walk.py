@@ -11,11 +11,13 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
+from mynn.compiler.pipeline import emit
+from mynn.runtime.native import build
 
 
 def program() -> mynn.runtime.program.Program:
-    """The program of one training step: a layer of 2 inputs and 3 outputs, tanh, four samples."""
-    layer = nn.Linear(2, 3)
+    """The program of one training step: a layer of 2 inputs and 5 outputs, tanh, four samples."""
+    layer = nn.Linear(2, 5)
     optimizer = optim.SGD(layer.parameters(), lr=0.1)
 
     @mynn.compile
@@ -25,7 +27,7 @@ def program() -> mynn.runtime.program.Program:
         optimizer.step()
         return loss
 
-    return step.program(np.zeros((4, 2), np.float32), np.zeros((4, 3), np.float32))
+    return step.program(np.zeros((4, 2), np.float32), np.zeros((4, 5), np.float32))
 
 
 def stages() -> dict[str, str]:
@@ -34,7 +36,7 @@ def stages() -> dict[str, str]:
     kernels = made.loop_ir.split("\n\n")
     update = next(kernel for kernel in kernels if re.search(r"^ +weight\S* = ", kernel, re.M))
     name = update.split()[1].rstrip(":")
-    assembly = made.assembly
+    assembly = build(emit(made.lowered, apart=True).text()).assembly()
     return {
         "traced": str(made.source),
         "simplified": made.graph,

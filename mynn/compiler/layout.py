@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mynn.compiler.views import reshape_groups, unit_reshape
 from mynn.compiler.products import DOT_COLUMNS
+from mynn.compiler.views import reshape_groups, unit_reshape
 from mynn.graph import CONSTANT, Node, Shape
 from mynn.runtime.buffers import ALIGNMENT, padded_strides
 
@@ -67,8 +67,10 @@ class Layouts:
         name = node.primitive.name
         if node.primitive.family == "elementwise":
             varied = [x for x in node.inputs if not _uniform(x)]
-            key = lambda x: (x.type.size, x not in self._loose)
-            return self._orders[max(varied, key=key)] if varied else identity
+            if not varied:
+                return identity
+            largest = max(varied, key=lambda x: (x.type.size, x not in self._loose))
+            return self._orders[largest]
         if name == "matmul" and self._is_narrow(node):
             return (*identity[:-2], identity[-1], identity[-2])
         if name == "transpose":

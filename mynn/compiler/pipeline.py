@@ -92,17 +92,18 @@ def lower(
     return Lowered(graph, plan, list(used), seconds)
 
 
-def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
+def emit(lowered: Lowered, split: bool = False, check: bool = False, apart: bool = False) -> Module:
     """LLVM IR for the kernels and a function that runs them in order.
 
     - `split`: the outer loops are shared among workers, and `mynn_step_split` is what each of them
       runs.
     - `check`: run the verifier on the kernels that were split.
+    - `apart`: every kernel stays a function of its own, which is better to read.
     """
     features = host().features
     module = Module(fused="+fma" in features or "neon" in features)
     kernels = [parallelise(kernel) for kernel in lowered.kernels] if split else lowered.kernels
-    inline = not split and len(kernels) <= _INLINED_KERNELS
+    inline = not (split or apart) and len(kernels) <= _INLINED_KERNELS
     calls = []
     for kernel in kernels:
         if check:

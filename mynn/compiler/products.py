@@ -84,11 +84,9 @@ def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
             return Mode("tiles", True, row, _tile_axis(axes.columns))
         if along_sum and _wide_axes(axes.rows) <= 1:
             return Mode("dot", True, _longest(axes.rows), None)
-    if column is not None and row is not None and result:
-        rows = result[nb : nb + len(axes.rows)]
-        columns = result[nb + len(axes.rows) :]
-        if rows[row] == 1 != columns[column]:
-            return Mode("tiles", True, row, _tile_axis(axes.columns))
+    either = column is not None and row is not None and node.primitive.name == "matmul"
+    if either and result and result[-2] == 1 != result[-1]:
+        return Mode("tiles", True, len(axes.rows) - 1, _tile_axis(axes.columns))
     if column is not None:
         return Mode("tiles", False, column, _tile_axis(axes.rows))
     if along_sum and count_rows <= DOT_ROWS and _wide_axes(axes.columns) <= 1 and axes.columns:

@@ -14,7 +14,6 @@ from mynn.nn.module import Module
 from mynn.random import host_generator
 from mynn.tensor import Parameter, Tensor, as_tensor
 
-
 # Outputs that fill no more than this are too few for a vector along them to pay.
 _NARROW_BYTES = 16
 

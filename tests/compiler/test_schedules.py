@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import functional
+from mynn import functional, losses
 from mynn.compiler import pipeline, plan
 from mynn.compiler.evaluate import evaluate_kernel
 from mynn.compiler.loops import Affine, For, Kernel, Statement
+from mynn.compiler.products import DOT_COLUMNS, DOT_ROWS
 from mynn.compiler.schedule import contraction, tiles
 from mynn.compiler.schedule.tiles import choose_tile
 from mynn.gradients import grad
@@ -298,6 +299,38 @@ def test_products(m: int, k: int, n: int, turned: str) -> None:
         return (x.T if "a" in turned else x) @ (y.T if "b" in turned else y)
 
     check(Case(graph_of(product, a, b)), evaluate=m * k * n < 700, scale=4)
+
+
+@pytest.mark.parametrize("rows", [1, 6, 7, 15, 16, 17, 33])
+@pytest.mark.parametrize("columns", [1, 2, 4, 5])
+@pytest.mark.parametrize("k", [1, 16, 25, 31, 64])
+def test_products_of_few_columns(rows: int, columns: int, k: int) -> None:
+    """Dot products side by side along the rows, and results that lie along them."""
+    types = f32(rows, k), f32(columns, k), f32(columns), f32(rows, columns)
+
+    def function(x: Tensor, w: Tensor, b: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        error = (x @ w.T + b).tanh() - t
+        return (error * error).sum(), error @ w, w - (x.T @ error).T, b - error.sum(axis=0)
+
+    case = Case(graph_of(function, *types))
+    check(case, evaluate=rows * columns * k < 1000, scale=4)
+    copied = k > 1 and rows > DOT_ROWS and columns > DOT_COLUMNS
+    assert ("stop_gradient" in text(case)) == copied
+
+
+def test_results_of_few_columns_lie_along_the_rows() -> None:
+    """The errors of a loss too, though labels and what is made of an index come from elsewhere."""
+
+    def function(x: Tensor, w: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return losses.cross_entropy(x @ w.T, labels), grad(
+            lambda v: losses.cross_entropy(x @ v.T, labels)
+        )(w)
+
+    case = Case(graph_of(function, f32(32, 24), f32(4, 24), i64(32)))
+    strides = [p.strides for node, p in case.lowered.plan.places.items() if node.shape == (32, 4)]
+    assert strides
+    assert set(strides) == {(1, 32)}
+    check(case, evaluate=False, scale=4)
 
 
 @pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
