@@ -7,7 +7,7 @@ budget of steps is spent, the last epoch is done, or a loss is not finite.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from mynn.compiler.instructions import Module
@@ -41,16 +41,16 @@ class Control(IntEnum):
     WHOLE = 16  # whole batches in an epoch
     WORKERS = 17  # threads that share a step
     SYNC = 18  # address of the words that they share
-    DATA = 19  # from here on: the address of each data array
+    DATA = 19  # from here on: the address of each data array, then of each array of results
 
 
 @dataclass(frozen=True)
 class Source:
-    """One array of the data set, and where its rows go.
+    """One array of the data set, and where its rows go; or of results, and where they come from.
 
-    Each sample is `blocks` pieces of `block_bytes`, side by side in the data; in the input buffer
-    of the step the pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or
-    None where the step ignores it.
+    Each sample is `blocks` pieces of `block_bytes`, side by side in the array; in the buffer of the
+    step the pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or None
+    where the step ignores it.
     """
 
     blocks: int
@@ -72,8 +72,8 @@ class Metric:
 
 @dataclass(frozen=True)
 class Loop:
-    """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none), and
-    whether the steps on them are split among workers.
+    """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none),
+    whether the steps on them are split among workers, and results that are kept row by row.
     """
 
     batch: int
@@ -82,6 +82,7 @@ class Loop:
     metrics: tuple[Metric, ...]
     split: bool = False
     split_rest: bool = False
+    outputs: tuple[Source, ...] = ()
 
     @property
     def has_workers(self) -> bool:
@@ -227,7 +228,7 @@ def _gather_text(loop: Loop, rest: bool) -> str:
         end = t.emit(f"mul i64 %row.now, {source.blocks * source.pitch}")
         a = t.emit(f"getelementptr i8, ptr {data}, i64 {start}")
         b = t.emit(f"getelementptr i8, ptr {target}, i64 {end}")
-        block = _copy_sample(t, source, b, a, block, str(number))
+        block = _copy_pieces(t, source, b, a, block, str(number))
     t.lines[place_of_phi] = f"  %row.now = phi i64 [ %low, %entry ], [ %row.next, %{block} ]"
     t.lines.append("  %row.next = add i64 %row.now, 1")
     t.effect("br label %row")
@@ -266,11 +267,16 @@ def _share_text(loop: Loop, rest: bool) -> str:
 """
 
 
-def _copy_sample(t: _Text, source: Source, to: str, origin: str, block: str, tag: str) -> str:
-    """Copy the pieces of one sample; returns the label of the block that it ends in."""
+def _copy_pieces(
+    t: _Text, source: Source, to: str, origin: str, block: str, tag: str, out: bool = False
+) -> str:
+    """Copy the pieces of a sample into the buffer, or `out` of it; returns the label of the block
+    that it ends in.
+    """
     pieces, size = source.blocks, source.block_bytes
     if size == source.pitch:
         pieces, size = 1, size * pieces
+    to_step, origin_step = (size, source.pitch) if out else (source.pitch, size)
 
     def copy(target: str, start: str) -> None:
         t.effect(
@@ -279,20 +285,39 @@ def _copy_sample(t: _Text, source: Source, to: str, origin: str, block: str, tag
 
     if pieces <= 8:
         for number in range(pieces):
-            b = t.emit(f"getelementptr i8, ptr {to}, i64 {number * source.pitch}")
-            copy(b, t.emit(f"getelementptr i8, ptr {origin}, i64 {number * size}"))
+            b = t.emit(f"getelementptr i8, ptr {to}, i64 {number * to_step}")
+            copy(b, t.emit(f"getelementptr i8, ptr {origin}, i64 {number * origin_step}"))
         return block
     label, piece = f"pieces.{tag}", f"%piece.{tag}"
     t.effect(f"br label %{label}")
     t.label(label)
     t.lines.append(f"  {piece} = phi i64 [ 0, %{block} ], [ {piece}.next, %{label} ]")
-    b = t.emit(f"getelementptr i8, ptr {to}, i64 {t.emit(f'mul i64 {piece}, {source.pitch}')}")
-    copy(b, t.emit(f"getelementptr i8, ptr {origin}, i64 {t.emit(f'mul i64 {piece}, {size}')}"))
+    b = t.emit(f"getelementptr i8, ptr {to}, i64 {t.emit(f'mul i64 {piece}, {to_step}')}")
+    start = t.emit(f"mul i64 {piece}, {origin_step}")
+    copy(b, t.emit(f"getelementptr i8, ptr {origin}, i64 {start}"))
     t.lines.append(f"  {piece}.next = add i64 {piece}, 1")
     more = t.emit(f"icmp ult i64 {piece}.next, {pieces}")
     t.effect(f"br i1 {more}, label %{label}, label %{label}.end")
     t.label(f"{label}.end")
     return f"{label}.end"
+
+
+def _keep_results(t: _Text, loop: Loop, rest: bool, table: str, block: str) -> None:
+    """Copy the results of a batch to the rows of its samples."""
+    rows = loop.rest if rest else loop.batch
+    for number, output in enumerate(loop.outputs):
+        slot = output.slot_rest if rest else output.slot
+        if slot is None:
+            continue
+        place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+        origin = t.emit(f"load ptr, ptr {place}")
+        kept = t.get(Control.DATA + len(loop.sources) + number, "ptr")
+        size = loop.batch * output.blocks * output.block_bytes
+        first = t.emit(f"mul i64 {t.get(Control.BATCH)}, {size}")
+        target = t.emit(f"getelementptr i8, ptr {kept}, i64 {first}")
+        batch = replace(output, blocks=rows * output.blocks)
+        tag = f"{'rest' if rest else 'full'}.{number}"
+        block = _copy_pieces(t, batch, target, origin, block, tag, out=True)
 
 
 def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
@@ -336,7 +361,7 @@ def _split_step(t: _Text, table: str, step: str) -> None:
 
 
 def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
-    """Gather, run the step, measure, count; then `next`, or `stop` where the loss is not finite."""
+    """Gather, run the step, keep, measure, count; go on, or `stop` at a loss that is not finite."""
     tag = "rest" if rest else "full"
     t.label(tag)
     batch = t.get(Control.BATCH)
@@ -351,6 +376,7 @@ def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
             _split_step(t, table, step)
         else:
             t.effect(f"call void {step}(ptr {table})")
+    _keep_results(t, loop, rest, table, tag)
     epoch = t.get(Control.EPOCH)
     loss = _measure(t, loop, rest, table, epoch)
     t.set(Control.BATCH, t.emit(f"add i64 {batch}, 1"))
@@ -455,5 +481,5 @@ def _close_epoch(t: _Text, following: str) -> None:
 
 
 def control_words(arrays: int) -> int:
-    """Length of the control block for a data set of so many arrays."""
+    """Length of the control block for so many arrays of data and of results."""
     return Control.DATA + arrays

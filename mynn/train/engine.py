@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mynn import debug, staging
-from mynn.compiled import Compiled
+from mynn.compiled import Compiled, check_ranges, native_available
 from mynn.compiler.driver import (
     FIT,
     Control,
@@ -34,6 +34,8 @@ from mynn.staging import Staged
 from mynn.tensor import Tensor
 from mynn.train.record import Record, Recorded, Recorder
 
+CHUNK_SECONDS = 0.04
+
 # Loops that were built, the latest last.
 _loops: dict[Loop, NativeModule] = {}
 _MOST_LOOPS = 64
@@ -53,6 +55,12 @@ def loop_module_for(loop: Loop) -> tuple[NativeModule, float]:
     if len(_loops) > _MOST_LOOPS:
         del _loops[next(iter(_loops))]
     return found, seconds
+
+
+def next_budget(budget: int, seconds: float) -> int:
+    """How many steps to run at once, where `budget` steps took so long."""
+    factor = CHUNK_SECONDS / max(seconds, 1e-6)
+    return max(1, int(budget * min(max(factor, 0.25), 8.0)))
 
 
 class Engine:
@@ -86,9 +94,9 @@ class Engine:
         self.record = record
         self.recorders: dict[int, tuple[Recorder, Any]] = {}
         self.compile_seconds = 0.0
-        self.control = np.zeros(control_words(len(arrays)), np.int64)
         self.programs = self._lookup()
         self.names = self.staged.result_names
+        self.outputs: list[Array] = []
 
     def _lookup(self) -> list[tuple[Staged, Any]]:
         """The programs for a whole batch and for the rest."""
@@ -140,8 +148,17 @@ class Engine:
         """The traced step for a whole batch."""
         return self.programs[0][0]
 
-    def start(self, epochs: int, shuffle: bool, seed: int, check: bool) -> None:
+    def keep_results(self) -> None:
+        """Keep a row of the results for each sample, in `outputs`, instead of adding them up."""
+        nodes = self.staged.graph.outputs[: self.staged.results]
+        self.outputs = [np.empty((self.samples, *n.shape[1:]), n.dtype) for n in nodes]
+        self.names = []
+
+    def start(
+        self, epochs: int = 1, shuffle: bool = False, seed: int = 0, check: bool = False
+    ) -> None:
         """Set out for a run."""
+        self.control = np.zeros(control_words(len(self.arrays) + len(self.outputs)), np.int64)
         self.metrics = np.zeros((epochs + 1, len(self.names)), np.float64)
         self.order = np.arange(self.rows, dtype=np.int64) if shuffle else None
         control = self.control
@@ -212,7 +229,11 @@ class Engine:
     def advance(self, results: list[Array], rows: int) -> None:
         """Count a step that Python ran."""
         control = self.control
-        self.metrics[self.epoch] += [float(value.reshape(-1)[0]) * rows for value in results]
+        for output, value in zip(self.outputs, results, strict=False):
+            start = self.batch * self.batch_rows
+            output[start : start + rows] = value
+        measured = results[: len(self.names)]
+        self.metrics[self.epoch] += [float(value.reshape(-1)[0]) * rows for value in measured]
         if control[Control.CHECK] and not np.isfinite(results[0]).all():
             control[Control.STOPPED] = 1
         control[Control.STEPS] += 1
@@ -250,6 +271,14 @@ class InterpretedEngine(Engine):
             self.advance(program(arguments), len(arguments[0]))
 
 
+def _rows(array: Array, place: Array, slot: int | None, slot_rest: int | None) -> Source:
+    """How the rows of an array lie in `place`, the buffer of a program."""
+    inner = array.shape[-1] if array.ndim > 1 else 1
+    blocks = int(np.prod(array.shape[1:-1], dtype=np.int64))
+    pitch = place.strides[-2] if array.ndim > 1 else array.itemsize
+    return Source(blocks, inner * array.itemsize, pitch, slot, slot_rest)
+
+
 class NativeEngine(Engine):
     """Steps inside the native loop; threads for its other workers live from `run` to `close`."""
 
@@ -259,9 +288,11 @@ class NativeEngine(Engine):
         """Fill the control block with addresses."""
         self.close()
         first, last = self.programs[0][1], self.programs[-1][1]
-        splits = [program.threads > 1 for program in (first, last)]
+        splits = first.threads > 1, last.threads > 1
         sources, metrics = self._sources(first, last), self._metrics(first, last)
-        loop = Loop(self.batch_rows, self.rest_rows, tuple(sources), tuple(metrics), *splits)
+        outputs = self._outputs(first, last)
+        shape = self.batch_rows, self.rest_rows, tuple(sources), tuple(metrics)
+        loop = Loop(*shape, *splits, tuple(outputs))
         module, seconds = loop_module_for(loop)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
@@ -281,19 +312,30 @@ class NativeEngine(Engine):
         if loop.has_workers:
             kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
             self.worker = module.function(WORKER, *kinds)
-        for number, array in enumerate(self.arrays):
+        for number, array in enumerate([*self.arrays, *self.outputs]):
             control[Control.DATA + number] = array.ctypes.data
 
     def _sources(self, first: Program, last: Program) -> list[Source]:
-        sources = []
-        for number, array in enumerate(self.arrays):
-            place = first.arguments[number]
-            inner = array.shape[-1] if array.ndim > 1 else 1
-            blocks = int(np.prod(array.shape[1:-1], dtype=np.int64))
-            pitch = place.strides[-2] if array.ndim > 1 else array.itemsize
-            slots = [program.argument_slot(number) for program in (first, last)]
-            sources.append(Source(blocks, inner * array.itemsize, pitch, slots[0], slots[1]))
-        return sources
+        return [
+            _rows(
+                array,
+                first.arguments[number],
+                first.argument_slot(number),
+                last.argument_slot(number),
+            )
+            for number, array in enumerate(self.arrays)
+        ]
+
+    def _outputs(self, first: Program, last: Program) -> list[Source]:
+        return [
+            _rows(
+                array,
+                first.outputs[number],
+                first.image.slot("result", number),
+                last.image.slot("result", number),
+            )
+            for number, array in enumerate(self.outputs)
+        ]
 
     def _metrics(self, first: Program, last: Program) -> list[Metric]:
         metrics = []
@@ -329,3 +371,23 @@ class NativeEngine(Engine):
                 for thread in self.threads:
                     thread.join()
                 self.threads = ()
+
+
+def make_engine(
+    compiled: Compiled,
+    arguments: tuple[Any, ...],
+    arrays: list[Array],
+    batch_size: int,
+    drop_last: bool = False,
+    record: Record | None = None,
+) -> Engine:
+    """The engine for data that was checked; labels are checked here."""
+    rows = len(arrays[0])
+    size = min(batch_size, rows)
+    rest = 0 if drop_last else rows % size
+    native = compiled.backend == "native" and native_available()
+    kind = NativeEngine if native else InterpretedEngine
+    engine = kind(compiled, arguments, arrays, size, rest, record)
+    for staged, _ in engine.programs:
+        check_ranges(staged, arrays)
+    return engine

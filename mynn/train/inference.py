@@ -1,18 +1,18 @@
-"""`evaluate` and `predict`: a function over a data set, batch by batch."""
+"""`evaluate` and `predict`: a function over a data set, batch by batch in the loop of `fit`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from mynn import nn, staging
 from mynn.compiled import Compiled
 from mynn.errors import ShapeError, UsageError
 from mynn.graph import Array
 from mynn.train import dataset
+from mynn.train.engine import Engine, make_engine, next_budget
 
 
 def evaluate(
@@ -35,23 +35,22 @@ def evaluate(
         >>> mynn.evaluate(lambda x: {"mean": x.mean()}, np.arange(10, dtype=np.float32))
         {'mean': 4.5}
     """
-    totals: dict[str, float] = {}
-    count = 0
-    for results, rows in _run(function, data, batch_size, check_finite):
-        names = staging.leaf_names(results, "loss")
-        if not names:
+    with _evaluating(function):
+        engine = _engine(function, data, batch_size, check_finite)
+        staged = engine.staged
+        if not staged.results:
             raise UsageError(
                 "evaluate: the function returns nothing; return what is to be measured"
             )
-        for name, value in zip(names, staging.flatten(results), strict=True):
-            if value.size != 1:
+        nodes = staged.graph.outputs[: staged.results]
+        for name, node in zip(staged.result_names, nodes, strict=True):
+            if node.type.size != 1:
                 raise ShapeError(
-                    f"evaluate: the function returns {name} of shape {value.shape}; reduce it to a "
+                    f"evaluate: the function returns {name} of shape {node.shape}; reduce it to a "
                     "single number with .mean() or .sum()"
                 )
-            totals[name] = totals.get(name, 0.0) + float(value.reshape(-1)[0]) * rows
-        count += rows
-    return {name: total / count for name, total in totals.items()}
+        _run(engine)
+    return engine.means(0)
 
 
 def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -> Any:
@@ -76,45 +75,49 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
         >>> mynn.predict(lambda x: x * 2, np.arange(3, dtype=np.float32))
         array([0., 2., 4.], dtype=float32)
     """
-    parts: list[list[Any]] = []
-    structure: Any = None
     with _evaluating(function):
-        for results, rows in _run(function, data, batch_size, check_finite=False):
-            leaves = list(staging.flatten(results))
-            if not leaves:
-                raise UsageError("predict: the function returns nothing")
-            for value in leaves:
-                if value.ndim == 0 or len(value) != rows:
+        engine = _engine(function, data, batch_size, check_finite=False)
+        if not engine.staged.results:
+            raise UsageError("predict: the function returns nothing")
+        for staged, _ in engine.programs:
+            rows = staged.arguments[0].shape[0]
+            for node in staged.graph.outputs[: staged.results]:
+                if node.shape[:1] != (rows,):
                     raise ShapeError(
-                        f"predict: the function gives shape {value.shape} for a batch of {rows} "
+                        f"predict: the function gives shape {node.shape} for a batch of {rows} "
                         "samples; it must give one row for each sample"
                     )
-            parts.append(leaves)
-            structure = results
-    columns = zip(*parts, strict=True)
-    return staging.rebuild(structure, (np.concatenate(column) for column in columns))
+        engine.keep_results()
+        _run(engine)
+    return engine.staged.bundle(engine.outputs)
 
 
-def _run(
-    function: Callable[..., Any], data: Any, batch_size: int, check_finite: bool
-) -> Iterator[tuple[Any, int]]:
-    """The results for each batch, and its number of samples."""
+def _engine(function: Callable[..., Any], data: Any, batch_size: int, check_finite: bool) -> Engine:
+    """The engine for one pass over the data."""
     size = dataset.positive("batch_size", batch_size)
     compiled = function if isinstance(function, Compiled) else Compiled(function)
     arguments, arrays = dataset.load(data, check_finite)
     dataset.check_count(compiled.function, arguments)
 
-    def batch(arrays: list[Array], start: int) -> tuple[Any, ...]:
-        leaves = (array[start : start + size] for array in arrays)
-        part: tuple[Any, ...] = staging.rebuild(arguments, leaves)
-        return part
+    def trace(single: list[Array]) -> staging.Staged:
+        batch = staging.rebuild(arguments, (array[:size] for array in single))
+        return staging.stage(compiled.function, batch)
 
-    arrays = dataset.match_precision(
-        lambda single: staging.stage(compiled.function, batch(single, 0)), arrays, check_finite
-    )
-    rows = len(arrays[0])
-    for start in range(0, rows, size):
-        yield compiled(*batch(arrays, start)), min(size, rows - start)
+    arrays = dataset.match_precision(trace, arrays, check_finite)
+    return make_engine(compiled, arguments, arrays, size)
+
+
+def _run(engine: Engine) -> None:
+    """Run one epoch; between two budgets, Python handles Ctrl-C."""
+    engine.start()
+    budget = 1
+    try:
+        while not engine.epoch:
+            began = time.perf_counter()
+            engine.run(budget)
+            budget = next_budget(budget, time.perf_counter() - began)
+    finally:
+        engine.close()
 
 
 @contextmanager

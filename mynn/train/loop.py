@@ -14,18 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mynn import staging
-from mynn.compiled import Compiled, check_ranges, native_available
+from mynn.compiled import Compiled
 from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
 from mynn.train import dataset
 from mynn.train.callback import Callback
-from mynn.train.engine import Engine, InterpretedEngine, NativeEngine
+from mynn.train.engine import Engine, make_engine, next_budget
 from mynn.train.finite import Guard
 from mynn.train.history import History
 from mynn.train.progress import progress_bar
 from mynn.train.record import Record
-
-CHUNK_SECONDS = 0.04
 
 
 def fit(
@@ -138,16 +136,11 @@ def _make_engine(
             f"drop_last leaves nothing to train on: there are {rows} samples, "
             f"batch_size is {batch_size}"
         )
-    size = min(batch_size, rows)
-    rest = 0 if drop_last else rows % size
-    native = compiled.backend == "native" and native_available()
-    kind = NativeEngine if native else InterpretedEngine
-    engine = kind(compiled, arguments, arrays, size, rest, record)
+    engine = make_engine(compiled, arguments, arrays, batch_size, drop_last, record)
     for staged, _ in engine.programs:
         _check_results(staged)
-        check_ranges(staged, arrays)
     if record is not None:
-        engine.recorder(size)
+        engine.recorder(engine.batch_rows)
     if not engine.staged.writes and any(t.requires_grad for t in engine.staged.state):
         warnings.warn(
             "the step changes no state, so nothing is trained; is optimizer.step() missing?",
@@ -234,8 +227,7 @@ class _Run:
             if engine.stopped and self.guard is not None:
                 self.guard.explain()
             if count == budget:
-                factor = CHUNK_SECONDS / max(elapsed, 1e-6)
-                budget = max(1, int(budget * min(max(factor, 0.25), 8.0)))
+                budget = next_budget(budget, elapsed)
             yield
 
     def report(self) -> None:

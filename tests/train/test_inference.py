@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import namedtuple
 from typing import Any
 
@@ -60,6 +61,66 @@ def test_structures() -> None:
     np.testing.assert_array_equal(both, 2 * x)
     one = mynn.evaluate(lambda x: x.mean().reshape(1, 1), x)
     assert one == {"loss": 4.5}
+
+
+@backends
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (16,), (2, 3), (3, 5, 2), (20, 7), (2, 0)])
+def test_results_of_any_shape(backend: str, dtype: str, shape: tuple[int, ...]) -> None:
+    """The rows of results lie where their samples do."""
+    x = np.random.default_rng(0).integers(0, 2, (11, *shape)).astype(dtype)
+    run = mynn.compile(lambda x: (x, x[:, None], x * 1), backend=backend)
+    for batch_size in (1, 3, 4, 11, 12):
+        same, inner, product = mynn.predict(run, x, batch_size=batch_size)
+        np.testing.assert_array_equal(same, x)
+        np.testing.assert_array_equal(inner, x[:, None])
+        np.testing.assert_array_equal(product, x * 1)
+        assert same.dtype == x.dtype
+        assert not np.shares_memory(same, x)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 200])
+def test_threads(rows: int) -> None:
+    """The same bits for every number of them, and none is left."""
+    mynn.manual_seed(2)
+    net = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 64, 7))
+    x = np.random.default_rng(3).normal(size=(rows, 1, 10, 10)).astype(np.float32)
+    t = np.arange(rows) % 7
+    running = threading.active_count()
+
+    def measure(x: Any, t: Any) -> Any:
+        return nn.CrossEntropyLoss()(net(x), t), (net(x).argmax(1) == t).mean()
+
+    outputs, measured = [], []
+    for threads in (1, 2, 3, 4):
+        predict = mynn.compile(net, threads=threads)
+        outputs.append(mynn.predict(predict, x, batch_size=64))
+        run = mynn.compile(measure, threads=threads)
+        measured.append(mynn.evaluate(run, (x, t), batch_size=64))
+    for other in outputs[1:]:
+        np.testing.assert_array_equal(outputs[0], other)
+    assert all(other == measured[0] for other in measured)
+    assert threading.active_count() == running
+    single = mynn.compile(net)
+    whole = [single(x[k : k + 64]) for k in range(0, rows, 64)]
+    np.testing.assert_array_equal(outputs[0], np.concatenate(whole))
+
+
+def test_labels_are_looked_at_first() -> None:
+    problem = Problem()
+    t = np.zeros(50, np.int64)
+    t[49] = 2
+    with pytest.raises(DataError, match="2"):
+        mynn.evaluate(lambda x, t: nn.CrossEntropyLoss()(problem.net(x), t), (problem.x, t))
+
+
+def test_evaluate_a_module() -> None:
+    """In evaluation mode, as `predict` does."""
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
+    mean = type("Mean", (nn.Module,), {"forward": lambda self, x: self.inner(x).mean()})()
+    mean.inner = net
+    assert mynn.evaluate(mean, np.ones((8, 4), np.float32)) == {"loss": 1.0}
+    assert all(module.training for module in mean.modules())
 
 
 def test_float64_data() -> None:
