@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 
+from mynn.compiler.blocks import blocks, small
 from mynn.compiler.layout import Layouts
 from mynn.compiler.products import PRODUCTS, choose_mode
-from mynn.compiler.views import peel, unit_reshape, view_of
+from mynn.compiler.views import is_affine, peel, unit_reshape, view_of
 from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute
 from mynn.ops import elementwise
 
@@ -67,20 +68,17 @@ def is_leaf(node: Node) -> bool:
     return node.primitive in (INPUT, CONSTANT)
 
 
-def is_anchor(node: Node) -> bool:
-    """Whether the node needs loops of its own."""
-    return node.primitive.name in _ANCHORS
-
-
 def identity_map(shape: Shape) -> AxisMap:
     """Each axis follows the loop of the same number."""
     return tuple(range(len(shape)))
 
 
 class _Planner:
-    def __init__(self, graph: Graph, pads: Container[Node]) -> None:
+    def __init__(self, graph: Graph, layouts: Layouts, pads: Container[Node]) -> None:
         self.graph = graph
         self.pads = pads
+        self.small = small(graph, layouts)
+        self.blocks = blocks(graph, self.small)
         self.order = [node for node in graph.nodes() if not is_leaf(node)]
         self.consumers: dict[Node, int] = {}
         for node in self.order:
@@ -91,6 +89,10 @@ class _Planner:
         self.home: dict[Node, Group] = {}
         self.groups: list[Group] = []
 
+    def is_anchor(self, node: Node) -> bool:
+        """Whether the node needs loops of its own."""
+        return node.primitive.name in _ANCHORS and node not in self.small
+
     # -- which nodes are stored --------------------------------------------------------------------
 
     def choose_stored(self) -> None:
@@ -100,13 +102,18 @@ class _Planner:
         self.stored.update(node for node in self.graph.outputs if not is_leaf(node))
         views = self.store_operands()
         for node in self.order:
-            self.store_repeated(node, heavy)
+            if node not in self.blocks:
+                self.store_repeated(node, heavy)
             name = node.primitive.name
-            if is_anchor(node):
+            if self.is_anchor(node):
                 self.stored.add(node)
             open_inputs = [x for x in node.inputs if x not in self.stored and not is_leaf(x)]
             weight[node] = 1 + sum(weight[x] for x in open_inputs)
-            heavy[node] = name in _MODERATE or any(heavy[x] for x in open_inputs)
+            if node in self.small:
+                weight[node] *= node.inputs[0].type.size // node.type.size
+            heavy[node] = (
+                name in _MODERATE or node in self.small or any(heavy[x] for x in open_inputs)
+            )
             shared = self.consumers.get(node, 0) > 1
             elementwise_of_product = node.primitive.family == "elementwise" and any(
                 x.primitive.name in PRODUCTS or x in epilogue for x in node.inputs
@@ -118,7 +125,7 @@ class _Planner:
                 or (name in _HEAVY and shared)
                 or (shared and weight[node] > _SHARED_LIMIT)
                 or weight[node] > _SIZE_LIMIT
-            ) and node not in views:
+            ) and not (node in views or node in self.blocks):
                 self.stored.add(node)
 
     def store_operands(self) -> set[Node]:
@@ -136,10 +143,16 @@ class _Planner:
         return views
 
     def store_repeated(self, node: Node, heavy: dict[Node, bool]) -> None:
-        """Store what a broadcast repeats, where it costs more to compute again than to load."""
-        if node.primitive.name == "broadcast_to" and node.inputs[0].type.size < node.type.size:
-            base = peel(node.inputs[0])
-            if not is_leaf(base) and heavy.get(base, False):
+        """Store what a broadcast repeats, where it costs more to compute again than to load.
+
+        And small reductions whose elements other movement picks one by one.
+        """
+        repeats = node.primitive.name == "broadcast_to"
+        repeats = repeats and node.inputs[0].type.size < node.type.size
+        picks = node.primitive.family in ("movement", "indexing") and not is_affine(node)
+        for x in node.inputs if repeats or picks else ():
+            base = peel(x)
+            if not is_leaf(base) and (heavy.get(base, False) if repeats else base in self.small):
                 self.stored.add(base)
 
     # -- groups ------------------------------------------------------------------------------------
@@ -170,7 +183,7 @@ class _Planner:
     def place(self, node: Node) -> None:
         frontier = self.frontier(node)
         producers = dict.fromkeys(self.home[x] for x in frontier)
-        if not is_anchor(node):
+        if not self.is_anchor(node):
             ranked = sorted(producers, key=self.groups.index, reverse=True)
             for group in ranked:
                 if group.anchor is not None and group.anchor.primitive.name == "scatter_add":
@@ -187,7 +200,7 @@ class _Planner:
                 self.home[node] = group
                 return
         group = Group(
-            node if is_anchor(node) else None,
+            node if self.is_anchor(node) else None,
             node.shape,
             {node: identity_map(node.shape)},
             [node],
@@ -296,9 +309,9 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     return Graph(graph.inputs, tuple(substitute(graph.outputs, rewrite)))
 
 
-def fuse(graph: Graph, pads: Container[Node] = ()) -> Fusion:
+def fuse(graph: Graph, layouts: Layouts, pads: Container[Node] = ()) -> Fusion:
     """Group the nodes of `graph` into kernels; products see through the padding in `pads`."""
-    planner = _Planner(graph, pads)
+    planner = _Planner(graph, layouts, pads)
     planner.stored.update(_copies(graph))
     planner.choose_stored()
     for node in planner.order:

@@ -116,15 +116,16 @@ def _uniform(node: Node) -> bool:
 
 
 def _reshaped(old: Shape, new: Shape, order: Order) -> Order:
-    """Axes that are split stay together; where axes are merged the result is row-major."""
+    """Axes that are split stay together; merged ones lie where the first of them lay."""
     if unit_reshape(old, new):
         wide = [axis for axis, n in enumerate(new) if n != 1]
         source = [axis for axis, n in enumerate(old) if n != 1]
         moved = [wide[source.index(axis)] for axis in order if axis in source]
         return (*(axis for axis, n in enumerate(new) if n == 1), *moved)
     groups = reshape_groups(old, new)
-    if any(sum(old[axis] != 1 for axis in left) > 1 for left, _ in groups):
-        return tuple(range(len(new)))
-    parts = {axis: right for left, right in groups for axis in left if old[axis] != 1}
+    parts = {}
+    for left, right in groups:
+        wide = [axis for axis in left if old[axis] != 1]
+        parts.update(dict.fromkeys(wide[:1], right))
     moved = [axis for source in order if source in parts for axis in parts[source]]
     return (*(axis for axis in range(len(new)) if axis not in moved), *moved)

@@ -50,10 +50,17 @@ def lower_group(name: str, context: Context) -> Kernel:
 
 
 def count_operations(group: Group, stored: Container[Node]) -> int:
-    """Operations: 2 for each multiply-add of a product, 1 for each elementwise result."""
+    """Operations: 2 for each multiply-add of a product, 1 for each elementwise result.
+
+    And 1 for each value that goes into a reduction.
+    """
     anchor = group.anchor
     total = 0
     if anchor is not None:
         is_product = anchor.primitive.name in PRODUCTS
         total += operations(anchor, stored) if is_product else anchor.inputs[0].type.size
-    return total + sum(node.type.size for node in group.outputs if node is not anchor)
+    for node in group.outputs:
+        if node is not anchor:
+            written_out = node.primitive.family == "reduce"
+            total += (node.inputs[0] if written_out else node).type.size
+    return total

@@ -97,7 +97,7 @@ class _Planner:
                 self.layouts.row_major(node)
         pads = absorbed(graph, self.layouts, machine)
         pads -= {pad for pad in pads if peel(pad, pads) in self.targets.values()}
-        self.fusion: Fusion = fuse(graph, pads)
+        self.fusion: Fusion = fuse(graph, self.layouts, pads)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}
         operands = {

@@ -8,6 +8,7 @@ computed once for each index.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,9 @@ from mynn.compiler.loops import (
 from mynn.compiler.views import Index, is_affine, reshape_index, source_index
 from mynn.errors import CompileError
 from mynn.graph import CONSTANT, Node, Shape
+
+# What adds a value to a sum, a maximum or a minimum.
+COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Puller:
       instead of loaded.
     - `touched`: collects the nodes that are loaded.
     - `given`: values that are known for a node at one index, such as the result of a contraction.
+    - `extents`: how many values the variables of loops around take, where that is known.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Puller:
         names: Names,
         touched: set[Node],
         given: Mapping[tuple[Node, Index], Expr] | None = None,
+        extents: Mapping[str, int] | None = None,
     ) -> None:
         self.places = places
         self.inside = inside
@@ -80,6 +86,7 @@ class Puller:
         self.touched = touched
         self.body: list[Statement] = []
         self.memo: dict[tuple[Node, Index], Expr] = dict(given or {})
+        self.extents = extents or {}
         self.divided: dict[tuple[Affine, int, int], Affine] = {}
 
     def let(self, value: Expr) -> Expr:
@@ -140,8 +147,13 @@ class Puller:
 
     def divide(self, value: Affine, divisor: int, modulus: int) -> Affine:
         """(value // divisor) % modulus, for value >= 0."""
-        if not value.terms:
-            return Affine(value.constant // divisor % modulus)
+        if all(c % divisor == 0 for _, c in value.terms):
+            terms = tuple((name, c // divisor) for name, c in value.terms)
+            value, divisor = Affine(value.constant // divisor, terms), 1
+            if all(c % modulus == 0 for _, c in terms):
+                return Affine(value.constant % modulus)
+            if self.largest(value) < modulus:
+                return value
         key = (value, divisor, modulus)
         if key not in self.divided:
             result: Expr = value
@@ -150,6 +162,11 @@ class Puller:
             result = Op("remainder", (result, Const(modulus, INDEX)), INDEX)
             self.divided[key] = self.integer(result)
         return self.divided[key]
+
+    def largest(self, value: Affine) -> float:
+        """What an index is at most."""
+        ends = (c * (self.extents.get(name, math.inf) - 1) for name, c in value.terms)
+        return value.constant + sum(max(end, 0) for end in ends)
 
     def clamp(self, value: Affine, extent: int) -> Affine:
         """The nearest valid index into an axis."""
@@ -237,6 +254,24 @@ def _random_bits(self: Puller, node: Node, index: Index) -> Expr:
     return self.let(Op("threefry2x32", (*words, counter, Const(0, "u32")), "u32"))
 
 
+def _reduction(self: Puller, node: Node, index: Index) -> Expr:
+    """A reduction of a few values, written out."""
+    x, axes = node.inputs[0], node.params["axes"]
+    total: Expr | None = None
+    for place in itertools.product(*(range(x.shape[axis]) for axis in axes)):
+        kept, inner = iter(index), dict(zip(axes, place, strict=True))
+        at = tuple(
+            Affine(inner[axis]) if axis in inner else next(kept) for axis in range(len(x.shape))
+        )
+        value = self.value(x, at)
+        if total is None:
+            total = value
+        else:
+            total = self.let(Op(COMBINE[node.primitive.name], (total, value), node.type.short))
+    assert total is not None
+    return total
+
+
 def _number(value: float, node: Node) -> float | int | bool:
     result: float | int | bool = np.asarray(value, node.dtype).item()
     return result
@@ -249,6 +284,9 @@ _RULES: dict[str, Callable[[Puller, Node, Index], Expr]] = {
     "iota": _iota,
     "take": _take,
     "random_bits": _random_bits,
+    "sum": _reduction,
+    "max": _reduction,
+    "min": _reduction,
 }
 
 

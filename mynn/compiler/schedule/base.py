@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mynn.compiler.fuse import Group
-from mynn.compiler.loops import Affine, Expr, For, Let, Statement, Store
+from mynn.compiler.loops import (
+    Affine,
+    Expr,
+    For,
+    Let,
+    Load,
+    Reduce,
+    Statement,
+    Store,
+    Var,
+    sub_expressions,
+)
 from mynn.compiler.pull import Names, Place, Puller, loads
 from mynn.compiler.views import Index
 from mynn.graph import Node, Shape
@@ -29,19 +40,24 @@ class Context:
     names: Names = field(default_factory=Names)
     touched: set[Node] = field(default_factory=set)
 
-    def puller(self, given: Mapping[tuple[Node, Index], Expr] | None = None) -> Puller:
+    def puller(
+        self,
+        given: Mapping[tuple[Node, Index], Expr] | None = None,
+        extents: Mapping[str, int] | None = None,
+    ) -> Puller:
         """A new loop body."""
         inside = self.group.maps.__contains__
-        return Puller(self.places, inside, self.names, self.touched, given)
+        return Puller(self.places, inside, self.names, self.touched, given, extents)
 
-    def emit_outputs(self, puller: Puller, loops: Index) -> list[Statement]:
-        """Statements that compute and store every output for one point of the group's space."""
+    def emit_outputs(self, puller: Puller, *points: Index) -> list[Statement]:
+        """Statements that compute and store every output for points of the group's space."""
         stores: list[Statement] = []
-        for node in self.group.outputs:
-            index = self.index_of(node, loops)
-            value = puller.value(node, index)
-            place = self.targets[node]
-            stores.append(Store(place.buffer, place.offset(index), value))
+        for loops in points:
+            for node in self.group.outputs:
+                index = self.index_of(node, loops)
+                value = puller.value(node, index)
+                place = self.targets[node]
+                stores.append(Store(place.buffer, place.offset(index), value))
         return [*puller.body, *stores]
 
     def index_of(self, node: Node, loops: Index) -> Index:
@@ -105,17 +121,33 @@ def axis_scores(context: Context, node: Node) -> dict[int, int]:
     if node in context.targets:
         place = context.targets[node]
         accesses += [place.offset(tuple(Affine.var(name) for name in names))] * 2
-    bound = {s.name for s in probe.body if isinstance(s, Let)}
+    behind = _behind(probe.body)
 
     def score(name: str) -> int:
         total = 0
         for access in accesses:
             steps = access.coefficient(name)
-            indirect = any(term in bound for term, _ in access.terms)
-            total += 0 if steps == 0 else 1 if steps == 1 and not indirect else -2
+            indirect = any(name in behind.get(term, ()) for term, _ in access.terms)
+            total += -2 if indirect or steps not in (0, 1) else steps
         return total
 
     return {axis: score(names[axis]) for axis, extent in enumerate(node.shape) if extent > 1}
+
+
+def _behind(body: list[Statement]) -> dict[str, set[str]]:
+    """For each variable that a body binds, all variables that its value depends on."""
+    result: dict[str, set[str]] = {}
+    for statement in body:
+        if isinstance(statement, Let):
+            names: set[str] = set()
+            for expr in sub_expressions(statement.value):
+                if isinstance(expr, Var):
+                    names.add(expr.name)
+                index = expr.index if isinstance(expr, Load | Reduce) else expr
+                if isinstance(index, Affine):
+                    names.update(name for name, _ in index.terms)
+            result[statement.name] = names.union(*(result.get(name, ()) for name in names))
+    return result
 
 
 def best_axis(context: Context, node: Node) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
+from mynn.compiler.blocks import MOST
 from mynn.compiler.fuse import Group
 from mynn.compiler.loops import Affine, Buffer, For, Kernel, Let, Load, Local, Statement, Store
 from mynn.compiler.pull import Place, loads
@@ -30,15 +34,44 @@ def lower_map(context: Context) -> list[Statement]:
     axis = axes[best_axis(context, first)] if axes else None
     axis = len(space) - 1 if axis is None else axis
     names = [context.names.fresh("i") for _ in space]
+    sides = _blocks(context, names, axis)
+    extents = [n // side for n, side in zip(space, sides, strict=True)]
 
     def body(index: Affine) -> list[Statement]:
-        loops = plain_index(names, space)
-        loops[axis] = index
-        return context.emit_outputs(context.puller(), tuple(loops))
+        points = []
+        for place in itertools.product(*map(range, sides)):
+            loops = [
+                i * side + k
+                for i, side, k in zip(plain_index(names, tuple(extents)), sides, place, strict=True)
+            ]
+            loops[axis] = index
+            points.append(tuple(loops))
+        puller = context.puller(extents=dict(zip(names, extents, strict=True)))
+        return context.emit_outputs(puller, *points)
 
     inner = vector_loops(context.names, space[axis], context.lanes(), body)
-    outer = [(n, e) for i, (n, e) in enumerate(zip(names, space, strict=True)) if i != axis]
+    outer = [(n, e) for i, (n, e) in enumerate(zip(names, extents, strict=True)) if i != axis]
     return serial([(n, e) for n, e in outer if e != 1], inner)
+
+
+def _blocks(context: Context, names: list[str], axis: int) -> list[int]:
+    """For each axis, how many neighbours are computed together: 1 unless windows are put side by
+    side there.
+
+    In a loop over windows, the window and the place in it are known without a division, and what
+    the elements of a window share is computed once.
+    """
+    space = context.group.space
+    puller = context.puller()
+    context.emit_outputs(puller, tuple(plain_index(names, space)))
+    sides = [1] * len(space)
+    for i, name in enumerate(names):
+        pairs = [(d, m) for value, d, m in puller.divided if value == Affine.var(name)]
+        side = min((m for d, m in pairs if d == 1), default=1)
+        fits = all(d % side == 0 or (d, m) == (1, side) for d, m in pairs)
+        if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST:
+            sides[i] = side
+    return sides
 
 
 def _crossed_axes(context: Context) -> tuple[int, int] | None:

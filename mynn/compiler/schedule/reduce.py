@@ -14,6 +14,7 @@ from mynn.compiler.loops import (
     Statement,
     Store,
 )
+from mynn.compiler.pull import COMBINE
 from mynn.compiler.schedule.base import Context, best_axis, canonical, chunks, plain_index, serial
 from mynn.compiler.views import Index
 from mynn.graph import Node, Shape
@@ -34,9 +35,6 @@ def identity(op: str, type: str) -> Const:
         return Const(0.0 if type[0] == "f" else 0, type)
     low, high = _IDENTITY[type]
     return Const(low if op == "max" else high, type)
-
-
-COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
 def lower_reduce(context: Context) -> list[Statement]:
