@@ -258,7 +258,7 @@ def _share_text(loop: Loop, rest: bool) -> str:
   %high.all = add i64 %low.all, {rows}
   %high = udiv i64 %high.all, %workers
   call void @{_gather_name(rest)}(ptr %control, ptr %table, i64 %low, i64 %high)
-  call void @mynn_barrier(ptr %sync, i64 %workers)
+  call void @mynn_barrier(ptr %sync, i64 %workers, i64 0)
   %step.at = getelementptr i64, ptr %control, i64 {step}
   %step = load ptr, ptr %step.at
   call void %step(ptr %table, i64 %worker, i64 %workers, ptr %sync)

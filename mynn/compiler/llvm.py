@@ -70,6 +70,7 @@ class KernelEmitter:
         self.env: dict[str, Value | int] = {}
         self.registers: dict[Buffer, dict[int, _Slot]] = {}
         self.bases: dict[Buffer, str] = {}
+        self.shares: dict[int, tuple[str, str]] = {}
         self.scopes: list[_Scope] = [_Scope()]
         self.cache: dict[tuple[Buffer, Affine, int], Value] = {}
         self.columns: dict[tuple[str, int], list[Value]] = {}
@@ -160,11 +161,7 @@ class KernelEmitter:
 
     def parallel(self, loop: For) -> None:
         """This worker's share of the rounds: those from extent * worker / workers on."""
-        bounds = []
-        for step in (0, 1):
-            number = self.emit(f"add i64 %worker, {step}")
-            product = self.emit(f"mul i64 {number}, {loop.extent}")
-            bounds.append(self.emit(f"udiv i64 {product}, %workers"))
+        bounds = self.share(loop.extent)
         some = self.emit(f"icmp ult i64 {bounds[0]}, {bounds[1]}")
         label, done = f"share{self.count}", f"share{self.count}.end"
         self.effect(f"br i1 {some}, label %{label}, label %{done}")
@@ -182,6 +179,19 @@ class KernelEmitter:
         self.scopes.pop()
         self.cache.clear()
         self.columns.clear()
+
+    def share(self, extent: int) -> tuple[str, str]:
+        """The first of this worker's rounds, and that after the last; found once in the kernel."""
+        if extent not in self.shares:
+            ends = []
+            for step in (0, 1):
+                number, product, end = self.fresh(), self.fresh(), self.fresh()
+                self.prologue.append(f"  {number} = add i64 %worker, {step}")
+                self.prologue.append(f"  {product} = mul i64 {number}, {extent}")
+                self.prologue.append(f"  {end} = udiv i64 {product}, %workers")
+                ends.append(end)
+            self.shares[extent] = ends[0], ends[1]
+        return self.shares[extent]
 
     def ranged(self, loop: For) -> None:
         """A loop over the rounds in which its conditions hold, if there are any."""
@@ -551,7 +561,7 @@ class KernelEmitter:
 
 def is_split(kernel: Kernel) -> bool:
     """Whether the kernel takes the number of its worker."""
-    return any(isinstance(s, For) and s.kind == "parallel" for s in kernel.body)
+    return any(isinstance(s, For) and s.kind == "parallel" for s in statements(kernel.body))
 
 
 def emit_kernel(

@@ -18,7 +18,8 @@ Grammar (as `format_kernel` prints it):
     index ::= constant {"+" coefficient "*" var}     a flat offset in elements
 
 Invariants, held by `verify_kernel`: variables are bound once, before they are used; a vector loop
-holds straight-line code only and has at most 64 rounds; conditions stand on serial loops, and their
+holds straight-line code only and has at most 64 rounds; around a parallel loop stand only serial
+loops; conditions stand on serial loops, and their
 index grows with the loop's variable; loads and stores agree with the buffer's dtype.
 
 Meaning: every statement runs in order; `evaluate_kernel` in `mynn.compiler.evaluate` is that
@@ -347,7 +348,7 @@ _KINDS = ("serial", "unroll", "vector", "parallel")
 
 def verify_kernel(kernel: Kernel) -> None:
     """Raise `VerifyError` where the kernel breaks an invariant of this module."""
-    _verify_body(kernel.body, frozenset(), frozenset(), kernel.name, in_vector=False)
+    _verify_body(kernel.body, frozenset(), frozenset(), kernel.name, "serial")
 
 
 def _verify_body(
@@ -355,23 +356,25 @@ def _verify_body(
     bound: frozenset[str],
     locals_: frozenset[Buffer],
     where: str,
-    in_vector: bool,
+    around: str,
 ) -> None:
+    """`around` is the kind of the loops around: "serial" where there are only serial ones."""
     for statement in body:
         if isinstance(statement, For):
-            if in_vector:
+            if around == "vector":
                 raise VerifyError(f"{where}: loop {statement.var} stands inside a vector loop")
             if statement.kind not in _KINDS or statement.extent < 0:
                 raise VerifyError(f"{where}: loop {statement.var} has a bad kind or extent")
-            if statement.kind == "parallel" and bound:
-                raise VerifyError(f"{where}: parallel loop {statement.var} is not outermost")
+            if statement.kind == "parallel" and around != "serial":
+                raise VerifyError(f"{where}: parallel loop {statement.var} stands in another loop")
             if statement.kind == "vector" and not 1 <= statement.extent <= MAX_VECTOR:
                 raise VerifyError(f"{where}: vector loop {statement.var} of {statement.extent}")
             if statement.var in bound:
                 raise VerifyError(f"{where}: {statement.var} is bound twice")
             inner = bound | {statement.var}
             _verify_conditions(statement, inner, where)
-            _verify_body(statement.body, inner, locals_, where, statement.kind == "vector")
+            kind = statement.kind if around == "serial" or statement.kind == "vector" else around
+            _verify_body(statement.body, inner, locals_, where, kind)
         elif isinstance(statement, Local):
             locals_ = locals_ | {statement.buffer}
         elif isinstance(statement, Let):

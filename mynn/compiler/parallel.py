@@ -9,13 +9,14 @@ Before:                         After:
     local acc                       for once in 1 parallel:    one worker runs what is left
     ...                               local acc ...
 
-Guarantees: a parallel loop stands at the top of a kernel, its rounds store different elements, and
-nothing that one round binds or keeps in registers is used outside it.
+Guarantees: a parallel loop stands at the top of a kernel or in serial loops, its rounds store
+different elements, and nothing that one round binds or keeps in registers is used outside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 
 from mynn.compiler.loops import (
     Affine,
@@ -25,41 +26,171 @@ from mynn.compiler.loops import (
     Let,
     Load,
     Local,
+    Prefetch,
     Reduce,
     Statement,
     Store,
     Var,
-    buffers_of,
     statements,
     sub_expressions,
 )
+from mynn.compiler.meetings import bytes_read
 
 # Fewer operations than this are not worth waking a second worker for.
 SMALL = 20_000
+# Bytes that a worker may read more than it would otherwise, where that saves a meeting.
+_MORE_READ = 1 << 16
 
 
 def parallelise(kernel: Kernel) -> Kernel:
-    """The kernel with its outer loops split among workers, where it is large enough."""
-    if kernel.operations < SMALL and kernel.nbytes < 4 * SMALL:
-        return _once(kernel)
+    """The kernel with its loops split among workers, where that pays.
+
+    Best by slices of what it stores, so that workers who go on with the next kernel find what they
+    need among what they stored themselves; by rounds of its outer loops where a worker would have
+    to read much more for a slice.
+    """
+    slices = _by_slices(kernel)
+    large = kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL
+    rounds = _by_rounds(kernel) if large else None
+    if slices is None or rounds is None:
+        return slices or rounds or _once(kernel)
+    return slices if _bytes_read(slices) <= _bytes_read(rounds) + _MORE_READ else rounds
+
+
+def _by_rounds(kernel: Kernel) -> Kernel | None:
+    """Shares of the rounds of the outermost loops."""
     body: list[Statement] = []
     pending: list[Statement] = []
 
     def flush() -> None:
         if pending:
-            body.append(For(f"once{len(body)}", 1, tuple(pending), "parallel"))
+            body.append(_run_once(pending, len(body)))
             pending.clear()
 
     for statement in kernel.body:
         if isinstance(statement, For) and statement.kind == "serial" and _independent(statement):
             flush()
-            body.append(For(statement.var, statement.extent, statement.body, "parallel"))
+            body.append(replace(statement, kind="parallel"))
         else:
             pending.append(statement)
     flush()
-    if not _separate(body):
-        return _once(kernel)
-    return _with_body(kernel, body)
+    split = _with_body(kernel, body)
+    return split if _separate(body) and not is_serial(split) else None
+
+
+def _by_slices(kernel: Kernel) -> Kernel | None:
+    """Shares that each store a slice of every result, from one element to another.
+
+    The loops that run over slices may stand inside others, which every worker then runs for its own
+    slice, with the copies to the stack that they make.
+    """
+    if len(kernel.body) > 1 and _accumulates(kernel.body):
+        return None
+    ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
+    if any(name not in ends for store in _stores(kernel.body) for name, _ in store.index.terms):
+        return None  # the place depends on data: it may be any place
+    count = 0
+    split = False
+
+    def shared(body: Sequence[Statement], depth: int) -> list[Statement]:
+        nonlocal count, split
+        result: list[Statement] = []
+        pending: list[Statement] = []
+
+        def flush() -> None:
+            nonlocal count
+            if pending:
+                result.append(_run_once(pending, count))
+                count += 1
+                pending.clear()
+
+        for statement in body:
+            if isinstance(statement, For) and statement.kind == "serial":
+                if _slices(statement, ends) and _independent(statement):
+                    flush()
+                    result.append(replace(statement, kind="parallel"))
+                    split = True
+                    continue
+                if depth < 2 and not statement.where and _can_enter(statement):
+                    flush()
+                    inner = shared(statement.body, depth + 1)
+                    result.append(replace(statement, body=tuple(inner)))
+                    continue
+            copied = isinstance(statement, Local) and statement.buffer.place == "stack"
+            if not pending and (copied or _only_copies(statement)):
+                result.append(statement)
+            else:
+                pending.append(statement)
+        flush()
+        own = {s.buffer for s in result if isinstance(s, Local)}
+        return result if _separate(result, own) else [*body]
+
+    body = shared(kernel.body, 0)
+    if not split:
+        return None
+    found = _with_body(kernel, body)
+    return found if all(_is_shared(statement) for statement in body) else None
+
+
+def _slices(loop: For, ends: Mapping[str, int]) -> bool:
+    """Whether each round stores the elements between two places of each result."""
+    for store in _stores(loop.body):
+        rest = store.index.without(loop.var).terms
+        if store.index.coefficient(loop.var) <= sum(abs(k) * ends[name] for name, k in rest):
+            return False
+    return loop.extent > 1
+
+
+def _stores(body: Sequence[Statement]) -> list[Store]:
+    """The stores to memory."""
+    every = statements(tuple(body))
+    return [s for s in every if isinstance(s, Store) and s.buffer.place == "memory"]
+
+
+def _can_enter(loop: For) -> bool:
+    """Whether workers may share what is inside: it stores to memory, each element once."""
+    return bool(_stores(loop.body)) and not _accumulates((loop,))
+
+
+def _accumulates(body: Sequence[Statement]) -> bool:
+    """Whether an element is stored in several rounds of a loop."""
+    return any(
+        store.index.coefficient(loop.var) == 0
+        for loop in statements(tuple(body))
+        if isinstance(loop, For) and loop.extent > 1
+        for store in _stores(loop.body)
+    )
+
+
+def _is_parallel(statement: Statement) -> bool:
+    return isinstance(statement, For) and statement.kind == "parallel"
+
+
+def _is_shared(statement: Statement) -> bool:
+    """Whether nothing in it is stored to memory but by a worker in its share."""
+    if _is_parallel(statement):
+        return True
+    if isinstance(statement, For):
+        return all(_is_shared(inner) for inner in statement.body)
+    if isinstance(statement, Store):
+        return statement.buffer.place == "stack"
+    return isinstance(statement, Let | Local | Prefetch)
+
+
+def _only_copies(statement: Statement) -> bool:
+    """Whether it is a loop that stores to the stack only."""
+    stores = [s for s in statements((statement,)) if isinstance(s, Store)]
+    return isinstance(statement, For) and all(s.buffer.place == "stack" for s in stores)
+
+
+def _bytes_read(kernel: Kernel) -> int:
+    """Bytes that one of two workers reads."""
+    return bytes_read(kernel, 0, 2)
+
+
+def _run_once(body: Sequence[Statement], number: int) -> For:
+    """By one worker."""
+    return For(f"once{number}", 1, tuple(body), "parallel")
 
 
 def _once(kernel: Kernel) -> Kernel:
@@ -72,7 +203,7 @@ def _with_body(kernel: Kernel, body: Sequence[Statement]) -> Kernel:
 
 def is_serial(kernel: Kernel) -> bool:
     """Whether one worker runs the whole kernel."""
-    return all(isinstance(s, For) and s.extent == 1 for s in kernel.body)
+    return all(_is_parallel(s) and s.extent == 1 for s in kernel.body if isinstance(s, For))
 
 
 def _independent(loop: For) -> bool:
@@ -137,8 +268,11 @@ def _own_digit(loop: For, accesses: set[Affine]) -> bool:
     return True
 
 
-def _separate(body: Sequence[Statement]) -> bool:
-    """Whether no statement uses what another one binds, nor stores where another one may."""
+def _separate(body: Sequence[Statement], everyones: Set[Buffer] = frozenset()) -> bool:
+    """Whether no statement uses what another one binds, nor stores where another one may.
+
+    Of the buffers `everyones` each worker has its own.
+    """
     made: list[set[object]] = []
     used: list[set[object]] = []
     for outer in body:
@@ -164,35 +298,6 @@ def _separate(body: Sequence[Statement]) -> bool:
                         needs.update(name for name, _ in expr.index.terms)
                     if isinstance(expr, Affine):
                         needs.update(name for name, _ in expr.terms)
-        made.append(own)
+        made.append(own - everyones)
         used.append(needs)
     return not any(made[i] & used[j] for i in range(len(body)) for j in range(len(body)) if i != j)
-
-
-def barriers(kernels: Sequence[Kernel], overlap: Callable[[Buffer, Buffer], bool]) -> list[bool]:
-    """For each kernel, whether the workers must meet before it.
-
-    They meet where it touches what another one may still be writing, or writes what another one
-    may still be reading. Kernels that one worker runs alone, one after the other, need no meeting.
-    `overlap(a, b)` says whether two buffers share memory.
-    """
-    result = []
-    reads: set[Buffer] = set()
-    writes: set[Buffer] = set()
-    alone = True
-
-    def touches(some: set[Buffer], others: set[Buffer]) -> bool:
-        return any(a is b or overlap(a, b) for a in some for b in others)
-
-    for kernel in kernels:
-        loaded, stored = (set(buffers) for buffers in buffers_of(kernel))
-        serial = is_serial(kernel)
-        conflict = touches(writes, loaded | stored) or touches(reads, stored)
-        meet = conflict and not (alone and serial)
-        result.append(meet)
-        if meet:
-            reads, writes, alone = set(), set(), True
-        reads |= loaded
-        writes |= stored
-        alone = alone and serial
-    return result

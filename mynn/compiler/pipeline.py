@@ -22,7 +22,8 @@ from mynn.compiler.image import bind, make_image
 from mynn.compiler.instructions import Module
 from mynn.compiler.llvm import emit_kernel
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
-from mynn.compiler.parallel import barriers, parallelise
+from mynn.compiler.meetings import arrange
+from mynn.compiler.parallel import parallelise
 from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
 from mynn.compiler.workers import add_split_step
@@ -114,8 +115,7 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False, apart: bool
     head = f"define void @{STEP}(ptr %table) nounwind #0 {{"
     module.add("\n".join([head, *calls, "  ret void", "}", ""]))
     if split:
-        meetings = barriers(kernels, lowered.plan.overlap)
-        add_split_step(module, [kernel.name for kernel in kernels], meetings)
+        add_split_step(module, arrange(kernels, lowered.plan.location))
     return module
 
 

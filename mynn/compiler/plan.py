@@ -8,7 +8,7 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mynn.compiler.borders import absorbed
@@ -47,6 +47,10 @@ class Result:
     buffer: Buffer
 
 
+# Up to so many bytes of an arena are left to one buffer each.
+_ROOM = 1 << 18
+
+
 @dataclass
 class Plan:
     """Kernels in order, and where everything lies.
@@ -63,12 +67,11 @@ class Plan:
     results: list[Result]
     in_place: list[Node] = field(default_factory=list)
 
-    def overlap(self, a: Buffer, b: Buffer) -> bool:
-        """Whether two buffers share memory."""
-        if a not in self.arena or b not in self.arena:
-            return a is b
-        low, high = sorted((a, b), key=self.arena.__getitem__)
-        return self.arena[high] < self.arena[low] + low.nbytes + SLACK
+    def location(self, buffer: Buffer) -> tuple[Hashable, int]:
+        """What memory a buffer lies in, and its first byte there: the arena is one, all others are
+        their own.
+        """
+        return ("arena", self.arena[buffer]) if buffer in self.arena else (buffer, 0)
 
 
 @dataclass(eq=False)
@@ -245,7 +248,10 @@ class _Planner:
     def arena(
         self, kernels: Sequence[Kernel], places: Mapping[Node, Place], results: Sequence[Result]
     ) -> tuple[dict[Buffer, int], int]:
-        """Offsets for the buffers of one run; those not needed together share memory."""
+        """Offsets for the buffers of one run; those not needed together share memory.
+
+        Few bytes are not shared: workers would have to meet before one of them uses them again.
+        """
         fixed = {place.buffer for place in self.leaves.values()} | {r.buffer for r in results}
         spans: dict[Buffer, tuple[int, int]] = {}
         for time, kernel in enumerate(kernels):
@@ -253,6 +259,8 @@ class _Planner:
             for buffer in [*reads, *writes]:
                 if buffer not in fixed:
                     spans[buffer] = (spans.get(buffer, (time, time))[0], time)
+        if sum(buffer.nbytes + SLACK for buffer in spans) <= _ROOM:
+            spans = dict.fromkeys(spans, (0, len(kernels)))
         taken: list[tuple[int, int, int, int]] = []
         offsets: dict[Buffer, int] = {}
         total = 0

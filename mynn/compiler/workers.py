@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from mynn.compiler.instructions import Module
+from mynn.compiler.meetings import COUNTS, Turn
 from mynn.runtime.machine import host
 
 SPLIT_STEP = "mynn_step_split"
 WORKER = "mynn_worker"
 # Flush denormals (bits FZ and DAZ of MXCSR): vanishing gradients must not slow arithmetic down.
 FLUSH_BITS = 0x8040
+_ALL = 1 + sum(1 << count for count in COUNTS)
 # Rounds of waiting before a worker offers its processor to others.
 _PATIENCE = 2000
 # Rounds of offering it, for some tenths of a millisecond in all, before a worker that waits for a
@@ -72,9 +74,19 @@ def _declare(module: Module) -> None:
 
 
 def barrier_text() -> str:
-    """`mynn_barrier`: returns when all workers have called it."""
-    return f"""define internal void @mynn_barrier(ptr %sync, i64 %workers) noinline nounwind {{
+    """`mynn_barrier`: returns when all workers have called it.
+
+    At once where the bit of `pass` for the number of workers, or for as many as it has, is set.
+    """
+    parameters = "ptr %sync, i64 %workers, i64 %pass"
+    return f"""define internal void @mynn_barrier({parameters}) noinline nounwind {{
 entry:
+  %many = icmp ugt i64 %workers, {max(COUNTS)}
+  %place = select i1 %many, i64 0, i64 %workers
+  %bit = lshr i64 %pass, %place
+  %on = trunc i64 %bit to i1
+  br i1 %on, label %done, label %meet
+meet:
   %arrived = getelementptr i64, ptr %sync, i64 {int(Sync.ARRIVED)}
   %round = getelementptr i64, ptr %sync, i64 {int(Sync.ROUND)}
   %now = load atomic i64, ptr %round acquire, align 8
@@ -88,7 +100,7 @@ open:
   store atomic i64 %next, ptr %round release, align 8
   ret void
 wait:
-{_patience("wait", "entry")}  %seen = load atomic i64, ptr %round acquire, align 8
+{_patience("wait", "meet")}  %seen = load atomic i64, ptr %round acquire, align 8
   %opened = icmp ne i64 %seen, %now
   br i1 %opened, label %done, label %idle.wait
 idle.wait:
@@ -98,19 +110,22 @@ idle.wait:
 """
 
 
-def add_split_step(module: Module, kernels: Sequence[str], meetings: Sequence[bool]) -> None:
+def add_split_step(module: Module, turns: Sequence[Turn]) -> None:
     """Add the step that every worker runs: its share of each kernel, meeting where it must."""
     _declare(module)
     module.add(barrier_text())
-    meet = "  call void @mynn_barrier(ptr %sync, i64 %workers)"
     lines = []
-    for kernel, needed in zip(kernels, meetings, strict=True):
-        lines += [meet] if needed else []
-        lines.append(f"  call void @{kernel}(ptr %table, i64 %worker, i64 %workers)")
+    for turn in turns:
+        # Bits for the numbers of workers that need not meet; that of 0 for more than are looked at.
+        free = sum(1 << n for n in COUNTS if not turn.meets(n)) + (0 if turn.many else 1)
+        if free != _ALL:
+            lines.append(f"  call void @mynn_barrier(ptr %sync, i64 %workers, i64 {free})")
+        lines.append(f"  call void @{turn.kernel.name}(ptr %table, i64 %worker, i64 %workers)")
+    lines.append("  call void @mynn_barrier(ptr %sync, i64 %workers, i64 0)")
     head = (
         f"define void @{SPLIT_STEP}(ptr %table, i64 %worker, i64 %workers, ptr %sync) nounwind {{"
     )
-    module.add("\n".join([head, *lines, meet, "  ret void", "}", ""]))
+    module.add("\n".join([head, *lines, "  ret void", "}", ""]))
 
 
 def _flush() -> str:

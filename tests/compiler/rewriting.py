@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mynn.compiler.loops import Affine, Expr, For, Let, Load, Local, Op, Reduce, Statement, Store
+from mynn.compiler.loops import (
+    Affine,
+    Expr,
+    For,
+    Let,
+    Load,
+    Local,
+    Op,
+    Prefetch,
+    Reduce,
+    Statement,
+    Store,
+)
 
 Change = Callable[[Affine], Affine]
 
@@ -20,6 +32,8 @@ def with_indices(statement: Statement, change: Change) -> Statement:
         return replace(statement, body=body, where=where)
     if isinstance(statement, Let):
         return Let(statement.name, _expr(statement.value, change))
+    if isinstance(statement, Prefetch):
+        return Prefetch(statement.buffer, change(statement.index))
     return Store(statement.buffer, change(statement.index), _expr(statement.value, change))
 
 

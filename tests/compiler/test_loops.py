@@ -146,13 +146,13 @@ BROKEN: dict[str, tuple[tuple[Statement, ...], str]] = {
         "j stands inside a vector loop",
     ),
     "kind": ((For("i", 4, (), "threaded"),), "i has a bad kind"),
-    "parallel inside": (
-        (For("i", 2, (For("j", 2, (), "parallel"),)),),
-        "parallel loop j is not outermost",
+    "parallel inside parallel": (
+        (For("i", 2, (For("j", 2, (), "parallel"),), "parallel"),),
+        "parallel loop j stands in another loop",
     ),
-    "parallel after a binding": (
-        (let("a", ONE), For("j", 2, (), "parallel")),
-        "parallel loop j is not outermost",
+    "parallel inside unrolled": (
+        (For("i", 2, (For("u", 2, (For("j", 2, (), "parallel"),)),), "unroll"),),
+        "parallel loop j stands in another loop",
     ),
     "extent": ((For("i", -1, ()),), "bad kind or extent"),
     "wide vector": ((For("i", MAX_VECTOR + 1, (), "vector"),), "vector loop i of 65"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from mynn.compiler import parallel
 from mynn.compiler.evaluate import evaluate_kernel
-from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Statement, Store, verify_kernel
-from mynn.compiler.parallel import barriers, is_serial, parallelise
+from mynn.compiler.loops import Affine, For, Kernel, Statement, verify_kernel
+from mynn.compiler.meetings import arrange, phases
+from mynn.compiler.parallel import parallelise
 from mynn.compiler.schedule import contraction
 from tests.compiler.harness import Case, Memory
 from tests.compiler.rewriting import with_indices
@@ -18,19 +20,21 @@ from tests.compiler.test_schedules import KINDS, grad_of_convolution, step_case
 from tests.helpers import assert_close, f32, graph_of, random_arrays
 
 
-def shares(kernel: Kernel, workers: int) -> list[Kernel]:
-    """What each worker runs of a kernel."""
-    result = []
-    for worker in range(workers):
-        body: list[Statement] = []
-        for loop in kernel.body:
-            assert isinstance(loop, For)
-            assert loop.kind == "parallel"
-            first = loop.extent * worker // workers
-            last = loop.extent * (worker + 1) // workers
-            body += [_round(loop, i) for i in range(first, last)]
-        result.append(Kernel(kernel.name, tuple(body)))
-    return result
+def share(kernel: Kernel, worker: int, workers: int) -> Kernel:
+    """What a worker runs of a kernel."""
+
+    def own(body: tuple[Statement, ...]) -> Iterator[Statement]:
+        for statement in body:
+            if isinstance(statement, For) and statement.kind == "parallel":
+                first = statement.extent * worker // workers
+                last = statement.extent * (worker + 1) // workers
+                yield from (_round(statement, i) for i in range(first, last))
+            elif isinstance(statement, For):
+                yield replace(statement, body=tuple(own(statement.body)))
+            else:
+                yield statement
+
+    return Kernel(kernel.name, tuple(own(kernel.body)))
 
 
 def _round(loop: For, number: int) -> For:
@@ -50,16 +54,11 @@ def run_shared(case: Case, workers: int, order: tuple[int, ...]) -> Memory:
     kernels = [parallelise(kernel) for kernel in case.lowered.kernels]
     for kernel in kernels:
         verify_kernel(kernel)
-    meetings = barriers(kernels, case.lowered.plan.overlap)
-    phases: list[list[Kernel]] = [[]]
-    for kernel, meet in zip(kernels, meetings, strict=True):
-        if meet:
-            phases.append([])
-        phases[-1].append(kernel)
-    for phase in phases:
+    turns = arrange(kernels, case.lowered.plan.location)
+    for phase in phases(turns, workers):
         for worker in order:
             for kernel in phase:
-                evaluate_kernel(shares(kernel, workers)[worker], memory.flat)
+                evaluate_kernel(share(kernel, worker, workers), memory.flat)
     assert_close(case.outputs(memory), case.interpreted(arguments), 4)
     return memory
 
@@ -91,30 +90,3 @@ def test_blocked_sums(monkeypatch: pytest.MonkeyPatch) -> None:
         case = Case(graph_of(grad_of_convolution, *types))
         run_shared(case, 2, (1, 0))
         run_shared(case, 3, (1, 2, 0))
-
-
-def test_small_kernels_are_left_alone() -> None:
-    case = KINDS["map"].case(17)
-    kernels = [parallelise(kernel) for kernel in case.lowered.kernels]
-    assert all(is_serial(kernel) for kernel in kernels)
-    assert not any(barriers(kernels, case.lowered.plan.overlap))
-    run_shared(case, 2, (1, 0))
-
-
-def test_barriers() -> None:
-    """They stand where a kernel touches what another one may still be writing."""
-    a, b, c = (Buffer(name, "f32", 8) for name in "abc")
-    at = Affine.var("i")
-
-    def fill(target: Buffer) -> Kernel:
-        body = Store(target, at, Const(0.0, "f32"))
-        return Kernel(target.name, (For("i", 8, (body,), "parallel"),))
-
-    def never(x: Buffer, y: Buffer) -> bool:
-        return False
-
-    assert barriers([fill(a), fill(b), fill(c)], never) == [False] * 3
-    assert barriers([fill(a), fill(a), fill(a)], never) == [False, True, True]
-    assert barriers([fill(a), fill(b), fill(a)], never) == [False, False, True]
-    assert barriers([fill(a), fill(b)], lambda x, y: True) == [False, True]
-    assert np.array(barriers([], never)).size == 0

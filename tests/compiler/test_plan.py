@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mynn.compiler import plan as plan_module
 from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Let, Load, Op, Store, buffers_of
 from mynn.compiler.plan import Plan, Result, live_spans, verify_plan
 from mynn.compiler.pull import Place
@@ -168,8 +169,14 @@ def chain(x: Tensor, *weights: Tensor) -> Tensor:
     return x
 
 
-def test_arena_is_shared() -> None:
+def test_few_bytes_are_not_shared() -> None:
+    plan = Case(graph_of(chain, f32(8, 33), *[f32(33, 33)] * 7)).lowered.plan
+    assert len(set(plan.arena.values())) == 6
+
+
+def test_arena_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of six hidden layers at most two are needed at a time."""
+    monkeypatch.setattr(plan_module, "_ROOM", 0)
     case = Case(graph_of(chain, f32(8, 33), *[f32(33, 33)] * 7))
     plan = case.lowered.plan
     assert len(plan.arena) == 6

@@ -8,12 +8,11 @@ a loop whose rounds depend on each other, gives other bits than a run without wo
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from unittest import mock
 
 import numpy as np
 
-from mynn.compiler import image, parallel, pipeline
+from mynn.compiler import image, meetings, parallel, pipeline
 from mynn.graph import Array
 from mynn.runtime.buffers import allocate
 from tests.fuzz.programs import Program
@@ -33,7 +32,7 @@ def split_problems(program: Program) -> list[str]:
     for kernel in kernels:
         text = text.replace(f"define internal void @{kernel.name}(", f"define void @{kernel.name}(")
     native = pipeline.build(text)
-    meetings = parallel.barriers(kernels, lowered.plan.overlap)
+    turns = meetings.arrange(kernels, lowered.plan.location)
 
     def run(workers: int, backwards: bool) -> list[Array]:
         memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
@@ -42,31 +41,19 @@ def split_problems(program: Program) -> list[str]:
         made = image.make_image(lowered.plan, lowered.table, graph.inputs)
         table, outputs, keep = image.bind(made, memory)
         order = range(workers - 1, -1, -1) if backwards else range(workers)
-        for phase in _phases([kernel.name for kernel in kernels], meetings):
+        for phase in meetings.phases(turns, workers):
             for worker in order:
-                for name in phase:
+                for kernel in phase:
                     kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-                    native.function(name, *kinds)(table.ctypes.data, worker, workers)
+                    native.function(kernel.name, *kinds)(table.ctypes.data, worker, workers)
         del keep
         return [np.array(value) for value in [*outputs, *memory]]
 
     expected = run(1, backwards=False)
     problems = []
-    for workers, backwards in ((2, True), (3, False), (7, True)):
+    for workers, backwards in ((2, True), (2, False), (3, False), (4, True), (7, True)):
         got = run(workers, backwards)
         for place, (a, b) in enumerate(zip(got, expected, strict=True)):
             if not same_bits(a, b):
                 problems.append(f"{workers} workers, backwards {backwards}: value {place} differs")
     return problems
-
-
-def _phases(names: list[str], meetings: list[bool]) -> Iterator[list[str]]:
-    """The kernels between two barriers."""
-    phase: list[str] = []
-    for name, meet in zip(names, meetings, strict=True):
-        if meet and phase:
-            yield phase
-            phase = []
-        phase.append(name)
-    if phase:
-        yield phase

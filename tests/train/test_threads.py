@@ -14,7 +14,8 @@ import mynn
 from mynn import nn, optim
 from mynn.compiler import driver, parallel
 from mynn.compiler.loops import Affine, Buffer, For, Kernel, Load, Local, Store
-from mynn.compiler.parallel import barriers, is_serial, parallelise
+from mynn.compiler.meetings import arrange
+from mynn.compiler.parallel import is_serial, parallelise
 from mynn.compiler.schedule import contraction
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
@@ -181,17 +182,16 @@ def program(threads: int) -> Any:
     return mynn.compile(net, threads=threads).program(np.zeros((64, 64), np.float32))
 
 
-def test_large_kernels_are_split_and_small_ones_are_not() -> None:
+def test_kernels_of_a_network_are_split() -> None:
     kernels = [parallelise(kernel) for kernel in program(2).lowered.kernels]
     assert not any(is_serial(kernel) for kernel in kernels)
-    for kernel in kernels:
-        assert all(isinstance(s, For) and s.kind == "parallel" for s in kernel.body)
 
 
-def test_workers_meet_where_a_kernel_needs_another() -> None:
+def test_workers_do_not_meet_where_each_has_its_own_rows() -> None:
     lowered = program(2).lowered
-    kernels = [parallelise(kernel) for kernel in lowered.kernels]
-    assert barriers(kernels, lowered.plan.overlap) == [False, True]
+    turns = arrange([parallelise(kernel) for kernel in lowered.kernels], lowered.plan.location)
+    assert [turn.meets(2) for turn in turns] == [False, False]
+    assert [turn.meets(9) for turn in turns] == [False, True]
 
 
 def train_convolutions(threads: int) -> list[np.ndarray]:

@@ -84,6 +84,8 @@ def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
                     cycles += times * across.count(width) * (k * (work + 0.5) + 12 + height * width)
             instances = (2 if rest else 1) * len({*across})
             cycles *= 1 + 0.02 * instances
+            if p % 2 == 0 and p // 2 % rows:
+                cycles *= 1.02  # two workers would not have half of the rows each
             if best is None or cycles < best[0]:
                 best = cycles, Tile(rows, vectors, 1)
     assert best is not None
