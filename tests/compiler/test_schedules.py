@@ -361,6 +361,14 @@ def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> N
     check(Case(graph_of(grad_of_convolution, f32(1, 2, 5, 4), f32(60, 2, 2, 2))))
 
 
+@pytest.mark.parametrize("rows", [17, 19, 20, 23, 24])
+def test_long_reductions_have_several_accumulators(rows: int) -> None:
+    case = Case(graph_of(lambda x: (x.sum(0), x.max(0), x.min((0, 1))), f32(rows, 3, 5)))
+    assert re.search(r"acc\d+: f32\[\d+\] register", text(case))
+    assert re.search(r"acc\d+\[v\d+ \+ \d+\] = maximum", text(case))
+    check(case)
+
+
 def test_columns_that_would_collide_are_copied() -> None:
     case = Case(graph_of(lambda x, w: x @ w, f32(64, 64), f32(64, 256)))
     assert re.search(r"local panel\d+: f32\[\d+\] stack", text(case))

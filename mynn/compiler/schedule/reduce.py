@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mynn.compiler.loops import (
     Affine,
     Buffer,
     Const,
+    Expr,
     For,
     Load,
     Local,
@@ -27,6 +30,9 @@ _IDENTITY = {
     "u32": (0, 2**32 - 1),
     "u8": (0, 255),
 }
+
+# Accumulators of a long reduction: what an addition's latency leaves room for.
+_CHAINS = 4
 
 
 def identity(op: str, type: str) -> Const:
@@ -85,28 +91,57 @@ def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -
 def _vector_of_results(
     context: Context, anchor: Node, names: list[str], axis: int, first: Affine, width: int
 ) -> list[Statement]:
-    """The results at first .. first + width - 1 of the vector axis."""
-    x = anchor.inputs[0]
-    axes: Shape = anchor.params["axes"]
-    acc = Buffer(context.names.fresh("acc"), x.type.short, context.lanes(), "register")
+    """The results at first .. first + width - 1 of the vector axis.
 
-    def point(lane: str) -> Index:
+    A long reduction has several accumulators, so that an addition need not wait for the last one.
+    """
+    x, op = anchor.inputs[0], anchor.primitive.name
+    axes: Shape = anchor.params["axes"]
+    lanes = context.lanes()
+    around = [i for i in axes if x.shape[i] != 1]
+    inner = around.pop() if around else None
+    extent = 1 if inner is None else x.shape[inner]
+    splits = _CHAINS if extent >= 2 * _CHAINS else 1
+    acc = Buffer(context.names.fresh("acc"), x.type.short, splits * lanes, "register")
+
+    def point(lane: str, k: Affine | None = None) -> Index:
         values = plain_index(names, x.shape)
         values[axis] = first + Affine.var(lane)
+        if inner is not None and k is not None:
+            values[inner] = k
         return tuple(values)
 
-    lane = context.names.fresh("v")
-    zero = Store(acc, Affine.var(lane), identity(anchor.primitive.name, x.type.short))
-    clear = For(lane, width, (zero,), "vector")
-    lane = context.names.fresh("v")
-    step = _accumulate(context, anchor, acc, Affine.var(lane), point(lane))
-    add = For(lane, width, tuple(step), "vector")
-    lane = context.names.fresh("v")
-    loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
-    puller = context.puller({(anchor, loops): Load(acc, Affine.var(lane))})
-    finish = For(lane, width, tuple(context.emit_outputs(puller, loops)), "vector")
-    inner = [(names[i], x.shape[i]) for i in axes if x.shape[i] != 1]
-    return [Local(acc), clear, *serial(inner, [add]), finish]
+    def over(body: Callable[[str, Affine], list[Statement]], split: int) -> Statement:
+        lane = context.names.fresh("v")
+        return For(lane, width, tuple(body(lane, Affine.var(lane) + split * lanes)), "vector")
+
+    zero = identity(op, x.type.short)
+    clear = [over(lambda lane, at: [Store(acc, at, zero)], split) for split in range(splits)]
+
+    def add(split: int, k: Affine) -> Statement:
+        return over(lambda lane, at: _accumulate(context, anchor, acc, at, point(lane, k)), split)
+
+    body: list[Statement]
+    if inner is None:
+        body = [add(0, Affine())]
+    else:
+        rounds, rest = divmod(extent, splits)
+        step = Affine.var(names[inner], splits)
+        body = [For(names[inner], rounds, tuple(add(s, step + s) for s in range(splits)))]
+        body += [add(split, Affine(rounds * splits + split)) for split in range(rest)]
+
+    def finish(lane: str, at: Affine) -> list[Statement]:
+        parts: list[Expr] = [Load(acc, at + split * lanes) for split in range(splits)]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [Op(COMBINE[op], pair, acc.type) for pair in pairs]
+        loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
+        puller = context.puller()
+        puller.memo[anchor, loops] = parts[0] if splits == 1 else puller.let(parts[0])
+        return context.emit_outputs(puller, loops)
+
+    loops = [(names[i], x.shape[i]) for i in around]
+    return [Local(acc), *clear, *serial(loops, body), over(finish, 0)]
 
 
 def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
