@@ -165,6 +165,8 @@ class Program:
         debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
         debug.show(7, "machine code", lambda: self.assembly)
         self.threads = self.image.threads
+        wanted = default_threads() if threads is None else threads
+        self.adaptive = self.threads > 1 and wanted == "auto"
         self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
         self.table, self.outputs, self._keep = bind(self.image, [*self.arguments, *state_arrays])
         self._state_arrays = state_arrays
@@ -301,6 +303,7 @@ class InterpretedProgram:
     backend = "interpreter"
     compile_seconds = 0.0
     threads = 1
+    adaptive = False
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import os
 from mynn.errors import ArgumentError
 
 # Operations that one thread should have to itself in a step; fewer are not worth meeting for.
-OPERATIONS_PER_THREAD = 2_000_000
+OPERATIONS_PER_THREAD = 400_000
 
 Threads = int | str
 

@@ -32,6 +32,7 @@ from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Program
 from mynn.staging import Staged
 from mynn.tensor import Tensor
+from mynn.train.pace import Pace
 from mynn.train.record import Record, Recorded, Recorder
 
 CHUNK_SECONDS = 0.04
@@ -283,6 +284,7 @@ class NativeEngine(Engine):
     """Steps inside the native loop; threads for its other workers live from `run` to `close`."""
 
     threads: tuple[threading.Thread, ...] = ()
+    pace: Pace | None = None
 
     def connect(self) -> None:
         """Fill the control block with addresses."""
@@ -296,7 +298,12 @@ class NativeEngine(Engine):
         module, seconds = loop_module_for(loop)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
-        self.workers = max(first.threads, last.threads)
+        workers = max(first.threads, last.threads)
+        adaptive = first.adaptive or last.adaptive
+        if not adaptive:
+            self.pace = None
+        elif self.pace is None or self.pace.counts[-1] != workers:
+            self.pace = Pace(workers)
         control = self.control
         if self.order is not None:
             control[Control.ORDER] = self.order.ctypes.data
@@ -306,7 +313,7 @@ class NativeEngine(Engine):
         control[Control.STEP] = first.native.address(steps[0])
         control[Control.TABLE_REST] = last.table.ctypes.data
         control[Control.STEP_REST] = last.native.address(steps[1])
-        control[Control.WORKERS] = self.workers
+        control[Control.WORKERS] = workers
         self.sync = aligned_bytes(8 * Sync.WORDS).view(np.int64)
         control[Control.SYNC] = self.sync.ctypes.data
         if loop.has_workers:
@@ -345,12 +352,30 @@ class NativeEngine(Engine):
             metrics.append(Metric(slot, rest, memory_type(type), type[0] == "i"))
         return metrics
 
+    @property
+    def workers(self) -> int:
+        """Workers that share the steps now."""
+        return int(self.control[Control.WORKERS])
+
     def run(self, budget: int) -> None:
-        """Run steps natively, with a thread for every other worker."""
-        if len(self.threads) < self.workers - 1:
+        """Run steps natively; where the number of workers is left open, the fastest is found."""
+        if self.pace is None:
+            self._run(self.workers, budget)
+        else:
+            self.pace.run(budget, self._run)
+
+    def _run(self, workers: int, budget: int) -> int:
+        """Run steps with so many workers, a thread for each but the first; how many ran."""
+        if workers != self.workers:
+            self.close()
+            self.control[Control.WORKERS] = workers
+        if len(self.threads) < workers - 1:
             self._start_threads()
-        self.control[Control.BUDGET] = budget
-        self.function(self.control.ctypes.data)
+        before = self.steps
+        if not self.stopped:
+            self.control[Control.BUDGET] = budget
+            self.function(self.control.ctypes.data)
+        return self.steps - before
 
     def _start_threads(self) -> None:
         """Threads that wait in native code for their share of steps."""
