@@ -241,8 +241,8 @@ def compile(
         function: takes and returns tensors, in tuples, lists and dicts if need be.
         backend: "native" (LLVM) or "interpreter" (NumPy, every step visible).
         threads: how many threads `fit`, `evaluate` and `predict` run a step with: a number, or
-            "auto", which goes by the size of the step; by default what the environment variable
-            MYNN_THREADS says, or "auto". The results are the same bits for every number. A single
+            "auto", which finds the fastest number while it runs; by default what the environment
+            variable MYNN_THREADS says, or "auto". The results are the same bits for every number. A single
             call runs on one thread.
 
     Example:

@@ -123,8 +123,8 @@ class Program:
         results: how many of the outputs are results.
         writes: for each state input that changes, the number of the output that is its new value.
         state: the tensors behind the state inputs.
-        threads: how many threads `fit` runs a step with: a number, "auto" (by the size of the
-            step), or None for what `MYNN_THREADS` says.
+        threads: how many threads `fit` runs a step with: a number, "auto" (the fastest,
+            found while it runs), or None for what `MYNN_THREADS` says.
 
     Example:
         >>> import numpy as np, mynn
