@@ -232,16 +232,17 @@ class _Run:
 
     def report(self) -> None:
         """Tell the callbacks what happened since the last return."""
+        if not self.callbacks:
+            return
         engine = self.engine
         while self.reported < min(engine.epoch, self.epochs):
             logs = engine.means(self.reported)
             for callback in self.callbacks:
                 callback.on_epoch_end(self.reported, logs)
             self.reported += 1
-        if self.callbacks:
-            logs = engine.means(engine.epoch) if engine.epoch < self.epochs else {}
-            for callback in self.callbacks:
-                callback.on_progress(engine.epoch, engine.batch, logs)
+        logs = engine.means(engine.epoch) if engine.epoch < self.epochs else {}
+        for callback in self.callbacks:
+            callback.on_progress(engine.epoch, engine.batch, logs)
 
     def finish(self) -> None:
         """Fill in the history."""

@@ -125,6 +125,10 @@ class Builder:
     def copysign(self, magnitude: Value, sign: Value) -> str:
         return self._intrinsic("copysign", magnitude, sign)
 
+    def rounded(self, value: float) -> float:
+        """The nearest number of this format."""
+        return value if self.dtype == "f64" else float(struct.unpack("<f", struct.pack("<f", value))[0])
+
     # Comparison and selection.
 
     def fcmp(self, predicate: str, x: Value, y: Value) -> str:

@@ -108,7 +108,7 @@ def tanh(b: Builder, x: str) -> str:
     Error: f32 3.0 ulp, f64 2.8 ulp; |tanh| <= 1, and exactly 1 at infinity.
     """
     if b.dtype == "f32":
-        return double_angle(b, b.clamp(x, -9.02, 9.02), TANH_P, TANH_Q)
+        return double_angle(b, x, 9.02, TANH_P, TANH_Q)
     y = b.clamp(x, -20.0, 20.0)
     r, t = _reduce_exp(b, b.add(y, y), b.format.bias)
     scale = power_of_two(b, t)
@@ -116,12 +116,16 @@ def tanh(b: Builder, x: str) -> str:
     return b.copysign(b.div(e, b.add(e, 2.0)), x)
 
 
-def double_angle(b: Builder, x: str, p: Sequence[float], q: Sequence[float]) -> str:
+def double_angle(
+    b: Builder, x: str, limit: float, p: Sequence[float], q: Sequence[float]
+) -> str:
     """2*t / (1 + t**2) for t = x * p(x**2) / q(x**2) = n/q, as 2*n*q / (q**2 + n**2): one division.
 
     Near t = 1, where both saturate, errors of t cancel: (1 - t**2) / (1 + t**2) of them is left.
+    x is clamped to -limit .. limit, and so is its square, so that neither waits for the other.
     """
     z = b.mul(x, x)
-    n = b.mul(x, b.horner(p, z))
+    z = b.select(b.fcmp("ogt", z, b.rounded(limit) ** 2), b.rounded(limit) ** 2, z)
+    n = b.mul(b.clamp(x, -limit, limit), b.horner(p, z))
     d = b.horner(q, z)
-    return b.div(b.mul(n, b.add(d, d)), b.fma(d, d, b.mul(n, n)))
+    return b.div(b.mul(b.add(n, n), d), b.fma(d, d, b.mul(n, n)))
