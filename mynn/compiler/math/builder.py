@@ -127,7 +127,11 @@ class Builder:
 
     def rounded(self, value: float) -> float:
         """The nearest number of this format."""
-        return value if self.dtype == "f64" else float(struct.unpack("<f", struct.pack("<f", value))[0])
+        return (
+            value
+            if self.dtype == "f64"
+            else float(struct.unpack("<f", struct.pack("<f", value))[0])
+        )
 
     # Comparison and selection.
 

@@ -116,9 +116,7 @@ def tanh(b: Builder, x: str) -> str:
     return b.copysign(b.div(e, b.add(e, 2.0)), x)
 
 
-def double_angle(
-    b: Builder, x: str, limit: float, p: Sequence[float], q: Sequence[float]
-) -> str:
+def double_angle(b: Builder, x: str, limit: float, p: Sequence[float], q: Sequence[float]) -> str:
     """2*t / (1 + t**2) for t = x * p(x**2) / q(x**2) = n/q, as 2*n*q / (q**2 + n**2): one division.
 
     Near t = 1, where both saturate, errors of t cancel: (1 - t**2) / (1 + t**2) of them is left.
