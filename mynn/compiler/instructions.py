@@ -185,15 +185,32 @@ def assemble(e: Emitter, scalars: Sequence[Value], lanes: int) -> Value:
 
 
 def transpose(e: Emitter, rows: Sequence[Value]) -> list[Value]:
-    """The columns of a square of vectors, by log2 n rounds of shuffles."""
-    vectors = list(rows)
-    n = len(vectors)
-    low = [x for i in range(n // 2) for x in (i, n + i)]
-    high = [x for i in range(n // 2, n) for x in (i, n + i)]
-    for _ in range(n.bit_length() - 1):
-        pairs = [(vectors[i], vectors[i + n // 2]) for i in range(n // 2)]
-        vectors = [shuffle(e, a, b.text, order) for a, b in pairs for order in (low, high)]
-    return vectors
+    """The columns of a square of vectors, by log2 n rounds of shuffles.
+
+    First squares within blocks of 128 bits, where shuffles are cheapest, then whole blocks.
+    """
+    n = len(rows)
+    block = min(n, 128 // max(BITS[rows[0].type], 8))
+    across = []  # across[i][j]: of block row i, the columns j, block + j, 2 * block + j...
+    for start in range(0, n, block):
+        square = list(rows[start : start + block])
+        half = block // 2
+        low = [s + i + k for s in range(0, n, block) for i in range(half) for k in (0, n)]
+        high = [i + half for i in low]
+        for _ in range(block.bit_length() - 1):
+            pairs = [(square[i], square[i + half]) for i in range(half)]
+            square = [shuffle(e, a, b.text, order) for a, b in pairs for order in (low, high)]
+        across.append(square)
+    columns: list[list[Value]] = []
+    for j in range(block):
+        vectors = [square[j] for square in across]
+        even = [s + i for s in range(0, 2 * n, 2 * block) for i in range(block)]
+        odd = [i + block for i in even]
+        for _ in range(len(vectors).bit_length() - 1):
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            vectors = [shuffle(e, a, b.text, order) for order in (even, odd) for a, b in pairs]
+        columns.append(vectors)
+    return [columns[c % block][c // block] for c in range(n)]
 
 
 def scaled(e: Emitter, value: Value, factor: int) -> Value:
