@@ -38,14 +38,15 @@ _FLOAT_COMPARE = {"less": "olt", "less_equal": "ole", "equal": "oeq", "not_equal
 _INT_COMPARE = {"less": "lt", "less_equal": "le", "equal": "eq", "not_equal": "ne"}
 
 
-def intrinsic(e: Emitter, name: str, args: Sequence[Value]) -> Value:
+def intrinsic(e: Emitter, name: str, args: Sequence[Value], flags: str = "") -> Value:
     """A call of an LLVM intrinsic whose arguments and result have one type."""
     first = args[0]
     vector = f"v{first.lanes}" if first.lanes > 1 else ""
     full = f"@llvm.{name}.{vector}{suffix(first.type)}"
     e.module.declare(f"declare {first.kind} {full}({', '.join([first.kind] * len(args))})")
     given = ", ".join(f"{x.kind} {x.text}" for x in args)
-    return Value(e.emit(f"call {first.kind} {full}({given})"), first.type, first.lanes)
+    call = f"call {flags} {first.kind}" if flags else f"call {first.kind}"
+    return Value(e.emit(f"{call} {full}({given})"), first.type, first.lanes)
 
 
 def _call(e: Emitter, op: str, args: Sequence[Value]) -> Value:
@@ -111,7 +112,8 @@ def _relu(e: Emitter, x: Value) -> Value:
 def _extremum(op: str) -> Callable[..., Value]:
     def emit(e: Emitter, x: Value, y: Value) -> Value:
         if x.type[0] == "f":
-            return intrinsic(e, op, [x, y])
+            # Which zero is the larger is left open: that takes half of the instructions away.
+            return intrinsic(e, op, [x, y], "nsz")
         side = "gt" if op == "maximum" else "lt"
         predicate = ("s" if _signed(x.type) else "u") + side
         return _select(e, _compare(e, predicate, x, y.text), x, y)
