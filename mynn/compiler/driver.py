@@ -7,15 +7,19 @@ budget of steps is spent, the last epoch is done, or a loss is not finite.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from mynn.compiler.instructions import Module
 from mynn.compiler.workers import FLUSH_BITS, Sync, barrier_text, worker_text
+from mynn.runtime.buffers import SLACK
 
 FIT = "mynn_fit"
 # Bytes of a batch from which on all workers gather; for fewer, meeting once more takes longer.
 _SHARED_BYTES = 16384
+# Bytes of a batch of one array from which on a step reads the rows where they lie, if it can.
+_DIRECT_BYTES = 16384
 _SHARE_PARAMETERS = "ptr %table, i64 %worker, i64 %workers, ptr %sync"
 
 
@@ -59,6 +63,11 @@ class Source:
     slot: int | None
     slot_rest: int | None
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a sample in the array."""
+        return self.blocks * self.block_bytes
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -89,10 +98,15 @@ class Loop:
         """Whether threads wait for their share of steps."""
         return self.split or self.split_rest
 
+    def is_direct(self, source: Source) -> bool:
+        """Whether a whole batch lies in the data as it does in the buffer, and is worth leaving."""
+        dense = source.slot is not None and source.block_bytes == source.pitch
+        return dense and self.batch * source.row_bytes >= _DIRECT_BYTES
+
     def shares_rows(self, rest: bool) -> bool:
         """Whether all workers gather the rows of a batch (or of the rest)."""
         rows = self.rest if rest else self.batch
-        size = sum(source.blocks * source.block_bytes for source in self.sources)
+        size = sum(source.row_bytes for source in self.sources)
         return (self.split_rest if rest else self.split) and rows * size >= _SHARED_BYTES
 
 
@@ -187,13 +201,20 @@ class _Text:
         """The value of a word of the control block."""
         return self.emit(f"load {kind}, ptr {self.word(word)}")
 
+    def times(self, value: str, factor: int) -> str:
+        """A product with a constant."""
+        return self.emit(f"mul i64 {value}, {factor}")
+
     def set(self, word: int, value: str) -> None:
         """Change a word of the control block."""
         self.effect(f"store i64 {value}, ptr {self.word(word)}")
 
 
 def _gather_text(loop: Loop, rest: bool) -> str:
-    """The function that copies rows `low` to `high` of a batch into the input buffers of a step."""
+    """The function that copies rows `low` to `high` of a batch into the input buffers of a step.
+
+    Where the table names the data itself (`_point_at_rows`), nothing is copied.
+    """
     t = _Text()
     head = "ptr %control, ptr %table, i64 %low, i64 %high"
     t.lines.append(f"define internal void @{_gather_name(rest)}({head}) alwaysinline nounwind {{")
@@ -224,11 +245,21 @@ def _gather_text(loop: Loop, rest: bool) -> str:
     index = t.emit(f"phi i64 [ {at}, %choose ], [ {picked}, %pick ]")
     block = "copy"
     for number, (source, data, target) in enumerate(sources):
-        start = t.emit(f"mul i64 {index}, {source.blocks * source.block_bytes}")
+        if not rest and loop.is_direct(source):
+            here = t.emit(f"getelementptr i8, ptr {data}, i64 {t.times(first, source.row_bytes)}")
+            there = t.emit(f"icmp eq ptr {target}, {here}")
+            block = f"sample.{number}"
+            t.effect(f"br i1 {there}, label %next.{number}, label %{block}")
+            t.label(block)
+        start = t.emit(f"mul i64 {index}, {source.row_bytes}")
         end = t.emit(f"mul i64 %row.now, {source.blocks * source.pitch}")
         a = t.emit(f"getelementptr i8, ptr {data}, i64 {start}")
         b = t.emit(f"getelementptr i8, ptr {target}, i64 {end}")
         block = _copy_pieces(t, source, b, a, block, str(number))
+        if not rest and loop.is_direct(source):
+            block = f"next.{number}"
+            t.effect(f"br label %{block}")
+            t.label(block)
     t.lines[place_of_phi] = f"  %row.now = phi i64 [ %low, %entry ], [ %row.next, %{block} ]"
     t.lines.append("  %row.next = add i64 %row.now, 1")
     t.effect("br label %row")
@@ -236,6 +267,39 @@ def _gather_text(loop: Loop, rest: bool) -> str:
     t.effect("ret void")
     t.lines.append("}")
     return "\n".join([*t.lines, ""])
+
+
+def _direct_slots(t: _Text, loop: Loop) -> dict[int, tuple[str, str]]:
+    """For each array that a step may read where it lies: its place in the table, and the buffer
+    that stands there.
+    """
+    found = {}
+    for number, source in enumerate(loop.sources):
+        if loop.is_direct(source):
+            table = t.get(Control.TABLE, "ptr")
+            place = t.emit(f"getelementptr ptr, ptr {table}, i64 {source.slot}")
+            found[number] = place, t.emit(f"load ptr, ptr {place}")
+    return found
+
+
+def _point_at_rows(t: _Text, loop: Loop, batch: str, slots: Mapping[int, tuple[str, str]]) -> None:
+    """Have the table name the rows of a batch in the data, or else the buffer they are copied to.
+
+    Rows must be in order, and so many must follow that what a kernel may read after the last
+    element is data too.
+    """
+    in_order = t.emit(f"icmp eq ptr {t.get(Control.ORDER, 'ptr')}, null")
+    for number, (place, buffer) in slots.items():
+        size = loop.sources[number].row_bytes
+        further = loop.batch + -(-SLACK // size)
+        end = t.emit(f"add i64 {t.times(batch, loop.batch)}, {further}")
+        inside = t.emit(f"icmp ule i64 {end}, {t.get(Control.ROWS)}")
+        direct = t.emit(f"and i1 {in_order}, {inside}")
+        data = t.get(Control.DATA + number, "ptr")
+        here = t.emit(f"getelementptr i8, ptr {data}, i64 {t.times(batch, loop.batch * size)}")
+        t.effect(
+            f"store ptr {t.emit(f'select i1 {direct}, ptr {here}, ptr {buffer}')}, ptr {place}"
+        )
 
 
 def _gather_name(rest: bool) -> str:
@@ -312,8 +376,7 @@ def _keep_results(t: _Text, loop: Loop, rest: bool, table: str, block: str) -> N
         place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
         origin = t.emit(f"load ptr, ptr {place}")
         kept = t.get(Control.DATA + len(loop.sources) + number, "ptr")
-        size = loop.batch * output.blocks * output.block_bytes
-        first = t.emit(f"mul i64 {t.get(Control.BATCH)}, {size}")
+        first = t.times(t.get(Control.BATCH), loop.batch * output.row_bytes)
         target = t.emit(f"getelementptr i8, ptr {kept}, i64 {first}")
         batch = replace(output, blocks=rows * output.blocks)
         tag = f"{'rest' if rest else 'full'}.{number}"
@@ -360,12 +423,14 @@ def _split_step(t: _Text, table: str, step: str) -> None:
     t.effect(f"call void {step}(ptr {table}, i64 0, i64 {workers}, ptr {sync})")
 
 
-def _one_step(t: _Text, loop: Loop, rest: bool) -> None:
+def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, str]]) -> None:
     """Gather, run the step, keep, measure, count; go on, or `stop` at a loss that is not finite."""
     tag = "rest" if rest else "full"
     t.label(tag)
     batch = t.get(Control.BATCH)
     table = t.get(Control.TABLE_REST if rest else Control.TABLE, "ptr")
+    if slots and not rest:
+        _point_at_rows(t, loop, batch, slots)
     if loop.shares_rows(rest):
         _split_step(t, table, f"@{_share_name(rest)}")
     else:
@@ -405,6 +470,7 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.lines.append(f"define void @{FIT}(ptr %control) nounwind {{")
     t.label("entry")
     kept = _flush_denormals(t) if x86 else ""
+    slots = _direct_slots(t, loop)
     whole = t.get(Control.WHOLE)
     last = t.emit(f"add i64 {whole}, {1 if loop.rest else 0}")
     t.effect("br label %head")
@@ -431,9 +497,9 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("choose")
     is_rest = t.emit(f"icmp uge i64 {now}, {whole}")
     t.effect(f"br i1 {is_rest}, label %{'rest' if loop.rest else 'exit'}, label %full")
-    _one_step(t, loop, rest=False)
+    _one_step(t, loop, False, slots)
     if loop.rest:
-        _one_step(t, loop, rest=True)
+        _one_step(t, loop, True, slots)
     t.label("stop")
     t.set(Control.STOPPED, "1")
     t.effect("br label %exit")
@@ -443,6 +509,8 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("close")
     _close_epoch(t, "return")
     t.label("return")
+    for place, buffer in slots.values():
+        t.effect(f"store ptr {buffer}, ptr {place}")
     if x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,10 @@ import pytest
 
 import mynn
 from mynn import Tensor
+from mynn.compiler import driver
 from mynn.compiler.driver import Loop, Metric, Source, loop_text
 from mynn.graph import Array
+from mynn.train import engine
 from tests.train.reference import Problem, assert_same_state, backends
 
 
@@ -82,6 +88,57 @@ def test_samples_of_any_shape(backend: str, dtype: str, shape: tuple[int, ...]) 
     expected = np.tensordot(np.arange(11), x.astype(float), 1)
     np.testing.assert_allclose(weighted.data, expected)
     np.testing.assert_allclose(history["loss"], x.astype(float).mean())
+
+
+@contextmanager
+def guarded(values: Array) -> Iterator[Array]:
+    """The same array in pages that can only be read, at the end of the last one; the page after it
+    cannot be touched.
+    """
+    pages = -(-values.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, pages + mmap.PAGESIZE)
+    bytes_ = np.frombuffer(memory, np.uint8)
+    array = bytes_[pages - values.nbytes : pages].view(values.dtype).reshape(values.shape)
+    array[...] = values
+    protect = ctypes.CDLL(None).mprotect
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    start = bytes_.ctypes.data
+    assert not protect(start, pages, mmap.PROT_READ)
+    assert not protect(start + pages, mmap.PAGESIZE, 0)
+    yield array
+    assert not protect(start, pages + mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pages are protected by mprotect")
+@pytest.mark.parametrize("shape", [(40, 16), (41, 16), (23, 4), (64, 1), (9, 64), (5, 3, 32)])
+@pytest.mark.parametrize("batch", [1, 4, 8, 23])
+def test_rows_are_read_where_they_lie(
+    shape: tuple[int, ...], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are as a step wants them: the same results as of a copy, nothing is written, and
+    nothing behind the data is read.
+    """
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    weight = Tensor(np.linspace(-1, 1, shape[-1], dtype=np.float32))
+
+    def step(x: Any) -> Any:
+        weight.assign(weight * 0.5 + x.sum(tuple(range(x.ndim - 1))))
+        return (x * weight).tanh().mean()
+
+    found = []
+    for least in (1 << 60, 0):
+        monkeypatch.setattr(driver, "_DIRECT_BYTES", least)
+        monkeypatch.setattr(engine, "_loops", {})
+        for threads in (1, 2, 3):
+            weight.data = np.zeros(shape[-1])
+            run = mynn.compile(step, threads=threads)
+            double = mynn.compile(lambda x: x * 2, threads=threads)
+            with guarded(values) as x:
+                history = mynn.fit(run, x, epochs=3, batch_size=batch, shuffle=False)
+                np.testing.assert_array_equal(mynn.predict(double, x, batch_size=batch), 2 * x)
+            last = run(values[:batch])
+            found.append((history["loss"].tolist(), float(last), weight.numpy().tolist()))
+    assert all(other == found[0] for other in found[1:])
 
 
 def test_samples_without_values() -> None:
