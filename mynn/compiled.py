@@ -242,8 +242,8 @@ def compile(
         backend: "native" (LLVM) or "interpreter" (NumPy, every step visible).
         threads: how many threads `fit`, `evaluate` and `predict` run a step with: a number, or
             "auto", which finds the fastest number while it runs; by default what the environment
-            variable MYNN_THREADS says, or "auto". The results are the same bits for every number. A single
-            call runs on one thread.
+            variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
+            A single call runs on one thread.
 
     Example:
         >>> import numpy as np
