@@ -2,8 +2,8 @@
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`. The forms of
 the small program in architecture.md are those of `examples.walk`; the tables of measured times in
-README.md and performance.md come from build/bench.json and build/mnist.json, as `make bench` and
-`make mnist` leave them. What has not been measured is marked as such.
+README.md and performance.md come from what `make bench`, `make mnist`, `make lenet` and
+`make sweep` leave in build/. What has not been measured is marked as such.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.rows import PREDICTIONS, about
@@ -117,12 +118,68 @@ def _mnist() -> str:
     return _table(head, lines or [["mynn", MISSING, "", "", "", ""]])
 
 
+def _bests() -> str:
+    """A line for each work: everybody with the number of threads that suits them best."""
+    rows = {row["work"]: row for row in _read("bench-best.json")}
+    head = ["", "mynn", "threads", "best peer", "", "threads", "ratio", "limit, one thread"]
+    lines = []
+    for name in (*(work.name for work in WORKS), *PREDICTIONS):
+        row = rows.get(name)
+        if row is not None:
+            lines.append(
+                [
+                    name,
+                    f"**{_unit(row['ours_us'])}**",
+                    str(row["ours_threads"]),
+                    row["peer"],
+                    _unit(row["peer_us"]),
+                    str(row["peer_threads"]),
+                    f"{row['ratio']:.2f}",
+                    _unit(row["limit_us"]) if row["limit_us"] else "",
+                ]
+            )
+    return _table(head, lines or [[MISSING, *[""] * (len(head) - 1)]])
+
+
+def _lenet() -> str:
+    """Whole runs of LeNet on MNIST, from the start of a process to its end."""
+    head = ["", "threads", "whole run", "an epoch", "accuracy, last epoch", "PyTorch's whole run"]
+    runs = _read("lenet.json")
+    lines = []
+    for threads, who in sorted({(run["threads"], run["who"]) for run in runs}):
+        whole = {
+            name: median(r["seconds"] for r in runs if (r["who"], r["threads"]) == (name, threads))
+            for name in {run["who"] for run in runs if run["threads"] == threads}
+        }
+        own = [run for run in runs if (run["who"], run["threads"]) == (who, threads)]
+        epoch = median(seconds for run in own for seconds in run["training"])
+        accuracy = median(run["accuracy"][-1] for run in own)
+        beside = f"{whole['PyTorch'] / whole[who]:.2f}x" if "PyTorch" in whole else ""
+        line = [who, str(threads), f"{whole[who]:.1f} s", f"{epoch:.2f} s"]
+        lines.append([*line, f"{100 * accuracy:.2f} %", beside])
+    return _table(head, lines or [["mynn", MISSING, *[""] * (len(head) - 2)]])
+
+
+def _sweep() -> str:
+    """What the sweep over widths and batches found, in a table of shares of the limit."""
+    points = _read("sweep.json")
+    shares = {(p["width"], p["batch"]): p["share"] for p in points}
+    widths, batches = (sorted({p[key] for p in points}) for key in ("width", "batch"))
+    shown = [w for w in widths if w & (w - 1) == 0 or w - 1 in (16, 64, 128)]
+    head = ["batch", *(f"width {w}" for w in shown)]
+    lines = [[str(b), *(f"{100 * shares[w, b]:.0f} %" for w in shown)] for b in batches]
+    return _table(head, lines) if lines else f"| {MISSING} |\n"
+
+
 def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     """Every generated part by its name, with the function that makes its text."""
     yield "steps", lambda: _steps(BRIEF, limits=False)
     yield "steps-in-full", lambda: _steps(FULL, limits=True)
     yield "other-works", _others
+    yield "best", _bests
     yield "mnist", _mnist
+    yield "lenet", _lenet
+    yield "sweep", _sweep
     for stage, text in walk.stages().items():
         yield f"walk-{stage}", lambda text=text: f"```text\n{text}\n```\n"
 
@@ -150,7 +207,7 @@ def main() -> None:
             path.write_text(new)
         print(f"{name}: {'updated' if new != old else 'as it was'}")
         if MISSING in new:
-            print(f"{name}: parts are {MISSING}; run make bench and make mnist")
+            print(f"{name}: parts are {MISSING}; run make bench, mnist, lenet, sweep")
         if OPEN in new:
             print(f"{name}: parts are {OPEN}")
 
