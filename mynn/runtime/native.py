@@ -48,7 +48,13 @@ def _passes(target: Any, module: Any) -> None:
     tuning.loop_unrolling = False
     tuning.loop_interleaving = False
     builder = llvm.create_pass_builder(target, tuning)
-    builder.getModulePassManager().run(module, builder)
+    passes = builder.getModulePassManager()
+    try:
+        passes.run(module, builder)
+    finally:
+        # llvmlite frees no pass manager (its `_dispose` is hidden by an empty one): 40 KB each.
+        llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
+        passes.detach()
 
 
 @dataclass
