@@ -54,6 +54,10 @@ class Value:
         return llvm_type(self.type, self.lanes)
 
 
+# Up to so many elements apart, what a vector loads is picked out of whole vectors.
+MOST_STEPS = 4
+
+
 class Module:
     """The text of an LLVM module: functions, and each declaration and math function once."""
 
@@ -241,6 +245,25 @@ def load(e: Emitter, type: str, pointer: str, lanes: int) -> Value:
     """A scalar or a vector of neighbours."""
     name = e.emit(f"load {memory_type(type, lanes)}, ptr {pointer}, align {_bytes(type)}")
     return _from_memory(e, name, type, lanes)
+
+
+def load_apart(e: Emitter, type: str, pointer: str, step: int, extent: int, lanes: int) -> Value:
+    """Every `step`th element: picked out of the vectors that hold them, which beats a gather."""
+    picks = [min(i, extent - 1) * step for i in range(lanes)]
+    parts = []
+    for start in range(0, picks[-1] + 1, lanes):
+        at = e.emit(f"getelementptr {memory_type(type)}, ptr {pointer}, i64 {start}")
+        parts.append(load(e, type, at, lanes))
+    halves = []
+    for number in range(0, len(parts), 2):
+        a, b = parts[number], parts[min(number + 1, len(parts) - 1)]
+        first = number * lanes
+        order = [pick - first if 0 <= pick - first < 2 * lanes else 0 for pick in picks]
+        halves.append(shuffle(e, a, b.text, order))
+    if len(halves) == 1:
+        return halves[0]
+    order = [i if pick < 2 * lanes else lanes + i for i, pick in enumerate(picks)]
+    return shuffle(e, halves[0], halves[1].text, order)
 
 
 def _from_memory(e: Emitter, name: str, type: str, lanes: int) -> Value:

@@ -404,6 +404,11 @@ class KernelEmitter:
         elif step == 1 and not vectors:
             pointer = self.pointer(load.buffer, constant, scalars)
             result = instructions.load(self, load.buffer.type, pointer, self.lanes)
+        elif 1 < step <= instructions.MOST_STEPS and not vectors and self.extent > 1:
+            pointer = self.pointer(load.buffer, constant, scalars)
+            result = instructions.load_apart(
+                self, load.buffer.type, pointer, step, self.extent, self.lanes
+            )
         else:
             result = instructions.gather(
                 self, load.buffer.type, self.base(load.buffer), self.affine(load.index), self.extent

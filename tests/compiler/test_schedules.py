@@ -16,6 +16,7 @@ import pytest
 from mynn import functional, losses
 from mynn.compiler import pipeline, plan
 from mynn.compiler.evaluate import evaluate_kernel
+from mynn.compiler.instructions import MOST_STEPS
 from mynn.compiler.loops import Affine, For, Kernel, Statement
 from mynn.compiler.products import DOT_COLUMNS, DOT_ROWS
 from mynn.compiler.schedule import contraction, tiles
@@ -301,6 +302,15 @@ def test_products(m: int, k: int, n: int, turned: str) -> None:
         return (x.T if "a" in turned else x) @ (y.T if "b" in turned else y)
 
     check(Case(graph_of(product, a, b)), evaluate=m * k * n < 700, scale=4)
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+@pytest.mark.parametrize("n", EDGES)
+def test_elements_apart(step: int, n: int) -> None:
+    """They are picked out of whole vectors, up to the last element of the buffer."""
+    case = Case(graph_of(lambda x: x[step - 1 :: step] * 2, f32(n * step)))
+    check(case)
+    assert ("gather" in pipeline.emit(case.lowered).text()) == (step > MOST_STEPS and n > 1)
 
 
 @pytest.mark.parametrize("rows", [1, 6, 7, 15, 16, 17, 33])

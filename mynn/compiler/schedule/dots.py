@@ -48,11 +48,12 @@ def _dot_block(
     lanes_k = min(lanes, 1 << (product.k - 1).bit_length()) if product.k else 1
     acc = Buffer(context.names.fresh("acc"), type, count * lanes_k, "register")
     body: list[Statement] = [Local(acc)]
-    for r in range(count):
+    whole, rest = divmod(product.k, lanes_k)
+    once = whole == 1  # the first products set the accumulators
+    for r in range(0 if once else count):
         lane = context.names.fresh("v")
         zero = Store(acc, Affine.var(lane) + r * lanes_k, Const(0.0, type))
         body.append(vector(lanes_k, [zero], lane))
-    whole, rest = divmod(product.k, lanes_k)
     kvar = context.names.fresh("k")
     for first, times, width in ((0, whole, lanes_k), (whole * lanes_k, 1, rest)):
         if not times or not width:
@@ -65,7 +66,11 @@ def _dot_block(
         for r in range(count):
             at = Affine.var(lane) + r * lanes_k
             b = Load(product.lined.buffer, product.lined_at(q + r, (k,)))
-            inner.append(Store(acc, at, Op("fma", (Var(name, type), b, Load(acc, at)), type)))
+            factors = (Var(name, type), b)
+            value = Op("fma", (*factors, Load(acc, at)), type)
+            if once and width == lanes_k:
+                value = Op("mul", factors, type)
+            inner.append(Store(acc, at, value))
         loop: Statement = vector(width, inner, lane)
         body.append(For(kvar, times, (loop,)) if times > 1 else loop)
     lane = context.names.fresh("v")
