@@ -11,8 +11,6 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler.pipeline import emit
-from mynn.runtime.native import build
 
 
 def program() -> mynn.runtime.program.Program:
@@ -36,7 +34,7 @@ def stages() -> dict[str, str]:
     kernels = made.loop_ir.split("\n\n")
     update = next(kernel for kernel in kernels if re.search(r"^ +weight\S* = ", kernel, re.M))
     name = update.split()[1].rstrip(":")
-    assembly = build(emit(made.lowered, apart=True).text()).assembly()
+    assembly = made.assembly
     return {
         "traced": str(made.source),
         "simplified": made.graph,

@@ -95,12 +95,11 @@ class KernelEmitter:
         """An instruction without a result."""
         self.lines.append(f"  {text}")
 
-    def function(self, kernel: Kernel, inline: bool) -> str:
-        """The text of the function for `kernel`, which is part of its callers with `inline`."""
+    def function(self, kernel: Kernel) -> str:
+        """The text of the function for `kernel`."""
         self.body(kernel.body)
         arguments = "ptr %table, i64 %worker, i64 %workers" if is_split(kernel) else "ptr %table"
-        calls = "alwaysinline" if inline else "noinline"
-        head = f"define internal void @{kernel.name}({arguments}) {calls} nounwind #0 {{"
+        head = f"define internal void @{kernel.name}({arguments}) noinline nounwind #0 {{"
         return "\n".join([head, "entry:", *self.prologue, *self.lines, "  ret void", "}", ""])
 
     # -- statements --------------------------------------------------------------------------------
@@ -569,8 +568,6 @@ def is_split(kernel: Kernel) -> bool:
     return any(isinstance(s, For) and s.kind == "parallel" for s in statements(kernel.body))
 
 
-def emit_kernel(
-    module: Module, kernel: Kernel, slots: Mapping[Buffer, int], inline: bool = False
-) -> None:
+def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:
     """Add the function for `kernel`; `slots` gives each buffer's place in the table."""
-    module.add(KernelEmitter(module, slots).function(kernel, inline))
+    module.add(KernelEmitter(module, slots).function(kernel))

@@ -33,9 +33,6 @@ from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 
 STEP = "mynn_step"
-# A step of so many kernels is compiled as one function: LLVM keeps constants and addresses in
-# registers from one kernel to the next. Above, that would take it too long.
-_INLINED_KERNELS = 64
 
 
 @dataclass
@@ -99,17 +96,15 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False, apart: bool
     - `split`: the outer loops are shared among workers, and `mynn_step_split` is what each of them
       runs.
     - `check`: run the verifier on the kernels that were split.
-    - `apart`: every kernel stays a function of its own, which is better to read.
     """
     features = host().features
     module = Module(fused="+fma" in features or "neon" in features)
     kernels = [parallelise(kernel) for kernel in lowered.kernels] if split else lowered.kernels
-    inline = not (split or apart) and len(kernels) <= _INLINED_KERNELS
     calls = []
     for kernel in kernels:
         if check:
             verify_kernel(kernel)
-        emit_kernel(module, kernel, lowered.slots, inline)
+        emit_kernel(module, kernel, lowered.slots)
         arguments = "ptr %table, i64 0, i64 1" if split else "ptr %table"
         calls.append(f"  call void @{kernel.name}({arguments})")
     head = f"define void @{STEP}(ptr %table) nounwind #0 {{"
