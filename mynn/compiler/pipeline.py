@@ -90,7 +90,7 @@ def lower(
     return Lowered(graph, plan, list(used), seconds)
 
 
-def emit(lowered: Lowered, split: bool = False, check: bool = False, apart: bool = False) -> Module:
+def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     """LLVM IR for the kernels and a function that runs them in order.
 
     - `split`: the outer loops are shared among workers, and `mynn_step_split` is what each of them
