@@ -5,7 +5,8 @@ or writes what another may still be reading. Which bytes a worker touches follow
 the parallel loops. Where every kernel of a chain is shared by rows of the batch, a worker reads
 what it wrote itself, and nobody waits.
 
-`arrange` puts a kernel before others where that saves a meeting.
+`choose` takes the way to share each kernel that suits the others, `arrange` puts a kernel before
+others where that saves a meeting.
 
 Example, the rows of each kernel shared by two workers:
 
@@ -39,8 +40,31 @@ COUNTS = (2, 3, 4)
 
 # A piece of memory: what it is part of, and its first byte there.
 Location = tuple[Hashable, int]
-# First and last byte of what is touched of something.
-Span = tuple[Hashable, int, int]
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is touched of something: its first and last byte.
+
+    Where it is columns of rows that are `pitch` bytes long, from `start` on, then of each row only
+    the bytes `left` to `right` are meant (pitch 0: all).
+    """
+
+    space: Hashable
+    first: int
+    last: int
+    pitch: int = 0
+    start: int = 0
+    left: int = 0
+    right: int = 0
+
+    def meets(self, other: Span) -> bool:
+        """Whether there may be a byte in both."""
+        if self.space != other.space or self.first > other.last or other.first > self.last:
+            return False
+        if self.pitch == 0 or (self.pitch, self.start) != (other.pitch, other.start):
+            return True
+        return self.left <= other.right and other.left <= self.right
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,19 @@ def phases(turns: Sequence[Turn], workers: int) -> list[list[Kernel]]:
             result.append([])
         result[-1].append(turn.kernel)
     return result
+
+
+def choose(ways: Sequence[Sequence[Kernel]], locate: Callable[[Buffer], Location]) -> list[Kernel]:
+    """Of the ways to share each kernel the one for which two workers meet for the fewest others.
+
+    Among equals it is the first. Chosen in order, each with regard to those before it.
+    """
+    chosen: list[_Use] = []
+    for alternatives in ways:
+        uses = [_Use(kernel, locate) for kernel in alternatives]
+        others = [other for other in chosen if other.touches(uses[0])] if len(uses) > 1 else []
+        chosen.append(min(uses, key=lambda use: sum(use.meets(other, 2) for other in others)))
+    return [use.kernel for use in chosen]
 
 
 def arrange(kernels: Sequence[Kernel], locate: Callable[[Buffer], Location]) -> list[Turn]:
@@ -118,14 +155,30 @@ def _meetings(order: Sequence[_Use], workers: int | None) -> set[int]:
     return found
 
 
-@dataclass(frozen=True)
-class _Access:
-    """Bytes that a loop touches: low + step * round .. high + step * round."""
+# Where a loop touches memory: what of it, the bytes from round to round, and those along the rows.
+_Key = tuple[Hashable, int, int, int, int]
 
-    space: Hashable
-    low: int
-    high: int
-    step: int
+
+@dataclass
+class _Accesses:
+    """What a loop touches. Accesses that move alike from round to round are taken together: each
+    entry is the first and last byte in round 0, and the first and last along the rows.
+    """
+
+    spans: dict[_Key, tuple[int, int, int, int]] = field(default_factory=dict)
+
+    def add(self, key: _Key, span: tuple[int, int, int, int]) -> None:
+        """One more."""
+        old = self.spans.get(key, span)
+        first, left = min(old[0], span[0]), min(old[2], span[2])
+        self.spans[key] = first, max(old[1], span[1]), left, max(old[3], span[3])
+
+    def over(self, start: int, end: int) -> Iterator[Span]:
+        """What the rounds from `start` to `end` touch."""
+        for (space, pitch, place, step, shift), (first, last, left, right) in self.spans.items():
+            ends = step * start, step * end
+            low, high = first + min(ends), last + max(ends)
+            yield Span(space, low, high, pitch, place, left + shift * start, right + shift * end)
 
 
 @dataclass
@@ -133,8 +186,8 @@ class _Piece:
     """A parallel loop, or (rounds 0) what every worker does around the parallel loops."""
 
     rounds: int
-    reads: set[_Access] = field(default_factory=set)
-    writes: set[_Access] = field(default_factory=set)
+    reads: _Accesses = field(default_factory=_Accesses)
+    writes: _Accesses = field(default_factory=_Accesses)
 
 
 @dataclass(eq=False)
@@ -154,7 +207,7 @@ class _Use:
 
     def _whole(self, buffer: Buffer) -> Span:
         space, start = self.locate(buffer)
-        return space, start, start + buffer.nbytes - 1
+        return Span(space, start, start + buffer.nbytes - 1)
 
     def touches(self, other: _Use) -> bool:
         """Whether one of the two writes where the other one reads or writes."""
@@ -176,18 +229,16 @@ class _Use:
         """What a worker reads, and what it writes."""
         key = worker, workers
         if key not in self._shares:
-            reads: set[Span] = set()
-            writes: set[Span] = set()
+            reads: list[Span] = []
+            writes: list[Span] = []
             for piece in self.pieces:
                 first = piece.rounds * worker // workers
                 last = piece.rounds * (worker + 1) // workers - 1
                 if piece.rounds and last < first:
                     continue
-                for accesses, spans in ((piece.reads, reads), (piece.writes, writes)):
-                    for a in accesses:
-                        ends = a.step * first, a.step * last
-                        spans.add((a.space, a.low + min(ends), a.high + max(ends)))
-            self._shares[key] = list(reads), list(writes)
+                reads += piece.reads.over(first, last)
+                writes += piece.writes.over(first, last)
+            self._shares[key] = reads, writes
         return self._shares[key]
 
 
@@ -196,9 +247,10 @@ def bytes_read(kernel: Kernel, worker: int, workers: int) -> int:
     use = _Use(kernel, lambda buffer: (buffer, 0))
     total = 0
     end: dict[Hashable, int] = {}
-    for space, low, high in sorted(use.share(worker, workers)[0], key=lambda span: span[1]):
-        total += max(0, high - max(low - 1, end.get(space, -1)))
-        end[space] = max(high, end.get(space, -1))
+    for span in sorted(use.share(worker, workers)[0], key=lambda span: span.first):
+        before = end.get(span.space, -1)
+        total += max(0, span.last - max(span.first - 1, before))
+        end[span.space] = max(span.last, before)
     return total
 
 
@@ -206,7 +258,7 @@ def _clash(
     reads: list[Span], writes: list[Span], other_reads: list[Span], other_writes: list[Span]
 ) -> bool:
     def meet(some: list[Span], others: list[Span]) -> bool:
-        return any(a[0] == b[0] and a[1] <= b[2] and b[1] <= a[2] for a in some for b in others)
+        return any(a.meets(b) for a in some for b in others)
 
     return meet(writes, other_reads) or meet(writes, other_writes) or meet(reads, other_writes)
 
@@ -215,28 +267,42 @@ def _pieces(kernel: Kernel, locate: Callable[[Buffer], Location]) -> Iterator[_P
     """The parallel loops of a kernel, and what stands around them."""
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
 
-    def access(buffer: Buffer, index: Affine, count: int, shared: str) -> _Access:
+    def add(accesses: _Accesses, buffer: Buffer, index: Affine, count: int, shared: str) -> None:
         space, start = locate(buffer)
         size = buffer.nbytes // max(buffer.elements, 1)
         low = high = index.constant
-        for name, step in index.terms:
-            if name == shared:
-                continue
+        # Along the rows of the buffer; rounds of loops that go from row to row do not count.
+        pitch = buffer.pitch
+        left = index.constant % pitch if pitch else 0
+        right = left + count - 1
+        step = shift = 0
+        for name, k in index.terms:
             if name not in ends:  # the place depends on data: it may be any place
-                return _Access(space, start, start + buffer.nbytes - 1, 0)
-            low += min(0, step * ends[name])
-            high += max(0, step * ends[name])
-        step = index.coefficient(shared) * size if shared else 0
-        return _Access(space, start + low * size, start + (high + count) * size - 1, step)
+                whole = start, start + buffer.nbytes - 1, 0, 0
+                accesses.add((space, 0, 0, 0, 0), whole)
+                return
+            along = k % pitch if pitch else 0
+            if name == shared:
+                step, shift = k, along
+                continue
+            low += min(0, k * ends[name])
+            high += max(0, k * ends[name])
+            right += along * ends[name]
+        bytes_ = start + low * size, start + (high + count) * size - 1
+        if pitch and right + shift * ends.get(shared, 0) < pitch:
+            key = space, pitch * size, start, step * size, shift * size
+            accesses.add(key, (*bytes_, left * size, right * size + size - 1))
+        else:
+            accesses.add((space, 0, 0, step * size, 0), (*bytes_, 0, 0))
 
     def note(piece: _Piece, statement: Statement, shared: str) -> None:
         if isinstance(statement, Let | Store):
             for expr in sub_expressions(statement.value):
                 if isinstance(expr, Load | Reduce) and expr.buffer.place == "memory":
                     count = expr.count if isinstance(expr, Reduce) else 1
-                    piece.reads.add(access(expr.buffer, expr.index, count, shared))
+                    add(piece.reads, expr.buffer, expr.index, count, shared)
         if isinstance(statement, Store) and statement.buffer.place == "memory":
-            piece.writes.add(access(statement.buffer, statement.index, 1, shared))
+            add(piece.writes, statement.buffer, statement.index, 1, shared)
 
     around = _Piece(0)
 
@@ -253,5 +319,5 @@ def _pieces(kernel: Kernel, locate: Callable[[Buffer], Location]) -> Iterator[_P
                 note(around, statement, "")
 
     yield from walk(kernel.body)
-    if around.reads or around.writes:
+    if around.reads.spans or around.writes.spans:
         yield around

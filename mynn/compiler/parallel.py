@@ -42,19 +42,24 @@ SMALL = 20_000
 _MORE_READ = 1 << 16
 
 
-def parallelise(kernel: Kernel) -> Kernel:
-    """The kernel with its loops split among workers, where that pays.
+def parallelise(kernel: Kernel) -> list[Kernel]:
+    """The ways in which workers may share the kernel, the best one by itself first.
 
-    Best by slices of what it stores, so that workers who go on with the next kernel find what they
-    need among what they stored themselves; by rounds of its outer loops where a worker would have
-    to read much more for a slice.
+    Best are slices of what it stores, rows or columns, so that workers who go on with the next
+    kernel find what they need among what they stored themselves; rounds of its outer loops are
+    where a worker would have to read much more for a slice. The last resort is that one worker runs
+    it all.
     """
-    slices = _by_slices(kernel)
-    large = kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL
-    rounds = _by_rounds(kernel) if large else None
-    if slices is None or rounds is None:
-        return slices or rounds or _once(kernel)
-    return slices if _bytes_read(slices) <= _bytes_read(rounds) + _MORE_READ else rounds
+    slices = [_by_slices(kernel, columns=False), _by_slices(kernel, columns=True)]
+    ways = [way for way in slices if way is not None]
+    if kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL:
+        rounds = _by_rounds(kernel)
+        if rounds is not None:
+            much = _bytes_read(rounds) + _MORE_READ
+            ways.sort(key=lambda way: _bytes_read(way) > much)
+            place = sum(_bytes_read(way) <= much for way in ways)
+            ways.insert(place, rounds)
+    return ways or [_once(kernel)]
 
 
 def _by_rounds(kernel: Kernel) -> Kernel | None:
@@ -78,8 +83,9 @@ def _by_rounds(kernel: Kernel) -> Kernel | None:
     return split if _separate(body) and not is_serial(split) else None
 
 
-def _by_slices(kernel: Kernel) -> Kernel | None:
-    """Shares that each store a slice of every result, from one element to another.
+def _by_slices(kernel: Kernel, columns: bool) -> Kernel | None:
+    """Shares that each store a slice of every result: from one element to another, or `columns`
+    from one place in each row to another.
 
     The loops that run over slices may stand inside others, which every worker then runs for its own
     slice, with the copies to the stack that they make.
@@ -106,7 +112,7 @@ def _by_slices(kernel: Kernel) -> Kernel | None:
 
         for statement in body:
             if isinstance(statement, For) and statement.kind == "serial":
-                if _slices(statement, ends) and _independent(statement):
+                if _slices(statement, ends, columns) and _independent(statement):
                     flush()
                     result.append(replace(statement, kind="parallel"))
                     split = True
@@ -132,11 +138,15 @@ def _by_slices(kernel: Kernel) -> Kernel | None:
     return found if all(_is_shared(statement) for statement in body) else None
 
 
-def _slices(loop: For, ends: Mapping[str, int]) -> bool:
-    """Whether each round stores the elements between two places of each result."""
+def _slices(loop: For, ends: Mapping[str, int], columns: bool) -> bool:
+    """Whether each round stores the elements between two places of each result, or of each row."""
     for store in _stores(loop.body):
-        rest = store.index.without(loop.var).terms
-        if store.index.coefficient(loop.var) <= sum(abs(k) * ends[name] for name, k in rest):
+        pitch = store.buffer.pitch if columns else 0
+        steps = {name: k % pitch if pitch else k for name, k in store.index.terms}
+        step = steps.pop(loop.var, 0)
+        below = store.index.constant % pitch if pitch else 0
+        below += sum(abs(k) * ends[name] for name, k in steps.items())
+        if step <= below or (pitch and step * loop.extent > pitch):
             return False
     return loop.extent > 1
 

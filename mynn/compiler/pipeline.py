@@ -22,7 +22,7 @@ from mynn.compiler.image import bind, make_image
 from mynn.compiler.instructions import Module
 from mynn.compiler.llvm import emit_kernel
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
-from mynn.compiler.meetings import arrange
+from mynn.compiler.meetings import arrange, choose
 from mynn.compiler.parallel import parallelise
 from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
@@ -99,7 +99,7 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     """
     features = host().features
     module = Module(fused="+fma" in features or "neon" in features)
-    kernels = [parallelise(kernel) for kernel in lowered.kernels] if split else lowered.kernels
+    kernels = shared_kernels(lowered) if split else lowered.kernels
     calls = []
     for kernel in kernels:
         if check:
@@ -112,6 +112,12 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     if split:
         add_split_step(module, arrange(kernels, lowered.plan.location))
     return module
+
+
+def shared_kernels(lowered: Lowered) -> list[Kernel]:
+    """The kernels with their loops shared among workers."""
+    ways = [parallelise(kernel) for kernel in lowered.kernels]
+    return choose(ways, lowered.plan.location)
 
 
 @dataclass

@@ -8,14 +8,16 @@ import pytest
 
 from mynn.compiler.loops import Affine, Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
 from mynn.compiler.meetings import COUNTS, arrange, bytes_read, phases
-from mynn.compiler.parallel import is_serial, parallelise
+from mynn.compiler.parallel import is_serial
+from mynn.compiler.pipeline import shared_kernels
 from mynn.tensor import Tensor
-from tests.compiler.harness import Case
+from tests.compiler.harness import Case, layout
 from tests.compiler.test_parallel import run_shared
 from tests.compiler.test_schedules import step_case
 from tests.helpers import f32, graph_of
 
 A, B, C, D = (Buffer(name, "f32", 64) for name in "abcd")
+E, F = (Buffer(name, "f32", 64, pitch=8) for name in "ef")
 AT_I, AT_J = Affine.var("i"), Affine.var("j")
 ZERO = Const(0.0, "f32")
 
@@ -123,7 +125,7 @@ def test_rows_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return (y - t).exp() / 2
 
     case = Case(graph_of(loss, f32(32, 24), f32(24, 40), f32(40, 6), f32(32, 6)))
-    kernels = [parallelise(kernel) for kernel in case.lowered.kernels]
+    kernels = shared_kernels(case.lowered)
     assert not any(is_serial(kernel) for kernel in kernels)
     assert not any(turn.meets(2) for turn in arrange(kernels, case.lowered.plan.location))
     for order in [(0, 1), (1, 0)]:
@@ -132,8 +134,42 @@ def test_rows_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_whole_step_in_any_order() -> None:
     case = step_case(8, 17, (0, 1))
-    kernels = [parallelise(kernel) for kernel in case.lowered.kernels]
+    kernels = shared_kernels(case.lowered)
     turns = arrange(kernels, case.lowered.plan.location)
     assert len(phases(turns, 2)) <= 3
     for workers, order in [(2, (1, 0)), (3, (2, 1, 0)), (4, (3, 0, 2, 1)), (6, (5, 4, 3, 2, 1, 0))]:
+        run_shared(case, workers, order)
+
+
+def column(to: Buffer, *origins: tuple[Buffer, Affine], rounds: int = 4) -> Kernel:
+    """As `kernel`, but the rounds share the columns of rows of 8 elements."""
+    size = 8 // rounds
+    lets = tuple(Let(f"x{n}", Load(buffer, index)) for n, (buffer, index) in enumerate(origins))
+    place = Store(to, AT_I * size + AT_J + Affine.var("r", 8), ZERO)
+    rows = For("r", 8, (For("j", size, (place,)),))
+    return Kernel("c", (For("i", rounds, (*lets, rows), "parallel"),))
+
+
+def test_columns_of_ones_own() -> None:
+    assert meet(column(E), column(F, (E, AT_I * 2 + 1))) == [False, False]
+    assert meet(column(E), column(F, (E, AT_I * 2 + 16))) == [False, False]
+    assert meet(column(E), column(F, (E, AT_I * 2 + 2))) == [False, True]
+    assert meet(column(E), column(F, (E, AT_I * 4), rounds=2)) == [False, False]
+    assert meet(column(E), column(F, (E, AT_I * 8))) == [False, True]
+    assert meet(column(E), kernel(E)) == [False, True]
+    assert meet(column(E), column(E, rounds=8), workers=3) == [False, True]
+
+
+def test_results_along_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each class is a row: workers share its columns, then go on with rows of the batch."""
+
+    def loss(x: Tensor, w: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        y = (x @ w).relu() @ v
+        return ((y - y.max(1, keepdims=True)).exp() * t) @ v.T
+
+    graph = graph_of(loss, f32(32, 24), f32(24, 64), f32(64, 4), f32(32, 4))
+    case = Case(graph, layouts={graph.inputs[2]: layout(graph.inputs[2], (1, 0))})
+    turns = arrange(shared_kernels(case.lowered), case.lowered.plan.location)
+    assert len(phases(turns, 2)) <= 2
+    for workers, order in [(2, (0, 1)), (2, (1, 0)), (3, (2, 0, 1)), (4, (3, 2, 1, 0))]:
         run_shared(case, workers, order)

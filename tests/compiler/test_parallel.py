@@ -12,7 +12,7 @@ from mynn.compiler import parallel
 from mynn.compiler.evaluate import evaluate_kernel
 from mynn.compiler.loops import Affine, For, Kernel, Statement, verify_kernel
 from mynn.compiler.meetings import arrange, phases
-from mynn.compiler.parallel import parallelise
+from mynn.compiler.pipeline import shared_kernels
 from mynn.compiler.schedule import contraction
 from tests.compiler.harness import Case, Memory
 from tests.compiler.rewriting import with_indices
@@ -51,7 +51,7 @@ def run_shared(case: Case, workers: int, order: tuple[int, ...]) -> Memory:
     """Between two barriers, each worker in turn runs all that is its own."""
     arguments = random_arrays(case.graph)
     memory = case.memory(arguments)
-    kernels = [parallelise(kernel) for kernel in case.lowered.kernels]
+    kernels = shared_kernels(case.lowered)
     for kernel in kernels:
         verify_kernel(kernel)
     turns = arrange(kernels, case.lowered.plan.location)

@@ -26,7 +26,7 @@ def split_problems(program: Program) -> list[str]:
     lowered = pipeline.lower(graph, writes=writes)
     with mock.patch.object(parallel, "SMALL", 0):
         module = pipeline.emit(lowered, split=True)
-        kernels = [parallel.parallelise(kernel) for kernel in lowered.kernels]
+        kernels = pipeline.shared_kernels(lowered)
     # Seen from outside, so that each can be called.
     text = module.text()
     for kernel in kernels:

@@ -16,6 +16,7 @@ from mynn.compiler import driver, parallel
 from mynn.compiler.loops import Affine, Buffer, For, Kernel, Load, Local, Store
 from mynn.compiler.meetings import arrange
 from mynn.compiler.parallel import is_serial, parallelise
+from mynn.compiler.pipeline import shared_kernels
 from mynn.compiler.schedule import contraction
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
@@ -183,13 +184,13 @@ def program(threads: int) -> Any:
 
 
 def test_kernels_of_a_network_are_split() -> None:
-    kernels = [parallelise(kernel) for kernel in program(2).lowered.kernels]
+    kernels = shared_kernels(program(2).lowered)
     assert not any(is_serial(kernel) for kernel in kernels)
 
 
 def test_workers_do_not_meet_where_each_has_its_own_rows() -> None:
     lowered = program(2).lowered
-    turns = arrange([parallelise(kernel) for kernel in lowered.kernels], lowered.plan.location)
+    turns = arrange(shared_kernels(lowered), lowered.plan.location)
     assert [turn.meets(2) for turn in turns] == [False, False]
     assert [turn.meets(9) for turn in turns] == [False, True]
 
@@ -261,4 +262,4 @@ def test_rounds_that_touch_different_elements(
         For("v", 8, (Store(memory, index(**store), Load(acc, Affine.var("v"))),), "vector"),
     )
     kernel = Kernel("k", (For("i", 8, body),), operations=10**9)
-    assert is_serial(parallelise(kernel)) is not independent
+    assert is_serial(parallelise(kernel)[0]) is not independent
