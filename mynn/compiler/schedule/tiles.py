@@ -98,16 +98,15 @@ def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
 def _most_rows(machine: Machine, vectors: int, far: bool) -> int:
     """Rows of a tile for which nothing has to leave the registers.
 
-    Of 32 registers a quarter is left for what is loaded: with more than 24 accumulators, or more
-    than 10 rows of several vectors, values went to the stack, and tiles ran at 70 to 90 % of speed.
+    Of 32 registers a quarter is left for what is loaded: with more accumulators, more than 10 rows
+    of two vectors or 6 of three, values went to the stack, and tiles ran at 70 to 90 % of speed.
     Rows of large operands (`far`) are often a multiple of 4 KB apart and share a set of the nearest
     cache, which has room for eight: flat tiles suit them.
     """
     if machine.vector_registers < 32:
         return (machine.vector_registers - 1 - vectors) // vectors
-    if far:
-        return min(25 // vectors, 6)
-    return min(25 // vectors, 14 if vectors == 1 else 10)
+    most = 6 if far or vectors > 2 else 10 if vectors == 2 else 14
+    return min(25 // vectors, most)
 
 
 def _column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, list[int]]]:
