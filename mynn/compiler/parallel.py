@@ -183,14 +183,17 @@ def _is_shared(statement: Statement) -> bool:
     if isinstance(statement, For):
         return all(_is_shared(inner) for inner in statement.body)
     if isinstance(statement, Store):
-        return statement.buffer.place == "stack"
+        return statement.buffer.place != "memory"
     return isinstance(statement, Let | Local | Prefetch)
 
 
 def _only_copies(statement: Statement) -> bool:
-    """Whether it is a loop that stores to the stack only."""
+    """Whether it is a loop that stores to the stack only, and to registers of its own."""
+    own = {s.buffer for s in statements((statement,)) if isinstance(s, Local)}
     stores = [s for s in statements((statement,)) if isinstance(s, Store)]
-    return isinstance(statement, For) and all(s.buffer.place == "stack" for s in stores)
+    return isinstance(statement, For) and all(
+        s.buffer.place == "stack" or s.buffer in own for s in stores
+    )
 
 
 def _bytes_read(kernel: Kernel) -> int:
@@ -281,8 +284,12 @@ def _own_digit(loop: For, accesses: set[Affine]) -> bool:
 def _separate(body: Sequence[Statement], everyones: Set[Buffer] = frozenset()) -> bool:
     """Whether no statement uses what another one binds, nor stores where another one may.
 
-    Of the buffers `everyones` each worker has its own.
+    Of the buffers `everyones` each worker has its own; so no worker may fill one alone.
     """
+    for statement in body:
+        inside = statements((statement,)) if _is_parallel(statement) else ()
+        if any(isinstance(s, Store) and s.buffer in everyones for s in inside):
+            return False
     made: list[set[object]] = []
     used: list[set[object]] = []
     for outer in body:

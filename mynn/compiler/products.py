@@ -19,6 +19,10 @@ DOT_ROWS = 6
 DOT_COLUMNS = 4
 
 
+# Columns of so many terms are turned into memory that is near.
+TURNED_TERMS = 512
+
+
 @dataclass(frozen=True)
 class Axes:
     """How many axes a product has of each group, and their extents."""
@@ -57,7 +61,9 @@ class Mode:
     """How the loops of a product run.
 
     - `kind`: "tiles" (vectors along a kept axis), "dot" (vectors along the summed axis, results
-      gathered along a kept one) or "pack" (the second operand has to be copied first).
+      gathered along a kept one), "turned" (tiles for which columns of the second operand, which
+      lies along the summed axis, are turned on the way) or "pack" (the second operand has to be
+      copied first).
     - `swapped`: vectors run along a row axis, that is an axis of the first operand.
     - `lane`: the vector axis, counted within the rows or the columns.
     - `tile`: the axis of the other group that gives a tile its height, or None where there is none.
@@ -99,6 +105,9 @@ def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
         if axes.rows and not axes.columns:
             return Mode("tiles", True, _longest(axes.rows), None)
         return Mode("tiles", False, 0, _tile_axis(axes.rows))
+    short = nk == 1 and b_sum[0] == 1 and axes.summed[0] <= TURNED_TERMS
+    if short and len(axes.columns) == 1:
+        return Mode("turned", False, 0, _tile_axis(axes.rows))
     return Mode("pack", False, len(axes.columns) - 1, _tile_axis(axes.rows))
 
 

@@ -70,6 +70,13 @@ class Product:
         """Whether a tile spans several short axes, and so must be written out whole."""
         return len(self.tile) > 1
 
+    @property
+    def turned(self) -> bool:
+        """Whether the lined operand lies along the sum, so that its columns have to be turned."""
+        if not self.lined.kept or len(self.summed) != 1 or self.q == 1 or self.k == 0:
+            return False
+        return self.lined.kept[self.lane] != 1 and self.lined.summed[0] == 1
+
     def spread_axes(self, p: Affine) -> Index:
         """The index into the kept axes of the spread operand at row p of the tiles."""
         if not self.whole:
