@@ -243,7 +243,7 @@ def compile(
         threads: how many threads `fit`, `evaluate` and `predict` run a step with: a number, or
             "auto", which finds the fastest number while it runs; by default what the environment
             variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
-            A single call runs on one thread.
+            A single call has several only where it is large.
 
     Example:
         >>> import numpy as np

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("compiler", "tensor"),
     ("gradients", "losses", "random", "staging", "debug", "spatial", "normalization"),
     ("pooling",),
-    ("functional", "runtime.profile", "runtime.program"),
+    ("functional", "runtime.calls", "runtime.profile", "runtime.program"),
     ("compiled",),
     ("nn", "optim"),
     ("data", "train", "export"),

@@ -26,6 +26,7 @@ from mynn.compiler.meetings import arrange, choose
 from mynn.compiler.parallel import parallelise
 from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
+from mynn.compiler.standby import add_calls
 from mynn.compiler.workers import add_split_step
 from mynn.graph import Array, Graph, Node, Shape, verify
 from mynn.runtime.buffers import allocate
@@ -111,6 +112,7 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     module.add("\n".join([head, *calls, "  ret void", "}", ""]))
     if split:
         add_split_step(module, arrange(kernels, lowered.plan.location))
+        add_calls(module)
     return module
 
 

@@ -88,12 +88,12 @@ class NativeModule:
             raise CompileError(f"the native module has no function {name}")
         return address
 
-    def function(self, name: str, *arguments: Any) -> Any:
-        """A callable for a function without result, which keeps the code alive.
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
+        """A callable for a function, which keeps the code alive.
 
-        `arguments` are ctypes types.
+        `arguments` are ctypes types, and so is the `result`, where there is one.
         """
-        function: Any = ctypes.CFUNCTYPE(None, *arguments)(self.address(name))
+        function: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
         function.owner = self
         return function
 

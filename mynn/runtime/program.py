@@ -22,7 +22,7 @@ from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.errors import UsageError
 from mynn.graph import Array, Graph, Node, Shape, format_graph
-from mynn.runtime import cache
+from mynn.runtime import cache, calls
 from mynn.runtime.buffers import allocate
 from mynn.runtime.interrupts import uninterrupted
 from mynn.runtime.machine import host
@@ -170,7 +170,12 @@ class Program:
         self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
         self.table, self.outputs, self._keep = bind(self.image, [*self.arguments, *state_arrays])
         self._state_arrays = state_arrays
-        self._function = self.native.function(STEP, ctypes.c_void_p)
+        several = 1 < self.threads <= calls.MOST_WORKERS
+        self._function: Callable[[int], Any] = (
+            calls.SharedCall(self.native, self.threads)
+            if several and self.operations >= calls.LEAST_OPERATIONS
+            else self.native.function(STEP, ctypes.c_void_p)
+        )
         self._address = self.table.ctypes.data
         self._lock = threading.Lock()
         self.compile_seconds = time.perf_counter() - start

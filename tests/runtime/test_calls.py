@@ -1,0 +1,124 @@
+"""A single call on several threads."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import nn, optim
+from mynn.runtime import calls
+from mynn.runtime.calls import SharedCall
+
+
+@pytest.fixture
+def small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "LEAST_OPERATIONS", 1)
+
+
+def network() -> nn.Sequential:
+    mynn.manual_seed(7)
+    return nn.Sequential(nn.Linear(20, 40), nn.Tanh(), nn.Linear(40, 33), nn.ReLU())
+
+
+X = np.random.default_rng(0).normal(size=(37, 20)).astype(np.float32)
+
+
+@pytest.mark.usefixtures("small_calls_too")
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize("pause", [0, 0.005])
+def test_same_bits(threads: int, pause: float) -> None:
+    """Calls that follow at once, and calls for which the threads have to be started again."""
+    net = network()
+    expected = mynn.compile(net, threads=1)(X)
+    shared = mynn.compile(net, threads=threads)
+    for _ in range(100 if pause == 0 else 10):
+        np.testing.assert_array_equal(shared(X), expected)
+        time.sleep(pause)
+    assert isinstance(shared.program(X)._function, SharedCall)
+
+
+@pytest.mark.usefixtures("small_calls_too")
+def test_steps_that_change_state() -> None:
+    def train(threads: int) -> list[np.ndarray]:
+        net = network()
+        optimizer = optim.Adam(net.parameters(), lr=0.01)
+
+        @mynn.compile(threads=threads)
+        def step(x: mynn.Tensor) -> mynn.Tensor:
+            loss = (net(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return [step(X) for _ in range(30)] + [p.numpy() for p in net.parameters()]
+
+    for a, b in zip(train(1), train(2), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_small_calls_have_one_thread() -> None:
+    shared = mynn.compile(network(), threads=2)
+    assert not isinstance(shared.program(X)._function, SharedCall)
+
+
+def standing_by() -> int:
+    return sum("_work" in thread.name for thread in threading.enumerate())
+
+
+@pytest.mark.usefixtures("small_calls_too")
+def test_threads_end_soon() -> None:
+    shared = mynn.compile(network(), threads=3)
+    shared(X)
+    deadline = time.perf_counter() + 10
+    while standing_by() and time.perf_counter() < deadline:
+        time.sleep(0.001)
+    assert not standing_by()
+
+
+@pytest.mark.usefixtures("small_calls_too")
+def test_programs_that_are_forgotten_at_once() -> None:
+    """Their threads may still stand by."""
+    net = network()
+    expected = mynn.compile(net, threads=1)(X)
+    for _ in range(20):
+        np.testing.assert_array_equal(mynn.compile(net, threads=3)(X), expected)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("small_calls_too")
+def test_many_at_once() -> None:
+    net = network()
+    expected = mynn.compile(net, threads=1)(X)
+    wrong: list[Any] = []
+
+    def call() -> None:
+        own = mynn.compile(net, threads=3)
+        wrong.extend(i for i in range(50) if not np.array_equal(own(X), expected))
+
+    everybody = [threading.Thread(target=call) for _ in range(4)]
+    for thread in everybody:
+        thread.start()
+    for thread in everybody:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+@pytest.mark.usefixtures("small_calls_too")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork() -> None:
+    shared = mynn.compile(network(), threads=2)
+    expected = shared(X)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(shared(X), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(shared(X), expected)
