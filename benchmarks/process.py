@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.works import Layers
 
-# Seconds between blocks: threads of the last peer may wait for more work before they sleep, those of
+# Seconds between blocks: threads of the last peer wait for more work before they sleep, those of
 # onnxruntime for 50 ms, and would take a core from the next one.
 SETTLE = 0.1
 ROOT = Path(__file__).parent.parent
