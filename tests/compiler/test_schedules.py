@@ -20,7 +20,7 @@ from mynn.compiler.instructions import MOST_STEPS
 from mynn.compiler.loops import Affine, For, Kernel, Statement
 from mynn.compiler.products import DOT_COLUMNS, DOT_ROWS
 from mynn.compiler.schedule import contraction, tiles
-from mynn.compiler.schedule.tiles import choose_tile
+from mynn.compiler.schedule.choice import choose_tile
 from mynn.gradients import grad
 from mynn.graph import Graph, Node, Shape, Type
 from mynn.runtime.machine import Machine, host
