@@ -5,6 +5,7 @@ Users see the logical shape as a strided NumPy view of it.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ ALIGNMENT = 64
 # Bytes after the last element that native code may read, and write without meaning: up to a whole
 # vector of the widest elements.
 SLACK = 128
+# Bytes of what is small, and of a block of small ones side by side; what is left of the block that
+# is in use.
+_SMALL = 1 << 12
+_BLOCK = 1 << 16
+_block: list[Array] = []
+_lock = threading.Lock()
 
 
 def padded_extent(extent: int, itemsize: int) -> int:
@@ -50,10 +57,25 @@ def storage_elements(shape: Shape, itemsize: int, order: tuple[int, ...] | None 
 
 
 def aligned_bytes(nbytes: int) -> Array:
-    """A zeroed byte array that starts on an alignment boundary."""
-    raw = np.zeros(nbytes + ALIGNMENT + SLACK, np.uint8)
+    """A zeroed byte array that starts on an alignment boundary.
+
+    Small ones lie side by side: where the addresses of a store and of a load after it differ by a
+    multiple of 4 KB, processors take the one for the other, and the load waits.
+    """
+    size = -(-(nbytes + SLACK) // ALIGNMENT) * ALIGNMENT
+    if size > _SMALL:
+        return _aligned(size)[:nbytes]
+    with _lock:
+        if not _block or len(_block[0]) < size:
+            _block[:] = [_aligned(_BLOCK)]
+        start, _block[0] = _block[0][:size], _block[0][size:]
+    return start[:nbytes]
+
+
+def _aligned(size: int) -> Array:
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
     offset = -raw.ctypes.data % ALIGNMENT
-    return raw[offset : offset + nbytes]
+    return raw[offset : offset + size]
 
 
 def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
