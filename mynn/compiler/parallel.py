@@ -56,9 +56,9 @@ def parallelise(kernel: Kernel) -> list[Kernel]:
         rounds = _by_rounds(kernel)
         if rounds is not None:
             much = _bytes_read(rounds) + _MORE_READ
-            ways.sort(key=lambda way: _bytes_read(way) > much)
-            place = sum(_bytes_read(way) <= much for way in ways)
-            ways.insert(place, rounds)
+            rated = [(_bytes_read(way) > much, way) for way in ways]
+            first, last = ([way for dear, way in rated if dear is side] for side in (False, True))
+            ways = [*first, rounds, *last]
     return ways or [_once(kernel)]
 
 

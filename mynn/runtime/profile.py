@@ -19,6 +19,7 @@ import numpy as np
 from mynn.compiler.image import Image, bind, make_image
 from mynn.compiler.loops import Kernel, buffers_of
 from mynn.compiler.pipeline import STEP, Lowered, emit
+from mynn.compiler.workers import FLUSH_BITS
 from mynn.errors import ArgumentError
 from mynn.graph import SHORT_NAMES, Array
 from mynn.runtime.buffers import ALIGNMENT, SLACK, aligned_bytes
@@ -29,8 +30,6 @@ from mynn.runtime.peaks import level_of, peak
 _ITEMSIZE = {short: np.dtype(name).itemsize for name, short in SHORT_NAMES.items()}
 # Seconds that one measurement takes at least, so that the clock does not matter.
 _LEAST = 0.5e-3
-# Flush denormals (bits FZ and DAZ of MXCSR), as `fit` does.
-_FLUSH_BITS = 0x8040
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _timing_text(kernels: Sequence[str]) -> str:
     before = f"""  %mode = alloca i32
   call void @llvm.x86.sse.stmxcsr(ptr %mode)
   %old = load i32, ptr %mode
-  %new = or i32 %old, {_FLUSH_BITS}
+  %new = or i32 %old, {FLUSH_BITS}
   store i32 %new, ptr %mode
   call void @llvm.x86.sse.ldmxcsr(ptr %mode)
 """

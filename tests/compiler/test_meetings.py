@@ -117,7 +117,7 @@ def test_bytes_read() -> None:
     assert bytes_read(kernel(B, (A, AT_I * 0), (C, AT_I)), 1, 2) == 4 + 16
 
 
-def test_rows_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_a_network() -> None:
     """Layers and losses go row by row; workers meet for the gradients of the weights only."""
 
     def loss(x: Tensor, w: Tensor, v: Tensor, t: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def test_columns_of_ones_own() -> None:
     assert meet(column(E), column(E, rounds=8), workers=3) == [False, True]
 
 
-def test_results_along_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_along_the_batch() -> None:
     """Each class is a row: workers share its columns, then go on with rows of the batch."""
 
     def loss(x: Tensor, w: Tensor, v: Tensor, t: Tensor) -> Tensor:
