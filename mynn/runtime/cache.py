@@ -10,8 +10,8 @@ not an intact entry counts as missing, and what cannot be written is done withou
 makes anything fail.
 
 The directory is `MYNN_CACHE_DIR`, otherwise `mynn` in `XDG_CACHE_HOME` or `~/.cache`. It holds code
-that will run, so that it must belong to the user, and nobody else may write to it. `MYNN_CACHE=0`
-switches the cache off.
+that will run, so that it and every entry must belong to the user, and nobody else may write to
+them. `MYNN_CACHE=0` switches the cache off.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,9 +31,12 @@ from mynn.version import __version__
 MAGIC = b"mynnobj1"
 _HEADER = len(MAGIC) + 32
 _SUFFIX = ".bin"
+_TEMPORARY = ".tmp"
 # Bytes that the entries may take together, and one alone; the oldest make room.
 LIMIT = 256 * 2**20
 LARGEST = 64 * 2**20
+# Seconds after which a temporary file was left behind by a process that ended while it wrote.
+STALE = 3600.0
 # Bytes that this process has written since it last looked how many there are.
 _written = [LIMIT]
 # What decides how the compiler translates, besides what it is given.
@@ -47,7 +51,7 @@ def enabled() -> bool:
 def _location() -> Path:
     chosen = os.environ.get("MYNN_CACHE_DIR")
     if chosen:
-        return Path(chosen)
+        return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     if base and Path(base).is_absolute():
         return Path(base) / "mynn"
@@ -66,11 +70,15 @@ def directory() -> Path | None:
         return None
     if not stat.S_ISDIR(found.st_mode):
         return None
-    if hasattr(os, "getuid"):
-        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if found.st_uid != os.getuid() or others:
-            return None
-    return path
+    return path if _trusted(found) else None
+
+
+def _trusted(found: os.stat_result) -> bool:
+    """Whether a file or directory belongs to the user and nobody else may write to it."""
+    if not hasattr(os, "getuid"):
+        return True
+    others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return found.st_uid == os.getuid() and not others
 
 
 @functools.cache
@@ -110,19 +118,42 @@ def load(key: str) -> bytes | None:
     folder = directory()
     if folder is None:
         return None
-    path = folder / (key + _SUFFIX)
-    try:
-        data = path.read_bytes()
-    except OSError:
+    data = _read(folder / (key + _SUFFIX))
+    if data is None:
         return None
     content = data[_HEADER:]
     if data[: len(MAGIC)] != MAGIC:
         return None
     if _digest(key, content) != data[len(MAGIC) : _HEADER]:
         return None
-    with contextlib.suppress(OSError):
-        os.utime(path)  # used now: among the last to make room
     return content
+
+
+def _read(path: Path) -> bytes | None:
+    """The bytes of a file of the user's own; a link, a pipe or a device is never opened for good.
+
+    Reading counts as use: the entry is among the last to make room.
+    """
+    flags = os.O_RDONLY
+    for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+        flags |= getattr(os, name, 0)
+    try:
+        handle = os.open(path, flags)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or not _trusted(found):
+            return None
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read()
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return data
 
 
 def store(key: str, content: bytes) -> None:
@@ -132,7 +163,7 @@ def store(key: str, content: bytes) -> None:
         return
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix="new-", suffix=".tmp", dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix="new-", suffix=_TEMPORARY, dir=folder)
         with os.fdopen(handle, "wb") as file:
             file.write(MAGIC)
             file.write(_digest(key, content))
@@ -153,16 +184,24 @@ def _entries(folder: Path) -> Iterator[tuple[float, int, str]]:
     """Time of last use, bytes and path of each file of the cache."""
     with os.scandir(folder) as found:
         for entry in found:
-            if entry.name.endswith((_SUFFIX, ".tmp")):
+            if entry.name.endswith((_SUFFIX, _TEMPORARY)):
                 with contextlib.suppress(OSError):
                     state = entry.stat(follow_symlinks=False)
                     yield state.st_mtime, state.st_size, entry.path
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the entries used longest ago, until the rest is within `LIMIT`."""
+    """Remove what was left behind, then the entries used longest ago, until the rest is within
+    `LIMIT`.
+    """
     with contextlib.suppress(OSError):
-        entries = sorted(_entries(folder))
+        entries = []
+        for entry in sorted(_entries(folder)):
+            if entry[2].endswith(_TEMPORARY) and entry[0] < time.time() - STALE:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry[2])
+            else:
+                entries.append(entry)
         total = sum(size for _, size, _ in entries)
         for _, size, path in entries:
             if total <= LIMIT:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,74 @@ def test_nobody_elses_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     other = os.getuid() + 1
     monkeypatch.setattr(os, "getuid", lambda: other)
     assert cache.directory() is None
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o660, 0o606, 0o622])
+def test_entries_that_others_may_write_are_missing(folder: Path, mode: int) -> None:
+    key = cache.key_of("test", "mode")
+    cache.store(key, b"content")
+    (path,) = entries(folder)
+    path.chmod(mode)
+    assert cache.load(key) is None
+    path.chmod(0o600)
+    assert cache.load(key) == b"content"
+
+
+@posix
+def test_nobody_elses_entries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of each file counts, not that of the directory alone."""
+    key = cache.key_of("test", "owner")
+    cache.store(key, b"content")
+    real = os.fstat
+
+    def another(handle: int) -> os.stat_result:
+        found = list(real(handle))
+        found[4] = os.getuid() + 1
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "fstat", another)
+    assert cache.load(key) is None
+
+
+@posix
+def test_links_pipes_and_directories_are_missing(folder: Path, tmp_path: Path) -> None:
+    """None of them is waited for or followed; an entry can be stored in place of all but one."""
+    key = cache.key_of("test", "kind")
+    cache.store(key, b"content")
+    (path,) = entries(folder)
+    intact = tmp_path / "intact"
+    path.rename(intact)
+    path.symlink_to(intact)
+    assert cache.load(key) is None
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert cache.load(key) is None
+    cache.store(key, b"new")
+    assert cache.load(key) == b"new"
+    path.unlink()
+    path.mkdir()
+    assert cache.load(key) is None
+    cache.store(key, b"lost")
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MYNN_CACHE_DIR", "~/programs")
+    monkeypatch.chdir(tmp_path)
+    assert cache.directory() == tmp_path / "programs"
+    assert not (tmp_path / "~").exists()
+
+
+def test_what_was_left_behind_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(mode=0o700)
+    for name, age in (("new-old.tmp", 2 * cache.STALE), ("new-young.tmp", 1.0)):
+        (folder / name).write_bytes(b"half an entry")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    monkeypatch.setattr(cache, "_written", [cache.LIMIT])
+    cache.store(cache.key_of("test", "tmp"), b"content")
+    assert [path.name for path in folder.glob("*.tmp")] == ["new-young.tmp"]
 
 
 def test_no_directory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
