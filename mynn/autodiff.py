@@ -12,6 +12,7 @@ from typing import Any
 
 from mynn.errors import UsageError
 from mynn.graph import Node, topological
+from mynn.ops.placed import total
 
 
 def differentiable(node: Node) -> bool:
@@ -38,11 +39,12 @@ def reverse(
     for node in order:
         if wanted(node) or any(x in active for x in node.inputs):
             active.add(node)
-    cotangents: dict[Node, Any] = {node: seed for node, seed in seeds.items() if node in active}
+    parts: dict[Node, list[Any]] = {node: [g] for node, g in seeds.items() if node in active}
+    cotangents: dict[Node, Any] = {}
     for node in reversed(order):
-        g = cotangents.get(node)
-        if g is None or not node.inputs:
+        if node not in parts:
             continue
+        g = cotangents[node] = total(parts.pop(node))
         if not any(x in active for x in node.inputs):
             continue
         if node.primitive.vjp is None:
@@ -52,9 +54,8 @@ def reverse(
                 + "; use .detach() where none is meant to flow"
             )
         arguments = [wrap(x) for x in node.inputs]
-        parts = node.primitive.vjp(g, wrap(node), *arguments, **node.params)
-        for x, part in zip(node.inputs, parts, strict=True):
-            if part is None or x not in active or not differentiable(x):
-                continue
-            cotangents[x] = cotangents[x] + part if x in cotangents else part
+        found = node.primitive.vjp(g, wrap(node), *arguments, **node.params)
+        for x, part in zip(node.inputs, found, strict=True):
+            if part is not None and x in active and differentiable(x):
+                parts.setdefault(x, []).append(part)
     return cotangents

@@ -1,6 +1,7 @@
 """Fusion: the nodes of a graph grouped into kernels.
 
-A group has at most one *anchor* (a contraction, a reduction, a scatter); around it stand
+A group has at most one *anchor* (a contraction, a reduction, a scatter, a concatenation of many
+values); around it stand
 elementwise nodes that are computed for the same element at the same time, so that their values
 never reach memory. Movement is never computed: it becomes index arithmetic (`mynn.compiler.views`).
 
@@ -22,7 +23,7 @@ from mynn.compiler.layout import Layouts
 from mynn.compiler.products import PRODUCTS, choose_mode
 from mynn.compiler.views import is_affine, peel, unit_reshape, view_of
 from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute
-from mynn.ops import elementwise
+from mynn.ops import elementwise, movement
 
 AxisMap = tuple[int | None, ...]
 
@@ -32,6 +33,8 @@ _HEAVY = frozenset(
 )
 _MODERATE = _HEAVY | {"div", "sqrt", "mod"}
 _ANCHORS = PRODUCTS | frozenset(["sum", "max", "min", "argmax", "scatter_add"])
+# A concatenation of fewer values than this is computed by asking at each element which it is of.
+_MANY_PIECES = 4
 # A shared expression of more nodes than this is stored; one of more than the second in any case.
 _SHARED_LIMIT = 6
 _SIZE_LIMIT = 96
@@ -41,7 +44,7 @@ _SIZE_LIMIT = 96
 class Group:
     """The nodes of one kernel.
 
-    - `anchor`: the contraction, reduction or scatter, if there is one.
+    - `anchor`: the contraction, reduction, scatter or concatenation, if there is one.
     - `space`: extents of the loops around an output element.
     - `maps`: for the anchor and the outputs, which loop each of their axes follows (None: extent
       1).
@@ -91,6 +94,8 @@ class _Planner:
 
     def is_anchor(self, node: Node) -> bool:
         """Whether the node needs loops of its own."""
+        if node.primitive is movement.concatenate:
+            return len(node.inputs) >= _MANY_PIECES
         return node.primitive.name in _ANCHORS and node not in self.small
 
     # -- which nodes are stored --------------------------------------------------------------------

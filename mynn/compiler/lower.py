@@ -15,11 +15,13 @@ from mynn.compiler.fuse import Group
 from mynn.compiler.loops import Kernel, Statement, buffers_of
 from mynn.compiler.products import PRODUCTS
 from mynn.compiler.schedule.base import Context
+from mynn.compiler.schedule.concatenate import lower_concatenate
 from mynn.compiler.schedule.contraction import lower_product
 from mynn.compiler.schedule.maps import lower_map
 from mynn.compiler.schedule.reduce import lower_reduce
 from mynn.compiler.schedule.serial import lower_argmax, lower_scatter
 from mynn.graph import Node
+from mynn.ops import movement
 
 _SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
     "matmul": lower_product,
@@ -29,6 +31,7 @@ _SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
     "min": lower_reduce,
     "argmax": lower_argmax,
     "scatter_add": lower_scatter,
+    "concatenate": lower_concatenate,
 }
 
 
@@ -57,8 +60,10 @@ def count_operations(group: Group, stored: Container[Node]) -> int:
     anchor = group.anchor
     total = 0
     if anchor is not None:
-        is_product = anchor.primitive.name in PRODUCTS
-        total += operations(anchor, stored) if is_product else anchor.inputs[0].type.size
+        if anchor.primitive.name in PRODUCTS:
+            total += operations(anchor, stored)
+        elif anchor.primitive is not movement.concatenate:
+            total += anchor.inputs[0].type.size
     for node in group.outputs:
         if node is not anchor:
             written_out = node.primitive.family == "reduce"

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from mynn.errors import DTypeError, ShapeError
 from mynn.graph import Array, Primitive, Sample, Shape, Type
+from mynn.ops.placed import Placed
 from mynn.ops.rules import uniform
 
 Axes = tuple[int, ...]
@@ -118,12 +119,8 @@ def _numpy_slice(x: Array, starts: Axes, stops: Axes, steps: Axes) -> Array:
     return x[tuple(map(slice, starts, stops, steps))]
 
 
-def _slice_vjp(g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes) -> tuple[Any]:
-    widths = []
-    for extent, taken, start, step in zip(x.shape, g.shape, starts, steps, strict=True):
-        covered = (taken - 1) * step + 1 if taken else 0
-        widths.append((start, extent - start - covered, step - 1))
-    return (g.pad(tuple(widths), 0),)
+def _slice_vjp(g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes) -> tuple[Placed]:
+    return (Placed(g, x.shape, starts, steps),)
 
 
 slice_ = Primitive(

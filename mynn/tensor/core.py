@@ -306,6 +306,7 @@ class Tensor(Fields):
     flip = movement.flip
     pad = movement.pad
     windows = movement.windows
+    concatenate = movement.concatenate
     __getitem__ = movement.getitem
     __iter__ = movement.iterate
     take = movement.take

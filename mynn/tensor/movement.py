@@ -112,6 +112,12 @@ def windows(
     return apply(movement.windows, x, axes=places, **counts)
 
 
+def concatenate(x: Tensor, others: Sequence[Tensor], axis: int) -> Tensor:
+    """The tensor and others of its dtype, one after the other along an axis."""
+    place = normalize_axes(axis, x.ndim, "concatenate")[0]
+    return apply(movement.concatenate, x, *others, axis=place)
+
+
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
     steps = indexing_plan(index, x.shape)
