@@ -24,8 +24,9 @@ from mynn.runtime.buffers import SLACK, aligned_bytes, allocate
 class Slot:
     """An entry of the table of addresses: the buffer, and what lies in it.
 
-    `role` is "input", "constant", "result" or "arena"; `number` says which input, constant or
-    result it is, or its offset in bytes in the arena.
+    `role` is "input", "constant", "result", "arena" or "scratch"; `number` says which input,
+    constant or result it is, its offset in bytes in the arena, or for how many workers there is
+    scratch memory, each with a share of `elements` bytes.
     """
 
     name: str
@@ -136,6 +137,8 @@ def make_image(
         known[plan.places[node].buffer] = ("constant", number)
     for number, result in enumerate(plan.results):
         known[result.buffer] = ("result", number)
+    if plan.scratch is not None:
+        known[plan.scratch] = ("scratch", threads)
     return Image(
         tuple(Slot(b.name, b.type, b.elements, *known[b]) for b in table),
         plan.arena_bytes,
@@ -158,14 +161,19 @@ def bind(image: Image, inputs: Sequence[Array]) -> tuple[Array, list[Array], lis
     for array, value in zip(constants, image.constants, strict=True):
         array[...] = value
     outputs = [allocate(type.shape, type.dtype) for type in image.types]
+    keep = [arena, *constants]
     arrays = {"input": inputs, "constant": constants, "result": outputs}
-    addresses = [
-        arena.ctypes.data + slot.number
-        if slot.role == "arena"
-        else arrays[slot.role][slot.number].ctypes.data
-        for slot in image.slots
-    ]
-    return np.array(addresses or [0], np.uint64), outputs, [arena, *constants]
+
+    def address(slot: Slot) -> int:
+        if slot.role == "arena":
+            return int(arena.ctypes.data) + slot.number
+        if slot.role == "scratch":
+            keep.append(aligned_bytes(slot.elements * slot.number))
+            return int(keep[-1].ctypes.data)
+        return int(arrays[slot.role][slot.number].ctypes.data)
+
+    addresses = [address(slot) for slot in image.slots]
+    return np.array(addresses or [0], np.uint64), outputs, keep
 
 
 # -- names -----------------------------------------------------------------------------------------

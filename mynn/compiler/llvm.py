@@ -37,6 +37,7 @@ from mynn.compiler.loops import (
     Var,
     statements,
 )
+from mynn.compiler.scratch import scratch_offsets
 from mynn.errors import CompileError
 
 
@@ -60,9 +61,14 @@ class _Scope:
 class KernelEmitter:
     """Writes the body of one function."""
 
-    def __init__(self, module: Module, slots: Mapping[Buffer, int]) -> None:
+    def __init__(
+        self, module: Module, kernel: Kernel, slots: Mapping[Buffer, int], scratch: Buffer | None
+    ) -> None:
         self.module = module
+        self.kernel = kernel
         self.slots = slots
+        self.scratch = scratch
+        self.offsets, self.share_bytes = scratch_offsets(kernel)
         self.lines: list[str] = []
         self.prologue: list[str] = []
         self.count = 0
@@ -95,8 +101,9 @@ class KernelEmitter:
         """An instruction without a result."""
         self.lines.append(f"  {text}")
 
-    def function(self, kernel: Kernel) -> str:
-        """The text of the function for `kernel`."""
+    def function(self) -> str:
+        """The text of the kernel's function."""
+        kernel = self.kernel
         self.body(kernel.body)
         arguments = "ptr %table, i64 %worker, i64 %workers" if is_split(kernel) else "ptr %table"
         head = f"define internal void @{kernel.name}({arguments}) noinline nounwind #0 {{"
@@ -131,15 +138,27 @@ class KernelEmitter:
                 self.serial(statement)
 
     def local(self, buffer: Buffer) -> None:
-        """Declare a register or stack buffer."""
+        """Declare a register or scratch buffer."""
         if buffer.place == "register":
             self.registers[buffer] = {}
-            return
+        else:
+            self.bases[buffer] = self.in_scratch(self.offsets[buffer])
+
+    def in_scratch(self, offset: int) -> str:
+        """An address in this worker's share of the scratch memory."""
+        if self.scratch is None or self.share_bytes > self.scratch.nbytes:
+            raise CompileError(
+                f"{self.kernel.name} needs {self.share_bytes} bytes of scratch memory"
+            )
+        start = self.base(self.scratch)
+        at = str(offset)
+        if is_split(self.kernel):
+            share, at = self.fresh(), self.fresh()
+            self.prologue.append(f"  {share} = mul i64 %worker, {self.scratch.nbytes}")
+            self.prologue.append(f"  {at} = add i64 {share}, {offset}")
         name = self.fresh()
-        kind = memory_type(buffer.type)
-        extra = max(buffer.elements + 16, 1)
-        self.prologue.append(f"  {name} = alloca [{extra} x {kind}], align 64")
-        self.bases[buffer] = name
+        self.prologue.append(f"  {name} = getelementptr inbounds i8, ptr {start}, i64 {at}")
+        return name
 
     def prefetch(self, statement: Prefetch) -> None:
         """Into the nearest cache, to be written."""
@@ -433,7 +452,7 @@ class KernelEmitter:
         value = self.broadcast(value, self.lanes)
         if step == 1 and not vectors:
             rows = [c for _, c in scalars] + [constant, buffer.pitch]
-            whole = buffer.place == "stack" or all(c % self.lanes == 0 for c in rows)
+            whole = buffer.place == "scratch" or all(c % self.lanes == 0 for c in rows)
             pointer = self.pointer(buffer, constant, scalars)
             instructions.store(
                 self, value, pointer, self.lanes, self.lanes if whole else self.extent
@@ -568,6 +587,10 @@ def is_split(kernel: Kernel) -> bool:
     return any(isinstance(s, For) and s.kind == "parallel" for s in statements(kernel.body))
 
 
-def emit_kernel(module: Module, kernel: Kernel, slots: Mapping[Buffer, int]) -> None:
-    """Add the function for `kernel`; `slots` gives each buffer's place in the table."""
-    module.add(KernelEmitter(module, slots).function(kernel))
+def emit_kernel(
+    module: Module, kernel: Kernel, slots: Mapping[Buffer, int], scratch: Buffer | None = None
+) -> None:
+    """Add the function for `kernel`; `slots` gives each buffer's place in the table, `scratch` is a
+    worker's share of the memory that lives within a kernel.
+    """
+    module.add(KernelEmitter(module, kernel, slots, scratch).function())

@@ -6,7 +6,7 @@ Grammar (as `format_kernel` prints it):
     statement ::=
         "for" var "in" extent ["unroll" | "vector" | "parallel"] {"where" condition} ":" {statement}
       | "let" var "=" expr
-      | "local" buffer                     registers, or memory on the stack
+      | "local" buffer                     registers, or scratch memory of a worker
       | buffer "[" index "]" "=" expr
       | "prefetch" buffer "[" index "]"    it will be read and written soon
     expr ::=
@@ -100,7 +100,8 @@ class Buffer:
     """Memory that a kernel can name.
 
     `place` is "memory" (reached through the program's table of pointers), "register" (values that
-    live in registers: every index is known when the kernel is written out) or "stack".
+    live in registers: every index is known when the kernel is written out) or "scratch" (memory
+    that each worker has to itself while a kernel runs).
 
     `pitch` is the distance between rows in elements, 0 where there is one row: a store may spill
     into the padding of its row, but not into the next one.
@@ -194,7 +195,7 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Make a register or stack buffer; its elements are undefined until they are stored."""
+    """Make a register or scratch buffer; its elements are undefined until they are stored."""
 
     buffer: Buffer
 

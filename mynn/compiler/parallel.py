@@ -88,7 +88,7 @@ def _by_slices(kernel: Kernel, columns: bool) -> Kernel | None:
     from one place in each row to another.
 
     The loops that run over slices may stand inside others, which every worker then runs for its own
-    slice, with the copies to the stack that they make.
+    slice, with the copies to scratch memory that they make.
     """
     if len(kernel.body) > 1 and _accumulates(kernel.body):
         return None
@@ -122,7 +122,7 @@ def _by_slices(kernel: Kernel, columns: bool) -> Kernel | None:
                     inner = shared(statement.body, depth + 1)
                     result.append(replace(statement, body=tuple(inner)))
                     continue
-            copied = isinstance(statement, Local) and statement.buffer.place == "stack"
+            copied = isinstance(statement, Local) and statement.buffer.place == "scratch"
             if not pending and (copied or _only_copies(statement)):
                 result.append(statement)
             else:
@@ -188,11 +188,11 @@ def _is_shared(statement: Statement) -> bool:
 
 
 def _only_copies(statement: Statement) -> bool:
-    """Whether it is a loop that stores to the stack only, and to registers of its own."""
+    """Whether it is a loop that stores to scratch memory only, and to registers of its own."""
     own = {s.buffer for s in statements((statement,)) if isinstance(s, Local)}
     stores = [s for s in statements((statement,)) if isinstance(s, Store)]
     return isinstance(statement, For) and all(
-        s.buffer.place == "stack" or s.buffer in own for s in stores
+        s.buffer.place == "scratch" or s.buffer in own for s in stores
     )
 
 

@@ -88,6 +88,8 @@ def lower(
     for kernel in plan.kernels:
         reads, written = buffers_of(kernel)
         used.update(dict.fromkeys([*reads, *written]))
+    if plan.scratch is not None:
+        used[plan.scratch] = None
     return Lowered(graph, plan, list(used), seconds)
 
 
@@ -105,7 +107,7 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     for kernel in kernels:
         if check:
             verify_kernel(kernel)
-        emit_kernel(module, kernel, lowered.slots)
+        emit_kernel(module, kernel, lowered.slots, lowered.plan.scratch)
         arguments = "ptr %table, i64 0, i64 1" if split else "ptr %table"
         calls.append(f"  call void @{kernel.name}({arguments})")
     head = f"define void @{STEP}(ptr %table) nounwind #0 {{"

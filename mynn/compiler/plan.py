@@ -32,6 +32,7 @@ from mynn.compiler.products import PRODUCTS
 from mynn.compiler.pull import Place
 from mynn.compiler.schedule.base import Context
 from mynn.compiler.schedule.maps import copy_kernel
+from mynn.compiler.scratch import scratch_buffer
 from mynn.compiler.views import peel
 from mynn.errors import VerifyError
 from mynn.graph import CONSTANT, Array, Graph, Node, Shape
@@ -55,8 +56,9 @@ _ROOM = 1 << 18
 class Plan:
     """Kernels in order, and where everything lies.
 
-    `arena` gives offsets in bytes of the buffers that only live within a run. `results` are the
-    outputs that are not written to state, in order.
+    `arena` gives offsets in bytes of the buffers that only live within a run, `scratch` is a
+    worker's share of the memory that lives within a kernel. `results` are the outputs that are not
+    written to state, in order.
     """
 
     kernels: list[Kernel]
@@ -66,6 +68,7 @@ class Plan:
     constants: dict[Node, Array]
     results: list[Result]
     in_place: list[Node] = field(default_factory=list)
+    scratch: Buffer | None = None
 
     def location(self, buffer: Buffer) -> tuple[Hashable, int]:
         """What memory a buffer lies in, and its first byte there: the arena is one, all others are
@@ -160,7 +163,9 @@ class _Planner:
             return ordered
         kernels = [task.kernel for task in ordered] + late
         arena, size = self.arena(kernels, places, results)
-        return Plan(kernels, places, arena, size, self.constants, results, list(owner.values()))
+        scratch = scratch_buffer(kernels)
+        in_place = list(owner.values())
+        return Plan(kernels, places, arena, size, self.constants, results, in_place, scratch)
 
     def group_task(self, number: int, group: Group, places: Mapping[Node, Place]) -> _Task:
         """Lower one group."""

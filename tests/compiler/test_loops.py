@@ -38,7 +38,7 @@ X = Buffer("x", "f32", 64)
 Y = Buffer("y", "f32", 64)
 N = Buffer("n", "i64", 8)
 ACC = Buffer("acc", "f32", 16, "register")
-TILE = Buffer("tile", "f32", 16, "stack")
+TILE = Buffer("tile", "f32", 16, "scratch")
 
 
 def kernel(*body: Statement, comment: str = "") -> Kernel:
@@ -103,7 +103,7 @@ def test_every_form_is_printed() -> None:
     assert str(body).splitlines() == [
         "kernel k:  # all of it",
         "  local acc: f32[16] register",
-        "  local tile: f32[16] stack",
+        "  local tile: f32[16] scratch",
         "  for i in 4:",
         "    prefetch y[16*i]",
         "    for j in 16 vector:",

@@ -181,12 +181,12 @@ KINDS: dict[str, Kind] = {
         lambda x, y: x @ y, lambda n: (f32(2, 1, 3, 4), f32(3, 4, n)), r"for b\d+ in 3"
     ),
     "long epilogue": Kind(
-        long_epilogue, lambda n: (f32(5, 4), f32(4, n)), r"local tile\d+: f32\[\d+\] stack"
+        long_epilogue, lambda n: (f32(5, 4), f32(4, n)), r"local tile\d+: f32\[\d+\] scratch"
     ),
     "long epilogue by rows": Kind(
         lambda x, w: long_epilogue(x.T, w.T),
         lambda n: (f32(3, n), f32(7, 3)),
-        r"local tile\d+: f32\[\d+\] stack",
+        r"local tile\d+: f32\[\d+\] scratch",
     ),
     "bias and relu": Kind(
         lambda x, w, b: (x @ w + b).relu(), lambda n: (f32(4, 3), f32(3, n), f32(n)), "relu"
@@ -382,7 +382,7 @@ def test_long_reductions_have_several_accumulators(rows: int) -> None:
 
 def test_columns_that_would_collide_are_copied() -> None:
     case = Case(graph_of(lambda x, w: x @ w, f32(64, 64), f32(64, 256)))
-    assert re.search(r"local panel\d+: f32\[\d+\] stack", text(case))
+    assert re.search(r"local panel\d+: f32\[\d+\] scratch", text(case))
     check(case, evaluate=False, scale=4)
 
 

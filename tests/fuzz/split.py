@@ -38,7 +38,7 @@ def split_problems(program: Program) -> list[str]:
         memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
         for place, value in zip(memory, program.arguments, strict=True):
             place[...] = value
-        made = image.make_image(lowered.plan, lowered.table, graph.inputs)
+        made = image.make_image(lowered.plan, lowered.table, graph.inputs, workers)
         table, outputs, keep = image.bind(made, memory)
         order = range(workers - 1, -1, -1) if backwards else range(workers)
         for phase in meetings.phases(turns, workers):

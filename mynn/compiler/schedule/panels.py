@@ -1,4 +1,4 @@
-"""Panels: the columns of a tile copied to the stack, where tiles cannot read them as they lie."""
+"""Panels: the columns of a tile copied side by side, where tiles cannot read them as they lie."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def with_columns(
 
     Columns that lie along the sum are turned. Rows that lie a multiple of a kilobyte apart fall
     into few sets of the cache and push each other out; where many tiles read them, they are first
-    copied to the stack.
+    copied side by side.
     """
     itemsize = product.anchor.dtype.itemsize
     pitch = product.lined.summed[product.inner] * itemsize if product.summed else 0
@@ -32,7 +32,7 @@ def with_columns(
     lanes = context.machine.lanes(itemsize)
     line = lanes * len(widths)
     type = product.anchor.type.short
-    panel = Buffer(context.names.fresh("panel"), type, product.k * line, "stack")
+    panel = Buffer(context.names.fresh("panel"), type, product.k * line, "scratch")
     row = context.names.fresh("k")
     index = [Affine()] * len(product.summed)
     index[product.inner] = Affine.var(row)
@@ -57,7 +57,7 @@ def _turned(
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
     type = product.anchor.type.short
-    panel = Buffer(context.names.fresh("panel"), type, product.k * line, "stack")
+    panel = Buffer(context.names.fresh("panel"), type, product.k * line, "scratch")
     result: list[Statement] = [Local(panel)]
     for first, count, terms in chunks(product.k, lanes):
         block = context.names.fresh("k")

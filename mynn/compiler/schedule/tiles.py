@@ -174,7 +174,7 @@ def _epilogue_loop(
     columns: tuple[Affine, list[int]],
     total: object,
 ) -> list[Statement]:
-    """The epilogue of a tile that goes through the stack.
+    """The epilogue of a tile that goes through memory.
 
     So a long epilogue is written out once for each column of vectors, not once for every vector.
     """
@@ -183,7 +183,7 @@ def _epilogue_loop(
     type = product.anchor.type.short
     lanes = context.machine.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
-    tile = Buffer(context.names.fresh("tile"), type, height * line, "stack")
+    tile = Buffer(context.names.fresh("tile"), type, height * line, "scratch")
     body: list[Statement] = [Local(tile)]
     for i in range(height):
         for j, width in enumerate(widths):
