@@ -189,7 +189,8 @@ class Compiled:
 
 def _conditions(staged: staging.Staged) -> bool:
     """Whether something has to be looked at before the program may run again."""
-    return bool(staged.tracer.guards or staged.tracer.ranges)
+    tracer = staged.tracer
+    return bool(tracer.guards or tracer.ranges or tracer.contents or tracer.tables)
 
 
 def check_ranges(staged: staging.Staged, arrays: list[Array]) -> None:

@@ -104,12 +104,10 @@ class Staged:
         """Whether what decided the trace is as it was: parts of modules, values of attributes."""
         edits = tracing.edits()
         if self.seen[0] != edits:
-            if any(module._edits != count for module, count in self.tracer.versions.items()):
+            if not self.tracer.holds():
                 return False
             self.seen[0] = edits
-        return all(
-            getattr(owner, name) == value for (owner, name), value in self.tracer.guards.items()
-        )
+        return self.tracer.unchanged()
 
     def bundle(self, results: Iterable[Any]) -> Any:
         """Flat results in the form that the function returned."""

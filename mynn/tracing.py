@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mynn.graph import Node, Type, input_node
+from mynn.jit import guards
 
 if TYPE_CHECKING:
     from mynn.tensor import Tensor
 
 _PACKAGE = str(Path(__file__).parent)
+_GONE = object()
 
 
 class Tracer:
@@ -37,6 +39,10 @@ class Tracer:
       options of optimisers).
     - `versions`: modules that were called, with the number of their parts' replacements until then
       (`note_edit`).
+    - `attributes`: plain attributes of modules and optimisers that were read, with snapshots of
+      their values; `Module.__setattr__` notes a change (`note_edit`).
+    - `contents`: those among them that can change in place, so that they are compared each time.
+    - `tables`: values that lie in the dicts of classes, which note nothing.
     - `ranges`: nodes of labels, with the function that took them, the number of classes and the
       label to ignore (`losses.check_labels` checks the values, where the nodes are inputs).
     """
@@ -50,6 +56,9 @@ class Tracer:
         self.modules: dict[Any, str] = {}
         self.guards: dict[tuple[Any, str], Any] = {}
         self.versions: dict[Any, int] = {}
+        self.attributes: dict[tuple[Any, str], Any] = {}
+        self.contents: list[tuple[Any, str, Any]] = []
+        self.tables: list[tuple[Mapping[str, Any], str, Any]] = []
         self.ranges: dict[Node, tuple[str, int, int | None]] = {}
 
     def read(self, tensor: Tensor) -> Node:
@@ -70,6 +79,43 @@ class Tracer:
     def writes(self) -> dict[Tensor, Node]:
         """State tensors whose value changed, with the nodes of their new values."""
         return {t: node for t, node in self.current.items() if node is not self.reads[t]}
+
+    def keep(self, owner: Any, name: str, value: Any) -> None:
+        """The trace read a plain attribute from the `__dict__` of a module or an optimiser."""
+        if (owner, name) not in self.attributes:
+            kept = self.attributes[owner, name] = guards.snapshot(value)
+            if guards.changes_in_place(kept):
+                self.contents.append((owner, name, kept))
+
+    def keep_absence(self, owner: Any, name: str) -> None:
+        """The trace found that there is no such attribute."""
+        self.attributes.setdefault((owner, name), _GONE)
+
+    def keep_default(self, kind: type, name: str, value: Any) -> None:
+        """The trace read a plain value that a class has for all its instances."""
+        table = vars(kind)
+        if not any(held is table and held_name == name for held, held_name, _ in self.tables):
+            self.tables.append((table, name, guards.snapshot(value)))
+
+    def holds(self) -> bool:
+        """Whether modules consist of the same parts, and what was read has the same values."""
+        return all(module._edits == count for module, count in self.versions.items()) and all(
+            guards.same(kept, vars(owner).get(name, _GONE))
+            for (owner, name), kept in self.attributes.items()
+        )
+
+    def unchanged(self) -> bool:
+        """Whether that is so where nothing notes a change."""
+        for owner, name, kept in self.contents:
+            if not guards.same(kept, vars(owner).get(name, _GONE)):
+                return False
+        for table, name, kept in self.tables:
+            value = table.get(name, _GONE)
+            if value is not kept and not guards.same(kept, value):
+                return False
+        return not any(
+            getattr(owner, name) != value for (owner, name), value in self.guards.items()
+        )
 
 
 class _Active(threading.local):
@@ -94,9 +140,11 @@ def tracing() -> Iterator[Tracer]:
     tracer = Tracer()
     _active.tracers.append(tracer)
     _count(1)
+    _watch_attributes(1)
     try:
         yield tracer
     finally:
+        _watch_attributes(-1)
         _active.tracers.pop()
         _count(-1)
 
@@ -113,13 +161,32 @@ def _count(change: int) -> None:
         watch[0] += change
 
 
+# Traces that are going on in all threads, and who is told when the first begins and the last ends.
+_traces = [0]
+_observers: list[Callable[[bool], None]] = []
+
+
+def observe(observer: Callable[[bool], None]) -> None:
+    """`observer(True)` is called as the first trace begins, `observer(False)` after the last."""
+    _observers.append(observer)
+
+
+def _watch_attributes(change: int) -> None:
+    with _lock:
+        before = _traces[0]
+        _traces[0] += change
+        if not before or not _traces[0]:
+            for observer in _observers:
+                observer(not before)
+
+
 def edits() -> int:
-    """How often a part of any traced module was replaced; equal numbers mean that none was."""
+    """How often an attribute of any traced module was set; equal numbers mean that none was."""
     return _edits[0]
 
 
 def note_edit() -> None:
-    """Called when a parameter, buffer or submodule of a traced module is replaced."""
+    """Called when a part or an attribute of a traced module or optimiser is replaced."""
     _edits[0] += 1
     _count(1)
 

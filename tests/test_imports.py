@@ -20,7 +20,7 @@ ROOT = Path(mynn.__file__).parent
 FACE = "__init__"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("graph",),
+    ("graph", "jit.guards"),
     (
         "ops",
         "runtime.buffers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mynn import functional, tracing
+from mynn import functional
 from mynn.errors import ArgumentError
 from mynn.nn.module import Module
 from mynn.random import Generator, default_generator
@@ -36,9 +36,6 @@ class Dropout(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Any shape -> the same shape."""
-        tracer = tracing.active()
-        if tracer is not None:
-            tracer.guards[self, "p"] = self.p
         generator = self.generator or default_generator()
         return functional.dropout(input, self.p, self.training, generator)
 

@@ -11,6 +11,7 @@ import numpy as np
 from mynn import tracing
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.graph import Array
+from mynn.jit import guards
 from mynn.tensor import Parameter, Tensor, as_array, graph_node
 
 
@@ -57,6 +58,7 @@ class Module:
     _modules: dict[str, Module | None]
     _transient: set[str]
     _traced: bool
+    _kept: set[str]
     _edits: int
 
     def __init__(self) -> None:
@@ -65,6 +67,7 @@ class Module:
         object.__setattr__(self, "_transient", set())
         object.__setattr__(self, "_training", True)
         object.__setattr__(self, "_traced", False)
+        object.__setattr__(self, "_kept", set())
         object.__setattr__(self, "_edits", 0)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -119,6 +122,8 @@ class Module:
             self._edited()
         else:
             object.__setattr__(self, name, value)
+            if name in self._kept:
+                tracing.note_edit()
 
     def __getattr__(self, name: str) -> Any:
         # Only called where the usual look-up fails. Typed Any: an attribute is a tensor, a module
@@ -127,6 +132,10 @@ class Module:
             entries = self.__dict__.get(table, {})
             if name in entries:
                 return entries[name]
+        tracer = tracing.active()
+        if tracer is not None and "_kept" in self.__dict__:
+            self._kept.add(name)
+            tracer.keep_absence(self, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
@@ -356,6 +365,53 @@ class Module:
         ]
         head = f"{type(self).__name__}({self.extra_repr()}"
         return "\n".join([head, *lines, ")"]) if lines else f"{head})"
+
+
+# Attributes that are this class's own: the tables note their changes themselves, the mode is a
+# guard.
+_OWN = frozenset(
+    {"_parameters", "_buffers", "_modules", "_transient", "_training", "_traced", "_edits"}
+    | {"_kept", "_compiled_methods", "__dict__", "__class__"}
+)
+
+
+def _read_in_trace(self: Module, name: str) -> Any:
+    """`Module.__getattribute__` while anything is traced: the trace keeps the plain attributes."""
+    value = object.__getattribute__(self, name)
+    tracer = tracing.active()
+    if tracer is not None and name not in _OWN:
+        own = object.__getattribute__(self, "__dict__")
+        if name in own:
+            own["_kept"].add(name)
+            tracer.keep(self, name, value)
+        elif guards.is_plain(value):
+            _keep_default(self, tracer, name, value)
+    return value
+
+
+def _keep_default(module: Module, tracer: tracing.Tracer, name: str, value: Any) -> None:
+    """The trace keeps a plain value that a class of the user's has for all its instances.
+
+    An instance may get a value of its own later on.
+    """
+    for kind in type(module).__mro__:
+        if name in vars(kind):
+            if vars(kind)[name] is value and not kind.__module__.startswith("mynn."):
+                tracer.keep_default(kind, name, value)
+                module._kept.add(name)
+                tracer.keep_absence(module, name)
+            return
+
+
+def _watch_reads(on: bool) -> None:
+    """Reading attributes costs nothing while nothing is traced: there is no Python code for it."""
+    if on:
+        type.__setattr__(Module, "__getattribute__", _read_in_trace)
+    else:
+        type.__delattr__(Module, "__getattribute__")
+
+
+tracing.observe(_watch_reads)
 
 
 def _as_buffer(name: str, value: Any) -> Tensor:

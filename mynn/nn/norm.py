@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn import functional, tracing
+from mynn import functional
 from mynn.errors import ArgumentError, ShapeError
 from mynn.nn import init
 from mynn.nn.module import Module
@@ -93,9 +93,6 @@ class _BatchNorm(Module):
 
     def _momentum(self) -> Any:
         """Count the batch; without a momentum, the running statistics are means over batches."""
-        tracer = tracing.active()
-        if tracer is not None:
-            tracer.guards[self, "momentum"] = self.momentum
         with no_grad():
             count = self.num_batches_tracked + 1
             self.num_batches_tracked.assign(count)

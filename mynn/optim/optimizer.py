@@ -16,6 +16,7 @@ import numpy as np
 from mynn import tracing
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.graph import Array
+from mynn.jit import guards
 from mynn.runtime.buffers import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 
@@ -30,6 +31,10 @@ def check_range(name: str, value: Any, low: float, high: float = math.inf) -> fl
         limits = f"at least {low:g} and finite" if high == math.inf else f"in [{low:g}, {high:g})"
         raise ArgumentError(f"{name} must be {limits}, it is {value}")
     return number
+
+
+# Attributes that are this class's own; `signature` stands for what a trace builds in of them.
+_OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept"})
 
 
 class ParamGroup(MutableMapping[str, Any]):
@@ -97,6 +102,7 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self._splits = 0
+        self._kept: set[str] = set()
         entries: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not entries:
             raise ArgumentError(f"{type(self).__name__}: the list of parameters is empty")
@@ -203,6 +209,27 @@ class Optimizer:
                     self.update(group, trained)
         if tracer is not None:
             tracer.guards[self, "signature"] = self.signature
+            self._keep(tracer)
+
+    def _keep(self, tracer: tracing.Tracer) -> None:
+        """The trace has built in whatever plain attributes a subclass has."""
+        for name, value in vars(self).items():
+            if name not in _OWN:
+                self._kept.add(name)
+                tracer.keep(self, name, value)
+        for kind in type(self).__mro__:
+            if not kind.__module__.startswith("mynn.") and kind is not object:
+                for name, value in vars(kind).items():
+                    if not name.startswith("__") and guards.is_plain(value):
+                        self._kept.add(name)
+                        tracer.keep_default(kind, name, value)
+                        if name not in vars(self):
+                            tracer.keep_absence(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in self.__dict__.get("_kept", ()):
+            tracing.note_edit()
 
     def _name_slots(self) -> None:
         """Names for the printed graph: `0.weight.momentum_buffer`."""

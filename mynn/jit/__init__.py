@@ -1,0 +1,1 @@
+"""A Python function as a program: what a trace depends on beside its arguments."""
