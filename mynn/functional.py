@@ -107,7 +107,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     models", 2013.
     """
     x = as_tensor(input).floating()
-    return (x > 0).where(x, x * negative_slope)
+    return (x > 0).choose(x, x * negative_slope)
 
 
 def tanh(input: Any) -> Tensor:
@@ -162,14 +162,14 @@ def softmax(input: Any, axis: int = -1) -> Tensor:
         [[0.5, 0.5]]
     """
     x = as_tensor(input).floating()
-    e = (x - x.detach().max(axis, keepdims=True)).exp()
+    e = (x - x.detach().amax(axis, keepdims=True)).exp()
     return e * (1.0 / e.sum(axis, keepdims=True))
 
 
 def log_softmax(input: Any, axis: int = -1) -> Tensor:
     """log(softmax(x)) along `axis`, exact where the softmax itself would underflow."""
     x = as_tensor(input).floating()
-    z = x - x.detach().max(axis, keepdims=True)
+    z = x - x.detach().amax(axis, keepdims=True)
     return z - z.exp().sum(axis, keepdims=True).log()
 
 
@@ -178,7 +178,7 @@ def logsumexp(input: Any, axis: int | tuple[int, ...] = -1, keepdims: bool = Fal
     x = as_tensor(input).floating()
     bounds = np.finfo(x.dtype)
     # Held to finite values, because infinity - infinity is NaN.
-    top = x.detach().max(axis, keepdims=True).clip(float(bounds.min), float(bounds.max))
+    top = x.detach().amax(axis, keepdims=True).clip(float(bounds.min), float(bounds.max))
     result = (x - top).exp().sum(axis, keepdims=True).log() + top
     return result if keepdims else result.squeeze(axis)
 
@@ -200,7 +200,7 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
         raise DTypeError(
             f"where: the condition must be bool, it is {test.dtype}; compare with != 0"
         )
-    return test.where(x, y)
+    return test.choose(x, y)
 
 
 def maximum(x: Any, y: Any) -> Tensor:
@@ -252,7 +252,7 @@ def one_hot(labels: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor
     """
     picked = as_tensor(labels)
     if num_classes == -1:
-        if not picked.size:
+        if not picked.numel():
             raise DataError("one_hot: num_classes cannot be found from no labels; give it")
         num_classes = int(picked.data.max()) + 1
     if num_classes < 1:
@@ -288,7 +288,7 @@ def dropout(
     if p == 1:
         return x * 0.0
     dropped = chosen(p, x.shape, generator)
-    return x * dropped.where(x.dtype.type(0), x.dtype.type(1 / (1 - p)))
+    return x * dropped.choose(x.dtype.type(0), x.dtype.type(1 / (1 - p)))
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

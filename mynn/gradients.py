@@ -137,7 +137,7 @@ def _checked_value(value: Any) -> Tensor:
             f"grad: the function must return a tensor of one element, it returned "
             f"{type(value).__name__}"
         )
-    if value.size != 1 or value.dtype.kind != "f":
+    if value.numel() != 1 or value.dtype.kind != "f":
         raise UsageError(
             f"grad: the function must return one float, it returned {value.type}; "
             "reduce it first, for example with .sum() or .mean()"

@@ -42,7 +42,7 @@ def _matching(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
             f"{name}: the input has shape {x.shape}, the target {t.shape}; they must be equal "
             "(reshape or broadcast one of them on purpose)"
         )
-    if not x.size:
+    if not x.numel():
         raise DataError(f"{name}: the input {x.shape} holds no values")
     return x, t
 
@@ -144,7 +144,7 @@ def integer_labels(
     tracer = tracing.active()
     if tracer is not None:
         tracer.ranges[graph_node(labels)] = (name, num_classes, ignore_index)
-    elif labels.size:
+    elif labels.numel():
         check_labels(name, labels.data, num_classes, ignore_index)
     return labels.astype(np.int32)
 
@@ -177,7 +177,7 @@ def _class_axis(name: str, x: Tensor) -> int:
         raise ShapeError(
             f"{name}: the input must be [N, C], [N, C, ...] or [C], it is a single value"
         )
-    if not x.size:
+    if not x.numel():
         raise DataError(f"{name}: the input {x.shape} holds no values")
     return min(1, x.ndim - 1)
 
@@ -215,10 +215,10 @@ def _label_loss(
     count = z.shape[axis]
     labels = integer_labels(name, labels, count, ignore_index)
     mask = class_mask(labels, z.shape, axis)
-    picked = mask.where(z, 0.0).sum(axis)
+    picked = mask.choose(z, 0.0).sum(axis)
     loss = -picked if normaliser is None else normaliser - picked
     spread = None if weight is None else _class_weight(name, weight, z, axis)
-    chosen = None if spread is None else mask.where(spread, 0.0).sum(axis)
+    chosen = None if spread is None else mask.choose(spread, 0.0).sum(axis)
     if chosen is not None:
         loss = loss * chosen
     if smoothing and normaliser is not None:
@@ -229,19 +229,19 @@ def _label_loss(
         loss = loss * (1 - smoothing) + even * smoothing
     valid = None if ignore_index is None else labels != ignore_index
     if valid is not None:
-        loss = valid.where(loss, 0.0)
+        loss = valid.choose(loss, 0.0)
     if reduction != "mean" or (chosen is None and valid is None):
         return _reduced(loss, reduction)
     counted = valid.astype(z.dtype) if chosen is None and valid is not None else chosen
     assert counted is not None
     if chosen is not None and valid is not None:
-        counted = valid.where(chosen, 0.0)
+        counted = valid.choose(chosen, 0.0)
     return loss.sum() / counted.sum()
 
 
 def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """z = x - max x, and n = log of the sum of e^z along `axis`: log softmax(x) = z - n."""
-    z = x - x.detach().max(axis, keepdims=True)
+    z = x - x.detach().amax(axis, keepdims=True)
     return z, z.exp().sum(axis).log()
 
 

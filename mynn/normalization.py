@@ -68,7 +68,7 @@ def _channelwise(name: str, what: str, value: Any, x: Tensor) -> Tensor:
             f"{name}: {what} has shape {vector.shape}, an input of shape {x.shape} needs "
             f"{x.shape[1:2]}, one value for each channel in axis 1"
         )
-    return vector.reshape((vector.size, *(1,) * (x.ndim - 2)))
+    return vector.reshape((vector.numel(), *(1,) * (x.ndim - 2)))
 
 
 def batch_norm(

@@ -75,7 +75,7 @@ def _max_pool(
     x, single = batched(name, input, rank)
     fill = float(-np.inf) if x.dtype.kind == "f" else int(np.iinfo(x.dtype).min)
     pool = _Pool(name, rank, kernel_size, stride, padding, dilation, ceil_mode)
-    y = pool.windows(x, fill).max(tuple(range(-rank, 0)))
+    y = pool.windows(x, fill).amax(tuple(range(-rank, 0)))
     return y.squeeze(0) if single else y
 
 
@@ -263,13 +263,13 @@ def _adaptive_pool(name: str, rank: int, input: Any, output_size: Any, kind: str
         sizes.append(x.shape[axis] // o)
     axes = tuple(range(2, x.ndim))
     if set(targets) == {1}:
-        y = x.mean(axes, keepdims=True) if kind == "avg" else x.max(axes, keepdims=True)
+        y = x.mean(axes, keepdims=True) if kind == "avg" else x.amax(axes, keepdims=True)
     elif max(sizes) == 1:
         y = x
     else:
         y = x.windows(axes, sizes, sizes, (1,) * rank)
         ends = tuple(range(-rank, 0))
-        y = y.mean(ends) if kind == "avg" else y.max(ends)
+        y = y.mean(ends) if kind == "avg" else y.amax(ends)
     return y.squeeze(0) if single else y
 
 
@@ -281,10 +281,10 @@ def _uneven_windows(x: Tensor, axis: int, count: int, kind: str) -> Tensor:
     offset = np.arange(int(length.max()))
     # A narrower window holds its last value again, which changes no maximum.
     index = start[:, None] + np.minimum(offset, length[:, None] - 1)
-    picked = x.take(index, axis)
+    picked = x.gather_rows(index, axis)
     if kind == "max":
-        return picked.max(axis + 1)
+        return picked.amax(axis + 1)
     trailing = (1,) * (x.ndim - axis - 1)
     inside = as_tensor((offset < length[:, None]).reshape(*index.shape, *trailing))
-    sums = inside.where(picked, x.dtype.type(0)).sum(axis + 1)
+    sums = inside.choose(picked, x.dtype.type(0)).sum(axis + 1)
     return sums * (1.0 / length).astype(x.dtype).reshape(count, *trailing)

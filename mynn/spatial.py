@@ -151,7 +151,7 @@ def _operands(
 def _with_bias(y: Tensor, bias: Any, single: bool) -> Tensor:
     if bias is not None:
         b = as_tensor(bias)
-        y = y + b.reshape((b.size, *(1,) * (y.ndim - 2)))
+        y = y + b.reshape((b.numel(), *(1,) * (y.ndim - 2)))
     return y.squeeze(0) if single else y
 
 

@@ -122,7 +122,7 @@ def test_mixed_dtypes_return_their_own() -> None:
         (lambda x: x ** Tensor(2.0), 0.0, 0.0),
         (lambda x: x ** Tensor(2.0), -3.0, -6.0),
         (lambda x: x.sqrt(), 0.0, np.inf),
-        (lambda x: (x > 0).where(x.log(), 0), 2.0, 0.5),
+        (lambda x: (x > 0).choose(x.log(), 0), 2.0, 0.5),
         (lambda x: x.floor() + x, 0.5, 1.0),
     ],
 )
@@ -188,7 +188,7 @@ def test_reverse_goes_only_where_something_is_wanted() -> None:
     x, k = input_node(f32(3), "x"), input_node(Type((3,), np.dtype(np.int64)), "k")
     with tracing.tracing():
         tx, tk = Tensor.from_node(x), Tensor.from_node(k)
-        y = ((tk % 2 == 0).where(tx, 0) * tx).sum()
+        y = ((tk % 2 == 0).choose(tx, 0) * tx).sum()
         seed = Tensor(np.float32(1))
         reached = autodiff.reverse({graph_node(y): seed}, {x}.__contains__, wrap)
         output = graph_node(reached[x])

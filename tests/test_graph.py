@@ -45,7 +45,7 @@ def test_unsupported_dtypes() -> None:
 
 def test_print() -> None:
     graph = graph_of(
-        lambda x, y: ((x + y).sum(0, keepdims=True) * 2, (x < y).where(x, 0)), f32(2, 3), f32(2, 3)
+        lambda x, y: ((x + y).sum(0, keepdims=True) * 2, (x < y).choose(x, 0)), f32(2, 3), f32(2, 3)
     )
     expected = """
         graph(%x: f32[2,3], %y: f32[2,3]) {

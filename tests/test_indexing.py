@@ -116,13 +116,13 @@ def test_tensor_as_index() -> None:
 
 def test_traced_index_counts_from_the_end() -> None:
     index = np.array([-1, 0, -2])
-    graph = graph_of(lambda x, i: x.take(i, 1), X, index)
+    graph = graph_of(lambda x, i: x.gather_rows(i, 1), X, index)
     np.testing.assert_array_equal(interpreter.evaluate(graph, [X, index])[0], np.take(X, index, 1))
 
 
 def test_scatter_add_sums_what_meets() -> None:
     x = Tensor(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
-    y = x.scatter_add([1, -1, 1], axis=0, extent=4)
+    y = x.scatter_rows([1, -1, 1], axis=0, extent=4)
     assert y.tolist() == [[0, 0], [6, 8], [0, 0], [3, 4]]
 
 
@@ -149,4 +149,4 @@ def test_errors(index: Any, error: Any, message: str) -> None:
 
 def test_empty_axes_cannot_be_taken_from() -> None:
     with pytest.raises(ShapeError, match="axis 0 of f32\\[0\\] is empty"):
-        Tensor(np.zeros(0, np.float32)).take(np.zeros(0, np.int64))
+        Tensor(np.zeros(0, np.float32)).gather_rows(np.zeros(0, np.int64))

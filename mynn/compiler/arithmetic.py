@@ -99,9 +99,13 @@ def _sign(e: Emitter, x: Value) -> Value:
     floating = x.type[0] == "f"
     one = e.broadcast(Value(number(1, x.type), x.type, 1), x.lanes)
     minus = e.broadcast(Value(number(-1, x.type), x.type, 1), x.lanes)
+    zero = Value(_zero(x), x.type, x.lanes)
+    above = _compare(e, "ogt" if floating else "sgt" if _signed(x.type) else "ne", x, _zero(x))
+    positive = _select(e, above, one, zero)
+    if not floating and not _signed(x.type):
+        return positive
     below = _compare(e, "olt" if floating else "slt", x, _zero(x))
-    above = _compare(e, "ogt" if floating else "sgt", x, _zero(x))
-    return _select(e, below, minus, _select(e, above, one, x))
+    return _select(e, below, minus, positive)
 
 
 def _relu(e: Emitter, x: Value) -> Value:

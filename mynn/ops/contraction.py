@@ -28,7 +28,7 @@ def _infer_matmul(a: Type, b: Type) -> Type:
 
 def _swap(x: Any) -> Any:
     ndim = len(x.shape)
-    return x.transpose((*range(ndim - 2), ndim - 1, ndim - 2))
+    return x.permute((*range(ndim - 2), ndim - 1, ndim - 2))
 
 
 def _matmul_samples(rng: np.random.Generator) -> list[Sample]:
@@ -98,7 +98,7 @@ def _exchange(x: Any, batch: int, first: int) -> Any:
     """[B.. | first axes | rest] -> [B.. | rest | first axes]."""
     middle, ndim = batch + first, len(x.shape)
     order = (*range(batch), *range(middle, ndim), *range(batch, middle))
-    return x if order == tuple(range(ndim)) else x.transpose(order)
+    return x if order == tuple(range(ndim)) else x.permute(order)
 
 
 def _contract_samples(rng: np.random.Generator) -> list[Sample]:

@@ -134,7 +134,7 @@ def transposed_conv(
     inside, outside = w.shape[1], w.shape[0] // groups
     w = w.reshape((groups, outside, inside, *kernel)) if groups > 1 else w
     first = int(groups > 1)
-    w = w.transpose((*range(first), first + 1, first, *range(first + 2, len(w.shape))))
+    w = w.permute((*range(first), first + 1, first, *range(first + 2, len(w.shape))))
     w = w.reshape((groups * inside, outside, *kernel))
     return g.conv(w, (1,) * len(kernel), rest, dilations, groups)
 
@@ -154,10 +154,10 @@ def _kernel_gradient(
     spatial = tuple(range(first, first + rank))
     kernel = tuple(range(first + rank, first + 2 * rank))
     x = x.windows(spatial, w.shape[2:], strides, dilations)
-    x = x.transpose((*range(1, 1 + split), first - 1, *kernel, 0, *spatial))
-    g = g.transpose((*range(1, 1 + split), 0, *spatial, first - 1))
+    x = x.permute((*range(1, 1 + split), first - 1, *kernel, 0, *spatial))
+    g = g.permute((*range(1, 1 + split), 0, *spatial, first - 1))
     y = x.contract(g, split, 1 + rank)
-    y = y.transpose((*range(split), len(y.shape) - 1, *range(split, len(y.shape) - 1)))
+    y = y.permute((*range(split), len(y.shape) - 1, *range(split, len(y.shape) - 1)))
     return y.reshape(w.shape)
 
 

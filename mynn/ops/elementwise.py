@@ -39,6 +39,11 @@ def _logistic(x: Array) -> Array:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
+def _sign(x: Array) -> Array:
+    """Zero for NaN, as in PyTorch."""
+    return np.asarray(np.greater(x, 0).astype(x.dtype) - np.less(x, 0).astype(x.dtype))
+
+
 neg = Primitive(
     "neg",
     "elementwise",
@@ -60,8 +65,8 @@ abs = Primitive(
 sign = Primitive(
     "sign",
     "elementwise",
-    same_type("sign", SIGNED),
-    np.sign,
+    same_type("sign", NUMBER),
+    _sign,
     lambda g, y, x: (None,),
     elementwise_samples((-4, 4)),
 )
@@ -156,13 +161,13 @@ erf = Primitive(
     elementwise_samples((-3, 3)),
 )
 
-# max(x, 0) with gradient 0 at 0; NaN passes through.
+# max(x, 0) with gradient 0 at 0; NaN and its gradient pass through.
 relu = Primitive(
     "relu",
     "elementwise",
     same_type("relu", FLOAT),
     lambda x: np.maximum(x, 0),
-    lambda g, y, x: ((y > 0).where(g, 0),),
+    lambda g, y, x: ((y <= 0).choose(0, g),),
     elementwise_samples(
         (0.1, 4),
     ),
@@ -248,19 +253,19 @@ pow = Primitive(
     same_type("pow", FLOAT),
     np.power,
     lambda g, z, x, y: (
-        (y != 0).where(g * y * x ** (y - 1), 0),
-        g * z * (x > 0).where(x, 1).log(),
+        (y != 0).choose(g * y * x ** (y - 1), 0),
+        g * z * ((x == 0) & (y >= 0)).choose(1, x).log(),
     ),
     elementwise_samples((0.3, 3), (-2, 2)),
 )
 
-# Where x = y each gets half of the gradient; NaN in either gives NaN.
+# Where x = y each gets half of the gradient; NaN in either gives NaN, and the gradient to both.
 maximum = Primitive(
     "maximum",
     "elementwise",
     same_type("maximum", NUMBER),
     np.maximum,
-    lambda g, z, x, y: (_share(g, x > y, x == y), _share(g, y > x, x == y)),
+    lambda g, z, x, y: (_share(g, x < y, x == y), _share(g, y < x, x == y)),
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
@@ -269,13 +274,13 @@ minimum = Primitive(
     "elementwise",
     same_type("minimum", NUMBER),
     np.minimum,
-    lambda g, z, x, y: (_share(g, x < y, x == y), _share(g, y < x, x == y)),
+    lambda g, z, x, y: (_share(g, x > y, x == y), _share(g, y > x, x == y)),
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
 
-def _share(g: Any, wins: Any, tie: Any) -> Any:
-    return wins.where(g, tie.where(g * 0.5, 0))
+def _share(g: Any, loses: Any, tie: Any) -> Any:
+    return loses.choose(0, tie.choose(g * 0.5, g))
 
 
 less = Primitive(
@@ -391,7 +396,7 @@ where = Primitive(
     "elementwise",
     _infer_where,
     np.where,
-    lambda g, z, condition, x, y: (None, condition.where(g, 0), condition.where(0, g)),
+    lambda g, z, condition, x, y: (None, condition.choose(g, 0), condition.choose(0, g)),
     _where_samples,
 )
 

@@ -1,8 +1,8 @@
 """Gather and scatter along one axis by integer indices.
 
 Indices out of range are clipped to the nearest valid one, in the interpreter as in native code, so
-that no index can reach memory outside a buffer; `Tensor.take` and `fit` check the range of what
-users give before.
+that no index can reach memory outside a buffer; `Tensor.gather_rows` and `fit` check the range of
+what users give before.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ take = Primitive(
     "gather",
     _infer_take,
     lambda x, index, axis: np.take(x, index, axis, mode="clip"),
-    lambda g, y, x, index, axis: (g.scatter_add(index, axis, x.shape[axis], clip=True), None),
+    lambda g, y, x, index, axis: (g.scatter_rows(index, axis, x.shape[axis], clip=True), None),
     _take_samples,
 )
 
@@ -71,7 +71,7 @@ def _numpy_scatter(updates: Array, index: Array, axis: int, extent: int) -> Arra
 
 
 def _scatter_vjp(g: Any, y: Any, updates: Any, index: Any, axis: int, extent: int) -> Any:
-    return (g.take(index, axis, clip=True), None)
+    return (g.gather_rows(index, axis, clip=True), None)
 
 
 def _scatter_samples(rng: np.random.Generator) -> list[Sample]:

@@ -55,7 +55,7 @@ def _infer_transpose(x: Type, axes: Axes) -> Type:
 
 
 def _transpose_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
-    return (g.transpose(tuple(axes.index(axis) for axis in range(len(axes)))),)
+    return (g.permute(tuple(axes.index(axis) for axis in range(len(axes)))),)
 
 
 transpose = Primitive(
@@ -336,7 +336,7 @@ def _windows_vjp(
         extents = list(y.shape[:ndim])
         for i in apart:
             extents[axes[i]] *= sizes[i]
-        g = g.transpose(tuple(order)).reshape((*extents, *(sizes[i] for i in mixed)))
+        g = g.permute(tuple(order)).reshape((*extents, *(sizes[i] for i in mixed)))
     widths = [(0, n - m, 0) for n, m in zip(x.shape, g.shape, strict=False)]
     total = None
     for offset in itertools.product(*(range(sizes[i]) for i in mixed)):

@@ -33,7 +33,8 @@ def _spread(value: Any, shape: Shape, axes: Axes) -> Any:
 def _extremum_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
     """Values that tie share the gradient equally."""
     hits = (x == _spread(y, x.shape, axes)).astype(x.dtype)
-    return (hits * _spread(g / hits.sum(axes), x.shape, axes),)
+    count = hits.sum(axes) if axes else hits
+    return (hits * _spread(g / count, x.shape, axes),)
 
 
 def _samples(dtype: Any = np.float64) -> Samples:

@@ -65,6 +65,9 @@ def normalize_axes(axis: int | tuple[int, ...] | None, ndim: int, name: str) -> 
     if axis is None:
         return tuple(range(ndim))
     axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    if not ndim and len(axes) == 1 and axes[0] in (0, -1):
+        # A single value counts as one of one axis, as in PyTorch.
+        return ()
     for one in axes:
         if not -ndim <= one < ndim:
             raise ShapeError(f"{name}: axis {one} is out of range for an array of {ndim} axes")

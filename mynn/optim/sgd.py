@@ -92,7 +92,7 @@ class SGD(Optimizer):
             self._descend(group, params, None)
             return
         for step, members in self.advance(params):
-            share = (step == 1).where(np.float64(1), np.float64(1 - group["dampening"]))
+            share = (step == 1).choose(np.float64(1), np.float64(1 - group["dampening"]))
             self._descend(group, members, share)
 
     def _descend(self, group: ParamGroup, params: list[Parameter], share: Tensor | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union, overload
 
 import numpy as np
 
-from mynn.errors import ShapeError
+from mynn.errors import ArgumentError, ShapeError
 from mynn.graph import Array, supported
 from mynn.ops import contraction, convolution, elementwise
 from mynn.tensor.operations import apply, as_tensor, binary, broadcast, same_dtype
@@ -246,13 +246,32 @@ def minimum(x: Tensor, other: Any) -> Tensor:
     return binary(elementwise.minimum, x, other)
 
 
-def clip(x: Tensor, low: Any = None, high: Any = None) -> Tensor:
-    """Values below `low` become `low`, values above `high` become `high`."""
-    result = x if low is None else x.maximum(low)
-    return result if high is None else result.minimum(high)
+def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Values below `min` become `min`, values above `max` become `max`; both bounds belong to x.
+
+    The gradient is 1 within the bounds and at them, 0 outside and for NaN.
+    """
+    if min is None and max is None:
+        raise ArgumentError("clip: give min, max, or both")
+    result = x.detach() if x.requires_grad else x
+    inside = None
+    if min is not None:
+        result = result.maximum(min)
+        inside = x >= min
+    if max is not None:
+        result = result.minimum(max)
+        inside = x <= max if inside is None else inside & (x <= max)
+    if not x.requires_grad or inside is None:
+        return result
+    return choose(inside, x, result)
 
 
-def where(condition: Tensor, x: Any, y: Any) -> Tensor:
+def where(x: Tensor, condition: Any, other: Any) -> Tensor:
+    """x where the bool tensor `condition` is true, `other` where it is false."""
+    return choose(as_tensor(condition), x, other)
+
+
+def choose(condition: Tensor, x: Any, y: Any) -> Tensor:
     """With a bool tensor: `x` where it is true, `y` where it is false."""
     x, y = same_dtype(x, y)
     condition, x, y = broadcast(condition, x, y)

@@ -205,7 +205,7 @@ class Tensor(Fields):
         `gradient` is the cotangent to start from; it can be left out for a tensor of one element
         (it is 1 then).
         """
-        if gradient is None and self.size != 1:
+        if gradient is None and self.numel() != 1:
             raise UsageError(
                 f"backward of a tensor of shape {self.shape} needs a gradient of that shape; "
                 "reduce it to one value first, for example with .sum() or .mean()"
@@ -279,6 +279,8 @@ class Tensor(Fields):
     maximum = arithmetic.maximum
     minimum = arithmetic.minimum
     clip = arithmetic.clip
+    clamp = clip
+    choose = arithmetic.choose
     where = arithmetic.where
     astype = arithmetic.astype
     floating = arithmetic.floating
@@ -288,6 +290,9 @@ class Tensor(Fields):
     sum = reductions.sum
     mean = reductions.mean
     var = reductions.var
+    std = reductions.std
+    amax = reductions.amax
+    amin = reductions.amin
     max = reductions.max
     min = reductions.min
     argmax = reductions.argmax
@@ -298,7 +303,7 @@ class Tensor(Fields):
     reshape = movement.reshape
     flatten = movement.flatten
     transpose = movement.transpose
-    permute = transpose
+    permute = movement.permute
     swapaxes = movement.swapaxes
     broadcast_to = movement.broadcast_to
     unsqueeze = movement.unsqueeze
@@ -310,7 +315,10 @@ class Tensor(Fields):
     __getitem__ = movement.getitem
     __iter__ = movement.iterate
     take = movement.take
+    index_select = movement.index_select
     scatter_add = movement.scatter_add
+    gather_rows = movement.gather_rows
+    scatter_rows = movement.scatter_rows
 
     @property
     def T(self) -> Tensor:

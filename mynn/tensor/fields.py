@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 import numpy as np
 
+from mynn.errors import ShapeError
 from mynn.graph import Array, Node, Shape, Type
+from mynn.ops.rules import normalize_axes
 
 if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
@@ -78,7 +80,22 @@ class Fields:
         """Number of axes."""
         return len(self.shape)
 
-    @property
-    def size(self) -> int:
+    def numel(self) -> int:
         """Number of elements."""
         return self.type.size
+
+    @overload
+    def size(self, dim: None = None) -> Shape: ...
+
+    @overload
+    def size(self, dim: int) -> int: ...
+
+    def size(self, dim: int | None = None) -> Shape | int:
+        """The shape, or the extent of axis `dim`; `numel()` is the number of elements."""
+        shape = self.shape
+        if dim is None:
+            return shape
+        axes = normalize_axes(dim, len(shape), "size")
+        if not axes:
+            raise ShapeError("size: a tensor without axes has no extents")
+        return shape[axes[0]]

@@ -9,12 +9,16 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mynn import tracing
-from mynn.errors import DTypeError, ShapeError
+from mynn.errors import ArgumentError, DTypeError, ShapeError
+from mynn.graph import Shape
 from mynn.indexing import plan as indexing_plan
 from mynn.ops import indexing, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.operations import apply, as_tensor
+from mynn.tensor.spelling import one_of, required
 
 if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
@@ -25,9 +29,9 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     target = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
     if target.count(-1) == 1:
         rest = math.prod(n for n in target if n != -1)
-        if rest == 0 or x.size % rest:
+        if rest == 0 or x.numel() % rest:
             raise ShapeError(f"reshape: {x.shape} does not divide into {tuple(target)}")
-        target[target.index(-1)] = x.size // rest
+        target[target.index(-1)] = x.numel() // rest
     if tuple(target) == x.shape:
         return x
     return apply(movement.reshape, x, shape=tuple(int(n) for n in target))
@@ -44,25 +48,44 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return x.reshape((*x.shape[:start], middle, *x.shape[end + 1 :]))
 
 
-def transpose(x: Tensor, *axes: Any) -> Tensor:
-    """Axes in another order; without arguments, reversed."""
-    order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-    order = tuple(order) or tuple(reversed(range(x.ndim)))
-    order = tuple(normalize_axes(axis, x.ndim, "transpose")[0] for axis in order)
+def transpose(x: Tensor, *dims: int, dim0: int | None = None, dim1: int | None = None) -> Tensor:
+    """Two axes exchanged; without arguments all axes reversed. `permute` takes a whole order."""
+    given = [*dims, *(one for one in (dim0, dim1) if one is not None)]
+    if not given:
+        return permute(x, tuple(reversed(range(x.ndim))))
+    if len(given) != 2 or not all(isinstance(one, int | np.integer) for one in given):
+        raise ArgumentError(
+            f"transpose: it exchanges two axes, transpose(dim0, dim1), and was given "
+            f"{', '.join(map(repr, given))}; permute takes a whole order of the {x.ndim} axes"
+        )
+    return _exchanged(x, "transpose", int(given[0]), int(given[1]))
+
+
+def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Two axes exchanged."""
+    return _exchanged(x, "swapaxes", axis0, axis1)
+
+
+def _exchanged(x: Tensor, name: str, dim0: int, dim1: int) -> Tensor:
+    if not x.ndim:
+        normalize_axes(dim0, 0, name), normalize_axes(dim1, 0, name)
+        return x
+    order = list(range(x.ndim))
+    a, b = (normalize_axes(dim, x.ndim, name)[0] for dim in (dim0, dim1))
+    order[a], order[b] = order[b], order[a]
+    return permute(x, order)
+
+
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """The axes in another order, each named once: `permute(2, 0, 1)` or `permute((2, 0, 1))`."""
+    order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    order = tuple(normalize_axes(dim, x.ndim, "permute")[0] for dim in order)
     return apply(movement.transpose, x, axes=order)
 
 
-def swapaxes(x: Tensor, a: int, b: int) -> Tensor:
-    """Two axes exchanged."""
-    order = list(range(x.ndim))
-    a, b = (normalize_axes(axis, x.ndim, "swapaxes")[0] for axis in (a, b))
-    order[a], order[b] = order[b], order[a]
-    return x.transpose(order)
-
-
-def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Repeated along axes of extent 1, and along new leading axes, up to `shape`."""
-    target = tuple(int(n) for n in shape)
+def broadcast_to(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
+    target = tuple(int(n) for n in size)
     if target == x.shape:
         return x
     if len(target) < x.ndim:
@@ -71,21 +94,23 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x if x.shape == target else apply(movement.broadcast_to, x, shape=target)
 
 
-def unsqueeze(x: Tensor, axis: int) -> Tensor:
-    """A new axis of extent 1 at `axis`."""
-    place = normalize_axes(axis, x.ndim + 1, "unsqueeze")[0]
+def unsqueeze(x: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """A new axis of extent 1 at `dim`."""
+    place = normalize_axes(required("unsqueeze", dim, axis), x.ndim + 1, "unsqueeze")[0]
     return x.reshape((*x.shape[:place], 1, *x.shape[place:]))
 
 
-def squeeze(x: Tensor, axis: Any = None) -> Tensor:
-    """Axes of extent 1 removed: all of them, or those named."""
-    axes = normalize_axes(axis, x.ndim, "squeeze")
+def squeeze(x: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """Axes of extent 1 removed: all of them, or those named; named longer ones stay."""
+    axes = normalize_axes(one_of("squeeze", dim, axis), x.ndim, "squeeze")
     kept = tuple(n for i, n in enumerate(x.shape) if not (n == 1 and i in axes))
     return x.reshape(kept)
 
 
-def flip(x: Tensor, axes: Any) -> Tensor:
-    """Order reversed along `axes`."""
+def flip(x: Tensor, *dims: Any, axis: Any = None) -> Tensor:
+    """Order reversed along the axes: `flip(0, 1)` or `flip((0, 1))`."""
+    named = dims[0] if len(dims) == 1 else dims or None
+    axes = required("flip", named, axis)
     return apply(movement.flip, x, axes=normalize_axes(axes, x.ndim, "flip"))
 
 
@@ -126,7 +151,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     if steps.flips:
         x = x.flip(steps.flips)
     x = x.reshape(steps.shape)
-    return x if steps.take_axis is None else x.take(steps.take_index, steps.take_axis)
+    return x if steps.take_axis is None else x.gather_rows(steps.take_index, steps.take_axis)
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
@@ -134,31 +159,116 @@ def iterate(x: Tensor) -> Iterator[Tensor]:
     return (x[i] for i in range(len(x)))
 
 
-def take(x: Tensor, index: Any, axis: int = 0, clip: bool = False) -> Tensor:
+def gather_rows(x: Tensor, index: Any, axis: int = 0, clip: bool = False) -> Tensor:
     """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`.
 
     Negative indices count from the end; with `clip` they are 0, as the primitive has it.
     """
-    axis = normalize_axes(axis, x.ndim, "take")[0]
+    axis = normalize_axes(axis, x.ndim, "gather_rows")[0]
     picked = as_tensor(index) if clip else _checked_index(index, x.shape[axis])
     return apply(indexing.take, x, picked, axis=axis)
 
 
-def scatter_add(x: Tensor, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
+def scatter_rows(x: Tensor, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
     """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
     picked = as_tensor(index) if clip else _checked_index(index, extent)
     return apply(indexing.scatter_add, x, picked, axis=axis, extent=extent)
 
 
+def index_select(
+    x: Tensor, dim: int | None = None, index: Any = None, *, axis: int | None = None
+) -> Tensor:
+    """The entries of axis `dim` at the places `index` [K], in that order."""
+    place = normalize_axes(required("index_select", dim, axis), x.ndim, "index_select")
+    picked = as_tensor(index)
+    if picked.ndim > 1:
+        raise ShapeError(f"index_select: index must be [K], its shape is {picked.shape}")
+    if not place:
+        return x.reshape(1).gather_rows(picked.reshape(-1)).reshape(())
+    return x.gather_rows(picked.reshape(-1), place[0])
+
+
+def take(x: Tensor, index: Any) -> Tensor:
+    """The values at the places `index` of the flattened tensor, in the shape of `index`."""
+    return x.reshape(-1).gather_rows(index)
+
+
+def scatter_add(
+    x: Tensor,
+    dim: int | None = None,
+    index: Any = None,
+    src: Any = None,
+    *,
+    axis: int | None = None,
+) -> Tensor:
+    """x with `src` added along `dim` at the places `index`.
+
+    y = x; y[.., index[.., i, ..], ..] += src[.., i, ..]. `index` and `src` have as many axes as x;
+    `index` may be smaller than `src`, and than x in the other axes.
+    """
+    if index is None or src is None:
+        raise ArgumentError("scatter_add: give dim, index and src, as x.scatter_add(0, index, src)")
+    place = normalize_axes(required("scatter_add", dim, axis), x.ndim, "scatter_add")
+    if not place:
+        single = as_tensor(index).reshape(1), as_tensor(src).reshape(1)
+        return scatter_add(x.reshape(1), 0, *single).reshape(())
+    picked, added, axis = as_tensor(index), as_tensor(src), place[0]
+    if added.dtype != x.dtype:
+        raise DTypeError(f"scatter_add: src is {added.dtype}, it must be {x.dtype} as the tensor")
+    _check_scatter(x, picked, added, axis)
+    added = added[tuple(slice(n) for n in picked.shape)]
+    flat = x.reshape(-1)
+    at = _flat_index(picked, x.shape, axis).reshape(-1)
+    if not at.numel():
+        return x
+    return (flat + added.reshape(-1).scatter_rows(at, 0, flat.numel(), clip=True)).reshape(x.shape)
+
+
+def _check_scatter(x: Tensor, index: Tensor, src: Tensor, axis: int) -> None:
+    fits = index.ndim == src.ndim == x.ndim and all(
+        i <= s and (i <= n or place == axis)
+        for place, (i, s, n) in enumerate(zip(index.shape, src.shape, x.shape, strict=True))
+    )
+    if not fits:
+        raise ShapeError(
+            f"scatter_add: index {index.shape} and src {src.shape} do not fit {x.shape}; index "
+            f"must reach no further than src, nor than the tensor in the axes other than {axis}"
+        )
+    _require_integers(index)
+    if index.value is not None and tracing.active() is None and index.numel():
+        low, high = int(index.value.min()), int(index.value.max())
+        if low < 0 or high >= x.shape[axis]:
+            raise IndexError(
+                f"scatter_add: indices from {low} to {high} are out of range for axis {axis} of "
+                f"extent {x.shape[axis]}"
+            )
+
+
+def _flat_index(index: Tensor, shape: Shape, axis: int) -> Tensor:
+    """Where the entries of `index` along `axis` lie in the flattened tensor of `shape`."""
+    result = index.astype(np.int64) * math.prod(shape[axis + 1 :])
+    for place in range(len(shape)):
+        stride = math.prod(shape[place + 1 :])
+        if place != axis and index.shape[place] > 1:
+            along = np.arange(index.shape[place]) * stride
+            trailing = (1,) * (len(shape) - place - 1)
+            result = result + along.reshape(-1, *trailing)
+    return result
+
+
+def _require_integers(index: Tensor) -> None:
+    if index.dtype.kind not in "iu":
+        raise DTypeError(f"indices must be integers, they are {index.dtype}")
+
+
 def _checked_index(index: Any, extent: int) -> Tensor:
     """An integer index; negative ones count from the end, and known ones are held to the range."""
     picked = as_tensor(index)
-    if picked.dtype.kind not in "iu":
-        raise DTypeError(f"indices must be integers, they are {picked.dtype}")
-    if picked.value is not None and tracing.active() is None and picked.size:
+    _require_integers(picked)
+    if picked.value is not None and tracing.active() is None and picked.numel():
         low, high = int(picked.value.min()), int(picked.value.max())
         if low < -extent or high >= extent:
             raise IndexError(f"indices from {low} to {high} are out of range for extent {extent}")
     if picked.dtype.kind == "u":
         return picked
-    return (picked < 0).where(picked + extent, picked)
+    return (picked < 0).choose(picked + extent, picked)

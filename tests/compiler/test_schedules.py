@@ -116,19 +116,21 @@ KINDS: dict[str, Kind] = {
         lambda n: (f32(2, n), f32(2, 3)),
         "where",
     ),
-    "take": Kind(lambda x, i: x.take(i, clip=True), lambda n: (f32(n, 3), i64(4)), "maximum"),
+    "take": Kind(
+        lambda x, i: x.gather_rows(i, clip=True), lambda n: (f32(n, 3), i64(4)), "maximum"
+    ),
     "transposition": Kind(lambda x: x.T + 0.5, lambda n: (f32(n, n),), "local tile"),
     "transposition beside an axis": Kind(
-        lambda x: x.transpose(0, 2, 1) * 2.0, lambda n: (f32(2, 5, n),), "local tile"
+        lambda x: x.permute(0, 2, 1) * 2.0, lambda n: (f32(2, 5, n),), "local tile"
     ),
     "transposition of float64": Kind(lambda x: x.T + 0.5, lambda n: (f64(n, 9),), "local tile"),
     "sum across": Kind(lambda x: x.sum(1), lambda n: (f32(3, n),), r"reduce_sum acc"),
     "sum along": Kind(lambda x: x.sum(0), lambda n: (f32(19, n),), r"acc\d+\[v\d+\] = add"),
     "sum of a few": Kind(lambda x: x.sum(0), lambda n: (f32(3, n),), r"let t\d+ = add\(t"),
-    "a few of integers": Kind(lambda x: x.max(0) + x.min(0), lambda n: (i64(4, n),), "minimum"),
+    "a few of integers": Kind(lambda x: x.amax(0) + x.amin(0), lambda n: (i64(4, n),), "minimum"),
     "sum of all": Kind(lambda x: x.sum(), lambda n: (f32(n, 5),), r"reduce_sum acc"),
-    "max across": Kind(lambda x: x.max(1), lambda n: (f32(3, n),), "reduce_max"),
-    "min along": Kind(lambda x: x.min(0), lambda n: (f32(3, n),), "minimum"),
+    "max across": Kind(lambda x: x.amax(1), lambda n: (f32(3, n),), "reduce_max"),
+    "min along": Kind(lambda x: x.amin(0), lambda n: (f32(3, n),), "minimum"),
     "sum of integers": Kind(lambda x: x.sum(1), lambda n: (i64(3, n),), "reduce_sum"),
     "sum of the middle": Kind(lambda x: x.sum(1), lambda n: (f32(2, n, 3),), "acc"),
     "sum with epilogue": Kind(
@@ -138,10 +140,10 @@ KINDS: dict[str, Kind] = {
     "argmax": Kind(lambda x: x.argmax(1), lambda n: (f32(3, n),), "local where"),
     "argmax along": Kind(lambda x: x.argmax(0), lambda n: (f32(n, 3),), "local best"),
     "scatter": Kind(
-        lambda x, i: x.scatter_add(i, 0, 5, clip=True), lambda n: (f32(n, 3), i64(n)), "minimum"
+        lambda x, i: x.scatter_rows(i, 0, 5, clip=True), lambda n: (f32(n, 3), i64(n)), "minimum"
     ),
     "scatter and map": Kind(
-        lambda x, i: x.scatter_add(i, 0, 5, clip=True) * 2.0 + 1.0,
+        lambda x, i: x.scatter_rows(i, 0, 5, clip=True) * 2.0 + 1.0,
         lambda n: (f32(n), i64(n)),
         "minimum",
     ),
@@ -374,7 +376,7 @@ def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("rows", [17, 19, 20, 23, 24])
 def test_long_reductions_have_several_accumulators(rows: int) -> None:
-    case = Case(graph_of(lambda x: (x.sum(0), x.max(0), x.min((0, 1))), f32(rows, 3, 5)))
+    case = Case(graph_of(lambda x: (x.sum(0), x.amax(0), x.amin((0, 1))), f32(rows, 3, 5)))
     assert re.search(r"acc\d+: f32\[\d+\] register", text(case))
     assert re.search(r"acc\d+\[v\d+ \+ \d+\] = maximum", text(case))
     check(case)

@@ -164,7 +164,7 @@ def test_division_by_a_power_of_two_is_a_product() -> None:
 
 def test_movement_chains_collapse() -> None:
     def chain(x: Any) -> Any:
-        y = x.transpose((2, 0, 1)).transpose((1, 2, 0))
+        y = x.permute((2, 0, 1)).permute((1, 2, 0))
         y = y.reshape(4, 6).reshape(24).reshape(3, 8)
         y = y.flip((0,)).flip((0,))
         y = y[:, :].pad(((0, 0), (0, 0)))
@@ -183,7 +183,7 @@ def test_movement_chains_collapse() -> None:
 
 def test_transposes_compose() -> None:
     check(
-        graph_of(lambda x: x.transpose((2, 0, 1)).transpose((2, 0, 1)), f32(2, 3, 4)),
+        graph_of(lambda x: x.permute((2, 0, 1)).permute((2, 0, 1)), f32(2, 3, 4)),
         """
         graph(%x: f32[2,3,4]) {
           %0: f32[3,4,2] = transpose(%x) axes=(1, 2, 0)
@@ -195,7 +195,7 @@ def test_transposes_compose() -> None:
 
 def test_reductions_over_extent_one_are_reshapes() -> None:
     check(
-        graph_of(lambda x: (x.sum(0), x.max((0, 2)), x.min(0, keepdims=True)), f32(1, 3, 1)),
+        graph_of(lambda x: (x.sum(0), x.amax((0, 2)), x.amin(0, keepdims=True)), f32(1, 3, 1)),
         """
         graph(%x: f32[1,3,1]) {
           %0: f32[3,1] = reshape(%x) shape=(3, 1)
@@ -239,10 +239,10 @@ def test_where() -> None:
         true = Tensor(np.ones((1,), bool)).broadcast_to((3,))
         condition = x < y
         return (
-            true.where(x, y),
-            (~true).where(x, y),
-            condition.where(x, x),
-            (~condition).where(x, y),
+            true.choose(x, y),
+            (~true).choose(x, y),
+            condition.choose(x, x),
+            (~condition).choose(x, y),
         )
 
     check(
