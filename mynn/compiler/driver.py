@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from mynn.compiler.instructions import Module
-from mynn.compiler.workers import FLUSH_BITS, Sync, barrier_text, worker_text
+from mynn.compiler.workers import (
+    FLUSH_BITS,
+    WORKER,
+    Sync,
+    barrier_text,
+    leader_text,
+    next_phase,
+    worker_text,
+)
 from mynn.runtime.buffers import SLACK
 
 FIT = "mynn_fit"
@@ -43,9 +51,11 @@ class Control(IntEnum):
     TABLE_REST = 14  # the same for the rows that are left at the end of an epoch
     STEP_REST = 15
     WHOLE = 16  # whole batches in an epoch
-    WORKERS = 17  # threads that share a step
+    WORKERS = 17  # workers that shall share a step
     SYNC = 18  # address of the words that they share
-    DATA = 19  # from here on: the address of each data array, then of each array of results
+    PATIENCE = 19  # rounds to wait for workers that were just started
+    ACQUIRED = 20  # workers that shared the steps of the last call
+    DATA = 21  # from here on: the address of each data array, then of each array of results
 
 
 @dataclass(frozen=True)
@@ -410,7 +420,7 @@ def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
 
 def _split_step(t: _Text, table: str, step: str) -> None:
     """Tell the workers which step it is, wake them, and run a share of it."""
-    sync, workers = t.get(Control.SYNC, "ptr"), t.get(Control.WORKERS)
+    sync = t.get(Control.SYNC, "ptr")
 
     def word(place: Sync) -> str:
         return t.emit(f"getelementptr i64, ptr {sync}, i64 {int(place)}")
@@ -418,9 +428,11 @@ def _split_step(t: _Text, table: str, step: str) -> None:
     t.effect(f"store ptr {table}, ptr {word(Sync.TABLE)}")
     t.effect(f"store ptr {step}, ptr {word(Sync.STEP)}")
     phase = word(Sync.PHASE)
-    old = t.emit(f"load i64, ptr {phase}")
-    t.effect(f"store atomic i64 {t.emit(f'add i64 {old}, 1')}, ptr {phase} release, align 8")
-    t.effect(f"call void {step}(ptr {table}, i64 0, i64 {workers}, ptr {sync})")
+    new = t.emit(f"load i64, ptr {phase}")
+    for operation in next_phase("%workers"):
+        new = t.emit(operation.format(new))
+    t.effect(f"store atomic i64 {new}, ptr {phase} release, align 8")
+    t.effect(f"call void {step}(ptr {table}, i64 0, i64 %workers, ptr {sync})")
 
 
 def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, str]]) -> None:
@@ -470,6 +482,11 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.lines.append(f"define void @{FIT}(ptr %control) nounwind {{")
     t.label("entry")
     kept = _flush_denormals(t) if x86 else ""
+    if loop.has_workers:
+        asked = f"i64 {t.get(Control.WORKERS)}, i64 {t.get(Control.PATIENCE)}"
+        sync = t.get(Control.SYNC, "ptr")
+        t.lines.append(f"  %workers = call i64 @mynn_acquire(ptr {sync}, {asked})")
+        t.set(Control.ACQUIRED, "%workers")
     slots = _direct_slots(t, loop)
     whole = t.get(Control.WHOLE)
     last = t.emit(f"add i64 {whole}, {1 if loop.rest else 0}")
@@ -511,6 +528,8 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("return")
     for place, buffer in slots.values():
         t.effect(f"store ptr {buffer}, ptr {place}")
+    if loop.has_workers:
+        t.effect(f"call void @mynn_release(ptr {sync}, i64 %workers)")
     if x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")
@@ -531,7 +550,8 @@ def loop_module(loop: Loop, x86: bool) -> str:
     module = Module()
     kinds = (False, True) if loop.rest else (False,)
     if loop.has_workers:
-        module.add(worker_text(module))
+        module.add(leader_text(module))
+        module.add(worker_text(module, WORKER, loop=True))
     if any(map(loop.shares_rows, kinds)):
         module.add(barrier_text())
     for rest in kinds:

@@ -114,7 +114,7 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     module.add("\n".join([head, *calls, "  ret void", "}", ""]))
     if split:
         add_split_step(module, arrange(kernels, lowered.plan.location))
-        add_calls(module)
+        add_calls(module, STEP)
     return module
 
 

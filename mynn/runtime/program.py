@@ -170,10 +170,9 @@ class Program:
         self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
         self.table, self.outputs, self._keep = bind(self.image, [*self.arguments, *state_arrays])
         self._state_arrays = state_arrays
-        several = 1 < self.threads <= calls.MOST_WORKERS
         self._function: Callable[[int], Any] = (
             calls.SharedCall(self.native, self.threads)
-            if several and self.operations >= calls.LEAST_OPERATIONS
+            if self.threads > 1 and self.operations >= calls.LEAST_OPERATIONS
             else self.native.function(STEP, ctypes.c_void_p)
         )
         self._address = self.table.ctypes.data

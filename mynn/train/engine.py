@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,10 @@ from mynn.compiler.pipeline import STEP
 from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
 from mynn.errors import UsageError
 from mynn.graph import Array
-from mynn.runtime.buffers import aligned_bytes
-from mynn.runtime.interrupts import uninterrupted
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Program
+from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.staging import Staged
 from mynn.tensor import Tensor
 from mynn.train.pace import Pace
@@ -283,7 +281,7 @@ def _rows(array: Array, place: Array, slot: int | None, slot_rest: int | None) -
 class NativeEngine(Engine):
     """Steps inside the native loop; threads for its other workers live from `run` to `close`."""
 
-    threads: tuple[threading.Thread, ...] = ()
+    pool: WorkerPool | None = None
     pace: Pace | None = None
 
     def connect(self) -> None:
@@ -298,7 +296,7 @@ class NativeEngine(Engine):
         module, seconds = loop_module_for(loop)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
-        workers = max(first.threads, last.threads)
+        self.most = workers = max(first.threads, last.threads)
         adaptive = first.adaptive or last.adaptive
         if not adaptive:
             self.pace = None
@@ -314,11 +312,7 @@ class NativeEngine(Engine):
         control[Control.TABLE_REST] = last.table.ctypes.data
         control[Control.STEP_REST] = last.native.address(steps[1])
         control[Control.WORKERS] = workers
-        self.sync = aligned_bytes(8 * Sync.WORDS).view(np.int64)
-        control[Control.SYNC] = self.sync.ctypes.data
-        if loop.has_workers:
-            kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-            self.worker = module.function(WORKER, *kinds)
+        self.worker = worker_function(module, WORKER) if loop.has_workers else None
         for number, array in enumerate([*self.arrays, *self.outputs]):
             control[Control.DATA + number] = array.ctypes.data
 
@@ -354,7 +348,7 @@ class NativeEngine(Engine):
 
     @property
     def workers(self) -> int:
-        """Workers that share the steps now."""
+        """Workers that shall share the steps."""
         return int(self.control[Control.WORKERS])
 
     def run(self, budget: int) -> None:
@@ -365,37 +359,31 @@ class NativeEngine(Engine):
             self.pace.run(budget, self._run)
 
     def _run(self, workers: int, budget: int) -> int:
-        """Run steps with so many workers, a thread for each but the first; how many ran."""
-        if workers != self.workers:
-            self.close()
-            self.control[Control.WORKERS] = workers
-        if len(self.threads) < workers - 1:
-            self._start_threads()
+        """Run steps with so many workers, or fewer where threads are missing; how many ran."""
+        started = self.worker is not None and self._pool().start(workers)
         before = self.steps
         if not self.stopped:
+            self.control[Control.WORKERS] = workers
+            self.control[Control.PATIENCE] = PATIENCE if started else 0
             self.control[Control.BUDGET] = budget
             self.function(self.control.ctypes.data)
         return self.steps - before
 
-    def _start_threads(self) -> None:
-        """Threads that wait in native code for their share of steps."""
-        self.sync[:] = 0
-        self.sync[Sync.CONTROL] = self.control.ctypes.data
-        with uninterrupted():
-            for number in range(1, self.workers):
-                share = (self.sync.ctypes.data, number, self.workers)
-                thread = threading.Thread(target=self.worker, args=share, daemon=True)
-                thread.start()
-                self.threads += (thread,)
+    def _pool(self) -> WorkerPool:
+        """The threads; what they hold is what the loop is connected to."""
+        if self.pool is None:
+            keep = self.control, self.programs, self.arrays, self.outputs, self.order, self.metrics
+            pool = WorkerPool(self.worker, self.most, keep)
+            pool.words[Sync.CONTROL] = self.control.ctypes.data
+            self.control[Control.SYNC] = pool.address
+            self.pool = pool
+        return self.pool
 
     def close(self) -> None:
-        """Send the threads home."""
-        if self.threads:
-            with uninterrupted():
-                self.sync[Sync.PHASE] = -1
-                for thread in self.threads:
-                    thread.join()
-                self.threads = ()
+        """Let the threads go."""
+        if self.pool is not None:
+            self.pool.close()
+            self.pool = None
 
 
 def make_engine(

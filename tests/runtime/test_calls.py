@@ -69,7 +69,7 @@ def test_small_calls_have_one_thread() -> None:
 
 
 def standing_by() -> int:
-    return sum("_work" in thread.name for thread in threading.enumerate())
+    return sum(thread.name == "mynn worker" for thread in threading.enumerate())
 
 
 @pytest.mark.usefixtures("small_calls_too")

@@ -1,0 +1,245 @@
+"""Workers never outlive what they read, and nobody waits for one that is not there."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import nn, optim
+from mynn.compiler.driver import Control
+from mynn.compiler.workers import LINE, State, Sync
+from mynn.runtime import calls, worker_pool
+from mynn.train.engine import NativeEngine
+from tests.runtime.children import run_child
+
+X = np.random.default_rng(0).normal(size=(37, 20)).astype(np.float32)
+
+
+def network() -> nn.Sequential:
+    mynn.manual_seed(7)
+    return nn.Sequential(nn.Linear(20, 40), nn.Tanh(), nn.Linear(40, 33))
+
+
+def train(threads: int, epochs: int = 20) -> list[np.ndarray]:
+    net = network()
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+
+    @mynn.compile(threads=threads)
+    def step(x: mynn.Tensor) -> mynn.Tensor:
+        loss = (net(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    mynn.fit(step, X, batch_size=8, epochs=epochs, verbose=False)
+    return [p.numpy() for p in net.parameters()]
+
+
+def gone(deadline: float = 10) -> bool:
+    """Whether no worker's thread is left, within some seconds."""
+    end = time.perf_counter() + deadline
+    while any("worker" in thread.name for thread in threading.enumerate()):
+        if time.perf_counter() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def test_handlers_that_raise_in_fit() -> None:
+    """A timeout as those of test runners and task queues, again and again, at random moments."""
+    out = run_child(
+        """
+        class Late(Exception): pass
+
+        def handler(number, frame): raise Late
+        signal.signal(signal.SIGALRM, handler)
+        rng = np.random.default_rng(1)
+        late = 0
+        net = network()
+        steps = [make_step(net, threads) for threads in (2, 3, 4)]
+        for step in steps:
+            mynn.fit(step, X, batch_size=8, verbose=False)
+        for number in range(300):
+            epochs = 10**6 if number % 2 else 1  # within the loop, or as it begins and ends
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-3))
+                while True:
+                    mynn.fit(steps[number % 3], X, batch_size=8, epochs=epochs, verbose=False)
+            except Late:
+                late += 1
+            junk = [np.full(3000, -1.0) for _ in range(100)]  # over whatever was freed
+            assert all(np.isfinite(p.numpy()).all() for p in net.parameters())
+        print(late)
+        """
+    )
+    assert out.split() == ["300"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_exception_as_a_worker_of_fit_is_started(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was started leaves."""
+    expected = train(1)
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if moment == "after":
+            start(thread)
+        raise TimeoutError
+
+    for _ in range(5):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(TimeoutError):
+                train(3)
+        for a, b in zip(expected, train(3), strict=True):
+            np.testing.assert_array_equal(a, b)
+    gc.collect()
+    assert gone()
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_call_whose_workers_cannot_be_started(allowed: int) -> None:
+    """Fewer workers and the same bits; the next call does not wait for those."""
+    run_child(
+        f"""
+        from mynn.runtime import calls
+        calls.LEAST_OPERATIONS = 1
+        net = network()
+        expected = mynn.compile(net, threads=1)(X)
+        shared = mynn.compile(net, threads=4)
+        shared.program(X)
+        start, left = threading._start_new_thread, [{allowed}]
+        def refuse(*arguments):
+            left[0] -= 1
+            if left[0] < 0:
+                raise RuntimeError("can't start new thread")
+            return start(*arguments)
+        threading._start_new_thread = refuse
+        for _ in range(50):
+            np.testing.assert_array_equal(shared(X), expected)
+        threading._start_new_thread = start
+        for _ in range(50):
+            np.testing.assert_array_equal(shared(X), expected)
+        """,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_fit_whose_workers_cannot_be_started(
+    allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train(1)
+    start: Any = vars(threading)["_start_new_thread"]
+    left = [allowed]
+
+    def refuse(*arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        return start(*arguments)
+
+    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    for a, b in zip(expected, train(4), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert left[0] < 0
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_exception_as_a_worker_is_started(moment: str) -> None:
+    """The call has run as a whole or not at all, and the next one runs."""
+    run_child(
+        f"""
+        from mynn.runtime import calls
+        calls.LEAST_OPERATIONS = 1
+        net = network()
+        expected = mynn.compile(net, threads=1)(X)
+        shared = mynn.compile(net, threads=3)
+        shared.program(X)
+        start = threading.Thread.start
+        def interrupted(thread):
+            if "{moment}" == "after":
+                start(thread)
+            raise TimeoutError
+        for _ in range(20):
+            threading.Thread.start = interrupted
+            try:
+                shared(X)
+            except TimeoutError:
+                pass
+            threading.Thread.start = start
+            np.testing.assert_array_equal(shared(X), expected)
+            time.sleep(0.002)
+        """,
+        timeout=30,
+    )
+
+
+def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody closes the engine; it is forgotten, and its data after its threads."""
+    seen: list[weakref.ref[Any]] = []
+
+    class Abandoned(mynn.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            raise KeyboardInterrupt
+
+    def close(self: NativeEngine) -> None:
+        if self.pool is not None:
+            seen.append(weakref.ref(self.pool.words))
+
+    monkeypatch.setattr(NativeEngine, "close", close)
+    net = network()
+    step = mynn.compile(lambda x: (net(x) ** 2).mean(), threads=3)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        pytest.warns(UserWarning, match="changes no state"),
+    ):
+        mynn.fit(step, X, batch_size=8, callbacks=[Abandoned()], verbose=False)
+    gc.collect()
+    assert gone()
+    assert [words() for words in seen] == [None]
+
+
+def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine lives on, in a traceback for example, and its threads do not stay."""
+    kept: list[NativeEngine] = []
+    monkeypatch.setattr(NativeEngine, "close", lambda self: kept.append(self))
+    expected = train(1)
+    for a, b in zip(expected, train(3), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert gone()
+    engine = kept[-1]
+    assert engine.pool is not None
+    assert not any(engine.pool.words[Sync.WORDS :: LINE])
+
+
+def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "LEAST_OPERATIONS", 1)
+    program = mynn.compile(network(), threads=2).program(X)
+    pool = program._function._pool
+    words = pool.words
+    words[Sync.WORDS + LINE] = State.PARKED
+    worker_pool._work(*pool._arguments, 1)
+    words[Sync.WORDS + LINE] = State.AWAY
+    words[Sync.PHASE] = -1
+    worker_pool._work(*pool._arguments, 1)
+
+
+def test_all_workers_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer are for times of need."""
+    kept: list[NativeEngine] = []
+    close = NativeEngine.close
+    monkeypatch.setattr(NativeEngine, "close", lambda self: (kept.append(self), close(self)))
+    for _ in range(10):
+        train(3, epochs=200)
+    shared = [int(engine.control[Control.ACQUIRED]) for engine in kept]
+    assert max(shared) == 3
