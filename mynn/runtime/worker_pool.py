@@ -8,8 +8,9 @@ tells leave by themselves after a while (`mynn.compiler.workers`).
 
 from __future__ import annotations
 
+import _thread
 import ctypes
-import threading
+import time
 import weakref
 from typing import Any
 
@@ -21,8 +22,10 @@ from mynn.runtime.buffers import aligned_bytes
 
 # Rounds, of some tenths of a microsecond, that a leader waits for threads that were just started.
 PATIENCE = 4000
-# Seconds that a shutdown waits for a thread; it needs some milliseconds to notice.
+# Seconds that a shutdown waits for threads, which need a millisecond to notice, and how often it
+# looks.
 _FAREWELL = 1.0
+_LOOK = 1e-4
 
 _AWAY = int(State.AWAY)
 _FIRST, _PHASE = int(Sync.WORDS), int(Sync.PHASE)
@@ -48,7 +51,6 @@ class WorkerPool:
         self.words = aligned_bytes(8 * sync_words(most)).view(np.int64)
         self.address = self.words.ctypes.data
         self._arguments = function, self.words, keep
-        self._threads: list[threading.Thread] = []
         _living.add(self)
         weakref.finalize(self, self.words.__setitem__, _PHASE, SHUTDOWN).atexit = False
 
@@ -57,27 +59,25 @@ class WorkerPool:
 
         Where the system gives no more threads there are fewer workers.
         """
-        away = [n for n in range(1, workers) if self.words[_FIRST + LINE * n] == _AWAY]
-        if not away:
-            return False
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        for worker in away:
-            thread = threading.Thread(
-                target=_work, args=(*self._arguments, worker), name="mynn worker", daemon=True
-            )
-            try:
-                thread.start()
-            except (RuntimeError, MemoryError):
-                return worker != away[0]
-            self._threads.append(thread)
-        return True
+        started = False
+        for worker in range(1, workers):
+            if self.words[_FIRST + LINE * worker] == _AWAY:
+                try:
+                    # A single instruction, unlike `threading.Thread.start`, which an exception of a
+                    # signal handler leaves in a mess.
+                    _thread.start_new_thread(_work, (*self._arguments, worker))
+                except (RuntimeError, MemoryError):
+                    break
+                started = True
+        return started
 
     def close(self) -> None:
-        """Tell the threads to leave, and see them off."""
+        """Tell the threads to leave, and wait until they have, for a while."""
         self.words[_PHASE] = SHUTDOWN
-        for thread in self._threads:
-            thread.join(_FAREWELL)
-        self._threads = []
+        states = self.words[_FIRST::LINE]
+        end = time.perf_counter() + _FAREWELL
+        while states.any() and time.perf_counter() < end:
+            time.sleep(_LOOK)
 
 
 def _work(function: Any, words: Array, keep: Any, worker: int) -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 # A network, data and a step, for programs that train.
 SETUP = """
-import gc, os, signal, sys, threading, time
+import _thread, gc, os, signal, sys, threading, time
 import numpy as np
 import mynn
 from mynn import nn, optim

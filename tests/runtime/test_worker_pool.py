@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
-import threading
 import time
 import weakref
 from typing import Any
@@ -42,10 +42,10 @@ def train(threads: int, epochs: int = 20) -> list[np.ndarray]:
     return [p.numpy() for p in net.parameters()]
 
 
-def gone(deadline: float = 10) -> bool:
-    """Whether no worker's thread is left, within some seconds."""
+def gone(running: int, deadline: float = 10) -> bool:
+    """Whether no more threads are left than there were, within some seconds."""
     end = time.perf_counter() + deadline
-    while any("worker" in thread.name for thread in threading.enumerate()):
+    while _thread._count() > running:
         if time.perf_counter() > end:
             return False
         time.sleep(0.005)
@@ -87,23 +87,24 @@ def test_an_exception_as_a_worker_of_fit_is_started(
     moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever was started leaves."""
+    running = _thread._count()
     expected = train(1)
-    start = threading.Thread.start
+    start = _thread.start_new_thread
 
-    def interrupted(thread: threading.Thread) -> None:
+    def interrupted(*arguments: Any) -> int:
         if moment == "after":
-            start(thread)
+            start(*arguments)
         raise TimeoutError
 
     for _ in range(5):
         with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", interrupted)
+            patch.setattr(_thread, "start_new_thread", interrupted)
             with pytest.raises(TimeoutError):
                 train(3)
         for a, b in zip(expected, train(3), strict=True):
             np.testing.assert_array_equal(a, b)
     gc.collect()
-    assert gone()
+    assert gone(running)
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
@@ -117,16 +118,16 @@ def test_a_call_whose_workers_cannot_be_started(allowed: int) -> None:
         expected = mynn.compile(net, threads=1)(X)
         shared = mynn.compile(net, threads=4)
         shared.program(X)
-        start, left = threading._start_new_thread, [{allowed}]
+        start, left = _thread.start_new_thread, [{allowed}]
         def refuse(*arguments):
             left[0] -= 1
             if left[0] < 0:
                 raise RuntimeError("can't start new thread")
             return start(*arguments)
-        threading._start_new_thread = refuse
+        _thread.start_new_thread = refuse
         for _ in range(50):
             np.testing.assert_array_equal(shared(X), expected)
-        threading._start_new_thread = start
+        _thread.start_new_thread = start
         for _ in range(50):
             np.testing.assert_array_equal(shared(X), expected)
         """,
@@ -139,7 +140,7 @@ def test_a_fit_whose_workers_cannot_be_started(
     allowed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = train(1)
-    start: Any = vars(threading)["_start_new_thread"]
+    start: Any = _thread.start_new_thread
     left = [allowed]
 
     def refuse(*arguments: Any) -> Any:
@@ -148,7 +149,7 @@ def test_a_fit_whose_workers_cannot_be_started(
             raise RuntimeError("can't start new thread")
         return start(*arguments)
 
-    monkeypatch.setattr(threading, "_start_new_thread", refuse)
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
     for a, b in zip(expected, train(4), strict=True):
         np.testing.assert_array_equal(a, b)
     assert left[0] < 0
@@ -165,18 +166,18 @@ def test_an_exception_as_a_worker_is_started(moment: str) -> None:
         expected = mynn.compile(net, threads=1)(X)
         shared = mynn.compile(net, threads=3)
         shared.program(X)
-        start = threading.Thread.start
-        def interrupted(thread):
+        start = _thread.start_new_thread
+        def interrupted(*arguments):
             if "{moment}" == "after":
-                start(thread)
+                start(*arguments)
             raise TimeoutError
         for _ in range(20):
-            threading.Thread.start = interrupted
+            _thread.start_new_thread = interrupted
             try:
                 shared(X)
             except TimeoutError:
                 pass
-            threading.Thread.start = start
+            _thread.start_new_thread = start
             np.testing.assert_array_equal(shared(X), expected)
             time.sleep(0.002)
         """,
@@ -186,6 +187,7 @@ def test_an_exception_as_a_worker_is_started(moment: str) -> None:
 
 def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody closes the engine; it is forgotten, and its data after its threads."""
+    running = _thread._count()
     seen: list[weakref.ref[Any]] = []
 
     class Abandoned(mynn.Callback):
@@ -205,18 +207,19 @@ def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -
     ):
         mynn.fit(step, X, batch_size=8, callbacks=[Abandoned()], verbose=False)
     gc.collect()
-    assert gone()
+    assert gone(running)
     assert [words() for words in seen] == [None]
 
 
 def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine lives on, in a traceback for example, and its threads do not stay."""
+    running = _thread._count()
     kept: list[NativeEngine] = []
     monkeypatch.setattr(NativeEngine, "close", lambda self: kept.append(self))
     expected = train(1)
     for a, b in zip(expected, train(3), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert gone()
+    assert gone(running)
     engine = kept[-1]
     assert engine.pool is not None
     assert not any(engine.pool.words[Sync.WORDS :: LINE])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
-import threading
 import time
 from typing import Any
 
@@ -70,10 +70,18 @@ def test_the_rest_may_be_too_small_for_threads(monkeypatch: pytest.MonkeyPatch) 
             np.testing.assert_array_equal(a, b)
 
 
+def left(before: int) -> int:
+    """Threads that run, after a moment in which those of workers return to Python."""
+    end = time.perf_counter() + 5
+    while _thread._count() > before and time.perf_counter() < end:
+        time.sleep(0.001)
+    return _thread._count()
+
+
 def test_no_thread_is_left() -> None:
-    before = threading.active_count()
+    before = _thread._count()
     train(3, 32, (16, 64, 4))
-    assert threading.active_count() == before
+    assert left(before) <= before
 
 
 def train_with(callback: mynn.Callback, threads: int) -> list[np.ndarray]:
@@ -154,10 +162,10 @@ def test_callbacks_between_the_steps(kind: type[mynn.Callback]) -> None:
 
 
 def test_no_thread_is_left_after_an_error() -> None:
-    before = threading.active_count()
+    before = _thread._count()
     with pytest.raises(KeyboardInterrupt):
         train_with(Raise(), 3)
-    assert threading.active_count() == before
+    assert left(before) <= before
 
 
 @pytest.mark.parametrize("threads", [0, -1, "many", 1.5, True])
