@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, overload
 
@@ -77,6 +78,7 @@ class Compiled:
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
         self._direct: _Direct | None = None
+        self._lock = threading.RLock()
         self._copies: dict[Tensor, Array] = {}
         functools.update_wrapper(self, function, updated=())
 
@@ -101,13 +103,21 @@ class Compiled:
         There may be several for one signature: the mode of modules (training or evaluation), frozen
         parameters and options of optimisers decide what is traced.
         """
-        made = self._programs.setdefault(_signature(arguments), [])
-        for pair in made:
-            if pair[0].valid():
-                return pair
-        staged = staging.stage(self.function, arguments)
-        made.append((staged, self.make(staged)))
-        return made[-1]
+        signature = _signature(arguments)
+        found = self._find(signature)
+        if found is None:
+            with self._lock:  # one thread traces
+                found = self._find(signature)
+                if found is None:
+                    staged = staging.stage(self.function, arguments)
+                    found = staged, self.make(staged)
+                    self._programs.setdefault(signature, []).append(found)
+        return found
+
+    def _find(self, signature: Any) -> tuple[staging.Staged, Any] | None:
+        """What was made for such arguments, while nothing that decided it is another."""
+        made = self._programs.get(signature, ())
+        return next((pair for pair in made if pair[0].valid()), None)
 
     def make(self, staged: staging.Staged) -> Any:
         """A program for a staged function."""

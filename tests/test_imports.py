@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "runtime.cache",
         "runtime.interrupts",
         "runtime.machine",
+        "runtime.sharing",
         "runtime.threads",
     ),
     ("runtime.native", "runtime.peaks"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +32,22 @@ class _Calls(threading.local):
 
 
 _calls = _Calls()
+
+# Modules that are evaluated as by `eval()`, whatever their own mode is.
+_evaluated: ContextVar[frozenset[Module]] = ContextVar("evaluated", default=frozenset())
+
+
+@contextmanager
+def evaluating(modules: Iterable[Module]) -> Iterator[None]:
+    """The modules in evaluation mode within the block, for this thread or asynchronous task; what
+    others see is as it was.
+    """
+    before = _evaluated.get()
+    _evaluated.set(before.union(modules))
+    try:
+        yield
+    finally:
+        _evaluated.set(before)
 
 
 class Module:
@@ -59,6 +77,7 @@ class Module:
     _transient: set[str]
     _traced: bool
     _kept: set[str]
+    _training: bool
     _edits: int
 
     def __init__(self) -> None:
@@ -322,12 +341,17 @@ class Module:
         return self
 
     @property
+    def _mode(self) -> bool:
+        """The mode as this thread sees it: `evaluate` and `predict` have one of their own."""
+        return self._training and self not in _evaluated.get()
+
+    @property
     def training(self) -> bool:
         """Whether dropout and the like are at work. A trace that reads it holds for that mode."""
         tracer = tracing.active()
-        mode: bool = self._training
+        mode = self._mode
         if tracer is not None:
-            tracer.guards[self, "_training"] = mode
+            tracer.guards[self, "_mode"] = mode
         return mode
 
     @training.setter

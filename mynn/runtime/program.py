@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.errors import UsageError
 from mynn.graph import Array, Graph, Node, Shape, format_graph
-from mynn.runtime import cache, calls
+from mynn.runtime import cache, calls, sharing
 from mynn.runtime.buffers import allocate
 from mynn.runtime.interrupts import uninterrupted
 from mynn.runtime.machine import host
@@ -33,6 +33,8 @@ from mynn.runtime.threads import Threads, choose_threads, default_threads, proce
 
 class StateTensor(Protocol):
     """What a program needs of a state tensor."""
+
+    shared: Any
 
     def home(self) -> Array:
         """Its value in storage that native code can use, which stays where it is."""
@@ -114,8 +116,33 @@ class Recipe:
         return cache.key_of("image", graph, f"{host()} {wanted} {processors()}")
 
 
+class Instance:
+    """The memory of one run: arguments, results, arena, and the table of all addresses.
+
+    One thread at a time has it; `Program.take` lends it.
+    """
+
+    __slots__ = ("address", "arguments", "function", "keep", "outputs", "state", "table")
+
+    def __init__(
+        self, image: Image, function: Callable[[int], Any], arguments: list[Array], state: Any
+    ) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.state = state
+        self.table, self.outputs, self.keep = bind(image, [*arguments, *state])
+        self.address = self.table.ctypes.data
+
+    def run(self) -> None:
+        """Run on what lies in `arguments`; the results lie in `outputs` afterwards."""
+        self.function(self.address)
+
+
 class Program:
-    """A graph bound to state, ready to run.
+    """A graph bound to state, ready to run, in several threads at once.
+
+    Each run has arguments, results and intermediate values of its own. Runs that write the same
+    state, or read what another one writes, take turns (`mynn.runtime.sharing`).
 
     Args:
         graph: inputs are arguments, then state; outputs are results, then new values of state.
@@ -167,42 +194,115 @@ class Program:
         self.threads = self.image.threads
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"
-        self.arguments = [allocate(node.shape, node.dtype) for node in graph.inputs[:arguments]]
-        self.table, self.outputs, self._keep = bind(self.image, [*self.arguments, *state_arrays])
+        self._types = [node.type for node in graph.inputs[:arguments]]
         self._state_arrays = state_arrays
-        self._function: Callable[[int], Any] = (
+        written = [
+            tensor for tensor, node in zip(state, state_nodes, strict=True) if node in writes
+        ]
+        self.access = sharing.join(state, written) if state else None
+        # Those that no run has. Memory for as many runs as there are processors is kept.
+        self._free: deque[Instance] = deque(maxlen=max(2, processors()))
+        self._first = self._instance()
+        self._free.append(self._first)
+        self.compile_seconds = time.perf_counter() - start
+
+    def _instance(self) -> Instance:
+        function: Callable[[int], Any] = (
             calls.SharedCall(self.native, self.threads)
             if self.threads > 1 and self.operations >= calls.LEAST_OPERATIONS
             else self.native.function(STEP, ctypes.c_void_p)
         )
-        self._address = self.table.ctypes.data
-        self._lock = threading.Lock()
-        self.compile_seconds = time.perf_counter() - start
+        arguments = [allocate(type.shape, type.dtype) for type in self._types]
+        return Instance(self.image, function, arguments, self._state_arrays)
 
-    def run(self) -> None:
-        """Run once on what lies in `arguments`; the results lie in `outputs` afterwards."""
-        self._function(self._address)
+    def take(self) -> Instance:
+        """Memory for a run, which nobody else has until `give_back`."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._instance()
+
+    def give_back(self, instance: Instance) -> None:
+        """For the next run."""
+        self._free.append(instance)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
-        """Copy the arguments in, run, copy the results out; one thread at a time."""
-        with self._lock:
-            for place, value in zip(self.arguments, arguments, strict=True):
+        """Copy the arguments in, run, copy the results out."""
+        instance = self.take()
+        try:
+            for place, value in zip(instance.arguments, arguments, strict=True):
                 place[...] = value
-            self._function(self._address)
-            return [place.copy() for place in self.outputs]
+            if self.access is None:
+                instance.function(instance.address)
+            else:
+                self.access.run(instance.run)
+            return [place.copy() for place in instance.outputs]
+        finally:
+            self._free.append(instance)
 
     def direct(self) -> Callable[[Array], Array]:
         """For one argument and one result: a function with as little around the run as can be."""
-        place, output = self.arguments[0], self.outputs[0]
-        function, address, lock = self._function, self._address, self._lock
+        pop, push, new = self._free.pop, self._free.append, self._instance
+        access = self.access or sharing.Access()
 
         def call(array: Array) -> Array:
-            with lock:
-                place[...] = array
-                function(address)
-                return output.copy()
+            try:
+                instance = pop()
+            except IndexError:
+                instance = new()
+            try:
+                instance.arguments[0][...] = array
+                instance.function(instance.address)
+                return instance.outputs[0].copy()
+            finally:
+                push(instance)
 
-        return call
+        def read(array: Array) -> Array:
+            domain = access.sole
+            mark = domain.mark
+            try:
+                instance = pop()
+            except IndexError:
+                instance = new()
+            try:
+                instance.arguments[0][...] = array
+                instance.function(instance.address)
+                if mark is not None and domain.mark is mark and access.sole is domain:
+                    return instance.outputs[0].copy()
+            except Exception:
+                if mark is not None and domain.mark is mark and access.sole is domain:
+                    raise
+            finally:
+                push(instance)
+            return self((array,))[0]
+
+        if self.access is None:
+            return call
+        return (lambda array: self((array,))[0]) if access.written else read
+
+    # -- by hand, for one thread -------------------------------------------------------------------
+
+    @property
+    def arguments(self) -> list[Array]:
+        """The memory that `run` takes the arguments from; calls of one thread use it too."""
+        return self._first.arguments
+
+    @property
+    def outputs(self) -> list[Array]:
+        """The memory that `run` leaves the results in."""
+        return self._first.outputs
+
+    @property
+    def table(self) -> Array:
+        """The table of addresses that `run` works with."""
+        return self._first.table
+
+    def run(self) -> None:
+        """Run once on what lies in `arguments`; the results lie in `outputs` afterwards.
+
+        For one thread, while nothing else runs the program.
+        """
+        self._first.run()
 
     def argument_slot(self, number: int) -> int | None:
         """The place of an argument's buffer in the table, or None where it is not read."""
@@ -287,8 +387,11 @@ class Program:
             >>> [(kernel.name, kernel.operations) for kernel in program.profile(repeat=1)]
             [('k0', 65536)]
         """
-        with self._lock:
-            return profile(self.lowered, [*self.arguments, *self._state_arrays], repeat)
+        instance = self.take()
+        try:
+            return profile(self.lowered, [*instance.arguments, *self._state_arrays], repeat)
+        finally:
+            self.give_back(instance)
 
     def __str__(self) -> str:
         kernels = len(self.image.kernels)
@@ -325,9 +428,14 @@ class InterpretedProgram:
         self.writes = dict(writes)
         self.state_arrays = [tensor.home() for tensor in state]
         self.state_nodes = graph.inputs[arguments:]
+        pairs = zip(state, self.state_nodes, strict=True)
+        self.access = sharing.join(state, [tensor for tensor, node in pairs if node in writes])
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Evaluate the graph, then change the state."""
+        return self.access.run(lambda: self._run(arguments))
+
+    def _run(self, arguments: Sequence[Any]) -> list[Array]:
         values = interpreter.evaluate(self.source, [*arguments, *self.state_arrays])
         results = [np.array(value) for value in values[: self.count]]
         new = [

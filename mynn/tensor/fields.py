@@ -23,7 +23,16 @@ class Fields:
     so they know this class alone. `Tensor` enters itself as `_kind`, what they make.
     """
 
-    __slots__ = ("__weakref__", "_grad", "homed", "name", "node", "requires_grad", "value")
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "homed",
+        "name",
+        "node",
+        "requires_grad",
+        "shared",
+        "value",
+    )
 
     _kind: ClassVar[Kind]
     value: Array | None
@@ -32,6 +41,8 @@ class Fields:
     name: str | None
     homed: bool
     _grad: Tensor | None
+    # Kept by `mynn.runtime.sharing`; not set before a program uses the tensor.
+    shared: Any
 
     def _setup(
         self, value: Array | None, node: Node | None, requires_grad: bool, name: str | None

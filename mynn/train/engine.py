@@ -24,9 +24,10 @@ from mynn.compiler.pipeline import STEP
 from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
 from mynn.errors import UsageError
 from mynn.graph import Array
+from mynn.runtime import sharing
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
-from mynn.runtime.program import Program
+from mynn.runtime.program import Instance, Program
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.staging import Staged
 from mynn.tensor import Tensor
@@ -138,9 +139,15 @@ class Engine:
 
     def connect(self) -> None:
         """Get ready to run the programs."""
+        state = (tensor for staged, _ in self.programs for tensor in staged.state)
+        self.access = sharing.join(list(dict.fromkeys(state)), self.changed())
 
     def close(self) -> None:
         """Let go of what running them needs; `run` takes it again."""
+
+    def finish(self) -> None:
+        """Let go of everything: the run is over."""
+        self.close()
 
     @property
     def staged(self) -> Staged:
@@ -242,11 +249,31 @@ class Engine:
             control[Control.EPOCH] += 1
 
     def run(self, budget: int) -> None:
-        """Run as many steps, or fewer where the last epoch ends or a loss is not finite."""
+        """Run as many steps, or fewer where the last epoch ends or a loss is not finite.
+
+        No other thread writes the state that they read in the meantime.
+        """
+        if self.access.written or self.order is not None:
+            self.access.alone(lambda: self._run_steps(budget))
+            return
+        epoch, control, row = self.epoch, self.control.copy(), self.metrics[self.epoch].copy()
+
+        def run() -> None:  # once more, where another thread wrote the state
+            self.control[:] = control
+            self.metrics[epoch:] = 0
+            self.metrics[epoch] = row
+            self._run_steps(budget)
+
+        self.access.run(run)
+
+    def _run_steps(self, budget: int) -> None:
         raise NotImplementedError
 
     def run_recorded(self) -> Recorded:
         """Run one step that records."""
+        return self.access.alone(self._run_recorded)
+
+    def _run_recorded(self) -> Recorded:
         step, epoch = self.steps, self.epoch
         self.begin_epoch()
         _, _, arguments = self.batch_arguments()
@@ -260,7 +287,7 @@ class Engine:
 class InterpretedEngine(Engine):
     """Steps in Python, one after the other."""
 
-    def run(self, budget: int) -> None:
+    def _run_steps(self, budget: int) -> None:
         """Run steps through the interpreter."""
         for _ in range(budget):
             if self.epoch >= int(self.control[Control.EPOCHS]) or self.stopped:
@@ -283,11 +310,15 @@ class NativeEngine(Engine):
 
     pool: WorkerPool | None = None
     pace: Pace | None = None
+    instances: tuple[tuple[Program, Instance], ...] = ()
 
     def connect(self) -> None:
         """Fill the control block with addresses."""
-        self.close()
+        self.finish()
+        super().connect()
         first, last = self.programs[0][1], self.programs[-1][1]
+        one = first.take()
+        self.instances = ((first, one), (last, one if last is first else last.take()))
         splits = first.threads > 1, last.threads > 1
         sources, metrics = self._sources(first, last), self._metrics(first, last)
         outputs = self._outputs(first, last)
@@ -307,9 +338,10 @@ class NativeEngine(Engine):
             control[Control.ORDER] = self.order.ctypes.data
         control[Control.METRICS] = self.metrics.ctypes.data
         steps = [SPLIT_STEP if split else STEP for split in splits]
-        control[Control.TABLE] = first.table.ctypes.data
+        tables = [instance.address for _, instance in self.instances]
+        control[Control.TABLE] = tables[0]
         control[Control.STEP] = first.native.address(steps[0])
-        control[Control.TABLE_REST] = last.table.ctypes.data
+        control[Control.TABLE_REST] = tables[1]
         control[Control.STEP_REST] = last.native.address(steps[1])
         control[Control.WORKERS] = workers
         self.worker = worker_function(module, WORKER) if loop.has_workers else None
@@ -320,7 +352,7 @@ class NativeEngine(Engine):
         return [
             _rows(
                 array,
-                first.arguments[number],
+                self.instances[0][1].arguments[number],
                 first.argument_slot(number),
                 last.argument_slot(number),
             )
@@ -331,7 +363,7 @@ class NativeEngine(Engine):
         return [
             _rows(
                 array,
-                first.outputs[number],
+                self.instances[0][1].outputs[number],
                 first.image.slot("result", number),
                 last.image.slot("result", number),
             )
@@ -351,7 +383,7 @@ class NativeEngine(Engine):
         """Workers that shall share the steps."""
         return int(self.control[Control.WORKERS])
 
-    def run(self, budget: int) -> None:
+    def _run_steps(self, budget: int) -> None:
         """Run steps natively; where the number of workers is left open, the fastest is found."""
         if self.pace is None:
             self._run(self.workers, budget)
@@ -372,8 +404,8 @@ class NativeEngine(Engine):
     def _pool(self) -> WorkerPool:
         """The threads; what they hold is what the loop is connected to."""
         if self.pool is None:
-            keep = self.control, self.programs, self.arrays, self.outputs, self.order, self.metrics
-            pool = WorkerPool(self.worker, self.most, keep)
+            keep = self.control, self.arrays, self.outputs, self.order, self.metrics
+            pool = WorkerPool(self.worker, self.most, keep, self.instances)
             pool.words[Sync.CONTROL] = self.control.ctypes.data
             self.control[Control.SYNC] = pool.address
             self.pool = pool
@@ -384,6 +416,13 @@ class NativeEngine(Engine):
         if self.pool is not None:
             self.pool.close()
             self.pool = None
+
+    def finish(self) -> None:
+        """Send the threads home, give the memory back."""
+        super().finish()
+        instances, self.instances = dict(self.instances), ()
+        for program, instance in instances.items():
+            program.give_back(instance)
 
 
 def make_engine(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from mynn import nn, staging
 from mynn.compiled import Compiled
 from mynn.errors import ShapeError, UsageError
 from mynn.graph import Array
+from mynn.nn.module import evaluating
 from mynn.train import dataset
 from mynn.train.engine import Engine, make_engine, next_budget
 
@@ -117,19 +118,10 @@ def _run(engine: Engine) -> None:
             engine.run(budget)
             budget = next_budget(budget, time.perf_counter() - began)
     finally:
-        engine.close()
+        engine.finish()
 
 
-@contextmanager
-def _evaluating(function: Any) -> Iterator[None]:
-    """A module, and all below it, in evaluation mode for a while."""
+def _evaluating(function: Any) -> AbstractContextManager[None]:
+    """A module, and all below it, in evaluation mode for a while, as this thread sees it."""
     inner = function.function if isinstance(function, Compiled) else function
-    modules = list(inner.modules()) if isinstance(inner, nn.Module) else []
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    return evaluating(inner.modules() if isinstance(inner, nn.Module) else ())

@@ -199,7 +199,7 @@ class _Run:
             try:
                 self.finish()
             finally:
-                self.engine.close()
+                self.engine.finish()
         return self.history
 
     def chunks(self) -> Iterator[None]:

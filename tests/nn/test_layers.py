@@ -265,7 +265,7 @@ def test_mode_is_a_guard_of_the_trace() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
     with tracing.tracing() as tracer:
         net(Tensor(np.ones((1, 2), np.float32)))
-    assert tracer.guards == {(net[1], "_training"): True}
+    assert tracer.guards == {(net[1], "_mode"): True}
     assert tracer.attributes[net[1], "p"] == 0.5
 
 

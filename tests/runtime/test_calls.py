@@ -42,7 +42,7 @@ def test_same_bits(threads: int, pause: float) -> None:
     for _ in range(100 if pause == 0 else 10):
         np.testing.assert_array_equal(shared(X), expected)
         time.sleep(pause)
-    assert isinstance(shared.program(X)._function, SharedCall)
+    assert isinstance(shared.program(X).take().function, SharedCall)
 
 
 @pytest.mark.usefixtures("small_calls_too")
@@ -66,7 +66,7 @@ def test_steps_that_change_state() -> None:
 
 def test_small_calls_have_one_thread() -> None:
     shared = mynn.compile(network(), threads=2)
-    assert not isinstance(shared.program(X)._function, SharedCall)
+    assert not isinstance(shared.program(X).take().function, SharedCall)
 
 
 @pytest.mark.usefixtures("small_calls_too")
