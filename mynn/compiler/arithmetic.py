@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from mynn.compiler import math
@@ -14,15 +15,10 @@ from mynn.compiler.instructions import (
     number,
     suffix,
 )
-from mynn.errors import CompileError
+from mynn.errors import CompileError, VerifyError
 
-# `contract` lets a product and a sum become one fused multiply-add; nothing else is relaxed.
-_FLOAT_BINARY = {
-    "add": "fadd contract",
-    "sub": "fsub contract",
-    "mul": "fmul contract",
-    "div": "fdiv",
-}
+# No flag relaxes what these do: a value is the same bits wherever a program computes it.
+_FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INT_BINARY = {
     "add": "add",
     "sub": "sub",
@@ -38,15 +34,14 @@ _FLOAT_COMPARE = {"less": "olt", "less_equal": "ole", "equal": "oeq", "not_equal
 _INT_COMPARE = {"less": "lt", "less_equal": "le", "equal": "eq", "not_equal": "ne"}
 
 
-def intrinsic(e: Emitter, name: str, args: Sequence[Value], flags: str = "") -> Value:
+def intrinsic(e: Emitter, name: str, args: Sequence[Value]) -> Value:
     """A call of an LLVM intrinsic whose arguments and result have one type."""
     first = args[0]
     vector = f"v{first.lanes}" if first.lanes > 1 else ""
     full = f"@llvm.{name}.{vector}{suffix(first.type)}"
     e.module.declare(f"declare {first.kind} {full}({', '.join([first.kind] * len(args))})")
     given = ", ".join(f"{x.kind} {x.text}" for x in args)
-    call = f"call {flags} {first.kind}" if flags else f"call {first.kind}"
-    return Value(e.emit(f"{call} {full}({given})"), first.type, first.lanes)
+    return Value(e.emit(f"call {first.kind} {full}({given})"), first.type, first.lanes)
 
 
 def _call(e: Emitter, op: str, args: Sequence[Value]) -> Value:
@@ -115,10 +110,14 @@ def _relu(e: Emitter, x: Value) -> Value:
 
 def _extremum(op: str) -> Callable[..., Value]:
     def emit(e: Emitter, x: Value, y: Value) -> Value:
-        if x.type[0] == "f":
-            # Which zero is the larger is left open: that takes half of the instructions away.
-            return intrinsic(e, op, [x, y], "nsz")
         side = "gt" if op == "maximum" else "lt"
+        if x.type[0] == "f":
+            # y where both are zeros, x where that is NaN. On x86 this takes half as much as what
+            # compares the signs of zeros; ARM has an instruction for the latter.
+            if not e.module.x86:
+                return intrinsic(e, op, [x, y])
+            best = _select(e, _compare(e, "o" + side, x, y.text), x, y)
+            return _select(e, _compare(e, "ord", x, x.text), best, x)
         predicate = ("s" if _signed(x.type) else "u") + side
         return _select(e, _compare(e, predicate, x, y.text), x, y)
 
@@ -178,7 +177,11 @@ def _not(e: Emitter, x: Value) -> Value:
 
 
 def _fma(e: Emitter, x: Value, y: Value, z: Value) -> Value:
-    return intrinsic(e, "fma" if e.module.fused else "fmuladd", [x, y, z])
+    """x * y + z, rounded once where the machine can, twice where it cannot."""
+    if e.module.fused:
+        return intrinsic(e, "fma", [x, y, z])
+    product = _same(e, f"fmul {x.kind} {x.text}, {y.text}", x)
+    return _same(e, f"fadd {x.kind} {product.text}, {z.text}", x)
 
 
 _SPECIAL: dict[str, Callable[..., Value]] = {
@@ -218,3 +221,21 @@ def operation(e: Emitter, name: str, args: Sequence[Value], type: str) -> Value:
     if name not in table:
         raise CompileError(f"no instruction for {name} of {x.type}")
     return _same(e, f"{table[name]} {x.kind} {x.text}, {args[1].text}", x)
+
+
+# What would let LLVM round one instruction differently from another of the same operands.
+_FREE = re.compile(
+    r"^[^;]*(\bfmuladd\b|= *(?:\w+ )?(?:call|f[a-z]+|select|phi)(?: [a-z]+)*?"
+    r" (?:fast|nnan|ninf|nsz|arcp|contract|afn|reassoc)\b).*$",
+    re.MULTILINE,
+)
+
+
+def verify_exact(text: str) -> None:
+    """Raise `VerifyError` where an instruction of a module leaves its result open.
+
+    With no such instruction, equal operations on equal operands give equal bits in every kernel.
+    """
+    found = _FREE.search(text)
+    if found:
+        raise VerifyError(f"an instruction leaves its rounding to LLVM: {found[0].strip()}")

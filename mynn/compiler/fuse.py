@@ -113,7 +113,7 @@ class _Planner:
             if self.is_anchor(node):
                 self.stored.add(node)
             open_inputs = [x for x in node.inputs if x not in self.stored and not is_leaf(x)]
-            weight[node] = 1 + sum(weight[x] for x in open_inputs)
+            weight[node] = 1 + (name == "fma") + sum(weight[x] for x in open_inputs)
             if node in self.small:
                 weight[node] *= node.inputs[0].type.size // node.type.size
             heavy[node] = (

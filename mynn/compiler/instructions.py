@@ -59,10 +59,14 @@ MOST_STEPS = 4
 
 
 class Module:
-    """The text of an LLVM module: functions, and each declaration and math function once."""
+    """The text of an LLVM module: functions, and each declaration and math function once.
 
-    def __init__(self, fused: bool = True) -> None:
+    - `fused`: the machine has multiply-adds; `x86`: it has x86's maximum and minimum.
+    """
+
+    def __init__(self, fused: bool = True, x86: bool = True) -> None:
         self.fused = fused
+        self.x86 = x86
         self.functions: list[str] = []
         self.declarations: dict[str, None] = {}
         self.known: set[str] = set()

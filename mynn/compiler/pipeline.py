@@ -1,6 +1,7 @@
 """The compiler: the passes from a graph to native code, in order.
 
 simplify  graph -> graph            fold, algebra, shared work   compiler/simplify.py
+multiply  graph -> graph            which products are rounded   compiler/multiply_add.py
 fuse      graph -> groups           which nodes share a kernel   compiler/fuse.py
 plan      groups -> places          storage, updates in place    compiler/plan.py
 lower     groups -> kernels         loops: tiles, vectors        compiler/lower.py, schedule/
@@ -18,11 +19,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mynn.compiler.arithmetic import verify_exact
 from mynn.compiler.image import bind, make_image
 from mynn.compiler.instructions import Module
 from mynn.compiler.llvm import emit_kernel
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
 from mynn.compiler.meetings import arrange, choose
+from mynn.compiler.multiply_add import fuse_multiply_adds
 from mynn.compiler.parallel import parallelise
 from mynn.compiler.plan import Plan, make_plan, verify_plan
 from mynn.compiler.simplify import simplify
@@ -75,6 +78,8 @@ def lower(
         verify(graph)
     start = time.perf_counter()
     graph = simplify(graph)
+    if host().has_fma:
+        graph = fuse_multiply_adds(graph)
     simplified = time.perf_counter()
     if check:
         verify(graph)
@@ -98,10 +103,9 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
 
     - `split`: the outer loops are shared among workers, and `mynn_step_split` is what each of them
       runs.
-    - `check`: run the verifier on the kernels that were split.
+    - `check`: run the verifiers on the kernels that were split, and on the text.
     """
-    features = host().features
-    module = Module(fused="+fma" in features or "neon" in features)
+    module = Module(fused=host().has_fma, x86=host().is_x86)
     kernels = shared_kernels(lowered) if split else lowered.kernels
     calls = []
     for kernel in kernels:
@@ -115,6 +119,8 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     if split:
         add_split_step(module, arrange(kernels, lowered.plan.location))
         add_calls(module, STEP)
+    if check:
+        verify_exact(module.text())
     return module
 
 
@@ -154,7 +160,7 @@ def compile_graph(graph: Graph, check: bool = True) -> Executable:
     """
     start = time.perf_counter()
     lowered = lower(graph, check=check)
-    native = build(emit(lowered).text())
+    native = build(emit(lowered, check=check).text())
     arrays = [allocate(node.shape, node.dtype) for node in graph.inputs]
     image = make_image(lowered.plan, lowered.table, graph.inputs)
     pointers, outputs, keep = bind(image, arrays)

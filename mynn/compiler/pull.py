@@ -27,9 +27,10 @@ from mynn.compiler.loops import (
     Var,
     expr_type,
 )
-from mynn.compiler.views import Index, is_affine, reshape_index, source_index
+from mynn.compiler.views import PLACING, Index, is_affine, reshape_index, source_index
 from mynn.errors import CompileError
 from mynn.graph import CONSTANT, Node, Shape
+from mynn.ops import fused, movement
 
 # What adds a value to a sum, a maximum or a minimum.
 COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
@@ -141,7 +142,50 @@ class Puller:
             return args[0]
         if name == "shift_right":
             args = (*args, Const(node.params["bits"], node.type.short))
-        return self.let(Op(name, args, node.type.short))
+        if name == "fma":
+            args = self._signed(args, node.params["form"])
+        return self.let(Op("mul" if name == "mul_unrounded" else name, args, node.type.short))
+
+    def _signed(self, args: tuple[Expr, ...], form: str) -> tuple[Expr, ...]:
+        """The operands of a multiply-add, with the signs of its form."""
+        x, y, z = args
+        if form == "z-xy":
+            x = self.let(Op("neg", (x,), expr_type(x)))
+        if form == "xy-z":
+            z = self.let(Op("neg", (z,), expr_type(z)))
+        return x, y, z
+
+    def combine(self, node: Node, total: Expr, x: Node, index: Index) -> Expr:
+        """What a reduction, `node`, makes of its total so far and the element of `x` at an index.
+
+        A product that only sums read is not rounded, unless it is stored: that holds for the whole
+        program, so a sum that is written out in several kernels is the same in all of them.
+        """
+        type, op = node.type.short, COMBINE[node.primitive.name]
+        path = self._to_product(x) if op == "add" else None
+        if path is None:
+            return Op(op, (total, self.value(x, index)), type)
+        for moved in path:
+            inner = moved.inputs[0]
+            if moved.primitive is movement.reshape:
+                index = reshape_index(inner.shape, moved.shape, index, self.divide)
+            else:
+                index = source_index(moved, index)
+            x = inner
+        factors = tuple(self.value(factor, index) for factor in x.inputs)
+        return Op("fma", (*factors, total), type)
+
+    def _to_product(self, x: Node) -> list[Node] | None:
+        """Movement between a sum and a product that it need not round; None without such."""
+        path: list[Node] = []
+        while x not in self.places:
+            if x.primitive is fused.mul_unrounded:
+                return path
+            if x.primitive not in PLACING:
+                break
+            path.append(x)
+            x = x.inputs[0]
+        return None
 
     # -- movement whose index is not affine, and other sources of values ---------------------------
 
@@ -263,11 +307,7 @@ def _reduction(self: Puller, node: Node, index: Index) -> Expr:
         at = tuple(
             Affine(inner[axis]) if axis in inner else next(kept) for axis in range(len(x.shape))
         )
-        value = self.value(x, at)
-        if total is None:
-            total = value
-        else:
-            total = self.let(Op(COMBINE[node.primitive.name], (total, value), node.type.short))
+        total = self.value(x, at) if total is None else self.let(self.combine(node, total, x, at))
     assert total is not None
     return total
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from mynn.compiler.loops import Affine
 from mynn.errors import VerifyError
 from mynn.graph import Node, Shape
+from mynn.ops import movement
 
 Index = tuple[Affine, ...]
 
+# Movement that neither repeats nor invents elements.
+PLACING = frozenset([movement.reshape, movement.transpose, movement.flip, movement.slice_])
 # Movement that maps an affine index to an affine index.
 _AFFINE = ("transpose", "broadcast_to", "slice", "flip", "windows")
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from mynn.graph import Primitive
-from mynn.ops import contraction, convolution, elementwise, indexing, movement, random, reduce
+from mynn.ops import (
+    contraction,
+    convolution,
+    elementwise,
+    fused,
+    indexing,
+    movement,
+    random,
+    reduce,
+)
 
 PRIMITIVES: tuple[Primitive, ...] = (
     *elementwise.PRIMITIVES,
@@ -13,4 +22,5 @@ PRIMITIVES: tuple[Primitive, ...] = (
     *convolution.PRIMITIVES,
     *indexing.PRIMITIVES,
     *random.PRIMITIVES,
+    *fused.PRIMITIVES,
 )

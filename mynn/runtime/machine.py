@@ -32,6 +32,11 @@ class Machine:
         """Whether the processor has SSE, as every 64-bit x86 has."""
         return "+sse2" in self.features
 
+    @property
+    def has_fma(self) -> bool:
+        """Whether there is an instruction for x * y + z with one rounding."""
+        return "+fma" in self.features or "neon" in self.features
+
     def lanes(self, itemsize: int) -> int:
         """Elements in a vector."""
         return self.vector_bytes // itemsize

@@ -102,7 +102,7 @@ KINDS: dict[str, Kind] = {
     "map": Kind(lambda x, y: x * y + 1.0, lambda n: (f32(3, n), f32(3, n)), "fma|mul"),
     "map of a vector": Kind(lambda x: x * 2.0, lambda n: (f32(n),), "mul"),
     "map of broadcast": Kind(
-        lambda x, y, z: x * y - z, lambda n: (f32(n, 5), f32(5), f32(n, 1)), "sub"
+        lambda x, y, z: x * y - z, lambda n: (f32(n, 5), f32(5), f32(n, 1)), "fma"
     ),
     "map, two outputs": Kind(lambda x: (x + 1.0, (x + 1.0) * x), lambda n: (f32(n, 3),), "mul"),
     "map of slices": Kind(

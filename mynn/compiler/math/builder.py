@@ -70,7 +70,9 @@ class Builder:
 
     def call(self, function: str, result: str, args: Sequence[tuple[str, str]]) -> str:
         """A call of a declared function with (type, value) arguments."""
-        attributes = "" if function.startswith("@llvm.") else " nounwind willreturn memory(none)"
+        # `nobuiltin`: what the C library computes is not computed by LLVM where it knows arguments.
+        library = " nounwind willreturn nobuiltin memory(none)"
+        attributes = "" if function.startswith("@llvm.") else library
         types = ", ".join(kind for kind, _ in args)
         self.declares[f"declare {result} {function}({types}){attributes}"] = None
         operands = ", ".join(f"{kind} {value}" for kind, value in args)

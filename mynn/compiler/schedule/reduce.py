@@ -70,9 +70,8 @@ def _accumulate(
     context: Context, anchor: Node, acc: Buffer, at: Affine, index: Index
 ) -> list[Statement]:
     puller = context.puller()
-    value = puller.value(anchor.inputs[0], index)
-    op = COMBINE[anchor.primitive.name]
-    return [*puller.body, Store(acc, at, Op(op, (Load(acc, at), value), acc.type))]
+    total = puller.combine(anchor, Load(acc, at), anchor.inputs[0], index)
+    return [*puller.body, Store(acc, at, total)]
 
 
 def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
