@@ -34,7 +34,7 @@ def train(net: nn.Sequential, x: np.ndarray, t: np.ndarray) -> mynn.History:
 
     layers = [str(number) for number in range(1, 16, 2)]
     record = mynn.Record(layers=layers, quantities=["gradients"], steps=STEPS)
-    return mynn.fit(step, (x, t), epochs=128, record=record)
+    return mynn.fit(step, (x, t), epochs=128, seed=0, record=record)
 
 
 def main() -> None:

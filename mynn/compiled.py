@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, overload
@@ -33,10 +32,8 @@ def native_available() -> bool:
         raise
     except (ImportError, OSError, RuntimeError, MynnError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        print(
-            f"mynn: no native code on this machine ({reason}); "
-            "running interpreted, which is slower",
-            file=sys.stderr,
+        debug.say(
+            f"mynn: no native code on this machine ({reason}); running interpreted, which is slower"
         )
         return False
     return True

@@ -43,14 +43,20 @@ def checking() -> bool:
     return os.environ.get("MYNN_CHECK", "0").lower() not in ("", "0", "off", "false", "no")
 
 
+def say(*lines: str) -> None:
+    """Print lines on standard error, where there is one: it may be None, or closed."""
+    if sys.stderr is not None and not sys.stderr.closed:
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
 def show(least: int, title: str, text: Callable[[], str]) -> None:
     """Print `text()` under a heading, from level `least` on."""
     if level() >= least:
-        print(f"-- {title} ".ljust(WIDTH, "-"), text(), sep="\n", file=sys.stderr, flush=True)
+        say(f"-- {title} ".ljust(WIDTH, "-"), text())
 
 
 def report(what: str, seconds: Mapping[str, float]) -> None:
     """The line of level 1: what was made, and the milliseconds of each stage."""
     if level() >= 1:
         stages = ", ".join(f"{stage} {1e3 * s:.1f}" for stage, s in seconds.items())
-        print(f"mynn: {what}; ms: {stages}", file=sys.stderr, flush=True)
+        say(f"mynn: {what}; ms: {stages}")

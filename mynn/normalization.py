@@ -225,6 +225,9 @@ def group_norm(
         num_groups: number of groups of neighbouring channels; divides C.
         weight, bias: [C] or None.
 
+    Raises:
+        DataError: one sample with one value a group, whose variance is 0 (as in PyTorch).
+
     Source: Wu and He, "Group normalization", 2018.
     """
     x = as_tensor(input).floating()
@@ -235,5 +238,11 @@ def group_norm(
         )
     w = None if weight is None else _channelwise("group_norm", "weight", weight, x)
     b = None if bias is None else _channelwise("group_norm", "bias", bias, x)
+    if x.numel() == num_groups:
+        raise DataError(
+            f"group_norm: each group needs more than one value, the input of shape {x.shape} has "
+            f"one for each of {num_groups} groups: less its mean it is 0, whatever it was, and "
+            "nothing is trained; take fewer groups"
+        )
     grouped = x.reshape(x.shape[0], num_groups, -1)
     return _affine(_standardized(grouped, (2,), eps).reshape(x.shape), w, b)

@@ -30,6 +30,13 @@ def positive(name: str, value: Any) -> int:
     return number
 
 
+def truth(name: str, value: Any) -> bool:
+    """`value` as True or False; a text such as "no" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ArgumentError(f"{name} must be True or False, it is {value!r}")
+    return bool(value)
+
+
 def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
     """The arguments as given (a tuple), and their arrays: contiguous, of equal length, finite if
     asked for.

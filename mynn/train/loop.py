@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mynn import staging
+from mynn import random, staging
 from mynn.compiled import Compiled
 from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
@@ -33,7 +33,7 @@ def fit(
     epochs: int = 1,
     batch_size: int = 32,
     shuffle: bool = True,
-    seed: int = 0,
+    seed: int | None = None,
     drop_last: bool = False,
     callbacks: Sequence[Callback] = (),
     record: Record | None = None,
@@ -48,9 +48,10 @@ def fit(
         data: a tuple of arrays (samples along the first axis), one for each argument of the step.
         epochs: passes over the data.
         batch_size: samples in a step; the last batch of an epoch may be smaller.
-        shuffle: a new order of the samples in every epoch.
-        seed: a whole number, from which the orders come. Each call starts from it: to go on with
-            new orders, give another one.
+        shuffle: True or False: a new order of the samples in every epoch.
+        seed: a whole number, from which the orders come: each call with it has the same ones. Left
+            out, it is drawn from the default generator (`mynn.manual_seed`), as in PyTorch, so that
+            each call goes on with new orders.
         drop_last: leave out a last batch that is smaller.
         callbacks: see `Callback`. What they change in `on_epoch_end` (a learning rate, a mode,
             frozen parameters) holds from then on.
@@ -86,7 +87,10 @@ def fit(
     """
     epochs = dataset.positive("epochs", epochs)
     batch_size = dataset.positive("batch_size", batch_size)
-    seed = dataset.whole_number("seed", seed)
+    shuffle = dataset.truth("shuffle", shuffle)
+    drop_last = dataset.truth("drop_last", drop_last)
+    check_finite = dataset.truth("check_finite", check_finite)
+    seed = None if seed is None else dataset.whole_number("seed", seed)
     called = _checked_callbacks(callbacks)
     if record is not None and not isinstance(record, Record):
         raise ArgumentError(f"record must be a mynn.Record, it is {record!r}")
@@ -100,11 +104,19 @@ def fit(
 
     arrays = dataset.match_precision(trace, arrays, check_finite)
     engine = _make_engine(compiled, arguments, arrays, batch_size, drop_last, record)
-    engine.start(epochs, bool(shuffle), seed, bool(check_finite))
+    if seed is None:
+        seed = _drawn_seed() if shuffle else 0
+    engine.start(epochs, shuffle, seed, check_finite)
     run = _Run(engine, epochs, called, record, check_finite)
     if verbose:
         run.callbacks += progress_bar()
     return run.go()
+
+
+def _drawn_seed() -> int:
+    """64 bits from the default generator."""
+    high, low = random.bits((2,)).tolist()
+    return int(high) << 32 | int(low)
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:

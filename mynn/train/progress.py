@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from mynn.train.callback import Callback
 from mynn.train.history import History
@@ -10,7 +11,15 @@ from mynn.train.history import History
 
 def progress_bar() -> list[Callback]:
     """A progress bar where standard error is a terminal, otherwise nothing."""
-    return [ProgressBar()] if sys.stderr.isatty() else []
+    return [ProgressBar()] if _is_terminal(sys.stderr) else []
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Programs without a console have no standard error (None), daemons close it."""
+    try:
+        return bool(stream is not None and stream.isatty())
+    except (OSError, ValueError):
+        return False
 
 
 class ProgressBar(Callback):

@@ -276,8 +276,25 @@ def test_training_is_the_same_eager_and_compiled() -> None:
         (lambda: F.batch_norm(np.zeros(3), None, None, training=True), ShapeError, "batch_norm"),
         (lambda: F.layer_norm(np.zeros((2, 3)), 2), ShapeError, r"layer_norm.*\(2,\)"),
         (lambda: F.group_norm(np.zeros((2, 3)), 2), ShapeError, "2 groups"),
+        (lambda: nn.GroupNorm(4, 4)(np.zeros((1, 4))), DataError, "GroupNorm.*more than one"),
+        (lambda: mynn.compile(nn.GroupNorm(4, 4))(np.zeros((1, 4, 1))), DataError, "more than one"),
     ],
 )
 def test_bad_input(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (1, 4, 1), (1, 4, 2), (3, 4, 1, 1)])
+def test_group_norm_refuses_what_pytorch_refuses(shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch")
+
+    def refused(call: Callable[[], Any]) -> bool:
+        try:
+            call()
+        except ValueError:
+            return True
+        return False
+
+    ours = refused(lambda: nn.GroupNorm(4, 4)(np.ones(shape, np.float32)))
+    assert ours == refused(lambda: torch.nn.GroupNorm(4, 4)(torch.ones(shape)))

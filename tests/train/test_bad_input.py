@@ -82,7 +82,10 @@ def test_bad_data(name: str, check_finite: bool) -> None:
 BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     *(({"epochs": v}, rf"epochs must be .*{v}") for v in (0, -3, True, 1.0, 2.5, "3", None)),
     *(({"batch_size": v}, rf"batch_size must be .*{v}") for v in (0, -1, False, 32.0, "8", None)),
-    *(({"seed": v}, rf"seed must be a whole number.*{v}") for v in (None, 1.5, "0", True)),
+    *(({"seed": v}, rf"seed must be a whole number.*{v}") for v in (1.5, "0", True)),
+    *(({"shuffle": v}, rf"shuffle must be True or False.*{v}") for v in ("no", 0, None)),
+    ({"drop_last": "yes"}, "drop_last must be True or False.*yes"),
+    ({"check_finite": 1}, "check_finite must be True or False.*1"),
     ({"batch_size": 51, "drop_last": True}, "drop_last.*50 samples.*51"),
     ({"callbacks": [print]}, "callbacks.*print"),
     ({"callbacks": [Callback]}, "callbacks.*class"),

@@ -49,8 +49,8 @@ def test_arrays(backend: str, way: str, tmp_path: Path) -> None:
     """All these hold the same numbers, and none is changed."""
     one, two = Problem(20), Problem(20)
     x = WAYS[way](one.x, tmp_path)
-    history = mynn.fit(one.compiled(backend), (x, one.t), epochs=2, batch_size=8)
-    other = mynn.fit(two.compiled(backend), two.data, epochs=2, batch_size=8)
+    history = mynn.fit(one.compiled(backend), (x, one.t), epochs=2, batch_size=8, seed=0)
+    other = mynn.fit(two.compiled(backend), two.data, epochs=2, batch_size=8, seed=0)
     assert_same_state(one.state(), two.state())
     np.testing.assert_array_equal(history["loss"], other["loss"])
     np.testing.assert_array_equal(np.asarray(x.data if isinstance(x, Tensor) else x), two.x)
@@ -59,8 +59,8 @@ def test_arrays(backend: str, way: str, tmp_path: Path) -> None:
 def test_torch_tensors() -> None:
     torch = pytest.importorskip("torch")
     one, two = Problem(20), Problem(20)
-    mynn.fit(one.step, [torch.tensor(one.x), torch.tensor(one.t)], batch_size=8)
-    mynn.fit(two.step, two.data, batch_size=8)
+    mynn.fit(one.step, [torch.tensor(one.x), torch.tensor(one.t)], batch_size=8, seed=0)
+    mynn.fit(two.step, two.data, batch_size=8, seed=0)
     assert_same_state(one.state(), two.state())
 
 

@@ -93,13 +93,13 @@ def test_fit_in_another_thread() -> None:
     one, two = Problem(), Problem()
     done: list[History] = []
     thread = threading.Thread(
-        target=lambda: done.append(mynn.fit(one.step, one.data, epochs=300, batch_size=4))
+        target=lambda: done.append(mynn.fit(one.step, one.data, epochs=300, batch_size=4, seed=0))
     )
     thread.start()
     while thread.is_alive():
         assert (Tensor([1.0]) * 2.0).item() == 2
     thread.join()
-    mynn.fit(two.step, two.data, epochs=300, batch_size=4)
+    mynn.fit(two.step, two.data, epochs=300, batch_size=4, seed=0)
     assert_same_state(one.state(), two.state())
     assert done[0].epochs == 300
 
@@ -111,12 +111,12 @@ def test_without_llvm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
         raise RuntimeError("no code generator for this processor")
 
     one, two = Problem(), Problem()
-    expected = mynn.fit(one.step, one.data, epochs=2, batch_size=8)
+    expected = mynn.fit(one.step, one.data, epochs=2, batch_size=8, seed=0)
     monkeypatch.setattr(native, "self_test", fails)
     compiled.native_available.cache_clear()
     try:
-        history = mynn.fit(two.step, two.data, epochs=2, batch_size=8)
-        mynn.fit(two.step, two.data, epochs=1, batch_size=8)
+        history = mynn.fit(two.step, two.data, epochs=2, batch_size=8, seed=0)
+        mynn.fit(two.step, two.data, epochs=1, batch_size=8, seed=0)
     finally:
         compiled.native_available.cache_clear()
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
