@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import limits
 from benchmarks.best import bests
-from benchmarks.peers import PREDICTORS, TRAINERS
+from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, TRAINERS
 from benchmarks.process import ROOT, cores, keep_to
 from benchmarks.rows import NAMES, Disagreement, Options, Row, about, measure
 from benchmarks.table import show
@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _peers() -> list[str]:
-    return list(dict.fromkeys([*TRAINERS, *PREDICTORS]))
+    return list(dict.fromkeys([*TRAINERS, *PREDICTORS, *DIFFERENTIATORS]))
 
 
 def _beside(out: Path) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import mynn
-from benchmarks.peers import Predictor
+from benchmarks.layers import Layer, cotangent, images
+from benchmarks.peers import Differentiator, Predictor
 from benchmarks.works import Layers, Pool, Work, data, initial
 from mynn import nn, optim
 
@@ -98,3 +99,30 @@ def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
     """A NumPy array of `batch` samples through the compiled network."""
     predict = mynn.compile(network(work), threads=threads)
     return predict, data(work)[0][:batch].copy()
+
+
+def differentiator(layer: Layer, threads: int = 1) -> Differentiator:
+    """The compiled layer and its gradients; its data lies where the program works, as the peers'
+    lies in their own arrays."""
+    net = layer.make(nn)
+    parameters = list(net.parameters())
+
+    @mynn.compile(threads=threads)
+    def step(x: mynn.Tensor, c: mynn.Tensor) -> tuple[mynn.Tensor | None, ...]:
+        gradient = mynn.grad(lambda x: (net(x) * c).sum())(x)
+        y = net(x)
+        if parameters:
+            (y * c).sum().backward()
+        return y, gradient, *(parameter.grad for parameter in parameters)
+
+    x = images(layer)
+    arrays = x, cotangent(mynn.predict(net, x).shape)
+    program = step.program(*arrays)
+    for place, array in zip(program.arguments, arrays, strict=True):
+        place[...] = array
+
+    def run() -> tuple[np.ndarray, ...]:
+        program.run()
+        return tuple(program.outputs)
+
+    return run

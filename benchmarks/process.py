@@ -65,9 +65,10 @@ def environment(threads: Threads = 1) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Task:
-    """What every peer is asked for: training steps or predictions of a work, on some threads."""
+    """What every peer is asked for on some threads: training steps or predictions of a work, or a
+    layer and its gradients."""
 
-    kind: Literal["train", "predict"]
+    kind: Literal["train", "predict", "layer"]
     work: str
     threads: Threads = 1
     batch: int = 1  # of a prediction
@@ -147,6 +148,13 @@ class Peer:
         with np.load(path) as file:
             flat = [file[key] for key in file.files]
         return loss, list(zip(flat[0::2], flat[1::2], strict=True))
+
+    def gradients(self) -> list[np.ndarray]:
+        """The output of a layer, and all gradients."""
+        path = Path(self._folder.name) / "results.npz"
+        self.ask(do="results", path=str(path))
+        with np.load(path) as file:
+            return [file[key] for key in file.files]
 
     def close(self) -> None:
         """End the process."""

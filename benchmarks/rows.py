@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
 
+import numpy as np
+
 from benchmarks import reference
+from benchmarks.layers import LAYERS
 from benchmarks.limits import limit_us
-from benchmarks.peers import PREDICTORS, SINGLE_THREADED, TRAINERS
+from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, SINGLE_THREADED, TRAINERS
 from benchmarks.process import ROOT, Peer, Task, alternate, environment, keep_to, start
 from benchmarks.works import WORKS, Work, work_named
 
@@ -22,7 +25,7 @@ OTHERS = {
     "compile-W1": "compile the training program of W1, in a new process",
     "report-cold": "100 epochs x 1000 samples of W1 in a new process; the peer imports only",
 }
-NAMES = [*(work.name for work in WORKS), *PREDICTIONS, *OTHERS]
+NAMES = [*(work.name for work in WORKS), *PREDICTIONS, *LAYERS, *OTHERS]
 # Its network and loss are a little different: nothing to compare results with.
 UNVERIFIED = "sklearn"
 
@@ -69,6 +72,8 @@ def about(name: str) -> str:
     if name in PREDICTIONS:
         work, batch = PREDICTIONS[name]
         return f"one prediction of {batch} from Python, the network of {work}"
+    if name in LAYERS:
+        return LAYERS[name].about
     return OTHERS[name] if name in OTHERS else work_named(name).about
 
 
@@ -98,6 +103,19 @@ def check(work: Work, peers: list[Peer], say: Callable[[str], None]) -> None:
             raise Disagreement(f"{work.name}: {peer.name} is off the reference by {off:.2g}")
 
 
+def check_layer(name: str, peers: list[Peer], say: Callable[[str], None]) -> None:
+    """Raise `Disagreement` unless all peers have the same output and gradients."""
+    results = {peer.name: peer.gradients() for peer in peers}
+    first = next(iter(results.values()), [])
+    for peer, arrays in results.items():
+        off = max(
+            float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(arrays, first, strict=True)
+        )
+        say(f"{name}: {peer} agrees to {off:.1e}")
+        if not off < 1e-4:
+            raise Disagreement(f"{name}: {peer} is off by {off:.2g}")
+
+
 def _in_turn(task: Task, asked: list[str], options: Options) -> dict[str, list[float]]:
     """Seconds of each block of each peer, all on the task's number of cores."""
     keep_to(task.threads)
@@ -106,6 +124,8 @@ def _in_turn(task: Task, asked: list[str], options: Options) -> dict[str, list[f
     try:
         if options.verify and task.kind == "train":
             check(work_named(task.work), peers, options.say)
+        if options.verify and task.kind == "layer":
+            check_layer(task.work, peers, options.say)
         for peer in peers:
             peer.calibrate(options.block)
         return alternate(peers, options.rounds, options.say)
@@ -128,6 +148,13 @@ def predicting(name: str, threads: int, options: Options) -> Row:
     asked = options.chosen(PREDICTORS)
     work, batch = PREDICTIONS[name]
     times = _in_turn(Task("predict", work, threads, batch), asked, options)
+    return _row(name, asked, times, threads=threads)
+
+
+def differentiating(name: str, threads: int, options: Options) -> Row:
+    """Microseconds of a layer's output and gradients from Python."""
+    asked = options.chosen(DIFFERENTIATORS)
+    times = _in_turn(Task("layer", name, threads), asked, options)
     return _row(name, asked, times, threads=threads)
 
 
@@ -183,4 +210,6 @@ def measure(name: str, options: Options) -> list[Row]:
         alone = PREDICTIONS[name][1] == 1  # one sample leaves nothing to share
         counts = options.threads[:1] if alone else options.threads
         return [predicting(name, threads, options) for threads in counts]
+    if name in LAYERS:
+        return [differentiating(name, threads, options) for threads in options.threads]
     return [training(work_named(name), threads, options) for threads in options.threads]

@@ -5,6 +5,8 @@
     {"do": "weights", "path": "x.npz"} ->  {}
     python -m benchmarks.worker predict W4 torch --batch 64
     {"do": "predict", "calls": 1000}  ->  {"seconds": 0.016}
+    python -m benchmarks.worker layer layer-maxpool torch
+    {"do": "layer", "calls": 1000}    ->  {"seconds": 0.9}
 
 The first line says `{"ready": seconds}` once it has trained or predicted once, or
 `{"unavailable": reason}`.
@@ -23,7 +25,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.peers import PREDICTORS, TRAINERS, Unavailable
+from benchmarks.layers import LAYERS
+from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, TRAINERS, Unavailable
 from benchmarks.works import Work, work_named
 
 Threads = int | Literal["auto"]
@@ -51,13 +54,25 @@ def _training(work: Work, peer: str, threads: Threads) -> Command:
 def _predicting(work: Work, peer: str, threads: Threads, batch: int) -> Command:
     module = importlib.import_module(PREDICTORS[peer])
     predict, sample = module.predictor(work, batch, threads)
-    predict(sample)
+    return _calling(lambda: predict(sample))
+
+
+def _differentiating(name: str, peer: str, threads: Threads) -> Command:
+    run = importlib.import_module(DIFFERENTIATORS[peer]).differentiator(LAYERS[name], threads)
+    return _calling(run)
+
+
+def _calling(function: Callable[[], Any]) -> Command:
+    function()
 
     def answer(command: Answer) -> Answer:
+        if command["do"] == "results":
+            np.savez(command["path"], *map(np.asarray, function()))
+            return {}
         calls = range(command["calls"])
         start = perf_counter()
         for _ in calls:
-            predict(sample)
+            function()
         return {"seconds": perf_counter() - start}
 
     return answer
@@ -69,8 +84,8 @@ def _threads(text: str) -> Threads:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker")
-    parser.add_argument("kind", choices=("train", "predict"))
-    parser.add_argument("work", type=work_named)
+    parser.add_argument("kind", choices=("train", "predict", "layer"))
+    parser.add_argument("work")
     parser.add_argument("peer")
     parser.add_argument("--threads", type=_threads, default=1, help="a number, or auto (ours)")
     parser.add_argument("--batch", type=int, default=1, help="samples in a prediction")
@@ -78,9 +93,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _command(asked: argparse.Namespace) -> Command:
+    if asked.kind == "layer":
+        return _differentiating(asked.work, asked.peer, asked.threads)
+    work = work_named(asked.work)
     if asked.kind == "train":
-        return _training(asked.work, asked.peer, asked.threads)
-    return _predicting(asked.work, asked.peer, asked.threads, asked.batch)
+        return _training(work, asked.peer, asked.threads)
+    return _predicting(work, asked.peer, asked.threads, asked.batch)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.layers import LAYERS
 from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
 from examples import walk
@@ -84,7 +85,7 @@ def _others() -> str:
     """The works that are no training step: ours beside every peer that does the same."""
     rows = {row["work"]: row for row in _read("bench.json") if row["threads"] == 1}
     lines = []
-    for name in (*PREDICTIONS, "report-cold", "compile-W1"):
+    for name in (*PREDICTIONS, *LAYERS, "report-cold", "compile-W1"):
         row = rows.get(name)
         times = [MISSING, ""]
         if row is not None:

@@ -46,11 +46,19 @@ def _inverse_root(variance: Tensor, eps: float) -> Tensor:
     return 1.0 / (variance + eps).sqrt()
 
 
-def _standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) over `axes`."""
+def _standardized(
+    x: Tensor, axes: tuple[int, ...], eps: float, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) w + b, with mean and variance over `axes`.
+
+    As (x - m0) scale + shift: where w is smaller than x, so are the sums of the gradient that are
+    multiplied by it.
+    """
     moments = _moments(x, axes)
     scale = _inverse_root(moments.variance, eps)
-    return moments.centred * scale - moments.rest * scale
+    scale = scale if weight is None else scale * weight
+    shift = -moments.rest * scale
+    return moments.centred * scale + (shift if bias is None else shift + bias)
 
 
 def _affine(x: Tensor, weight: Any, bias: Any) -> Tensor:
@@ -170,7 +178,7 @@ def layer_norm(
     """
     x = as_tensor(input).floating()
     axes = _last_axes("layer_norm", x, normalized_shape)
-    return _affine(_standardized(x, axes, eps), weight, bias)
+    return _affine(_standardized(x, axes, eps, None, None), weight, bias)
 
 
 def rms_norm(
@@ -236,13 +244,21 @@ def group_norm(
             f"group_norm: an input of shape {x.shape} cannot be split into {num_groups} groups of "
             "channels; it must be [N, C, spatial..] with C divisible by num_groups"
         )
-    w = None if weight is None else _channelwise("group_norm", "weight", weight, x)
-    b = None if bias is None else _channelwise("group_norm", "bias", bias, x)
     if x.numel() == num_groups:
         raise DataError(
             f"group_norm: each group needs more than one value, the input of shape {x.shape} has "
             f"one for each of {num_groups} groups: less its mean it is 0, whatever it was, and "
             "nothing is trained; take fewer groups"
         )
-    grouped = x.reshape(x.shape[0], num_groups, -1)
-    return _affine(_standardized(grouped, (2,), eps).reshape(x.shape), w, b)
+    per_group = x.shape[1] // num_groups
+    grouped = x.reshape(x.shape[0], num_groups, per_group, *x.shape[2:])
+    w, b = (
+        None
+        if value is None
+        else _channelwise("group_norm", what, value, x).reshape(
+            num_groups, per_group, *(1,) * (x.ndim - 2)
+        )
+        for what, value in (("weight", weight), ("bias", bias))
+    )
+    y = _standardized(grouped, tuple(range(2, grouped.ndim)), eps, w, b)
+    return y.reshape(x.shape)

@@ -14,8 +14,10 @@ import numpy as np
 
 from mynn.errors import ArgumentError, ShapeError
 from mynn.graph import Array
+from mynn.ops import reduce
+from mynn.ops.rules import normalize_axes
 from mynn.spatial import Counts, batched, per_axis
-from mynn.tensor import Tensor, as_tensor
+from mynn.tensor import Tensor, apply, as_tensor
 
 
 def max_pool1d(
@@ -40,7 +42,7 @@ def max_pool2d(
 ) -> Tensor:
     """The largest value of each window.
 
-    Values that tie for the largest share the gradient equally (PyTorch gives it to the first).
+    Of values that tie for the largest the first, in row-major order, has the gradient.
 
     Args:
         input: [N, C, H, W] or [C, H, W].
@@ -75,8 +77,17 @@ def _max_pool(
     x, single = batched(name, input, rank)
     fill = float(-np.inf) if x.dtype.kind == "f" else int(np.iinfo(x.dtype).min)
     pool = _Pool(name, rank, kernel_size, stride, padding, dilation, ceil_mode)
-    y = pool.windows(x, fill).amax(tuple(range(-rank, 0)))
+    y = _first_largest(pool.windows(x, fill), tuple(range(-rank, 0)))
     return y.squeeze(0) if single else y
+
+
+def _first_largest(x: Tensor, axes: tuple[int, ...], keepdims: bool = False) -> Tensor:
+    """The largest values over axes; the first of them has the gradient."""
+    places = normalize_axes(axes, x.ndim, "max")
+    y = apply(reduce.max, x, axes=places, first=True)
+    if not keepdims:
+        return y
+    return y.reshape(tuple(1 if axis in places else n for axis, n in enumerate(x.shape)))
 
 
 def avg_pool1d(
@@ -256,20 +267,20 @@ def _adaptive_pool(name: str, rank: int, input: Any, output_size: Any, kind: str
     targets = per_axis(name, "output_size", wanted, rank)
     if 0 in x.shape[2:]:
         raise ShapeError(f"{name}: the spatial axes of the input of shape {x.shape} are empty")
-    sizes = []
-    for axis, o in enumerate(targets, 2):
-        if x.shape[axis] % o:
-            x = _uneven_windows(x, axis, o, kind)
-        sizes.append(x.shape[axis] // o)
-    axes = tuple(range(2, x.ndim))
+    pool = Tensor.mean if kind == "avg" else _first_largest
     if set(targets) == {1}:
-        y = x.mean(axes, keepdims=True) if kind == "avg" else x.amax(axes, keepdims=True)
-    elif max(sizes) == 1:
+        y = pool(x, tuple(range(2, x.ndim)), keepdims=True)
+    elif all(n % o == 0 for n, o in zip(x.shape[2:], targets, strict=True)):
+        sizes = [n // o for n, o in zip(x.shape[2:], targets, strict=True)]
         y = x
+        if max(sizes) > 1:
+            windows = x.windows(range(2, x.ndim), sizes, sizes, (1,) * rank)
+            y = pool(windows, tuple(range(-rank, 0)))
     else:
-        y = x.windows(axes, sizes, sizes, (1,) * rank)
-        ends = tuple(range(-rank, 0))
-        y = y.mean(ends) if kind == "avg" else y.amax(ends)
+        # The last axis first: of equal values, that of the first row is the largest.
+        y = x
+        for axis, o in reversed(list(enumerate(targets, 2))):
+            y = _uneven_windows(y, axis, o, kind)
     return y.squeeze(0) if single else y
 
 
@@ -283,7 +294,7 @@ def _uneven_windows(x: Tensor, axis: int, count: int, kind: str) -> Tensor:
     index = start[:, None] + np.minimum(offset, length[:, None] - 1)
     picked = x.gather_rows(index, axis)
     if kind == "max":
-        return picked.amax(axis + 1)
+        return _first_largest(picked, (axis + 1,))
     trailing = (1,) * (x.ndim - axis - 1)
     inside = as_tensor((offset < length[:, None]).reshape(*index.shape, *trailing))
     sums = inside.choose(picked, x.dtype.type(0)).sum(axis + 1)

@@ -1,7 +1,8 @@
 """The peers, one file each.
 
 A peer's module has `Trainer(work, threads)`; `torch_eager`, `jax_step`, `sklearn_mlp`, `onnx` and
-`ours` have `predictor(work, batch, threads)` as well. A module is imported in a process of its own,
+`ours` have `predictor(work, batch, threads)` as well, and `torch_eager`, `jax_step` and `ours`
+`differentiator(layer, threads)`. A module is imported in a process of its own,
 when it is asked for.
 """
 
@@ -32,6 +33,9 @@ class Trainer(Protocol):
 
 # Takes a batch of samples in the peer's own kind of array, returns when the outputs are there.
 Predictor = tuple[Callable[[Any], Any], Any]
+# Sends images through a layer and back; returns the output, then the gradients of the images and of
+# the parameters.
+Differentiator = Callable[[], tuple[Any, ...]]
 
 TRAINERS = {
     "ours": "benchmarks.ours",
@@ -49,6 +53,11 @@ PREDICTORS = {
     "jax": "benchmarks.peers.jax_step",
     "sklearn": "benchmarks.peers.sklearn_mlp",
     "onnxruntime": "benchmarks.peers.onnx",
+}
+DIFFERENTIATORS = {
+    "ours": "benchmarks.ours",
+    "torch": "benchmarks.peers.torch_eager",
+    "jax": "benchmarks.peers.jax_step",
 }
 # These have one thread, whatever is asked for.
 SINGLE_THREADED = frozenset({"c", "c-fast", "sklearn"})

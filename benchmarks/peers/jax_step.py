@@ -7,12 +7,14 @@ environment says how many threads there are (`process.py`).
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.peers import Predictor
+from benchmarks.layers import Layer, cotangent, images
+from benchmarks.peers import Differentiator, Predictor
 from benchmarks.works import Layers, Pool, Work, data, initial
 
 jax.config.update("jax_cpu_enable_async_dispatch", False)
@@ -144,3 +146,65 @@ def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
         return compiled(params, sample).block_until_ready()
 
     return predict, jnp.array(images_last(data(work)[0][:batch]))
+
+
+class _Layers:
+    """The layers of `benchmarks.layers` as functions of parameters and images."""
+
+    def MaxPool2d(self, size: int, stride: int = 0, padding: int = 0) -> tuple[Any, list]:
+        window, steps = (1, 1, size, size), (1, 1, stride or size, stride or size)
+        margins = [(0, 0), (0, 0), (padding, padding), (padding, padding)]
+
+        def apply(params: list, x: jax.Array) -> jax.Array:
+            return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, steps, margins)
+
+        return apply, []
+
+    def AvgPool2d(self, size: int) -> tuple[Any, list]:
+        window = (1, 1, size, size)
+
+        def apply(params: list, x: jax.Array) -> jax.Array:
+            total = jax.lax.reduce_window(x, 0.0, jax.lax.add, window, window, "VALID")
+            return total / size**2
+
+        return apply, []
+
+    def GroupNorm(self, groups: int, channels: int) -> tuple[Any, list]:
+        def apply(params: list, x: jax.Array) -> jax.Array:
+            y = _standardized(x.reshape(len(x), groups, -1), (2,)).reshape(x.shape)
+            return y * params[0][:, None, None] + params[1][:, None, None]
+
+        return apply, [jnp.ones(channels), jnp.zeros(channels)]
+
+    def BatchNorm2d(self, channels: int) -> tuple[Any, list]:
+        def apply(params: list, x: jax.Array) -> jax.Array:
+            y = _standardized(x, (0, 2, 3))
+            return y * params[0][:, None, None] + params[1][:, None, None]
+
+        return apply, [jnp.ones(channels), jnp.zeros(channels)]
+
+    def LayerNorm(self, shape: tuple[int, ...]) -> tuple[Any, list]:
+        def apply(params: list, x: jax.Array) -> jax.Array:
+            return _standardized(x, (1, 2, 3)) * params[0] + params[1]
+
+        return apply, [jnp.ones(shape), jnp.zeros(shape)]
+
+
+def _standardized(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(var + 1e-5)
+
+
+def differentiator(layer: Layer, threads: int = 1) -> Differentiator:
+    """The jitted layer and its gradients."""
+    apply, params = layer.make(_Layers())
+    x = jnp.array(images(layer))
+    c = jnp.array(cotangent(apply(params, x).shape))
+
+    @jax.jit
+    def both(params: list, x: jax.Array, c: jax.Array) -> tuple[jax.Array, ...]:
+        y, back = jax.vjp(apply, params, x)
+        gradients, dx = back(c)
+        return y, dx, *gradients
+
+    return lambda: jax.block_until_ready(both(params, x, c))

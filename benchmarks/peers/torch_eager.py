@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.peers import Predictor
+from benchmarks.layers import Layer, cotangent, images
+from benchmarks.peers import Differentiator, Predictor
 from benchmarks.works import Layers, Pool, Work, data, initial
 
 
@@ -115,3 +116,20 @@ def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
             return net(sample)
 
     return predict, x
+
+
+def differentiator(layer: Layer, threads: int = 1) -> Differentiator:
+    """A layer, its output and all gradients."""
+    torch.set_num_threads(threads)
+    net = layer.make(nn)
+    x = torch.from_numpy(images(layer)).requires_grad_()
+    c = torch.from_numpy(cotangent(tuple(net(x).shape)))
+
+    def run() -> tuple[torch.Tensor, ...]:
+        x.grad = None
+        net.zero_grad()
+        y = net(x)
+        y.backward(c)
+        return y.detach(), x.grad, *(parameter.grad for parameter in net.parameters())
+
+    return run

@@ -105,5 +105,5 @@ def _inputs(
     if name == "reshape" and unit_reshape(x.shape, node.shape):
         wide = [axis for axis, n in enumerate(node.shape) if n != 1]
         source = [axis for axis, n in enumerate(x.shape) if n != 1]
-        return [(x, frozenset(source[wide.index(axis)] for axis in within))]
+        return [(x, frozenset(source[wide.index(axis)] for axis in within if axis in wide))]
     return []

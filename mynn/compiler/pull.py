@@ -119,9 +119,11 @@ class Puller:
         return found
 
     def _compute(self, node: Node, index: Index) -> Expr:
-        if node.primitive is CONSTANT and node.type.size == 1:
-            assert node.value is not None
-            return Const(node.value.reshape(-1)[0].item(), node.type.short)
+        if node.primitive is CONSTANT and node.value is not None:
+            axes = list(zip(index, node.shape, strict=True))
+            if all(n == 1 or not i.terms for i, n in axes):
+                number = node.value[tuple(0 if n == 1 else i.constant for i, n in axes)]
+                return Const(number.item(), node.type.short)
         place = self.places.get(node)
         if place is not None and not self.inside(node):
             self.touched.add(node)

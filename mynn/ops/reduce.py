@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ Axes = tuple[int, ...]
 
 
 def _infer(name: str) -> Callable[..., Type]:
-    def infer(x: Type, axes: Axes) -> Type:
+    def infer(x: Type, axes: Axes, first: bool = False) -> Type:
         require_kind(name, x, NUMBER)
         if name != "sum" and any(x.shape[axis] == 0 for axis in axes):
             raise ShapeError(f"{name}: the reduced axes {axes} of {x} hold no values")
@@ -30,11 +31,19 @@ def _spread(value: Any, shape: Shape, axes: Axes) -> Any:
     return value.reshape(kept).broadcast_to(shape)
 
 
-def _extremum_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
-    """Values that tie share the gradient equally."""
-    hits = (x == _spread(y, x.shape, axes)).astype(x.dtype)
-    count = hits.sum(axes) if axes else hits
-    return (hits * _spread(g / count, x.shape, axes),)
+def _extremum_vjp(g: Any, y: Any, x: Any, axes: Axes, first: bool = False) -> tuple[Any]:
+    """Values that tie share the gradient equally, or the first of them has all of it."""
+    hits = x == _spread(y, x.shape, axes)
+    if not first:
+        share = hits.astype(x.dtype)
+        count = share.sum(axes) if axes else share
+        return (share * _spread(g / count, x.shape, axes),)
+    extents = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
+    order = np.arange(math.prod(extents), dtype=x.dtype).reshape(extents)
+    # NaN is the largest and the smallest, and equal to nothing.
+    places = (hits | (x != x)).choose(order, x.dtype.type(order.size))
+    chosen = _spread(places.amin(axes), x.shape, axes) == order
+    return (chosen.choose(_spread(g, x.shape, axes), x.dtype.type(0)),)
 
 
 def _samples(dtype: Any = np.float64) -> Samples:
@@ -67,11 +76,12 @@ sum = Primitive(
     _samples(),
 )
 
+# max and min: `first` gives the gradient to the first of equal values alone, in row-major order.
 max = Primitive(
     "max",
     "reduce",
     _infer("max"),
-    lambda x, axes: np.max(x, axis=axes),
+    lambda x, axes, first=False: np.max(x, axis=axes),
     _extremum_vjp,
     _samples(),
 )
@@ -80,7 +90,7 @@ min = Primitive(
     "min",
     "reduce",
     _infer("min"),
-    lambda x, axes: np.min(x, axis=axes),
+    lambda x, axes, first=False: np.min(x, axis=axes),
     _extremum_vjp,
     _samples(),
 )

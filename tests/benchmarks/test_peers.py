@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks import reference
 from benchmarks.limits import operations
-from benchmarks.peers import TRAINERS
+from benchmarks.layers import LAYERS
+from benchmarks.peers import DIFFERENTIATORS, TRAINERS
 from benchmarks.process import Lost, Peer, Task
-from benchmarks.rows import UNVERIFIED
+from benchmarks.rows import UNVERIFIED, check_layer
 from benchmarks.works import WORKS, data, initial, work_named
 
 # These take seconds a step in float64; `--verify` looks at them before they are timed.
@@ -39,6 +40,20 @@ def test_peer_agrees_with_the_reference(work: str, name: str) -> None:
         peer.close()
     expected = reference.trained(work_named(work))
     assert reference.deviation(loss, net, expected) < reference.tolerance(work_named(work))
+
+
+@pytest.mark.parametrize("peer", [name for name in DIFFERENTIATORS if name != "ours"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_agree(layer: str, peer: str) -> None:
+    peers = [Peer(Task("layer", layer), "ours")]
+    try:
+        peers.append(Peer(Task("layer", layer), peer))
+        check_layer(layer, peers, lambda text: None)
+    except Lost as reason:
+        pytest.skip(f"{peer} cannot be had here: {reason}")
+    finally:
+        for one in peers:
+            one.close()
 
 
 def test_deviation_sees_a_wrong_weight_and_nan() -> None:

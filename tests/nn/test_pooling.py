@@ -156,11 +156,45 @@ def test_integers() -> None:
     assert F.avg_pool2d(x, 2).dtype == np.float32
 
 
-def test_values_that_tie_share_the_gradient() -> None:
-    x = Tensor(np.array([[1.0, 1.0, 0.0, 2.0]]), requires_grad=True)
-    F.max_pool1d(x, 2).sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == [[0.5, 0.5, 0.0, 1.0]]
+TIES: dict[str, Callable[..., Any]] = {
+    "max1d": lambda F, x: F.max_pool1d(x[:, :, 0], 3, 2, 1),
+    "max2d": lambda F, x: F.max_pool2d(x, 2),
+    "max2d_overlap": lambda F, x: F.max_pool2d(x, 3, 1, 1),
+    "max2d_dilation": lambda F, x: F.max_pool2d(x, 2, 2, 0, 2),
+    "max2d_ceil": lambda F, x: F.max_pool2d(x, (2, 3), ceil_mode=True),
+    "adaptive": lambda F, x: F.adaptive_max_pool2d(x, (2, 4)),
+    "adaptive_uneven": lambda F, x: F.adaptive_max_pool2d(x, (3, 5)),
+    "adaptive_one_axis_uneven": lambda F, x: F.adaptive_max_pool2d(x, (3, 4)),
+    "adaptive_global": lambda F, x: F.adaptive_max_pool2d(x, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", TIES)
+def test_the_first_of_equal_values_has_the_gradient(name: str, dtype: Any) -> None:
+    """As in PyTorch, eagerly and compiled; images of three values are full of ties."""
+    torch = pytorch()
+    x = rng(name).integers(0, 3, (2, 3, 8, 8)).astype(dtype)
+    theirs = torch.tensor(x, requires_grad=True)
+    y = TIES[name](torch.nn.functional, theirs)
+    c = rng("cotangent").normal(size=tuple(y.shape)).astype(dtype)
+    y.backward(torch.tensor(c))
+
+    def gradient(x: Any) -> Any:
+        return mynn.grad(lambda x: (TIES[name](F, x) * c).sum())(x)
+
+    expected = theirs.grad.numpy()
+    np.testing.assert_allclose(gradient(x).numpy(), expected, rtol=1e-6)
+    for backend in BACKENDS:
+        found = mynn.compile(gradient, backend=backend)(x)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nan_keeps_its_gradient(backend: str) -> None:
+    x = np.array([[1.0, np.nan, 3.0, 4.0]], np.float32)
+    gradient = mynn.compile(mynn.grad(lambda x: F.max_pool1d(x, 2).sum()), backend=backend)
+    assert gradient(x).tolist() == [[0.0, 1.0, 0.0, 1.0]]
 
 
 def test_padding_is_never_the_largest() -> None:
