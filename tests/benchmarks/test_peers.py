@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import reference
-from benchmarks.limits import operations
 from benchmarks.layers import LAYERS
+from benchmarks.limits import operations
 from benchmarks.peers import DIFFERENTIATORS, TRAINERS
 from benchmarks.process import Lost, Peer, Task
 from benchmarks.rows import UNVERIFIED, check_layer

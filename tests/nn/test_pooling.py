@@ -12,7 +12,6 @@ from mynn import functional as F
 from mynn import nn, pooling
 from mynn.errors import ArgumentError, ShapeError
 from mynn.nn import pooling as layers
-from mynn.tensor import Tensor
 from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
 from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
 
