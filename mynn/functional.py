@@ -39,7 +39,7 @@ from mynn.pooling import (
 )
 from mynn.random import Generator, chosen
 from mynn.spatial import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from mynn.tensor import Tensor, apply, as_tensor, binary, promote
+from mynn.tensor import Tensor, apply, as_tensor, binary, promote, same_dtype
 
 __all__ = [
     "accuracy",
@@ -307,8 +307,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         >>> F.linear([1.0, 2.0], [[3.0, 4.0]], [0.5]).tolist()
         [11.5]
     """
-    w = as_tensor(weight).floating()
-    x = as_tensor(input).astype(w.dtype)
+    w, x = as_tensor(weight), as_tensor(input)
+    x, w = (x.astype(w.dtype), w) if w.dtype.kind == "f" else same_dtype(x, w)
     if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
         raise ShapeError(
             f"linear: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; "

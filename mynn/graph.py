@@ -114,7 +114,7 @@ class Primitive:
     - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
     - `family`: which part of the compiler lowers it.
     - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
-      that has no lowering of its own for it.
+      that has no lowering of its own for it; None where it has.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Primitive:
     numpy: Callable[..., Any]
     vjp: Callable[..., tuple[Any, ...]] | None
     samples: Callable[[np.random.Generator], list[Sample]]
-    expand: Callable[..., Node] | None = None
+    expand: Callable[..., Node | None] | None = None
 
     def __repr__(self) -> str:
         return self.name

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.graph import Array
 from mynn.ops import reduce
 from mynn.ops.rules import normalize_axes
@@ -139,7 +139,7 @@ def _avg_pool(
     pool: _Pool, input: Any, count_include_pad: bool, divisor_override: int | None
 ) -> Tensor:
     x, single = batched(pool.name, input, pool.rank)
-    x = x.floating()
+    _require_floats(pool.name, x)
     y = pool.windows(x, 0.0).sum(tuple(range(-pool.rank, 0)))
     if divisor_override is not None:
         if operator.index(divisor_override) == 0:
@@ -150,6 +150,14 @@ def _avg_pool(
         first = float(factors.flat[0])
         y = y * (first if (factors == first).all() else factors.astype(x.dtype))
     return y.squeeze(0) if single else y
+
+
+def _require_floats(name: str, x: Tensor) -> None:
+    if x.dtype.kind != "f":
+        raise DTypeError(
+            f"{name}: the input is {x.dtype}, means are taken of floats; convert it with "
+            ".astype(numpy.float32)"
+        )
 
 
 class _Pool:
@@ -260,7 +268,8 @@ def adaptive_max_pool2d(input: Any, output_size: Any) -> Tensor:
 
 def _adaptive_pool(name: str, rank: int, input: Any, output_size: Any, kind: str) -> Tensor:
     x, single = batched(name, input, rank)
-    x = x.floating() if kind == "avg" else x
+    if kind == "avg":
+        _require_floats(name, x)
     wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
     if len(wanted) == rank:
         wanted = [n if o is None else o for n, o in zip(x.shape[2:], wanted, strict=True)]

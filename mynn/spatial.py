@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops.convolution import transposed_conv
 from mynn.tensor import Tensor, as_tensor
 
@@ -139,7 +139,12 @@ def _conv(
 def _operands(
     name: str, rank: int, input: Any, weight: Any, groups: int
 ) -> tuple[Tensor, Tensor, bool]:
-    w = as_tensor(weight).floating()
+    w = as_tensor(weight)
+    if w.dtype.kind != "f":
+        raise DTypeError(
+            f"{name}: the weight is {w.dtype}, it must hold floats; convert it with "
+            ".astype(numpy.float32)"
+        )
     x, single = batched(name, input, rank)
     if w.ndim != rank + 2:
         raise ShapeError(f"{name}: the weight has shape {w.shape}, it must have {rank + 2} axes")

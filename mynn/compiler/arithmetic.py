@@ -87,6 +87,8 @@ def _neg(e: Emitter, x: Value) -> Value:
 def _abs(e: Emitter, x: Value) -> Value:
     if x.type[0] == "f":
         return intrinsic(e, "fabs", [x])
+    if not _signed(x.type):
+        return x
     return _select(e, _compare(e, "slt", x, _zero(x)), _neg(e, x), x)
 
 
@@ -105,7 +107,9 @@ def _sign(e: Emitter, x: Value) -> Value:
 
 def _relu(e: Emitter, x: Value) -> Value:
     zero = Value(_zero(x), x.type, x.lanes)
-    return _select(e, _compare(e, "olt", x, _zero(x)), zero, x)
+    if x.type[0] != "f" and not _signed(x.type):
+        return x
+    return _select(e, _compare(e, "olt" if x.type[0] == "f" else "slt", x, _zero(x)), zero, x)
 
 
 def _extremum(op: str) -> Callable[..., Value]:
@@ -122,6 +126,30 @@ def _extremum(op: str) -> Callable[..., Value]:
         return _select(e, _compare(e, predicate, x, y.text), x, y)
 
     return emit
+
+
+def _integer_power(e: Emitter, x: Value, y: Value) -> Value:
+    """x ** y by squaring, modulo 2^bits; a negative power is the whole part of the quotient."""
+    one = e.broadcast(Value("1", x.type, 1), x.lanes)
+    zero = Value(_zero(x), x.type, x.lanes)
+
+    def bit(place: int) -> Value:
+        mask = e.broadcast(Value(number(1 << place, x.type), x.type, 1), x.lanes)
+        return _compare(e, "ne", _same(e, f"and {y.kind} {y.text}, {mask.text}", y), _zero(y))
+
+    result, square = one, x
+    signed = _signed(x.type)
+    bits = BITS[x.type] - signed
+    for place in range(bits):
+        product = _same(e, f"mul {x.kind} {result.text}, {square.text}", x)
+        result = _select(e, bit(place), product, result)
+        square = _same(e, f"mul {x.kind} {square.text}, {square.text}", x)
+    if not signed:
+        return result
+    minus = e.broadcast(Value("-1", x.type, 1), x.lanes)
+    turned = _select(e, _compare(e, "eq", x, minus.text), _select(e, bit(0), minus, one), zero)
+    inverse = _select(e, _compare(e, "eq", x, one.text), one, turned)
+    return _select(e, _compare(e, "slt", y, _zero(y)), inverse, result)
 
 
 def _mod(e: Emitter, x: Value, y: Value) -> Value:
@@ -209,6 +237,8 @@ def operation(e: Emitter, name: str, args: Sequence[Value], type: str) -> Value:
         return cast(e, x, type)
     if name in _SPECIAL:
         return _SPECIAL[name](e, *args)
+    if name == "pow" and x.type[0] != "f":
+        return _integer_power(e, *args)
     if name in math.OPS or name in math.INTEGER_OPS:
         return _call(e, name, args)
     if name in _FLOAT_COMPARE:

@@ -50,7 +50,7 @@ def _op(op: Op, args: list[Any]) -> Any:
     if op.name == "remainder":
         return args[0] % args[1]
     if op.name == "cast":
-        return np.asarray(args[0]).astype(dtype)[()]
+        return elementwise.convert(np.asarray(args[0]), dtype)[()]
     if op.name == "threefry2x32":
         return threefry2x32(*args)[0]
     if op.name == "shift_right":

@@ -14,7 +14,7 @@ from mynn import tracing
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.graph import Array
 from mynn.jit import guards
-from mynn.tensor import Parameter, Tensor, as_array, graph_node
+from mynn.tensor import Parameter, Tensor, as_array, graph_node, plain_array
 
 
 class LoadResult(NamedTuple):
@@ -323,7 +323,7 @@ class Module:
                 f"load_state_dict of {type(self).__name__}: missing keys {result.missing_keys}, "
                 f"unexpected keys {result.unexpected_keys}; strict=False loads the others"
             )
-        values = {key: as_array(np.asarray(state_dict[key])) for key in own if key in state_dict}
+        values = {key: as_array(plain_array(state_dict[key])) for key in own if key in state_dict}
         for key, value in values.items():
             if value.shape != own[key].shape:
                 raise ShapeError(

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Primitive, Sample, Shape, Type
-from mynn.ops.rules import FLOAT, require_kind, uniform
+from mynn.graph import Array, Node, Primitive, Sample, Shape, Type, apply
+from mynn.ops import elementwise, reduce
+from mynn.ops.movement import broadcast_to, reshape
+from mynn.ops.rules import FLOAT, NUMBER, require_kind, uniform
 
 
 def _infer_matmul(a: Type, b: Type) -> Type:
-    require_kind("matmul", a, FLOAT)
+    require_kind("matmul", a, NUMBER)
     if a.dtype != b.dtype:
         raise DTypeError(f"matmul: dtypes {a.dtype} and {b.dtype} differ")
     if len(a.shape) != len(b.shape) or len(a.shape) < 2 or a.shape[:-2] != b.shape[:-2]:
@@ -42,6 +44,19 @@ def _matmul_samples(rng: np.random.Generator) -> list[Sample]:
     return [Sample((uniform(rng, -2, 2, a), uniform(rng, -2, 2, b))) for a, b in shapes]
 
 
+def _expand_matmul(a: Node, b: Node) -> Node | None:
+    """Integers are multiplied and added up one by one; floats have kernels of their own."""
+    if a.dtype.kind == "f":
+        return None
+    *leading, m, k = a.shape
+    n = b.shape[-1]
+    shape = (*leading, m, k, n)
+    left = apply(broadcast_to, apply(reshape, a, shape=(*leading, m, k, 1)), shape=shape)
+    right = apply(broadcast_to, apply(reshape, b, shape=(*leading, 1, k, n)), shape=shape)
+    return apply(reduce.sum, apply(elementwise.mul, left, right), axes=(len(shape) - 2,))
+
+
+# Sums of integers wrap around, as their dtype does.
 # y[..., m, n] = sum over k of a[..., m, k] b[..., k, n]
 matmul = Primitive(
     "matmul",
@@ -50,6 +65,7 @@ matmul = Primitive(
     np.matmul,
     lambda g, y, a, b: (g @ _swap(b), _swap(a) @ g),
     _matmul_samples,
+    _expand_matmul,
 )
 
 

@@ -18,7 +18,6 @@ from mynn.ops.rules import (
     FLOAT,
     NUMBER,
     SAMPLE_SHAPES,
-    SIGNED,
     comparison,
     elementwise_samples,
     integer_samples,
@@ -36,7 +35,34 @@ def _erf(x: Array) -> Array:
 
 
 def _logistic(x: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
+    """1 / (1 + e^-x), or e^x / (1 + e^x) where that power is the one below 1."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(np.signbit(x), e, 1) / (1 + e)).astype(x.dtype, copy=False)
+
+
+def integer_power(x: Array, y: Array) -> Array:
+    """x ** y of integers, modulo 2^bits; a negative power is the whole part of the quotient."""
+    exponent = np.where(y < 0, 0, y).astype(y.dtype)
+    positive = np.power(x, exponent)
+    if x.dtype.kind == "u":
+        return np.asarray(positive)
+    sign = np.where(y & 1, x, 1)
+    return np.asarray(np.where(y < 0, np.where((x == 1) | (x == -1), sign, 0), positive))
+
+
+def _power(x: Array, y: Array) -> Array:
+    return np.power(x, y) if x.dtype.kind == "f" else integer_power(x, y)
+
+
+def convert(x: Array, dtype: np.dtype[Any]) -> Array:
+    """x in another dtype; floats become integers without their fraction, held to their range."""
+    if x.dtype.kind != "f" or dtype.kind not in "iu":
+        return x.astype(dtype, copy=False)
+    bounds = np.iinfo(dtype)
+    end = x.dtype.type(2.0) ** (bounds.bits - (dtype.kind == "i"))
+    inside = (x >= x.dtype.type(bounds.min)) & (x < end)
+    y = np.where(inside, x, x.dtype.type(0)).astype(dtype)
+    return np.where(inside | np.isnan(x), y, np.where(x < 0, bounds.min, bounds.max).astype(dtype))
 
 
 def _sign(x: Array) -> Array:
@@ -47,7 +73,7 @@ def _sign(x: Array) -> Array:
 neg = Primitive(
     "neg",
     "elementwise",
-    same_type("neg", SIGNED),
+    same_type("neg", NUMBER),
     np.negative,
     lambda g, y, x: (-g,),
     elementwise_samples((-4, 4)),
@@ -56,7 +82,7 @@ neg = Primitive(
 abs = Primitive(
     "abs",
     "elementwise",
-    same_type("abs", SIGNED),
+    same_type("abs", NUMBER),
     np.abs,
     lambda g, y, x: (g * x.sign(),),
     elementwise_samples((0.5, 4)),
@@ -165,7 +191,7 @@ erf = Primitive(
 relu = Primitive(
     "relu",
     "elementwise",
-    same_type("relu", FLOAT),
+    same_type("relu", NUMBER),
     lambda x: np.maximum(x, 0),
     lambda g, y, x: ((y <= 0).choose(0, g),),
     elementwise_samples(
@@ -250,8 +276,8 @@ mod = Primitive(
 pow = Primitive(
     "pow",
     "elementwise",
-    same_type("pow", FLOAT),
-    np.power,
+    same_type("pow", NUMBER),
+    _power,
     lambda g, z, x, y: (
         (y != 0).choose(g * y * x ** (y - 1), 0),
         g * z * ((x == 0) & (y >= 0)).choose(1, x).log(),
@@ -410,12 +436,13 @@ def _cast_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
-# Floats become integers by dropping the fraction; out of range the result is unspecified.
+# Floats become integers by dropping the fraction; out of range they become the nearest integer that
+# there is, and NaN becomes 0.
 cast = Primitive(
     "cast",
     "elementwise",
     lambda x, dtype: x.with_dtype(dtype),
-    lambda x, dtype: np.asarray(x).astype(dtype),
+    lambda x, dtype: convert(np.asarray(x), dtype),
     lambda g, y, x, dtype: (g.astype(x.dtype) if x.dtype.kind == "f" else None,),
     _cast_samples,
 )

@@ -12,7 +12,6 @@ from mynn.graph import Array, Sample, Shape, Type
 
 FLOAT = "f"
 NUMBER = "fiu"
-SIGNED = "fi"
 ANY = "fiub"
 BITS = "iub"
 

@@ -12,6 +12,7 @@ from mynn.tensor.operations import (
     as_tensor,
     binary,
     broadcast,
+    plain_array,
     promote,
     same_dtype,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "leaf_requires_grad",
     "matmul",
     "no_grad",
+    "plain_array",
     "promote",
     "same_dtype",
     "wrap",

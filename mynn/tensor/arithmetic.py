@@ -69,35 +69,52 @@ def mod(x: Tensor, y: Any) -> Tensor:
 
 
 def power(x: Tensor, y: Any) -> Tensor:
-    """x ** y; powers that are products, roots or quotients are written so."""
-    if isinstance(y, int | float) and y in (1, 2, 3, 0.5, -1):
-        return _small_power(x, y)
-    return binary(elementwise.pow, x, y, floating=True)
+    """x ** y; powers that are products, roots or quotients are written so.
+
+    Integers to the power of integers stay integers, and wrap around as their products do.
+    """
+    if isinstance(y, int | float):
+        if isinstance(y, float):
+            x = x.floating()
+        elif x.dtype.kind != "f":
+            return _whole_power(x, y)
+        if y in (1, 2, 3, 0.5, -1):
+            return _small_power(x, y)
+    return binary(elementwise.pow, x, y)
 
 
 def rpower(x: Tensor, y: Any) -> Tensor:
     """y ** x."""
-    return binary(elementwise.pow, y, x, floating=True)
+    return binary(elementwise.pow, y, x)
+
+
+def _comparable(x: Tensor, y: Any) -> tuple[Any, Any]:
+    """Both, where a number that the integers of x cannot hold is compared as an int64."""
+    if isinstance(y, int) and x.dtype.kind in "iu":
+        bounds = np.iinfo(x.dtype)
+        if not bounds.min <= y <= bounds.max:
+            return x.astype(np.int64), y
+    return x, y
 
 
 def less(x: Tensor, y: Any) -> Tensor:
     """x < y."""
-    return binary(elementwise.less, x, y)
+    return binary(elementwise.less, *_comparable(x, y))
 
 
 def less_equal(x: Tensor, y: Any) -> Tensor:
     """x <= y."""
-    return binary(elementwise.less_equal, x, y)
+    return binary(elementwise.less_equal, *_comparable(x, y))
 
 
 def greater(x: Tensor, y: Any) -> Tensor:
     """x > y."""
-    return binary(elementwise.less, y, x)
+    return binary(elementwise.less, *reversed(_comparable(x, y)))
 
 
 def greater_equal(x: Tensor, y: Any) -> Tensor:
     """x >= y."""
-    return binary(elementwise.less_equal, y, x)
+    return binary(elementwise.less_equal, *reversed(_comparable(x, y)))
 
 
 # Comparing anything with == promises a bool; tensors and numbers compare by element.
@@ -111,7 +128,7 @@ def equal(x: Tensor, y: object) -> Any: ...
 
 def equal(x: Tensor, y: object) -> Any:
     """Whether x and y are equal, by element."""
-    return binary(elementwise.equal, x, y)
+    return binary(elementwise.equal, *_comparable(x, y))
 
 
 @overload
@@ -124,7 +141,7 @@ def not_equal(x: Tensor, y: object) -> Any: ...
 
 def not_equal(x: Tensor, y: object) -> Any:
     """Whether x and y differ, by element."""
-    return binary(elementwise.not_equal, x, y)
+    return binary(elementwise.not_equal, *_comparable(x, y))
 
 
 def bitwise_and(x: Tensor, y: Any) -> Tensor:
@@ -143,7 +160,9 @@ def bitwise_xor(x: Tensor, y: Any) -> Tensor:
 
 
 def logical_not(x: Tensor) -> Tensor:
-    """Whether x is false, by element."""
+    """Whether x is false, by element; of integers the complement, -1 - x."""
+    if x.dtype.kind in "iu":
+        return x ^ np.array(-1).astype(x.dtype)
     return apply(elementwise.logical_not, x)
 
 
@@ -152,8 +171,24 @@ def shift_right(x: Tensor, bits: int) -> Tensor:
     return apply(elementwise.shift_right, x, bits=bits)
 
 
+def _whole_power(x: Tensor, exponent: int) -> Tensor:
+    """Integers to the power of a number, by squaring."""
+    if exponent < 0:
+        raise ArgumentError(
+            f"integers have no negative powers, this is {x.dtype} ** {exponent}; "
+            "make floats of them with .astype(numpy.float32)"
+        )
+    x = x.astype(np.int64) if x.dtype.kind == "b" else x
+    result = None
+    while exponent:
+        if exponent & 1:
+            result = x if result is None else result * x
+        exponent >>= 1
+        x = x * x if exponent else x
+    return x * 0 + 1 if result is None else result
+
+
 def _small_power(x: Tensor, exponent: float) -> Tensor:
-    x = x.floating() if exponent in (0.5, -1) else x
     if exponent == 1:
         return x
     if exponent == 2:
@@ -228,12 +263,12 @@ def erf(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); the gradient at 0 is 0."""
-    return apply(elementwise.relu, x.floating())
+    return apply(elementwise.relu, x)
 
 
 def floor(x: Tensor) -> Tensor:
     """The largest whole number not above x; its gradient is 0."""
-    return apply(elementwise.floor, x.floating())
+    return x if x.dtype.kind in "iu" else apply(elementwise.floor, x)
 
 
 def maximum(x: Tensor, other: Any) -> Tensor:
@@ -294,7 +329,7 @@ def floating(x: Tensor) -> Tensor:
 
 def matmul(x: Any, y: Any) -> Tensor:
     """Matrix product as in NumPy: vectors are a row or a column, leading axes broadcast."""
-    a, b = same_dtype(x, y, floating=True)
+    a, b = same_dtype(x, y)
     if not a.ndim or not b.ndim:
         raise ShapeError("matmul: both operands need at least one axis")
     row, column = a.ndim == 1, b.ndim == 1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mynn import interpreter, tracing
-from mynn.errors import ShapeError
-from mynn.graph import Array, Node, Primitive, constant, supported
+from mynn.errors import DataError, DTypeError, ShapeError
+from mynn.graph import SHORT_NAMES, Array, Node, Primitive, constant, supported
 from mynn.ops import elementwise
 from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import grad_enabled
@@ -46,30 +46,70 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     if isinstance(data, Fields._kind):
         data = data.data
     is_array = isinstance(data, np.ndarray | np.generic)
-    array = np.asarray(data)
+    array = data if type(data) is np.ndarray else plain_array(data)
+    if array.dtype.kind in "OVSU":
+        raise DTypeError(
+            f"dtype {array.dtype} is not supported; use one of {', '.join(SHORT_NAMES)}: "
+            f"{_ODD[array.dtype.kind]}"
+        )
     if dtype is not None:
-        array = array.astype(supported(np.dtype(dtype)), copy=False)
+        array = elementwise.convert(array, supported(np.dtype(dtype)))
     elif not is_array and array.dtype == np.float64:
         array = array.astype(np.float32)
     return array.astype(supported(array.dtype), copy=False)
 
 
+def plain_array(data: Any) -> Array:
+    """A plain array of what may be a list, a number or another kind of array."""
+    if isinstance(data, np.ma.MaskedArray):
+        raise DataError(
+            "a masked array: its mask would be lost; write .filled(value) to put a number in the "
+            "masked places, or .compressed() to leave them out"
+        )
+    if isinstance(data, np.matrix):
+        raise DataError(
+            "a numpy.matrix, whose * is a matrix product; give numpy.asarray(matrix), and write @"
+        )
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise DataError(
+            f"the {type(data).__name__} cannot be made into an array, its rows must be equally "
+            f"long: {error}"
+        ) from None
+
+
+# What to do with arrays that hold no numbers, by the kind of their dtype.
+_ODD = {
+    "O": "the array holds Python objects; give numbers, for example array.astype(numpy.float32)",
+    "V": "a structured array holds no numbers itself; give one of its fields, array['name']",
+    "S": "the array holds bytes; give numbers, for example array.astype(numpy.float32)",
+    "U": "the array holds text; give numbers, for example array.astype(numpy.float32)",
+}
+
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
 def promote(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in common: float before int before bool, then the wider (as in PyTorch)."""
-    rank = {"b": 0, "u": 1, "i": 1, "f": 2}
-    best = max(rank[dtype.kind] for dtype in dtypes)
-    return np.result_type(*(dtype for dtype in dtypes if rank[dtype.kind] == best))
+    best = max(_RANK[dtype.kind] for dtype in dtypes)
+    return np.result_type(*(dtype for dtype in dtypes if _RANK[dtype.kind] == best))
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """`value` as a tensor. A number takes the dtype of `like`, but a float stays a float."""
+    """`value` as a tensor.
+
+    A number, Python's or NumPy's, takes the dtype of `like` where that is of its kind or a later
+    one of bool, int, float; otherwise int64 or float32.
+    """
     if isinstance(value, Fields._kind):
         return value
     dtype = None
-    number = isinstance(value, bool | int | float) and not isinstance(value, np.generic)
-    if like is not None and number:
-        rank = {bool: 0, int: 1, float: 2}[type(value)]
-        if rank <= {"b": 0, "u": 1, "i": 1, "f": 2}[like.dtype.kind]:
+    if like is not None and isinstance(value, bool | int | float | np.generic):
+        value = value.item() if isinstance(value, np.generic) else value
+        rank = 2 if isinstance(value, float) else 0 if isinstance(value, bool) else 1
+        if rank <= _RANK[like.dtype.kind]:
             dtype = like.dtype
     array = as_array(value, dtype)
     if tracing.active() is not None:
@@ -78,10 +118,18 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
 
 
 def same_dtype(x: Any, y: Any, floating: bool = False) -> tuple[Tensor, Tensor]:
-    """Two operands as tensors of their common dtype."""
+    """Two operands as tensors of their common dtype.
+
+    A tensor of no axes beside one with axes counts, as a number does, by its kind alone.
+    """
     a = as_tensor(x, like=y if isinstance(y, Fields._kind) else None)
     b = as_tensor(y, like=a if isinstance(x, Fields._kind) else None)
-    dtype = promote(a.dtype, b.dtype)
+    dtype = a.dtype
+    if dtype != b.dtype:
+        dtype = promote(dtype, b.dtype)
+        if bool(a.ndim) != bool(b.ndim):
+            more, less = (a.dtype, b.dtype) if a.ndim else (b.dtype, a.dtype)
+            dtype = more if _RANK[more.kind] >= _RANK[less.kind] else dtype
     if floating and dtype.kind != "f":
         dtype = np.dtype(np.float32)
     return a.astype(dtype), b.astype(dtype)
@@ -101,4 +149,16 @@ def broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tensor:
     """A primitive of two operands, after promotion and broadcasting."""
-    return apply(primitive, *broadcast(*same_dtype(x, y, floating)))
+    a, b = same_dtype(x, y, floating)
+    if a.dtype.kind == "b":
+        primitive = _OF_BOOLS.get(primitive, primitive)
+    return apply(primitive, *broadcast(a, b))
+
+
+# Arithmetic of truth values, as in PyTorch.
+_OF_BOOLS = {
+    elementwise.add: elementwise.bitwise_or,
+    elementwise.mul: elementwise.bitwise_and,
+    elementwise.maximum: elementwise.bitwise_or,
+    elementwise.minimum: elementwise.bitwise_and,
+}

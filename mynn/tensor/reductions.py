@@ -39,6 +39,8 @@ def _axes(name: str, x: Tensor, dim: Any, axis: Any) -> tuple[int, ...]:
 
 
 def _reduce(x: Tensor, primitive: Primitive, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    if x.dtype.kind == "b" and primitive is not reduce.sum:
+        return _reduce(x.astype(np.uint8), primitive, axes, keepdim).astype(np.bool_)
     result = apply(primitive, x, axes=axes)
     return result.reshape(_kept(x.shape, axes)) if keepdim else result
 

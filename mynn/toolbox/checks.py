@@ -10,6 +10,7 @@ import numpy as np
 
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.graph import Array
+from mynn.tensor import plain_array
 
 
 def real_array(value: Any, what: str, dtype: np.dtype[Any]) -> Array:
@@ -24,7 +25,7 @@ def real_array(value: Any, what: str, dtype: np.dtype[Any]) -> Array:
         if np.isfinite(copy).all():
             return copy
     try:
-        array = np.asarray(value)
+        array = plain_array(value)
     except ValueError as error:
         raise DTypeError(f"{what} is not a regular array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
