@@ -59,5 +59,13 @@ class VerifyError(MynnError, AssertionError):
     """
 
 
+class TraceWarning(UserWarning):
+    """A compiled function does something that its program will not do again, or not as it reads.
+
+    Python in it runs once, while it is traced. The warning stands at the line and says what to
+    write instead; `MYNN_CHECK=1` raises `UsageError` in its place.
+    """
+
+
 class CompileError(MynnError, RuntimeError):
     """The native program could not be built."""

@@ -20,7 +20,8 @@ ROOT = Path(mynn.__file__).parent
 FACE = "__init__"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("graph", "jit.guards"),
+    ("debug",),
+    ("graph", "jit.guards", "jit.notices"),
     (
         "ops",
         "runtime.buffers",
@@ -33,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("runtime.native", "runtime.peaks"),
     ("tracing", "autodiff", "interpreter", "indexing"),
     ("compiler", "tensor"),
-    ("gradients", "losses", "random", "staging", "debug", "spatial", "normalization"),
+    ("gradients", "losses", "random", "staging", "spatial", "normalization"),
     ("pooling",),
     (
         "functional",

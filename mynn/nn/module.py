@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mynn import tracing
-from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
+from mynn.errors import ArgumentError, MynnError, UsageError
 from mynn.graph import Array
 from mynn.jit import guards
-from mynn.tensor import Parameter, Tensor, as_array, graph_node, plain_array
+from mynn.tensor import Parameter, Tensor, as_array, graph_node
+from mynn.tensor.loaded import checked_mapping, loaded_array
 
 
 class LoadResult(NamedTuple):
@@ -140,9 +143,30 @@ class Module:
             self._modules[name] = None
             self._edited()
         else:
+            if name not in self.__dict__ and not hasattr(type(self), name):
+                self._check_name_is_meant(name, value)
             object.__setattr__(self, name, value)
             if name in self._kept:
                 tracing.note_edit()
+
+    def _check_name_is_meant(self, name: str, value: Any) -> None:
+        """Refuse a new attribute that looks like one that is there, unless a method sets it.
+
+        Layers of mynn have no others that count; a network of the user's may have any, but for a
+        misspelt `training`.
+        """
+        if sys._getframe(2).f_locals.get("self") is self:
+            return
+        known = ["training"]
+        if type(self).__module__.startswith("mynn."):
+            known += [key for key in vars(self) if not key.startswith("_")]
+            known += [*self._parameters, *self._buffers]
+        close = difflib.get_close_matches(name, known, 1, 0.8)
+        if close:
+            raise ArgumentError(
+                f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
+                f"change nothing; did you mean {close[0]!r}?"
+            )
 
     def __getattr__(self, name: str) -> Any:
         # Only called where the usual look-up fails. Typed Any: an attribute is a tensor, a module
@@ -305,14 +329,17 @@ class Module:
         """Copy values into the parameters and buffers.
 
         Args:
-            state_dict: arrays by path, from `state_dict()` here or in PyTorch (its tensors are
-                taken too).
+            state_dict: arrays by path, from `state_dict()` here or in PyTorch (its tensors and
+                parameters are taken too, of any floating dtype), or lists of numbers.
             strict: whether every key must have a partner.
 
         Raises:
             ArgumentError: missing or unexpected keys, when strict.
-            ShapeError: a value of another shape. Nothing has been changed then.
+            ShapeError: a value of another shape. DTypeError: no numbers, or no whole numbers for
+                integers. Nothing has been changed then.
         """
+        name = type(self).__name__
+        state_dict = checked_mapping(f"load_state_dict of {name}", state_dict)
         own = dict(self._persistent())
         result = LoadResult(
             [key for key in own if key not in state_dict],
@@ -320,16 +347,16 @@ class Module:
         )
         if strict and any(result):
             raise ArgumentError(
-                f"load_state_dict of {type(self).__name__}: missing keys {result.missing_keys}, "
+                f"load_state_dict of {name}: missing keys {result.missing_keys}, "
                 f"unexpected keys {result.unexpected_keys}; strict=False loads the others"
             )
-        values = {key: as_array(plain_array(state_dict[key])) for key in own if key in state_dict}
-        for key, value in values.items():
-            if value.shape != own[key].shape:
-                raise ShapeError(
-                    f"load_state_dict of {type(self).__name__}: {key} has shape {own[key].shape}, "
-                    f"the new value {value.shape}"
-                )
+        values = {
+            key: loaded_array(
+                f"load_state_dict of {name}: {key}", state_dict[key], t.shape, t.dtype
+            )
+            for key, t in own.items()
+            if key in state_dict
+        }
         for key, value in values.items():
             own[key].data = value
         return result

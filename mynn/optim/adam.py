@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mynn.errors import ArgumentError
-from mynn.optim.optimizer import Optimizer, ParamGroup, check_range
+from mynn.optim.groups import ParamGroup, check_flag, check_range
+from mynn.optim.optimizer import Optimizer
 from mynn.optim.sgd import gradient
 from mynn.tensor import Parameter, Tensor
 
@@ -49,7 +50,7 @@ class Adam(Optimizer):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
 
-    # Whether weight decay shrinks the parameter itself instead of adding to its gradient.
+    # Weight decay adds to the gradient instead of shrinking the parameter itself.
     decoupled = False
 
     def __init__(
@@ -76,12 +77,14 @@ class Adam(Optimizer):
     def check(self, options: Mapping[str, Any]) -> None:
         """Raise `ArgumentError` where an option is out of its range."""
         super().check(options)
-        betas = tuple(options["betas"])
-        if len(betas) != 2:
-            raise ArgumentError(f"betas must be two numbers, they are {betas}")
+        betas = options["betas"]
+        if not isinstance(betas, Sequence) or len(betas) != 2:
+            raise ArgumentError(f"betas must be two numbers (b1, b2), they are {betas!r}")
         for i, beta in enumerate(betas):
             check_range(f"betas[{i}]", beta, 0.0, 1.0)
         check_range("eps", options["eps"], 0.0)
+        check_flag("amsgrad", options["amsgrad"])
+        check_flag("maximize", options["maximize"])
 
     def make_slots(self, group: ParamGroup) -> None:
         """`step` t, `exp_avg` m, `exp_avg_sq` v, and with amsgrad `max_exp_avg_sq`."""

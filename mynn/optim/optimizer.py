@@ -7,73 +7,24 @@ needs no new program.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from mynn import tracing
-from mynn.errors import ArgumentError, ShapeError, UsageError
+from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
 from mynn.jit import guards
+from mynn.optim import saved
+from mynn.optim.groups import ParamGroup, check_range, meant, unknown_option
 from mynn.runtime.buffers import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
-
-
-def check_range(name: str, value: Any, low: float, high: float = math.inf) -> float:
-    """`value` as a float in [low, high) (so that it is finite), or `ArgumentError` naming it."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"{name} must be a number, it is {value!r}") from None
-    if not low <= number < high:
-        limits = f"at least {low:g} and finite" if high == math.inf else f"in [{low:g}, {high:g})"
-        raise ArgumentError(f"{name} must be {limits}, it is {value}")
-    return number
-
+from mynn.tensor.loaded import loaded_array
 
 # Attributes that are this class's own; `signature` stands for what a trace builds in of them.
 _OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept"})
-
-
-class ParamGroup(MutableMapping[str, Any]):
-    """Parameters and their options, used as the dicts in PyTorch's `param_groups` are.
-
-    `group["lr"]` reads as a number, and setting it changes the tensor `rate` in place, so that
-    compiled steps see it. Inside a traced function it reads as that tensor, and setting it writes
-    program state.
-    """
-
-    def __init__(self, params: list[Parameter], options: Mapping[str, Any]) -> None:
-        self.options = {"params": params, **options}
-        self.rate = Tensor.from_value(np.array(check_range("lr", options["lr"], 0.0)))
-        self.rate.name = "lr"
-
-    def __getitem__(self, key: str) -> Any:
-        if key != "lr":
-            return self.options[key]
-        return self.rate if tracing.active() is not None else float(self.rate.data)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key != "lr":
-            self.options[key] = value
-        elif isinstance(value, Tensor) and tracing.active() is not None:
-            self.rate.assign(value.reshape(()))
-        else:
-            self.rate.assign(np.array(check_range("lr", value, 0.0)))
-
-    def __delitem__(self, key: str) -> None:
-        raise UsageError(f"the option {key!r} of a group cannot be taken away")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.options)
-
-    def __len__(self) -> int:
-        return len(self.options)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class Optimizer:
@@ -97,6 +48,9 @@ class Optimizer:
         >>> optimizer = SignSGD(nn.Linear(2, 1).parameters(), {"lr": 0.1, "weight_decay": 0.0})
     """
 
+    # Whether weight decay shrinks parameters themselves, where a class comes in both kinds.
+    decoupled: bool | None = None
+
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
         self.param_groups: list[ParamGroup] = []
@@ -112,13 +66,9 @@ class Optimizer:
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Train more parameters, with options of their own."""
-        unknown = set(param_group) - set(self.defaults) - {"params"}
-        if unknown:
-            known = ", ".join(self.defaults)
-            raise ArgumentError(
-                f"{type(self).__name__}: a group has unknown options {sorted(unknown)}; "
-                f"known are {known}"
-            )
+        for name in param_group:
+            if name != "params" and name not in self.defaults:
+                raise unknown_option(f"{type(self).__name__}: a group", name, self.defaults)
         options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
         self.check(options)
         params = _parameters(type(self).__name__, param_group.get("params"))
@@ -129,7 +79,7 @@ class Optimizer:
                     "given twice"
                 )
         self.state.update((parameter, {}) for parameter in params)
-        group = ParamGroup(params, options)
+        group = ParamGroup(params, options, type(self).__name__, self.check)
         self.make_slots(group)
         self.param_groups.append(group)
 
@@ -227,9 +177,24 @@ class Optimizer:
                             tracer.keep_absence(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__ and not hasattr(type(self), name):
+            self._check_attribute(name, value)
         object.__setattr__(self, name, value)
         if name in self.__dict__.get("_kept", ()):
             tracing.note_edit()
+
+    def _check_attribute(self, name: str, value: Any) -> None:
+        """Refuse what looks like an option, unless a method of a subclass sets it."""
+        option = meant(name, self.__dict__.get("defaults", ()))
+        if option is None or sys._getframe(2).f_locals.get("self") is self:
+            return
+        remedy = f"optimizer.lr = {value!r}"
+        if option != "lr":
+            remedy = f'for group in optimizer.param_groups: group["{option}"] = {value!r}'
+        raise ArgumentError(
+            f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
+            f"change nothing; write {remedy}"
+        )
 
     def _name_slots(self) -> None:
         """Names for the printed graph: `0.weight.momentum_buffer`."""
@@ -262,6 +227,7 @@ class Optimizer:
         `{"state": {number: {name: array}}, "param_groups": [{..., "params": [numbers]}]}`
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
+        kind = {} if self.decoupled is None else {"decoupled_weight_decay": self.decoupled}
         return {
             "state": {
                 numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
@@ -269,7 +235,7 @@ class Optimizer:
                 if slots
             },
             "param_groups": [
-                {**group, "params": [numbers[p] for p in group["params"]]}
+                {**group, **kind, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -277,35 +243,50 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a `state_dict` of this class, here or in PyTorch.
 
-        Slots that it lacks stay at zero, as before the first step.
+        It may have gone through JSON (numbers of parameters as texts, lists) or `np.savez`.
+        Parameters that it has nothing for start from zero, as before the first step.
 
         Raises:
-            ArgumentError: other groups. ShapeError: another shape. Nothing has been changed then.
+            ArgumentError: the state of another class or of other groups. ShapeError: another shape.
+                DTypeError: no numbers. Nothing has been changed then.
         """
-        given = list(state_dict["param_groups"])
-        sizes = [len(group["params"]) for group in given]
+        name = type(self).__name__
+        if tracing.active() is not None:
+            raise UsageError(
+                f"load_state_dict of {name} inside a compiled function would run once, while it is "
+                "traced; call it outside"
+            )
+        new = saved.read(name, self.defaults, self.decoupled, state_dict)
+        sizes = [len(numbers) for numbers in new.numbers]
         own = [len(group["params"]) for group in self.param_groups]
         if sizes != own:
             raise ArgumentError(
-                f"{type(self).__name__}: the state has groups of {sizes} parameters, "
-                f"there are {own}"
+                f"{name}: the state has groups of {sizes} parameters, there are {own}"
             )
-        numbers = [number for group in given for number in group["params"]]
-        order = [p for group in self.param_groups for p in group["params"]]
-        plan = self._matched(state_dict["state"], dict(zip(numbers, order, strict=True)))
-        for new, group in zip(given, self.param_groups, strict=True):
-            options = {key: new[key] for key in self.defaults if key in new}
+        slots = {parameter: dict(slots) for parameter, slots in self.state.items()}
+        before = [dict(group.options) for group in self.param_groups]
+        try:
+            self._set_options(new.options)
+            plan = self._matched(new)
+        except Exception:
+            for group, options in zip(self.param_groups, before, strict=True):
+                group.options.update(options)
+            self.state.update(slots)
+            raise
+        for group, options in zip(self.param_groups, new.options, strict=True):
+            group["lr"] = options.get("lr", group["lr"])
+        for parameter, slot_name, value in plan:
+            slot = self.state[parameter][slot_name]
+            if slot_name == "step" and float(slot.data) != value:
+                self._set_count(parameter, {p: float(v) for p, n, v in plan if n == slot_name})
+            self.state[parameter][slot_name].data = value
+
+    def _set_options(self, new: list[dict[str, Any]]) -> None:
+        """All options but the rate, checked together, and the slots that they ask for."""
+        for group, options in zip(self.param_groups, new, strict=True):
             self.check({**group, **options})
-        for new, group in zip(given, self.param_groups, strict=True):
-            for key in self.defaults:
-                if key in new:
-                    group[key] = new[key]
-        for parameter, name, value in plan:
-            slot = self.state[parameter][name]
-            if name == "step" and float(slot.data) != value:
-                self._set_count(parameter, {p: float(v) for p, n, v in plan if n == name})
-            slot = self.state[parameter][name]
-            slot.data = value
+            group.options.update({key: options[key] for key in options if key != "lr"})
+            self.make_slots(group)
 
     def _set_count(self, parameter: Parameter, values: Mapping[Any, float]) -> None:
         """Part from those who share a count with the parameter and are to have another value."""
@@ -317,25 +298,22 @@ class Optimizer:
         ]
         self._split(step, others)
 
-    def _matched(
-        self, state: Mapping[int, Mapping[str, Any]], parameters: Mapping[int, Parameter]
-    ) -> list[tuple[Parameter, str, Array]]:
-        """The values that the slots are to have, with their shapes checked."""
-        plan = []
-        for number, parameter in parameters.items():
-            given = state.get(number, {})
-            for name, slot in self.state[parameter].items():
+    def _matched(self, new: saved.Saved) -> list[tuple[Parameter, str, Array]]:
+        """The values that the slots are to have, with names, shapes and dtypes checked."""
+        name, plan = type(self).__name__, []
+        order = [p for group in self.param_groups for p in group["params"]]
+        for number, parameter in zip(
+            (n for group in new.numbers for n in group), order, strict=True
+        ):
+            given, own = new.slots.get(number, {}), self.state[parameter]
+            saved.check_slots(name, number, given, own)
+            for key, slot in own.items():
                 # PyTorch's SGD keeps no count: its buffer tells that a step was made.
-                started = name == "step" and any(other is not None for other in given.values())
-                value = np.full(slot.shape, float(started), slot.dtype)
-                if given.get(name) is not None:
-                    value = np.asarray(given[name])
-                if value.shape != slot.shape:
-                    raise ShapeError(
-                        f"{type(self).__name__}: {name} of {parameter.name or number} has shape "
-                        f"{slot.shape}, the state {value.shape}"
-                    )
-                plan.append((parameter, name, value))
+                value = given.get(key, float(key == "step" and bool(given)))
+                if key in given:
+                    what = f"{name}: {key} of {parameter.name or number}"
+                    value = loaded_array(what, value, slot.shape, slot.dtype)
+                plan.append((parameter, key, np.broadcast_to(value, slot.shape)))
         return plan
 
     def __repr__(self) -> str:

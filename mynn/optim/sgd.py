@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from mynn.errors import ArgumentError
-from mynn.optim.optimizer import Optimizer, ParamGroup, check_range
+from mynn.jit import notices
+from mynn.optim.groups import ParamGroup, check_flag, check_range
+from mynn.optim.optimizer import Optimizer
 from mynn.tensor import Parameter, Tensor
 
 
@@ -70,7 +72,16 @@ class SGD(Optimizer):
         """Raise `ArgumentError` where an option is out of its range."""
         super().check(options)
         check_range("momentum", options["momentum"], 0.0)
+        if options["momentum"] > 1:
+            notices.warn(
+                "momentum",
+                f"momentum is {options['momentum']}: above 1 the steps grow without bound; it is "
+                "usually 0.9",
+                category=UserWarning,
+            )
         check_range("dampening", options["dampening"], -float("inf"))
+        check_flag("nesterov", options["nesterov"])
+        check_flag("maximize", options["maximize"])
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise ArgumentError(
                 "nesterov needs momentum above 0 and dampening 0, they are "

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -285,3 +286,41 @@ def test_sequential() -> None:
     assert nn.Sequential()(X) is X
     with pytest.raises(IndexError):
         net[3]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "meant"),
+    [
+        (lambda: nn.LeakyReLU(), "negativ_slope", "negative_slope"),
+        (lambda: nn.LayerNorm(3), "epss", "eps"),
+        (lambda: nn.Linear(2, 2), "weights", "weight"),
+        (lambda: nn.BatchNorm1d(2), "runing_mean", "running_mean"),
+        (lambda: nn.Sequential(nn.Tanh()), "trainig", "training"),
+        (lambda: Pair(), "trainning", "training"),
+    ],
+)
+def test_misspelt_attribute(make: Callable[[], nn.Module], name: str, meant: str) -> None:
+    module = make()
+    with pytest.raises(ArgumentError, match=f"no attribute '{name}'.*mean '{meant}'"):
+        setattr(module, name, 0.5)
+    assert name not in vars(module)
+
+
+class Pair(nn.Module):
+    """A network whose attributes look alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 1.0
+        self.scale2 = 2.0
+
+    def rescale(self) -> None:
+        self.scales = [self.scale, self.scale2]
+
+
+def test_networks_may_have_attributes_that_look_alike() -> None:
+    net = Pair()
+    net.rescale()
+    net.scale3 = 3.0
+    nn.Linear(2, 2).note = "kept"
+    assert net.scales == [1.0, 2.0]

@@ -1,0 +1,49 @@
+"""Warnings with the line of the user's code, each once; `MYNN_CHECK` makes errors of them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+from mynn import debug
+from mynn.errors import TraceWarning, UsageError
+
+_PACKAGE = str(Path(__file__).parents[1])
+# What was said already, and where.
+_said: set[tuple[str, Place]] = set()
+
+
+class Place(NamedTuple):
+    """A line of a file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def user_place(depth: int = 1) -> Place:
+    """The innermost frame outside this package (the outermost frame where there is none)."""
+    frame = sys._getframe(depth)
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def warn(
+    kind: str, message: str, place: Place | None = None, category: type[Warning] = TraceWarning
+) -> None:
+    """Say something about a line once (for each `kind`); with `MYNN_CHECK` raise it each time.
+
+    Raises:
+        UsageError: the message and the line, where `MYNN_CHECK` is set.
+    """
+    where = user_place(2) if place is None else place
+    if debug.checking():
+        raise UsageError(f"{message} (at {where})")
+    if (kind, where) not in _said:
+        warnings.warn_explicit(message, category, where.file, where.line)
+        _said.add((kind, where))

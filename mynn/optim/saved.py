@@ -1,0 +1,114 @@
+"""State dicts of optimisers read back: from here or PyTorch, through JSON or `np.savez`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import ArgumentError
+from mynn.optim.groups import NO_OPERATION
+from mynn.tensor.loaded import checked_mapping, unboxed
+
+# Options that came late, so that older states lack them.
+_OPTIONAL = frozenset({"maximize", "amsgrad", "nesterov"})
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state dict: the options of each group, its parameters' numbers, slots by number."""
+
+    options: list[dict[str, Any]]
+    numbers: list[list[int]]
+    slots: dict[int, dict[str, Any]]
+
+
+def read(name: str, defaults: Iterable[str], decoupled: bool | None, given: Any) -> Saved:
+    """A state dict of an optimiser of class `name`, with numbers and names as they were.
+
+    Raises:
+        ArgumentError: it is none, or that of another class.
+    """
+    where = f"load_state_dict of {name}"
+    state = checked_mapping(where, given)
+    if "state" not in state or "param_groups" not in state:
+        raise ArgumentError(
+            f'{where}: the dict needs "state" and "param_groups", it has {_shown(state)}; give '
+            "what state_dict() of an optimizer returned"
+        )
+    groups = state["param_groups"]
+    if isinstance(groups, str | Mapping) or not hasattr(groups, "__iter__"):
+        raise ArgumentError(f'{where}: "param_groups" must be a list of dicts, it is {groups!r}')
+    groups = [checked_mapping(f"{where}: each of param_groups", group) for group in groups]
+    numbers = [[_number(where, n) for n in group.get("params", ())] for group in groups]
+    options = [_options(where, group, list(defaults), decoupled) for group in groups]
+    known = {number for group in numbers for number in group}
+    slots = {}
+    for key, entry in checked_mapping(f"{where}: state", state["state"]).items():
+        number = _number(where, key)
+        if number not in known:
+            raise ArgumentError(
+                f"{where}: the state of parameter {number} belongs to no group; groups have "
+                f"{sorted(known)}"
+            )
+        entry = checked_mapping(f"{where}: the state of parameter {number}", entry)
+        slots[number] = {
+            str(slot): unboxed(value) for slot, value in entry.items() if unboxed(value) is not None
+        }
+    return Saved(options, numbers, slots)
+
+
+def check_slots(name: str, number: int, given: Iterable[str], own: Iterable[str]) -> None:
+    """Raise `ArgumentError` where a parameter's saved slots are not those that the class has."""
+    extra = sorted(set(given) - set(own))
+    missing = sorted(set(own) - set(given) - {"step"})
+    if extra or (missing and set(given)):
+        wrong = f"has {', '.join(extra)}" if extra else f"lacks {', '.join(missing)}"
+        raise ArgumentError(
+            f"load_state_dict of {name}: the state of parameter {number} {wrong}, where {name} "
+            f"with these options keeps {', '.join(own) or 'nothing'}; it is that of another class, "
+            "or of other options: make the optimizer that it was saved from"
+        )
+
+
+def _options(
+    where: str, group: Mapping[Any, Any], defaults: list[str], decoupled: bool | None
+) -> dict[str, Any]:
+    """A group's options as they were, or an error where they are those of another class."""
+    extra = sorted(set(map(str, group)) - {*defaults, "params"} - NO_OPERATION)
+    missing = sorted({*defaults} - set(group) - _OPTIONAL)
+    other = group.get("decoupled_weight_decay", decoupled)
+    if extra or missing or bool(unboxed(other)) != bool(decoupled):
+        wrong = f"has options {extra}" if extra else f"lacks options {missing}"
+        if not extra and not missing:
+            wrong = f"has decoupled_weight_decay={other} (that is Adam's or AdamW's)"
+        raise ArgumentError(
+            f"{where}: a group of the state {wrong}, it is that of another optimizer; known "
+            f"options are {', '.join(defaults)}"
+        )
+    return {key: _plain(group[key]) for key in defaults if key in group}
+
+
+def _plain(value: Any) -> Any:
+    """An option out of JSON or an archive: lists are tuples, arrays without axes numbers."""
+    value = unboxed(value)
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(map(_plain, value))
+    return value
+
+
+def _number(where: str, key: Any) -> int:
+    """The number of a parameter; JSON makes it a text."""
+    key = unboxed(key)
+    if isinstance(key, str) and key.isdecimal():
+        return int(key)
+    if isinstance(key, int | float) and not isinstance(key, bool) and key == int(key):
+        return int(key)
+    raise ArgumentError(f"{where}: parameters have numbers, one is called {key!r}")
+
+
+def _shown(state: Mapping[Any, Any]) -> str:
+    names = [repr(key) for key in state]
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "") if names else "nothing"
