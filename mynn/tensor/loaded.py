@@ -17,8 +17,8 @@ def loaded_array(what: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> A
     """A saved value as an array of that shape and dtype.
 
     Raises:
-        DataError: ragged lists, a masked array. DTypeError: it is no numbers, or numbers that the dtype cannot hold. ShapeError: another
-            shape.
+        DataError: ragged lists, a masked array. ShapeError: another shape. DTypeError: no numbers,
+            or numbers that the dtype cannot hold.
     """
     array = _numbers(what, value)
     if array.shape != shape:
