@@ -161,7 +161,7 @@ class Module:
         if type(self).__module__.startswith("mynn."):
             known += [key for key in vars(self) if not key.startswith("_")]
             known += [*self._parameters, *self._buffers]
-        close = difflib.get_close_matches(name, known, 1, 0.8)
+        close = difflib.get_close_matches(name, known, 1, 0.85)
         if close:
             raise ArgumentError(
                 f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
