@@ -9,6 +9,7 @@ had from here too.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ from mynn.pooling import (
 from mynn.random import Generator, chosen
 from mynn.spatial import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote, same_dtype
+from mynn.tensor.spelling import kept, one_of, required
 
 __all__ = [
     "accuracy",
@@ -151,43 +153,76 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 # -- normalised exponentials -----------------------------------------------------------------------
 
 
-def softmax(input: Any, axis: int = -1) -> Tensor:
-    """e^x / sum of e^x along `axis`: positive values that sum to 1.
+def softmax(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """e^x / sum of e^x along `dim`: positive values that sum to 1.
 
-    The largest value is subtracted first, so that nothing overflows.
+    The largest value is subtracted first, so that nothing overflows. Without `dim` it is axis 0 of
+    0, 1 or 3 axes, otherwise axis 1, with a warning, as in PyTorch.
+
+    Args:
+        input: any shape.
+        dim: the axis; also under the name `axis`.
+        dtype: to which the input is converted first.
 
     Example:
         >>> from mynn import functional as F
-        >>> F.softmax([[0.0, 0.0]]).tolist()
+        >>> F.softmax([[0.0, 0.0]], dim=-1).tolist()
         [[0.5, 0.5]]
     """
+    x, place = _along_one("softmax", input, dim, axis, dtype)
+    e = (x - x.detach().amax(place, keepdim=True)).exp()
+    return e * (1.0 / e.sum(place, keepdim=True))
+
+
+def log_softmax(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """log(softmax(x)) along `dim`, exact where the softmax itself would underflow.
+
+    The arguments are those of `softmax`.
+    """
+    x, place = _along_one("log_softmax", input, dim, axis, dtype)
+    z = x - x.detach().amax(place, keepdim=True)
+    return z - z.exp().sum(place, keepdim=True).log()
+
+
+def _along_one(name: str, input: Any, dim: Any, axis: Any, dtype: Any) -> tuple[Tensor, int]:
+    x = as_tensor(input)
+    x = x.floating() if dtype is None else x.astype(dtype)
+    place = one_of(name, dim, axis)
+    if place is None:
+        place = 0 if x.ndim in (0, 1, 3) else 1
+        warnings.warn(
+            f"{name}: without dim it is taken along axis {place} of a tensor of shape {x.shape}; "
+            "name the axis, for example dim=-1",
+            UserWarning,
+            stacklevel=3,
+        )
+    return x, place
+
+
+def logsumexp(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: Any = None
+) -> Tensor:
+    """log of the sum of e^x over `dim`, one axis or several; no finite input overflows."""
     x = as_tensor(input).floating()
-    e = (x - x.detach().amax(axis, keepdims=True)).exp()
-    return e * (1.0 / e.sum(axis, keepdims=True))
-
-
-def log_softmax(input: Any, axis: int = -1) -> Tensor:
-    """log(softmax(x)) along `axis`, exact where the softmax itself would underflow."""
-    x = as_tensor(input).floating()
-    z = x - x.detach().amax(axis, keepdims=True)
-    return z - z.exp().sum(axis, keepdims=True).log()
-
-
-def logsumexp(input: Any, axis: int | tuple[int, ...] = -1, keepdims: bool = False) -> Tensor:
-    """log of the sum of e^x over `axis`; no finite input overflows."""
-    x = as_tensor(input).floating()
+    place = required("logsumexp", dim, axis)
     bounds = np.finfo(x.dtype)
     # Held to finite values, because infinity - infinity is NaN.
-    top = x.detach().amax(axis, keepdims=True).clip(float(bounds.min), float(bounds.max))
-    result = (x - top).exp().sum(axis, keepdims=True).log() + top
-    return result if keepdims else result.squeeze(axis)
+    top = x.detach().amax(place, keepdim=True).clip(float(bounds.min), float(bounds.max))
+    result = (x - top).exp().sum(place, keepdim=True).log() + top
+    if kept(keepdim, keepdims):
+        return result
+    return result.squeeze(None if place == () else place)
 
 
 # -- selection and joining -------------------------------------------------------------------------
 
 
-def where(condition: Any, x: Any, y: Any) -> Tensor:
-    """`x` where the condition holds, otherwise `y`; shapes broadcast.
+def where(condition: Any, input: Any, other: Any) -> Tensor:
+    """`input` where the condition holds, otherwise `other`; shapes broadcast.
 
     Example:
         >>> import numpy as np
@@ -200,20 +235,20 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
         raise DTypeError(
             f"where: the condition must be bool, it is {test.dtype}; compare with != 0"
         )
-    return test.choose(x, y)
+    return test.choose(input, other)
 
 
-def maximum(x: Any, y: Any) -> Tensor:
+def maximum(input: Any, other: Any) -> Tensor:
     """The larger of two values, elementwise; where they tie each gets half of the gradient."""
-    return binary(elementwise.maximum, x, y)
+    return binary(elementwise.maximum, input, other)
 
 
-def minimum(x: Any, y: Any) -> Tensor:
+def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of two values, elementwise; where they tie each gets half of the gradient."""
-    return binary(elementwise.minimum, x, y)
+    return binary(elementwise.minimum, input, other)
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along an axis that they have; their dtypes are promoted to the common one.
 
     Example:
@@ -225,23 +260,24 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     if not parts:
         raise ArgumentError("concatenate: the sequence of tensors is empty")
     dtype = promote(*(one.dtype for one in parts))
-    place = normalize_axes(axis, parts[0].ndim, "concatenate")[0]
+    place = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
     return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=place)
 
 
 cat = concatenate
 
 
-def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis."""
-    return concatenate([as_tensor(one).unsqueeze(axis) for one in tensors], axis)
+    place = dim if axis is None else axis
+    return concatenate([as_tensor(one).unsqueeze(place) for one in tensors], place)
 
 
-def one_hot(labels: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
+def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
     """1 at the place of each label along a new last axis, 0 elsewhere.
 
     Args:
-        labels: integers from 0 to num_classes - 1, any shape [...].
+        input: integers from 0 to num_classes - 1, any shape [...].
         num_classes: extent of the new axis; -1 takes the largest label + 1 (not while tracing).
         dtype: of the result [..., num_classes]; as in PyTorch an int64.
 
@@ -250,7 +286,7 @@ def one_hot(labels: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor
         >>> F.one_hot([0, 2], 3).tolist()
         [[1, 0, 0], [0, 0, 1]]
     """
-    picked = as_tensor(labels)
+    picked = as_tensor(input)
     if num_classes == -1:
         if not picked.numel():
             raise DataError("one_hot: num_classes cannot be found from no labels; give it")

@@ -27,6 +27,15 @@ def check_reduction(name: str, reduction: str) -> None:
         )
 
 
+def refuse_old_names(name: str, size_average: Any, reduce: Any) -> None:
+    """Raise `ArgumentError` where PyTorch's names for `reduction` before 2018 are used."""
+    if size_average is not None or reduce is not None:
+        given = f"size_average={size_average!r}, reduce={reduce!r}"
+        raise ArgumentError(
+            f'{name}: {given}: write reduction="mean", "sum" or "none" by its name instead'
+        )
+
+
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return loss
@@ -47,11 +56,18 @@ def _matching(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     return x, t
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def mse_loss(
+    input: Any,
+    target: Any,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """Squared error (x - t)^2, averaged over all values.
 
     Args:
         input, target: any one shape.
+        size_average, reduce: old names of `reduction`, refused.
         reduction: "mean" and "sum" give shape [], "none" the shape of the input.
 
     Raises:
@@ -62,27 +78,33 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         >>> F.mse_loss([1.0, 3.0], [0.0, 1.0]).item()
         2.5
     """
+    refuse_old_names("mse_loss", size_average, reduce)
     check_reduction("mse_loss", reduction)
     x, t = _matching("mse_loss", input, target)
     difference = x - t
     return _reduced(difference * difference, reduction)
 
 
-def softplus(input: Any, beta: float = 1.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, exact for large and for small x.
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta, exact for large and for small x; x where beta x > threshold.
 
-    Equation for beta = 1: max(x, 0) + log(1 + e^-|x|); its gradient is sigmoid(x).
+    Equation for beta = 1: max(x, 0) + log(1 + e^-|x|); its gradient is sigmoid(x). The equation
+    holds above the threshold too, so that one from 20 on, where both are x to 10 digits, is left
+    out.
     """
     x = as_tensor(input).floating()
-    if beta != 1:
-        return softplus(x * beta) * (1 / beta)
-    return x.maximum(0.0) + (-x.abs()).exp().log1p()
+    scaled = x if beta == 1 else x * beta
+    result = scaled.maximum(0.0) + (-scaled.abs()).exp().log1p()
+    result = result if beta == 1 else result * (1 / beta)
+    return result if threshold >= 20 else (scaled > threshold).choose(x, result)
 
 
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
     weight: Any = None,
+    size_average: None = None,
+    reduce: None = None,
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:
@@ -100,6 +122,7 @@ def binary_cross_entropy_with_logits(
         0.6931
     """
     name = "binary_cross_entropy_with_logits"
+    refuse_old_names(name, size_average, reduce)
     check_reduction(name, reduction)
     x, t = _matching(name, input, target)
     _check_probabilities(name, t)
@@ -249,7 +272,9 @@ def nll_loss(
     input: Any,
     target: Any,
     weight: Any = None,
+    size_average: None = None,
     ignore_index: int | None = None,
+    reduce: None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """-w[t] x[t] for log-probabilities x and labels t, averaged with the weights w.
@@ -268,6 +293,7 @@ def nll_loss(
         >>> F.nll_loss([[-0.5, -1.0]], [1]).item()
         1.0
     """
+    refuse_old_names("nll_loss", size_average, reduce)
     check_reduction("nll_loss", reduction)
     logp = as_tensor(input).floating()
     return _label_loss("nll_loss", logp, None, as_tensor(target), weight, ignore_index, reduction)
@@ -277,7 +303,9 @@ def cross_entropy(
     input: Any,
     target: Any,
     weight: Any = None,
+    size_average: None = None,
     ignore_index: int | None = None,
+    reduce: None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -304,6 +332,7 @@ def cross_entropy(
     Source for smoothing: Szegedy et al., "Rethinking the Inception architecture", 2016.
     """
     name = "cross_entropy"
+    refuse_old_names(name, size_average, reduce)
     check_reduction(name, reduction)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{name}: label_smoothing must lie in [0, 1], it is {label_smoothing}")

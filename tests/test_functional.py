@@ -273,9 +273,9 @@ def test_infinite_values() -> None:
     inf = np.inf
     masked = functional.cross_entropy([[0.0, -inf, 0.0]], [0])
     assert masked.item() == pytest.approx(np.log(2))
-    assert functional.softmax([0.0, -inf]).tolist() == [1, 0]
-    assert functional.logsumexp([-inf, -inf]).item() == -inf
-    assert functional.logsumexp([inf, 0.0]).item() == inf
+    assert functional.softmax([0.0, -inf], dim=0).tolist() == [1, 0]
+    assert functional.logsumexp([-inf, -inf], 0).item() == -inf
+    assert functional.logsumexp([inf, 0.0], 0).item() == inf
     assert np.isnan(functional.cross_entropy([[np.nan, 0.0]], [1]).item())
     assert np.isnan(functional.relu([np.nan]).item())
 
@@ -324,7 +324,7 @@ def test_labels_out_of_range(label: int, shown: str) -> None:
     [
         (lambda: functional.mse_loss(np.zeros((3, 1)), np.zeros(3)), ShapeError, r"\(3, 1\)"),
         (lambda: functional.mse_loss(np.zeros((0, 2)), np.zeros((0, 2))), DataError, "no values"),
-        (lambda: functional.mse_loss([1.0], [1.0], "average"), ArgumentError, "average"),
+        (lambda: functional.mse_loss([1.0], [1.0], reduction="average"), ArgumentError, "average"),
         (lambda: functional.mse_loss([1j], [1.0]), DTypeError, "complex"),
         (lambda: functional.mse_loss(np.array([None]), [1.0]), DTypeError, "object"),
         (lambda: functional.cross_entropy(np.zeros((3, 2)), [0, 1]), ShapeError, r"\(3,\)"),

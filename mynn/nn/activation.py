@@ -79,27 +79,28 @@ class GELU(Module):
 
 
 class Softplus(Module):
-    """log(1 + e^(beta x)) / beta. Any shape."""
+    """log(1 + e^(beta x)) / beta, and x where beta x > threshold. Any shape."""
 
-    def __init__(self, beta: float = 1.0) -> None:
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
         if not beta > 0:
             raise ArgumentError(f"Softplus: beta must be above 0, it is {beta}")
         self.beta = float(beta)
+        self.threshold = float(threshold)
 
     def forward(self, input: Any) -> Tensor:
         """x -> log(1 + e^(beta x)) / beta."""
-        return functional.softplus(input, self.beta)
+        return functional.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
-        return f"beta={self.beta}"
+        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class Softmax(Module):
-    """e^x / sum of e^x along the axis `dim`. Any shape."""
+    """e^x / sum of e^x along the axis `dim`, which should be given. Any shape."""
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 
@@ -113,9 +114,9 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """log(softmax(x)) along the axis `dim`. Any shape."""
+    """log(softmax(x)) along the axis `dim`, which should be given. Any shape."""
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 

@@ -11,6 +11,7 @@ from mynn import functional
 from mynn.errors import ArgumentError, ShapeError
 from mynn.nn import init
 from mynn.nn.module import Module
+from mynn.nn.placement import parameter_dtype
 from mynn.random import host_generator
 from mynn.spatial import per_axis
 from mynn.tensor import Parameter, Tensor, as_tensor
@@ -33,10 +34,12 @@ class _Conv(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: Any,
         dtype: Any,
     ) -> None:
         super().__init__()
         name, rank = type(self).__name__, self.rank
+        dtype = parameter_dtype(name, device, dtype)
         if padding_mode != "zeros":
             raise ArgumentError(f'{name}: padding_mode must be "zeros", it is {padding_mode!r}')
         self.in_channels = operator.index(in_channels)
@@ -135,9 +138,10 @@ class Conv1d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
-        options = (stride, padding, dilation, groups, bias, padding_mode, dtype)
+        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
         super().__init__(in_channels, out_channels, kernel_size, *options)
 
     def forward(self, input: Any) -> Tensor:
@@ -160,6 +164,7 @@ class Conv2d(_Conv):
             groups = in_channels makes a depthwise convolution.
         bias: whether a number is added to each output channel.
         padding_mode: "zeros".
+        device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
 
     Attributes:
@@ -193,9 +198,10 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
-        options = (stride, padding, dilation, groups, bias, padding_mode, dtype)
+        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
         super().__init__(in_channels, out_channels, kernel_size, *options)
 
     def forward(self, input: Any) -> Tensor:
@@ -221,12 +227,13 @@ class _ConvTranspose(_Conv):
         bias: bool = True,
         dilation: Any = 1,
         padding_mode: str = "zeros",
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         name = type(self).__name__
         if isinstance(padding, str):
             raise ArgumentError(f"{name}: padding must be numbers, it is {padding!r}")
-        options = (stride, padding, dilation, groups, bias, padding_mode, dtype)
+        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
         super().__init__(in_channels, out_channels, kernel_size, *options)
         self.output_padding = per_axis(name, "output_padding", output_padding, self.rank, 0)
 
@@ -254,8 +261,8 @@ class ConvTranspose2d(_ConvTranspose):
     """The transposed convolution along two axes: `functional.conv_transpose2d` with parameters.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, groups, bias, dilation, padding_mode, dtype:
-            as in `Conv2d`.
+        in_channels, out_channels, kernel_size, stride, groups, bias, dilation, padding_mode,
+            device, dtype: as in `Conv2d`.
         padding: values cut off at both ends of each axis.
         output_padding: values added at the end of each axis; less than stride or dilation.
 

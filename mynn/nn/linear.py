@@ -11,6 +11,7 @@ from mynn import functional
 from mynn.errors import ArgumentError, ShapeError
 from mynn.nn import init
 from mynn.nn.module import Module
+from mynn.nn.placement import parameter_dtype
 from mynn.random import host_generator
 from mynn.tensor import Parameter, Tensor, as_tensor
 
@@ -25,6 +26,7 @@ class Linear(Module):
         in_features: extent of the last axis of x.
         out_features: extent of the last axis of y.
         bias: whether there is a b.
+        device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
 
     Attributes:
@@ -46,9 +48,15 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
+        dtype = parameter_dtype("Linear", device, dtype)
         self.in_features = _extent("in_features", in_features)
         self.out_features = _extent("out_features", out_features)
         weight = np.empty((self.out_features, self.in_features), dtype)

@@ -11,8 +11,11 @@ from mynn.tensor import Tensor
 
 
 class _Loss(Module):
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(
+        self, size_average: None = None, reduce: None = None, reduction: str = "mean"
+    ) -> None:
         super().__init__()
+        losses.refuse_old_names(type(self).__name__, size_average, reduce)
         losses.check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
@@ -28,22 +31,33 @@ class MSELoss(_Loss):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Prediction and target of one shape -> []."""
-        return losses.mse_loss(input, target, self.reduction)
+        return losses.mse_loss(input, target, reduction=self.reduction)
 
 
 class NLLLoss(_Loss):
     """Mean of -w[t] x[t] for log-probabilities x and labels t; see `mynn.losses.nll_loss`."""
 
     def __init__(
-        self, weight: Any = None, ignore_index: int | None = None, reduction: str = "mean"
+        self,
+        weight: Any = None,
+        size_average: None = None,
+        ignore_index: int | None = None,
+        reduce: None = None,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Log-probabilities [N, C, ...] and labels [N, ...] -> []."""
-        return losses.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+        return losses.nll_loss(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
 
 
 class CrossEntropyLoss(_Loss):
@@ -60,11 +74,13 @@ class CrossEntropyLoss(_Loss):
     def __init__(
         self,
         weight: Any = None,
+        size_average: None = None,
         ignore_index: int | None = None,
+        reduce: None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(size_average, reduce, reduction)
         if not 0 <= label_smoothing <= 1:
             raise ArgumentError(
                 f"CrossEntropyLoss: label_smoothing must lie in [0, 1], it is {label_smoothing}"
@@ -76,7 +92,12 @@ class CrossEntropyLoss(_Loss):
     def forward(self, input: Any, target: Any) -> Tensor:
         """Logits [N, C, ...] and labels [N, ...] -> []."""
         return losses.cross_entropy(
-            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
         )
 
 
@@ -86,13 +107,20 @@ class BCEWithLogitsLoss(_Loss):
     See `mynn.losses.binary_cross_entropy_with_logits`.
     """
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+        pos_weight: Any = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Logits and probabilities of one shape -> []."""
         return losses.binary_cross_entropy_with_logits(
-            input, target, self.weight, self.reduction, self.pos_weight
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )

@@ -11,6 +11,7 @@ from mynn import functional
 from mynn.errors import ArgumentError, ShapeError
 from mynn.nn import init
 from mynn.nn.module import Module
+from mynn.nn.placement import parameter_dtype
 from mynn.normalization import normalized_extents
 from mynn.tensor import Parameter, Tensor, as_tensor, no_grad
 
@@ -27,7 +28,8 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -42,7 +44,7 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.dtype = np.dtype(dtype)
+        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
         shape = (self.num_features,)
         self.weight = _parameter(1, shape, dtype, affine)
         self.bias = _parameter(0, shape, dtype, affine and bias)
@@ -125,6 +127,7 @@ class BatchNorm2d(_BatchNorm):
         affine: whether there are w and b.
         track_running_stats: whether there are running statistics; without them the batch's are
             always used.
+        device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
         bias: whether there is a b.
 
@@ -169,6 +172,7 @@ class LayerNorm(Module):
         eps: keeps the root away from 0.
         elementwise_affine: whether there are w and b, of those extents.
         bias: whether there is a b.
+        device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
 
     Shapes: x [..., *normalized_shape], y the same.
@@ -187,13 +191,14 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = normalized_extents("LayerNorm", normalized_shape)
         self.eps = _checked_eps("LayerNorm", eps)
         self.elementwise_affine = elementwise_affine
-        self.dtype = np.dtype(dtype)
+        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
         shape, affine = self.normalized_shape, elementwise_affine
         self.weight = _parameter(1, shape, dtype, affine)
         self.bias = _parameter(0, shape, dtype, affine and bias)
@@ -223,6 +228,7 @@ class RMSNorm(Module):
         normalized_shape: extents of those axes; a number or a tuple.
         eps: the spacing of floats at 1 where left out.
         elementwise_affine: whether there is a w, of those extents.
+        device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
 
     Shapes: x [..., *normalized_shape], y the same.
@@ -235,13 +241,14 @@ class RMSNorm(Module):
         normalized_shape: Any,
         eps: float | None = None,
         elementwise_affine: bool = True,
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = normalized_extents("RMSNorm", normalized_shape)
         self.eps = None if eps is None else _checked_eps("RMSNorm", eps)
         self.elementwise_affine = elementwise_affine
-        self.dtype = np.dtype(dtype)
+        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
         self.weight = _parameter(1, self.normalized_shape, dtype, elementwise_affine)
 
     def reset_parameters(self) -> None:
@@ -268,6 +275,7 @@ class GroupNorm(Module):
         num_channels: C.
         eps: keeps the root away from 0.
         affine: whether there are w and b, one value for each channel.
+        device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
         bias: whether there is a b.
 
@@ -282,7 +290,8 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        dtype: Any = np.float32,
+        device: Any = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -295,7 +304,7 @@ class GroupNorm(Module):
             )
         self.eps = _checked_eps("GroupNorm", eps)
         self.affine = affine
-        self.dtype = np.dtype(dtype)
+        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
         self.weight = _parameter(1, (self.num_channels,), dtype, affine)
         self.bias = _parameter(0, (self.num_channels,), dtype, affine and bias)
 

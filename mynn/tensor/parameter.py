@@ -26,8 +26,9 @@ class Parameter(Tensor):
     def __init__(
         self,
         data: Any,
-        dtype: Any = None,
         requires_grad: bool = True,
+        *,
+        dtype: Any = None,
         name: str | None = None,
         order: tuple[int, ...] | None = None,
     ) -> None:

@@ -136,7 +136,7 @@ KINDS: dict[str, Kind] = {
     "sum with epilogue": Kind(
         lambda x, y: (x * x).sum(1) * y + 1.0, lambda n: (f32(n, 4), f32(n)), "reduce_sum|acc"
     ),
-    "softmax": Kind(lambda x: functional.softmax(x), lambda n: (f32(3, n),), "exp"),
+    "softmax": Kind(lambda x: functional.softmax(x, 1), lambda n: (f32(3, n),), "exp"),
     "argmax": Kind(lambda x: x.argmax(1), lambda n: (f32(3, n),), "local where"),
     "argmax along": Kind(lambda x: x.argmax(0), lambda n: (f32(n, 3),), "local best"),
     "scatter": Kind(

@@ -35,6 +35,7 @@ CONV = {
     "groups": 2,
     "bias": "drop",
     "padding_mode": None,
+    "device": None,
     "dtype": None,
 }
 CONV_1D = {
@@ -47,6 +48,7 @@ NORM = {
     "momentum": 0.7,
     "affine": None,
     "track_running_stats": False,
+    "device": None,
     "dtype": np.dtype(np.float64),
     "bias": "drop",
 }
@@ -71,7 +73,7 @@ class Case:
         ]
 
 
-LOSS = {"reduction": "sum"}
+LOSS = {"size_average": None, "reduce": None, "reduction": "sum"}
 WEIGHT = np.linspace(0.5, 2.0, 4, dtype=np.float32)
 TARGET = np.linspace(0.0, 1.0, 24, dtype=np.float32).reshape(ROWS)
 
@@ -123,6 +125,7 @@ CASES: dict[str, Case] = {
             "num_channels": 6,
             "eps": 0.5,
             "affine": None,
+            "device": None,
             "dtype": np.dtype(np.float64),
             "bias": "drop",
         },
@@ -136,6 +139,7 @@ CASES: dict[str, Case] = {
             "eps": 0.5,
             "elementwise_affine": None,
             "bias": "drop",
+            "device": None,
             "dtype": np.dtype(np.float64),
         },
     ),
@@ -147,6 +151,7 @@ CASES: dict[str, Case] = {
             "in_features": 5,
             "out_features": None,
             "bias": "drop",
+            "device": None,
             "dtype": None,
         },
     ),
@@ -165,6 +170,7 @@ CASES: dict[str, Case] = {
             "normalized_shape": (6, 4),
             "eps": 0.5,
             "elementwise_affine": None,
+            "device": None,
             "dtype": np.dtype(np.float64),
         },
     ),
@@ -173,7 +179,7 @@ CASES: dict[str, Case] = {
     "SiLU": Case(nn.SiLU, (ROWS,), {}),
     "Sigmoid": Case(nn.Sigmoid, (ROWS,), {}),
     "Softmax": Case(lambda: nn.Softmax(dim=1), (ROWS,), {"dim": 0}),
-    "Softplus": Case(nn.Softplus, (ROWS,), {"beta": 3.0}),
+    "Softplus": Case(nn.Softplus, (ROWS,), {"beta": 3.0, "threshold": 0.5}),
     "Tanh": Case(nn.Tanh, (ROWS,), {}),
 }
 OPTIONS = [

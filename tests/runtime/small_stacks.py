@@ -63,7 +63,7 @@ def call(name: str, function: Callable[..., Any], *arrays: Any, threads: int = 1
 
 def attention(q: mynn.Tensor, k: mynn.Tensor, v: mynn.Tensor) -> mynn.Tensor:
     """Rows of `v`, weighted by how well `q` fits to `k`."""
-    return functional.softmax(q @ k.T) @ v
+    return functional.softmax(q @ k.T, dim=-1) @ v
 
 
 def training(threads: int) -> None:

@@ -1,0 +1,23 @@
+"""`device` and `dtype` of a layer: where and in which precision its parameters are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mynn.errors import ArgumentError, DTypeError
+from mynn.graph import supported
+
+
+def parameter_dtype(layer: str, device: Any, dtype: Any) -> np.dtype[Any]:
+    """The dtype of a layer's parameters, float32 where None; the processor is the one device."""
+    if device is not None and str(getattr(device, "type", device)).partition(":")[0] != "cpu":
+        raise ArgumentError(f'{layer}: device must be "cpu" or None, it is {device!r}')
+    try:
+        chosen = supported(np.dtype(np.float32 if dtype is None else dtype))
+    except TypeError as error:
+        raise DTypeError(f"{layer}: dtype {dtype!r} is none: {error}") from None
+    if chosen.kind != "f":
+        raise DTypeError(f"{layer}: dtype must be float32 or float64, it is {chosen}")
+    return chosen
