@@ -91,7 +91,15 @@ __all__ = [
 # -- activations -----------------------------------------------------------------------------------
 
 
-def relu(input: Any) -> Tensor:
+def _refuse_in_place(name: str, inplace: bool) -> None:
+    if inplace:
+        raise ArgumentError(
+            f"{name}: inplace=True would change the input; leave it out and use the result: a "
+            "compiled program reuses memory by itself"
+        )
+
+
+def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise; the gradient at 0 is 0.
 
     Example:
@@ -99,15 +107,17 @@ def relu(input: Any) -> Tensor:
         >>> F.relu([-1.0, 2.0]).tolist()
         [0.0, 2.0]
     """
+    _refuse_in_place("relu", inplace)
     return as_tensor(input).relu()
 
 
-def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, otherwise negative_slope x.
 
     Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic
     models", 2013.
     """
+    _refuse_in_place("leaky_relu", inplace)
     x = as_tensor(input).floating()
     return (x > 0).choose(x, x * negative_slope)
 
@@ -125,11 +135,12 @@ def sigmoid(input: Any) -> Tensor:
 logistic = sigmoid
 
 
-def silu(input: Any) -> Tensor:
+def silu(input: Any, inplace: bool = False) -> Tensor:
     """x sigmoid(x), also called swish, elementwise.
 
     Source: Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units", 2018.
     """
+    _refuse_in_place("silu", inplace)
     x = as_tensor(input).floating()
     return x * x.sigmoid()
 
@@ -301,7 +312,12 @@ def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
 
 
 def dropout(
-    input: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None
+    input: Any,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
     """In training each value is 0 with probability p, the others are divided by 1 - p; else x.
 
@@ -316,6 +332,7 @@ def dropout(
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
     overfitting", 2014.
     """
+    _refuse_in_place("dropout", inplace)
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p must lie in [0, 1], it is {p}")
     x = as_tensor(input).floating()

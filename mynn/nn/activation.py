@@ -26,36 +26,49 @@ class Sigmoid(Module):
         return functional.sigmoid(input)
 
 
-class ReLU(Module):
+class _InPlace(Module):
+    """An activation with PyTorch's option `inplace`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_InPlace):
     """max(x, 0). Any shape."""
 
     def forward(self, input: Any) -> Tensor:
         """x -> max(x, 0)."""
-        return functional.relu(input)
+        return functional.relu(input, self.inplace)
 
 
 class LeakyReLU(Module):
     """x where x > 0, otherwise negative_slope x. Any shape."""
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.negative_slope = float(negative_slope)
 
     def forward(self, input: Any) -> Tensor:
         """x -> x or negative_slope x."""
-        return functional.leaky_relu(input, self.negative_slope)
+        return functional.leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
         return f"negative_slope={self.negative_slope}"
 
 
-class SiLU(Module):
+class SiLU(_InPlace):
     """x / (1 + e^-x). Any shape."""
 
     def forward(self, input: Any) -> Tensor:
         """x -> x sigmoid(x)."""
-        return functional.silu(input)
+        return functional.silu(input, self.inplace)
 
 
 class GELU(Module):

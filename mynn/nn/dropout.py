@@ -27,18 +27,21 @@ class Dropout(Module):
     overfitting", 2014.
     """
 
-    def __init__(self, p: float = 0.5, generator: Generator | None = None) -> None:
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None
+    ) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ArgumentError(f"Dropout: p must lie in [0, 1], it is {p}")
         self.p = float(p)
+        self.inplace = inplace
         self.generator = generator
 
     def forward(self, input: Any) -> Tensor:
         """Any shape -> the same shape."""
         generator = self.generator or default_generator()
-        return functional.dropout(input, self.p, self.training, generator)
+        return functional.dropout(input, self.p, self.training, self.inplace, generator=generator)
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
-        return f"p={self.p}"
+        return f"p={self.p}, inplace={self.inplace}"

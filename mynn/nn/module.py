@@ -205,12 +205,12 @@ class Module:
             object.__setattr__(self, "_edits", self._edits + 1)
             tracing.note_edit()
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; None keeps the name free for one."""
         _check_name(self, name, self._parameters)
-        if parameter is not None and parameter.name is None:
-            parameter.name = name
-        self._parameters[name] = parameter
+        if param is not None and param.name is None:
+            param.name = name
+        self._parameters[name] = param
         self._edited()
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:

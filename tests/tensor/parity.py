@@ -92,10 +92,14 @@ def _compiled(function: Callable[..., Any], arrays: tuple[Array, ...]) -> list[A
 
 
 def assert_parity(
-    function: Callable[..., Any], arrays: tuple[Array, ...], rtol: float = 1e-6, atol: float = 1e-6
+    function: Callable[..., Any],
+    arrays: tuple[Array, ...],
+    theirs: Callable[..., Any] | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-6,
 ) -> None:
-    """Our values and gradients are PyTorch's, eager and compiled."""
-    expected = _theirs(function, arrays)
+    """Our values and gradients are PyTorch's (of `theirs`, or the same function)."""
+    expected = _theirs(theirs or function, arrays)
     for kind, run in (("eager", _eager), ("compiled", _compiled)):
         got = run(function, arrays)
         assert len(got) == len(expected), kind

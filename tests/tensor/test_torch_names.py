@@ -15,6 +15,7 @@ from tests.tensor.parity import assert_parity
 
 X = np.array([[0.3, -1.2, 2.0], [1.7, 0.0, -0.4]], np.float32)
 W = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7 - 1.5
+WHOLE = np.array([[3, -5, 3]])
 TIES = np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 0.5]], np.float32)
 WITH_NAN = np.array([[0.5, np.nan, 1.0, -1.0, 0.0]], np.float32)
 
@@ -119,7 +120,74 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "pow 3": (lambda x: x**3, (WITH_NAN,)),
     "pow half": (lambda x: x**0.5, (np.array([0.0, 4.0], np.float32),)),
     "pow 1.5": (lambda x: x**1.5, (np.array([0.0, 4.0], np.float32),)),
+    "exp": (lambda x: x.exp(), (X,)),
+    "expm1": (lambda x: x.expm1(), (X,)),
+    "log1p": (lambda x: x.abs().log1p(), (X,)),
+    "sin": (lambda x: x.sin(), (X,)),
+    "cos": (lambda x: x.cos(), (X,)),
+    "tanh": (lambda x: x.tanh(), (X,)),
+    "erf": (lambda x: x.erf(), (X,)),
+    "sigmoid": (lambda x: x.sigmoid(), (X,)),
+    "floor": (lambda x: x.floor() + x, (X,)),
+    "reshape": (lambda x: x.reshape(3, -1), (X,)),
+    "reshape tuple": (lambda x: x.reshape((-1,)), (X,)),
+    "detach": (lambda x: x.detach() * x, (X,)),
+    "requires_grad": (lambda x: x.detach() if x.requires_grad else x * 0, (WHOLE,)),
+    "shape": (lambda x: x * x.shape[1] if x.shape == (2, 3) else x, (X,)),
+    "ndim": (lambda x: x * x.ndim, (X,)),
 }
+# Public names of tensors that PyTorch's tensors have too and that other tests compare, or that are
+# meant otherwise.
+REASONS = {
+    "backward": "test_backward_takes_the_gradient_first",
+    "data": "an array that shares the memory, where PyTorch has a tensor",
+    "dtype": "one of NumPy's",
+    "grad": "test_backward_takes_the_gradient_first",
+    "item": "test_values_leave_as_pytorchs_do",
+    "name": "what errors and printed graphs call it; None in PyTorch",
+    "numpy": "a copy, where PyTorch shares the memory",
+    "tolist": "test_values_leave_as_pytorchs_do",
+    "type": "shape and dtype together, where PyTorch has a method",
+}
+
+
+def test_every_name_is_compared_or_has_a_reason() -> None:
+    torch = pytest.importorskip("torch")
+    shared = {name for name in dir(Tensor) if name[0] != "_" and hasattr(torch.Tensor, name)}
+    compared = {name.split()[0] for name in CASES} - {"pow"}
+    in_place = {name for name in shared if name.endswith("_")}
+    assert shared - in_place - compared == REASONS.keys()
+
+
+def test_backward_takes_the_gradient_first() -> None:
+    torch = pytest.importorskip("torch")
+    grads = []
+    for make in (
+        lambda: Tensor(X, requires_grad=True),
+        lambda: torch.tensor(X, requires_grad=True),
+    ):
+        x = make()
+        weights = x.detach() * 3
+        (x * x).backward(weights)
+        (x * x).backward(gradient=weights)
+        grads.append(x.grad.numpy())
+    np.testing.assert_allclose(*grads, rtol=1e-6)
+
+
+def test_values_leave_as_pytorchs_do() -> None:
+    torch = pytest.importorskip("torch")
+    for values in (X, WHOLE, X > 0, np.float32(0.25)):
+        ours, theirs = Tensor(values), torch.tensor(values)
+        assert ours.tolist() == theirs.tolist()
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+        if values.ndim:
+            assert len(ours) == len(theirs)
+            assert [row.tolist() for row in ours] == [row.tolist() for row in theirs]
+            ours, theirs = ours[0, 0], theirs[0, 0]
+        assert type(ours.item()) is type(theirs.item())
+        assert ours.item() == theirs.item()
+        with pytest.raises(TypeError):
+            len(ours)
 
 
 def _torch(x: Any) -> bool:
