@@ -35,7 +35,7 @@ class Machine:
     @property
     def has_fma(self) -> bool:
         """Whether there is an instruction for x * y + z with one rounding."""
-        return "+fma" in self.features or "neon" in self.features
+        return not {"+fma", "+neon"}.isdisjoint(self.features.split(","))
 
     def lanes(self, itemsize: int) -> int:
         """Elements in a vector."""
