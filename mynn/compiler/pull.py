@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mynn.compiler.blocks import MOST
 from mynn.compiler.loops import (
     INDEX,
     Affine,
@@ -303,6 +304,9 @@ def _random_bits(self: Puller, node: Node, index: Index) -> Expr:
 def _reduction(self: Puller, node: Node, index: Index) -> Expr:
     """A reduction of a few values, written out."""
     x, axes = node.inputs[0], node.params["axes"]
+    if x.type.size > MOST * node.type.size:
+        # A kernel of its own adds up in another order.
+        raise CompileError(f"{node!r} can only be computed by a kernel of its own")
     total: Expr | None = None
     for place in itertools.product(*(range(x.shape[axis]) for axis in axes)):
         kept, inner = iter(index), dict(zip(axes, place, strict=True))

@@ -63,7 +63,7 @@ def compared_problems(program: Program) -> list[str]:
     """Which checks do not hold, on the machine that the seed says; and with several workers."""
     choice = machines()
     machine = choice[program.seed % len(choice)]
-    with mock.patch.object(pipeline, "host", lambda: machine):
+    with mock.patch.object(pipeline, "host", return_value=machine):
         got = pipeline.compile_graph(program.graph)(program.arguments)
         found = [] if program.seed % 4 else split_problems(program)
     about = f"{8 * machine.vector_bytes} bits, {'' if machine.has_fma else 'no '}multiply-adds"
@@ -166,9 +166,7 @@ def _extremum(g: Generator, x: Node, axis: int) -> Node:
 
 def _some(x: Node, axis: int) -> Node:
     """Whether any of the bools along an axis is true."""
-    count = apply(
-        reduce.sum, apply(elementwise.cast, x, dtype=np.dtype(np.int32)), axes=(axis,)
-    )
+    count = apply(reduce.sum, apply(elementwise.cast, x, dtype=np.dtype(np.int32)), axes=(axis,))
     one = constant(np.ones((1,) * len(count.shape), np.int32))
     one = apply(movement.broadcast_to, one, shape=count.shape)
     return apply(elementwise.less_equal, one, count)
@@ -247,9 +245,7 @@ def _gradient_adds_up(g: Generator, y: Node) -> Node | None:
         total = apply(reduce.sum, graph_node(reached[x]), axes=(axis,))
     off = apply(elementwise.abs, apply(elementwise.sub, total, weights))
     most = constant(np.full((1,) * len(off.shape), 1e-3, y.dtype))
-    return apply(
-        elementwise.less_equal, off, apply(movement.broadcast_to, most, shape=off.shape)
-    )
+    return apply(elementwise.less_equal, off, apply(movement.broadcast_to, most, shape=off.shape))
 
 
 CHECKS: tuple[Check, ...] = (

@@ -17,6 +17,7 @@ from mynn.compiler import pipeline
 from mynn.graph import Array, Graph
 from mynn.runtime import program as runtime
 from mynn.runtime.buffers import allocate
+from tests.fuzz.compared import compared, compared_problems
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
 from tests.fuzz.split import split_problems
 
@@ -25,6 +26,7 @@ KINDS: dict[str, Callable[[int], Program | None]] = {
     "plain": plain,
     "gradient": gradient,
     "stateful": stateful,
+    "compared": compared,
     "split": lambda seed: stateful(seed) if seed % 2 else plain(seed),
 }
 
@@ -75,6 +77,11 @@ def run(program: Program) -> list[list[Array]]:
 
 def problems(program: Program, kind: str = "") -> list[str]:
     """What is wrong with the native run; empty where it agrees with the interpreter."""
+    if kind == "compared":
+        try:
+            return compared_problems(program)
+        except Exception:
+            return [traceback.format_exc(limit=-4)]
     if kind == "split":
         return split_problems(program)
     expected = interpret(program, STEPS if program.writes else 1)
