@@ -13,7 +13,6 @@ import numpy as np
 from mynn import debug, staging, tracing
 from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Shape, Type
-from mynn.losses import check_labels
 from mynn.runtime.program import InterpretedProgram, Program
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
@@ -182,8 +181,6 @@ class Compiled:
             x if type(x) is np.ndarray else as_array(x)
             for x in (arguments if _flat(arguments) else staging.flatten(arguments))
         ]
-        if staged.tracer.ranges:
-            check_ranges(staged, arrays)
         results = program(arrays)
         if staged.structure == 0:
             simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
@@ -197,14 +194,7 @@ class Compiled:
 def _conditions(staged: staging.Staged) -> bool:
     """Whether something has to be looked at before the program may run again."""
     tracer = staged.tracer
-    return bool(tracer.guards or tracer.ranges or tracer.contents or tracer.tables)
-
-
-def check_ranges(staged: staging.Staged, arrays: list[Array]) -> None:
-    """Labels are looked at before native code runs."""
-    for node, (name, classes, ignore) in staged.tracer.ranges.items():
-        if node in staged.arguments:
-            check_labels(name, arrays[staged.arguments.index(node)], classes, ignore)
+    return bool(tracer.guards or tracer.contents or tracer.tables)
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

@@ -37,6 +37,10 @@ class DataError(MynnError, ValueError):
     """Data cannot be used: empty, not finite, labels out of range."""
 
 
+class IndexRangeError(MynnError, IndexError):
+    """An index points outside an axis; the message names the index, its place and the extent."""
+
+
 class ArgumentError(MynnError, ValueError):
     """An argument is out of its range: a negative learning rate, zero epochs."""
 

@@ -2,14 +2,14 @@
 
 Grammar (as `format_graph` prints it):
 
-    graph  ::= "graph(" {input} ") {" {node} "return" {name} "}"
+    graph  ::= "graph(" {input} ") {" {node} ["check" {name}] "return" {name} "}"
     input  ::= name ":" type
     node   ::= name ":" type "=" primitive "(" {name} ")" {param "=" value}
     type   ::= dtype "[" {extent ","} "]"
 
 Invariants, held by `verify`: nodes are in topological order and acyclic (they are immutable, so
 this holds by construction); every node's type is what its primitive's shape rule says; every leaf
-is an input or a constant.
+is an input or a constant; every check is a single truth value.
 """
 
 from __future__ import annotations
@@ -226,6 +226,8 @@ def constant(value: Any, dtype: Any = None) -> Node:
 class Graph:
     """A function from `inputs` to `outputs`; the nodes in between are reached from the outputs.
 
+    It has no value where one of the `checks` is true (`mynn.ops.checks`).
+
     Example:
         >>> from mynn.ops.elementwise import tanh
         >>> x = input_node(Type((2, 3), np.dtype("float32")), "x")
@@ -238,10 +240,11 @@ class Graph:
 
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
+    checks: tuple[Node, ...] = ()
 
     def nodes(self) -> list[Node]:
         """Every node in topological order, the declared inputs first."""
-        reached = topological(self.outputs)
+        reached = topological((*self.checks, *self.outputs))
         known = set(self.inputs)
         return [*self.inputs, *(node for node in reached if node not in known)]
 
@@ -279,6 +282,9 @@ def verify(graph: Graph) -> None:
     declared = set(graph.inputs)
     if len(declared) != len(graph.inputs):
         raise VerifyError("an input is declared twice")
+    for node in graph.checks:
+        if node.type != Type((), np.dtype(bool)):
+            raise VerifyError(f"a check is a single truth value, {node!r} is none")
     for node in graph.nodes():
         if node.primitive is INPUT:
             if node not in declared:
@@ -354,6 +360,8 @@ def format_graph(graph: Graph) -> str:
         arguments = ", ".join(names[x] for x in node.inputs)
         params = "".join(f" {key}={value}" for key, value in node.params.items())
         lines.append(f"  {names[node]}: {node.type} = {node.primitive.name}({arguments}){params}")
+    if graph.checks:
+        lines.append(f"  check {', '.join(names[node] for node in graph.checks)}")
     lines.append(f"  return {', '.join(names[node] for node in graph.outputs)}")
     lines.append("}")
     return "\n".join(lines)

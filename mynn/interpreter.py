@@ -5,12 +5,13 @@ Compiled programs must agree with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from mynn.errors import ShapeError
 from mynn.graph import CONSTANT, INPUT, Array, Graph, Node, Type, topological
+from mynn.ops.checks import Failure, failure
 
 Observer = Callable[[Node, Array], None]
 
@@ -47,7 +48,25 @@ def evaluate_nodes(
 def evaluate(
     graph: Graph, arguments: Sequence[Array], observe: Observer | None = None
 ) -> list[Array]:
-    """Outputs of `graph` for `arguments`, one for each declared input."""
+    """Outputs of `graph` for `arguments`, one for each declared input.
+
+    Raises `DataError` or `IndexRangeError` where one of its checks is true.
+    """
+    known = bound(graph, arguments)
+    checks = frozenset(graph.checks)
+
+    def watch(node: Node, value: Array) -> None:
+        if node in checks and value and not node.params["warns"]:
+            raise next(failures(graph, known, (node,))).error()
+        if observe is not None:
+            observe(node, value)
+
+    values = evaluate_nodes((*graph.checks, *graph.outputs), known, watch if checks else observe)
+    return values[len(graph.checks) :]
+
+
+def bound(graph: Graph, arguments: Sequence[Array]) -> dict[Node, Array]:
+    """The declared inputs of `graph` with their values, whose types are looked at."""
     if len(arguments) != len(graph.inputs):
         raise ShapeError(
             f"the graph has {len(graph.inputs)} inputs, {len(arguments)} values were given"
@@ -60,4 +79,15 @@ def evaluate(
                 f"input {node.name or node!r} must be {node.type}, it was given {Type.of(array)}"
             )
         known[node] = array
-    return evaluate_nodes(graph.outputs, known, observe)
+    return known
+
+
+def failures(
+    graph: Graph, known: Mapping[Node, Array], checks: Sequence[Node] | None = None
+) -> Iterator[Failure]:
+    """The checks of `graph` that fail, where the values of its inputs are known."""
+    for check in graph.checks if checks is None else checks:
+        value = evaluate_nodes((check.inputs[0],), known)[0]
+        found = failure(check, value)
+        if found is not None:
+            yield found

@@ -14,7 +14,8 @@ from mynn import tracing
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.graph import Shape
 from mynn.ops import movement
-from mynn.tensor import Tensor, apply, as_tensor, graph_node
+from mynn.tensor import Tensor, apply, as_tensor
+from mynn.tensor.checks import require_range
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -156,36 +157,19 @@ def _check_probabilities(name: str, t: Tensor) -> None:
 def integer_labels(
     name: str, labels: Tensor, num_classes: int, ignore_index: int | None = None
 ) -> Tensor:
-    """Labels as int32, held to the range 0..num_classes-1 where their values are known.
+    """Labels as int32, held to the range 0..num_classes-1.
 
-    While tracing, the range is written down for those who know the values later (`Tracer.ranges`).
+    Raises:
+        DataError: a label out of range; from a program that was traced, when it runs.
     """
     if labels.dtype.kind not in "iub":
         raise DTypeError(
             f"{name}: labels must be integers, they are {labels.type}; convert with .astype(int64)"
         )
-    tracer = tracing.active()
-    if tracer is not None:
-        tracer.ranges[graph_node(labels)] = (name, num_classes, ignore_index)
-    elif labels.numel():
-        check_labels(name, labels.data, num_classes, ignore_index)
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int32)
+    require_range(labels, name, "labels", 0, num_classes - 1, ignore_index)
     return labels.astype(np.int32)
-
-
-def check_labels(name: str, labels: Any, num_classes: int, ignore_index: int | None = None) -> None:
-    """Raise `DataError` where an integer array holds labels outside 0..num_classes-1."""
-    values = np.asarray(labels)
-    wrong = (values < 0) | (values >= num_classes)
-    if ignore_index is not None:
-        wrong &= values != ignore_index
-    if wrong.any():
-        first = tuple(int(i) for i in np.argwhere(wrong)[0])
-        place = f" at {first}" if first else ""
-        raise DataError(
-            f"{name}: labels must lie in 0..{num_classes - 1} for {num_classes} classes, "
-            f"there is {values[first]}{place}"
-            + (" (give ignore_index=-100 to skip it)" if values[first] == -100 else "")
-        )
 
 
 def class_mask(labels: Tensor, shape: Shape, axis: int) -> Tensor:

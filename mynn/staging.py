@@ -141,7 +141,8 @@ def stage(
         results = [*leaves, *(extra(tracer) if extra is not None else ())]
     written = tracer.writes()
     reads = tracer.reads
-    graph = Graph((*nodes, *reads.values()), (*results, *written.values()))
+    checks = tuple(dict.fromkeys(tracer.checks))
+    graph = Graph((*nodes, *reads.values()), (*results, *written.values()), checks)
     writes = {reads[tensor]: len(results) + i for i, tensor in enumerate(written)}
     count = iter(range(len(leaves)))
     structure = rebuild(returned, count) if leaves else returned

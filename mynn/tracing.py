@@ -43,8 +43,7 @@ class Tracer:
       their values; `Module.__setattr__` notes a change (`note_edit`).
     - `contents`: those among them that can change in place, so that they are compared each time.
     - `tables`: values that lie in the dicts of classes, which note nothing.
-    - `ranges`: nodes of labels, with the function that took them, the number of classes and the
-      label to ignore (`losses.check_labels` checks the values, where the nodes are inputs).
+    - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
     """
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ class Tracer:
         self.attributes: dict[tuple[Any, str], Any] = {}
         self.contents: list[tuple[Any, str, Any]] = []
         self.tables: list[tuple[Mapping[str, Any], str, Any]] = []
-        self.ranges: dict[Node, tuple[str, int, int | None]] = {}
+        self.checks: list[Node] = []
 
     def read(self, tensor: Tensor) -> Node:
         """The node of a state tensor's present value."""

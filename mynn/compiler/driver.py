@@ -2,7 +2,7 @@
 
 The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is
 the layout of the block of 64-bit words that Python and the loop share. The loop runs until the
-budget of steps is spent, the last epoch is done, or a loss is not finite.
+budget of steps is spent, the last epoch is done, a loss is not finite, or a check of a step fails.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from mynn.compiler.instructions import Module
+from mynn.compiler.status import STOPS
 from mynn.compiler.workers import (
     FLUSH_BITS,
     WORKER,
@@ -55,7 +56,9 @@ class Control(IntEnum):
     SYNC = 18  # address of the words that they share
     PATIENCE = 19  # rounds to wait for workers that were just started
     ACQUIRED = 20  # workers that shared the steps of the last call
-    DATA = 21  # from here on: the address of each data array, then of each array of results
+    STATUS = 21  # status word of the step that failed a check, which has changed nothing
+    MUTED = 22  # bits of status words that are not looked at
+    DATA = 23  # from here on: the address of each data array, then of each array of results
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Metric:
 @dataclass(frozen=True)
 class Loop:
     """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none),
-    whether the steps on them are split among workers, and results that are kept row by row.
+    whether the steps on them are split among workers, results that are kept row by row, and the
+    places of the status words in the tables (None: no checks).
     """
 
     batch: int
@@ -102,6 +106,8 @@ class Loop:
     split: bool = False
     split_rest: bool = False
     outputs: tuple[Source, ...] = ()
+    status: int | None = None
+    status_rest: int | None = None
 
     @property
     def has_workers(self) -> bool:
@@ -453,7 +459,8 @@ def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, s
             _split_step(t, table, step)
         else:
             t.effect(f"call void {step}(ptr {table})")
-    _keep_results(t, loop, rest, table, tag)
+    status = _check_status(t, loop, rest, table, tag)
+    _keep_results(t, loop, rest, table, tag if status is None else f"{tag}.fine")
     epoch = t.get(Control.EPOCH)
     loss = _measure(t, loop, rest, table, epoch)
     t.set(Control.BATCH, t.emit(f"add i64 {batch}, 1"))
@@ -463,7 +470,32 @@ def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, s
     bad = t.emit(f"fcmp uge double {size}, 0x7FF0000000000000")
     checked = t.emit(f"icmp ne i64 {t.get(Control.CHECK)}, 0")
     stop = t.emit(f"and i1 {bad}, {checked}")
+    if status is not None:
+        t.set(Control.STOPPED, t.emit(f"zext i1 {stop} to i64"))
+        t.set(Control.STATUS, status)
+        warned = t.emit(f"icmp ne i64 {status}, 0")
+        stop = t.emit(f"or i1 {stop}, {warned}")
+        t.effect(f"br i1 {stop}, label %exit, label %head")
+        return
     t.effect(f"br i1 {stop}, label %stop, label %head")
+
+
+def _check_status(t: _Text, loop: Loop, rest: bool, table: str, tag: str) -> str | None:
+    """Leave the loop where a check has stopped the step. Returns the bits of checks that warn."""
+    slot = loop.status_rest if rest else loop.status
+    if slot is None:
+        return None
+    place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+    word = t.emit(f"load i32, ptr {t.emit(f'load ptr, ptr {place}')}")
+    seen = t.emit(f"xor i64 {t.get(Control.MUTED)}, -1")
+    status = t.emit(f"and i64 {t.emit(f'zext i32 {word} to i64')}, {seen}")
+    stops = t.emit(f"icmp ne i64 {t.emit(f'and i64 {status}, {STOPS}')}, 0")
+    t.effect(f"br i1 {stops}, label %{tag}.stops, label %{tag}.fine")
+    t.label(f"{tag}.stops")
+    t.set(Control.STATUS, status)
+    t.effect("br label %exit")
+    t.label(f"{tag}.fine")
+    return status
 
 
 def _flush_denormals(t: _Text) -> str:

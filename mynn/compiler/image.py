@@ -60,8 +60,9 @@ def summary(kernel: Kernel) -> KernelSummary:
 class Image:
     """What binding a program needs.
 
-    `types` are those of the results, `code` is the name of the object code in the cache on disk,
-    and `threads` the number that its machine code was made for.
+    `types` are those of the results, of which the last one may be the `status` word; `code` is the
+    name of the object code in the cache on disk, and `threads` the number that its machine code was
+    made for.
     """
 
     slots: tuple[Slot, ...]
@@ -71,6 +72,7 @@ class Image:
     kernels: tuple[KernelSummary, ...]
     threads: int = 1
     code: str = ""
+    status: bool = False
 
     def slot(self, role: str, number: int) -> int | None:
         """The place in the table of an input or a result; None where no kernel touches it."""
@@ -88,6 +90,7 @@ class Image:
             "kernels": [asdict(kernel) for kernel in self.kernels],
             "threads": self.threads,
             "code": self.code,
+            "status": self.status,
         }
         elements = [np.ascontiguousarray(value).tobytes() for value in self.constants]
         return b"\n".join([json.dumps(head).encode(), b"".join(elements)])
@@ -111,6 +114,7 @@ class Image:
                 tuple(KernelSummary(**kernel) for kernel in head["kernels"]),
                 int(head["threads"]),
                 str(head["code"]),
+                bool(head["status"]),
             )
         except (ValueError, TypeError, KeyError):
             return None
@@ -147,6 +151,7 @@ def make_image(
         tuple(map(summary, plan.kernels)),
         threads,
         code,
+        plan.status is not None,
     )
 
 
@@ -239,5 +244,6 @@ def graph_key(
     except _Unknown:
         return None
     outputs = [numbers[node] for node in graph.outputs]
-    digest.update(f"{len(graph.inputs)} {outputs} {np.__version__}".encode())
+    checks = [numbers[node] for node in graph.checks]
+    digest.update(f"{len(graph.inputs)} {outputs} {checks} {np.__version__}".encode())
     return digest.digest()

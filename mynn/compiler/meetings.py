@@ -17,7 +17,7 @@ Example, the rows of each kernel shared by two workers:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mynn.compiler.loops import (
@@ -70,12 +70,14 @@ class Span:
 @dataclass(frozen=True)
 class Turn:
     """A kernel in its place. The workers meet before it if their number is in `meet`, or if it is
-    larger than those in `COUNTS` and `many` is set.
+    larger than those in `COUNTS` and `many` is set. With `look` all that the kernel stands for is a
+    look at the status word.
     """
 
     kernel: Kernel
     meet: frozenset[int]
     many: bool
+    look: bool = False
 
     def meets(self, workers: int) -> bool:
         """Whether so many workers meet before the kernel."""
@@ -105,16 +107,30 @@ def choose(ways: Sequence[Sequence[Kernel]], locate: Callable[[Buffer], Location
     return [use.kernel for use in chosen]
 
 
-def arrange(kernels: Sequence[Kernel], locate: Callable[[Buffer], Location]) -> list[Turn]:
+def arrange(
+    kernels: Sequence[Kernel],
+    locate: Callable[[Buffer], Location],
+    status: Buffer | None = None,
+    state: Container[Buffer] = (),
+) -> list[Turn]:
     """The kernels in an order in which two workers meet seldom, and where workers meet.
 
-    `locate` tells where a buffer lies; buffers may share memory.
+    `locate` tells where a buffer lies; buffers may share memory. Where there is a status word, all
+    workers look at it before anything is written to `state`.
     """
     uses = [_Use(kernel, locate) for kernel in kernels]
+    look = None
+    if status is not None:
+        look = _Use(Kernel("look", (Let("status", Load(status, Affine())),)), locate)
+        uses.insert(1 + max(i for i, use in enumerate(uses) if look.touches(use)), look)
     before: dict[_Use, list[_Use]] = {
         use: [other for other in uses[:place] if use.touches(other)]
         for place, use in enumerate(uses)
     }
+    if look is not None:
+        for use in uses:
+            if any(buffer in state for buffer in buffers_of(use.kernel)[1]):
+                before[use].append(look)
     waiting = list(uses)
     order: list[_Use] = []
     phase: list[_Use] = []
@@ -138,6 +154,7 @@ def arrange(kernels: Sequence[Kernel], locate: Callable[[Buffer], Location]) -> 
             use.kernel,
             frozenset(count for count in COUNTS if place in meet[count]),
             place in many,
+            use is look,
         )
         for place, use in enumerate(order)
     ]

@@ -1,5 +1,6 @@
 """The compiler: the passes from a graph to native code, in order.
 
+status    checks -> a word          a further output             compiler/status.py
 simplify  graph -> graph            fold, algebra, shared work   compiler/simplify.py
 multiply  graph -> graph            which products are rounded   compiler/multiply_add.py
 fuse      graph -> groups           which nodes share a kernel   compiler/fuse.py
@@ -28,8 +29,10 @@ from mynn.compiler.meetings import arrange, choose
 from mynn.compiler.multiply_add import fuse_multiply_adds
 from mynn.compiler.parallel import parallelise
 from mynn.compiler.plan import Plan, make_plan, verify_plan
+from mynn.compiler.rewrite import is_number
 from mynn.compiler.simplify import simplify
 from mynn.compiler.standby import add_calls
+from mynn.compiler.status import stop_text, with_status
 from mynn.compiler.workers import add_split_step
 from mynn.graph import Array, Graph, Node, Shape, verify
 from mynn.runtime.buffers import allocate
@@ -57,6 +60,13 @@ class Lowered:
         return self.plan.kernels
 
     @property
+    def state(self) -> set[Buffer]:
+        """The buffers of state that changes."""
+        places = self.plan.places
+        inputs = {places[node].buffer for node in self.graph.inputs if node in places}
+        return {b for kernel in self.kernels for b in buffers_of(kernel)[1] if b in inputs}
+
+    @property
     def slots(self) -> dict[Buffer, int]:
         """Each buffer's place in the table."""
         return {buffer: place for place, buffer in enumerate(self.table)}
@@ -77,13 +87,13 @@ def lower(
     if check:
         verify(graph)
     start = time.perf_counter()
-    graph = simplify(graph)
+    graph, status = _simplified(graph)
     if host().has_fma:
         graph = fuse_multiply_adds(graph)
     simplified = time.perf_counter()
     if check:
         verify(graph)
-    plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), host())
+    plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), host(), status)
     seconds = {"simplify": simplified - start, "plan": time.perf_counter() - simplified}
     if check:
         verify_plan(plan, graph, writes or {})
@@ -98,6 +108,15 @@ def lower(
     return Lowered(graph, plan, list(used), seconds)
 
 
+def _simplified(graph: Graph) -> tuple[Graph, bool]:
+    """The graph, simplified, and whether its last output is the status word."""
+    simple = simplify(with_status(graph))
+    word = simple.outputs[-1] if graph.checks else None
+    if word is not None and is_number(word, 0):  # no check can fail
+        return Graph(simple.inputs, simple.outputs[:-1]), False
+    return simple, word is not None
+
+
 def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     """LLVM IR for the kernels and a function that runs them in order.
 
@@ -107,6 +126,8 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     """
     module = Module(fused=host().has_fma, x86=host().is_x86)
     kernels = shared_kernels(lowered) if split else lowered.kernels
+    status = lowered.plan.status
+    checking = {kernel.name for kernel in kernels if status in buffers_of(kernel)[1]}
     calls = []
     for kernel in kernels:
         if check:
@@ -114,10 +135,15 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
         emit_kernel(module, kernel, lowered.slots, lowered.plan.scratch)
         arguments = "ptr %table, i64 0, i64 1" if split else "ptr %table"
         calls.append(f"  call void @{kernel.name}({arguments})")
+        if status is not None and kernel.name in checking:
+            calls += stop_text(lowered.slots[status])
+    if status is not None:
+        calls += ["  br label %end", "end:"]
     head = f"define void @{STEP}(ptr %table) nounwind #0 {{"
     module.add("\n".join([head, *calls, "  ret void", "}", ""]))
     if split:
-        add_split_step(module, arrange(kernels, lowered.plan.location))
+        turns = arrange(kernels, lowered.plan.location, status, lowered.state)
+        add_split_step(module, turns, None if status is None else lowered.slots[status])
         add_calls(module, STEP)
     if check:
         verify_exact(module.text())

@@ -3,7 +3,7 @@
 Expects a fusion. Guarantees: a kernel runs after those whose results it loads; the new value of a
 piece of state is written over the old one only where every kernel that needs the old value has run
 before, or reads the very element that it writes; values that are not needed at the same time share
-memory.
+memory. Kernels that make the status word run before all that write state.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Plan:
 
     `arena` gives offsets in bytes of the buffers that only live within a run, `scratch` is a
     worker's share of the memory that lives within a kernel. `results` are the outputs that are not
-    written to state, in order.
+    written to state, in order; `status` is the buffer of the last one, where that is the status
+    word.
     """
 
     kernels: list[Kernel]
@@ -69,6 +70,7 @@ class Plan:
     results: list[Result]
     in_place: list[Node] = field(default_factory=list)
     scratch: Buffer | None = None
+    status: Buffer | None = None
 
     def location(self, buffer: Buffer) -> tuple[Hashable, int]:
         """What memory a buffer lies in, and its first byte there: the arena is one, all others are
@@ -88,12 +90,18 @@ class _Task:
 
 class _Planner:
     def __init__(
-        self, graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
+        self,
+        graph: Graph,
+        writes: dict[Node, int],
+        layouts: dict[Node, Shape],
+        machine: Machine,
+        status: bool,
     ) -> None:
         self.layouts = Layouts(layouts)
         graph = split_sums(insert_packing(graph, self.layouts))
         self.graph = graph
         self.machine = machine
+        self.status = status
         self.count = 0
         self.targets = {state: graph.outputs[number] for state, number in writes.items()}
         written = set(writes.values())
@@ -158,14 +166,23 @@ class _Planner:
             if not _same_element_only(task.kernel.body, self.leaves[state].buffer):
                 return state
         early, late = self.copies(places, owner, results)
-        ordered = self.order([*tasks, *early], owner)
+        status = results[-1].buffer if self.status else None
+        ordered = self.order([*tasks, *early], owner, status)
         if isinstance(ordered, Node):
             return ordered
         kernels = [task.kernel for task in ordered] + late
         arena, size = self.arena(kernels, places, results)
-        scratch = scratch_buffer(kernels)
-        in_place = list(owner.values())
-        return Plan(kernels, places, arena, size, self.constants, results, in_place, scratch)
+        return Plan(
+            kernels,
+            places,
+            arena,
+            size,
+            self.constants,
+            results,
+            list(owner.values()),
+            scratch_buffer(kernels),
+            status,
+        )
 
     def group_task(self, number: int, group: Group, places: Mapping[Node, Place]) -> _Task:
         """Lower one group."""
@@ -173,29 +190,42 @@ class _Planner:
         kernel = lower_group(f"k{number}", context)
         return _Task(kernel, context.touched, group)
 
-    def order(self, tasks: list[_Task], owner: Mapping[Node, Node]) -> list[_Task] | Node:
-        """Tasks in order, those that overwrite state after the readers of its old value."""
+    def order(
+        self, tasks: list[_Task], owner: Mapping[Node, Node], status: Buffer | None
+    ) -> list[_Task] | Node:
+        """Tasks in order: those that overwrite state after the readers of its old value, and after
+        the status word is there.
+        """
+        first = {t for t in tasks if status in buffers_of(t.kernel)[1]} if status else set()
         makers = {n: t for t in tasks if t.group is not None for n in t.group.outputs}
         before: dict[_Task, set[_Task]] = {
             t: {makers[n] for n in t.reads if n in makers} - {t} for t in tasks
         }
         for node, state in owner.items():
             writer = makers[node]
-            before[writer] |= {t for t in tasks if state in t.reads} - {writer}
+            if writer in first:
+                return state
+            before[writer] |= {t for t in tasks if state in t.reads or t in first} - {writer}
         done: dict[_Task, None] = {}
         waiting = list(tasks)
         while waiting:
             ready = next((t for t in waiting if all(b in done for b in before[t])), None)
             if ready is None:
-                return self.culprit(waiting, owner, makers)
+                return self.culprit(waiting, owner, makers, first)
             done[ready] = None
             waiting.remove(ready)
         return list(done)
 
     def culprit(
-        self, stuck: list[_Task], owner: Mapping[Node, Node], makers: Mapping[Node, _Task]
+        self,
+        stuck: list[_Task],
+        owner: Mapping[Node, Node],
+        makers: Mapping[Node, _Task],
+        first: set[_Task],
     ) -> Node:
-        """State that cannot be overwritten in place: a reader of its old value needs the writer."""
+        """State that cannot be overwritten in place: a reader of its old value needs the writer, or
+        one that must run first.
+        """
         needs = {t: {makers[n] for n in t.reads if n in makers} - {t} for t in stuck}
 
         def depends(task: _Task, target: _Task) -> bool:
@@ -210,7 +240,8 @@ class _Planner:
 
         candidates = [(node, state) for node, state in owner.items() if makers[node] in stuck]
         for node, state in candidates:
-            readers = [t for t in stuck if state in t.reads and t is not makers[node]]
+            readers = [t for t in stuck if state in t.reads or t in first]
+            readers = [t for t in readers if t is not makers[node]]
             if any(depends(reader, makers[node]) for reader in readers):
                 return state
         if not candidates:
@@ -300,10 +331,17 @@ def _same_element_only(body: Sequence[Statement], buffer: Buffer) -> bool:
 
 
 def make_plan(
-    graph: Graph, writes: dict[Node, int], layouts: dict[Node, Shape], machine: Machine
+    graph: Graph,
+    writes: dict[Node, int],
+    layouts: dict[Node, Shape],
+    machine: Machine,
+    status: bool = False,
 ) -> Plan:
-    """Fuse, place, lower and order; state that cannot be updated in place is copied at the end."""
-    planner = _Planner(graph, writes, layouts, machine)
+    """Fuse, place, lower and order; state that cannot be updated in place is copied at the end.
+
+    With `status` the last output is the status word.
+    """
+    planner = _Planner(graph, writes, layouts, machine, status)
     refused: set[Node] = set()
     while True:
         result = planner.attempt(refused)
@@ -331,7 +369,7 @@ def verify_plan(plan: Plan, graph: Graph, writes: Mapping[Node, int]) -> None:
 
     Buffers of the arena are aligned, lie inside it, are set before they are read, and share no byte
     with another that is live at the same time. Inputs that are not state and constants are not
-    changed. Results and new state are set.
+    changed. Results and new state are set, state not before the status word.
     """
     spans = live_spans(plan)
     extents: list[tuple[Buffer, int, int, int, int]] = []
@@ -355,6 +393,8 @@ def verify_plan(plan: Plan, graph: Graph, writes: Mapping[Node, int]) -> None:
         for buffer in written:
             if buffer in fixed:
                 raise VerifyError(f"{kernel.name} changes {buffer}, which is no state")
+            if plan.status in written and any(plan.places[n].buffer in stored for n in writes):
+                raise VerifyError(f"state is changed before {kernel.name}, which checks")
         stored.update(written)
     wanted = [(r.node, r.buffer) for r in plan.results]
     wanted += [(state, plan.places[state].buffer) for state in writes]

@@ -26,7 +26,7 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     """
     new: dict[Node, Node] = {}
     declared = set(graph.inputs)
-    for node in topological(graph.outputs, stop=declared.__contains__):
+    for node in topological((*graph.checks, *graph.outputs), stop=declared.__contains__):
         if node in declared:
             new[node] = node
             continue
@@ -39,7 +39,9 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
         replacement = rule(candidate)
         new[node] = candidate if replacement is None else replacement
     outputs = tuple([new[node] for node in graph.outputs])
-    return graph if outputs == graph.outputs else Graph(graph.inputs, outputs)
+    checks = tuple([new[node] for node in graph.checks])
+    same = outputs == graph.outputs and checks == graph.checks
+    return graph if same else Graph(graph.inputs, outputs, checks)
 
 
 _PLACING = {movement.reshape, movement.broadcast_to, movement.transpose}

@@ -21,6 +21,7 @@ from enum import IntEnum
 
 from mynn.compiler.instructions import Module
 from mynn.compiler.meetings import COUNTS, Turn
+from mynn.compiler.status import stop_text
 from mynn.runtime.machine import host
 
 SPLIT_STEP = "mynn_step_split"
@@ -144,8 +145,11 @@ idle.wait:
 """
 
 
-def add_split_step(module: Module, turns: Sequence[Turn]) -> None:
-    """Add the step that every worker runs: its share of each kernel, meeting where it must."""
+def add_split_step(module: Module, turns: Sequence[Turn], status: int | None = None) -> None:
+    """Add the step that every worker runs: its share of each kernel, meeting where it must.
+
+    `status` is the place of the status word in the table, if there is one.
+    """
     _declare(module)
     module.add(barrier_text())
     lines = []
@@ -154,7 +158,12 @@ def add_split_step(module: Module, turns: Sequence[Turn]) -> None:
         free = sum(1 << n for n in COUNTS if not turn.meets(n)) + (0 if turn.many else 1)
         if free != _ALL:
             lines.append(f"  call void @mynn_barrier(ptr %sync, i64 %workers, i64 {free})")
-        lines.append(f"  call void @{turn.kernel.name}(ptr %table, i64 %worker, i64 %workers)")
+        if turn.look and status is not None:
+            lines += stop_text(status)
+        else:
+            lines.append(f"  call void @{turn.kernel.name}(ptr %table, i64 %worker, i64 %workers)")
+    if status is not None:
+        lines += ["  br label %end", "end:"]
     lines.append("  call void @mynn_barrier(ptr %sync, i64 %workers, i64 0)")
     head = (
         f"define void @{SPLIT_STEP}(ptr %table, i64 %worker, i64 %workers, ptr %sync) nounwind {{"

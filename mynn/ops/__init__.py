@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mynn.graph import Primitive
 from mynn.ops import (
+    checks,
     contraction,
     convolution,
     elementwise,
@@ -23,4 +24,5 @@ PRIMITIVES: tuple[Primitive, ...] = (
     *indexing.PRIMITIVES,
     *random.PRIMITIVES,
     *fused.PRIMITIVES,
+    *checks.PRIMITIVES,
 )

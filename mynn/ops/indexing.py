@@ -1,8 +1,8 @@
 """Gather and scatter along one axis by integer indices.
 
 Indices out of range are clipped to the nearest valid one, in the interpreter as in native code, so
-that no index can reach memory outside a buffer; `Tensor.gather_rows` and `fit` check the range of
-what users give before.
+that no index can reach memory outside a buffer; `Tensor.gather_rows` has them checked before
+(`mynn.ops.checks`).
 """
 
 from __future__ import annotations

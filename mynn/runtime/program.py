@@ -20,7 +20,7 @@ from mynn import debug, interpreter
 from mynn.compiler.image import Image, bind, graph_key, make_image, summary
 from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
-from mynn.errors import UsageError
+from mynn.errors import DataError, UsageError
 from mynn.graph import Array, Graph, Node, Shape, format_graph
 from mynn.runtime import cache, calls, sharing
 from mynn.runtime.buffers import allocate
@@ -122,20 +122,56 @@ class Instance:
     One thread at a time has it; `Program.take` lends it.
     """
 
-    __slots__ = ("address", "arguments", "function", "keep", "outputs", "state", "table")
+    __slots__ = (
+        "address",
+        "arguments",
+        "function",
+        "keep",
+        "outputs",
+        "source",
+        "state",
+        "status",
+        "table",
+    )
 
     def __init__(
-        self, image: Image, function: Callable[[int], Any], arguments: list[Array], state: Any
+        self,
+        image: Image,
+        source: Graph,
+        function: Callable[[int], Any],
+        arguments: list[Array],
+        state: list[Array],
     ) -> None:
+        self.source = source
         self.function = function
         self.arguments = arguments
         self.state = state
         self.table, self.outputs, self.keep = bind(image, [*arguments, *state])
+        self.status = self.outputs.pop() if image.status else None
         self.address = self.table.ctypes.data
 
     def run(self) -> None:
-        """Run on what lies in `arguments`; the results lie in `outputs` afterwards."""
+        """Run on what lies in `arguments`; the results lie in `outputs` afterwards.
+
+        Raises `DataError` or `IndexRangeError` where a check fails; the state is not changed then.
+        """
         self.function(self.address)
+        if self.status is not None and self.status.item():
+            self.explain()
+
+    def explain(self) -> None:
+        """Raise what the check that failed has to say."""
+        explain(self.source, [*self.arguments, *self.state])
+
+
+def explain(graph: Graph, values: Sequence[Array]) -> None:
+    """Raise what the check that failed natively says where the inputs of the graph are `values`."""
+    for found in interpreter.failures(graph, interpreter.bound(graph, values)):
+        raise found.error()
+    raise DataError(
+        "a label or an index is out of range natively, and in range where the step is interpreted: "
+        "it comes from rounded numbers at the edge of what it may be"
+    )
 
 
 class Program:
@@ -213,7 +249,7 @@ class Program:
             else self.native.function(STEP, ctypes.c_void_p)
         )
         arguments = [allocate(type.shape, type.dtype) for type in self._types]
-        return Instance(self.image, function, arguments, self._state_arrays)
+        return Instance(self.image, self.source, function, arguments, self._state_arrays)
 
     def take(self) -> Instance:
         """Memory for a run, which nobody else has until `give_back`."""
@@ -233,7 +269,7 @@ class Program:
             for place, value in zip(instance.arguments, arguments, strict=True):
                 place[...] = value
             if self.access is None:
-                instance.function(instance.address)
+                instance.run()
             else:
                 self.access.run(instance.run)
             return [place.copy() for place in instance.outputs]
@@ -253,6 +289,8 @@ class Program:
             try:
                 instance.arguments[0][...] = array
                 instance.function(instance.address)
+                if instance.status is not None and instance.status.item():
+                    instance.explain()
                 return instance.outputs[0].copy()
             finally:
                 push(instance)
@@ -267,6 +305,8 @@ class Program:
             try:
                 instance.arguments[0][...] = array
                 instance.function(instance.address)
+                if instance.status is not None and instance.status.item():
+                    instance.explain()
                 if mark is not None and domain.mark is mark and access.sole is domain:
                     return instance.outputs[0].copy()
             except Exception:
@@ -307,6 +347,11 @@ class Program:
     def argument_slot(self, number: int) -> int | None:
         """The place of an argument's buffer in the table, or None where it is not read."""
         return self.image.slot("input", number)
+
+    @property
+    def status_slot(self) -> int | None:
+        """The place of the status word in the table, where the program has checks."""
+        return self.image.slot("result", len(self.outputs)) if self.image.status else None
 
     def result_slot(self, number: int) -> tuple[int, str]:
         """The place of a result's buffer in the table, and its type."""

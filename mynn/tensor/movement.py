@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn import tracing
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.graph import Shape
 from mynn.indexing import plan as indexing_plan
 from mynn.ops import indexing, movement
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.checks import require_range
 from mynn.tensor.operations import apply, as_tensor
 from mynn.tensor.spelling import one_of, required
 
@@ -151,7 +151,9 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     if steps.flips:
         x = x.flip(steps.flips)
     x = x.reshape(steps.shape)
-    return x if steps.take_axis is None else x.gather_rows(steps.take_index, steps.take_axis)
+    if steps.take_axis is None:
+        return x
+    return x.gather_rows(steps.take_index, steps.take_axis, name="x[index]")
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
@@ -159,19 +161,22 @@ def iterate(x: Tensor) -> Iterator[Tensor]:
     return (x[i] for i in range(len(x)))
 
 
-def gather_rows(x: Tensor, index: Any, axis: int = 0, clip: bool = False) -> Tensor:
+def gather_rows(
+    x: Tensor, index: Any, axis: int = 0, clip: bool = False, name: str = "gather_rows"
+) -> Tensor:
     """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`.
 
-    Negative indices count from the end; with `clip` they are 0, as the primitive has it.
+    Negative indices count from the end; with `clip` they are 0, as the primitive has it. Errors
+    speak of the function `name`.
     """
-    axis = normalize_axes(axis, x.ndim, "gather_rows")[0]
-    picked = as_tensor(index) if clip else _checked_index(index, x.shape[axis])
+    axis = normalize_axes(axis, x.ndim, name)[0]
+    picked = as_tensor(index) if clip else _checked_index(index, x.shape[axis], name, axis)
     return apply(indexing.take, x, picked, axis=axis)
 
 
 def scatter_rows(x: Tensor, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
     """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
-    picked = as_tensor(index) if clip else _checked_index(index, extent)
+    picked = as_tensor(index) if clip else _checked_index(index, extent, "scatter_rows", axis)
     return apply(indexing.scatter_add, x, picked, axis=axis, extent=extent)
 
 
@@ -184,13 +189,13 @@ def index_select(
     if picked.ndim > 1:
         raise ShapeError(f"index_select: index must be [K], its shape is {picked.shape}")
     if not place:
-        return x.reshape(1).gather_rows(picked.reshape(-1)).reshape(())
-    return x.gather_rows(picked.reshape(-1), place[0])
+        return x.reshape(1).gather_rows(picked.reshape(-1), name="index_select").reshape(())
+    return x.gather_rows(picked.reshape(-1), place[0], name="index_select")
 
 
 def take(x: Tensor, index: Any) -> Tensor:
     """The values at the places `index` of the flattened tensor, in the shape of `index`."""
-    return x.reshape(-1).gather_rows(index)
+    return x.reshape(-1).gather_rows(index, name="take")
 
 
 def scatter_add(
@@ -234,14 +239,8 @@ def _check_scatter(x: Tensor, index: Tensor, src: Tensor, axis: int) -> None:
             f"scatter_add: index {index.shape} and src {src.shape} do not fit {x.shape}; index "
             f"must reach no further than src, nor than the tensor in the axes other than {axis}"
         )
-    _require_integers(index)
-    if index.value is not None and tracing.active() is None and index.numel():
-        low, high = int(index.value.min()), int(index.value.max())
-        if low < 0 or high >= x.shape[axis]:
-            raise IndexError(
-                f"scatter_add: indices from {low} to {high} are out of range for axis {axis} of "
-                f"extent {x.shape[axis]}"
-            )
+    _require_integers("scatter_add", index)
+    require_range(index, "scatter_add", "index", 0, x.shape[axis] - 1, axis=axis)
 
 
 def _flat_index(index: Tensor, shape: Shape, axis: int) -> Tensor:
@@ -256,19 +255,16 @@ def _flat_index(index: Tensor, shape: Shape, axis: int) -> Tensor:
     return result
 
 
-def _require_integers(index: Tensor) -> None:
+def _require_integers(name: str, index: Tensor) -> None:
     if index.dtype.kind not in "iu":
-        raise DTypeError(f"indices must be integers, they are {index.dtype}")
+        raise DTypeError(f"{name}: indices must be integers, they are {index.dtype}")
 
 
-def _checked_index(index: Any, extent: int) -> Tensor:
-    """An integer index; negative ones count from the end, and known ones are held to the range."""
+def _checked_index(index: Any, extent: int, name: str, axis: int) -> Tensor:
+    """An integer index that is held to its range; negative ones count from the end."""
     picked = as_tensor(index)
-    _require_integers(picked)
-    if picked.value is not None and tracing.active() is None and picked.numel():
-        low, high = int(picked.value.min()), int(picked.value.max())
-        if low < -extent or high >= extent:
-            raise IndexError(f"indices from {low} to {high} are out of range for extent {extent}")
+    _require_integers(name, picked)
+    require_range(picked, name, "index", -extent, extent - 1, axis=axis)
     if picked.dtype.kind == "u":
         return picked
     return (picked < 0).choose(picked + extent, picked)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn import debug, staging
-from mynn.compiled import Compiled, check_ranges, native_available
+from mynn import debug, interpreter, staging
+from mynn.compiled import Compiled, native_available
 from mynn.compiler.driver import (
     FIT,
     Control,
@@ -22,16 +22,17 @@ from mynn.compiler.driver import (
 from mynn.compiler.instructions import memory_type
 from mynn.compiler.pipeline import STEP
 from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
-from mynn.errors import UsageError
+from mynn.errors import DataError, IndexRangeError, UsageError
 from mynn.graph import Array
 from mynn.runtime import sharing
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
-from mynn.runtime.program import Instance, Program
+from mynn.runtime.program import Instance, Program, explain
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.staging import Staged
 from mynn.tensor import Tensor
 from mynn.train.pace import Pace
+from mynn.train.provenance import row_of
 from mynn.train.record import Record, Recorded, Recorder
 
 CHUNK_SECONDS = 0.04
@@ -196,6 +197,28 @@ class Engine:
         """Whether a loss was not finite."""
         return bool(self.control[Control.STOPPED])
 
+    def explain_check(self, staged: Staged, arguments: list[Array]) -> None:
+        """Raise what the check that fails on this batch has to say, and where in the data it is."""
+        values = [*arguments, *(tensor.home() for tensor in staged.state)]
+        known = interpreter.bound(staged.graph, values)
+        for found in interpreter.failures(staged.graph, known):
+            row = row_of(staged, known, found)
+            where = f", in batch {self.batch} of epoch {self.epoch}"
+            if row is not None:
+                sample = self.batch * self.batch_rows + row
+                sample = sample if self.order is None else int(self.order[sample])
+                where += f", row {row} of the batch: sample {sample} of the data"
+            raise found.error(f"{where}. The state is as it was before this step")
+
+    def call(self, staged: Staged, program: Any, arguments: list[Array]) -> list[Array]:
+        """Run a step by itself; where a check fails the error says where in the data."""
+        try:
+            results: list[Array] = program(arguments)
+        except (DataError, IndexRangeError):
+            self.explain_check(staged, arguments)
+            raise
+        return results
+
     def means(self, epoch: int) -> dict[str, float]:
         """Means of the metrics over an epoch, or over its part that has run."""
         whole = epoch < self.epoch
@@ -279,7 +302,7 @@ class Engine:
         _, _, arguments = self.batch_arguments()
         rows = len(arguments[0])
         recorder, program = self.recorder(rows)
-        results = program(arguments)
+        results = self.call(recorder.staged, program, arguments)
         self.advance(results[: recorder.results], rows)
         return recorder.collect(step, epoch, results)
 
@@ -293,8 +316,8 @@ class InterpretedEngine(Engine):
             if self.epoch >= int(self.control[Control.EPOCHS]) or self.stopped:
                 return
             self.begin_epoch()
-            _, program, arguments = self.batch_arguments()
-            self.advance(program(arguments), len(arguments[0]))
+            staged, program, arguments = self.batch_arguments()
+            self.advance(self.call(staged, program, arguments), len(arguments[0]))
 
 
 def _rows(array: Array, place: Array, slot: int | None, slot_rest: int | None) -> Source:
@@ -323,7 +346,8 @@ class NativeEngine(Engine):
         sources, metrics = self._sources(first, last), self._metrics(first, last)
         outputs = self._outputs(first, last)
         shape = self.batch_rows, self.rest_rows, tuple(sources), tuple(metrics)
-        loop = Loop(*shape, *splits, tuple(outputs))
+        status = first.status_slot, last.status_slot
+        loop = Loop(*shape, *splits, tuple(outputs), *status)
         module, seconds = loop_module_for(loop)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
@@ -398,7 +422,12 @@ class NativeEngine(Engine):
             self.control[Control.WORKERS] = workers
             self.control[Control.PATIENCE] = PATIENCE if started else 0
             self.control[Control.BUDGET] = budget
+            self.control[Control.STATUS] = 0
             self.function(self.control.ctypes.data)
+        if self.control[Control.STATUS]:
+            staged, _, arguments = self.batch_arguments()
+            self.explain_check(staged, arguments)
+            explain(staged.graph, [*arguments, *(tensor.home() for tensor in staged.state)])
         return self.steps - before
 
     def _pool(self) -> WorkerPool:
@@ -433,13 +462,10 @@ def make_engine(
     drop_last: bool = False,
     record: Record | None = None,
 ) -> Engine:
-    """The engine for data that was checked; labels are checked here."""
+    """The engine for data that was checked."""
     rows = len(arrays[0])
     size = min(batch_size, rows)
     rest = 0 if drop_last else rows % size
     native = compiled.backend == "native" and native_available()
     kind = NativeEngine if native else InterpretedEngine
-    engine = kind(compiled, arguments, arrays, size, rest, record)
-    for staged, _ in engine.programs:
-        check_ranges(staged, arrays)
-    return engine
+    return kind(compiled, arguments, arrays, size, rest, record)

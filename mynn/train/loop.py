@@ -66,6 +66,8 @@ def fit(
 
     Raises:
         DataError, ArgumentError, ShapeError, UsageError: before anything is changed.
+        DataError, IndexRangeError: a label or an index out of range; the state is that before the
+            step, and the error names the sample.
         NotFiniteError: a loss or a parameter is not finite; the state is that before the step.
         KeyboardInterrupt: Ctrl-C; the state is that of a whole number of steps.
 

@@ -11,7 +11,16 @@ from collections.abc import Callable
 import numpy as np
 
 from mynn.graph import CONSTANT, Node, Type, constant
-from mynn.ops import contraction, convolution, elementwise, indexing, movement, random, reduce
+from mynn.ops import (
+    checks,
+    contraction,
+    convolution,
+    elementwise,
+    indexing,
+    movement,
+    random,
+    reduce,
+)
 from tests.fuzz.generator import COMPARISONS, Generator
 
 UNARY = (
@@ -326,6 +335,16 @@ def _scatter(g: Generator) -> Node | None:
     )
 
 
+def _outside(g: Generator) -> Node | None:
+    """Whether anything is out of range, as a number."""
+    x = g.any(g.pick("fii"))
+    low, high = (0.0, 1.0) if x.dtype.kind == "f" else (int(g.pick((0, -3))), int(g.pick((1, 9))))
+    words = {"name": "f", "kind": "labels", "axis": 0, "warns": False}
+    ignore = -100 if x.dtype.kind == "i" and g.chance(0.3) else None
+    wrong = g.add(checks.outside, x, low=low, high=high, ignore=ignore, **words)
+    return wrong and g.add(elementwise.cast, wrong, dtype=np.dtype(np.int32))
+
+
 def _random(g: Generator) -> Node | None:
     """Uniform numbers from bits, as dropout draws them."""
     key = g.new_input((2,), np.uint32)
@@ -357,6 +376,7 @@ STEPS: tuple[Callable[[Generator], Node | None], ...] = (
     *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _argmax),
     *(_reshape, _transpose, _transpose, _broadcast, _slice, _pad, _flip, _concatenate, _iota),
     *(_matmul, _matmul, _matmul, _contract, _windows, _conv, _take, _scatter, _random, _softmax),
+    _outside,
 )
 
 

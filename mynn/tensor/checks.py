@@ -1,0 +1,51 @@
+"""Ranges of values that must hold: looked at now, or by whoever runs the graph of the trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mynn import tracing
+from mynn.graph import CONSTANT, Array, Node
+from mynn.ops.checks import failure, outside, wrong_places
+from mynn.tensor.history import graph_node
+
+if TYPE_CHECKING:
+    from mynn.tensor.core import Tensor
+
+
+def require_range(
+    x: Tensor,
+    name: str,
+    kind: str,
+    low: float,
+    high: float,
+    ignore: int | None = None,
+    axis: int = 0,
+) -> None:
+    """Raise where a value of `x` lies outside low..high and is not the one to ignore.
+
+    In a trace the check becomes a part of the graph, unless the values are constants.
+
+    Args:
+        name: the function that asks for it.
+        kind: what the values are: "labels", "index" (into `axis`) or "probabilities".
+
+    Raises:
+        DataError: for labels and probabilities.
+        IndexRangeError: for indices.
+    """
+    words = {"name": name, "kind": kind, "axis": axis, "warns": False}
+    params = {"low": low, "high": high, "ignore": ignore, **words}
+    tracer = tracing.active()
+    node = None if tracer is None else graph_node(x)
+    value: Array | None = x.value if node is None else node.value
+    if node is not None and (node.primitive is not CONSTANT or value is None):
+        assert tracer is not None
+        source = tracing.user_source()
+        check = Node(outside, (node,), params, outside.infer(node.type), source=source)
+        tracer.checks.append(check)
+    elif value is not None and wrong_places(value, low, high, ignore).any():
+        check = Node(outside, (), params, outside.infer(x.type), source=tracing.user_source())
+        found = failure(check, value)
+        assert found is not None
+        raise found.error()
