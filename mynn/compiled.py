@@ -13,6 +13,7 @@ import numpy as np
 from mynn import debug, staging, tracing
 from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Shape, Type
+from mynn.runtime import forks
 from mynn.runtime.program import InterpretedProgram, Program
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
@@ -74,7 +75,7 @@ class Compiled:
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
         self._direct: _Direct | None = None
-        self._lock = threading.RLock()
+        self._lock = forks.register(threading.RLock())
         self._copies: dict[Tensor, Array] = {}
         functools.update_wrapper(self, function, updated=())
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mynn.graph import Node, Type, input_node
 from mynn.jit import guards
+from mynn.runtime import forks
 
 if TYPE_CHECKING:
     from mynn.tensor import Tensor
@@ -152,7 +153,7 @@ def tracing() -> Iterator[Tracer]:
 # nothing is being traced, and no part of a module has been replaced since.
 watch = [0]
 _edits = [0]
-_lock = threading.Lock()
+_lock = forks.register(threading.Lock())
 
 
 def _count(change: int) -> None:
@@ -177,6 +178,15 @@ def _watch_attributes(change: int) -> None:
         if not before or not _traces[0]:
             for observer in _observers:
                 observer(not before)
+
+
+@forks.after_fork_in_child
+def _forget_traces() -> None:
+    """In the child of a fork no other thread traces."""
+    mine = len(_active.tracers)
+    watch[0] = _edits[0] + mine
+    if _traces[0] != mine:
+        _watch_attributes(mine - _traces[0])
 
 
 def edits() -> int:

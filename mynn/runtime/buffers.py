@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mynn.graph import Array, Shape
+from mynn.runtime import forks
 
 ALIGNMENT = 64
 # Bytes after the last element that native code may read, and write without meaning: up to a whole
@@ -21,7 +22,7 @@ SLACK = 128
 _SMALL = 1 << 12
 _BLOCK = 1 << 16
 _block: list[Array] = []
-_lock = threading.Lock()
+_lock = forks.register(threading.Lock())
 
 
 def padded_extent(extent: int, itemsize: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mynn.errors import CompileError
 from mynn.runtime import cache
+from mynn.runtime.lazy import lazy
 from mynn.runtime.machine import Machine, host
 
 # What `_target_machine` and `_passes` ask LLVM for.
@@ -71,12 +72,12 @@ class NativeModule:
     seconds: float
     machine: Machine
 
-    @functools.cached_property
+    @lazy
     def text(self) -> str:
         """The LLVM IR as it was generated, before LLVM's passes."""
         return self.source()
 
-    @functools.cached_property
+    @lazy
     def optimized(self) -> str:
         """The LLVM IR after LLVM's passes."""
         return str(_optimize(self.text, _target_machine(self.machine)))

@@ -7,7 +7,6 @@ costs.
 from __future__ import annotations
 
 import ctypes
-import functools
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from mynn.graph import Array, Graph, Node, Shape, format_graph
 from mynn.runtime import cache, calls, sharing
 from mynn.runtime.buffers import allocate
 from mynn.runtime.interrupts import uninterrupted
+from mynn.runtime.lazy import lazy
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build, load
 from mynn.runtime.profile import Profile, profile
@@ -60,7 +60,7 @@ class Recipe:
     layouts: Mapping[Node, Shape]
     seconds: dict[str, float] = field(default_factory=dict)
 
-    @functools.cached_property
+    @lazy
     def lowered(self) -> Lowered:
         """The kernels, and where everything lies."""
         return lower(self.graph, self.writes, self.layouts, debug.checking())

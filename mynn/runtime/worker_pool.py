@@ -18,6 +18,7 @@ import numpy as np
 
 from mynn.compiler.workers import LINE, SHUTDOWN, State, Sync, sync_words
 from mynn.graph import Array
+from mynn.runtime import forks
 from mynn.runtime.buffers import aligned_bytes
 
 # Rounds, of some tenths of a microsecond, that a leader waits for threads that were just started.
@@ -31,6 +32,15 @@ _AWAY = int(State.AWAY)
 _FIRST, _PHASE = int(Sync.WORDS), int(Sync.PHASE)
 # The pools of this process.
 _living: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+@forks.after_fork_in_child
+def _forget_threads() -> None:
+    """The child of a fork has none of its parent's threads, so every worker is away."""
+    for pool in list(_living):
+        words = pool.words
+        words[_PHASE] = 0
+        words[int(Sync.LEADER) :] = 0
 
 
 def worker_function(native: Any, name: str) -> Any:

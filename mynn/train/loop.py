@@ -7,7 +7,6 @@ returns the state is always that of whole steps.
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -268,6 +267,12 @@ class _Run:
         self.history.metrics = {
             name: table[:, i].copy() for i, name in enumerate(self.engine.names)
         }
-        for callback in self.callbacks:
-            with contextlib.suppress(KeyboardInterrupt):
-                callback.on_train_end(self.history)
+        self.say_goodbye(self.callbacks)
+
+    def say_goodbye(self, callbacks: Sequence[Callback]) -> None:
+        """Tell every callback that training is over, the others too where one of them raises."""
+        if callbacks:
+            try:
+                callbacks[0].on_train_end(self.history)
+            finally:
+                self.say_goodbye(callbacks[1:])

@@ -228,7 +228,7 @@ def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "LEAST_OPERATIONS", 1)
     program = mynn.compile(network(), threads=2).program(X)
-    pool = program._function._pool
+    pool = program._first.function._pool
     words = pool.words
     words[Sync.WORDS + LINE] = State.PARKED
     worker_pool._work(*pool._arguments, 1)

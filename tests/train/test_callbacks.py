@@ -127,3 +127,18 @@ def test_progress_is_told_several_times_a_second() -> None:
     assert len(moments) > 400
     assert moments == sorted(moments)
     assert moments[-1] == (400, 0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_errors_at_the_end(error: type[BaseException]) -> None:
+    """They are raised, after all callbacks were told."""
+
+    class Fails(Callback):
+        def on_train_end(self, history: mynn.History) -> None:
+            raise error
+
+    problem = Problem()
+    watch = Watch(problem)
+    with pytest.raises(error):
+        mynn.fit(problem.step, problem.data, callbacks=[Fails(), watch, Fails()])
+    assert watch.events[-1] == "end 1"

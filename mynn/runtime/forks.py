@@ -1,0 +1,77 @@
+"""Fork: the child has one thread, and nothing that another thread was about stands in its way.
+
+Locks that another thread held are free in the child (`register`), LLVM is in nobody's hands when a
+process forks, and whoever counts threads of the parent is told (`after_fork_in_child`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Lock = TypeVar("Lock")
+
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()
+_renew = operator.methodcaller("_at_fork_reinit")
+
+
+def register(lock: Lock) -> Lock:
+    """The lock (of `threading`), which nobody holds in the child of a fork.
+
+    What it guards must be whole between any two instructions of Python, or not matter.
+
+    Example:
+        >>> import threading
+        >>> lock = register(threading.Lock())
+        >>> with lock:
+        ...     pass
+    """
+    _locks.add(lock)
+    return lock
+
+
+def after_fork_in_child(function: Callable[[], None]) -> Callable[[], None]:
+    """Have the child of a fork call this function; a decorator."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+    return function
+
+
+@after_fork_in_child
+def _renew_locks() -> None:
+    for lock in list(_locks):
+        _renew(lock)
+
+
+# -- LLVM has locks and tables of its own: no other thread is inside when a process forks ------
+
+
+def _llvm_lock() -> Any:
+    """The lock that llvmlite holds whenever LLVM works, if it was imported."""
+    library = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    return getattr(getattr(library, "_lock", None), "_lock", None)
+
+
+_held: list[Any] = []
+
+
+def _before() -> None:
+    lock = _llvm_lock()
+    if lock is not None:
+        lock.acquire()
+        _held.append(lock)
+
+
+def _after() -> None:
+    while _held:
+        with contextlib.suppress(RuntimeError):
+            _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)

@@ -1,0 +1,169 @@
+"""The child of a fork works, whatever other threads were about; other processes too."""
+
+from __future__ import annotations
+
+import doctest
+import os
+
+import pytest
+
+from mynn.runtime import forks
+from tests.runtime.children import run_child
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+# `child(function)` forks; the child returns what the function does, in time.
+FORKING = """
+import faulthandler, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is what is tested
+
+def child(function):
+    number = os.fork()
+    if number == 0:
+        faulthandler.dump_traceback_later(20, exit=True)
+        os._exit(7 if function() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 7
+"""
+
+
+def test_doctest() -> None:
+    assert doctest.testmod(forks).failed == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_while_another_thread_calls(threads: int) -> None:
+    run_child(
+        FORKING
+        + f"""
+from mynn.runtime import calls
+calls.LEAST_OPERATIONS = 1
+net = network()
+call = mynn.compile(net, threads={threads})
+expected = call(X)
+stop = []
+def serve():
+    while not stop:
+        call(X)
+others = [threading.Thread(target=serve) for _ in range(2)]
+for other in others:
+    other.start()
+for _ in range(30):
+    child(lambda: all(np.array_equal(call(X), expected) for _ in range(3)))
+stop.append(1)
+for other in others:
+    other.join()
+assert np.array_equal(call(X), expected)
+"""
+    )
+
+
+def test_while_another_thread_compiles() -> None:
+    run_child(
+        FORKING
+        + """
+def program(width):
+    net = nn.Sequential(nn.Linear(24, width), nn.Tanh(), nn.Linear(width, 8))
+    return mynn.compile(net)(X)
+program(4)
+stop = []
+def compiling():
+    width = 100
+    while not stop:
+        program(width)
+        width += 1
+others = [threading.Thread(target=compiling) for _ in range(2)]
+for other in others:
+    other.start()
+for number in range(12):
+    child(lambda: program(16 + number).shape == (96, 8))
+stop.append(1)
+for other in others:
+    other.join()
+""",
+        timeout=120,
+        MYNN_CACHE="0",
+    )
+
+
+def test_while_another_thread_fits() -> None:
+    run_child(
+        FORKING
+        + """
+class Until(mynn.Callback):
+    def on_epoch_end(self, epoch, logs):
+        self.stop = bool(enough)
+enough = []
+def fit(step, epochs):
+    calls = [Until()] if epochs > 3 else []
+    return mynn.fit(step, X, batch_size=8, epochs=epochs, callbacks=calls, verbose=False)
+step = make_step(network(), 3)
+fit(step, 1)
+other = threading.Thread(target=fit, args=(step, 10**9))
+other.start()
+def train():
+    history = fit(make_step(network(2), 2), 3)
+    return history.epochs == 3 and mynn.predict(network(), X).shape == (96, 16)
+for _ in range(10):
+    child(train)
+assert other.is_alive()
+enough.append(1)
+other.join()
+"""
+    )
+
+
+@pytest.mark.parametrize("goes_on", ["child", "parent"])
+def test_a_callback_forks(goes_on: str) -> None:
+    """Both sides train on, to the same parameters."""
+    run_child(
+        FORKING
+        + f"""
+def train(threads, fork):
+    net = network()
+    class Forks(mynn.Callback):
+        inside = None
+        def on_epoch_end(self, epoch, logs):
+            if fork and epoch == 2:
+                self.inside = os.fork()
+                if self.inside == 0:
+                    faulthandler.dump_traceback_later(20, exit=True)
+                    if "{goes_on}" == "parent":
+                        os._exit(7)
+    callback = Forks()
+    step = make_step(net, threads)
+    mynn.fit(step, X, batch_size=8, epochs=6, callbacks=[callback], verbose=False)
+    return [p.numpy() for p in net.parameters()], callback.inside
+
+expected, _ = train(1, False)
+found, inside = train(3, True)
+same = all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+if inside == 0:
+    os._exit(7 if same else 1)
+assert same
+assert os.waitstatus_to_exitcode(os.waitpid(inside, 0)[1]) == 7
+"""
+    )
+
+
+def test_while_another_thread_traces() -> None:
+    """Compiled calls in the child need not look anything up: nobody traces there."""
+    run_child(
+        FORKING
+        + """
+from mynn import tracing
+call = mynn.compile(network())
+call(X); call(X)
+inside, leave = threading.Event(), threading.Event()
+def slow(x):
+    inside.set()
+    leave.wait()
+    return x * 2
+other = threading.Thread(target=lambda: mynn.compile(slow)(X))
+other.start()
+inside.wait()
+child(lambda: tracing.watch[0] == tracing.edits() and call(X).shape == (96, 16))
+leave.set()
+other.join()
+assert tracing.watch[0] == tracing.edits()
+"""
+    )
