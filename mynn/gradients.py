@@ -14,12 +14,13 @@ import numpy as np
 from mynn import autodiff, tracing
 from mynn.errors import ArgumentError, DTypeError, UsageError
 from mynn.graph import Node, topological
-from mynn.ops import movement
+from mynn.ops import elementwise
 from mynn.tensor import (
     Tensor,
     apply,
     as_array,
     as_tensor,
+    check_present,
     enable_grad,
     grad_enabled,
     graph_node,
@@ -86,11 +87,13 @@ def value_and_grad(
             changed = list(args)
             for position in chosen:
                 changed[position] = _variable(args[position], position)
+            variables = [changed[position] for position in chosen]
+            # The function may change them in place.
+            nodes = [graph_node(x) for x in variables]
             value = function(*changed, **kwargs)
-        variables = [changed[position] for position in chosen]
         value = _checked_value(value)
-        gradients = _reverse(value, variables, recording)
-        value = value if _depends_on_others(value, variables, recording) else value.detach()
+        gradients = _reverse(value, nodes, recording)
+        value = value if _depends_on_others(value, nodes, recording) else value.detach()
         return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return both
@@ -121,11 +124,11 @@ def _variable(argument: Any, position: int) -> Tensor:
             "convert it with .astype"
         )
     if traced:
-        node = apply(movement.reshape, x, shape=x.shape).node
+        node = apply(elementwise.cast, x, dtype=x.dtype).node
         assert node is not None
         return Tensor.from_node(node, requires_grad=True)
     if x.requires_grad:
-        return apply(movement.reshape, x, shape=x.shape)
+        return apply(elementwise.cast, x, dtype=x.dtype)
     variable = Tensor.from_value(np.array(x.data))
     variable.requires_grad = True
     return variable
@@ -145,24 +148,24 @@ def _checked_value(value: Any) -> Tensor:
     return value
 
 
-def _depends_on_others(value: Tensor, variables: list[Tensor], recording: bool) -> bool:
+def _depends_on_others(value: Tensor, nodes: list[Node], recording: bool) -> bool:
     """Whether somebody outside may differentiate the result again."""
     if not recording or not value.requires_grad:
         return False
     if tracing.active() is not None:
         return True
-    own = {graph_node(x) for x in variables}
     return any(
-        leaf_requires_grad(node) and node not in own for node in topological((graph_node(value),))
+        leaf_requires_grad(node) and node not in nodes for node in topological((graph_node(value),))
     )
 
 
-def _reverse(value: Tensor, variables: list[Tensor], recording: bool) -> list[Tensor]:
-    nodes = [graph_node(x) for x in variables]
+def _reverse(value: Tensor, nodes: list[Node], recording: bool) -> list[Tensor]:
     wanted: set[Node] = set(nodes)
-    again = _depends_on_others(value, variables, recording)
+    again = _depends_on_others(value, nodes, recording)
     with enable_grad() if again else no_grad():
         seed = as_tensor(np.ones(value.shape, value.dtype))
         reached = autodiff.reverse({graph_node(value): seed}, wanted.__contains__, wrap)
-        zeros = (as_tensor(np.zeros(x.shape, x.dtype)) for x in variables)
+        found = [reached[node] for node in nodes if node in reached]
+        check_present(found)
+        zeros = (as_tensor(np.zeros(node.shape, node.dtype)) for node in nodes)
         return [reached.get(node, zero) for node, zero in zip(nodes, zeros, strict=True)]

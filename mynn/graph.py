@@ -115,6 +115,10 @@ class Primitive:
     - `family`: which part of the compiler lowers it.
     - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
       that has no lowering of its own for it; None where it has.
+    - `view`: whether the result is another look at the memory of its input: a change in place of
+      the one is seen through the other.
+    - `put(x, new, **params) -> Node`: the input of a view with other values where the view looks;
+      None where a value would stand in several places.
     """
 
     name: str
@@ -124,6 +128,8 @@ class Primitive:
     vjp: Callable[..., tuple[Any, ...]] | None
     samples: Callable[[np.random.Generator], list[Sample]]
     expand: Callable[..., Node | None] | None = None
+    view: bool = False
+    put: Callable[..., Node] | None = None
 
     def __repr__(self) -> str:
         return self.name

@@ -45,11 +45,20 @@ class Tracer:
     - `contents`: those among them that can change in place, so that they are compared each time.
     - `tables`: values that lie in the dicts of classes, which note nothing.
     - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
+    - `leaves`: for each node that is or was the present value of a state tensor with
+      `requires_grad`, the tensor: where gradients are collected.
+    - `promoted`: state tensors that were changed in place by values that have a gradient. They are
+      no leaves in this trace.
+    - `views`: for state tensors that look at the memory of others, the node of their base and the
+      node that was made from it.
     """
 
     def __init__(self) -> None:
         self.reads: dict[Tensor, Node] = {}
         self.current: dict[Tensor, Node] = {}
+        self.leaves: dict[Node, Tensor] = {}
+        self.promoted: set[Tensor] = set()
+        self.views: dict[Tensor, tuple[Node, Node]] = {}
         self.gradients: dict[Tensor, Tensor] = {}
         self.cotangents: dict[Node, Any] = {}
         self.activations: dict[str, Node] = {}
@@ -69,12 +78,20 @@ class Tracer:
             node = input_node(Type(tensor.shape, tensor.dtype), name)
             self.reads[tensor] = node
             self.current[tensor] = node
+            self.leaves[node] = tensor
         return node
 
     def write(self, tensor: Tensor, node: Node) -> None:
         """Make `node` the present value of a state tensor."""
         self.read(tensor)
         self.current[tensor] = node
+        if tensor not in self.promoted:
+            self.leaves[node] = tensor
+
+    def promote(self, tensor: Tensor) -> None:
+        """A state tensor is about to get a value with a history: until the trace ends."""
+        self.promoted.add(tensor)
+        tensor.requires_grad = True
 
     def writes(self) -> dict[Tensor, Node]:
         """State tensors whose value changed, with the nodes of their new values."""
@@ -146,6 +163,8 @@ def tracing() -> Iterator[Tracer]:
     finally:
         _watch_attributes(-1)
         _active.tracers.pop()
+        for tensor in tracer.promoted:
+            tensor.requires_grad = False
         _count(-1)
 
 

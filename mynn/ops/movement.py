@@ -9,7 +9,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Primitive, Sample, Shape, Type
+from mynn.graph import Array, Node, Primitive, Sample, Shape, Type, apply, constant
+from mynn.ops.elementwise import where
 from mynn.ops.placed import Placed
 from mynn.ops.rules import uniform
 
@@ -31,6 +32,10 @@ def _cases(*cases: tuple[Shape, dict[str, Any]]) -> Any:
     return samples
 
 
+def _put_reshape(x: Node, new: Node, shape: Shape) -> Node:
+    return apply(reshape, new, shape=x.shape)
+
+
 reshape = Primitive(
     "reshape",
     "movement",
@@ -45,6 +50,8 @@ reshape = Primitive(
         ((), {"shape": (1, 1)}),
         ((4, 1, 5), {"shape": (4, 5, 1)}),
     ),
+    view=True,
+    put=_put_reshape,
 )
 
 
@@ -55,7 +62,15 @@ def _infer_transpose(x: Type, axes: Axes) -> Type:
 
 
 def _transpose_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
-    return (g.permute(tuple(axes.index(axis) for axis in range(len(axes)))),)
+    return (g.permute(_inverse(axes)),)
+
+
+def _inverse(axes: Axes) -> Axes:
+    return tuple(axes.index(axis) for axis in range(len(axes)))
+
+
+def _put_transpose(x: Node, new: Node, axes: Axes) -> Node:
+    return apply(transpose, new, axes=_inverse(axes))
 
 
 transpose = Primitive(
@@ -71,6 +86,8 @@ transpose = Primitive(
         ((), {"axes": ()}),
         ((18, 20), {"axes": (1, 0)}),
     ),
+    view=True,
+    put=_put_transpose,
 )
 
 
@@ -103,6 +120,7 @@ broadcast_to = Primitive(
         ((1, 1), {"shape": (2, 3)}),
         ((2, 3), {"shape": (2, 3)}),
     ),
+    view=True,
 )
 
 
@@ -123,6 +141,10 @@ def _slice_vjp(g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes) -
     return (Placed(g, x.shape, starts, steps),)
 
 
+def _put_slice(x: Node, new: Node, starts: Axes, stops: Axes, steps: Axes) -> Node:
+    return apply(update_slice, x, new, starts=starts, stops=stops, steps=steps)
+
+
 slice_ = Primitive(
     "slice",
     "movement",
@@ -135,6 +157,71 @@ slice_ = Primitive(
         ((3, 20), {"starts": (1, 0), "stops": (3, 18), "steps": (1, 1)}),
         ((6, 5), {"starts": (0, 1), "stops": (6, 5), "steps": (3, 2)}),
     ),
+    view=True,
+    put=_put_slice,
+)
+
+
+def _infer_update(x: Type, new: Type, starts: Axes, stops: Axes, steps: Axes) -> Type:
+    part = _infer_slice(x, starts, stops, steps)
+    if new != part:
+        raise ShapeError(f"update_slice: {new} does not fit the slice {part} of {x}")
+    return x
+
+
+def _numpy_update(x: Array, new: Array, starts: Axes, stops: Axes, steps: Axes) -> Array:
+    y = np.array(x)
+    y[tuple(map(slice, starts, stops, steps))] = new
+    return y
+
+
+def _update_vjp(
+    g: Any, y: Any, x: Any, new: Any, starts: Axes, stops: Axes, steps: Axes
+) -> tuple[Any, Any]:
+    part = g[tuple(map(slice, starts, stops, steps))]
+    return (g.update_slice(0, starts, stops, steps), part)
+
+
+def _expand_update(x: Node, new: Node, starts: Axes, stops: Axes, steps: Axes) -> Node:
+    """Where the slice is, its values amid a padding; elsewhere x."""
+    if new.shape == x.shape or 0 in new.shape:
+        return x if 0 in new.shape else new
+    widths = tuple(
+        (start, extent - start - (taken - 1) * step - 1, step - 1)
+        for extent, taken, start, step in zip(x.shape, new.shape, starts, steps, strict=True)
+    )
+    one = constant(np.ones((1,) * len(x.shape), bool))
+    inside = apply(pad, apply(broadcast_to, one, shape=new.shape), widths=widths, value=False)
+    zero = 0.0 if x.dtype.kind == "f" else 0
+    return apply(where, inside, apply(pad, new, widths=widths, value=zero), x)
+
+
+def _update_samples(rng: np.random.Generator) -> list[Sample]:
+    cases: tuple[tuple[Shape, Axes, Axes, Axes], ...] = (
+        ((7,), (2,), (6,), (1,)),
+        ((7,), (1,), (7,), (2,)),
+        ((3, 20), (1, 0), (3, 18), (1, 1)),
+        ((6, 5), (0, 1), (6, 5), (3, 2)),
+        ((2, 3), (0, 0), (2, 3), (1, 1)),
+    )
+    samples = []
+    for shape, starts, stops, steps in cases:
+        x = uniform(rng, -4, 4, shape)
+        part = _numpy_slice(x, starts, stops, steps).shape
+        params = {"starts": starts, "stops": stops, "steps": steps}
+        samples.append(Sample((x, uniform(rng, -4, 4, part)), params))
+    return samples
+
+
+# x with new values at starts, starts + steps... of each axis.
+update_slice = Primitive(
+    "update_slice",
+    "movement",
+    _infer_update,
+    _numpy_update,
+    _update_vjp,
+    _update_samples,
+    _expand_update,
 )
 
 
@@ -198,6 +285,10 @@ def _infer_flip(x: Type, axes: Axes) -> Type:
     return x
 
 
+def _put_flip(x: Node, new: Node, axes: Axes) -> Node:
+    return apply(flip, new, axes=axes)
+
+
 flip = Primitive(
     "flip",
     "movement",
@@ -205,6 +296,8 @@ flip = Primitive(
     lambda x, axes: np.flip(x, axes),
     lambda g, y, x, axes: (g.flip(axes),),
     _cases(((5,), {"axes": (0,)}), ((3, 19), {"axes": (0, 1)}), ((2, 3, 4), {"axes": (1,)})),
+    view=True,
+    put=_put_flip,
 )
 
 
@@ -380,6 +473,18 @@ windows = Primitive(
     _numpy_windows,
     _windows_vjp,
     _windows_samples,
+    view=True,
 )
 
-PRIMITIVES = (reshape, transpose, broadcast_to, slice_, pad, flip, concatenate, iota, windows)
+PRIMITIVES = (
+    reshape,
+    transpose,
+    broadcast_to,
+    slice_,
+    update_slice,
+    pad,
+    flip,
+    concatenate,
+    iota,
+    windows,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mynn.tensor.arithmetic import Operand, contract, matmul
 from mynn.tensor.core import Tensor
 from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
-from mynn.tensor.history import graph_node, leaf_requires_grad, wrap
+from mynn.tensor.history import check_present, graph_node, leaf_requires_grad, wrap
 from mynn.tensor.operations import (
     apply,
     as_array,
@@ -27,6 +27,7 @@ __all__ = [
     "as_tensor",
     "binary",
     "broadcast",
+    "check_present",
     "contract",
     "enable_grad",
     "grad_enabled",

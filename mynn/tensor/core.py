@@ -15,10 +15,10 @@ from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.graph import Array, constant
 from mynn.ops import elementwise
 from mynn.runtime.buffers import allocate, axis_order
-from mynn.tensor import arithmetic, history, movement, reductions
+from mynn.tensor import arithmetic, history, inplace, movement, reductions
 from mynn.tensor.fields import Fields
-from mynn.tensor.history import graph_node
 from mynn.tensor.operations import apply, as_array, as_tensor
+from mynn.tensor.view import current, look
 
 
 class Tensor(Fields):
@@ -49,12 +49,12 @@ class Tensor(Fields):
         requires_grad: bool = False,
         name: str | None = None,
     ) -> None:
-        if isinstance(data, Tensor) and data.value is None:
+        if isinstance(data, Tensor) and data._value is None:
             raise UsageError("a traced tensor has no value to copy; use it directly, or .detach()")
         array = np.array(as_array(data, dtype))
         self._setup(array, None, requires_grad, name)
         if tracing.active() is not None and not requires_grad:
-            self.node, self.value = constant(array), None
+            self.node, self._value = constant(array), None
         if requires_grad and array.dtype.kind != "f":
             raise DTypeError(f"only floats have gradients, this tensor is {array.dtype}")
 
@@ -66,10 +66,11 @@ class Tensor(Fields):
         return self.shape[0]
 
     def __repr__(self) -> str:
-        if self.value is None:
+        value = self.value
+        if value is None:
             return f"Tensor(traced {self.type})"
         grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({np.array2string(self.value, separator=', ', prefix='Tensor(')}{grad})"
+        return f"Tensor({np.array2string(value, separator=', ', prefix='Tensor(')}{grad})"
 
     def __format__(self, specification: str) -> str:
         """With a specification as in `f"{loss:.4f}"`: that of the one value."""
@@ -78,14 +79,25 @@ class Tensor(Fields):
     # -- values ------------------------------------------------------------------------------------
 
     @property
+    def value(self) -> Array | None:
+        """The value, or None in a trace. Assigning copies into it."""
+        return self._value if self._view is None else current(self, self._view)
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.data = value
+
+    @property
     def data(self) -> Array:
         """The value itself, an array that can be changed in place. Assigning copies into it."""
-        if self.value is None:
+        value = self.value
+        if value is None:
             raise UsageError(
                 "a tensor inside a traced function has no value yet; "
                 "return it from the function, or record it"
             )
-        return self.value
+        # A view: its shape may be changed, that of the tensor may not.
+        return value.view()
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -95,8 +107,7 @@ class Tensor(Fields):
                 f"{self.name or 'tensor'}: new data has shape {array.shape}, "
                 f"it must be {self.shape}"
             )
-        self.forget()
-        self.data[...] = array
+        inplace.set_value(self, array)
 
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
@@ -128,57 +139,65 @@ class Tensor(Fields):
         return int(self.item())
 
     def __bool__(self) -> bool:
-        if self.value is None:
+        value = self.value
+        if value is None:
             raise UsageError(
                 "the truth of a traced tensor is not known while tracing; "
                 "use mynn.where instead of if"
             )
-        return bool(self.value)
+        return bool(value)
 
     __hash__ = object.__hash__
 
     def home(self, order: tuple[int, ...] | None = None) -> Array:
-        """Move the value for good to padded storage that native code can use; returns its view."""
+        """Move the value for good to padded storage that native code can use; returns its view.
+
+        Views find it there; a program works on their bases.
+        """
+        assert self._view is None
         value = self.data
         if not self.homed:
             if order is None:
                 order = axis_order(value)
-            self.value = allocate(value.shape, value.dtype, order)
-            self.value[...] = value
+            storage = allocate(value.shape, value.dtype, order)
+            storage[...] = value
+            self._value = storage
             self.homed = True
-            self.forget()
-        assert self.value is not None
-        return self.value
-
-    def forget(self) -> None:
-        """Called when the value changes: results of the old one can no longer be differentiated."""
-        if self.node is not None and self.value is not None and not self.node.inputs:
-            self.node.value = None
-            self.node = None
+            self._version += 1
+            if self.node is not None and not self.node.inputs:
+                # The node keeps the array that was: results of it can still be differentiated.
+                self.node = None
+        assert self._value is not None
+        return self._value
 
     def assign(self, value: Any) -> None:
         """Give the tensor a new value of the same shape; in a trace this writes program state."""
-        new = as_tensor(value, like=self)
-        if new.shape != self.shape:
-            raise ShapeError(
-                f"{self.name or 'tensor'}: cannot assign shape {new.shape} to shape {self.shape}"
-            )
-        tracer = tracing.active()
-        if tracer is not None and self.value is not None:
-            tracer.write(self, graph_node(new.astype(self.dtype)))
-        elif self.value is None:
-            raise UsageError("only tensors made before the traced function can be assigned to")
-        else:
-            self.forget()
-            self.value[...] = new.data
+        inplace.assign(self, value)
 
     # -- gradients ---------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` finds a gradient for this tensor, or for what it came from."""
+        if self._requires_grad or self._view is None:
+            return self._requires_grad
+        base = self._view.base
+        return self._view.attached and base._requires_grad and not history.is_leaf(base)
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._requires_grad = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients are collected here: it is no result of tensors that require one."""
+        return history.is_leaf(self)
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None."""
         tracer = tracing.active()
-        if tracer is not None and self.value is not None:
+        if tracer is not None and self._value is not None:
             return tracer.gradients.get(self)
         return self._grad
 
@@ -186,7 +205,7 @@ class Tensor(Fields):
     def grad(self, value: Any) -> None:
         tracer = tracing.active()
         new = None if value is None else as_tensor(value, like=self)
-        if tracer is None or self.value is None:
+        if tracer is None or self._value is None:
             self._grad = new
         elif new is None:
             tracer.gradients.pop(self, None)
@@ -195,9 +214,12 @@ class Tensor(Fields):
 
     def detach(self) -> Tensor:
         """The same value, through which no gradient flows."""
-        if self.value is not None and tracing.active() is None:
-            return Tensor.from_value(self.value)
-        return apply(elementwise.stop_gradient, self)
+        value = self.value
+        if value is None or tracing.active() is not None:
+            return apply(elementwise.stop_gradient, self)
+        tensor = Tensor.from_value(value)
+        look(tensor, self, ((elementwise.stop_gradient, {}),), False)
+        return tensor
 
     def backward(self, gradient: Any = None) -> None:
         """Add d self / d p to `p.grad` for each p with `requires_grad` that self was computed from.
@@ -249,6 +271,23 @@ class Tensor(Fields):
     __xor__ = arithmetic.bitwise_xor
     __invert__ = arithmetic.logical_not
     __rshift__ = arithmetic.shift_right
+
+    # -- in-place ----------------------------------------------------------------------------------
+
+    __setitem__ = inplace.setitem
+    __iadd__ = add_ = inplace.add_
+    __isub__ = sub_ = inplace.sub_
+    __imul__ = mul_ = inplace.mul_
+    __itruediv__ = div_ = inplace.div_
+    __imod__ = remainder_ = inplace.remainder_
+    __ipow__ = pow_ = inplace.pow_
+    __iand__ = bitwise_and_ = inplace.bitwise_and_
+    __ior__ = bitwise_or_ = inplace.bitwise_or_
+    __ixor__ = bitwise_xor_ = inplace.bitwise_xor_
+    __irshift__ = bitwise_right_shift_ = inplace.shift_right_
+    copy_ = inplace.copy_
+    fill_ = inplace.fill_
+    zero_ = inplace.zero_
 
     # -- products ----------------------------------------------------------------------------------
 
@@ -312,6 +351,7 @@ class Tensor(Fields):
     pad = movement.pad
     windows = movement.windows
     concatenate = movement.concatenate
+    update_slice = movement.update_slice
     __getitem__ = movement.getitem
     __iter__ = movement.iterate
     take = movement.take

@@ -12,6 +12,7 @@ from mynn.ops.rules import normalize_axes
 
 if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
+    from mynn.tensor.view import View
 
     Kind: TypeAlias = type[Tensor]
 
@@ -26,18 +27,25 @@ class Fields:
     __slots__ = (
         "__weakref__",
         "_grad",
+        "_requires_grad",
+        "_value",
+        "_version",
+        "_view",
         "homed",
         "name",
         "node",
-        "requires_grad",
         "shared",
-        "value",
     )
 
     _kind: ClassVar[Kind]
-    value: Array | None
+    # The value; that of a view may be older than its base, so that it is read through `data`.
+    _value: Array | None
+    # How often the value was changed in place.
+    _version: int
+    # Whose memory this tensor looks at, where that is another tensor's.
+    _view: View | None
     node: Node | None
-    requires_grad: bool
+    _requires_grad: bool
     name: str | None
     homed: bool
     _grad: Tensor | None
@@ -47,9 +55,11 @@ class Fields:
     def _setup(
         self, value: Array | None, node: Node | None, requires_grad: bool, name: str | None
     ) -> None:
-        self.value = value
+        self._value = value
+        self._version = 0
+        self._view = None
         self.node = node
-        self.requires_grad = requires_grad
+        self._requires_grad = requires_grad
         self.name = name
         self.homed = False
         self._grad = None
@@ -71,8 +81,9 @@ class Fields:
     @property
     def type(self) -> Type:
         """Shape and dtype together."""
-        if self.value is not None:
-            return Type(self.value.shape, self.value.dtype)
+        value = self._value
+        if value is not None:
+            return Type(value.shape, value.dtype)
         assert self.node is not None
         return self.node.type
 

@@ -17,8 +17,9 @@ from mynn.indexing import plan as indexing_plan
 from mynn.ops import indexing, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.checks import require_range
-from mynn.tensor.operations import apply, as_tensor
+from mynn.tensor.operations import alias, apply, as_tensor
 from mynn.tensor.spelling import one_of, required
+from mynn.tensor.view import can_view, own_memory
 
 if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
@@ -32,9 +33,13 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
         if rest == 0 or x.numel() % rest:
             raise ShapeError(f"reshape: {x.shape} does not divide into {tuple(target)}")
         target[target.index(-1)] = x.numel() // rest
-    if tuple(target) == x.shape:
-        return x
-    return apply(movement.reshape, x, shape=tuple(int(n) for n in target))
+    shape = tuple(int(n) for n in target)
+    if shape == x.shape:
+        return alias(x)
+    y = apply(movement.reshape, x, shape=shape)
+    if not can_view(x, shape):
+        own_memory(y, x)
+    return y
 
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -44,6 +49,8 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     start, end = (normalize_axes(axis, x.ndim, "flatten")[0] for axis in (start_dim, end_dim))
     if start > end:
         raise ShapeError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
+    if start == end:
+        return x
     middle = math.prod(x.shape[start : end + 1])
     return x.reshape((*x.shape[:start], middle, *x.shape[end + 1 :]))
 
@@ -87,10 +94,11 @@ def broadcast_to(x: Tensor, size: Sequence[int]) -> Tensor:
     """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
     target = tuple(int(n) for n in size)
     if target == x.shape:
-        return x
+        return alias(x)
     if len(target) < x.ndim:
         raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {target}")
-    x = x.reshape((1,) * (len(target) - x.ndim) + x.shape)
+    if len(target) > x.ndim:
+        x = x.reshape((1,) * (len(target) - x.ndim) + x.shape)
     return x if x.shape == target else apply(movement.broadcast_to, x, shape=target)
 
 
@@ -143,14 +151,25 @@ def concatenate(x: Tensor, others: Sequence[Tensor], axis: int) -> Tensor:
     return apply(movement.concatenate, x, *others, axis=place)
 
 
+def update_slice(
+    x: Tensor, new: Any, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]
+) -> Tensor:
+    """x with other values at starts, starts + steps... before stops, of each axis."""
+    place = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
+    part = tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True))
+    values = as_tensor(new, like=x).astype(x.dtype).broadcast_to(part)
+    return apply(movement.update_slice, x, values, **place)
+
+
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
-    steps = indexing_plan(index, x.shape)
+    start, steps = x, indexing_plan(index, x.shape)
     if any(steps.starts) or steps.stops != x.shape or any(n != 1 for n in steps.steps):
         x = apply(movement.slice_, x, starts=steps.starts, stops=steps.stops, steps=steps.steps)
     if steps.flips:
         x = x.flip(steps.flips)
-    x = x.reshape(steps.shape)
+    if x is start or steps.shape != x.shape:
+        x = x.reshape(steps.shape)
     if steps.take_axis is None:
         return x
     return x.gather_rows(steps.take_index, steps.take_axis, name="x[index]")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mynn import interpreter, tracing
-from mynn.errors import DataError, DTypeError, ShapeError
-from mynn.graph import SHORT_NAMES, Array, Node, Primitive, constant, supported
+from mynn.errors import DataError, DTypeError, ShapeError, UsageError
+from mynn.graph import SHORT_NAMES, Array, Node, Primitive, Type, constant, supported
 from mynn.ops import elementwise
 from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.history import graph_node
+from mynn.tensor.history import STOP, changed_source, graph_node, missing
+from mynn.tensor.view import current, look
 
 if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
@@ -20,22 +21,70 @@ if TYPE_CHECKING:
 
 def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
     """Run one primitive: at once on the values, or as a new node of the trace."""
-    needs_grad = any(x.requires_grad for x in inputs)
-    result = primitive.infer(*(x.type for x in inputs), **params)
+    needs_grad = False
+    for x in inputs:
+        if x.requires_grad:
+            needs_grad = True
+    result = primitive.infer(*[x.type for x in inputs], **params)
     differentiable = needs_grad and grad_enabled() and result.dtype.kind == "f"
     if tracing.active() is not None:
         nodes = tuple(graph_node(x) for x in inputs)
         node = Node(primitive, nodes, params, result, source=tracing.user_source())
         if needs_grad and not differentiable and result.dtype.kind == "f":
             node = Node(elementwise.stop_gradient, (node,), {}, result)
-        return Fields.from_node(node, differentiable)
-    history = tuple(graph_node(x) for x in inputs) if differentiable else ()
-    node = Node(primitive, history, params, result)
-    value = interpreter.compute(node, [x.data for x in inputs])
-    if not differentiable:
-        return Fields.from_value(value)
-    node.value = value
-    return Fields.from_value(value, node)
+        tensor = Fields.from_node(node, differentiable and primitive is not STOP)
+    else:
+        values = []
+        for x in inputs:
+            value = x._value if x._view is None else current(x, x._view)
+            if value is None:
+                return _without_value(x, result)
+            values.append(value)
+        history = tuple([graph_node(x) for x in inputs]) if differentiable else ()
+        node = Node(primitive, history, params, result)
+        value = interpreter.compute(node, values)
+        if differentiable:
+            node.value = value
+            tensor = Fields.from_value(value, node)
+        else:
+            tensor = Fields.from_value(value)
+    if primitive.view:
+        x = inputs[0]
+        attached = grad_enabled() and primitive is not STOP
+        view = look(tensor, x, ((primitive, params),), attached)
+        if tensor.node is not None:
+            view.origin = graph_node(view.base)
+    return tensor
+
+
+def _without_value(x: Tensor, result: Type) -> Tensor:
+    """What comes of a tensor that has no value outside a trace."""
+    source = changed_source(x)
+    if source is None:
+        raise UsageError(
+            "a traced tensor was used outside the function that made it; return its value from the "
+            "function, or compute it again"
+        )
+    return missing(source, result)
+
+
+def alias(x: Tensor) -> Tensor:
+    """Another tensor that looks at the memory of x: what PyTorch makes where nothing is to do."""
+    differentiable = x.requires_grad and grad_enabled()
+    if tracing.active() is not None:
+        node = graph_node(x)
+        if x.requires_grad and not differentiable:
+            node = Node(elementwise.stop_gradient, (node,), {}, node.type)
+        tensor = Fields.from_node(node, differentiable)
+    else:
+        value = x._value if x._view is None else current(x, x._view)
+        if value is None:
+            return _without_value(x, x.type)
+        tensor = Fields.from_value(value, graph_node(x) if differentiable else None)
+    view = look(tensor, x, (), grad_enabled())
+    if tensor.node is not None:
+        view.origin = graph_node(view.base)
+    return tensor
 
 
 # -- operands --------------------------------------------------------------------------------------
@@ -144,7 +193,7 @@ def broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
         target = np.broadcast_shapes(*shapes)
     except ValueError:
         raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not fit together") from None
-    return tuple(x.broadcast_to(target) for x in tensors)
+    return tuple(x if x.shape == target else x.broadcast_to(target) for x in tensors)
 
 
 def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tensor:

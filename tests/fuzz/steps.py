@@ -163,6 +163,14 @@ def _slice(g: Generator) -> Node | None:
     return g.add(movement.slice_, x, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
 
 
+def _update_slice(g: Generator) -> Node | None:
+    part = _slice(g)
+    if part is None or part.primitive is not movement.slice_:
+        return part
+    new = g.add(elementwise.neg, part) if part.type.dtype.kind in "fi" else part
+    return new and g.add(movement.update_slice, part.inputs[0], new, **part.params)
+
+
 def _pad(g: Generator) -> Node | None:
     x = g.any(g.pick("fffi"), ndim=1)
     widths = tuple(
@@ -374,7 +382,18 @@ def _softmax(g: Generator) -> Node | None:
 STEPS: tuple[Callable[[Generator], Node | None], ...] = (
     *(_unary, _unary, _unary, _unary, _binary, _binary, _binary, _binary, _binary),
     *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _argmax),
-    *(_reshape, _transpose, _transpose, _broadcast, _slice, _pad, _flip, _concatenate, _iota),
+    *(
+        _reshape,
+        _transpose,
+        _transpose,
+        _broadcast,
+        _slice,
+        _update_slice,
+        _pad,
+        _flip,
+        _concatenate,
+        _iota,
+    ),
     *(_matmul, _matmul, _matmul, _contract, _windows, _conv, _take, _scatter, _random, _softmax),
     _outside,
 )

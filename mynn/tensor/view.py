@@ -1,0 +1,208 @@
+"""Views: tensors that look at the memory of another one, their *base*.
+
+A view knows its base and the steps that lead from it: slices, transpositions, reshapes. What is
+read from the view is read from the base as it is then; what is written to the view is put into the
+base (`Primitive.put`). So both see the same values, eagerly and in traces, wherever they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mynn import interpreter
+from mynn.errors import UsageError
+from mynn.graph import Array, Node, Primitive, Shape, apply
+from mynn.ops import movement
+
+if TYPE_CHECKING:
+    from mynn.tensor.core import Tensor
+
+Step = tuple[Primitive, Mapping[str, Any]]
+
+
+class View:
+    """How a tensor hangs on its base.
+
+    - `base`: a tensor that is no view.
+    - `steps`: primitives with their parameters, from the base to the tensor.
+    - `attached`: whether a gradient flows from the tensor to its base.
+    - `origin`: the node of the base that the tensor's own node was made from.
+    - `version`: that of the base when the value was made; -1 where it is a copy, made at each
+      reading (the storage of a parameter has gaps, so that not all reshapes can share it).
+    """
+
+    __slots__ = ("attached", "base", "origin", "steps", "version")
+
+    def __init__(self, base: Tensor, steps: tuple[Step, ...], attached: bool) -> None:
+        self.base = base
+        self.steps = steps
+        self.attached = attached
+        self.origin: Node | None = None
+        self.version = base._version
+
+
+def look(tensor: Tensor, x: Tensor, steps: tuple[Step, ...], attached: bool) -> View:
+    """Make `tensor` a view of x, or of what x is a view of."""
+    parent = x._view
+    if parent is None:
+        view = View(x, steps, attached)
+    else:
+        view = View(parent.base, (*parent.steps, *steps), parent.attached and attached)
+    tensor._view = view
+    value, whole = tensor._value, view.base._value
+    if value is not None and whole is not None and not np.may_share_memory(value, whole):
+        view.version = -1
+    return view
+
+
+def current(tensor: Tensor, view: View) -> Array | None:
+    """The value of a view as its base is now."""
+    base = view.base
+    if view.version != base._version and base._value is not None:
+        value = base._value
+        for primitive, params in view.steps:
+            value = primitive.numpy(value, **params)
+        tensor._value = value
+        view.version = base._version if np.may_share_memory(value, base._value) else -1
+    return tensor._value
+
+
+def store(tensor: Tensor, value: Array) -> None:
+    """Write a value of the same shape into the memory of an eager tensor."""
+    view = tensor._view
+    if view is None:
+        assert tensor._value is not None
+        tensor._value[...] = value
+        return
+    assert view.base._value is not None
+    parts = [view.base._value]
+    for primitive, params in view.steps:
+        parts.append(primitive.numpy(parts[-1], **params))
+    if not value.size:
+        return
+    parts[-1][...] = value
+    for before, part in zip(reversed(parts[:-1]), reversed(parts[1:]), strict=True):
+        if not np.may_share_memory(before, part):
+            # A reshape that had to copy.
+            before[...] = np.reshape(part, before.shape)
+
+
+def own_memory(tensor: Tensor, x: Tensor) -> None:
+    """A reshape of x that is no view: it keeps its values when x is changed."""
+    tensor._view = None
+    value = tensor._value
+    if value is not None and x._value is not None and np.may_share_memory(value, x._value):
+        tensor._value = value.copy()
+        if tensor.node is not None:
+            tensor.node.value = tensor._value
+
+
+def check_written(name: str, view: View) -> None:
+    """Raise where one value of the base stands in several places of the view."""
+    for primitive, _ in view.steps:
+        if primitive.put is None:
+            raise UsageError(
+                f"{name}: the tensor comes from {primitive.name}, which shows one value in several "
+                "places, so that it cannot be written to; use the operation that is not in-place"
+            )
+
+
+def follow(node: Node, steps: Sequence[Step], eager: bool) -> Node:
+    """The node of a view, from that of its base."""
+    for primitive, params in steps:
+        before = node
+        node = apply(primitive, before, **params)
+        if eager and before.value is not None:
+            node.value = interpreter.compute(node, [before.value])
+    return node
+
+
+def put(base: Node, steps: Sequence[Step], new: Node) -> Node:
+    """The node of the base after `new` was written to a view of it."""
+    befores = [base]
+    for primitive, params in steps[:-1]:
+        befores.append(apply(primitive, befores[-1], **params))
+    for (primitive, params), before in zip(reversed(steps), reversed(befores), strict=True):
+        assert primitive.put is not None
+        new = primitive.put(before, new, **params)
+    return new
+
+
+# -- which reshapes are views ----------------------------------------------------------------------
+
+
+def can_view(x: Tensor, shape: Shape) -> bool:
+    """Whether a reshape of x looks at the same memory, by the rules of PyTorch.
+
+    Bases count as contiguous, however they are stored.
+    """
+    view = x._view
+    if view is None or all(primitive is movement.reshape for primitive, _ in view.steps):
+        return True
+    return _strides(view, shape) is not None
+
+
+def _strides(view: View, shape: Shape) -> Shape | None:
+    """Strides in elements of the view reshaped to `shape`, or None where they do not exist."""
+    extents = view.base.shape
+    strides: Shape | None = _contiguous(extents)
+    for primitive, params in (*view.steps, (movement.reshape, {"shape": shape})):
+        assert strides is not None
+        if primitive is movement.reshape:
+            strides = _reshaped(extents, strides, params["shape"])
+            extents = params["shape"]
+        elif primitive is movement.transpose:
+            strides = tuple(strides[axis] for axis in params["axes"])
+            extents = tuple(extents[axis] for axis in params["axes"])
+        elif primitive is movement.slice_:
+            strides = tuple(s * n for s, n in zip(strides, params["steps"], strict=True))
+            extents = tuple(
+                -(-(stop - start) // step)
+                for start, stop, step in zip(
+                    params["starts"], params["stops"], params["steps"], strict=True
+                )
+            )
+        elif primitive is movement.flip:
+            strides = tuple(-s if i in params["axes"] else s for i, s in enumerate(strides))
+        elif primitive is movement.broadcast_to:
+            repeated = zip(strides, extents, params["shape"], strict=True)
+            strides = tuple(0 if old != new else s for s, old, new in repeated)
+            extents = params["shape"]
+        elif primitive is movement.windows:
+            return None
+        if strides is None:
+            return None
+    return strides
+
+
+def _contiguous(shape: Shape) -> Shape:
+    strides = [1] * len(shape)
+    for axis in reversed(range(len(shape) - 1)):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    return tuple(strides)
+
+
+def _reshaped(old: Shape, strides: Shape, new: Shape) -> Shape | None:
+    """Strides under another shape: axes that lie one within the other are merged, then split."""
+    if 0 in old:
+        return _contiguous(new)
+    result = [1] * len(new)
+    place, merged, split = len(new), 1, 1
+    axes = [i for i, n in enumerate(old) if n != 1]
+    for number, axis in reversed(list(enumerate(axes))):
+        merged *= old[axis]
+        if merged == old[axis]:
+            step = strides[axis]
+        if number and strides[axes[number - 1]] == strides[axis] * old[axis]:
+            continue
+        while place and split < merged:
+            place -= 1
+            result[place] = step * split
+            split *= new[place]
+        if split != merged:
+            return None
+        merged = split = 1
+    return tuple(result)
