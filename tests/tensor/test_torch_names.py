@@ -143,6 +143,7 @@ REASONS = {
     "data": "an array that shares the memory, where PyTorch has a tensor",
     "dtype": "one of NumPy's",
     "grad": "test_backward_takes_the_gradient_first",
+    "is_leaf": "tests/tensor/test_leaves.py",
     "item": "test_values_leave_as_pytorchs_do",
     "name": "what errors and printed graphs call it; None in PyTorch",
     "numpy": "a copy, where PyTorch shares the memory",
