@@ -2,28 +2,99 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from mynn.errors import ArgumentError
 
 # Operations that one thread should have to itself in a step; fewer are not worth meeting for.
 OPERATIONS_PER_THREAD = 400_000
+# More threads for one program are a mistake.
+MOST_THREADS = 1024
 
 Threads = int | str
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """Processors that this process may keep busy: the fewest that its affinity, the quota of its
+    control group and `OMP_NUM_THREADS` allow.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        number = len(os.sched_getaffinity(0))
+    else:
+        number = os.cpu_count() or 1
+    limits = (number, quota(), _openmp_threads())
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def _openmp_threads() -> int | None:
+    """What `OMP_NUM_THREADS` says, which pools of processes set in their workers; the first number
+    of a list, None for nothing or nonsense.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdigit() and int(first) > 0 else None
+
+
+@functools.cache
+def quota(root: Path = Path("/")) -> int | None:
+    """Whole processors that the control groups of this process grant it, as containers have them;
+    None where there is no limit.
+
+    - `root`: where `proc` and `sys` lie.
+    """
+    shares = [share for share in _shares(root) if share > 0]
+    return max(1, int(min(shares))) if shares else None
+
+
+def _shares(root: Path) -> Iterator[float]:
+    """The processor time a second in each control group that has a limit, of version 1 or 2."""
+    mounts = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            for folder in _folders(mounts, group):
+                yield _share(_read(folder / "cpu.max").split())
+        elif "cpu" in controllers.split(","):
+            for mount in (mounts / "cpu", mounts / controllers):
+                for folder in _folders(mount, group):
+                    files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                    yield _share([_read(folder / name).strip() for name in files])
+
+
+def _folders(mount: Path, group: str) -> Iterator[Path]:
+    """The folders of a group and of all around it; a container sees the innermost as the root."""
+    path = PurePosixPath("/", group)
+    for part in (path, *path.parents):
+        yield mount / part.relative_to("/")
+
+
+def _share(words: list[str]) -> float:
+    """Microseconds in each period over those of the period; 0 where there is no limit."""
+    if len(words) != 2 or not all(word.isdigit() for word in words) or not int(words[1]):
+        return 0.0
+    return int(words[0]) / int(words[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def check_threads(threads: Threads) -> Threads:
-    """A number of at least 1, or "auto"; `ArgumentError` for anything else."""
+    """A number from 1 to `MOST_THREADS`, or "auto"; `ArgumentError` for anything else."""
     whole = isinstance(threads, int) and not isinstance(threads, bool) and threads >= 1
     if threads != "auto" and not whole:
         raise ArgumentError(f'threads must be at least 1, or "auto"; it is {threads!r}')
+    if isinstance(threads, int) and threads > MOST_THREADS:
+        raise ArgumentError(
+            f"threads must be at most {MOST_THREADS}, it is {threads}; there are {processors()} "
+            'processors here, threads="auto" finds the fastest number'
+        )
     return threads
 
 
