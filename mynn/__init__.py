@@ -14,6 +14,7 @@ from mynn.functional import (
 )
 from mynn.gradients import grad, value_and_grad
 from mynn.random import Generator, manual_seed
+from mynn.runtime.store import programs
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.train import Callback, History, Record, evaluate, fit, predict
 from mynn.version import __version__
@@ -40,6 +41,7 @@ __all__ = [
     "one_hot",
     "optim",
     "predict",
+    "programs",
     "random",
     "stack",
     "value_and_grad",

@@ -50,6 +50,7 @@ class _Direct(NamedTuple):
     dtype: Any
     edits: int
     run: Callable[[Array], Array]
+    code: Any
 
 
 class Compiled:
@@ -109,6 +110,10 @@ class Compiled:
                     staged = staging.stage(self.function, arguments)
                     found = staged, self.make(staged)
                     self._programs.setdefault(signature, []).append(found)
+                    code = found[1].code
+                    code.holders.add(self)
+                    if code.dropped:
+                        self.forget(code)
         return found
 
     def _find(self, signature: Any) -> tuple[staging.Staged, Any] | None:
@@ -127,12 +132,23 @@ class Compiled:
             staged.writes,
             staged.state,
             self.threads,
+            getattr(self.function, "__qualname__", type(self.function).__name__),
         )
-        name = getattr(self.function, "__qualname__", type(self.function).__name__)
-        types = ", ".join(str(node.type) for node in staged.arguments)
         seconds = {"trace": staged.seconds, **program.seconds}
-        debug.report(f"{name}({types}): {program}", seconds)
+        debug.report(f"{program.code.signature}: {program}", seconds)
         return program
+
+    def forget(self, code: Any) -> None:
+        """The store of programs drops this code (`mynn.programs`): so do we."""
+        direct = self._direct
+        if direct is not None and direct.code is code:
+            self._direct = None
+        for signature, made in list(self._programs.items()):
+            kept = [pair for pair in made if pair[1].code is not code]
+            if not kept:
+                self._programs.pop(signature, None)
+            elif len(kept) < len(made):
+                self._programs[signature] = kept
 
     def storage_for_copy(self, tensor: Tensor) -> Array:
         """Where `fit` may copy the value of a state tensor to.
@@ -185,9 +201,11 @@ class Compiled:
         results = program(arrays)
         if staged.structure == 0:
             simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
-            if simple and program.backend == "native" and not _conditions(staged):
+            ready = simple and program.backend == "native" and not program.code.dropped
+            if ready and not _conditions(staged):
                 array = arrays[0]
-                self._direct = _Direct(array.shape, array.dtype, edits, program.direct())
+                run, code = program.direct(), program.code
+                self._direct = _Direct(array.shape, array.dtype, edits, run, code)
             return results[0]
         return staged.bundle(results)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mynn import manual_seed
+import mynn
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,4 +31,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """What a test draws from the default generator, orders of `fit` too, is the same each time."""
-    manual_seed(0)
+    mynn.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_programs() -> None:
+    """No test finds the programs of another one in memory."""
+    mynn.programs().clear()

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "runtime.lazy",
         "runtime.machine",
         "runtime.sharing",
+        "runtime.store",
         "runtime.threads",
     ),
     ("runtime.native", "runtime.peaks"),

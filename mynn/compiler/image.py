@@ -155,16 +155,25 @@ def make_image(
     )
 
 
-def bind(image: Image, inputs: Sequence[Array]) -> tuple[Array, list[Array], list[Array]]:
-    """Memory for every buffer: the table of addresses, the outputs, and what must be kept alive.
-
-    `inputs` are arrays in native storage for the graph's inputs; outputs that are written to state
-    lie there.
-    """
-    arena = aligned_bytes(image.arena_bytes + SLACK)
+def bind_constants(image: Image) -> list[Array]:
+    """The constants in native storage, for all that is bound."""
     constants = [allocate(value.shape, value.dtype) for value in image.constants]
     for array, value in zip(constants, image.constants, strict=True):
         array[...] = value
+    return constants
+
+
+def bind(
+    image: Image, inputs: Sequence[Array], constants: Sequence[Array] | None = None
+) -> tuple[Array, list[Array], list[Array]]:
+    """Memory for every buffer: the table of addresses, the outputs, and what must be kept alive.
+
+    `inputs` are arrays in native storage for the graph's inputs, `constants` those of
+    `bind_constants`, made here where left out; outputs that are written to state lie there.
+    """
+    if constants is None:
+        constants = bind_constants(image)
+    arena = aligned_bytes(image.arena_bytes + SLACK)
     outputs = [allocate(type.shape, type.dtype) for type in image.types]
     keep = [arena, *constants]
     arrays = {"input": inputs, "constant": constants, "result": outputs}

@@ -63,7 +63,7 @@ class NativeModule:
     """Machine code in memory, and the LLVM IR that it was made of.
 
     `key` is the name of its object code in the cache on disk, `seconds` what it took to make or to
-    load it.
+    load it, `nbytes` its size.
     """
 
     source: Callable[[], str]
@@ -71,6 +71,7 @@ class NativeModule:
     key: str
     seconds: float
     machine: Machine
+    nbytes: int = 0
 
     @lazy
     def text(self) -> str:
@@ -140,18 +141,24 @@ def _key(text: str, machine: Machine) -> str:
     return cache.key_of("object", text, machine.cpu, machine.features, triple, version, SETTINGS)
 
 
-def build(text: str) -> NativeModule:
-    """Compile the text of an LLVM module for this machine, or take it from the cache on disk."""
+def build(text: str, source: Callable[[], str] | None = None) -> NativeModule:
+    """Compile the text of an LLVM module for this machine, or take it from the cache on disk.
+
+    `source` makes the text again, so that it need not be kept.
+    """
     start = time.perf_counter()
     machine = host()
     key = _key(text, machine)
-    engine = _from_cache(key, machine)
-    if engine is None:
+    found = _from_cache(key, machine)
+    if found is None:
         target = _target_machine(machine)
         object_code = target.emit_object(_optimize(text, target))
         cache.store(key, object_code)
-        engine = _link(object_code, target)
-    return NativeModule(lambda: text, engine, key, time.perf_counter() - start, machine)
+        del target  # what it keeps of its work is twenty times the code
+        found = _link(object_code, _target_machine(machine)), len(object_code)
+    engine, nbytes = found
+    seconds = time.perf_counter() - start
+    return NativeModule(source or (lambda: text), engine, key, seconds, machine, nbytes)
 
 
 def load(key: str, source: Callable[[], str]) -> NativeModule | None:
@@ -160,19 +167,20 @@ def load(key: str, source: Callable[[], str]) -> NativeModule | None:
     `source` makes its LLVM IR, when somebody wants to see it.
     """
     start = time.perf_counter()
-    engine = _from_cache(key, host())
-    if engine is None:
+    found = _from_cache(key, host())
+    if found is None:
         return None
-    return NativeModule(source, engine, key, time.perf_counter() - start, host())
+    engine, nbytes = found
+    return NativeModule(source, engine, key, time.perf_counter() - start, host(), nbytes)
 
 
-def _from_cache(key: str, machine: Machine) -> Any:
-    """An engine with the object code that the cache holds under `key`, or None."""
+def _from_cache(key: str, machine: Machine) -> tuple[Any, int] | None:
+    """An engine with the object code that the cache holds under `key`, and its size, or None."""
     object_code = cache.load(key)
     if object_code is None:
         return None
     try:
-        return _link(object_code, _target_machine(machine))
+        return _link(object_code, _target_machine(machine)), len(object_code)
     except RuntimeError:
         return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from mynn import debug, interpreter
-from mynn.compiler.image import Image, bind, graph_key, make_image, summary
+from mynn.compiler.image import Image, bind, bind_constants, graph_key, make_image, summary
 from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.errors import DataError, UsageError
 from mynn.graph import Array, Graph, Node, Shape, format_graph
-from mynn.runtime import cache, calls, sharing
+from mynn.runtime import cache, calls, sharing, store
 from mynn.runtime.buffers import allocate
 from mynn.runtime.interrupts import uninterrupted
 from mynn.runtime.lazy import lazy
@@ -29,6 +30,9 @@ from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build, load
 from mynn.runtime.profile import Profile, profile
 from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
+
+# Bytes of memory that the store of programs looks at at once.
+_LARGE = 2**20
 
 
 class StateTensor(Protocol):
@@ -69,10 +73,15 @@ class Recipe:
         """LLVM IR for so many threads."""
         return emit(self.lowered, threads > 1, debug.checking()).text()
 
-    def make(self, requested: Threads | None) -> tuple[Image, NativeModule]:
-        """The image and its code: from the cache on disk, or made now and kept there."""
+    def make(self, requested: Threads | None, digest: bytes | None) -> tuple[Image, NativeModule]:
+        """The image and its code: from the cache on disk, or made now and kept there.
+
+        `digest` is the graph's, if it has one (`graph_key`).
+        """
         start = time.perf_counter()
-        key = self._key(requested)
+        key = None
+        if digest is not None and cache.enabled():
+            key = cache.key_of("image", digest, target_text(requested))
         if key is not None and not debug.checking():
             image = Image.from_bytes(cache.load(key) or b"")
             native = None if image is None else self._load(image)
@@ -87,11 +96,12 @@ class Recipe:
         text = self.text(threads)
         self.seconds.update(lowered.seconds, emit=time.perf_counter() - start)
         self._show(lambda: text)
-        native = build(text)
+        native = build(text, lambda: self.text(threads))
         self.seconds["LLVM"] = native.seconds
         image = make_image(lowered.plan, lowered.table, self.graph.inputs, threads, native.key)
         if key is not None:
             cache.store(key, image.to_bytes())
+        vars(self).pop("lowered")  # several times the size of the code; made again for who looks
         return image, native
 
     def _show(self, text: Callable[[], str]) -> None:
@@ -106,14 +116,42 @@ class Recipe:
     def _load(self, image: Image) -> NativeModule | None:
         return load(image.code, lambda: self.text(image.threads))
 
-    def _key(self, requested: Threads | None) -> str | None:
-        if not cache.enabled():
-            return None
-        graph = graph_key(self.graph, self.writes, self.layouts)
-        if graph is None:
-            return None
-        wanted = default_threads() if requested is None else requested
-        return cache.key_of("image", graph, f"{host()} {wanted} {processors()}")
+
+def target_text(requested: Threads | None) -> str:
+    """What code is made for, besides the graph."""
+    wanted = default_threads() if requested is None else requested
+    return f"{host()} {wanted} {processors()}"
+
+
+class Code(store.Stored):
+    """What programs that compute the same have in common: kernels, machine code, constants."""
+
+    def __init__(self, recipe: Recipe, requested: Threads | None, digest: bytes | None) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.image, self.native = recipe.make(requested, digest)
+        self.constants = bind_constants(self.image)
+        self.kernels = len(self.image.kernels)
+        self.programs: weakref.WeakSet[Program] = weakref.WeakSet()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of machine code, constants, and the memory that programs keep for their runs."""
+        constants = sum(value.nbytes for value in self.image.constants)
+        return self.native.nbytes + constants + sum(p.nbytes for p in list(self.programs))
+
+
+def code_of(recipe: Recipe, requested: Threads | None, signature: str) -> Code:
+    """The code for a recipe, from the store if it is there."""
+
+    def make() -> Code:
+        code = Code(recipe, requested, digest)
+        code.signature = signature
+        return code
+
+    digest = graph_key(recipe.graph, recipe.writes, recipe.layouts)
+    key = (digest, target_text(requested), debug.checking()) if digest is not None else object()
+    return store.STORE.fetch(key, make)
 
 
 class Instance:
@@ -136,7 +174,7 @@ class Instance:
 
     def __init__(
         self,
-        image: Image,
+        code: Code,
         source: Graph,
         function: Callable[[int], Any],
         arguments: list[Array],
@@ -146,8 +184,9 @@ class Instance:
         self.function = function
         self.arguments = arguments
         self.state = state
-        self.table, self.outputs, self.keep = bind(image, [*arguments, *state])
-        self.status = self.outputs.pop() if image.status else None
+        bound = bind(code.image, [*arguments, *state], code.constants)
+        self.table, self.outputs, self.keep = bound
+        self.status = self.outputs.pop() if code.image.status else None
         self.address = self.table.ctypes.data
 
     def run(self) -> None:
@@ -188,6 +227,7 @@ class Program:
         state: the tensors behind the state inputs.
         threads: how many threads `fit` runs a step with: a number, "auto" (the fastest,
             found while it runs), or None for what `MYNN_THREADS` says.
+        name: of the function, for the list of programs.
 
     Example:
         >>> import numpy as np, mynn
@@ -212,6 +252,7 @@ class Program:
         writes: dict[Node, int],
         state: Sequence[StateTensor],
         threads: Threads | None = None,
+        name: str = "",
     ) -> None:
         start = time.perf_counter()
         debug.show(2, "traced graph", lambda: format_graph(graph))
@@ -223,8 +264,9 @@ class Program:
             node: tuple(step // array.itemsize for step in array.strides)
             for node, array in zip(state_nodes, state_arrays, strict=True)
         }
-        self.recipe = Recipe(graph, dict(writes), layouts)
-        self.image, self.native = self.recipe.make(threads)
+        recipe = Recipe(graph, dict(writes), layouts)
+        self.code = code_of(recipe, threads, signature_text(name, graph.inputs[:arguments]))
+        self.recipe, self.image, self.native = self.code.recipe, self.code.image, self.code.native
         debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
         debug.show(7, "machine code", lambda: self.assembly)
         self.threads = self.image.threads
@@ -239,6 +281,13 @@ class Program:
         # Those that no run has. Memory for as many runs as there are processors is kept.
         self._free: deque[Instance] = deque(maxlen=max(2, processors()))
         self._first = self._instance()
+        self.code.programs.add(self)
+        if self.nbytes > _LARGE:
+            store.STORE.make_room()
+        found = self.recipe is not recipe
+        self.seconds: Mapping[str, float] = (
+            {"store": time.perf_counter() - start} if found else recipe.seconds
+        )
         self._free.append(self._first)
         self.compile_seconds = time.perf_counter() - start
 
@@ -249,7 +298,7 @@ class Program:
             else self.native.function(STEP, ctypes.c_void_p)
         )
         arguments = [allocate(type.shape, type.dtype) for type in self._types]
-        return Instance(self.image, self.source, function, arguments, self._state_arrays)
+        return Instance(self.code, self.source, function, arguments, self._state_arrays)
 
     def take(self) -> Instance:
         """Memory for a run, which nobody else has until `give_back`."""
@@ -258,12 +307,20 @@ class Program:
         except IndexError:
             return self._instance()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory that is kept for runs."""
+        arrays = *self._first.arguments, *self._first.outputs
+        one = self.image.arena_bytes + sum(array.nbytes for array in arrays)
+        return one * max(1, len(self._free))
+
     def give_back(self, instance: Instance) -> None:
         """For the next run."""
         self._free.append(instance)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Copy the arguments in, run, copy the results out."""
+        self.code.touched = True
         instance = self.take()
         try:
             for place, value in zip(instance.arguments, arguments, strict=True):
@@ -279,9 +336,10 @@ class Program:
     def direct(self) -> Callable[[Array], Array]:
         """For one argument and one result: a function with as little around the run as can be."""
         pop, push, new = self._free.pop, self._free.append, self._instance
-        access = self.access or sharing.Access()
+        access, code = self.access or sharing.Access(), self.code
 
         def call(array: Array) -> Array:
+            code.touched = True
             try:
                 instance = pop()
             except IndexError:
@@ -298,6 +356,7 @@ class Program:
         def read(array: Array) -> Array:
             domain = access.sole
             mark = domain.mark
+            code.touched = True
             try:
                 instance = pop()
             except IndexError:
@@ -392,11 +451,6 @@ class Program:
         return self.native.assembly()
 
     @property
-    def seconds(self) -> Mapping[str, float]:
-        """What each stage of the compilation took; "cache" where the cache on disk had it."""
-        return self.recipe.seconds
-
-    @property
     def operations(self) -> int:
         """Arithmetic operations of one run; a multiply-add counts as two."""
         return sum(kernel.operations for kernel in self.image.kernels)
@@ -446,6 +500,11 @@ class Program:
         )
 
 
+def signature_text(name: str, arguments: Sequence[Node]) -> str:
+    """The function and the types of its arguments."""
+    return f"{name or 'graph'}({', '.join(str(node.type) for node in arguments)})"
+
+
 class InterpretedProgram:
     """The same as `Program`, run by the NumPy interpreter.
 
@@ -465,9 +524,14 @@ class InterpretedProgram:
         writes: dict[Node, int],
         state: Sequence[StateTensor],
         threads: Threads | None = None,
+        name: str = "",
     ) -> None:
         debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph
+        self.code = store.Stored()
+        self.code.kind = "interpreted"
+        self.code.signature = signature_text(name, graph.inputs[:arguments])
+        store.STORE.add(object(), self.code)
         self.seconds: Mapping[str, float] = {}
         self.count = results
         self.writes = dict(writes)
@@ -478,6 +542,7 @@ class InterpretedProgram:
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Evaluate the graph, then change the state."""
+        self.code.touched = True
         return self.access.run(lambda: self._run(arguments))
 
     def _run(self, arguments: Sequence[Any]) -> list[Array]:

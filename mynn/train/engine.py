@@ -28,6 +28,7 @@ from mynn.runtime import sharing
 from mynn.runtime.machine import host
 from mynn.runtime.native import NativeModule, build
 from mynn.runtime.program import Instance, Program, explain
+from mynn.runtime.store import STORE, Stored
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.staging import Staged
 from mynn.tensor import Tensor
@@ -37,25 +38,37 @@ from mynn.train.record import Record, Recorded, Recorder
 
 CHUNK_SECONDS = 0.04
 
-# Loops that were built, the latest last.
-_loops: dict[Loop, NativeModule] = {}
-_MOST_LOOPS = 64
+
+class LoopCode(Stored):
+    """The native code of a loop."""
+
+    kind = "loop"
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        text = loop_module(loop, host().is_x86)
+        debug.show(5, "training loop, LLVM IR", lambda: text)
+        self.native = build(text)
+        self.signature = f"batches of {loop.batch}, {loop.rest} left"
+        report = f"training loop for batches of {loop.batch}"
+        debug.report(report, {"LLVM": self.native.seconds})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of machine code."""
+        return self.native.nbytes
 
 
 def loop_module_for(loop: Loop) -> tuple[NativeModule, float]:
     """The native code of a loop, and the seconds that it took to make it now."""
-    found = _loops.pop(loop, None)
-    seconds = 0.0
-    if found is None:
-        text = loop_module(loop, host().is_x86)
-        debug.show(5, "training loop, LLVM IR", lambda: text)
-        found = build(text)
-        seconds = found.seconds
-        debug.report(f"training loop for batches of {loop.batch}", {"LLVM": seconds})
-    _loops[loop] = found
-    if len(_loops) > _MOST_LOOPS:
-        del _loops[next(iter(_loops))]
-    return found, seconds
+    made: list[LoopCode] = []
+
+    def make() -> LoopCode:
+        made.append(LoopCode(loop))
+        return made[0]
+
+    code = STORE.fetch((loop, str(host())), make)
+    return code.native, made[0].native.seconds if made else 0.0
 
 
 def next_budget(budget: int, seconds: float) -> int:

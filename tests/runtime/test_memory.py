@@ -11,6 +11,7 @@ import pytest
 
 import mynn
 from mynn import nn, optim
+from mynn.runtime.store import STORE, Limit
 
 STATM = Path("/proc/self/statm")
 MIB = 2**20
@@ -34,6 +35,7 @@ def test_a_thousand_programs(cache: str, tmp_path: Path, monkeypatch: pytest.Mon
     """500 of them made by LLVM, 500 made and kept on disk."""
     monkeypatch.setenv("MYNN_CACHE", cache)
     monkeypatch.setenv("MYNN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(STORE, "_limit", Limit(16))
     for number in range(100):
         cycle(number)
     before = resident()

@@ -18,7 +18,6 @@ from mynn import Tensor
 from mynn.compiler import driver
 from mynn.compiler.driver import Loop, Metric, Source, loop_text
 from mynn.graph import Array
-from mynn.train import engine
 from tests.train.reference import Problem, assert_same_state, backends
 
 
@@ -128,7 +127,7 @@ def test_rows_are_read_where_they_lie(
     found = []
     for least in (1 << 60, 0):
         monkeypatch.setattr(driver, "_DIRECT_BYTES", least)
-        monkeypatch.setattr(engine, "_loops", {})
+        mynn.programs().clear()
         for threads in (1, 2, 3):
             weight.data = np.zeros(shape[-1])
             run = mynn.compile(step, threads=threads)

@@ -229,7 +229,7 @@ def test_two_networks_train_apart() -> None:
             optimizer.step()
             return loss
 
-        history = mynn.fit(step, rows(number), epochs=30, batch_size=8, verbose=False)
+        history = mynn.fit(step, rows(number), epochs=30, batch_size=8, seed=number, verbose=False)
         return [history["loss"], *(p.numpy() for p in net.parameters())]
 
     alone = [train(k) for k in range(4)]

@@ -21,7 +21,6 @@ from mynn.compiler.schedule import contraction
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
 from mynn.runtime.threads import choose_threads, processors
-from mynn.train import engine
 
 
 def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> list[np.ndarray]:
@@ -112,7 +111,7 @@ def test_all_workers_gather(
 ) -> None:
     """Rows with and without padding, fewer and more than there are workers."""
     monkeypatch.setattr(driver, "_SHARED_BYTES", 0)
-    monkeypatch.setattr(engine, "_loops", {})
+    mynn.programs().clear()
     x = np.arange(rows * 3 * 5, dtype=np.float32).reshape(rows, 3, 5)
     y = np.arange(rows * 16, dtype=np.float64).reshape(rows, 16)
     z = np.arange(rows)
