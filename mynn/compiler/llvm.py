@@ -11,11 +11,12 @@ masked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mynn.compiler import instructions
 from mynn.compiler.arithmetic import operation
+from mynn.compiler.cache_blocks import CacheBlock
 from mynn.compiler.horizontal import horizontal, horizontal_rows
 from mynn.compiler.instructions import Module, Value, llvm_type, memory_type
 from mynn.compiler.loops import (
@@ -594,3 +595,42 @@ def emit_kernel(
     worker's share of the memory that lives within a kernel.
     """
     module.add(KernelEmitter(module, kernel, slots, scratch).function())
+
+
+def step_text(
+    name: str, blocks: Sequence[CacheBlock], stops: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """The function that runs all kernels, the shares of a block in a loop.
+
+    `stops` gives for a kernel what is to be done behind it: text that goes on at the label `go`, or
+    to the `end`.
+    """
+    stops = stops or {}
+    lines = [f"define void @{name}(ptr %table) nounwind #0 {{", "entry:"]
+    before = "entry"
+    for number, block in enumerate(blocks):
+        share, here = "0", f"block{number}"
+        if block.shares > 1:
+            share = f"%share{number}"
+            lines += [
+                f"  br label %{here}",
+                f"{here}:",
+                f"  {share} = phi i64 [ 0, %{before} ], [ %next{number}, %{here} ]",
+            ]
+        for kernel in block.kernels:
+            rest = f", i64 {share}, i64 {block.shares}" if is_split(kernel) else ""
+            lines.append(f"  call void @{kernel.name}(ptr %table{rest})")
+            if kernel.name in stops:
+                lines += stops[kernel.name]
+                before = "go"
+        if block.shares > 1:
+            before = f"{here}.end"
+            lines += [
+                f"  %next{number} = add nuw nsw i64 {share}, 1",
+                f"  %more{number} = icmp ult i64 %next{number}, {block.shares}",
+                f"  br i1 %more{number}, label %{here}, label %{before}",
+                f"{before}:",
+            ]
+    if stops:
+        lines += ["  br label %end", "end:"]
+    return "\n".join([*lines, "  ret void", "}", ""])

@@ -17,6 +17,7 @@ Example, the rows of each kernel shared by two workers:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -92,6 +93,20 @@ def phases(turns: Sequence[Turn], workers: int) -> list[list[Kernel]]:
             result.append([])
         result[-1].append(turn.kernel)
     return result
+
+
+def separate(
+    kernels: Sequence[Kernel], locate: Callable[[Buffer], Location], workers: int
+) -> list[list[Kernel]]:
+    """The kernels, in their order, between two meetings of so many workers."""
+    uses = [_Use(kernel, locate) for kernel in kernels]
+    ends = sorted(_meetings(uses, workers))
+    bounds = [0, *ends, len(uses)]
+    return [
+        [use.kernel for use in uses[start:end]]
+        for start, end in itertools.pairwise(bounds)
+        if start < end
+    ]
 
 
 def choose(ways: Sequence[Sequence[Kernel]], locate: Callable[[Buffer], Location]) -> list[Kernel]:
@@ -172,7 +187,8 @@ def _meetings(order: Sequence[_Use], workers: int | None) -> set[int]:
     return found
 
 
-# Where a loop touches memory: what of it, the bytes from round to round, and those along the rows.
+# Where a loop touches memory: what of it, the bytes of a row, where the buffer starts, the bytes
+# from round to round, and those along the rows.
 _Key = tuple[Hashable, int, int, int, int]
 
 
@@ -236,11 +252,24 @@ class _Use:
             return False
         if workers is None:
             return True
-        mine = [self.share(worker, workers) for worker in range(workers)]
-        others = [other.share(worker, workers) for worker in range(workers)]
-        return any(
-            _clash(*mine[i], *others[j]) for i in range(workers) for j in range(workers) if i != j
+        (reads, writes), (other_reads, other_writes) = (
+            use.shares(workers) for use in (self, other)
         )
+        return (
+            _overlap(writes, other_reads)
+            or _overlap(writes, other_writes)
+            or _overlap(reads, other_writes)
+        )
+
+    def shares(self, workers: int) -> tuple[list[_Owned], list[_Owned]]:
+        """What each of so many workers reads, and what it writes."""
+        reads: list[_Owned] = []
+        writes: list[_Owned] = []
+        for worker in range(workers):
+            read, written = self.share(worker, workers)
+            reads += [(span, worker) for span in read]
+            writes += [(span, worker) for span in written]
+        return reads, writes
 
     def share(self, worker: int, workers: int) -> tuple[list[Span], list[Span]]:
         """What a worker reads, and what it writes."""
@@ -280,6 +309,34 @@ def _clash(
     return meet(writes, other_reads) or meet(writes, other_writes) or meet(reads, other_writes)
 
 
+# What a worker touches, and which worker.
+_Owned = tuple[Span, int]
+
+
+def _overlap(some: list[_Owned], others: list[_Owned]) -> bool:
+    """Whether one worker of `some` touches what another one of `others` touches."""
+    by_space: dict[Hashable, tuple[list[_Owned], list[_Owned]]] = {}
+    for side, owned in enumerate((some, others)):
+        for span, worker in owned:
+            by_space.setdefault(span.space, ([], []))[side].append((span, worker))
+    for sides in by_space.values():
+        if not all(sides):
+            continue
+        # In the order of their first bytes; `reached` are those that may go on behind it.
+        order = sorted(
+            ((span, worker, side) for side in (0, 1) for span, worker in sides[side]),
+            key=lambda entry: entry[0].first,
+        )
+        reached: tuple[list[_Owned], list[_Owned]] = ([], [])
+        for span, worker, side in order:
+            rest = [(old, own) for old, own in reached[1 - side] if old.last >= span.first]
+            if any(own != worker and old.meets(span) for old, own in rest):
+                return True
+            reached[1 - side][:] = rest
+            reached[side].append((span, worker))
+    return False
+
+
 def _pieces(kernel: Kernel, locate: Callable[[Buffer], Location]) -> Iterator[_Piece]:
     """The parallel loops of a kernel, and what stands around them."""
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
@@ -296,7 +353,7 @@ def _pieces(kernel: Kernel, locate: Callable[[Buffer], Location]) -> Iterator[_P
         for name, k in index.terms:
             if name not in ends:  # the place depends on data: it may be any place
                 whole = start, start + buffer.nbytes - 1, 0, 0
-                accesses.add((space, 0, 0, 0, 0), whole)
+                accesses.add((space, 0, start, 0, 0), whole)
                 return
             along = k % pitch if pitch else 0
             if name == shared:
@@ -310,7 +367,7 @@ def _pieces(kernel: Kernel, locate: Callable[[Buffer], Location]) -> Iterator[_P
             key = space, pitch * size, start, step * size, shift * size
             accesses.add(key, (*bytes_, left * size, right * size + size - 1))
         else:
-            accesses.add((space, 0, 0, step * size, 0), (*bytes_, 0, 0))
+            accesses.add((space, 0, start, step * size, 0), (*bytes_, 0, 0))
 
     def note(piece: _Piece, statement: Statement, shared: str) -> None:
         if isinstance(statement, Let | Store):

@@ -24,6 +24,8 @@ _LEAST_TERMS = 2048
 _LEAST_OPERATIONS = 200_000
 # More results than this for each term of the sum are easily shared as they are.
 _MOST_RESULTS = 4
+# So many results of a `sum` are enough for all threads, whatever the terms.
+_ENOUGH_RESULTS = 32
 
 
 def split_sums(graph: Graph) -> Graph:
@@ -81,7 +83,7 @@ def _contract(node: Node, inputs: tuple[Node, ...]) -> Node | None:
 def _sum(node: Node, x: Node) -> Node | None:
     axes: Shape = node.params["axes"]
     terms = math.prod(x.shape[axis] for axis in axes)
-    if not axes or x.dtype.kind != "f":
+    if not axes or x.dtype.kind != "f" or node.type.size >= _ENOUGH_RESULTS:
         return None
     parts = _parts(x.shape[axes[0]], terms, terms * node.type.size)
     if parts == 1:

@@ -14,6 +14,7 @@ bind      plan -> memory            the table of addresses       compiler/image.
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mynn.compiler.arithmetic import verify_exact
+from mynn.compiler.cache_blocks import CacheBlock, cache_blocks
 from mynn.compiler.image import bind, make_image
 from mynn.compiler.instructions import Module
-from mynn.compiler.llvm import emit_kernel
+from mynn.compiler.llvm import emit_kernel, step_text
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
 from mynn.compiler.meetings import arrange, choose
 from mynn.compiler.multiply_add import fuse_multiply_adds
@@ -58,6 +60,11 @@ class Lowered:
     def kernels(self) -> Sequence[Kernel]:
         """The kernels in the order in which they run."""
         return self.plan.kernels
+
+    @functools.cached_property
+    def blocks(self) -> list[CacheBlock]:
+        """The kernels as one thread runs them."""
+        return cache_blocks(self.kernels, self.plan.location, self.plan.status)
 
     @property
     def state(self) -> set[Buffer]:
@@ -125,22 +132,22 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     - `check`: run the verifiers on the kernels that were split, and on the text.
     """
     module = Module(fused=host().has_fma, x86=host().is_x86)
-    kernels = shared_kernels(lowered) if split else lowered.kernels
+    if split:
+        kernels = shared_kernels(lowered)
+        blocks = [CacheBlock(tuple(kernels))]
+    else:
+        blocks = lowered.blocks
+        kernels = [kernel for block in blocks for kernel in block.kernels]
     status = lowered.plan.status
-    checking = {kernel.name for kernel in kernels if status in buffers_of(kernel)[1]}
-    calls = []
     for kernel in kernels:
         if check:
             verify_kernel(kernel)
         emit_kernel(module, kernel, lowered.slots, lowered.plan.scratch)
-        arguments = "ptr %table, i64 0, i64 1" if split else "ptr %table"
-        calls.append(f"  call void @{kernel.name}({arguments})")
-        if status is not None and kernel.name in checking:
-            calls += stop_text(lowered.slots[status])
+    stops = {}
     if status is not None:
-        calls += ["  br label %end", "end:"]
-    head = f"define void @{STEP}(ptr %table) nounwind #0 {{"
-    module.add("\n".join([head, *calls, "  ret void", "}", ""]))
+        checking = (kernel.name for kernel in kernels if status in buffers_of(kernel)[1])
+        stops = dict.fromkeys(checking, stop_text(lowered.slots[status]))
+    module.add(step_text(STEP, blocks, stops))
     if split:
         turns = arrange(kernels, lowered.plan.location, status, lowered.state)
         add_split_step(module, turns, None if status is None else lowered.slots[status])

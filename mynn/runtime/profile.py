@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.cache_blocks import CacheBlock
 from mynn.compiler.image import Image, bind, make_image
+from mynn.compiler.llvm import step_text
 from mynn.compiler.loops import Kernel, buffers_of
 from mynn.compiler.pipeline import STEP, Lowered, emit
 from mynn.compiler.workers import FLUSH_BITS
@@ -154,9 +156,14 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 # -- measuring -------------------------------------------------------------------------------------
 
 
+def _alone(kernel: str) -> str:
+    """The function that runs the whole of a kernel."""
+    return f"{kernel}_alone"
+
+
 def _timing_text(kernels: Sequence[str]) -> str:
     """`mynn_time`: runs the kernel of a number, or the step, again and again."""
-    functions = ", ".join(f"ptr @{name}" for name in [*kernels, STEP])
+    functions = ", ".join(f"ptr @{name}" for name in [*map(_alone, kernels), STEP])
     x86 = host().is_x86
     before = f"""  %mode = alloca i32
   call void @llvm.x86.sse.stmxcsr(ptr %mode)
@@ -212,6 +219,9 @@ class _Bench:
         if host().is_x86:
             module.declare("declare void @llvm.x86.sse.stmxcsr(ptr)")
             module.declare("declare void @llvm.x86.sse.ldmxcsr(ptr)")
+        for block in lowered.blocks:
+            for kernel in block.kernels:
+                module.add(step_text(_alone(kernel.name), [CacheBlock((kernel,))]))
         module.add(_timing_text([kernel.name for kernel in lowered.kernels]))
         kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self.run: Any = build(module.text()).function("mynn_time", *kinds)
