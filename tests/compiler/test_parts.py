@@ -20,6 +20,7 @@ def short_sums_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "_LEAST_TERMS", 1)
     monkeypatch.setattr(parts, "_LEAST_OPERATIONS", 1)
     monkeypatch.setattr(parts, "_MOST_RESULTS", 1000)
+    monkeypatch.setattr(parts, "_ENOUGH_RESULTS", 1000)
     monkeypatch.setattr(parallel, "SMALL", 0)
 
 
@@ -74,3 +75,11 @@ def test_short_sums_and_many_results_stay() -> None:
 
     graph = graph_of(function, f32(16, 3, 4, 4), f32(2, 3, 2, 2), f32(48, 5))
     assert names(split_sums(graph)) == names(graph)
+
+
+def test_sums_with_results_for_all_threads_stay_whole() -> None:
+    def rows(count: int) -> list[str]:
+        return names(split_sums(graph_of(lambda x: x.sum((1, 2)), f32(count, 600, 40))))
+
+    assert rows(31).count("sum") == 2
+    assert rows(32).count("sum") == 1
