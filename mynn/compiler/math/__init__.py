@@ -7,8 +7,9 @@
 float32 is computed with polynomials and rational functions in fused multiply-adds, and float64 too
 but for erf, sin, cos and pow, which call libm for each lane. The coefficients are minimax (Remez
 exchange with 60 digits, then rounded); those of float64 interpolate at Chebyshev nodes. There are
-no branches and no fast-math flags. Results are the same, bit for bit, whatever the lanes and the
-vector unit; a machine without FMA is slow.
+no fast-math flags, and no branches but one: float32 sin and cos of 2**50 and more call libm.
+Results are the same, bit for bit, whatever the lanes and the vector unit; a machine without FMA is
+slow.
 
 Largest errors in ulp (float32: of every or every few floats; float64: of sweeps of 10**6), and
 cycles per vector, first of independent vectors, then of a chain where each result is an argument:
@@ -60,6 +61,10 @@ _EMITTERS: Final[dict[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
 }
 
 
+# Their float32 has a second function, for arguments that are rare.
+_LARGE: Final = ("sin", "cos")
+
+
 def function_name(op: str, dtype: str, lanes: int) -> str:
     """The name of the function, "@mynn.tanh.f32x16"; with one lane it works on the scalar.
 
@@ -101,4 +106,11 @@ def _function(op: str, dtype: str, lanes: int) -> tuple[str, tuple[str, ...]]:
     head = f"define internal {kind} {function_name(op, dtype, lanes)}({parameters})"
     attributes = "alwaysinline nounwind willreturn memory(none)"
     lines = [f"{head} {attributes} {{", *b.lines, f"  ret {kind} {result}", "}", ""]
+    if op in _LARGE and dtype == "f32":
+        part = Builder("f32", lanes)
+        result = trigonometric.large(part, "%x", op)
+        head = f"define internal {kind} {trigonometric.large_name(op, part)}({parameters})"
+        attributes = "noinline cold nounwind willreturn memory(none)"
+        lines += [f"{head} {attributes} {{", *part.lines, f"  ret {kind} {result}", "}", ""]
+        b.declares |= part.declares
     return "\n".join(lines), tuple(b.declares)

@@ -154,6 +154,26 @@ class Builder:
         x = self.select(self.fcmp("olt", x, low), low, x)
         return self.select(self.fcmp("ogt", x, high), high, x)
 
+    def rarely(self, mask: str, function: str, x: str, usual: str) -> str:
+        """`function(x)` in the lanes of `mask`, `usual` in the others; not called where no lane is.
+
+        Once in a function: it ends its first block.
+        """
+        some = mask
+        if self.lanes > 1:
+            reduce = f"@llvm.vector.reduce.or.v{self.lanes}i1"
+            some = self.call(reduce, "i1", [(self.mask_type, mask)])
+        self.lines += [
+            f"  br i1 {some}, label %rare, label %done",
+            "rare:",
+            f"  %called = call {self.type} {function}({self.type} {x})",
+            f"  %chosen = select {self.mask_type} {mask}, {self.type} %called, {self.type} {usual}",
+            "  br label %done",
+            "done:",
+            f"  %result = phi {self.type} [ {usual}, %0 ], [ %chosen, %rare ]",
+        ]
+        return "%result"
+
     # The bits as integers.
 
     def bits(self, x: str) -> str:

@@ -16,19 +16,32 @@ COS: Final = (0.0416666456, -0.00138873095, 2.44323273e-05)
 
 def sin(b: Builder, x: str) -> str:
     """f32: sin(x) = +-sin(r) or +-cos(r) by the quadrant. f64: libm. Error: f32 2.0 ulp."""
-    return b.libm("sin", x) if b.dtype == "f64" else _sin_cos(b, x, quadrants=0)
+    return b.libm("sin", x) if b.dtype == "f64" else _sin_cos(b, x, "sin")
 
 
 def cos(b: Builder, x: str) -> str:
     """cos(x) = sin(x + pi/2), a quadrant on; see `sin`."""
-    return b.libm("cos", x) if b.dtype == "f64" else _sin_cos(b, x, quadrants=1)
+    return b.libm("cos", x) if b.dtype == "f64" else _sin_cos(b, x, "cos")
 
 
-def _sin_cos(b: Builder, x: str, quadrants: int) -> str:
-    """sin(x + quadrants * pi/2), x = n * pi/2 + r with r taken in f64.
+# Up to here the reduction is exact to float32.
+LARGEST: Final = 2.0**50
 
-    The reduction is exact to float32 for |x| < 2**50; beyond, results are only within [-1, 1].
-    """
+
+def large_name(op: str, b: Builder) -> str:
+    """The function for angles of `LARGEST` and beyond."""
+    return f"@mynn.{op}.large.f32x{b.lanes}"
+
+
+def large(b: Builder, x: str, op: str) -> str:
+    """sin or cos of float32 of any size: that of the C library for float64, lane by lane."""
+    d = b.view("f64")
+    return b.cast("fptrunc", d.libm(op, d.cast("fpext", x, b)), d)
+
+
+def _sin_cos(b: Builder, x: str, op: str) -> str:
+    """sin(x + quadrants * pi/2), x = n * pi/2 + r with r taken in f64."""
+    quadrants = int(op == "cos")
     d = b.view("f64")
     wide = d.cast("fpext", x, b)
     t = d.fma(wide, 1 / PI_2[0], d.format.magic)
@@ -40,4 +53,6 @@ def _sin_cos(b: Builder, x: str, quadrants: int) -> str:
     sine = b.mul(r, b.fma(b.polynomial(SIN, z), z, 1.0))
     cosine = b.fma(b.fma(b.polynomial(COS, z), z, -0.5), z, 1.0)
     value = b.select(b.icmp("ne", b.iand(quadrant, 1), 0), cosine, sine)
-    return b.from_bits(b.ixor(b.bits(value), b.shl(b.iand(quadrant, 2), 30)))
+    result = b.from_bits(b.ixor(b.bits(value), b.shl(b.iand(quadrant, 2), 30)))
+    beyond = b.fcmp("oge", b.abs(x), LARGEST)
+    return b.rarely(beyond, large_name(op, b), x, result)
