@@ -164,7 +164,7 @@ def integer_labels(
     """
     if labels.dtype.kind not in "iub":
         raise DTypeError(
-            f"{name}: labels must be integers, they are {labels.type}; convert with .astype(int64)"
+            f"{name}: labels must be integers, they are {labels.spec}; convert with .astype(int64)"
         )
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int32)
@@ -326,7 +326,7 @@ def cross_entropy(
     if q.shape != x.shape:
         return _label_loss(name, z, normaliser, q, weight, ignore_index, reduction, label_smoothing)
     if q.dtype.kind != "f":
-        raise DTypeError(f"{name}: class probabilities must be floats, they are {q.type}")
+        raise DTypeError(f"{name}: class probabilities must be floats, they are {q.spec}")
     q = q.astype(x.dtype)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]

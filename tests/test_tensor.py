@@ -112,7 +112,7 @@ def test_views_and_read_only_arrays_work(view: Callable[[Any], Any]) -> None:
 def test_attributes() -> None:
     x = Tensor(np.zeros((2, 3)), name="weight")
     assert (x.shape, x.ndim, x.numel(), len(x), x.name) == ((2, 3), 2, 6, 2, "weight")
-    assert str(x.type) == "f64[2,3]"
+    assert str(x.spec) == "f64[2,3]"
     assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
     assert "requires_grad=True" in repr(Tensor([1.0], requires_grad=True))
     with pytest.raises(TypeError, match="no length"):

@@ -319,6 +319,31 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
     return x if dtype == x.dtype else apply(elementwise.cast, x, dtype=dtype)
 
 
+# PyTorch's names of tensors of a dtype.
+_CLASSES = {
+    "float32": "FloatTensor",
+    "float64": "DoubleTensor",
+    "int32": "IntTensor",
+    "int64": "LongTensor",
+    "uint32": "UInt32Tensor",
+    "uint8": "ByteTensor",
+    "bool": "BoolTensor",
+}
+
+
+def type(x: Tensor, dtype: Any = None) -> Any:
+    """The values converted to `dtype`; without one, the name of its class: mynn.FloatTensor.
+
+    `dtype` may be such a name too, after any module: "torch.LongTensor".
+    """
+    if dtype is None:
+        return f"mynn.{_CLASSES[x.dtype.name]}"
+    if isinstance(dtype, str):
+        names = {name: one for one, name in _CLASSES.items()}
+        dtype = names.get(dtype.rpartition(".")[2], dtype)
+    return astype(x, dtype)
+
+
 def floating(x: Tensor) -> Tensor:
     """Itself, or as float32 where it holds integers or bools."""
     return x if x.dtype.kind == "f" else x.astype(np.float32)

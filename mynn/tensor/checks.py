@@ -45,7 +45,7 @@ def require_range(
         check = Node(outside, (node,), params, outside.infer(node.type), source=source)
         tracer.checks.append(check)
     elif value is not None and wrong_places(value, low, high, ignore).any():
-        check = Node(outside, (), params, outside.infer(x.type), source=tracing.user_source())
+        check = Node(outside, (), params, outside.infer(x.spec), source=tracing.user_source())
         found = failure(check, value)
         assert found is not None
         raise found.error()

@@ -68,7 +68,7 @@ class Tensor(Fields):
     def __repr__(self) -> str:
         value = self.value
         if value is None:
-            return f"Tensor(traced {self.type})"
+            return f"Tensor(traced {self.spec})"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(value, separator=', ', prefix='Tensor(')}{grad})"
 
@@ -322,6 +322,7 @@ class Tensor(Fields):
     choose = arithmetic.choose
     where = arithmetic.where
     astype = arithmetic.astype
+    type = arithmetic.type
     floating = arithmetic.floating
 
     # -- reductions --------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ class Fields:
         return tensor
 
     @property
-    def type(self) -> Type:
+    def spec(self) -> Type:
         """Shape and dtype together."""
         value = self._value
         if value is not None:
@@ -90,12 +90,12 @@ class Fields:
     @property
     def shape(self) -> Shape:
         """Extents of the axes."""
-        return self.type.shape
+        return self.spec.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy dtype of the elements."""
-        return self.type.dtype
+        return self.spec.dtype
 
     @property
     def ndim(self) -> int:
@@ -104,7 +104,7 @@ class Fields:
 
     def numel(self) -> int:
         """Number of elements."""
-        return self.type.size
+        return self.spec.size
 
     @overload
     def size(self, dim: None = None) -> Shape: ...

@@ -59,7 +59,7 @@ def graph_node(tensor: Tensor) -> Node:
 
 
 def _leaf(tensor: Tensor, params: dict[str, Any]) -> Node:
-    node = Node(INPUT, (), params, tensor.type, value=tensor.value, name=tensor.name)
+    node = Node(INPUT, (), params, tensor.spec, value=tensor.value, name=tensor.name)
     _leaves[node] = tensor
     return node
 

@@ -66,7 +66,7 @@ def write(x: Tensor, new: Tensor, name: str) -> Tensor:
         what = "a leaf" if view is None else "a view of a leaf"
         raise UsageError(
             f"{name}: {what} Variable that requires grad is being used in an in-place operation "
-            f"({base.name or 'tensor'} {base.type}); change it under mynn.no_grad()"
+            f"({base.name or 'tensor'} {base.spec}); change it under mynn.no_grad()"
         )
     recorded = recording and (new.requires_grad or (attached and x.requires_grad))
     if recorded and not attached:

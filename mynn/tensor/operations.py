@@ -25,7 +25,7 @@ def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
     for x in inputs:
         if x.requires_grad:
             needs_grad = True
-    result = primitive.infer(*[x.type for x in inputs], **params)
+    result = primitive.infer(*[x.spec for x in inputs], **params)
     differentiable = needs_grad and grad_enabled() and result.dtype.kind == "f"
     if tracing.active() is not None:
         nodes = tuple(graph_node(x) for x in inputs)
@@ -79,7 +79,7 @@ def alias(x: Tensor) -> Tensor:
     else:
         value = x._value if x._view is None else current(x, x._view)
         if value is None:
-            return _without_value(x, x.type)
+            return _without_value(x, x.spec)
         tensor = Fields.from_value(value, graph_node(x) if differentiable else None)
     view = look(tensor, x, (), grad_enabled())
     if tensor.node is not None:

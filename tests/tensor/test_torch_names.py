@@ -134,6 +134,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "detach": (lambda x: x.detach() * x, (X,)),
     "requires_grad": (lambda x: x.detach() if x.requires_grad else x * 0, (WHOLE,)),
     "shape": (lambda x: x * x.shape[1] if x.shape == (2, 3) else x, (X,)),
+    "type": (lambda x: x.type("torch.DoubleTensor").type(_dtype(x, "int32")), (X * 9,)),
     "ndim": (lambda x: x * x.ndim, (X,)),
 }
 # Public names of tensors that PyTorch's tensors have too and that other tests compare, or that are
@@ -148,7 +149,6 @@ REASONS = {
     "name": "what errors and printed graphs call it; None in PyTorch",
     "numpy": "a copy, where PyTorch shares the memory",
     "tolist": "test_values_leave_as_pytorchs_do",
-    "type": "shape and dtype together, where PyTorch has a method",
 }
 
 
@@ -173,6 +173,14 @@ def test_backward_takes_the_gradient_first() -> None:
         (x * x).backward(gradient=weights)
         grads.append(x.grad.numpy())
     np.testing.assert_allclose(*grads, rtol=1e-6)
+
+
+def test_type_names_the_class() -> None:
+    torch = pytest.importorskip("torch")
+    for dtype in ("float32", "float64", "int32", "int64", "uint8", "bool"):
+        ours, theirs = Tensor(np.ones(2, dtype)), torch.ones(2, dtype=getattr(torch, dtype))
+        assert ours.type().removeprefix("mynn.") == theirs.type().removeprefix("torch.")
+        assert Tensor(X).type(theirs.type()).dtype == dtype
 
 
 def test_values_leave_as_pytorchs_do() -> None:
