@@ -41,6 +41,7 @@ from mynn.pooling import (
 from mynn.random import Generator, chosen
 from mynn.spatial import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote, same_dtype
+from mynn.tensor.inplace import replace
 from mynn.tensor.spelling import kept, one_of, required
 
 __all__ = [
@@ -91,24 +92,23 @@ __all__ = [
 # -- activations -----------------------------------------------------------------------------------
 
 
-def _refuse_in_place(name: str, inplace: bool) -> None:
-    if inplace:
-        raise ArgumentError(
-            f"{name}: inplace=True would change the input; leave it out and use the result: a "
-            "compiled program reuses memory by itself"
-        )
+def _placed(name: str, input: Any, result: Tensor, inplace: bool) -> Tensor:
+    """The result, or the input after it was given the values of the result.
+
+    An array or a list became a tensor on the way: it stays as it is.
+    """
+    return replace(input, result, name) if inplace and isinstance(input, Tensor) else result
 
 
 def relu(input: Any, inplace: bool = False) -> Tensor:
-    """max(x, 0), elementwise; the gradient at 0 is 0.
+    """max(x, 0), elementwise; the gradient at 0 is 0. With `inplace` the input itself changes.
 
     Example:
         >>> from mynn import functional as F
         >>> F.relu([-1.0, 2.0]).tolist()
         [0.0, 2.0]
     """
-    _refuse_in_place("relu", inplace)
-    return as_tensor(input).relu()
+    return _placed("relu", input, as_tensor(input).relu(), inplace)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -117,9 +117,8 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic
     models", 2013.
     """
-    _refuse_in_place("leaky_relu", inplace)
     x = as_tensor(input).floating()
-    return (x > 0).choose(x, x * negative_slope)
+    return _placed("leaky_relu", input, (x > 0).choose(x, x * negative_slope), inplace)
 
 
 def tanh(input: Any) -> Tensor:
@@ -140,9 +139,10 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units", 2018.
     """
-    _refuse_in_place("silu", inplace)
     x = as_tensor(input).floating()
-    return x * x.sigmoid()
+    # The gradient needs the values before.
+    x = x + 0.0 if inplace else x
+    return _placed("silu", input, x * x.sigmoid(), inplace)
 
 
 def gelu(input: Any, approximate: str = "none") -> Tensor:
@@ -332,16 +332,16 @@ def dropout(
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
     overfitting", 2014.
     """
-    _refuse_in_place("dropout", inplace)
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p must lie in [0, 1], it is {p}")
     x = as_tensor(input).floating()
     if not training or p == 0:
         return x
     if p == 1:
-        return x * 0.0
+        return _placed("dropout", input, x * 0.0, inplace)
     dropped = chosen(p, x.shape, generator)
-    return x * dropped.choose(x.dtype.type(0), x.dtype.type(1 / (1 - p)))
+    kept = x * dropped.choose(x.dtype.type(0), x.dtype.type(1 / (1 - p)))
+    return _placed("dropout", input, kept, inplace)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

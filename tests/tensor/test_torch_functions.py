@@ -303,8 +303,6 @@ def test_softmax_in_another_dtype() -> None:
         (lambda: F.logsumexp([1.0]), "logsumexp: dim is missing"),
         (lambda: F.softmax([1.0], 0, axis=0), "two names of one argument"),
         (lambda: F.cross_entropy(X, LABELS, None, True), "cross_entropy: size_average=True"),
-        (lambda: F.relu(X, inplace=True), "relu: inplace=True would change the input"),
-        (lambda: F.dropout(X, 0.5, True, True), "dropout: inplace=True"),
         (
             lambda: F.mse_loss(X, X, reduce=False),
             'mse_loss: .*reduce=False: write reduction="mean"',
@@ -314,6 +312,31 @@ def test_softmax_in_another_dtype() -> None:
 def test_refusals(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+IN_PLACE: dict[str, Callable[[Any, Any], Any]] = {
+    "relu": lambda F, x: F.relu(x, inplace=True),
+    "leaky_relu": lambda F, x: F.leaky_relu(x, 0.1, True),
+    "silu": lambda F, x: F.silu(x, inplace=True),
+    "dropout": lambda F, x: F.dropout(x, 1.0, True, True),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    def function(module: Any) -> Callable[[Any], Any]:
+        def run(x: Any) -> Any:
+            y = x * 2
+            result = IN_PLACE[name](module, y)
+            return y * 3 + result
+
+        return run
+
+    assert_parity(function(F), (X,), function(torch.nn.functional), rtol=1e-5)
+    x = Tensor(X)
+    assert IN_PLACE[name](F, x) is x
 
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

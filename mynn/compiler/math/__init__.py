@@ -1,4 +1,4 @@
-"""Transcendental functions as LLVM IR text, vectorised, without libm for float32.
+"""Transcendental functions as LLVM IR text, vectorised, of float32 without libm.
 
     function_name("tanh", "f32", 16)  ->  "@mynn.tanh.f32x16"
     definition("tanh", "f32", 16)     ->  "define internal <16 x float> @mynn.tanh.f32x16(...) {..."
