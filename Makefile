@@ -12,8 +12,11 @@ WORK ?= all
 ROUNDS ?= 7
 THREADS ?= 1,2
 WORKERS ?= 2
+# `make fuzz MINUTES=60 SEED=100000` runs longer, and other seeds.
+MINUTES ?= 10
+SEED ?= 0
 
-.PHONY: help reproduce test check format bench sweep processes mnist mnist-data lenet clean
+.PHONY: help reproduce test fuzz check format bench sweep processes mnist mnist-data lenet clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -24,6 +27,9 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs and whole trainings for MINUTES, from SEED on
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 
 check: $(VENV)/.dev $(VENV)/.report ## formatting, lint and types
 	$(BIN)/ruff format --check .
