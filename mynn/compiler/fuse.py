@@ -23,7 +23,7 @@ from mynn.compiler.layout import Layouts
 from mynn.compiler.products import PRODUCTS, choose_mode
 from mynn.compiler.views import is_affine, peel, unit_reshape, view_of
 from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute
-from mynn.ops import elementwise, movement
+from mynn.ops import elementwise, indexing, movement
 
 AxisMap = tuple[int | None, ...]
 
@@ -32,6 +32,8 @@ _HEAVY = frozenset(
     ["exp", "expm1", "log", "log1p", "tanh", "logistic", "erf", "sin", "cos", "pow", "random_bits"]
 )
 _MODERATE = _HEAVY | {"div", "sqrt", "mod"}
+# An element of their input may be several of theirs.
+_REPEATS = {movement.broadcast_to, indexing.take}
 _ANCHORS = PRODUCTS | frozenset(["sum", "max", "min", "argmax", "scatter_add"])
 # A concatenation of fewer values than this is computed by asking at each element which it is of.
 _MANY_PIECES = 4
@@ -148,16 +150,20 @@ class _Planner:
         return views
 
     def store_repeated(self, node: Node, heavy: dict[Node, bool]) -> None:
-        """Store what a broadcast repeats, where it costs more to compute again than to load.
+        """Store what a broadcast or a take repeats, where it costs more to compute again than to
+        load.
 
         And small reductions whose elements other movement picks one by one.
         """
-        repeats = node.primitive.name == "broadcast_to"
+        repeats = node.primitive in _REPEATS
         repeats = repeats and node.inputs[0].type.size < node.type.size
-        picks = node.primitive.family in ("movement", "indexing") and not is_affine(node)
+        picks = node.primitive is indexing.take
+        picks = picks or (node.primitive.family == "movement" and not is_affine(node))
         for x in node.inputs if repeats or picks else ():
             base = peel(x)
-            if not is_leaf(base) and (heavy.get(base, False) if repeats else base in self.small):
+            if not is_leaf(base) and (
+                (repeats and heavy.get(base, False)) or (picks and base in self.small)
+            ):
                 self.stored.add(base)
 
     # -- groups ------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""Which nodes share a kernel, and which values are stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mynn.compiler import pipeline
+from mynn.graph import Type
+from mynn.tensor import Tensor
+from tests.compiler.harness import Case
+from tests.helpers import assert_close, f32, graph_of, random_arrays
+
+PLACES = Type((4096,), np.dtype(np.int64))
+
+
+def test_what_a_take_picks_from_is_computed_once() -> None:
+    """64 sums of 8 values and 4096 loads, not 4096 sums."""
+    graph = graph_of(lambda x, i: x.sum(0).take(i, clip=True), f32(8, 64), PLACES)
+    case = Case(graph)
+    sums, picks = case.lowered.kernels
+    assert sums.operations == 8 * 64
+    assert picks.operations <= 4096
+    assert "add" not in str(picks)
+    arguments = random_arrays(graph)
+    arguments[1][:] = np.arange(4096) % 64
+    assert_close(case.native(arguments), case.interpreted(arguments))
+
+
+@pytest.mark.parametrize("function", [lambda x: x.tanh(), lambda x: x / (x * x + 1.0)])
+def test_costly_values_are_stored_before_they_are_repeated(function: object) -> None:
+    assert callable(function)
+
+    def take(x: Tensor, i: Tensor) -> Tensor:
+        result: Tensor = function(x).take(i, clip=True)
+        return result
+
+    lowered = pipeline.lower(graph_of(take, f32(64, 8), PLACES), check=True)
+    assert len(lowered.kernels) == 2
+    few = pipeline.lower(graph_of(take, f32(64, 8), Type((16,), np.dtype(np.int64))), check=True)
+    assert len(few.kernels) == 1
