@@ -22,7 +22,7 @@ from mynn.compiler.blocks import blocks, small
 from mynn.compiler.layout import Layouts
 from mynn.compiler.products import PRODUCTS, choose_mode
 from mynn.compiler.views import is_affine, peel, unit_reshape, view_of
-from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute
+from mynn.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute, topological
 from mynn.ops import elementwise, indexing, movement
 
 AxisMap = tuple[int | None, ...]
@@ -93,6 +93,7 @@ class _Planner:
         self.frontiers: dict[Node, frozenset[Node]] = {}
         self.home: dict[Node, Group] = {}
         self.groups: list[Group] = []
+        self.number: dict[Group, int] = {}
 
     def is_anchor(self, node: Node) -> bool:
         """Whether the node needs loops of its own."""
@@ -170,16 +171,18 @@ class _Planner:
 
     def frontier(self, node: Node) -> frozenset[Node]:
         """Stored nodes that are loaded when `node` is computed from scratch."""
-        found = self.frontiers.get(node)
-        if found is None:
-            parts: set[Node] = set()
-            for x in node.inputs:
-                if x in self.stored:
-                    parts.add(x)
-                elif not is_leaf(x):
-                    parts |= self.frontier(x)
-            found = self.frontiers[node] = frozenset(parts)
-        return found
+        waiting = [node]
+        while waiting:
+            top = waiting[-1]
+            inside = [x for x in top.inputs if x not in self.stored and not is_leaf(x)]
+            missing = [x for x in inside if x not in self.frontiers]
+            if missing and top not in self.frontiers:
+                waiting += missing
+                continue
+            waiting.pop()
+            loaded = frozenset(x for x in top.inputs if x in self.stored)
+            self.frontiers[top] = loaded.union(*(self.frontiers[x] for x in inside))
+        return self.frontiers[node]
 
     def reaches(self, start: Group, target: Group) -> bool:
         stack, seen = [start], {start}
@@ -195,7 +198,7 @@ class _Planner:
         frontier = self.frontier(node)
         producers = dict.fromkeys(self.home[x] for x in frontier)
         if not self.is_anchor(node):
-            ranked = sorted(producers, key=self.groups.index, reverse=True)
+            ranked = sorted(producers, key=self.number.__getitem__, reverse=True)
             for group in ranked:
                 if group.anchor is not None and group.anchor.primitive.name == "scatter_add":
                     continue
@@ -217,23 +220,23 @@ class _Planner:
             [node],
             set(producers),
         )
+        self.number[group] = len(self.groups)
         self.groups.append(group)
         self.home[node] = group
 
     def ordered(self) -> tuple[Group, ...]:
-        result: list[Group] = []
-        done: set[Group] = set()
-
-        def visit(group: Group) -> None:
-            if group in done:
-                return
-            done.add(group)
-            for other in sorted(group.needs, key=self.groups.index):
-                visit(other)
-            result.append(group)
-
-        for group in self.groups:
-            visit(group)
+        """The groups, each after those that it needs, otherwise in the order they were begun in."""
+        result: dict[Group, None] = {}
+        for first in self.groups:
+            waiting = [first]
+            while waiting:
+                group = waiting[-1]
+                missing = [other for other in group.needs if other not in result]
+                if missing and group not in result:
+                    waiting += sorted(missing, key=self.number.__getitem__, reverse=True)
+                    continue
+                waiting.pop()
+                result.setdefault(group)
         return tuple(result)
 
     def drop_unused_stores(self) -> frozenset[Node]:
@@ -251,20 +254,15 @@ class _Planner:
 
 def _axis_map(node: Node, group: Group, stored: set[Node]) -> AxisMap | None:
     """How the axes of `node` follow the loops of `group`; None where they do not."""
-    memo: dict[Node, AxisMap | str | None] = {}
 
-    def walk(x: Node, top: bool) -> AxisMap | str | None:
-        """A map, None for 'not related to the group', or "conflict"."""
-        if x in group.maps:
-            return group.maps[x]
-        if is_leaf(x) or (x in stored and not top):
-            return None
-        if x not in memo:
-            memo[x] = step(x)
-        return memo[x]
+    def is_end(x: Node) -> bool:
+        return x in group.maps or is_leaf(x) or (x in stored and x is not node)
 
     def step(x: Node) -> AxisMap | str | None:
-        maps = [found for found in (walk(y, False) for y in x.inputs) if found is not None]
+        """A map, None for 'not related to the group', or "conflict"."""
+        if is_end(x):
+            return group.maps.get(x)
+        maps = [found for found in (known[y] for y in x.inputs) if found is not None]
         if not maps:
             return None
         if any(found == "conflict" or found != maps[0] for found in maps):
@@ -281,7 +279,10 @@ def _axis_map(node: Node, group: Group, stored: set[Node]) -> AxisMap | None:
             return tuple(None if n == 1 else next(rest) for n in x.shape)
         return "conflict"
 
-    result = walk(node, True)
+    known: dict[Node, AxisMap | str | None] = {}
+    for x in topological((node,), stop=is_end):
+        known[x] = step(x)
+    result = known[node]
     return result if isinstance(result, tuple) else None
 
 

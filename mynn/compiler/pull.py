@@ -3,13 +3,16 @@
 A `Puller` walks from an output to the stored nodes that it is made of. Movement turns into index
 arithmetic, an elementwise node into one operation, a stored node into a load. Everything is
 computed once for each index.
+
+What computes a node is a generator: it yields each element of an input that it needs, is sent the
+expression for it, and returns its own. So chains of nodes may be longer than Python's stack.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +35,9 @@ from mynn.compiler.views import PLACING, Index, is_affine, reshape_index, source
 from mynn.errors import CompileError
 from mynn.graph import CONSTANT, Node, Shape
 from mynn.ops import fused, movement
+
+# The computation of an element: yields (node, index) for what it needs, and is sent its expression.
+Computation = Generator[tuple[Node, Index], Expr, Expr]
 
 # What adds a value to a sum, a maximum or a minimum.
 COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
@@ -116,10 +122,29 @@ class Puller:
         key = (node, index)
         found = self.memo.get(key)
         if found is None:
-            found = self.memo[key] = self._compute(node, index)
+            found = self.memo[key] = self._run(self._compute(node, index))
         return found
 
-    def _compute(self, node: Node, index: Index) -> Expr:
+    def _run(self, computation: Computation) -> Expr:
+        """What a computation returns, after those that it waits for."""
+        waiting: list[tuple[tuple[Node, Index], Computation]] = []
+        answer: Expr | None = None
+        while True:
+            try:
+                needed = next(computation) if answer is None else computation.send(answer)
+            except StopIteration as end:
+                result: Expr = end.value
+                if not waiting:
+                    return result
+                key, computation = waiting.pop()
+                answer = self.memo[key] = result
+                continue
+            answer = self.memo.get(needed)
+            if answer is None:
+                waiting.append((needed, computation))
+                computation = self._compute(*needed)
+
+    def _compute(self, node: Node, index: Index) -> Computation:
         if node.primitive is CONSTANT and node.value is not None:
             axes = list(zip(index, node.shape, strict=True))
             if all(n == 1 or not i.terms for i, n in axes):
@@ -130,16 +155,19 @@ class Puller:
             self.touched.add(node)
             return self.let(Load(place.buffer, place.offset(index)))
         if node.primitive.family == "elementwise":
-            return self._elementwise(node, index)
+            return (yield from self._elementwise(node, index))
         if is_affine(node):
-            return self.value(node.inputs[0], source_index(node, index))
+            return (yield node.inputs[0], source_index(node, index))
         rule = _RULES.get(node.primitive.name)
         if rule is None:
             raise CompileError(f"{node!r} can only be computed by a kernel of its own")
-        return rule(self, node, index)
+        return (yield from rule(self, node, index))
 
-    def _elementwise(self, node: Node, index: Index) -> Expr:
-        args = tuple(self.value(x, index) for x in node.inputs)
+    def _elementwise(self, node: Node, index: Index) -> Computation:
+        values = []
+        for x in node.inputs:
+            values.append((yield x, index))
+        args = tuple(values)
         name = node.primitive.name
         if name == "stop_gradient":
             return args[0]
@@ -164,10 +192,14 @@ class Puller:
         A product that only sums read is not rounded, unless it is stored: that holds for the whole
         program, so a sum that is written out in several kernels is the same in all of them.
         """
+        return self._run(self.combining(node, total, x, index))
+
+    def combining(self, node: Node, total: Expr, x: Node, index: Index) -> Computation:
+        """The same as a computation."""
         type, op = node.type.short, COMBINE[node.primitive.name]
         path = self._to_product(x) if op == "add" else None
         if path is None:
-            return Op(op, (total, self.value(x, index)), type)
+            return Op(op, (total, (yield x, index)), type)
         for moved in path:
             inner = moved.inputs[0]
             if moved.primitive is movement.reshape:
@@ -175,8 +207,10 @@ class Puller:
             else:
                 index = source_index(moved, index)
             x = inner
-        factors = tuple(self.value(factor, index) for factor in x.inputs)
-        return Op("fma", (*factors, total), type)
+        a, b = x.inputs
+        first = yield a, index
+        second = yield b, index
+        return Op("fma", (first, second, total), type)
 
     def _to_product(self, x: Node) -> list[Node] | None:
         """Movement between a sum and a product that it need not round; None without such."""
@@ -225,12 +259,12 @@ class Puller:
         return b if a is None else self.let(Op("bitwise_and", (a, b), "bool"))
 
 
-def _reshape(self: Puller, node: Node, index: Index) -> Expr:
+def _reshape(self: Puller, node: Node, index: Index) -> Computation:
     x = node.inputs[0]
-    return self.value(x, reshape_index(x.shape, node.shape, index, self.divide))
+    return (yield x, reshape_index(x.shape, node.shape, index, self.divide))
 
 
-def _pad(self: Puller, node: Node, index: Index) -> Expr:
+def _pad(self: Puller, node: Node, index: Index) -> Computation:
     x = node.inputs[0]
     fill = Const(_number(node.params["value"], node), node.type.short)
     if x.type.size == 0:
@@ -252,11 +286,11 @@ def _pad(self: Puller, node: Node, index: Index) -> Expr:
             valid = self.both(valid, hit)
             clamped = self.divide(clamped, interior + 1, extent)
         places.append(clamped)
-    value = self.value(x, tuple(places))
+    value = yield x, tuple(places)
     return value if valid is None else self.let(Op("where", (valid, value, fill), node.type.short))
 
 
-def _concatenate(self: Puller, node: Node, index: Index) -> Expr:
+def _concatenate(self: Puller, node: Node, index: Index) -> Computation:
     axis = node.params["axis"]
     result: Expr | None = None
     end = node.shape[axis]
@@ -267,7 +301,7 @@ def _concatenate(self: Puller, node: Node, index: Index) -> Expr:
         if not extent:
             continue
         place = self.clamp(index[axis] + -start, extent)
-        piece = self.value(x, (*index[:axis], place, *index[axis + 1 :]))
+        piece = yield x, (*index[:axis], place, *index[axis + 1 :])
         if result is None:
             result = piece
             continue
@@ -277,31 +311,33 @@ def _concatenate(self: Puller, node: Node, index: Index) -> Expr:
     return result
 
 
-def _iota(self: Puller, node: Node, index: Index) -> Expr:
+def _iota(self: Puller, node: Node, index: Index) -> Computation:
+    yield from ()
     value: Expr = index[node.params["axis"]]
     return self.let(value if node.type.short == INDEX else Op("cast", (value,), node.type.short))
 
 
-def _take(self: Puller, node: Node, index: Index) -> Expr:
+def _take(self: Puller, node: Node, index: Index) -> Computation:
     x, picked = node.inputs
     axis = node.params["axis"]
     span = len(picked.shape)
-    row = self.integer(self.value(picked, index[axis : axis + span]))
+    row = self.integer((yield picked, index[axis : axis + span]))
     place = self.clamp(row, x.shape[axis])
-    return self.value(x, (*index[:axis], place, *index[axis + span :]))
+    return (yield x, (*index[:axis], place, *index[axis + span :]))
 
 
-def _random_bits(self: Puller, node: Node, index: Index) -> Expr:
+def _random_bits(self: Puller, node: Node, index: Index) -> Computation:
     key = node.inputs[0]
-    words = tuple(self.value(key, (Affine(word),)) for word in (0, 1))
+    first = yield key, (Affine(0),)
+    second = yield key, (Affine(1),)
     count = Affine()
     for i, extent in zip(index, node.shape, strict=True):
         count = count * extent + i
     counter = self.let(Op("cast", (count,), "u32"))
-    return self.let(Op("threefry2x32", (*words, counter, Const(0, "u32")), "u32"))
+    return self.let(Op("threefry2x32", (first, second, counter, Const(0, "u32")), "u32"))
 
 
-def _reduction(self: Puller, node: Node, index: Index) -> Expr:
+def _reduction(self: Puller, node: Node, index: Index) -> Computation:
     """A reduction of a few values, written out."""
     x, axes = node.inputs[0], node.params["axes"]
     if x.type.size > MOST * node.type.size:
@@ -313,7 +349,10 @@ def _reduction(self: Puller, node: Node, index: Index) -> Expr:
         at = tuple(
             Affine(inner[axis]) if axis in inner else next(kept) for axis in range(len(x.shape))
         )
-        total = self.value(x, at) if total is None else self.let(self.combine(node, total, x, at))
+        if total is None:
+            total = yield x, at
+        else:
+            total = self.let((yield from self.combining(node, total, x, at)))
     assert total is not None
     return total
 
@@ -323,7 +362,7 @@ def _number(value: float, node: Node) -> float | int | bool:
     return result
 
 
-_RULES: dict[str, Callable[[Puller, Node, Index], Expr]] = {
+_RULES: dict[str, Callable[[Puller, Node, Index], Computation]] = {
     "reshape": _reshape,
     "pad": _pad,
     "concatenate": _concatenate,
