@@ -60,14 +60,27 @@ class _Scope:
 
 
 class KernelEmitter:
-    """Writes the body of one function."""
+    """Writes the function of a kernel.
+
+    Args:
+        slots: each buffer's place in the table.
+        scratch: a worker's share of the memory that lives within a kernel.
+        numbers: where it is given, the function takes a list of slots, and the addresses of these
+            buffers are where the entries of these numbers say.
+    """
 
     def __init__(
-        self, module: Module, kernel: Kernel, slots: Mapping[Buffer, int], scratch: Buffer | None
+        self,
+        module: Module,
+        kernel: Kernel,
+        slots: Mapping[Buffer, int],
+        scratch: Buffer | None = None,
+        numbers: Mapping[Buffer, int] | None = None,
     ) -> None:
         self.module = module
         self.kernel = kernel
         self.slots = slots
+        self.numbers = numbers
         self.scratch = scratch
         self.offsets, self.share_bytes = scratch_offsets(kernel)
         self.lines: list[str] = []
@@ -102,12 +115,14 @@ class KernelEmitter:
         """An instruction without a result."""
         self.lines.append(f"  {text}")
 
-    def function(self) -> str:
-        """The text of the kernel's function."""
-        kernel = self.kernel
-        self.body(kernel.body)
-        arguments = "ptr %table, i64 %worker, i64 %workers" if is_split(kernel) else "ptr %table"
-        head = f"define internal void @{kernel.name}({arguments}) noinline nounwind #0 {{"
+    def function(self, name: str = "") -> str:
+        """The text of the function, which has the kernel's name where none is given."""
+        self.body(self.kernel.body)
+        arguments = parameters_of(self.kernel)
+        if self.numbers is not None:
+            arguments += ", ptr %slots"
+        name = name or self.kernel.name
+        head = f"define internal void @{name}({arguments}) noinline nounwind #0 {{"
         return "\n".join([head, "entry:", *self.prologue, *self.lines, "  ret void", "}", ""])
 
     # -- statements --------------------------------------------------------------------------------
@@ -350,7 +365,13 @@ class KernelEmitter:
         """The address of a buffer, loaded from the table once."""
         if buffer not in self.bases:
             slot, name = self.fresh(), self.fresh()
-            place = self.slots[buffer]
+            if self.numbers is not None and buffer in self.numbers:
+                entry, place = self.fresh(), self.fresh()
+                number = self.numbers[buffer]
+                self.prologue.append(f"  {entry} = getelementptr i64, ptr %slots, i64 {number}")
+                self.prologue.append(f"  {place} = load i64, ptr {entry}, align 8")
+            else:
+                place = str(self.slots[buffer])
             self.prologue.append(f"  {slot} = getelementptr ptr, ptr %table, i64 {place}")
             self.prologue.append(f"  {name} = load ptr, ptr {slot}, align 8")
             self.bases[buffer] = name
@@ -588,13 +609,9 @@ def is_split(kernel: Kernel) -> bool:
     return any(isinstance(s, For) and s.kind == "parallel" for s in statements(kernel.body))
 
 
-def emit_kernel(
-    module: Module, kernel: Kernel, slots: Mapping[Buffer, int], scratch: Buffer | None = None
-) -> None:
-    """Add the function for `kernel`; `slots` gives each buffer's place in the table, `scratch` is a
-    worker's share of the memory that lives within a kernel.
-    """
-    module.add(KernelEmitter(module, kernel, slots, scratch).function())
+def parameters_of(kernel: Kernel) -> str:
+    """What the function of a kernel takes."""
+    return "ptr %table, i64 %worker, i64 %workers" if is_split(kernel) else "ptr %table"
 
 
 def step_text(

@@ -29,6 +29,7 @@ written out. Neither changes the result.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -259,6 +260,10 @@ class Kernel:
     operations: int = 0
     nbytes: int = field(default=0)
 
+    @functools.cached_property
+    def _buffers(self) -> tuple[list[Buffer], list[Buffer]]:
+        return _find_buffers(self.body)
+
     def __str__(self) -> str:
         return format_kernel(self)
 
@@ -286,15 +291,33 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
 
 def buffers_of(kernel: Kernel) -> tuple[list[Buffer], list[Buffer]]:
     """Memory buffers that the kernel reads, and that it writes, each once."""
+    return kernel._buffers
+
+
+def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffer]]:
     reads: dict[Buffer, None] = {}
     writes: dict[Buffer, None] = {}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Store) and statement.buffer.place == "memory":
-            writes[statement.buffer] = None
-        if isinstance(statement, Let | Store):
-            for expr in sub_expressions(statement.value):
-                if isinstance(expr, Load) and expr.buffer.place == "memory":
-                    reads[expr.buffer] = None
+
+    def note(expr: Expr) -> None:
+        if isinstance(expr, Load):
+            if expr.buffer.place == "memory":
+                reads[expr.buffer] = None
+        elif isinstance(expr, Op):
+            for arg in expr.args:
+                note(arg)
+
+    def walk(body: tuple[Statement, ...]) -> None:
+        for statement in body:
+            if isinstance(statement, For):
+                walk(statement.body)
+            elif isinstance(statement, Let):
+                note(statement.value)
+            elif isinstance(statement, Store):
+                if statement.buffer.place == "memory":
+                    writes[statement.buffer] = None
+                note(statement.value)
+
+    walk(body)
     return list(reads), list(writes)
 
 

@@ -23,9 +23,10 @@ import numpy as np
 
 from mynn.compiler.arithmetic import verify_exact
 from mynn.compiler.cache_blocks import CacheBlock, cache_blocks
+from mynn.compiler.dedupe import emit_kernels
 from mynn.compiler.image import bind, make_image
 from mynn.compiler.instructions import Module
-from mynn.compiler.llvm import emit_kernel, step_text
+from mynn.compiler.llvm import step_text
 from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
 from mynn.compiler.meetings import arrange, choose
 from mynn.compiler.multiply_add import fuse_multiply_adds
@@ -139,10 +140,9 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
         blocks = lowered.blocks
         kernels = [kernel for block in blocks for kernel in block.kernels]
     status = lowered.plan.status
-    for kernel in kernels:
-        if check:
-            verify_kernel(kernel)
-        emit_kernel(module, kernel, lowered.slots, lowered.plan.scratch)
+    for kernel in kernels if check else ():
+        verify_kernel(kernel)
+    emit_kernels(module, kernels, lowered.slots, lowered.plan.scratch)
     stops = {}
     if status is not None:
         checking = (kernel.name for kernel in kernels if status in buffers_of(kernel)[1])
