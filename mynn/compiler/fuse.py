@@ -40,6 +40,9 @@ _MANY_PIECES = 4
 # A shared expression of more nodes than this is stored; one of more than the second in any case.
 _SHARED_LIMIT = 6
 _SIZE_LIMIT = 96
+# A group of more nodes takes no more of them: what LLVM takes for a function grows faster than its
+# length.
+_GROUP_LIMIT = 4 * _SIZE_LIMIT
 
 
 @dataclass(eq=False)
@@ -51,6 +54,7 @@ class Group:
     - `maps`: for the anchor and the outputs, which loop each of their axes follows (None: extent
       1).
     - `outputs`: nodes whose values are stored (the anchor only if it is among them).
+    - `needs`: the groups that it loads from. `weight`: how many nodes it computes.
     """
 
     anchor: Node | None
@@ -58,6 +62,7 @@ class Group:
     maps: dict[Node, AxisMap]
     outputs: list[Node] = field(default_factory=list)
     needs: set[Group] = field(default_factory=set)
+    weight: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ class _Planner:
         self.home: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self.number: dict[Group, int] = {}
+        # Nodes that are computed where a node is: itself, and those under it that are not stored.
+        self.weight: dict[Node, int] = {}
 
     def is_anchor(self, node: Node) -> bool:
         """Whether the node needs loops of its own."""
@@ -104,7 +111,7 @@ class _Planner:
     # -- which nodes are stored --------------------------------------------------------------------
 
     def choose_stored(self) -> None:
-        weight: dict[Node, int] = {}
+        weight = self.weight
         heavy: dict[Node, bool] = {}
         epilogue: set[Node] = set()
         self.stored.update(node for node in self.graph.outputs if not is_leaf(node))
@@ -202,6 +209,8 @@ class _Planner:
             for group in ranked:
                 if group.anchor is not None and group.anchor.primitive.name == "scatter_add":
                     continue
+                if group.weight > _GROUP_LIMIT:
+                    continue
                 axis_map = _axis_map(node, group, self.stored)
                 if axis_map is None or not _covers(axis_map, node.shape, group.space):
                     continue
@@ -210,6 +219,7 @@ class _Planner:
                     continue
                 group.maps[node] = axis_map
                 group.outputs.append(node)
+                group.weight += self.weight[node]
                 group.needs.update(others)
                 self.home[node] = group
                 return
@@ -219,6 +229,7 @@ class _Planner:
             {node: identity_map(node.shape)},
             [node],
             set(producers),
+            self.weight[node],
         )
         self.number[group] = len(self.groups)
         self.groups.append(group)

@@ -16,7 +16,7 @@ PLACES = Type((4096,), np.dtype(np.int64))
 
 def test_what_a_take_picks_from_is_computed_once() -> None:
     """64 sums of 8 values and 4096 loads, not 4096 sums."""
-    graph = graph_of(lambda x, i: x.sum(0).take(i, clip=True), f32(8, 64), PLACES)
+    graph = graph_of(lambda x, i: x.sum(0).gather_rows(i, clip=True), f32(8, 64), PLACES)
     case = Case(graph)
     sums, picks = case.lowered.kernels
     assert sums.operations == 8 * 64
@@ -32,7 +32,7 @@ def test_costly_values_are_stored_before_they_are_repeated(function: object) -> 
     assert callable(function)
 
     def take(x: Tensor, i: Tensor) -> Tensor:
-        result: Tensor = function(x).take(i, clip=True)
+        result: Tensor = function(x).gather_rows(i, clip=True)
         return result
 
     lowered = pipeline.lower(graph_of(take, f32(64, 8), PLACES), check=True)
