@@ -1,5 +1,5 @@
 """When a loss or a parameter is not finite: back to the state before that step, and the first place
-where it arose.
+where it arose. What something else than the steps made not finite is told apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from mynn import interpreter
 from mynn.errors import NotFiniteError
-from mynn.graph import Array, Node
+from mynn.graph import Array, Node, topological
 from mynn.staging import Staged
 from mynn.tensor import Tensor, graph_node
 from mynn.train.engine import Engine
@@ -23,6 +23,13 @@ _SHARE = 0.005
 
 def _is_finite(array: Array) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _may_hold(tensor: Tensor) -> bool:
+    """Whether the values of a state tensor are fit to go on with."""
+    if tensor.requires_grad or tensor.dtype.kind != "f":
+        return _is_finite(tensor.data)
+    return not np.isnan(tensor.data).any()
 
 
 class Guard:
@@ -45,16 +52,20 @@ class Guard:
     def keep(self, due: bool) -> None:
         """Take a copy, unless it is not `due`, the last one is recent and copying is dear.
 
-        Raises `NotFiniteError` where a parameter is not finite any more.
+        It is `due` where something else than the steps may have changed the state since `check`.
+        Raises `NotFiniteError` where a parameter is not finite (any more).
         """
         now = time.perf_counter()
-        if self.copies and not due and now - self.taken < self.cost / _SHARE:
+        due = due or not self.copies
+        if not due and now - self.taken < self.cost / _SHARE:
             return
-        self.check()
         engine = self.engine
         changed = engine.changed()
-        if due or not self.copies:
-            self.watched = [t for t in changed if t.requires_grad and _is_finite(t.data)]
+        if due:
+            self.check_outside()
+            self.watched = [t for t in changed if t.requires_grad]
+        else:
+            self.check()
         self.arrays = [tensor.home() for tensor in changed]
         self.copies = [engine.compiled.storage_for_copy(tensor) for tensor in changed]
         for array in (engine.control, engine.order):
@@ -69,13 +80,41 @@ class Guard:
         self.cost = self.taken - now
 
     def broken(self) -> Tensor | None:
-        """A parameter that was finite and is not any more."""
-        return next((t for t in self.watched if not _is_finite(t.data)), None)
+        """What is watched, was finite and is not any more."""
+        return next((t for t in self.watched if not _may_hold(t)), None)
 
     def check(self) -> None:
-        """Raise `NotFiniteError` where a parameter is not finite any more."""
+        """Raise `NotFiniteError` where steps have made a parameter not finite."""
         if self.copies and self.broken() is not None:
             self.explain()
+
+    def check_outside(self) -> None:
+        """Raise `NotFiniteError` where something else than the steps has made a parameter not
+        finite; `check` found none after the last of them.
+        """
+        for tensor in self.engine.changed():
+            if tensor.requires_grad and not _is_finite(tensor.data):
+                step = self.engine.steps
+                self.blame_outside(tensor, f"it was changed after step {step - 1}")
+
+    def name(self, tensor: Tensor) -> str:
+        """What to call a state tensor."""
+        staged = self.engine.staged
+        names = dict(zip(staged.state, (node.name for node in staged.state_nodes), strict=True))
+        kind = "parameter" if tensor.requires_grad else "the state"
+        return f"{kind} {tensor.name or names.get(tensor) or ''}".rstrip()
+
+    def blame_outside(self, tensor: Tensor, when: str) -> NoReturn:
+        """Raise `NotFiniteError` for state that was not finite before the next step."""
+        engine = self.engine
+        step = engine.steps
+        how = f"{when} from outside the steps (by a callback?)"
+        how = how if step else "it was so when the run began"
+        raise NotFiniteError(
+            f"{self.name(tensor)} is not finite before step {step} (epoch {engine.epoch}, batch "
+            f"{engine.batch}): {how}. Set it anew, or load a state; check_finite=False trains on "
+            "regardless"
+        )
 
     def explain(self) -> NoReturn:
         """Restore the state before the step that went wrong, and raise naming where it arose."""
@@ -84,21 +123,42 @@ class Guard:
         if engine.stopped:
             self.go_to(failed)
         broken = self.broken()
-        what = "the loss"
         if broken is not None:
-            what = f"parameter {broken.name or ''}".rstrip()
-            failed = self.last_finite_step(failed)
+            failed = self.origin(broken, failed)
         self.go_to(failed)
+        while (guilty := self.guilty_state(broken)) is not None:
+            broken, failed = guilty, self.origin(guilty, failed)
+            self.go_to(failed)
         engine.begin_epoch()
         staged, _, batch = engine.batch_arguments()
         values = [*batch, *(np.array(tensor.home()) for tensor in staged.state)]
-        where = first_not_finite(staged, values)
+        where = first_not_finite(staged, values, result_of(staged, broken))
+        what = "the loss" if broken is None else self.name(broken)
         raise NotFiniteError(
             f"{what} is not finite {'at' if broken is None else 'after'} step {failed} "
             f"(epoch {engine.epoch}, batch {engine.batch}): {where}. The parameters are as they "
             "were before this step. Lower the learning rate, or look at the data of this batch; "
             "check_finite=False trains on regardless"
         )
+
+    def guilty_state(self, broken: Tensor | None) -> Tensor | None:
+        """State that is not finite before the next step, and goes into the loss, or into the new
+        value of what breaks. Infinity may be meant where it is no parameter.
+        """
+        staged, _, _ = self.engine.batch_arguments()
+        reached = set(topological((result_of(staged, broken),)))
+        for node, tensor in zip(staged.state_nodes, staged.state, strict=True):
+            if node in reached and not _may_hold(tensor):
+                return tensor
+        return None
+
+    def origin(self, tensor: Tensor, high: int) -> int:
+        """The step that made a tensor not finite; before step `high` it is not."""
+        self.watched = [tensor]
+        self.go_to(self.step)
+        if not _may_hold(tensor):
+            self.blame_outside(tensor, "it was so when the run began, or was changed since")
+        return self.last_finite_step(high)
 
     def go_to(self, step: int) -> None:
         """The state before a step, by repeating the steps since the copy."""
@@ -123,21 +183,27 @@ class Guard:
         return low
 
 
-def first_not_finite(staged: Staged, values: list[Array]) -> str:
-    """The first operation whose value is not finite, and the layer it belongs to."""
+def result_of(staged: Staged, tensor: Tensor | None) -> Node:
+    """The node of the loss, or of the new value of a state tensor."""
+    for node, owner in zip(staged.state_nodes, staged.state, strict=True):
+        if owner is tensor and node in staged.writes:
+            return staged.graph.outputs[staged.writes[node]]
+    return staged.graph.outputs[0]
+
+
+def first_not_finite(staged: Staged, values: list[Array], result: Node) -> str:
+    """The first operation on the way to `result` whose value is not finite, and its layer."""
+    reached = set(topological((result,)))
     for node, value in zip(staged.graph.inputs, values, strict=True):
-        if not _is_finite(value):
-            if node in staged.arguments:
-                kind = f"data array {staged.arguments.index(node)}"
-            else:
-                kind = f"the state {node.name}"
-            return f"{kind} already holds values that are not finite"
+        if node in reached and node in staged.arguments and not _is_finite(value):
+            number = staged.arguments.index(node)
+            return f"data array {number} already holds values that are not finite"
     order: dict[Node, int] = {}
     found: list[Node] = []
 
     def observe(node: Node, value: Array) -> None:
         order[node] = len(order)
-        if not found and not _is_finite(value):
+        if not found and node in reached and not _is_finite(value):
             found.append(node)
 
     interpreter.evaluate(staged.graph, values, observe)

@@ -189,6 +189,7 @@ class _Run:
         self.epochs = epochs
         self.callbacks = callbacks
         self.by_epoch = bool(callbacks)
+        self.by_progress = any(type(c).on_progress is not Callback.on_progress for c in callbacks)
         self.record = record
         self.guard = Guard(engine) if check_finite else None
         self.history = History()
@@ -205,7 +206,9 @@ class _Run:
                 self.report()
                 if any(c.stop for c in self.callbacks) and self.engine.batch == 0:
                     break
-            if self.guard is not None:
+            if self.guard is not None and self.by_epoch:  # its steps were looked at before
+                self.guard.check_outside()
+            elif self.guard is not None:
                 self.guard.check()
         finally:
             self.history.seconds = time.perf_counter() - start
@@ -224,7 +227,7 @@ class _Run:
             if touched:
                 engine.refresh()
             if self.guard is not None:
-                self.guard.keep(touched)
+                self.guard.keep(touched or self.by_progress)
             recorded = self.record.next_due(engine.steps) if self.record is not None else None
             count = budget
             if recorded is not None:
@@ -239,6 +242,10 @@ class _Run:
             elapsed = time.perf_counter() - began
             if engine.stopped and self.guard is not None:
                 self.guard.explain()
+            if self.guard is not None and (
+                self.by_progress or (self.by_epoch and engine.batch == 0)
+            ):
+                self.guard.check()
             if count == budget:
                 budget = next_budget(budget, elapsed)
             yield

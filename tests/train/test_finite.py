@@ -193,8 +193,8 @@ def test_bad_parameters_from_the_start() -> None:
     problem.net[0].weight.data[1, 2] = np.nan
     before = problem.state()
     message = failure(lambda: mynn.fit(problem.step, problem.data))
-    assert "at step 0 " in message
-    assert "the state 0.weight already holds values that are not finite" in message
+    assert "parameter 0.weight is not finite before step 0 " in message
+    assert "it was so when the run began" in message
     assert_same_state(before, problem.state())
 
 
@@ -262,3 +262,138 @@ def test_large_epochs_cost_no_copies() -> None:
 
     history = mynn.fit(problem.step, problem.data, epochs=10**9, callbacks=[Stop()])
     assert history.epochs == 4
+
+
+class Spoiler(Callback):
+    """Puts a value into a tensor, at the end of an epoch or in between."""
+
+    def __init__(self, tensor: Any, value: float, epoch: int) -> None:
+        self.tensor = tensor
+        self.value = value
+        self.epoch = epoch
+        self.before: Array | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == self.epoch:
+            changed = self.tensor.numpy().copy()
+            changed.reshape(-1)[-1] = self.value
+            self.tensor.data = changed
+
+
+class Meddler(Spoiler):
+    """In the middle of an epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        pass
+
+    def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+        if epoch >= self.epoch and step and self.before is None:
+            self.before = np.array([epoch, step])
+            super().on_epoch_end(self.epoch, logs)
+
+
+@backends
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_what_a_callback_breaks(backend: str, value: float, epoch: int, shuffle: bool) -> None:
+    """No step is blamed for it, not even after the last epoch."""
+    problem = Problem()
+    spoiler = Spoiler(problem.net[2].weight, value, epoch)
+    message = failure(
+        lambda: mynn.fit(
+            problem.compiled(backend),
+            problem.data,
+            epochs=4,
+            batch_size=8,
+            shuffle=shuffle,
+            callbacks=[spoiler],
+        )
+    )
+    step = 7 * (epoch + 1)
+    assert f"parameter 2.weight is not finite before step {step} (epoch {epoch + 1}" in message
+    assert f"changed after step {step - 1} from outside the steps (by a callback?)" in message
+
+
+@backends
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_a_callback_breaks_within_an_epoch(backend: str, value: float) -> None:
+    problem = Problem(rows=200_000)
+    meddler = Meddler(problem.net[0].bias, value, 0)
+    message = failure(
+        lambda: mynn.fit(
+            problem.compiled(backend), problem.data, epochs=2, batch_size=4, callbacks=[meddler]
+        )
+    )
+    assert meddler.before is not None
+    epoch, batch = meddler.before
+    step = epoch * 50_000 + batch
+    assert f"parameter 0.bias is not finite before step {step} (epoch {epoch}, batch" in message
+    assert "from outside the steps" in message
+
+
+@backends
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_parameter_that_is_bad_from_the_start_under_a_finite_loss(
+    backend: str, value: float
+) -> None:
+    net = nn.Linear(2, 1, bias=False)
+    other = nn.Parameter(np.array([value], np.float32))
+    optimizer = optim.SGD([*net.parameters(), other], lr=0.1)
+
+    def step(x: Any) -> Any:
+        loss = (net(x) ** 2).mean() + other.clip(-1, 1).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    message = failure(
+        lambda: mynn.fit(mynn.compile(step, backend=backend), np.ones((8, 2), np.float32))
+    )
+    assert "before step 0 (epoch 0, batch 0): it was so when the run began" in message
+
+
+def test_buffers_and_slots_that_a_callback_breaks() -> None:
+    mynn.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    net[1].eval()
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+
+    def step(x: Any) -> Any:
+        loss = (net(x) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    spoiler = Spoiler(net[1].running_mean, np.nan, 1)
+    message = failure(lambda: mynn.fit(step, x, epochs=4, batch_size=10, callbacks=[spoiler]))
+    assert "the state 1.running_mean is not finite before step 8 (epoch 2, batch 0)" in message
+    assert "from outside the steps (by a callback?)" in message
+    net[1].running_mean.data = np.zeros(4, np.float32)
+    slot = next(
+        t for t in mynn.compile(step).lookup((x[:10],))[0].state if "exp_avg" in (t.name or "")
+    )
+    spoiler = Spoiler(slot, np.nan, 0)
+    message = failure(lambda: mynn.fit(step, x, epochs=4, batch_size=10, callbacks=[spoiler]))
+    assert "not finite before step 4 (epoch 1, batch 0)" in message
+    assert "from outside the steps (by a callback?)" in message
+
+
+def test_a_step_that_breaks_a_buffer_is_blamed() -> None:
+    """Its new value goes into the loss two steps later."""
+    problem = Problem()
+    kept = Tensor(np.zeros(1, np.float32))
+    older = Tensor(np.zeros(1, np.float32))
+    mark = np.ones(50, np.float32)
+    mark[20] = 0
+
+    def step(x: Any, t: Any, m: Any) -> Any:
+        loss = problem.step(x, t) + older.sum() * 0
+        older.assign(kept)
+        kept.assign(((m - 1).sum()).sqrt().reshape(1) * 0)
+        return loss
+
+    message = failure(lambda: mynn.fit(step, (*problem.data, mark), batch_size=5, shuffle=False))
+    assert re.search(r"the state \S* is not finite after step 4 ", message), message
