@@ -18,7 +18,7 @@ import numpy as np
 from mynn.errors import ArgumentError
 from mynn.graph import Array, Shape, supported
 from mynn.ops import random as ops
-from mynn.tensor import Tensor, apply, as_tensor
+from mynn.tensor import Tensor, apply, as_tensor, inplace
 
 _WORD = 2**32
 
@@ -219,6 +219,10 @@ def bernoulli(
     target = probability.shape if shape is None else as_shape(shape)
     unit = _unit(target, np.float32, generator).astype(probability.dtype)
     return (unit < probability).astype(probability.dtype)
+
+
+# Tensors draw in place: `x.uniform_()`.
+inplace.samplers.update(uniform=uniform, normal=normal, bernoulli=bernoulli)
 
 
 def chosen(p: float, shape: Shape, generator: Generator | None = None) -> Tensor:

@@ -120,6 +120,8 @@ class Module:
                 f"{type(self).__name__}.__init__ must call super().__init__() before it sets "
                 f"{name!r}"
             )
+        if self._holds(name, value):  # As after `self.weight -= step`.
+            return
         if isinstance(value, Parameter):
             self._release(name, self._parameters)
             self.register_parameter(name, value)
@@ -148,6 +150,10 @@ class Module:
             object.__setattr__(self, name, value)
             if name in self._kept:
                 tracing.note_edit()
+
+    def _holds(self, name: str, value: Any) -> bool:
+        tables = (self._parameters, self._buffers, self._modules)
+        return value is not None and any(table.get(name) is value for table in tables)
 
     def _check_name_is_meant(self, name: str, value: Any) -> None:
         """Refuse a new attribute that looks like one that is there, unless a method sets it.

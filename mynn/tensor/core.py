@@ -15,7 +15,7 @@ from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.graph import Array, constant
 from mynn.ops import elementwise
 from mynn.runtime.buffers import allocate, axis_order
-from mynn.tensor import arithmetic, history, inplace, movement, reductions
+from mynn.tensor import arithmetic, history, inplace, movement, reductions, setitem
 from mynn.tensor.fields import Fields
 from mynn.tensor.operations import apply, as_array, as_tensor
 from mynn.tensor.view import current, look
@@ -274,7 +274,7 @@ class Tensor(Fields):
 
     # -- in-place ----------------------------------------------------------------------------------
 
-    __setitem__ = inplace.setitem
+    __setitem__ = setitem.setitem
     __iadd__ = add_ = inplace.add_
     __isub__ = sub_ = inplace.sub_
     __imul__ = mul_ = inplace.mul_
@@ -288,6 +288,36 @@ class Tensor(Fields):
     copy_ = inplace.copy_
     fill_ = inplace.fill_
     zero_ = inplace.zero_
+    neg_ = inplace.neg_
+    abs_ = inplace.abs_
+    sign_ = inplace.sign_
+    exp_ = inplace.exp_
+    expm1_ = inplace.expm1_
+    log_ = inplace.log_
+    log1p_ = inplace.log1p_
+    sqrt_ = inplace.sqrt_
+    sin_ = inplace.sin_
+    cos_ = inplace.cos_
+    tanh_ = inplace.tanh_
+    sigmoid_ = inplace.sigmoid_
+    erf_ = inplace.erf_
+    relu_ = inplace.relu_
+    floor_ = inplace.floor_
+    clip_ = inplace.clip_
+    clamp_ = clip_
+    lerp_ = inplace.lerp_
+    addcmul_ = inplace.addcmul_
+    addcdiv_ = inplace.addcdiv_
+    masked_fill_ = inplace.masked_fill_
+    uniform_ = inplace.uniform_
+    normal_ = inplace.normal_
+    bernoulli_ = inplace.bernoulli_
+    requires_grad_ = inplace.requires_grad_
+    detach_ = inplace.detach_
+    scatter_add_ = setitem.scatter_add_
+    index_add_ = setitem.index_add_
+    index_copy_ = setitem.index_copy_
+    index_fill_ = setitem.index_fill_
 
     # -- products ----------------------------------------------------------------------------------
 

@@ -16,13 +16,14 @@ As in PyTorch a leaf that requires a gradient may only be changed under `no_grad
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mynn import tracing
 from mynn.errors import DTypeError, ShapeError, UsageError
-from mynn.graph import Array, Node, apply
+from mynn.graph import CONSTANT, Array, Node, apply
 from mynn.ops import elementwise, movement
 from mynn.tensor import arithmetic
 from mynn.tensor.fields import Fields
@@ -51,11 +52,15 @@ def replace(x: Tensor, result: Tensor, name: str) -> Tensor:
             f"{name}: the result is {result.dtype}, it can't be cast to the dtype {x.dtype} of the "
             f"tensor that is changed in place; convert that first, with .astype({result.dtype})"
         )
-    return write(x, result.astype(x.dtype), name)
+    return write(x, result.astype(x.dtype), name, derived=True)
 
 
-def write(x: Tensor, new: Tensor, name: str) -> Tensor:
-    """Give x new values, which have its shape and dtype."""
+def write(x: Tensor, new: Tensor, name: str, derived: bool = False) -> Tensor:
+    """Give x new values, which have its shape and dtype.
+
+    Where they are `derived` from the old ones, so is their gradient; otherwise the old ones get a
+    gradient of zero.
+    """
     view = x._view
     base = x if view is None else view.base
     if view is not None:
@@ -76,14 +81,14 @@ def write(x: Tensor, new: Tensor, name: str) -> Tensor:
             "copy of it"
         )
     if tracing.active() is None and base._value is not None:
-        _write_eager(x, base, new, recorded)
+        _write_eager(x, base, new, recorded, derived)
     else:
-        _write_traced(x, base, new, recorded, name)
+        _write_traced(x, base, new, recorded, derived, name)
     return x
 
 
-def _write_eager(x: Tensor, base: Tensor, new: Tensor, recorded: bool) -> None:
-    value, before = new.data, base.node
+def _write_eager(x: Tensor, base: Tensor, new: Tensor, recorded: bool, derived: bool) -> None:
+    value = new.data
     if not recorded:
         store(x, value)
         changed(base)
@@ -94,11 +99,9 @@ def _write_eager(x: Tensor, base: Tensor, new: Tensor, recorded: bool) -> None:
     old, node = graph_node(base), graph_node(new)
     if x._view is not None:
         node = put(old, x._view.steps, node)
-    elif before in node.inputs and new._view is None:
-        node = _same(node, None)
-    else:
+    if not derived and _is_whole(x):
         node = _overwritten(old, node)
-    if node.primitive.view:
+    if node.primitive.view or node is old:
         # Its value is not that of its input, which has none.
         node = _same(node, None)
     store(x, value)
@@ -114,6 +117,12 @@ def _same(node: Node, value: Array | None) -> Node:
     return result
 
 
+def _is_whole(x: Tensor) -> bool:
+    """Whether all of the base is written through x."""
+    steps = () if x._view is None else x._view.steps
+    return all(primitive is not movement.slice_ for primitive, _ in steps)
+
+
 def _overwritten(old: Node, new: Node) -> Node:
     """A node of the values `new`, where the gradient of what was there before is zero."""
     if not old.shape:
@@ -123,7 +132,9 @@ def _overwritten(old: Node, new: Node) -> Node:
     return apply(movement.update_slice, old, new, starts=zeros, stops=old.shape, steps=ones)
 
 
-def _write_traced(x: Tensor, base: Tensor, new: Tensor, recorded: bool, name: str) -> None:
+def _write_traced(
+    x: Tensor, base: Tensor, new: Tensor, recorded: bool, derived: bool, name: str
+) -> None:
     tracer = tracing.active()
     if tracer is None:
         raise UsageError(
@@ -138,7 +149,7 @@ def _write_traced(x: Tensor, base: Tensor, new: Tensor, recorded: bool, name: st
     old, node = graph_node(base), graph_node(new)
     if x._view is not None:
         node = put(old, x._view.steps, node)
-    elif recorded and base.requires_grad and old not in node.inputs:
+    if recorded and base.requires_grad and not derived and _is_whole(x):
         node = _overwritten(old, node)
     if not recorded and base.requires_grad:
         node = Node(STOP, (node,), {}, node.type)
@@ -278,22 +289,139 @@ def zero_(x: Tensor) -> Tensor:
     return fill_(x, 0)
 
 
-# -- x[index] = value ------------------------------------------------------------------------------
+# -- functions of one tensor -----------------------------------------------------------------------
 
 
-def setitem(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value: the values are broadcast and converted to the dtype of x."""
-    part = x[index]
-    values = as_tensor(value, like=x)
-    if _is_same(part, values):
-        # x[index] += y: the view was changed already.
-        return
-    while values.ndim > part.ndim and values.shape[0] == 1:
-        values = values.reshape(values.shape[1:])
-    copy_(part, values)
+def _unary(
+    name: str, function: Callable[[Tensor], Tensor], needs_input: bool = True
+) -> Callable[[Tensor], Tensor]:
+    """The in-place form of a function; `needs_input` where its gradient is made from its input."""
+
+    def method(x: Tensor) -> Tensor:
+        return replace(x, function(_kept(x) if needs_input else x), name)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"x becomes {name.rstrip('_')}(x)."
+    return method
 
 
-def _is_same(x: Tensor, y: Tensor) -> bool:
-    """Whether two views look at the same place."""
-    a, b = x._view, y._view
-    return a is not None and b is not None and a.base is b.base and a.steps == b.steps
+neg_ = _unary("neg_", arithmetic.neg, needs_input=False)
+abs_ = _unary("abs_", arithmetic.abs)
+sign_ = _unary("sign_", arithmetic.sign)
+exp_ = _unary("exp_", arithmetic.exp, needs_input=False)
+expm1_ = _unary("expm1_", arithmetic.expm1)
+log_ = _unary("log_", arithmetic.log)
+log1p_ = _unary("log1p_", arithmetic.log1p)
+sqrt_ = _unary("sqrt_", arithmetic.sqrt, needs_input=False)
+sin_ = _unary("sin_", arithmetic.sin)
+cos_ = _unary("cos_", arithmetic.cos)
+tanh_ = _unary("tanh_", arithmetic.tanh, needs_input=False)
+sigmoid_ = _unary("sigmoid_", arithmetic.sigmoid, needs_input=False)
+erf_ = _unary("erf_", arithmetic.erf)
+relu_ = _unary("relu_", arithmetic.relu)
+floor_ = _unary("floor_", arithmetic.floor)
+
+
+def clip_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Values below `min` become `min`, values above `max` become `max`."""
+    return replace(x, arithmetic.clip(_kept(x), min, max), "clamp_")
+
+
+# -- functions of several --------------------------------------------------------------------------
+
+
+def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
+    """x += weight (end - x)."""
+    start = _kept(x)
+    return replace(x, start + (as_tensor(end, like=x) - start) * weight, "lerp_")
+
+
+def addcmul_(x: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """x += value tensor1 tensor2."""
+    product = as_tensor(tensor1, like=x) * tensor2
+    return replace(x, arithmetic.add(x, _scaled(product, value)), "addcmul_")
+
+
+def addcdiv_(x: Tensor, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """x += value tensor1 / tensor2."""
+    quotient = as_tensor(tensor1, like=x) / tensor2
+    return replace(x, arithmetic.add(x, _scaled(quotient, value)), "addcdiv_")
+
+
+def masked_fill_(x: Tensor, mask: Any, value: Any) -> Tensor:
+    """One number where `mask` is true, which is broadcast to x."""
+    chosen, number = as_tensor(mask), as_tensor(value, like=x)
+    if chosen.dtype.kind != "b":
+        raise DTypeError(f"masked_fill_: the mask must hold bools, it is {chosen.dtype}")
+    if number.ndim:
+        raise ShapeError(f"masked_fill_: takes one number, it was given shape {number.shape}")
+    return replace(x, chosen.choose(number.astype(x.dtype), _kept(x)), "masked_fill_")
+
+
+# -- random numbers --------------------------------------------------------------------------------
+
+
+def _draw(x: Tensor, name: str, *arguments: Any, generator: Any) -> Tensor:
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
+    numbers = samplers[name](x.shape, *arguments, generator, dtype)
+    return write(x, numbers.astype(x.dtype), f"{name}_")
+
+
+# What draws; `mynn.random`, which is made of tensors, enters it.
+samplers: dict[str, Callable[..., Tensor]] = {}
+
+
+def uniform_(x: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Numbers spread evenly over [low, high)."""
+    _require_float(x, "uniform_")
+    return _draw(x, "uniform", low, high, generator=generator)
+
+
+def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Numbers from the normal distribution N(mean, std^2)."""
+    _require_float(x, "normal_")
+    return _draw(x, "normal", mean, std, generator=generator)
+
+
+def _require_float(x: Tensor, name: str) -> None:
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{name}: fills tensors of floats, this one is {x.dtype}")
+
+
+def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """1 with probability p, otherwise 0."""
+    return write(x, samplers["bernoulli"](p, x.shape, generator).astype(x.dtype), "bernoulli_")
+
+
+# -- history ---------------------------------------------------------------------------------------
+
+
+def requires_grad_(x: Tensor, requires_grad: bool = True) -> Tensor:
+    """Ask for a gradient of a leaf, or for none."""
+    if requires_grad and x.dtype.kind != "f":
+        raise DTypeError(f"requires_grad_: only floats have gradients, this tensor is {x.dtype}")
+    if not requires_grad and not is_leaf(x):
+        raise UsageError(
+            "requires_grad_(False): the tensor was computed from others that require a gradient; "
+            "use .detach()"
+        )
+    if x._value is None and x.node is not None and x.node.primitive is CONSTANT:
+        # A leaf of its own, as one that was made with `requires_grad`.
+        x._value, x.node = np.array(x.node.value), None
+    x.requires_grad = requires_grad
+    return x
+
+
+def detach_(x: Tensor) -> Tensor:
+    """Forget what x was computed from: it is a leaf without a gradient."""
+    if x._view is not None:
+        raise UsageError("detach_: a view cannot be cut from its base in place; use .detach()")
+    if is_leaf(x):
+        x.requires_grad = False
+    elif x._value is None:
+        x.node, x._requires_grad = Node(STOP, (graph_node(x),), {}, x.type), False
+    else:
+        assert x.node is not None
+        # What was recorded keeps the values of today.
+        x.node.value, x.node, x._requires_grad = x.numpy(), None, False
+    return x

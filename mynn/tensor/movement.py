@@ -13,6 +13,7 @@ import numpy as np
 
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.graph import Shape
+from mynn.indexing import Plan
 from mynn.indexing import plan as indexing_plan
 from mynn.ops import indexing, movement
 from mynn.ops.rules import normalize_axes
@@ -163,16 +164,23 @@ def update_slice(
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
-    start, steps = x, indexing_plan(index, x.shape)
+    steps = indexing_plan(index, x.shape)
+    part = basic_part(x, steps)
+    if steps.take_axis is None:
+        return part
+    return part.gather_rows(steps.take_index, steps.take_axis, name="x[index]")
+
+
+def basic_part(x: Tensor, steps: Plan) -> Tensor:
+    """The view of x that the slices and numbers of an index choose."""
+    start = x
     if any(steps.starts) or steps.stops != x.shape or any(n != 1 for n in steps.steps):
         x = apply(movement.slice_, x, starts=steps.starts, stops=steps.stops, steps=steps.steps)
     if steps.flips:
         x = x.flip(steps.flips)
     if x is start or steps.shape != x.shape:
         x = x.reshape(steps.shape)
-    if steps.take_axis is None:
-        return x
-    return x.gather_rows(steps.take_index, steps.take_axis, name="x[index]")
+    return x
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
@@ -189,13 +197,13 @@ def gather_rows(
     speak of the function `name`.
     """
     axis = normalize_axes(axis, x.ndim, name)[0]
-    picked = as_tensor(index) if clip else _checked_index(index, x.shape[axis], name, axis)
+    picked = as_tensor(index) if clip else checked_index(index, x.shape[axis], name, axis)
     return apply(indexing.take, x, picked, axis=axis)
 
 
 def scatter_rows(x: Tensor, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
     """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
-    picked = as_tensor(index) if clip else _checked_index(index, extent, "scatter_rows", axis)
+    picked = as_tensor(index) if clip else checked_index(index, extent, "scatter_rows", axis)
     return apply(indexing.scatter_add, x, picked, axis=axis, extent=extent)
 
 
@@ -279,7 +287,7 @@ def _require_integers(name: str, index: Tensor) -> None:
         raise DTypeError(f"{name}: indices must be integers, they are {index.dtype}")
 
 
-def _checked_index(index: Any, extent: int, name: str, axis: int) -> Tensor:
+def checked_index(index: Any, extent: int, name: str, axis: int) -> Tensor:
     """An integer index that is held to its range; negative ones count from the end."""
     picked = as_tensor(index)
     _require_integers(name, picked)

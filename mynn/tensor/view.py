@@ -123,9 +123,9 @@ def follow(node: Node, steps: Sequence[Step], eager: bool) -> Node:
 def put(base: Node, steps: Sequence[Step], new: Node) -> Node:
     """The node of the base after `new` was written to a view of it."""
     befores = [base]
-    for primitive, params in steps[:-1]:
+    for primitive, params in steps:
         befores.append(apply(primitive, befores[-1], **params))
-    for (primitive, params), before in zip(reversed(steps), reversed(befores), strict=True):
+    for (primitive, params), before in zip(reversed(steps), reversed(befores[:-1]), strict=True):
         assert primitive.put is not None
         new = primitive.put(before, new, **params)
     return new

@@ -296,7 +296,7 @@ REFUSED: dict[Callable[..., None], tuple[type[Exception], str]] = {
     leaf_view: (UsageError, "a view of a leaf Variable that requires grad"),
     leaf_copy: (UsageError, "a leaf Variable that requires grad"),
     larger: (ShapeError, r"add_: the result has shape \(2, 3\).*\(3,\); only the other operand"),
-    larger_copy: (ShapeError, r"copy_: values of shape \(2, 3\) cannot be broadcast"),
+    larger_copy: (ShapeError, r"x\[index\] = value: values of shape \(2, 3\) cannot"),
     float_into_int: (DTypeError, "add_: .*float32.* can't be cast .*int64.*astype"),
     division_of_int: (DTypeError, "div_: .*can't be cast"),
     int_into_bool: (DTypeError, "add_: .*can't be cast"),
