@@ -419,7 +419,7 @@ def detach_(x: Tensor) -> Tensor:
     if is_leaf(x):
         x.requires_grad = False
     elif x._value is None:
-        x.node, x._requires_grad = Node(STOP, (graph_node(x),), {}, x.type), False
+        x.node, x._requires_grad = Node(STOP, (graph_node(x),), {}, x.spec), False
     else:
         assert x.node is not None
         # What was recorded keeps the values of today.
