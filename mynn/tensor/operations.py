@@ -110,7 +110,7 @@ def as_array(data: Any, dtype: Any = None) -> Array:
 
 def plain_array(data: Any) -> Array:
     """A plain array of what may be a list, a number or another kind of array."""
-    if isinstance(data, np.ma.MaskedArray):
+    if np.ma.is_masked(data):
         raise DataError(
             "a masked array: its mask would be lost; write .filled(value) to put a number in the "
             "masked places, or .compressed() to leave them out"

@@ -72,12 +72,15 @@ def mean(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Mean over `dim`, of integers and bools in float32."""
+    """Mean over `dim`; of integers and bools a float32, their exact sum divided."""
     axes = _axes("mean", x, dim, axis)
     count = math.prod(x.shape[one] for one in axes)
     if count == 0:
         raise ShapeError(f"mean: the reduced axes {axes} of {x.shape} hold no values")
-    x = x.floating() if dtype is None else x.astype(dtype)
+    if dtype is None and x.dtype.kind != "f":
+        total = _reduce(x.astype(np.int64), reduce.sum, axes, kept(keepdim, keepdims))
+        return total.floating() * (1.0 / count)
+    x = x if dtype is None else x.astype(dtype)
     return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims)) * (1.0 / count)
 
 

@@ -239,6 +239,10 @@ def test_a_matrix_is_refused() -> None:
         Tensor(matrix)
 
 
+def test_a_masked_array_without_masked_places_is_an_array() -> None:
+    assert Tensor(np.ma.array([1.0, 2.0], mask=[False, False])).tolist() == [1.0, 2.0]
+
+
 def test_masked_on_the_left_and_in_state_dicts() -> None:
     with pytest.raises(DataError, match="masked"):
         MASKED + Tensor([1.0, 2.0])

@@ -376,3 +376,47 @@ def test_operators_of_all_dtypes(name: str) -> None:
             got = function(Tensor(left), Tensor(right)).numpy()
             assert got.dtype == expected.dtype, (a, b, left.shape, right.shape)
             np.testing.assert_allclose(got, expected, rtol=1e-6, err_msg=f"{a} {b}")
+
+
+@pytest.mark.parametrize("way", ["eager", "compiled", "fit"])
+def test_training_through_chosen_values(way: str) -> None:
+    """Parameters after some steps on a loss of extrema, bounds, variances and exchanged axes."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    start = rng.normal(size=(4, 3)).astype(np.float32)
+    data = rng.integers(-3, 4, (24, 4)).astype(np.float32)
+    data[::3] = 0
+
+    def loss(x: Any, w: Any) -> Any:
+        y = x @ w
+        best = y.max(1).values.sum() - y.min(dim=1)[0].sum() + y.amax((0, 1))
+        spread = y.var(0).sum() + y.std(1, unbiased=False).detach().sum()
+        inside = y.clamp(-1, 1).transpose(0, 1).sum() + y.relu().mean() + y.clip(max=0.0).sum()
+        return best * 0.1 + spread + inside + (y.where(y > 0, y * 0.2) ** 3).mean()
+
+    theirs = torch.tensor(start, requires_grad=True)
+    optimizer = torch.optim.SGD([theirs], lr=0.01)
+    for _ in range(2):
+        for rows in np.split(data, 3):
+            optimizer.zero_grad()
+            loss(torch.tensor(rows), theirs).backward()
+            optimizer.step()
+
+    ours = mynn.Parameter(start)
+    own = mynn.optim.SGD([ours], lr=0.01)
+
+    def step(x: Any) -> Any:
+        own.zero_grad()
+        result = loss(x if isinstance(x, Tensor) else Tensor(x), ours)
+        result.backward()
+        own.step()
+        return result
+
+    if way == "fit":
+        mynn.fit(step, (data,), epochs=2, batch_size=8, shuffle=False)
+    else:
+        run = mynn.compile(step) if way == "compiled" else step
+        for _ in range(2):
+            for rows in np.split(data, 3):
+                run(rows)
+    np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=2e-5, atol=1e-6)
