@@ -88,12 +88,16 @@ def _leaves_out(product: Node, views: tuple[View, View], machine: Machine) -> bo
 
 
 def absorbed(graph: Graph, layouts: Layouts, machine: Machine) -> frozenset[Node]:
-    """The paddings that every product which reads them can do without."""
+    """The paddings that every product which reads them can do without.
+
+    An output lies in memory, so that products read it there and not what it is a view of.
+    """
+    outputs = frozenset(graph.outputs)
     seen: set[Node] = set()
     needed: set[Node] = set()
     for node in graph.nodes():
         if node.primitive.name in PRODUCTS:
-            first, second = (view_of(x, layouts.strides) for x in node.inputs)
+            first, second = (view_of(x, layouts.strides, outputs) for x in node.inputs)
             pads = {*first.pads, *second.pads}
             seen |= pads
             if pads and not _leaves_out(node, (first, second), machine):

@@ -191,3 +191,15 @@ def test_any_order_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         case = case_of((2, 3, 5, 9), (17, 3, 3, 3), what, padding=1)
         for workers, order in [(2, (1, 0)), (3, (2, 0, 1)), (4, (3, 1, 2, 0))]:
             run_shared(case, workers, order)
+
+
+def test_an_output_that_a_product_reads_lies_where_it_is_read() -> None:
+    """Its axes lie in another order than those of the value that it is a reshape of."""
+
+    def function(x: Tensor, w: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        y = functional.conv1d(x, w, padding=3, dilation=2)
+        z = (y.reshape(16, 1, 4, 18) * c).reshape(16, 4, 18)
+        return z, functional.conv1d(z, v, padding=1, dilation=2)
+
+    types = (f32(16, 1, 16), f32(4, 1, 3), f32(1, 4, 3), f32(16, 1, 4, 18))
+    check(Case(graph_of(function, *types)))
