@@ -28,6 +28,7 @@ from mynn.compiler.loops import (
     Statement,
     Store,
 )
+from mynn.compiler.stack import stack_bytes
 
 
 def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
@@ -79,11 +80,15 @@ def emit_kernels(
 ) -> None:
     """Add a function for each kernel; `slots` gives each buffer's place in the table, `scratch` is
     a worker's share of the memory that lives within a kernel.
+
+    Raises:
+        CompileError: a kernel may take more of the stack than there is.
     """
     equal: dict[Hashable, list[tuple[Kernel, list[Buffer]]]] = {}
     for kernel in kernels:
         key, buffers = kernel_key(kernel)
         equal.setdefault(key, []).append((kernel, buffers))
+    module.stack_bytes = stack_bytes(members[0][0] for members in equal.values())
     for members in equal.values():
         first, buffers = members[0]
         if len(members) == 1:

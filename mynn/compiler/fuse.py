@@ -41,8 +41,8 @@ _MANY_PIECES = 4
 _SHARED_LIMIT = 6
 _SIZE_LIMIT = 96
 # A group of more nodes takes no more of them: what LLVM takes for a function grows faster than its
-# length.
-_GROUP_LIMIT = 4 * _SIZE_LIMIT
+# length, and values that are needed at once must not fill the stack.
+_GROUP_LIMIT = 2 * _SIZE_LIMIT
 
 
 @dataclass(eq=False)

@@ -62,7 +62,7 @@ class Image:
 
     `types` are those of the results, of which the last one may be the `status` word; `code` is the
     name of the object code in the cache on disk, and `threads` the number that its machine code was
-    made for.
+    made for. `stack_bytes` is what a run takes of the stack of a thread at most.
     """
 
     slots: tuple[Slot, ...]
@@ -73,6 +73,7 @@ class Image:
     threads: int = 1
     code: str = ""
     status: bool = False
+    stack_bytes: int = 0
 
     def slot(self, role: str, number: int) -> int | None:
         """The place in the table of an input or a result; None where no kernel touches it."""
@@ -91,6 +92,7 @@ class Image:
             "threads": self.threads,
             "code": self.code,
             "status": self.status,
+            "stack_bytes": self.stack_bytes,
         }
         elements = [np.ascontiguousarray(value).tobytes() for value in self.constants]
         return b"\n".join([json.dumps(head).encode(), b"".join(elements)])
@@ -115,6 +117,7 @@ class Image:
                 int(head["threads"]),
                 str(head["code"]),
                 bool(head["status"]),
+                int(head["stack_bytes"]),
             )
         except (ValueError, TypeError, KeyError):
             return None
@@ -129,7 +132,12 @@ def _from_json(words: Sequence[Any]) -> Type:
 
 
 def make_image(
-    plan: Plan, table: Sequence[Buffer], inputs: Sequence[Node], threads: int = 1, code: str = ""
+    plan: Plan,
+    table: Sequence[Buffer],
+    inputs: Sequence[Node],
+    threads: int = 1,
+    code: str = "",
+    stack_bytes: int = 0,
 ) -> Image:
     """The image of a plan; `table` lists the buffers that its kernels touch."""
     known: dict[Buffer, tuple[str, int]] = {}
@@ -152,6 +160,7 @@ def make_image(
         threads,
         code,
         plan.status is not None,
+        stack_bytes,
     )
 
 

@@ -68,6 +68,7 @@ class Module:
         self.fused = fused
         self.x86 = x86
         self.functions: list[str] = []
+        self.stack_bytes = 0
         self.declarations: dict[str, None] = {}
         self.known: set[str] = set()
 

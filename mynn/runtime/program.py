@@ -18,6 +18,7 @@ import numpy as np
 
 from mynn import debug, interpreter
 from mynn.compiler.image import Image, bind, bind_constants, graph_key, make_image, summary
+from mynn.compiler.instructions import Module
 from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.errors import DataError, UsageError
@@ -69,9 +70,13 @@ class Recipe:
         """The kernels, and where everything lies."""
         return lower(self.graph, self.writes, self.layouts, debug.checking())
 
-    def text(self, threads: int) -> str:
+    def emit(self, threads: int) -> Module:
         """LLVM IR for so many threads."""
-        return emit(self.lowered, threads > 1, debug.checking()).text()
+        return emit(self.lowered, threads > 1, debug.checking())
+
+    def text(self, threads: int) -> str:
+        """The text of it."""
+        return self.emit(threads).text()
 
     def make(self, requested: Threads | None, digest: bytes | None) -> tuple[Image, NativeModule]:
         """The image and its code: from the cache on disk, or made now and kept there.
@@ -93,12 +98,14 @@ class Recipe:
         lowered = self.lowered
         threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
         start = time.perf_counter()
-        text = self.text(threads)
+        module = self.emit(threads)
+        text = module.text()
         self.seconds.update(lowered.seconds, emit=time.perf_counter() - start)
         self._show(lambda: text)
         native = build(text, lambda: self.text(threads))
         self.seconds["LLVM"] = native.seconds
-        image = make_image(lowered.plan, lowered.table, self.graph.inputs, threads, native.key)
+        known = threads, native.key, module.stack_bytes
+        image = make_image(lowered.plan, lowered.table, self.graph.inputs, *known)
         if key is not None:
             cache.store(key, image.to_bytes())
         vars(self).pop("lowered")  # several times the size of the code; made again for who looks
@@ -459,6 +466,11 @@ class Program:
     def bytes(self) -> int:
         """Bytes that one run reads and writes, each buffer once for each kernel."""
         return sum(kernel.nbytes for kernel in self.image.kernels)
+
+    @property
+    def stack_bytes(self) -> int:
+        """What a run takes of the stack of each of its threads at most: never more than 32 KB."""
+        return self.image.stack_bytes
 
     @property
     def buffers(self) -> list[BufferInfo]:
