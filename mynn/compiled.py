@@ -21,9 +21,17 @@ from mynn.tensor import Tensor, as_array
 BACKENDS = ("native", "interpreter")
 
 
-@functools.cache
+_trying = forks.register(threading.RLock())
+
+
 def native_available() -> bool:
     """Whether LLVM can make code for this processor; if not, standard error says so once."""
+    with _trying:
+        return _native_available()
+
+
+@functools.cache
+def _native_available() -> bool:
     try:
         from mynn.runtime.native import self_test
 
@@ -150,14 +158,17 @@ class Compiled:
             elif len(kept) < len(made):
                 self._programs[signature] = kept
 
-    def storage_for_copy(self, tensor: Tensor) -> Array:
-        """Where `fit` may copy the value of a state tensor to.
+    def take_storage(self, tensor: Tensor) -> Array:
+        """Where `fit` may copy the value of a state tensor to, until `give_storage`.
 
         It is kept for the next run: memory that is new costs more than the copying.
         """
-        if tensor not in self._copies:
-            self._copies[tensor] = np.empty_like(tensor.home())
-        return self._copies[tensor]
+        kept = self._copies.pop(tensor, None)
+        return np.empty_like(tensor.home()) if kept is None else kept
+
+    def give_storage(self, copies: dict[Tensor, Array]) -> None:
+        """The memory that a run took is free."""
+        self._copies.update(copies)
 
     def program(self, *arguments: Any) -> Any:
         """The `Program` for arguments of these shapes and dtypes."""

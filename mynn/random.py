@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from mynn.errors import ArgumentError
 from mynn.graph import Array, Shape, supported
 from mynn.ops import random as ops
+from mynn.runtime import forks, sharing
 from mynn.tensor import Tensor, apply, as_tensor, inplace
 
 _WORD = 2**32
@@ -57,6 +59,7 @@ class Generator:
         # Shares its array, so that it is state even where a trace happens to be going on.
         self.key = Tensor.from_value(np.array([word, 0], np.uint32))
         self.key.name = "random_key"
+        self._domain = sharing.establish(self.key, drawn=True)
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed`."""
@@ -72,17 +75,32 @@ class Generator:
         self.key.assign(np.asarray(state, np.uint32))
 
     def bits(self, shape: Sequence[int] | int = ()) -> Tensor:
-        """32 random bits for each element, as uint32."""
-        drawn = apply(ops.random_bits, self.key, shape=as_shape(shape))
-        self.key.assign(self.key + np.array([0, 1], np.uint32))
-        return drawn
+        """32 random bits for each element, as uint32.
+
+        Threads that draw from one generator get different numbers, each number once.
+        """
+        with self._domain.lock:
+            drawn = apply(ops.random_bits, self.key, shape=as_shape(shape))
+            self.key.assign(self.key + np.array([0, 1], np.uint32))
+            return drawn
+
+    def __reduce__(self) -> Any:
+        """Copies go on from the same key."""
+        return _restored, (self.get_state(),)
 
     def __repr__(self) -> str:
         return f"Generator(key={self.key.data.tolist()})"
 
 
+def _restored(state: Array) -> Generator:
+    generator = Generator(0)
+    generator.set_state(state)
+    return generator
+
+
 # The generator that draws where none is given, and NumPy's for initial values; both are made at
 # first use.
+_lock = forks.register(threading.Lock())
 _default: list[Generator] = []
 _host: list[np.random.Generator] = []
 
@@ -90,7 +108,9 @@ _host: list[np.random.Generator] = []
 def default_generator() -> Generator:
     """The generator that draws where none is given."""
     if not _default:
-        _default.append(Generator())
+        with _lock:
+            if not _default:
+                _default.append(Generator())
     return _default[0]
 
 
@@ -100,9 +120,10 @@ def host_generator(source: np.random.Generator | int | None = None) -> np.random
         return source
     if source is not None:
         return np.random.default_rng(source)
-    if not _host:
-        _host.append(np.random.default_rng())
-    return _host[0]
+    with _lock:
+        if not _host:
+            _host.append(np.random.default_rng())
+        return _host[0]
 
 
 def manual_seed(seed: int) -> Generator:
@@ -113,7 +134,8 @@ def manual_seed(seed: int) -> Generator:
         >>> mynn.manual_seed(0)
         Generator(key=[0, 0])
     """
-    _host[:] = [np.random.default_rng(fold_seed(seed))]
+    with _lock:
+        _host[:] = [np.random.default_rng(fold_seed(seed))]
     return default_generator().manual_seed(seed)
 
 

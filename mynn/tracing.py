@@ -215,8 +215,9 @@ def edits() -> int:
 
 def note_edit() -> None:
     """Called when a part or an attribute of a traced module or optimiser is replaced."""
-    _edits[0] += 1
-    _count(1)
+    with _lock:
+        _edits[0] += 1
+        watch[0] += 1
 
 
 def user_source() -> str | None:

@@ -16,6 +16,7 @@ from mynn import tracing
 from mynn.errors import ArgumentError, MynnError, UsageError
 from mynn.graph import Array
 from mynn.jit import guards
+from mynn.runtime import sharing
 from mynn.tensor import Parameter, Tensor, as_array, graph_node
 from mynn.tensor.loaded import checked_mapping, loaded_array
 
@@ -328,8 +329,13 @@ class Module:
                 yield from child._persistent(f"{prefix}{name}.")
 
     def state_dict(self, prefix: str = "") -> dict[str, Array]:
-        """Copies of parameters and persistent buffers as NumPy arrays, with PyTorch's keys."""
-        return {name: tensor.numpy() for name, tensor in self._persistent(prefix)}
+        """Copies of parameters and persistent buffers as NumPy arrays, with PyTorch's keys.
+
+        While another thread trains with a compiled step, they are those between two steps.
+        """
+        found = list(self._persistent(prefix))
+        with sharing.whole(tensor for _, tensor in found):
+            return {name: tensor.numpy() for name, tensor in found}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the parameters and buffers.
@@ -363,8 +369,9 @@ class Module:
             for key, t in own.items()
             if key in state_dict
         }
-        for key, value in values.items():
-            own[key].data = value
+        with sharing.whole(own.values(), write=True):
+            for key, value in values.items():
+                own[key].data = value
         return result
 
     def train(self, mode: bool = True) -> Module:

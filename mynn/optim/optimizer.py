@@ -8,6 +8,7 @@ needs no new program.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,12 +20,16 @@ from mynn.graph import Array
 from mynn.jit import guards
 from mynn.optim import saved
 from mynn.optim.groups import ParamGroup, check_range, meant, unknown_option
+from mynn.runtime import forks, sharing
 from mynn.runtime.buffers import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.loaded import loaded_array
 
 # Attributes that are this class's own; `signature` stands for what a trace builds in of them.
 _OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept"})
+
+# Eager steps of all optimisers, and what they make while a step is traced.
+_turns = forks.register(threading.RLock())
 
 
 class Optimizer:
@@ -121,8 +126,8 @@ class Optimizer:
             cohorts.setdefault(self.state[parameter]["step"], []).append(parameter)
         for step, members in cohorts.items():
             together = set(members)
-            sharing = [p for p, slots in self.state.items() if slots.get("step") is step]
-            self._split(step, [p for p in sharing if p not in together])
+            users = [p for p, slots in self.state.items() if slots.get("step") is step]
+            self._split(step, [p for p in users if p not in together])
             step.assign(step + 1.0)
         return list(cohorts.items())
 
@@ -147,19 +152,34 @@ class Optimizer:
         return (self._splits, *groups)
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient.
+
+        From several threads: whole steps, one after the other, also among those of compiled steps.
+        """
         tracer = tracing.active()
-        if tracer is not None:
+        if tracer is None:
+            tensors = self._tensors()
+            sharing.claim(tensors)
+            with _turns, sharing.whole(tensors, write=True):
+                self._step()
+            return
+        with _turns:  # two traces at once find the same slots
             self._name_slots()
+            self._step()
+        tracer.guards[self, "signature"] = self.signature
+        self._keep(tracer)
+
+    def _step(self) -> None:
         with no_grad():
             for group in self.param_groups:
                 trained = [p for p in group["params"] if p.requires_grad and p.grad is not None]
                 if trained:
                     self.make_slots(group)
                     self.update(group, trained)
-        if tracer is not None:
-            tracer.guards[self, "signature"] = self.signature
-            self._keep(tracer)
+
+    def _tensors(self) -> list[Tensor]:
+        """The parameters and what is kept for them."""
+        return [*self.state, *(slot for slots in self.state.values() for slot in slots.values())]
 
     def _keep(self, tracer: tracing.Tracer) -> None:
         """The trace has built in whatever plain attributes a subclass has."""
@@ -228,12 +248,14 @@ class Optimizer:
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
         kind = {} if self.decoupled is None else {"decoupled_weight_decay": self.decoupled}
-        return {
-            "state": {
+        with sharing.whole(self._tensors()):
+            state = {
                 numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
                 for p, slots in self.state.items()
                 if slots
-            },
+            }
+        return {
+            "state": state,
             "param_groups": [
                 {**group, **kind, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
@@ -275,11 +297,12 @@ class Optimizer:
             raise
         for group, options in zip(self.param_groups, new.options, strict=True):
             group["lr"] = options.get("lr", group["lr"])
-        for parameter, slot_name, value in plan:
-            slot = self.state[parameter][slot_name]
-            if slot_name == "step" and float(slot.data) != value:
-                self._set_count(parameter, {p: float(v) for p, n, v in plan if n == slot_name})
-            self.state[parameter][slot_name].data = value
+        with sharing.whole(self._tensors(), write=True):
+            for parameter, slot_name, value in plan:
+                slot = self.state[parameter][slot_name]
+                if slot_name == "step" and float(slot.data) != value:
+                    self._set_count(parameter, {p: float(v) for p, n, v in plan if n == slot_name})
+                self.state[parameter][slot_name].data = value
 
     def _set_options(self, new: list[dict[str, Any]]) -> None:
         """All options but the rate, checked together, and the slots that they ask for."""

@@ -16,13 +16,14 @@ from a signal handler leaves none behind, and a handler may run programs itself.
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
+
+from mynn.runtime import forks
 
 Result = TypeVar("Result")
 
@@ -52,15 +53,9 @@ class Domain:
         self.mark = mark
         self.wanted = False
         self.drawn = drawn
-        self.renew()
-        _domains.add(self)
-
-    def renew(self) -> None:
-        """A lock that nobody has."""
-        self.lock = threading.RLock()
+        self.lock = forks.register(threading.RLock())
 
 
-_domains: weakref.WeakSet[Domain] = weakref.WeakSet()
 # Its lock is that of the bookkeeping here.
 _REGISTRY = Domain()
 # What stands for the domains of a program that has none, and of one that has several.
@@ -165,18 +160,9 @@ def give_way(domains: Iterable[Domain]) -> None:
 
 def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
     """The access of a new program to the tensors that it reads or writes."""
+    claim(written)
     access = Access()
-    affected: list[Access] = []
     with _REGISTRY.lock:
-        new = [tensor for tensor in written if not isinstance(_shared(tensor), Domain)]
-        if new:
-            domain = Domain(object())
-            users = {user for tensor in new for user in _shared(tensor) or ()}
-            for tensor in new:
-                tensor.shared = domain
-            for user in users:
-                user.include([domain])
-            affected = list(users)
         for tensor in state:
             shared = _shared(tensor)
             if isinstance(shared, Domain):
@@ -187,10 +173,25 @@ def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
                 shared.add(access)
         found = (_shared(tensor) for tensor in written)
         access.written = tuple({one: None for one in found if isinstance(one, Domain)})
-    for user in affected:  # runs that began without the new domain end before it is written
+    return access
+
+
+def claim(tensors: Iterable[Shared]) -> None:
+    """Put those that are in no domain into a new one: somebody is about to write them."""
+    new = [tensor for tensor in tensors if not isinstance(_shared(tensor), Domain)]
+    if not new:
+        return
+    with _REGISTRY.lock:
+        new = [tensor for tensor in new if not isinstance(_shared(tensor), Domain)]
+        domain = Domain(object())
+        users = {user for tensor in new for user in _shared(tensor) or ()}
+        for tensor in new:
+            tensor.shared = domain
+        for user in users:
+            user.include([domain])
+    for user in users:  # runs that began without the new domain end before it is written
         if user.written:
             user.alone(lambda: None)
-    return access
 
 
 def _shared(tensor: Shared) -> Any:
@@ -213,11 +214,13 @@ def whole(tensors: Iterable[Shared], write: bool = False) -> Iterator[None]:
         yield
 
 
-def _renew() -> None:
-    """In the child of a fork nobody holds a lock."""
-    for domain in list(_domains):
-        domain.renew()
+def establish(tensor: Shared, drawn: bool = False) -> Domain:
+    """A domain for one tensor, which no program uses yet."""
+    domain = tensor.shared = Domain(object(), drawn)
+    return domain
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+def domain_of(tensor: Shared) -> Domain | None:
+    """The domain of a tensor that programs write."""
+    shared = _shared(tensor)
+    return shared if isinstance(shared, Domain) else None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from mynn.errors import ArgumentError
+from mynn.runtime import forks
 
 Kept = TypeVar("Kept", bound="Stored")
 
@@ -137,13 +138,8 @@ class Store:
     def __init__(self, limit: Limit | None = None) -> None:
         self._limit = limit
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._making: dict[Hashable, threading.RLock] = {}
-        self.renew()
-
-    def renew(self) -> None:
-        """Locks that nobody has: in the child of a fork."""
-        self._lock = threading.RLock()
-        self._making.clear()
+        self._making: dict[Hashable, Any] = {}
+        self._lock = forks.register(threading.RLock())
 
     @property
     def limit(self) -> Limit:
@@ -162,7 +158,7 @@ class Store:
         found = self._found(key)
         if found is None:
             with self._lock:
-                making = self._making.setdefault(key, threading.RLock())
+                making = self._making.setdefault(key, forks.register(threading.RLock()))
             try:
                 with making:
                     found = self._found(key)
@@ -302,7 +298,3 @@ def programs() -> Programs:
         ['<lambda>(f32[2])', '<lambda>(f32[3])']
     """
     return Programs()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=STORE.renew)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
-
-class _GradMode(threading.local):
-    """Whether results remember where they came from, for each nested block of a thread."""
-
-    def __init__(self) -> None:
-        self.enabled = [True]
-
-
-_mode = _GradMode()
+# Each thread and each asynchronous task has its own.
+_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
 @contextmanager
@@ -29,23 +22,25 @@ def no_grad() -> Iterator[None]:
         >>> y.requires_grad
         False
     """
-    _mode.enabled.append(False)
+    before = _enabled.get()
+    _enabled.set(False)
     try:
         yield
     finally:
-        _mode.enabled.pop()
+        _enabled.set(before)
 
 
 @contextmanager
 def enable_grad() -> Iterator[None]:
     """Within the block, eager results remember where they came from, even inside `no_grad`."""
-    _mode.enabled.append(True)
+    before = _enabled.get()
+    _enabled.set(True)
     try:
         yield
     finally:
-        _mode.enabled.pop()
+        _enabled.set(before)
 
 
 def grad_enabled() -> bool:
     """Whether results remember where they came from at present."""
-    return _mode.enabled[-1]
+    return _enabled.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from mynn import autodiff, tracing
 from mynn.errors import UsageError
 from mynn.graph import CONSTANT, INPUT, Node, Type
 from mynn.ops import elementwise
+from mynn.runtime import forks
 from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.view import View, follow
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 STOP = elementwise.stop_gradient
 # The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.
+_lock = forks.register(threading.RLock())
 _leaves: weakref.WeakValueDictionary[Node, Tensor] = weakref.WeakValueDictionary()
 
 
@@ -53,9 +56,13 @@ def graph_node(tensor: Tensor) -> Node:
     tracer = tracing.active()
     if tracer is not None and tensor._value is not None:
         return tracer.read(tensor)
-    if tensor.node is None:
-        tensor.node = _leaf(tensor, {})
-    return tensor.node
+    node = tensor.node
+    if node is None:
+        with _lock:  # threads that use a parameter at once have one leaf
+            node = tensor.node
+            if node is None:
+                node = tensor.node = _leaf(tensor, {})
+    return node
 
 
 def _leaf(tensor: Tensor, params: dict[str, Any]) -> Node:
@@ -179,7 +186,8 @@ def backward(output: Tensor, seed: Tensor) -> None:
 
 
 def _accumulate(tensor: Tensor, gradient: Tensor) -> None:
-    tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+    with _lock:
+        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
 
 
 def _backward_traced(output: Tensor, seed: Tensor) -> None:

@@ -16,6 +16,7 @@ from mynn import interpreter
 from mynn.errors import UsageError
 from mynn.graph import Array, Node, Primitive, Shape, apply
 from mynn.ops import movement
+from mynn.runtime import sharing
 
 if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
@@ -71,7 +72,19 @@ def current(tensor: Tensor, view: View) -> Array | None:
 
 
 def store(tensor: Tensor, value: Array) -> None:
-    """Write a value of the same shape into the memory of an eager tensor."""
+    """Write a value of the same shape into the memory of an eager tensor.
+
+    Where programs write it too, this is a step of its own among theirs.
+    """
+    base = tensor if tensor._view is None else tensor._view.base
+    if sharing.domain_of(base) is None:
+        _store(tensor, value)
+    else:
+        with sharing.whole([base], write=True):
+            _store(tensor, value)
+
+
+def _store(tensor: Tensor, value: Array) -> None:
     view = tensor._view
     if view is None:
         assert tensor._value is not None

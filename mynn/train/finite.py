@@ -13,6 +13,7 @@ import numpy as np
 from mynn import interpreter
 from mynn.errors import NotFiniteError
 from mynn.graph import Array, Node, topological
+from mynn.runtime import sharing
 from mynn.staging import Staged
 from mynn.tensor import Tensor, graph_node
 from mynn.train.engine import Engine
@@ -43,6 +44,7 @@ class Guard:
         self.engine = engine
         self.arrays: list[Array] = []
         self.copies: list[Array] = []
+        self.kept: dict[Tensor, Array] = {}
         self.watched: list[Tensor] = []
         self.row: Array = np.zeros(0)
         self.step = self.epoch = 0
@@ -67,17 +69,28 @@ class Guard:
         else:
             self.check()
         self.arrays = [tensor.home() for tensor in changed]
-        self.copies = [engine.compiled.storage_for_copy(tensor) for tensor in changed]
+        self.copies = [self.storage(tensor) for tensor in changed]
         for array in (engine.control, engine.order):
             if array is not None:
                 self.arrays.append(array)
                 self.copies.append(np.empty_like(array))
-        for array, copy in zip(self.arrays, self.copies, strict=True):
-            copy[...] = array
+        with sharing.whole(changed):
+            for array, copy in zip(self.arrays, self.copies, strict=True):
+                copy[...] = array
         self.step, self.epoch = engine.steps, engine.epoch
         self.row = np.array(engine.metrics[self.epoch])
         self.taken = time.perf_counter()
         self.cost = self.taken - now
+
+    def storage(self, tensor: Tensor) -> Array:
+        """Where the value of a tensor is copied to: memory that no other run has."""
+        if tensor not in self.kept:
+            self.kept[tensor] = self.engine.compiled.take_storage(tensor)
+        return self.kept[tensor]
+
+    def finish(self) -> None:
+        """Leave the memory of the copies to the next run."""
+        self.engine.compiled.give_storage(self.kept)
 
     def broken(self) -> Tensor | None:
         """What is watched, was finite and is not any more."""
@@ -117,7 +130,15 @@ class Guard:
         )
 
     def explain(self) -> NoReturn:
-        """Restore the state before the step that went wrong, and raise naming where it arose."""
+        """Restore the state before the step that went wrong, and raise naming where it arose.
+
+        No other thread trains in the meantime. What others did to the state since the last copy is
+        undone too.
+        """
+        self.engine.access.alone(self._explain)
+        raise AssertionError("the explanation raises")
+
+    def _explain(self) -> None:
         engine = self.engine
         failed = engine.steps - 1 if engine.stopped else engine.steps
         if engine.stopped:

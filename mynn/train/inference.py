@@ -12,6 +12,7 @@ from mynn.compiled import Compiled
 from mynn.errors import ShapeError, UsageError
 from mynn.graph import Array
 from mynn.nn.module import evaluating
+from mynn.runtime import sharing
 from mynn.train import dataset
 from mynn.train.engine import Engine, make_engine, next_budget
 
@@ -37,7 +38,7 @@ def evaluate(
         {'mean': 4.5}
     """
     with _evaluating(function):
-        engine = _engine(function, data, batch_size, check_finite)
+        engine = _engine("evaluate", function, data, batch_size, check_finite)
         staged = engine.staged
         if not staged.results:
             raise UsageError(
@@ -77,7 +78,7 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
         array([0., 2., 4.], dtype=float32)
     """
     with _evaluating(function):
-        engine = _engine(function, data, batch_size, check_finite=False)
+        engine = _engine("predict", function, data, batch_size, check_finite=False)
         if not engine.staged.results:
             raise UsageError("predict: the function returns nothing")
         for staged, _ in engine.programs:
@@ -93,7 +94,9 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
     return engine.staged.bundle(engine.outputs)
 
 
-def _engine(function: Callable[..., Any], data: Any, batch_size: int, check_finite: bool) -> Engine:
+def _engine(
+    name: str, function: Callable[..., Any], data: Any, batch_size: int, check_finite: bool
+) -> Engine:
     """The engine for one pass over the data."""
     size = dataset.positive("batch_size", batch_size)
     compiled = function if isinstance(function, Compiled) else Compiled(function)
@@ -105,7 +108,25 @@ def _engine(function: Callable[..., Any], data: Any, batch_size: int, check_fini
         return staging.stage(compiled.function, batch)
 
     arrays = dataset.match_precision(trace, arrays, check_finite)
-    return make_engine(compiled, arguments, arrays, size)
+    engine = make_engine(compiled, arguments, arrays, size)
+    _check_changes(name, engine)
+    return engine
+
+
+def _check_changes(name: str, engine: Engine) -> None:
+    """Refuse a function that changes state; drawing random numbers is no change."""
+    changed = []
+    for tensor in engine.changed():
+        domain = sharing.domain_of(tensor)
+        if domain is None or not domain.drawn:
+            changed.append(tensor.name or f"a tensor of shape {tensor.shape}")
+    if changed:
+        shown = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")
+        raise UsageError(
+            f"{name}: the function changes {shown}, as layers in training mode and optimisers do. "
+            f"Call .eval() on the network first, or hand over the network itself, which {name} "
+            "takes as in eval(); for a step that is meant to change state use mynn.fit"
+        )
 
 
 def _run(engine: Engine) -> None:

@@ -216,6 +216,8 @@ class _Run:
                 self.finish()
             finally:
                 self.engine.finish()
+                if self.guard is not None:
+                    self.guard.finish()
         return self.history
 
     def chunks(self) -> Iterator[None]:

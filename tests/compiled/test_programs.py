@@ -51,9 +51,9 @@ def no_llvm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise RuntimeError("LLVM ERROR: 64-bit code requested\nmore")
 
     monkeypatch.setattr(native, "self_test", fails)
-    compiled.native_available.cache_clear()
+    compiled._native_available.cache_clear()
     yield
-    compiled.native_available.cache_clear()
+    compiled._native_available.cache_clear()
 
 
 @pytest.mark.usefixtures("no_llvm")

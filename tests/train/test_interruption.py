@@ -113,11 +113,11 @@ def test_without_llvm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
     one, two = Problem(), Problem()
     expected = mynn.fit(one.step, one.data, epochs=2, batch_size=8, seed=0)
     monkeypatch.setattr(native, "self_test", fails)
-    compiled.native_available.cache_clear()
+    compiled._native_available.cache_clear()
     try:
         history = mynn.fit(two.step, two.data, epochs=2, batch_size=8, seed=0)
         mynn.fit(two.step, two.data, epochs=1, batch_size=8, seed=0)
     finally:
-        compiled.native_available.cache_clear()
+        compiled._native_available.cache_clear()
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
     assert capfd.readouterr().err.count("no code generator") == 1
