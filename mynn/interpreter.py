@@ -50,18 +50,24 @@ def evaluate(
 ) -> list[Array]:
     """Outputs of `graph` for `arguments`, one for each declared input.
 
-    Raises `DataError` or `IndexRangeError` where one of its checks is true.
+    Raises `DataError` or `IndexRangeError` where one of its checks is true, or warns.
     """
     known = bound(graph, arguments)
     checks = frozenset(graph.checks)
+    warnings: list[Failure] = []
 
     def watch(node: Node, value: Array) -> None:
-        if node in checks and value and not node.params["warns"]:
-            raise next(failures(graph, known, (node,))).error()
+        if node in checks and value:
+            found = next(failures(graph, known, (node,)))
+            if not found.warns:
+                raise found.error()
+            warnings.append(found)
         if observe is not None:
             observe(node, value)
 
     values = evaluate_nodes((*graph.checks, *graph.outputs), known, watch if checks else observe)
+    for found in warnings:
+        found.warn()
     return values[len(graph.checks) :]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mynn import tracing
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.graph import Shape
 from mynn.ops import movement
@@ -113,7 +112,8 @@ def binary_cross_entropy_with_logits(
 
     Args:
         input: logits, any shape.
-        target: probabilities from 0 to 1, of that shape.
+        target: probabilities from 0 to 1, of that shape; others are worth a warning, once for each
+            line that calls.
         weight: factor w, broadcast to that shape.
         pos_weight: factor p of the positive part, broadcast to that shape.
 
@@ -126,7 +126,8 @@ def binary_cross_entropy_with_logits(
     refuse_old_names(name, size_average, reduce)
     check_reduction(name, reduction)
     x, t = _matching(name, input, target)
-    _check_probabilities(name, t)
+    if t.numel():
+        require_range(t, name, "probabilities", 0.0, 1.0, warns=True)
     if pos_weight is None:
         loss = softplus(x) - x * t
     else:
@@ -140,15 +141,6 @@ def binary_cross_entropy_with_logits(
             f"{name}: weights do not fit the input {x.shape}: the loss is {loss.shape}"
         )
     return _reduced(loss, reduction)
-
-
-def _check_probabilities(name: str, t: Tensor) -> None:
-    if t.value is not None and tracing.active() is None:
-        low, high = float(t.value.min()), float(t.value.max())
-        if low < 0 or high > 1:
-            raise DataError(
-                f"{name}: targets must lie in [0, 1], they run from {low:g} to {high:g}"
-            )
 
 
 # -- labels ----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 
 from mynn.errors import DataError, IndexRangeError
 from mynn.graph import Array, Node, Primitive, Sample, Type, apply, constant
+from mynn.jit import notices
 from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import require_kind
 
@@ -100,6 +101,18 @@ class Failure:
     check: Node
     index: tuple[int, ...]
     text: str
+    source: str | None
+
+    @property
+    def warns(self) -> bool:
+        """Whether it is worth a warning only."""
+        return bool(self.check.params["warns"])
+
+    def warn(self) -> None:
+        """Warn, once for each line."""
+        file, _, line = (self.source or "").rpartition(":")
+        place = notices.Place(file, int(line)) if line.isdigit() else None
+        notices.warn(self.check.params["kind"], self.text, place, UserWarning)
 
     def error(self, where: str = "") -> DataError | IndexRangeError:
         """What is to be raised; `where` says in which part of the data it was found."""
@@ -117,7 +130,7 @@ def failure(check: Node, value: Array, source: str | None = None) -> Failure | N
     text = _WORDS[params["kind"]](params, value[index].item(), f" at {index}" if index else "")
     source = source or check.source
     made = f" (called at {source})" if source else ""
-    return Failure(check, index, f"{params['name']}: {text}{made}")
+    return Failure(check, index, f"{params['name']}: {text}{made}", source)
 
 
 def _labels(params: Mapping[str, Any], value: Any, place: str) -> str:
@@ -135,7 +148,10 @@ def _index(params: Mapping[str, Any], value: Any, place: str) -> str:
 
 
 def _probabilities(params: Mapping[str, Any], value: Any, place: str) -> str:
-    return f"targets must lie in 0..1, there is {value:.9g}{place}"
+    return (
+        f"targets must lie in 0..1, there is {value:.9g}{place}; outside of it this is no cross "
+        "entropy, and the loss may have no least value"
+    )
 
 
 _WORDS = {"labels": _labels, "index": _index, "probabilities": _probabilities}

@@ -21,6 +21,7 @@ from mynn.compiler.image import Image, bind, bind_constants, graph_key, make_ima
 from mynn.compiler.instructions import Module
 from mynn.compiler.loops import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
+from mynn.compiler.status import STOPS
 from mynn.errors import DataError, UsageError
 from mynn.graph import Array, Graph, Node, Shape, format_graph
 from mynn.runtime import cache, calls, sharing, store
@@ -172,6 +173,7 @@ class Instance:
         "arguments",
         "function",
         "keep",
+        "muted",
         "outputs",
         "source",
         "state",
@@ -186,8 +188,10 @@ class Instance:
         function: Callable[[int], Any],
         arguments: list[Array],
         state: list[Array],
+        muted: list[int],
     ) -> None:
         self.source = source
+        self.muted = muted
         self.function = function
         self.arguments = arguments
         self.state = state
@@ -203,21 +207,30 @@ class Instance:
         """
         self.function(self.address)
         if self.status is not None and self.status.item():
-            self.explain()
+            self.explain(self.status.item())
 
-    def explain(self) -> None:
-        """Raise what the check that failed has to say."""
-        explain(self.source, [*self.arguments, *self.state])
+    def explain(self, status: int) -> None:
+        """Raise what the check that failed has to say; or warn, once for each check."""
+        if status & ~self.muted[0]:
+            explain(self.source, [*self.arguments, *self.state], status)
+            self.muted[0] |= status
 
 
-def explain(graph: Graph, values: Sequence[Array]) -> None:
-    """Raise what the check that failed natively says where the inputs of the graph are `values`."""
+def explain(graph: Graph, values: Sequence[Array], status: int) -> None:
+    """Raise what the check that failed natively says where the inputs of the graph are `values`, or
+    warn.
+    """
+    stops = status & STOPS
     for found in interpreter.failures(graph, interpreter.bound(graph, values)):
-        raise found.error()
-    raise DataError(
-        "a label or an index is out of range natively, and in range where the step is interpreted: "
-        "it comes from rounded numbers at the edge of what it may be"
-    )
+        if not found.warns:
+            raise found.error()
+        if not stops:
+            found.warn()
+    if stops:
+        raise DataError(
+            "a label or an index is out of range natively, and in range where the step is "
+            "interpreted: it comes from rounded numbers at the edge of what it may be"
+        )
 
 
 class Program:
@@ -281,6 +294,7 @@ class Program:
         self.adaptive = self.threads > 1 and wanted == "auto"
         self._types = [node.type for node in graph.inputs[:arguments]]
         self._state_arrays = state_arrays
+        self._muted = [0]  # bits of checks that have warned
         written = [
             tensor for tensor, node in zip(state, state_nodes, strict=True) if node in writes
         ]
@@ -305,7 +319,8 @@ class Program:
             else self.native.function(STEP, ctypes.c_void_p)
         )
         arguments = [allocate(type.shape, type.dtype) for type in self._types]
-        return Instance(self.code, self.source, function, arguments, self._state_arrays)
+        state, muted = self._state_arrays, self._muted
+        return Instance(self.code, self.source, function, arguments, state, muted)
 
     def take(self) -> Instance:
         """Memory for a run, which nobody else has until `give_back`."""
@@ -355,7 +370,7 @@ class Program:
                 instance.arguments[0][...] = array
                 instance.function(instance.address)
                 if instance.status is not None and instance.status.item():
-                    instance.explain()
+                    instance.explain(instance.status.item())
                 return instance.outputs[0].copy()
             finally:
                 push(instance)
@@ -372,7 +387,7 @@ class Program:
                 instance.arguments[0][...] = array
                 instance.function(instance.address)
                 if instance.status is not None and instance.status.item():
-                    instance.explain()
+                    instance.explain(instance.status.item())
                 if mark is not None and domain.mark is mark and access.sole is domain:
                     return instance.outputs[0].copy()
             except Exception:

@@ -21,6 +21,7 @@ def require_range(
     high: float,
     ignore: int | None = None,
     axis: int = 0,
+    warns: bool = False,
 ) -> None:
     """Raise where a value of `x` lies outside low..high and is not the one to ignore.
 
@@ -29,12 +30,13 @@ def require_range(
     Args:
         name: the function that asks for it.
         kind: what the values are: "labels", "index" (into `axis`) or "probabilities".
+        warns: warn instead, once for each line of the user's code.
 
     Raises:
         DataError: for labels and probabilities.
         IndexRangeError: for indices.
     """
-    words = {"name": name, "kind": kind, "axis": axis, "warns": False}
+    words = {"name": name, "kind": kind, "axis": axis, "warns": warns}
     params = {"low": low, "high": high, "ignore": ignore, **words}
     tracer = tracing.active()
     node = None if tracer is None else graph_node(x)
@@ -48,4 +50,6 @@ def require_range(
         check = Node(outside, (), params, outside.infer(x.spec), source=tracing.user_source())
         found = failure(check, value)
         assert found is not None
-        raise found.error()
+        if not warns:
+            raise found.error()
+        found.warn()

@@ -21,6 +21,7 @@ from mynn.compiler.driver import (
 )
 from mynn.compiler.instructions import memory_type
 from mynn.compiler.pipeline import STEP
+from mynn.compiler.status import STOPS
 from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
 from mynn.errors import DataError, IndexRangeError, UsageError
 from mynn.graph import Array
@@ -215,6 +216,8 @@ class Engine:
         values = [*arguments, *(tensor.home() for tensor in staged.state)]
         known = interpreter.bound(staged.graph, values)
         for found in interpreter.failures(staged.graph, known):
+            if found.warns:
+                continue
             row = row_of(staged, known, found)
             where = f", in batch {self.batch} of epoch {self.epoch}"
             if row is not None:
@@ -258,11 +261,12 @@ class Engine:
             self.order[:] = order
             self.control[Control.RANDOM] = np.uint64(state).astype(np.int64)
 
-    def batch_arguments(self) -> tuple[Staged, Any, list[Array]]:
-        """The program for the next batch, and its rows of every array."""
-        whole = self.batch < self.whole
+    def batch_arguments(self, batch: int | None = None) -> tuple[Staged, Any, list[Array]]:
+        """The program for a batch of this epoch (the next one), and its rows of every array."""
+        batch = self.batch if batch is None else batch
+        whole = batch < self.whole
         staged, program = self.programs[0 if whole else -1]
-        start = self.batch * self.batch_rows
+        start = batch * self.batch_rows
         rows: Any = slice(start, start + (self.batch_rows if whole else self.rest_rows))
         if self.order is not None:
             rows = self.order[rows]
@@ -437,11 +441,20 @@ class NativeEngine(Engine):
             self.control[Control.BUDGET] = budget
             self.control[Control.STATUS] = 0
             self.function(self.control.ctypes.data)
-        if self.control[Control.STATUS]:
-            staged, _, arguments = self.batch_arguments()
-            self.explain_check(staged, arguments)
-            explain(staged.graph, [*arguments, *(tensor.home() for tensor in staged.state)])
+        status = int(self.control[Control.STATUS])
+        if status:
+            self._explain_status(status)
         return self.steps - before
+
+    def _explain_status(self, status: int) -> None:
+        """Raise what a check that failed has to say; warn of one that warns, in the step before."""
+        self.control[Control.MUTED] |= status & ~STOPS
+        last = (self.batch or self.steps_per_epoch) - 1
+        staged, _, arguments = self.batch_arguments(self.batch if status & STOPS else last)
+        if status & STOPS:
+            self.explain_check(staged, arguments)
+        values = [*arguments, *(tensor.home() for tensor in staged.state)]
+        explain(staged.graph, values, status)
 
     def _pool(self) -> WorkerPool:
         """The threads; what they hold is what the loop is connected to."""
