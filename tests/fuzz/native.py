@@ -100,8 +100,8 @@ def problems(program: Program, kind: str = "") -> list[str]:
 def report(kind: str, program: Program) -> str:
     """The failure, the program, and a smaller one that fails too."""
     found = problems(program, kind)
-    failure = _signature(found)
-    small = shrink(program, lambda smaller: _signature(problems(smaller, kind)) == failure)
+    failure = signature(found)
+    small = shrink(program, lambda smaller: signature(problems(smaller, kind)) == failure)
     return "\n".join(
         [
             f"{kind} {program}",
@@ -114,7 +114,7 @@ def report(kind: str, program: Program) -> str:
     )
 
 
-def _signature(found: list[str]) -> str:
+def signature(found: list[str]) -> str:
     """Which failure it is: the error without its numbers, or that values differ."""
     if not found or "Traceback" not in found[0]:
         return "differ" if found else ""
