@@ -18,7 +18,7 @@ from mynn.compiler.multiply_add import fuse_multiply_adds
 from mynn.compiler.simplify import simplify
 from mynn.errors import VerifyError
 from mynn.graph import Graph, Type, verify
-from mynn.ops import reduce
+from mynn.ops import elementwise, reduce
 from mynn.runtime.machine import host
 from mynn.tensor.operations import apply as tensor_apply
 from tests.compiler.harness import Case
@@ -68,6 +68,24 @@ def test_pooling_after_a_norm(norm: Callable[[], nn.Module]) -> None:
     eager = mynn.grad(loss)(x).numpy()
     compiled = np.asarray(mynn.compile(mynn.grad(loss))(x))
     assert np.abs(compiled - eager).max() < 1e-4 * np.abs(eager).max()
+
+
+@pytest.mark.parametrize("extremum", [np.maximum, np.minimum])
+def test_zeros_of_either_sign_are_chosen_alike(extremum: Any) -> None:
+    """Among scalars, tails of vectors and whole ones."""
+    name = extremum.__name__
+    chosen = set()
+    for count in (1, 2, 3, 5, 16, 33):
+        x = np.full(count, -0.0, np.float32)
+
+        def both(x: Any, y: Any) -> Any:
+            z = getattr(elementwise, name)
+            return tensor_apply(z, x, y), tensor_apply(z, x, y) * y
+
+        first, second = Case(graph_of(both, x, x)).native([x, x + 0.0])
+        chosen |= {bool(sign) for sign in np.signbit(first)}
+        assert (np.signbit(second) == np.signbit(first)).all()
+    assert len(chosen) == 1
 
 
 # -- which products are rounded --------------------------------------------------------------------

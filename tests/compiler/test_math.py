@@ -235,6 +235,18 @@ def test_small_results(lanes: int) -> None:
         assert np.all(got[reference > 1.2e-38] > 0)
 
 
+@every_float
+@pytest.mark.parametrize("op", math.OPS)
+def test_lanes_give_the_same_bits(op: str, dtype: str) -> None:
+    """What one kernel computes alone and another one in vectors is one value."""
+    x = both_signs(np.concatenate([logarithmic(1e-6, 300, 2000), [0.0, 1.0, INF]]))
+    x = np.asarray(x).astype(DTYPES[dtype])
+    arguments = [x] if op in math.UNARY_OPS else [np.abs(x), x[::-1] / 8]
+    alone = evaluate(op, dtype, 1, *arguments)
+    for lanes in LANES[1:]:
+        np.testing.assert_array_equal(evaluate(op, dtype, lanes, *arguments), alone)
+
+
 @every_lanes
 @every_float
 def test_huge_angles(dtype: str, lanes: int) -> None:

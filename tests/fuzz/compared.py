@@ -95,7 +95,12 @@ def _value(g: Generator, shape: Shape) -> Node | None:
 
 
 def _source(g: Generator, shape: Shape) -> Node | None:
-    kind = g.pick(("input", "input", "row", "product", "mean", "curve"))
+    kind = g.pick(("input", "input", "row", "product", "mean", "curve", "short sum"))
+    if kind == "short sum":
+        axis = int(g.rng.integers(len(shape)))
+        factors = (*shape[:axis], int(g.pick((2, 3, 5, 16))), *shape[axis:])
+        terms = g.add(elementwise.mul, g.new_input(factors, g.dtype), g.new_input(factors, g.dtype))
+        return terms and g.add(reduce.sum, terms, axes=(axis,))
     if kind == "product":
         rows, columns = shape[-2:]
         inner = int(g.pick((1, 3, 8, 20)))
