@@ -29,6 +29,7 @@ class Network:
 
     - `shape`: that of a sample; `layers`: names in `nn` with their options.
     - `optimizer`: a name in `optim`; `options`: its options.
+    - `vector_bytes`: width of the vectors; 0: that of the machine.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Network:
     shuffle: bool = False
     drop_last: bool = False
     threads: int = 1
+    vector_bytes: int = 0
 
     def __str__(self) -> str:
         """A program that shows what is wrong."""
@@ -259,6 +261,7 @@ def network(seed: int) -> Network:
         shuffle=draw.chance(0.25),
         drop_last=draw.chance(0.2),
         threads=int(draw.pick((1, 2, 3, 4))),
+        vector_bytes=int(draw.pick((0, 0, 16, 32))),
     )
 
 
@@ -305,6 +308,7 @@ def smaller(network: Network) -> list[Network]:
     plain: dict[str, Any] = {
         "epochs": 1,
         "threads": 1,
+        "vector_bytes": 0,
         "shuffle": False,
         "drop_last": False,
         "samples": network.batch_size,
