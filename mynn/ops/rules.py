@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,13 @@ def normalize_axes(axis: int | tuple[int, ...] | None, ndim: int, name: str) -> 
     """Axes as a sorted tuple of non-negative numbers; None means all of them."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    given: Any = axis if isinstance(axis, tuple | list) else (axis,)
+    try:
+        axes = tuple(map(operator.index, given))
+    except TypeError:
+        raise DTypeError(
+            f"{name}: an axis must be a whole number or a tuple of them, it is {axis!r}"
+        ) from None
     if not ndim and len(axes) == 1 and axes[0] in (0, -1):
         # A single value counts as one of one axis, as in PyTorch.
         return ()

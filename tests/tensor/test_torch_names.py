@@ -240,6 +240,8 @@ def test_one_value_has_no_unbiased_variance() -> None:
         (lambda x: x.unsqueeze(), r"unsqueeze: dim is missing"),
         (lambda x: x.var(unbiased=False, correction=1), "unbiased and correction say the same"),
         (lambda x: x.clamp(), "clip: give min, max, or both"),
+        (lambda x: x.sum(1.5), "sum: an axis must be a whole number or a tuple of them, it is 1.5"),
+        (lambda x: x.amax("rows"), "amax: an axis must be a whole number.*'rows'"),
         (lambda x: x.size(2), "size: axis 2 is out of range"),
         (lambda x: x.scatter_add(0, np.zeros((3, 3), np.int64), x), "scatter_add: index"),
         (lambda x: x.scatter_add(0, np.zeros((1, 3), np.int64), x.astype(int)), "src is int64"),
