@@ -90,12 +90,14 @@ class Fields:
     @property
     def shape(self) -> Shape:
         """Extents of the axes."""
-        return self.spec.shape
+        value = self._value
+        return self.spec.shape if value is None else value.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy dtype of the elements."""
-        return self.spec.dtype
+        value = self._value
+        return self.spec.dtype if value is None else value.dtype
 
     @property
     def ndim(self) -> int:

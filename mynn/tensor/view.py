@@ -53,10 +53,18 @@ def look(tensor: Tensor, x: Tensor, steps: tuple[Step, ...], attached: bool) -> 
     else:
         view = View(parent.base, (*parent.steps, *steps), parent.attached and attached)
     tensor._view = view
-    value, whole = tensor._value, view.base._value
-    if value is not None and whole is not None and not np.may_share_memory(value, whole):
+    value = tensor._value
+    if value is not None and _copied(value, view, steps):
         view.version = -1
     return view
+
+
+def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
+    """Whether the value does not lie in the memory of the base. Only reshapes copy."""
+    if len(view.steps) == len(steps) and not any(p is movement.reshape for p, _ in steps):
+        return False
+    whole = view.base._value
+    return whole is not None and not np.may_share_memory(value, whole)
 
 
 def current(tensor: Tensor, view: View) -> Array | None:
