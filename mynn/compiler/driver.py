@@ -424,6 +424,19 @@ def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
     return loss
 
 
+def _acquire(t: _Text) -> None:
+    """Take the workers that are there; %workers is their number from here on."""
+    asked = f"i64 {t.get(Control.WORKERS)}, i64 {t.get(Control.PATIENCE)}"
+    sync = t.get(Control.SYNC, "ptr")
+    t.lines.append(f"  %workers = call i64 @mynn_acquire(ptr {sync}, {asked})")
+    t.set(Control.ACQUIRED, "%workers")
+
+
+def _release(t: _Text) -> None:
+    """Let them go."""
+    t.effect(f"call void @mynn_release(ptr {t.get(Control.SYNC, 'ptr')}, i64 %workers)")
+
+
 def _split_step(t: _Text, table: str, step: str) -> None:
     """Tell the workers which step it is, wake them, and run a share of it."""
     sync = t.get(Control.SYNC, "ptr")
@@ -515,10 +528,7 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     t.label("entry")
     kept = _flush_denormals(t) if x86 else ""
     if loop.has_workers:
-        asked = f"i64 {t.get(Control.WORKERS)}, i64 {t.get(Control.PATIENCE)}"
-        sync = t.get(Control.SYNC, "ptr")
-        t.lines.append(f"  %workers = call i64 @mynn_acquire(ptr {sync}, {asked})")
-        t.set(Control.ACQUIRED, "%workers")
+        _acquire(t)
     slots = _direct_slots(t, loop)
     whole = t.get(Control.WHOLE)
     last = t.emit(f"add i64 {whole}, {1 if loop.rest else 0}")
@@ -561,7 +571,7 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
     for place, buffer in slots.values():
         t.effect(f"store ptr {buffer}, ptr {place}")
     if loop.has_workers:
-        t.effect(f"call void @mynn_release(ptr {sync}, i64 %workers)")
+        _release(t)
     if x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")

@@ -11,6 +11,10 @@ The leader is the thread that calls native code. It acquires workers as it enter
 before it returns, and a step counts on those alone that it holds. So nobody ever waits for a worker
 that is not there, and outside of a call every worker may leave at any time. The phase tells the
 workers of a step, and how many of them share it: a worker of a higher number has no part in it.
+
+A worker that has just begun does not know which phases are over: an earlier thread may have stood
+in its place. It waits to be acquired, and takes the phase of that moment for the last one that is
+over.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ FLUSH_BITS = 0x8040
 COUNT_MASK = 0xFFFF
 # The phase that tells every worker to leave. Its words are used for nothing else afterwards.
 SHUTDOWN = -1
+# What a worker that was never acquired takes for the last phase that it knows; no step has it.
+_NONE = -2
 # The words of a worker lie on a cache line of their own.
 LINE = 8
 _ALL = 1 + sum(1 << count for count in COUNTS)
@@ -58,6 +64,7 @@ class Sync(IntEnum):
     STEP = 2  # the address of its function
     CONTROL = 3  # the address of the control block of the training loop
     LEADER = 4  # 1 while a single call has the workers
+    BASE = 5  # the phase as workers were last acquired
     ARRIVED = 8  # workers that wait at the barrier
     ROUND = 16  # raised by one when all have arrived
     WORDS = 24  # from here on: a line for each worker
@@ -217,6 +224,10 @@ def leader_text(module: Module) -> str:
     parameters = "ptr %sync, i64 %workers"
     return f"""define internal i64 @mynn_acquire({parameters}, i64 %patience) noinline nounwind {{
 entry:
+  %phase = getelementptr i64, ptr %sync, i64 {int(Sync.PHASE)}
+  %base.at = getelementptr i64, ptr %sync, i64 {int(Sync.BASE)}
+  %base = load i64, ptr %phase, align 8
+  store atomic i64 %base, ptr %base.at monotonic, align 8
   br label %worker
 worker:
   %number = phi i64 [ 1, %entry ], [ %following, %next ]
@@ -309,8 +320,8 @@ def worker_text(module: Module, name: str, loop: bool) -> str:
     sleeps = loop and os.name == "posix"
     ends = ("pause", "offer", "sleep") if sleeps else ("pause",)
     waiting = _sleeping() if sleeps else _spinning(_LOOP_ROUNDS if loop else _CALL_ROUNDS)
-    seen = ", ".join(f"[ %known, %{end} ]" for end in ends)
-    rounds = ", ".join(f"[ %rounds.next, %{end} ]" for end in ends)
+    seen = ", ".join(["[ %base, %acquired ]", *(f"[ %known, %{end} ]" for end in ends)])
+    rounds = ", ".join(["[ 0, %acquired ]", *(f"[ %rounds.next, %{end} ]" for end in ends)])
     return f"""define void @{name}(ptr %sync, i64 %worker) nounwind {{
 entry:
 {_flush() if loop else ""}  %phase = getelementptr i64, ptr %sync, i64 {int(Sync.PHASE)}
@@ -324,7 +335,7 @@ begin:
   %only = extractvalue {{ i64, i1 }} %begun, 1
   br i1 %only, label %ready, label %end
 ready:
-  %done = phi i64 [ %first, %begin ], [ %now, %work ]
+  %done = phi i64 [ {_NONE}, %begin ], [ %now, %work ]
   br label %wait
 wait:
   %seen = phi i64 [ %done, %ready ], {seen}
@@ -336,6 +347,17 @@ woken:
   %over = icmp eq i64 %now, {SHUTDOWN}
   br i1 %over, label %away, label %look
 look:
+  %new = icmp eq i64 %seen, {_NONE}
+  br i1 %new, label %fresh.look, label %old
+fresh.look:
+  %held = load atomic i64, ptr %state acquire, align 8
+  %taken = icmp eq i64 %held, {int(State.ACQUIRED)}
+  br i1 %taken, label %acquired, label %idle
+acquired:
+  %base.at = getelementptr i64, ptr %sync, i64 {int(Sync.BASE)}
+  %base = load atomic i64, ptr %base.at monotonic, align 8
+  br label %wait
+old:
   %count = and i64 %now, {COUNT_MASK}
   %mine = icmp ult i64 %worker, %count
   br i1 %mine, label %work, label %idle
@@ -345,7 +367,7 @@ work:
   call void %step(ptr %table, i64 %worker, i64 %count, ptr %sync)
   br label %ready
 idle:
-  %known = phi i64 [ %seen, %wait ], [ %now, %look ]
+  %known = phi i64 [ %seen, %wait ], [ %seen, %fresh.look ], [ %now, %old ]
   %rounds.next = add i64 %rounds, 1
 {waiting}leave:
   %tried = {_exchange(State.PARKED, State.AWAY)}
