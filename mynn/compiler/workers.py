@@ -347,8 +347,8 @@ woken:
   %over = icmp eq i64 %now, {SHUTDOWN}
   br i1 %over, label %away, label %look
 look:
-  %new = icmp eq i64 %seen, {_NONE}
-  br i1 %new, label %fresh.look, label %old
+  %unknown = icmp eq i64 %seen, {_NONE}
+  br i1 %unknown, label %fresh.look, label %old
 fresh.look:
   %held = load atomic i64, ptr %state acquire, align 8
   %taken = icmp eq i64 %held, {int(State.ACQUIRED)}
