@@ -215,12 +215,12 @@ def leader_text(module: Module) -> str:
 
     - `i64 mynn_acquire(sync, workers, patience)`: the number of workers, with the caller, that it
       may share a step with: itself, worker 1, and so on up to the first that is away. It waits for
-      workers that were just started, `patience` rounds at most.
+      workers that were just started, `patience` rounds at most. It does not offer its processor to
+      others meanwhile, who may keep it for long: where none is free, fewer workers are faster.
     - `void mynn_release(sync, workers)`: lets so many go.
     """
     _declare(module)
     pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
-    offer = "  %offered = call i32 @sched_yield()\n" if os.name == "posix" else ""
     parameters = "ptr %sync, i64 %workers"
     return f"""define internal i64 @mynn_acquire({parameters}, i64 %patience) noinline nounwind {{
 entry:
@@ -248,7 +248,7 @@ away:
   %tired = icmp eq i64 %rest, 0
   br i1 %tired, label %done, label %wait
 wait:
-{pause}{offer}  %fewer = sub i64 %rest, 1
+{pause}  %fewer = sub i64 %rest, 1
   br label %try
 done:
   ret i64 %number
@@ -348,7 +348,7 @@ woken:
   br i1 %over, label %away, label %look
 look:
   %unknown = icmp eq i64 %seen, {_NONE}
-  br i1 %unknown, label %fresh.look, label %old
+  br i1 %unknown, label %fresh.look, label %known.look
 fresh.look:
   %held = load atomic i64, ptr %state acquire, align 8
   %taken = icmp eq i64 %held, {int(State.ACQUIRED)}
@@ -357,7 +357,7 @@ acquired:
   %base.at = getelementptr i64, ptr %sync, i64 {int(Sync.BASE)}
   %base = load atomic i64, ptr %base.at monotonic, align 8
   br label %wait
-old:
+known.look:
   %count = and i64 %now, {COUNT_MASK}
   %mine = icmp ult i64 %worker, %count
   br i1 %mine, label %work, label %idle
@@ -367,7 +367,7 @@ work:
   call void %step(ptr %table, i64 %worker, i64 %count, ptr %sync)
   br label %ready
 idle:
-  %known = phi i64 [ %seen, %wait ], [ %seen, %fresh.look ], [ %now, %old ]
+  %known = phi i64 [ %seen, %wait ], [ %seen, %fresh.look ], [ %now, %known.look ]
   %rounds.next = add i64 %rounds, 1
 {waiting}leave:
   %tried = {_exchange(State.PARKED, State.AWAY)}

@@ -75,6 +75,10 @@ def parse(text: str) -> dict[str, Function]:
                 continue
             op = _parse_op(line)
             if op is not None:
+                taken = {other.result for other in function.ops} | {
+                    f"%{b}" for b in function.blocks
+                }
+                assert not op.result or op.result not in taken, f"{op.result} is defined twice"
                 function.ops.append(op)
                 function.block_of.append(label)
         _find_live(function)
