@@ -21,7 +21,7 @@ from mynn.graph import Array
 from mynn.runtime import forks
 from mynn.runtime.buffers import aligned_bytes
 
-# Rounds, of some hundredths of a microsecond, that a leader waits for threads that were just started.
+# Rounds, of some hundredths of a microsecond, that a leader waits for threads just started.
 PATIENCE = 10_000
 # Seconds that a shutdown waits for threads, which need a millisecond to notice, and how often it
 # looks.
