@@ -51,12 +51,13 @@ class _Direct(NamedTuple):
     """The latest program from one array to another, ready to run without looking anything up.
 
     It may run for arrays of this type, while nothing is traced and no more parts of modules were
-    replaced.
+    replaced, and `same()`, where there is something to look at.
     """
 
     shape: Shape
     dtype: Any
     edits: int
+    same: Callable[[], bool] | None
     run: Callable[[Array], Array]
     code: Any
 
@@ -103,17 +104,20 @@ class Compiled:
         """Copies make programs of their own."""
         return Compiled, (self.function, self.backend, self.threads)
 
-    def lookup(self, arguments: tuple[Any, ...]) -> tuple[staging.Staged, Any]:
+    def lookup(
+        self, arguments: tuple[Any, ...], thoroughly: bool = False
+    ) -> tuple[staging.Staged, Any]:
         """The staged function and the program for these arguments, made now if need be.
 
         There may be several for one signature: the mode of modules (training or evaluation), frozen
-        parameters and options of optimisers decide what is traced.
+        parameters, options of optimisers and plain values decide what is traced. Large arrays among
+        these are looked at where it is asked for.
         """
         signature = _signature(arguments)
-        found = self._find(signature)
+        found = self._find(signature, thoroughly)
         if found is None:
             with self._lock:  # one thread traces
-                found = self._find(signature)
+                found = self._find(signature, thoroughly)
                 if found is None:
                     staged = staging.stage(self.function, arguments)
                     found = staged, self.make(staged)
@@ -124,10 +128,10 @@ class Compiled:
                         self.forget(code)
         return found
 
-    def _find(self, signature: Any) -> tuple[staging.Staged, Any] | None:
+    def _find(self, signature: Any, thoroughly: bool) -> tuple[staging.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
-        made = self._programs.get(signature, ())
-        return next((pair for pair in made if pair[0].valid()), None)
+        made = self._programs.get(signature, [])
+        return next((pair for pair in reversed(made) if pair[0].valid(thoroughly)), None)
 
     def make(self, staged: staging.Staged) -> Any:
         """A program for a staged function."""
@@ -183,6 +187,7 @@ class Compiled:
                 and array.dtype is direct.dtype
                 and array.shape == direct.shape
                 and tracing.watch[0] == direct.edits
+                and (direct.same is None or direct.same())
             ):
                 return direct.run(array)
         if tracing.active() is not None:
@@ -215,8 +220,9 @@ class Compiled:
             ready = simple and program.backend == "native" and not program.code.dropped
             if ready and not _conditions(staged):
                 array = arrays[0]
+                same = staged.tracer.same_names if _mentions(staged) else None
                 run, code = program.direct(), program.code
-                self._direct = _Direct(array.shape, array.dtype, edits, run, code)
+                self._direct = _Direct(array.shape, array.dtype, edits, same, run, code)
             return results[0]
         return staged.bundle(results)
 
@@ -224,7 +230,13 @@ class Compiled:
 def _conditions(staged: staging.Staged) -> bool:
     """Whether something has to be looked at before the program may run again."""
     tracer = staged.tracer
-    return bool(tracer.guards or tracer.contents or tracer.tables)
+    return bool(tracer.guards or tracer.contents)
+
+
+def _mentions(staged: staging.Staged) -> bool:
+    """Whether the code mentions values from outside."""
+    tracer = staged.tracer
+    return bool(tracer.tables or tracer.cells or tracer.held)
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

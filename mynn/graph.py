@@ -194,6 +194,11 @@ class Node:
         return f"<{self.primitive.name} {self.type}>"
 
 
+def next_serial() -> int:
+    """A number between those of the nodes that were made and of those that will be."""
+    return next(_serial)
+
+
 def apply(primitive: Primitive, *inputs: Node, source: str | None = None, **params: Any) -> Node:
     """A new node: `primitive` applied to `inputs`, typed by the primitive's shape rule."""
     result = primitive.infer(*(node.type for node in inputs), **params)

@@ -12,6 +12,7 @@ import numpy as np
 from mynn import tracing
 from mynn.errors import UsageError
 from mynn.graph import Graph, Node, Type, input_node
+from mynn.jit.effects import Watch
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 
 
@@ -100,14 +101,17 @@ class Staged:
         """Names of the results: keys where the function returned a dict, or loss, loss1..."""
         return leaf_names(self.structure, "loss")
 
-    def valid(self) -> bool:
-        """Whether what decided the trace is as it was: parts of modules, values of attributes."""
+    def valid(self, thoroughly: bool = False) -> bool:
+        """Whether what decided the trace is as it was: parts of modules, plain values.
+
+        Large arrays are looked at where it is asked for: where many steps are about to run.
+        """
         edits = tracing.edits()
         if self.seen[0] != edits:
             if not self.tracer.holds():
                 return False
             self.seen[0] = edits
-        return self.tracer.unchanged()
+        return self.tracer.unchanged() and (not thoroughly or self.tracer.same_large())
 
     def bundle(self, results: Iterable[Any]) -> Any:
         """Flat results in the form that the function returned."""
@@ -127,7 +131,9 @@ def stage(
     nodes = [
         input_node(Type.of(as_array(leaf)), f"arg{i}") for i, leaf in enumerate(flatten(arguments))
     ]
+    watch = Watch(function)
     with tracing.tracing() as tracer:
+        tracer.arguments = frozenset(nodes)
         tensors = rebuild(arguments, (Tensor.from_node(node) for node in nodes))
         returned = function(*tensors)
         leaves = []
@@ -139,6 +145,7 @@ def stage(
                 )
             leaves.append(graph_node(as_tensor(leaf)))
         results = [*leaves, *(extra(tracer) if extra is not None else ())]
+    watch.compare(tracer)
     written = tracer.writes()
     reads = tracer.reads
     checks = tuple(dict.fromkeys(tracer.checks))

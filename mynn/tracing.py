@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mynn.graph import Node, Type, input_node
-from mynn.jit import guards
+from mynn.errors import UsageError
+from mynn.graph import CONSTANT, INPUT, Node, Type, input_node, next_serial
+from mynn.jit import strays
+from mynn.jit.kept import Kept
+from mynn.jit.notices import user_place
 from mynn.runtime import forks
 
 if TYPE_CHECKING:
     from mynn.tensor import Tensor
 
 _PACKAGE = str(Path(__file__).parent)
-_GONE = object()
 
 
-class Tracer:
-    """The record of one trace.
+class Tracer(Kept):
+    """The record of one trace, and what it took for granted (`Kept`).
 
     - `reads`: for each state tensor the input node that stands for its value at the start.
     - `current`: for each state tensor the node of its present value.
@@ -35,15 +37,8 @@ class Tracer:
     - `activations`: outputs of modules by their path, in the order of the calls (filled by
       `nn.Module`).
     - `modules`: modules that were called, with their paths (filled by `nn.Module`).
-    - `guards`: attributes (object, name) that decided what was traced, with their values: a program
-      made from the trace stands for the function only while they are equal (`training` of modules,
-      options of optimisers).
-    - `versions`: modules that were called, with the number of their parts' replacements until then
-      (`note_edit`).
-    - `attributes`: plain attributes of modules and optimisers that were read, with snapshots of
-      their values; `Module.__setattr__` notes a change (`note_edit`).
-    - `contents`: those among them that can change in place, so that they are compared each time.
-    - `tables`: values that lie in the dicts of classes, which note nothing.
+    - `first`: nodes with smaller serial numbers, but for the `arguments` (None: any), are of other
+      traces.
     - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
     - `leaves`: for each node that is or was the present value of a state tensor with
       `requires_grad`, the tensor: where gradients are collected.
@@ -54,6 +49,9 @@ class Tracer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
+        self.first = next_serial()
+        self.arguments: frozenset[Node] | None = None
         self.reads: dict[Tensor, Node] = {}
         self.current: dict[Tensor, Node] = {}
         self.leaves: dict[Node, Tensor] = {}
@@ -63,11 +61,6 @@ class Tracer:
         self.cotangents: dict[Node, Any] = {}
         self.activations: dict[str, Node] = {}
         self.modules: dict[Any, str] = {}
-        self.guards: dict[tuple[Any, str], Any] = {}
-        self.versions: dict[Any, int] = {}
-        self.attributes: dict[tuple[Any, str], Any] = {}
-        self.contents: list[tuple[Any, str, Any]] = []
-        self.tables: list[tuple[Mapping[str, Any], str, Any]] = []
         self.checks: list[Node] = []
 
     def read(self, tensor: Tensor) -> Node:
@@ -97,42 +90,22 @@ class Tracer:
         """State tensors whose value changed, with the nodes of their new values."""
         return {t: node for t, node in self.current.items() if node is not self.reads[t]}
 
-    def keep(self, owner: Any, name: str, value: Any) -> None:
-        """The trace read a plain attribute from the `__dict__` of a module or an optimiser."""
-        if (owner, name) not in self.attributes:
-            kept = self.attributes[owner, name] = guards.snapshot(value)
-            if guards.changes_in_place(kept):
-                self.contents.append((owner, name, kept))
+    def check_own(self, tensor: Tensor, node: Node) -> None:
+        """Raise `UsageError` for a traced tensor of another trace, which has ended."""
+        if node.serial > self.first or node.primitive is CONSTANT:
+            return
+        if node.primitive is not INPUT or (
+            self.arguments is not None and node not in self.arguments
+        ):
+            raise strays.error(tensor, node, self.modules)
 
-    def keep_absence(self, owner: Any, name: str) -> None:
-        """The trace found that there is no such attribute."""
-        self.attributes.setdefault((owner, name), _GONE)
 
-    def keep_default(self, kind: type, name: str, value: Any) -> None:
-        """The trace read a plain value that a class has for all its instances."""
-        table = vars(kind)
-        if not any(held is table and held_name == name for held, held_name, _ in self.tables):
-            self.tables.append((table, name, guards.snapshot(value)))
-
-    def holds(self) -> bool:
-        """Whether modules consist of the same parts, and what was read has the same values."""
-        return all(module._edits == count for module, count in self.versions.items()) and all(
-            guards.same(kept, vars(owner).get(name, _GONE))
-            for (owner, name), kept in self.attributes.items()
-        )
-
-    def unchanged(self) -> bool:
-        """Whether that is so where nothing notes a change."""
-        for owner, name, kept in self.contents:
-            if not guards.same(kept, vars(owner).get(name, _GONE)):
-                return False
-        for table, name, kept in self.tables:
-            value = table.get(name, _GONE)
-            if value is not kept and not guards.same(kept, value):
-                return False
-        return not any(
-            getattr(owner, name) != value for (owner, name), value in self.guards.items()
-        )
+def refuse(message: str) -> UsageError:
+    """The error for what has no meaning in a trace; that it was raised is remembered."""
+    tracer = active()
+    if tracer is not None:
+        tracer.refused.append((message, user_place(2)))
+    return UsageError(message)
 
 
 class _Active(threading.local):

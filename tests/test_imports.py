@@ -22,6 +22,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("debug",),
     ("graph", "jit.guards", "jit.notices"),
+    ("jit.names", "jit.strays"),
+    ("jit.kept", "jit.effects"),
     (
         "ops",
         "runtime.buffers",

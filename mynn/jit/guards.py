@@ -10,6 +10,7 @@ each time.
 from __future__ import annotations
 
 import enum
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,11 @@ class ArrayContent:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     content: bytes | int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @staticmethod
     def of(array: np.ndarray[Any, Any]) -> ArrayContent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from mynn import debug
 from mynn.errors import TraceWarning, UsageError
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 # What was said already, and where.
 _said: set[tuple[str, Place]] = set()
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mynn import tracing
-from mynn.errors import ArgumentError, MynnError, UsageError
-from mynn.graph import Array
+from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.jit import guards
+from mynn.jit.notices import user_place
 from mynn.runtime import sharing
-from mynn.tensor import Parameter, Tensor, as_array, graph_node
+from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
 from mynn.tensor.loaded import checked_mapping, loaded_array
 
 
@@ -136,6 +136,8 @@ class Module:
             )
         elif name in self._modules and value is not None:
             raise UsageError(f"{type(self).__name__}.{name} is a module; assign a module or None")
+        elif name in self._buffers and tracing.active() is not None and value is not None:
+            self._write_buffer(name, value)
         elif name in self._buffers:
             self._buffers[name] = None if value is None else _as_buffer(name, value)
             self._edited()
@@ -151,6 +153,25 @@ class Module:
             object.__setattr__(self, name, value)
             if name in self._kept:
                 tracing.note_edit()
+                tracer = tracing.active()
+                if tracer is not None:
+                    tracer.assigned[self, name] = user_place()
+
+    def _write_buffer(self, name: str, value: Any) -> None:
+        """In a trace a buffer is state: it gets a new value, of its shape and dtype."""
+        buffer, new = self._buffers[name], as_tensor(value)
+        if buffer is None:
+            raise UsageError(
+                f"{type(self).__name__}.{name} is None, a compiled function cannot make a buffer "
+                f"of it; give it its first value in __init__: register_buffer({name!r}, ...)"
+            )
+        if new.shape != buffer.shape or (new.dtype.kind, buffer.dtype.kind) in _LOSSY:
+            raise ShapeError(
+                f"{type(self).__name__}.{name} is {buffer.spec}, a compiled function cannot make "
+                f"it {new.spec}: state keeps its shape and dtype; register it as it shall be"
+            )
+        with no_grad():
+            buffer.assign(new.detach().astype(buffer.dtype))
 
     def _holds(self, name: str, value: Any) -> bool:
         tables = (self._parameters, self._buffers, self._modules)
@@ -328,12 +349,15 @@ class Module:
             if child is not None:
                 yield from child._persistent(f"{prefix}{name}.")
 
-    def state_dict(self, prefix: str = "") -> dict[str, Array]:
+    def state_dict(self, prefix: str = "") -> dict[str, Any]:
         """Copies of parameters and persistent buffers as NumPy arrays, with PyTorch's keys.
 
-        While another thread trains with a compiled step, they are those between two steps.
+        While another thread trains with a compiled step, they are those between two steps. Inside a
+        compiled function: tensors, for another module's `load_state_dict`.
         """
         found = list(self._persistent(prefix))
+        if tracing.active() is not None:
+            return {name: tensor.detach() for name, tensor in found}
         with sharing.whole(tensor for _, tensor in found):
             return {name: tensor.numpy() for name, tensor in found}
 
@@ -362,6 +386,8 @@ class Module:
                 f"load_state_dict of {name}: missing keys {result.missing_keys}, "
                 f"unexpected keys {result.unexpected_keys}; strict=False loads the others"
             )
+        if tracing.active() is not None:
+            return _load_traced(own, state_dict, result)
         values = {
             key: loaded_array(
                 f"load_state_dict of {name}: {key}", state_dict[key], t.shape, t.dtype
@@ -476,6 +502,24 @@ def _watch_reads(on: bool) -> None:
 
 
 tracing.observe(_watch_reads)
+
+
+# Kinds of dtypes (new, old) whose values would be lost.
+_LOSSY = {(new, old) for new, old in ("fi", "fu", "fb", "ib", "ub")}
+
+
+def _load_traced(
+    own: Mapping[str, Tensor], state_dict: Mapping[str, Any], result: LoadResult
+) -> LoadResult:
+    """In a trace the values are written to the program's state, in every call."""
+    values = {key: as_tensor(state_dict[key]) for key in own if key in state_dict}
+    for key, value in values.items():
+        if value.shape != own[key].shape:
+            raise ShapeError(f"{key} has shape {own[key].shape}, the new value {value.shape}")
+    with no_grad():
+        for key, value in values.items():
+            own[key].assign(value.detach())
+    return result
 
 
 def _as_buffer(name: str, value: Any) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 from mynn import tracing
 from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
-from mynn.jit import guards
+from mynn.jit import guards, notices
 from mynn.optim import saved
 from mynn.optim.groups import ParamGroup, check_range, meant, unknown_option
 from mynn.runtime import forks, sharing
@@ -57,6 +57,13 @@ class Optimizer:
     decoupled: bool | None = None
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
+        if tracing.active() is not None:
+            notices.warn(
+                "made",
+                f"the optimizer {type(self).__name__} is made inside a compiled function: that "
+                "happens once, while it is traced, and every call goes on with its state, where "
+                "Python would begin anew. Make it outside",
+            )
         self.defaults = dict(defaults)
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Tensor, dict[str, Tensor]] = {}

@@ -92,9 +92,8 @@ class Tensor(Fields):
         """The value itself, an array that can be changed in place. Assigning copies into it."""
         value = self.value
         if value is None:
-            raise UsageError(
-                "a tensor inside a traced function has no value yet; "
-                "return it from the function, or record it"
+            raise history.without_value(
+                self, "a tensor inside a traced function has no value yet; return it, or record it"
             )
         # A view: its shape may be changed, that of the tensor may not.
         return value.view()
@@ -141,9 +140,10 @@ class Tensor(Fields):
     def __bool__(self) -> bool:
         value = self.value
         if value is None:
-            raise UsageError(
-                "the truth of a traced tensor is not known while tracing; "
-                "use mynn.where instead of if"
+            raise history.without_value(
+                self,
+                "the truth of a traced tensor is not known while tracing; use mynn.where instead "
+                "of if",
             )
         return bool(value)
 

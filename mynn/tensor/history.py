@@ -12,6 +12,7 @@ import numpy as np
 from mynn import autodiff, tracing
 from mynn.errors import UsageError
 from mynn.graph import CONSTANT, INPUT, Node, Type
+from mynn.jit import strays
 from mynn.ops import elementwise
 from mynn.runtime import forks
 from mynn.tensor.fields import Fields
@@ -62,6 +63,8 @@ def graph_node(tensor: Tensor) -> Node:
             node = tensor.node
             if node is None:
                 node = tensor.node = _leaf(tensor, {})
+    elif tracer is not None:
+        tracer.check_own(tensor, node)
     return node
 
 
@@ -106,6 +109,13 @@ def _shared_leaf(tensor: Tensor, view: View) -> Node:
     if tensor.node is None or tensor.node.params.get("version") != version:
         tensor.node = _leaf(tensor, {"base": view.base, "version": version})
     return tensor.node
+
+
+def without_value(tensor: Tensor, message: str) -> UsageError:
+    """The error for a value that a traced tensor lacks, during its trace or afterwards."""
+    if tracing.active() is not None:
+        return tracing.refuse(message)
+    return strays.without_value(tensor.node)
 
 
 # -- values that were changed after they were recorded ---------------------------------------------
@@ -181,6 +191,8 @@ def backward(output: Tensor, seed: Tensor) -> None:
     """Add to `.grad` of what `output` was computed from, `seed` being the cotangent of `output`."""
     if tracing.active() is not None:
         _backward_traced(output, seed)
+    elif output.value is None:
+        raise strays.without_value(output.node)
     else:
         _backward_eager(output, seed)
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from mynn import tracing
+from mynn.jit import notices
 from mynn.tensor.core import Tensor
+
+_MADE = (
+    "a parameter is made inside a compiled function: that happens once, while it is traced, and "
+    "every call goes on with it, where Python would begin anew. Make networks outside"
+)
 
 
 class Parameter(Tensor):
@@ -32,5 +39,7 @@ class Parameter(Tensor):
         name: str | None = None,
         order: tuple[int, ...] | None = None,
     ) -> None:
+        if tracing.active() is not None:
+            notices.warn("made", _MADE)
         super().__init__(data, dtype, requires_grad, name)
         self.home(order)

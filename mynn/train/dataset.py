@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn import staging
-from mynn.errors import ArgumentError, DataError, DTypeError
+from mynn import staging, tracing
+from mynn.errors import ArgumentError, DataError, DTypeError, UsageError
 from mynn.graph import Array
 from mynn.staging import Staged
 from mynn.tensor import as_array
@@ -28,6 +28,15 @@ def positive(name: str, value: Any) -> int:
     if number < 1:
         raise ArgumentError(f"{name} must be at least 1, it is {number}")
     return number
+
+
+def check_outside(name: str) -> None:
+    """Raise `UsageError` inside a compiled function."""
+    if tracing.active() is not None:
+        raise UsageError(
+            f"{name} is called inside a compiled function, where it would run once, while that is "
+            f"traced; call {name} outside"
+        )
 
 
 def truth(name: str, value: Any) -> bool:

@@ -116,7 +116,7 @@ class Engine:
     def _lookup(self) -> list[tuple[Staged, Any]]:
         """The programs for a whole batch and for the rest."""
         sizes = [rows for rows in (self.batch_rows, self.rest_rows) if rows]
-        found = [self.compiled.lookup(self.example(rows)) for rows in sizes]
+        found = [self.compiled.lookup(self.example(rows), thoroughly=True) for rows in sizes]
         self.compile_seconds += sum(program.compile_seconds for _, program in found)
         return found
 
@@ -140,7 +140,7 @@ class Engine:
         """Take other programs where a mode, an option or a part of the network was changed in
         between; returns whether there were any.
         """
-        if all(staged.valid() for staged, _ in self.programs):
+        if all(staged.valid(thoroughly=True) for staged, _ in self.programs):
             return False
         self.programs = self._lookup()
         if self.staged.result_names != self.names:

@@ -37,6 +37,7 @@ def evaluate(
         >>> mynn.evaluate(lambda x: {"mean": x.mean()}, np.arange(10, dtype=np.float32))
         {'mean': 4.5}
     """
+    dataset.check_outside("evaluate")
     with _evaluating(function):
         engine = _engine("evaluate", function, data, batch_size, check_finite)
         staged = engine.staged
@@ -77,6 +78,7 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
         >>> mynn.predict(lambda x: x * 2, np.arange(3, dtype=np.float32))
         array([0., 2., 4.], dtype=float32)
     """
+    dataset.check_outside("predict")
     with _evaluating(function):
         engine = _engine("predict", function, data, batch_size, check_finite=False)
         if not engine.staged.results:

@@ -86,6 +86,7 @@ def fit(
         >>> bool(history["loss"][-1] < 0.01)
         True
     """
+    dataset.check_outside("fit")
     epochs = dataset.positive("epochs", epochs)
     batch_size = dataset.positive("batch_size", batch_size)
     shuffle = dataset.truth("shuffle", shuffle)
