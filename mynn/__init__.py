@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mynn import functional, nn, optim, random
 from mynn.compiled import compile
+from mynn.errors import TraceWarning
 from mynn.functional import (
     concatenate,
     maximum,
@@ -26,6 +27,7 @@ __all__ = [
     "Parameter",
     "Record",
     "Tensor",
+    "TraceWarning",
     "__version__",
     "compile",
     "concatenate",

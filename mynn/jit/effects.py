@@ -57,7 +57,7 @@ class Watch:
         self.python = random.getstate()
 
     def compare(self, tracer: Tracer) -> None:
-        """Say what was changed and what was read that goes on; keep what is there now."""
+        """Say what was changed and what was read that goes on; the trace keeps the rest."""
         self._sources(tracer)
         self._bound()
         attributes(tracer)
@@ -89,18 +89,23 @@ class Watch:
             if len(bound.kept) != length:
                 place = self.names.place(bound.name)
                 notices.warn("list", _GROWN.format(what=f"the list {bound.name}"), place)
-        for bound in [*self.names.bound, *self.names.contents]:
-            now = bound.now()
-            if guards.same(bound.kept, now):
-                continue
-            if _are_numbers(bound.kept, now):
-                place = self.names.place(bound.name, store=True)
-                message = _counted(bound.name, bound.name, bound.kept, now)
-                notices.warn("counter", message, place)
-                bound.kept = now
-            elif guards.changes_in_place(bound.kept):
-                _changed_content(bound.name, bound.kept, now, self.names.place(bound.name))
-                bound.kept = guards.snapshot(now)
+        self.names.bound = [bound for bound in self.names.bound if not self._own(bound)]
+        self.names.contents = [bound for bound in self.names.contents if not self._own(bound)]
+
+    def _own(self, bound: names.Bound) -> bool:
+        """Whether the function itself changes the value, so that it cannot be held to it."""
+        now = bound.now()
+        if guards.same(bound.kept, now):
+            return False
+        if _are_numbers(bound.kept, now):
+            place = self.names.place(bound.name, store=True)
+            notices.warn("counter", _counted(bound.name, bound.name, bound.kept, now), place)
+            return True
+        if not guards.changes_in_place(bound.kept):
+            return False
+        what = f"the {type(now).__name__} {bound.name}"
+        _changed_content(what, bound.kept, now, self.names.place(bound.name))
+        return True
 
 
 def attributes(tracer: Tracer) -> None:
@@ -117,9 +122,11 @@ def attributes(tracer: Tracer) -> None:
             _changed_content(what, kept, now, place)
         else:
             continue
-        tracer.attributes[owner, name] = guards.snapshot(now)
+        del tracer.attributes[owner, name]
     tracer.contents = [
-        (owner, name, tracer.attributes[owner, name]) for owner, name, _ in tracer.contents
+        (owner, name, kept)
+        for owner, name, kept in tracer.contents
+        if (owner, name) in tracer.attributes
     ]
 
 
@@ -128,7 +135,7 @@ def _changed_content(what: str, kept: Any, now: Any, place: Place | None) -> Non
     known = kept.items() if isinstance(kept, dict) and isinstance(now, dict) else None
     if known is not None and all(k in now and not _are_numbers(v, now[k]) for k, v in known):
         return
-    notices.warn("content", _GROWN.format(what=what), place)
+    notices.warn("list", _GROWN.format(what=what), place)
 
 
 def _counted(name: str, what: str, old: Any, new: Any) -> str:

@@ -11,7 +11,6 @@ import dis
 import functools
 import os
 import random
-import sys
 import sysconfig
 import time
 import types
@@ -27,7 +26,7 @@ from mynn.jit.notices import Place
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _FOREIGN = (_PACKAGE, *(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")))
-_DEPTH = 4
+_DEPTH = 8
 _MOST = 200
 # Longer lists and larger arrays are compared where a run begins, not in every call.
 SMALL_ITEMS = 32
@@ -151,6 +150,7 @@ class _Scanner:
                 continue
             self.value(cell, name, value, names, texts, depth)
         if owner is not None:
+            self.methods(owner, names, depth + 1)
             self.held(owner, names, texts, depth)
 
     def value(
@@ -233,20 +233,21 @@ class _Scanner:
         if id(owner) in self.seen or depth > _DEPTH:
             return
         self.seen.add(id(owner))
-        kind = type(owner)
-        for base in kind.__mro__:
-            file = getattr(sys.modules.get(base.__module__), "__file__", None)
-            if base is object or (file is not None and _of_others(file)):
-                continue
-            for name in names & vars(base).keys():
-                method = vars(base)[name]
-                if isinstance(method, types.FunctionType):
-                    self.function(method, owner, depth)
+        self.methods(owner, names, depth)
         if _is_module(owner):
             for child in owner._modules.values():
                 if child is not None:
                     self.attributes(child, names, texts, depth)
         self.held(owner, names, texts, depth)
+
+    def methods(self, owner: Any, names: frozenset[str], depth: int) -> None:
+        """The methods and properties of an object's class that the code mentions."""
+        for base in type(owner).__mro__:
+            for name in names & vars(base).keys():
+                method = vars(base)[name]
+                method = method.fget if isinstance(method, property) else method
+                if isinstance(method, types.FunctionType):
+                    self.function(method, owner, depth)
 
     def held(self, owner: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
         """What lies in attributes; those of modules the trace sees, but not what these hold."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mynn import interpreter, tracing
-from mynn.errors import DataError, DTypeError, ShapeError, UsageError
+from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.graph import SHORT_NAMES, Array, Node, Primitive, Type, constant, supported
+from mynn.jit import strays
 from mynn.ops import elementwise
 from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import grad_enabled
@@ -61,10 +62,7 @@ def _without_value(x: Tensor, result: Type) -> Tensor:
     """What comes of a tensor that has no value outside a trace."""
     source = changed_source(x)
     if source is None:
-        raise UsageError(
-            "a traced tensor was used outside the function that made it; return its value from the "
-            "function, or compute it again"
-        )
+        raise strays.without_value(x.node)
     return missing(source, result)
 
 

@@ -20,6 +20,7 @@ from tests.compiled.harness import backends, ramp, step_of
 
 
 @backends
+@pytest.mark.filterwarnings("ignore:the list traces")
 def test_shapes_and_dtypes_are_compiled_once(backend: str) -> None:
     traces = []
 
@@ -37,6 +38,7 @@ def test_shapes_and_dtypes_are_compiled_once(backend: str) -> None:
 
 
 @backends
+@pytest.mark.filterwarnings("ignore:the list traces")
 def test_modes_have_programs_of_their_own(backend: str) -> None:
     traces = []
     net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))

@@ -197,6 +197,7 @@ def test_predictions_while_a_network_trains(threads: int) -> None:
         trainer.join()
 
 
+@pytest.mark.filterwarnings("ignore:the list traces")
 def test_one_thread_compiles() -> None:
     """Threads that call a new function at once have one program."""
     traces: list[int] = []

@@ -1,0 +1,406 @@
+"""What a compiled function does beside computing is said, with the line and the remedy."""
+
+from __future__ import annotations
+
+import random
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import nn, optim
+from mynn.errors import TraceWarning, UsageError
+
+X = np.ones((4, 3), np.float32)
+LABELS = np.array([0, 1, 0, 1])
+net = nn.Linear(3, 2)
+optimizer = optim.SGD(net.parameters(), lr=0.1)
+generator = np.random.default_rng(0)
+legacy = np.random.RandomState(0)
+python = random.Random(0)
+count = 0
+rate = 0.5
+losses: list[Any] = []
+numbers = {"steps": 0, "beta": 0.5}
+now = time.perf_counter
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.seen: list[Any] = []
+        self.noise = np.random.default_rng(0)
+        self.mode = "count"
+
+    def forward(self, x: Any) -> Any:
+        if self.mode == "count":
+            self.calls += 1  # calls
+        elif self.mode == "list":
+            self.seen.append(1)  # seen
+        else:
+            x = x + self.noise.random()
+        return x
+
+
+class Trainer:
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step(self, x: Any) -> Any:
+        self.steps += 1  # steps
+        return x * 2
+
+
+def mode(text: str) -> Any:
+    made = Counts()
+    made.mode = text
+    return made
+
+
+def counted(x: Any) -> Any:
+    global count
+    count += 1  # count
+    return x
+
+
+def closure() -> Any:
+    beta = 1.0
+
+    def step(x: Any) -> Any:
+        nonlocal beta
+        beta *= 0.9  # beta
+        return x * beta
+
+    return step
+
+
+def draws(x: Any) -> Any:
+    return x + vars(np.random)["normal"]()  # np.random
+
+
+def draws_python(x: Any) -> Any:
+    return x + random.random()  # random.random
+
+
+def uses_generator(x: Any) -> Any:
+    return x + generator.normal()  # generator.normal
+
+
+def uses_legacy(x: Any) -> Any:
+    return x + legacy.normal()  # legacy.normal
+
+
+def uses_python(x: Any) -> Any:
+    return x + python.random()  # python.random
+
+
+def helped(x: Any) -> Any:
+    return draws(x) * 2
+
+
+def reads_clock(x: Any) -> Any:
+    return x * (time.time() > 0)  # time.time
+
+
+def reads_named_clock(x: Any) -> Any:
+    return x * (now() > 0)  # now()
+
+
+def appends(x: Any) -> Any:
+    losses.append(x.sum())  # losses.append
+    return x
+
+
+def stores(x: Any) -> Any:
+    numbers["steps"] += 1  # numbers["steps"]
+    return x
+
+
+def tries(x: Any) -> Any:
+    try:
+        if x.sum() > 0:  # if x.sum
+            x = x * 2
+    except RuntimeError:
+        x = x * 3
+    return x
+
+
+def makes_network(x: Any) -> Any:
+    inner = nn.Linear(3, 2)  # inner =
+    return inner(x)
+
+
+def makes_optimizer(x: Any) -> Any:
+    inner = optim.SGD(net.parameters(), lr=0.1)  # optim.SGD
+    net(x).sum().backward()
+    inner.step()
+    return x
+
+
+CASES: dict[str, tuple[Any, str, str]] = {
+    "np.random": (draws, "# np.random", r"numpy\.random gave numbers.*mynn\.random\.normal"),
+    "random": (draws_python, "# random.random", "Python's random gave numbers"),
+    "generator": (uses_generator, "# generator.normal", "the generator generator gave numbers"),
+    "legacy": (uses_legacy, "# legacy.normal", "the generator legacy gave numbers"),
+    "python": (uses_python, "# python.random", "the generator python gave numbers"),
+    "helper": (helped, "# np.random", r"numpy\.random gave numbers"),
+    "clock": (reads_clock, "# time.time", "time is read once.*Read the clock outside"),
+    "named clock": (reads_named_clock, "# now()", "now is read once"),
+    "global": (counted, "# count", r"count is changed.*mynn\.Tensor"),
+    "closure": (closure(), "# beta", r"beta is changed.*finds 0\."),
+    "object": (Trainer().step, "# steps", "steps is changed"),
+    "list": (appends, "# losses.append", "the list losses is changed.*Return the value"),
+    "dict": (stores, '# numbers["steps"]', "steps is changed|the dict numbers is changed"),
+    "attribute": (mode("count"), "# calls", r"Counts\.calls is changed.*self\.calls"),
+    "list of a module": (mode("list"), "", r"Counts\.seen is changed"),
+    "generator of a module": (mode("noise"), "", "the generator noise of Counts gave numbers"),
+    "try": (tries, "# if x.sum", "goes on after an error.*mynn.where"),
+    "network": (makes_network, "# inner =", "a parameter is made inside.*outside"),
+    "optimizer": (makes_optimizer, "# optim.SGD", "optimizer SGD is made inside.*outside"),
+}
+
+
+def line_of(mark: str) -> int:
+    with open(__file__) as file:
+        return next(n for n, line in enumerate(file, 1) if line.rstrip().endswith(mark))
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mynn.jit.notices._said", set())
+    losses.clear()
+    numbers["steps"] = 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_said_once_with_the_line(name: str) -> None:
+    function, mark, message = CASES[name]
+    compiled = mynn.compile(function)
+    with pytest.warns(TraceWarning, match=message) as caught:
+        compiled(X)
+    if mark:
+        lines = {(one.filename, one.lineno) for one in caught}
+        assert (__file__, line_of(mark)) in lines
+    compiled(X)  # a second warning would be an error
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_error_where_checks_are_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYNN_CHECK", "1")
+    function, _, message = CASES[name]
+    for _ in range(2):
+        with pytest.raises(UsageError, match=message):
+            mynn.compile(function)(X)
+
+
+def lazily(x: Any) -> Any:
+    return x * cached()
+
+
+cache: dict[str, Any] = {}
+
+
+def cached() -> Any:
+    if "mask" not in cache:
+        cache["mask"] = np.ones(3, np.float32)
+    return cache["mask"]
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask: Any = None
+        self.shapes: dict[Any, Any] = {}
+
+    def forward(self, x: Any) -> Any:
+        if self.mask is None:
+            self.mask = np.ones(3, np.float32)
+        if not hasattr(self, "table"):
+            self.table = [1.0, 2.0]
+        self.shapes[x.shape] = x.shape
+        self.last = x.shape
+        return x * self.mask * self.table[1]
+
+
+def usual(x: Any, t: Any) -> Any:
+    parts = []
+    for scale in (1.0, 2.0):
+        parts.append(net(x) * scale)
+    loss = nn.CrossEntropyLoss()(parts[0] + parts[1], t)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return {"loss": loss, "rate": loss * rate}
+
+
+def test_nothing_is_said_of_what_is_usual() -> None:
+    compiled = mynn.compile(usual)
+    for _ in range(3):
+        compiled(X, LABELS)
+    for function in (lazily, Lazy()):
+        again = mynn.compile(function)
+        for _ in range(3):
+            np.testing.assert_array_equal(again(X), function(mynn.Tensor(X)).data)
+        assert len(again._programs) == 1
+
+
+# -- plain values from outside that change between calls -------------------------------------------
+
+config = types.SimpleNamespace(scale=1.0, inner=types.SimpleNamespace(shift=0.0))
+table = {"power": 1, "other": [1.0, 2.0]}
+factors = np.ones(3, np.float32)
+widths = [1.0, 2.0]
+flag = True
+
+
+def double(x: Any) -> Any:
+    return x * 2
+
+
+chosen = double
+
+
+def reads(x: Any) -> Any:
+    y = chosen(x) * rate * config.scale + config.inner.shift
+    y = y ** table["power"] * factors * widths[1] * table["other"][0]
+    return (y if flag else -y) + net(x).sum()
+
+
+def set_global(name: str, value: Any) -> Callable[[], None]:
+    return lambda: globals().__setitem__(name, value)
+
+
+CHANGES: dict[str, Callable[[], Any]] = {
+    "number": set_global("rate", 0.7),
+    "whole": set_global("rate", 1),
+    "flag": set_global("flag", False),
+    "function": set_global("chosen", lambda x: x * 5),
+    "namespace": lambda: setattr(config, "scale", 3.0),
+    "inner": lambda: setattr(config.inner, "shift", 2.0),
+    "item": lambda: table.update(power=2),
+    "list in a dict": lambda: table["other"].__setitem__(0, 4.0),
+    "array": lambda: factors.__setitem__(1, 9.0),
+    "another array": set_global("factors", np.full(3, 0.5, np.float32)),
+    "list": lambda: widths.__setitem__(1, 7.0),
+    "network": set_global("net", nn.Linear(3, 2)),
+}
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_values_changed_after_compiling(direct: bool) -> None:
+    compiled = mynn.compile(reads if direct else lambda x, y: reads(x) + y)
+    arguments = (X,) if direct else (X, X)
+    kept = dict(globals())
+    config.scale, config.inner.shift = 1.0, 0.0
+    table.update(power=1, other=[1.0, 2.0])
+    factors[:], widths[:] = 1, [1.0, 2.0]
+
+    def both() -> Any:
+        expected = compiled.function(*map(mynn.Tensor, arguments)).data
+        np.testing.assert_allclose(compiled(*arguments), expected, rtol=1e-5)
+        np.testing.assert_allclose(compiled(*arguments), expected, rtol=1e-5)
+        return expected
+
+    try:
+        before = both()
+        for name, change in CHANGES.items():
+            change()
+            after = both()
+            assert not np.array_equal(before, after), name
+            before = after
+    finally:
+        globals().update(kept)
+
+
+def test_closure_changed_after_compiling() -> None:
+    beta = 1.0
+    compiled = mynn.compile(lambda x: x * beta)
+    assert compiled(X)[0, 0] == 1
+    beta = 2.0
+    assert compiled(X)[0, 0] == 2
+
+
+def test_methods_follow_their_object() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.scale = 1.0
+
+        @mynn.compile
+        def run(self, x: Any) -> Any:
+            return self.helper(x)
+
+        def helper(self, x: Any) -> Any:
+            return x * self.scale
+
+    model = Model()
+    assert model.run(X)[0, 0] == 1
+    model.scale = 4.0
+    assert model.run(X)[0, 0] == 4
+
+
+def test_large_array_is_looked_at_where_a_run_begins() -> None:
+    values = np.ones(50_000, np.float32)
+    compiled = mynn.compile(lambda x: (x * values).mean())
+    data = np.ones((2, 50_000), np.float32)
+    assert mynn.fit(compiled, data, batch_size=2)["loss"] == 1
+    values[:] = 3
+    assert mynn.fit(compiled, data, batch_size=2)["loss"] == 3
+
+
+# -- what works in a step --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["native", "interpreter"])
+def test_target_network_follows_inside_a_step(backend: str) -> None:
+    online, target = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def step(x: Any) -> Any:
+        y = online(x)
+        online.weight.assign(online.weight * 0.5)
+        target.load_state_dict(online.state_dict())
+        return y.sum()
+
+    compiled = mynn.compile(step, backend=backend)
+    for _ in range(3):
+        compiled(X)
+        np.testing.assert_array_equal(target.weight.data, online.weight.data)
+        np.testing.assert_array_equal(target.bias.data, online.bias.data)
+
+
+def test_learning_rate_of_the_epoch_inside_a_step() -> None:
+    p = mynn.Parameter(np.zeros(3, np.float32))
+    sgd = optim.SGD([p], lr=1.0)
+    state = types.SimpleNamespace(epoch=1)
+
+    @mynn.compile
+    def step(x: Any) -> Any:
+        sgd.lr = 0.5**state.epoch
+        (p * x).sum().backward()
+        sgd.step()
+        return x.sum()
+
+    expected = 0.0
+    for epoch in (1, 2, 3):
+        state.epoch = epoch
+        step(np.ones(3, np.float32))
+        expected -= 0.5**epoch
+        assert p.data[0] == expected
+        assert sgd.lr == 0.5**epoch
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mynn.fit(lambda x: x.mean(), X),
+        lambda: mynn.evaluate(lambda x: x.mean(), X),
+        lambda: mynn.predict(net, X),
+    ],
+)
+def test_training_inside_a_step_is_refused(call: Callable[[], Any]) -> None:
+    with pytest.raises(UsageError, match=r"inside a compiled function.*outside"):
+        mynn.compile(lambda x: call() or x)(X)
