@@ -304,7 +304,7 @@ def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
         num_classes = int(picked.data.max()) + 1
     if num_classes < 1:
         raise ArgumentError(f"one_hot: num_classes must be at least 1, it is {num_classes}")
-    picked = integer_labels("one_hot", picked, num_classes)
+    picked = integer_labels("one_hot", picked, num_classes, argument="input")
     return class_mask(picked, (*picked.shape, num_classes), picked.ndim).astype(dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.errors import ShapeError, UsageError
+from mynn.errors import IndexRangeError, ShapeError, UsageError
 from mynn.graph import Shape
 
 
@@ -62,7 +62,7 @@ def plan(index: Any, shape: Shape) -> Plan:
             result.append(count)
         elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
             if not -extent <= entry < extent:
-                raise IndexError(
+                raise IndexRangeError(
                     f"index {entry} is out of range for axis {axis} of extent {extent}"
                 )
             start, stop, step = int(entry) % extent, int(entry) % extent + 1, 1

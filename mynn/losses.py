@@ -6,6 +6,7 @@ them: the mask is vector code in a kernel together with the rest of the loss.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -147,16 +148,23 @@ def binary_cross_entropy_with_logits(
 
 
 def integer_labels(
-    name: str, labels: Tensor, num_classes: int, ignore_index: int | None = None
+    name: str,
+    labels: Tensor,
+    num_classes: int,
+    ignore_index: int | None = None,
+    argument: str = "target",
 ) -> Tensor:
     """Labels as int32, held to the range 0..num_classes-1.
+
+    Errors speak of an `argument` of the function `name`.
 
     Raises:
         DataError: a label out of range; from a program that was traced, when it runs.
     """
     if labels.dtype.kind not in "iub":
         raise DTypeError(
-            f"{name}: labels must be integers, they are {labels.spec}; convert with .astype(int64)"
+            f"{name}: {argument} must hold integer labels, it is {labels.spec}; convert it with "
+            ".astype(np.int64)"
         )
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int32)
@@ -208,8 +216,11 @@ def _label_loss(
     axis = _class_axis(name, z)
     expected = z.shape[:axis] + z.shape[axis + 1 :]
     if labels.shape != expected:
+        same = labels.numel() == prod(expected)
+        hint = f"; make it so with target.reshape({expected})" if same else ""
         raise ShapeError(
-            f"{name}: the input {z.shape} needs labels of shape {expected}, they are {labels.shape}"
+            f"{name}: target must have shape {expected}, a label for each place of the input "
+            f"{z.shape}; it has shape {labels.shape}{hint}"
         )
     count = z.shape[axis]
     labels = integer_labels(name, labels, count, ignore_index)
@@ -318,7 +329,10 @@ def cross_entropy(
     if q.shape != x.shape:
         return _label_loss(name, z, normaliser, q, weight, ignore_index, reduction, label_smoothing)
     if q.dtype.kind != "f":
-        raise DTypeError(f"{name}: class probabilities must be floats, they are {q.spec}")
+        raise DTypeError(
+            f"{name}: target has the shape of the input, so it must hold class probabilities, as "
+            f"floats; it is {q.spec}. Labels need the shape {x.shape[:axis] + x.shape[axis + 1 :]}"
+        )
     q = q.astype(x.dtype)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mynn import tracing
-from mynn.errors import DTypeError, ShapeError, UsageError
+from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
 from mynn.graph import CONSTANT, Shape
 from mynn.indexing import plan as indexing_plan
 from mynn.ops.rules import normalize_axes
@@ -100,7 +100,7 @@ def _set_known(x: Tensor, index: tuple[Any, ...], values: Tensor) -> None:
     try:
         places = np.arange(count).reshape(x.shape)[index]
     except IndexError as error:
-        raise IndexError(f"{_NAME}, where x has shape {x.shape}: {error}") from None
+        raise IndexRangeError(f"{_NAME}, where x has shape {x.shape}: {error}") from None
     values = _fitting(values, places.shape).astype(x.dtype)
     if not places.size:
         return

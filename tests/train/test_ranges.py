@@ -14,7 +14,7 @@ import mynn
 from mynn import Callback, Record, Tensor, nn, optim
 from mynn import functional as F
 from mynn.compiler.driver import shuffle_python
-from mynn.errors import DataError, IndexRangeError
+from mynn.errors import DataError, DTypeError, IndexRangeError, ShapeError
 from mynn.graph import Array
 from mynn.jit import notices
 from tests.train.reference import assert_same_state
@@ -487,3 +487,66 @@ def test_an_error_goes_before_a_warning(warned: Any, backend: str) -> None:
     assert not warned
     compiled(x, t, np.array([0, 1, 1]))
     assert "there is 3 at (2,)" in said(warned)
+
+
+def _set(x: Any, i: Any) -> None:
+    x[i] = 1.0
+
+
+# What takes indices: a value, or a change of x.
+TAKERS: dict[str, Callable[[Any, Any], Any]] = {
+    "x[index]": lambda x, i: x[i],
+    "x[:, index]": lambda x, i: x[:, i],
+    "x[index] = value": _set,
+    "take": lambda x, i: x.take(i),
+    "index_select": lambda x, i: x.index_select(1, i),
+    "index_add_": lambda x, i: x.index_add_(0, i, np.ones((2, 4), np.float32)),
+    "index_copy_": lambda x, i: x.index_copy_(0, i, np.ones((2, 4), np.float32)),
+    "index_fill_": lambda x, i: x.index_fill_(1, i, 2.0),
+    "scatter_add": lambda x, i: x.scatter_add(0, i.reshape(1, 2), np.ones((1, 2), np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", TAKERS)
+@pytest.mark.parametrize("wrong", [16, -17])
+@pytest.mark.parametrize("backend", ["eager", "native", "interpreter"])
+def test_whatever_takes_indices(name: str, wrong: int, backend: str) -> None:
+    """The state is changed by all of them, and not at all where an index is wrong."""
+    state = Tensor(np.zeros((4, 4), np.float32))
+    runs = Tensor(np.zeros((), np.float32))
+
+    def step(i: Any) -> Any:
+        runs.assign(runs + 1)
+        result = TAKERS[name](state, i - 1)
+        return state.sum() if result is None else result.sum()
+
+    run = step if backend == "eager" else mynn.compile(step, backend=backend)
+    run(Tensor([1, 3]))
+    before = state.numpy()
+    with pytest.raises(IndexRangeError, match=rf"index {wrong} .*is out of (range|bounds)"):
+        run(Tensor([2, wrong + 1]))
+    np.testing.assert_array_equal(state.numpy(), before)
+    if backend != "eager":
+        assert runs.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda x, t: F.cross_entropy(x, t[:1]), ShapeError, r"target must have shape \(2,\)"),
+        (lambda x, t: F.cross_entropy(x, t[:, None]), ShapeError, r"target\.reshape\(\(2,\)\)"),
+        (lambda x, t: F.nll_loss(x, t * 1.0), DTypeError, r"target must hold integer labels"),
+        (lambda x, t: F.cross_entropy(x, t * 1.0), DTypeError, r"astype\(np.int64\)"),
+        (
+            lambda x, t: F.cross_entropy(x, np.zeros((2, 3), int)),
+            DTypeError,
+            r"target .* probabilities.*Labels need the shape \(2,\)",
+        ),
+        (lambda x, t: F.one_hot(t * 1.0, 3), DTypeError, "one_hot: input must hold integer"),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_labels_of_another_kind(call: Any, kind: Any, words: str, compiled: bool) -> None:
+    run = mynn.compile(call) if compiled else call
+    with pytest.raises(kind, match=words):
+        run(np.zeros((2, 3), np.float32), np.array([0, 1]))
