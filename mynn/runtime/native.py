@@ -36,10 +36,12 @@ def _target_machine(machine: Machine) -> Any:
     )
 
 
-def _passes(target: Any, module: Any) -> None:
-    """LLVM's own order of passes, without those that would vectorise or unroll.
+@functools.cache
+def _pass_builder(machine: Machine) -> Any:
+    """What makes LLVM's own order of passes, without those that would vectorise or unroll: the
+    schedules have done that.
 
-    The schedules have done that.
+    One for all modules, because LLVM never frees all of it.
     """
     import llvmlite.binding as llvm
 
@@ -48,7 +50,14 @@ def _passes(target: Any, module: Any) -> None:
     tuning.slp_vectorization = False
     tuning.loop_unrolling = False
     tuning.loop_interleaving = False
-    builder = llvm.create_pass_builder(target, tuning)
+    return llvm.create_pass_builder(_target_machine(machine), tuning)
+
+
+def _passes(machine: Machine, module: Any) -> None:
+    """Run LLVM's passes on a module."""
+    import llvmlite.binding as llvm
+
+    builder = _pass_builder(machine)
     passes = builder.getModulePassManager()
     try:
         passes.run(module, builder)
@@ -81,7 +90,7 @@ class NativeModule:
     @lazy
     def optimized(self) -> str:
         """The LLVM IR after LLVM's passes."""
-        return str(_optimize(self.text, _target_machine(self.machine)))
+        return str(_optimize(self.text, self.machine))
 
     def address(self, name: str) -> int:
         """The address of a function; valid while this object lives."""
@@ -106,7 +115,7 @@ class NativeModule:
         return str(_target_machine(self.machine).emit_assembly(llvm.parse_assembly(self.optimized)))
 
 
-def _optimize(text: str, target: Any) -> Any:
+def _optimize(text: str, machine: Machine) -> Any:
     """The module that `text` describes, after the passes."""
     import llvmlite.binding as llvm
 
@@ -115,9 +124,10 @@ def _optimize(text: str, target: Any) -> Any:
         module.verify()
     except RuntimeError as error:
         raise CompileError(f"LLVM rejects the generated module: {error}") from error
+    target = _target_machine(machine)
     module.triple = target.triple
     module.data_layout = str(target.target_data)
-    _passes(target, module)
+    _passes(machine, module)
     return module
 
 
@@ -152,7 +162,7 @@ def build(text: str, source: Callable[[], str] | None = None) -> NativeModule:
     found = _from_cache(key, machine)
     if found is None:
         target = _target_machine(machine)
-        object_code = target.emit_object(_optimize(text, target))
+        object_code = target.emit_object(_optimize(text, machine))
         cache.store(key, object_code)
         del target  # what it keeps of its work is twenty times the code
         found = _link(object_code, _target_machine(machine)), len(object_code)
