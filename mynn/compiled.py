@@ -68,6 +68,9 @@ class Compiled:
     Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form
     that the function returns. Tensors that the function reads and assigns, such as parameters and
     the state of optimisers, are the program's state and are changed in place.
+
+    Threads may call it at once: each call has memory of its own, and calls that write the same
+    state take turns. One thread traces, while others that need the same program wait.
     """
 
     def __init__(
@@ -284,6 +287,8 @@ def compile(
             "auto", which finds the fastest number while it runs; by default what the environment
             variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
             A single call has several only where it is large.
+
+    Safe from several threads, and so is what it returns.
 
     Example:
         >>> import numpy as np

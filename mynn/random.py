@@ -41,7 +41,8 @@ class Generator:
     """A stream of random numbers, reproducible from `seed`.
 
     The state `key` is a uint32 tensor (seed, counter). Each draw gives `random_bits(key)` and adds
-    1 to the counter, so a stream has 2^32 draws, each of up to 2^32 numbers.
+    1 to the counter, so a stream has 2^32 draws, each of up to 2^32 numbers. Threads may draw from
+    one generator: each number is drawn once.
 
     Args:
         seed: any integer; None takes one from the operating system.

@@ -61,6 +61,10 @@ class Module:
     and defines `forward`. Names are as in PyTorch: a parameter `weight` of a submodule `encoder`
     is `encoder.weight`.
 
+    Threads may call a module at once. An eager call reads parameter by parameter, also while
+    another thread trains; compiled calls, `state_dict` and `load_state_dict` see and leave whole
+    steps.
+
     Example:
         >>> import mynn
         >>> from mynn import nn

@@ -43,6 +43,8 @@ class Optimizer:
     A subclass makes its slots in `make_slots` and updates a group in `update`, with operations of
     tensors and `assign` alone.
 
+    Safe from several threads: steps, and copies of the state, take turns.
+
     Example:
         >>> from mynn import nn
         >>> from mynn.optim.optimizer import Optimizer

@@ -19,6 +19,8 @@ class History:
     - `compile_seconds`: what it took to make the programs.
     - `records`: what `record=` asked for.
 
+    Each `fit` makes one of its own; nothing changes it afterwards.
+
     Example:
         >>> import numpy as np, mynn
         >>> rate = mynn.Tensor(0.5)

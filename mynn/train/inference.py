@@ -23,14 +23,17 @@ def evaluate(
     """Means of what `function` returns over a data set, weighted by the samples of each batch.
 
     Args:
-        function: takes a batch, returns a number or a tuple or dict of numbers; it should change no
+        function: takes a batch, returns a number or a tuple or dict of numbers; it changes no
             state. A module is evaluated as by `eval()`; a function that calls one sets its mode
             itself.
         data, batch_size, check_finite: as for `fit`.
 
+    Safe from several threads: they share no memory but state, of which each batch sees whole steps.
+    The mode of modules is that of this call alone.
+
     Raises:
         DataError, ArgumentError, ShapeError, UsageError: what `fit` raises for such data; a result
-            that is not a single number.
+            that is not a single number; a function that changes state (random keys may change).
 
     Example:
         >>> import numpy as np, mynn
@@ -69,9 +72,11 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
     Returns:
         An array [samples, ...], in the structure that the function returns.
 
+    Safe from several threads, as `evaluate` is.
+
     Raises:
         DataError, ArgumentError, ShapeError, UsageError: what `fit` raises for such data; a result
-            without a row for each sample.
+            without a row for each sample; a function that changes state, as for `evaluate`.
 
     Example:
         >>> import numpy as np, mynn

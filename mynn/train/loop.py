@@ -60,6 +60,9 @@ def fit(
             the first layer, and the state is left as it was before that step.
         verbose: show a progress bar, where standard error is a terminal.
 
+    Safe from several threads: those that train the same state take turns every few hundredths of a
+    second, and each step sees a whole one. Callbacks run in no turn; give each call its own ones.
+
     Returns:
         `History` with the mean of every result over the samples of each epoch.
 
