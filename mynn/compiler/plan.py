@@ -110,7 +110,9 @@ class _Planner:
             if node not in self.layouts.given:
                 self.layouts.row_major(node)
         pads = absorbed(graph, self.layouts, machine)
-        pads -= {pad for pad in pads if peel(pad, pads) in self.targets.values()}
+        # New state lies where the old state lies, in an order that `absorbed` does not know.
+        state = frozenset(self.targets.values())
+        pads -= {pad for pad in pads if peel(pad, pads, state) in state}
         self.fusion: Fusion = fuse(graph, self.layouts, pads)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}

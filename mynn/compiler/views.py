@@ -192,8 +192,8 @@ def view_of(
     return View(base, offset.constant, steps(offset), bounds, tuple(pads))
 
 
-def peel(node: Node, pads: Container[Node] = ()) -> Node:
-    """The node under all affine movement, and under the padding in `pads`."""
-    while is_affine(node) or node in pads:
+def peel(node: Node, pads: Container[Node] = (), stored: Container[Node] = ()) -> Node:
+    """The node under all affine movement and the padding in `pads`; the first one in `stored`."""
+    while node not in stored and (is_affine(node) or node in pads):
         node = node.inputs[0]
     return node

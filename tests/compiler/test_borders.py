@@ -193,13 +193,23 @@ def test_any_order_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
             run_shared(case, workers, order)
 
 
+def seen_twice(x: Tensor, w: Tensor, v: Tensor, c: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+    """What a padded convolution reads, and the convolution; the first is a reshape of what lies in
+    another order."""
+    y = functional.conv1d(x, w, padding=3, dilation=2)
+    z = (y.reshape(16, 1, 4, 18) * c).reshape(16, 4, 18)
+    return z, functional.conv1d(z, v, padding=1, dilation=2)
+
+
+SEEN_TWICE = (f32(16, 1, 16), f32(4, 1, 3), f32(1, 4, 3), f32(16, 1, 4, 18))
+
+
 def test_an_output_that_a_product_reads_lies_where_it_is_read() -> None:
-    """Its axes lie in another order than those of the value that it is a reshape of."""
+    check(Case(graph_of(seen_twice, *SEEN_TWICE)))
 
-    def function(x: Tensor, w: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        y = functional.conv1d(x, w, padding=3, dilation=2)
-        z = (y.reshape(16, 1, 4, 18) * c).reshape(16, 4, 18)
-        return z, functional.conv1d(z, v, padding=1, dilation=2)
 
-    types = (f32(16, 1, 16), f32(4, 1, 3), f32(1, 4, 3), f32(16, 1, 4, 18))
-    check(Case(graph_of(function, *types)))
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 1, 0)])
+def test_new_state_that_a_product_reads_lies_as_the_old_state(order: tuple[int, ...]) -> None:
+    graph = graph_of(seen_twice, *SEEN_TWICE, f32(16, 4, 18))
+    state = graph.inputs[-1]
+    check(Case(graph, writes={state: 0}, layouts={state: layout(state, order)}))

@@ -14,6 +14,7 @@ from mynn.compiler.schedule.dots import dots
 from mynn.compiler.schedule.product import Product, finish, operand_of
 from mynn.compiler.schedule.tiles import tiles
 from mynn.compiler.views import Index
+from mynn.errors import CompileError
 from mynn.graph import Node, Shape
 from mynn.runtime.buffers import padded_strides, storage_elements
 
@@ -45,6 +46,9 @@ def lower_product(context: Context) -> list[Statement]:
         _result_strides(context, anchor),
     )
     spread, lined = (b, a) if mode.swapped else (a, b)
+    in_vectors = any(border.kept == mode.lane for border in lined.borders)
+    if in_vectors or (mode.kind != "tiles" and (*spread.borders, *lined.borders)):
+        raise CompileError(f"{anchor!r}: this schedule cannot leave out the zeros of a padding")
     spread_shape, lined_shape = axes.rows, axes.columns
     if mode.swapped:
         spread_shape, lined_shape = lined_shape, spread_shape

@@ -10,6 +10,7 @@ from mynn.compiler.loops import Affine, Buffer, Expr, For, Statement, Within
 from mynn.compiler.products import Axes
 from mynn.compiler.schedule.base import Context, canonical
 from mynn.compiler.views import Index, view_of
+from mynn.errors import CompileError
 from mynn.graph import Node, Shape
 
 
@@ -201,14 +202,17 @@ def operand_of(context: Context, node: Node, axes: Axes, second: bool) -> Operan
     view = view_of(node, strides, places)
     context.touched.add(view.base)
     batch, kept, summed = axes.parts(view.strides, second)
-    borders = (border_of(axes, bound, second) for bound in view.bounds)
+    borders = tuple(border_of(axes, bound, second) for bound in view.bounds)
+    known = tuple(border for border in borders if border is not None)
+    if len(known) < len(borders):
+        raise CompileError(f"{node!r}: the zeros of a padding cannot be left out")
     return Operand(
         places[view.base].buffer,
         view.offset,
         batch,
         kept,
         summed,
-        borders=tuple(border for border in borders if border is not None),
+        borders=known,
     )
 
 
