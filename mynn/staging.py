@@ -127,6 +127,14 @@ def stage(
 
     `extra(tracer)` may name further nodes that become results (what `record=` asks for).
     """
+    return tracing.tidy(lambda: _stage(function, arguments, extra))
+
+
+def _stage(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    extra: Callable[[tracing.Tracer], Iterable[Node]] | None,
+) -> Staged:
     start = time.perf_counter()
     nodes = [
         input_node(Type.of(as_array(leaf)), f"arg{i}") for i, leaf in enumerate(flatten(arguments))

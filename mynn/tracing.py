@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mynn.errors import UsageError
 from mynn.graph import CONSTANT, INPUT, Node, Type, input_node, next_serial
@@ -24,6 +25,7 @@ from mynn.runtime import forks
 if TYPE_CHECKING:
     from mynn.tensor import Tensor
 
+Result = TypeVar("Result")
 _PACKAGE = str(Path(__file__).parent)
 
 
@@ -112,9 +114,16 @@ class _Active(threading.local):
     """The tracers of a thread, the innermost last."""
 
     def __init__(self) -> None:
-        self.tracers: list[Tracer] = []
+        self.tracers = _Stack()
+        _stacks[id(self.tracers)] = self.tracers
 
 
+class _Stack(list[Tracer]):
+    """A list that can be referred to weakly."""
+
+
+# The tracers of all threads: from them follows what else depends on whether somebody traces.
+_stacks: weakref.WeakValueDictionary[int, _Stack] = weakref.WeakValueDictionary()
 _active = _Active()
 
 
@@ -127,18 +136,32 @@ def active() -> Tracer | None:
 @contextmanager
 def tracing() -> Iterator[Tracer]:
     """Record operations on tensors within the block."""
-    tracer = Tracer()
-    _active.tracers.append(tracer)
-    _count(1)
-    _watch_attributes(1)
+    tracer, stack = Tracer(), _active.tracers
+    stack.append(tracer)
+    settle()
     try:
         yield tracer
     finally:
-        _watch_attributes(-1)
-        _active.tracers.pop()
+        if tracer in stack:  # not where `tidy` has been here before
+            del stack[stack.index(tracer) :]
         for tensor in tracer.promoted:
             tensor.requires_grad = False
-        _count(-1)
+        settle()
+
+
+def tidy(function: Callable[[], Result]) -> Result:
+    """What `function` returns; of traces that it began nothing is left.
+
+    Not even where a signal handler raises before their own end has cleared them away.
+    """
+    stack = _active.tracers
+    depth = len(stack)
+    try:
+        return function()
+    finally:
+        # Python looks for signals as a function is called, so nothing comes before this.
+        del stack[depth:]
+        settle()
 
 
 # Traces that are going on in all threads, plus edits. Where it equals an earlier number of edits,
@@ -146,43 +169,43 @@ def tracing() -> Iterator[Tracer]:
 watch = [0]
 _edits = [0]
 _lock = forks.register(threading.Lock())
-
-
-def _count(change: int) -> None:
-    with _lock:
-        watch[0] += change
-
-
-# Traces that are going on in all threads, and who is told when the first begins and the last ends.
-_traces = [0]
+# Who is told when the first trace begins and after the last has ended, and what they were told.
 _observers: list[Callable[[bool], None]] = []
+_told = [False]
 
 
 def observe(observer: Callable[[bool], None]) -> None:
-    """`observer(True)` is called as the first trace begins, `observer(False)` after the last."""
+    """`observer(True)` is called as the first trace begins, `observer(False)` after the last.
+
+    It may be called twice.
+    """
     _observers.append(observer)
 
 
-def _watch_attributes(change: int) -> None:
+def settle() -> None:
+    """Bring up to date what follows from the traces that are going on."""
     with _lock:
-        before = _traces[0]
-        _traces[0] += change
-        if not before or not _traces[0]:
+        count = sum(map(len, list(_stacks.values())))
+        watch[0] = _edits[0] + count
+        if (count > 0) != _told[0]:
             for observer in _observers:
-                observer(not before)
+                observer(count > 0)
+            _told[0] = count > 0
 
 
 @forks.after_fork_in_child
 def _forget_traces() -> None:
     """In the child of a fork no other thread traces."""
-    mine = len(_active.tracers)
-    watch[0] = _edits[0] + mine
-    if _traces[0] != mine:
-        _watch_attributes(mine - _traces[0])
+    for stack in list(_stacks.values()):
+        if stack is not _active.tracers:
+            stack.clear()
+    settle()
 
 
 def edits() -> int:
     """How often an attribute of any traced module was set; equal numbers mean that none was."""
+    if watch[0] != _edits[0]:  # somebody traces, or an exception came before the end of `settle`
+        settle()
     return _edits[0]
 
 

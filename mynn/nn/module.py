@@ -501,7 +501,7 @@ def _watch_reads(on: bool) -> None:
     """Reading attributes costs nothing while nothing is traced: there is no Python code for it."""
     if on:
         type.__setattr__(Module, "__getattribute__", _read_in_trace)
-    else:
+    elif "__getattribute__" in vars(Module):
         type.__delattr__(Module, "__getattribute__")
 
 
