@@ -17,8 +17,10 @@ Example, the rows of each kernel shared by two workers:
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections.abc import Callable, Container, Hashable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mynn.compiler.loops import (
@@ -114,12 +116,15 @@ def choose(ways: Sequence[Sequence[Kernel]], locate: Callable[[Buffer], Location
 
     Among equals it is the first. Chosen in order, each with regard to those before it.
     """
-    chosen: list[_Use] = []
-    for alternatives in ways:
-        uses = [_Use(kernel, locate) for kernel in alternatives]
-        others = [other for other in chosen if other.touches(uses[0])] if len(uses) > 1 else []
-        chosen.append(min(uses, key=lambda use: sum(use.meets(other, 2) for other in others)))
-    return [use.kernel for use in chosen]
+    every = [[_Use(kernel, locate) for kernel in alternatives] for alternatives in ways]
+    memory = _Memory([uses[0] for uses in every])
+    result: list[Kernel] = []
+    for uses in every:
+        others = memory.touching(uses[0]) if len(uses) > 1 else []
+        chosen = min(uses, key=lambda use: sum(use.meets(other, 2) for other in others))
+        memory.add(chosen)
+        result.append(chosen.kernel)
+    return result
 
 
 def arrange(
@@ -138,30 +143,16 @@ def arrange(
     if status is not None:
         look = _Use(Kernel("look", (Let("status", Load(status, Affine())),)), locate)
         uses.insert(1 + max(i for i, use in enumerate(uses) if look.touches(use)), look)
-    before: dict[_Use, list[_Use]] = {
-        use: [other for other in uses[:place] if use.touches(other)]
-        for place, use in enumerate(uses)
-    }
+    memory = _Memory(uses)
+    before: dict[_Use, list[_Use]] = {}
+    for use in uses:
+        before[use] = memory.touching(use)
+        memory.add(use)
     if look is not None:
         for use in uses:
             if any(buffer in state for buffer in buffers_of(use.kernel)[1]):
                 before[use].append(look)
-    waiting = list(uses)
-    order: list[_Use] = []
-    phase: list[_Use] = []
-    done: set[_Use] = set()
-    while waiting:
-        for use in waiting:
-            ready = all(other in done for other in before[use])
-            if ready and not any(use.meets(other, 2) for other in phase):
-                break
-        else:
-            phase = []
-            continue
-        waiting.remove(use)
-        done.add(use)
-        phase.append(use)
-        order.append(use)
+    order = _arranged(uses, before)
     meet = {count: _meetings(order, count) for count in COUNTS}
     many = _meetings(order, None)
     return [
@@ -175,15 +166,49 @@ def arrange(
     ]
 
 
+def _arranged(uses: Sequence[_Use], before: Mapping[_Use, Sequence[_Use]]) -> list[_Use]:
+    """Between two meetings the first that may run, and before which workers need not meet; another
+    meeting where there is none.
+    """
+    missing = {use: len(before[use]) for use in uses}
+    places = {use: place for place, use in enumerate(uses)}
+    behind: dict[_Use, list[_Use]] = {use: [] for use in uses}
+    for use, others in before.items():
+        for other in others:
+            behind[other].append(use)
+    ready = [place for place, use in enumerate(uses) if not missing[use]]
+    later: list[int] = []
+    order: list[_Use] = []
+    phase = _Memory(uses)
+    while ready or later:
+        if not ready:
+            phase.clear()
+            ready, later = later, []
+            heapq.heapify(ready)
+        place = heapq.heappop(ready)
+        use = uses[place]
+        if any(use.meets(other, 2) for other in phase.touching(use)):
+            later.append(place)
+            continue
+        phase.add(use)
+        order.append(use)
+        for other in behind[use]:
+            missing[other] -= 1
+            if not missing[other]:
+                heapq.heappush(ready, places[other])
+    assert len(order) == len(uses), "kernels wait for each other"
+    return order
+
+
 def _meetings(order: Sequence[_Use], workers: int | None) -> set[int]:
     """The places of the kernels before which so many workers meet."""
     found: set[int] = set()
-    phase: list[_Use] = []
+    phase = _Memory(order)
     for place, use in enumerate(order):
-        if any(use.meets(other, workers) for other in phase):
+        if any(use.meets(other, workers) for other in phase.touching(use)):
             found.add(place)
-            phase = []
-        phase.append(use)
+            phase.clear()
+        phase.add(use)
     return found
 
 
@@ -286,6 +311,51 @@ class _Use:
                 writes += piece.writes.over(first, last)
             self._shares[key] = reads, writes
         return self._shares[key]
+
+
+class _Memory:
+    """Which of some uses touch what another one touches, without looking at all of them.
+
+    Memory is cut wherever what a use reads or writes begins or ends: two uses touch each other
+    where one writes a piece that the other one reads or writes.
+    """
+
+    def __init__(self, uses: Sequence[_Use]) -> None:
+        cuts: dict[Hashable, set[int]] = {}
+        for use in uses:
+            for span in (*use.reads, *use.writes):
+                cuts.setdefault(span.space, set()).update((span.first, span.last + 1))
+        self.cuts = {space: sorted(ends) for space, ends in cuts.items()}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the uses."""
+        self.readers: dict[tuple[Hashable, int], list[_Use]] = {}
+        self.writers: dict[tuple[Hashable, int], list[_Use]] = {}
+
+    def pieces(self, spans: Sequence[Span]) -> Iterator[tuple[Hashable, int]]:
+        """The pieces of memory in some spans."""
+        for span in spans:
+            cuts = self.cuts[span.space]
+            for place in range(bisect_left(cuts, span.first), bisect_left(cuts, span.last + 1)):
+                yield span.space, place
+
+    def add(self, use: _Use) -> None:
+        """One more use."""
+        for piece in self.pieces(use.reads):
+            self.readers.setdefault(piece, []).append(use)
+        for piece in self.pieces(use.writes):
+            self.writers.setdefault(piece, []).append(use)
+
+    def touching(self, use: _Use) -> list[_Use]:
+        """The uses that were added and that touch `use`."""
+        found: dict[_Use, None] = {}
+        for piece in self.pieces(use.reads):
+            found.update(dict.fromkeys(self.writers.get(piece, ())))
+        for piece in self.pieces(use.writes):
+            found.update(dict.fromkeys(self.readers.get(piece, ())))
+            found.update(dict.fromkeys(self.writers.get(piece, ())))
+        return list(found)
 
 
 def bytes_read(kernel: Kernel, worker: int, workers: int) -> int:
