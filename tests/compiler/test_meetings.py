@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import pytest
 
+from mynn.compiler import meetings, pipeline
 from mynn.compiler.loops import Affine, Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
 from mynn.compiler.meetings import COUNTS, arrange, bytes_read, phases
 from mynn.compiler.parallel import is_serial
 from mynn.compiler.pipeline import shared_kernels
+from mynn.gradients import grad
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case, layout
 from tests.compiler.test_parallel import run_shared
@@ -173,3 +176,37 @@ def test_results_along_the_batch() -> None:
     assert len(phases(turns, 2)) <= 2
     for workers, order in [(2, (0, 1)), (2, (1, 0)), (3, (2, 0, 1)), (4, (3, 2, 1, 0))]:
         run_shared(case, workers, order)
+
+
+def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with its square: kernels that touch no common memory are not compared."""
+    count = 0
+    meets = meetings._Use.meets
+
+    def counted(self: meetings._Use, other: meetings._Use, workers: int | None) -> bool:
+        nonlocal count
+        count += 1
+        return meets(self, other, workers)
+
+    monkeypatch.setattr(meetings._Use, "meets", counted)
+
+    def comparisons(layers: int) -> int:
+        nonlocal count
+
+        def loss(x: Any, *weights: Any) -> Any:
+            for weight in weights:
+                x = (x @ weight).tanh()
+            return x.sum()
+
+        def gradients(*values: Any) -> Any:
+            return grad(loss, argnums=tuple(range(1, layers + 1)))(*values)
+
+        lowered = pipeline.lower(
+            graph_of(gradients, f32(64, 48), *(f32(48, 48) for _ in range(layers)))
+        )
+        count = 0
+        pipeline.emit(lowered, split=True)
+        return count
+
+    few, many = comparisons(4), comparisons(12)
+    assert few < many < 4 * few
