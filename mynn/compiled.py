@@ -13,12 +13,15 @@ import numpy as np
 from mynn import debug, staging, tracing
 from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Shape, Type
+from mynn.jit import notices
 from mynn.runtime import forks
 from mynn.runtime.program import InterpretedProgram, Program
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 
 BACKENDS = ("native", "interpreter")
+# After so many programs for one value that changes, a warning.
+_OFTEN = 5
 
 
 _trying = forks.register(threading.RLock())
@@ -88,6 +91,7 @@ class Compiled:
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[staging.Staged, Any]]] = {}
         self._direct: _Direct | None = None
+        self._changes: dict[str, int] = {}
         self._lock = forks.register(threading.RLock())
         self._copies: dict[Tensor, Array] = {}
         functools.update_wrapper(self, function, updated=())
@@ -122,6 +126,7 @@ class Compiled:
             with self._lock:  # one thread traces
                 found = self._find(signature, thoroughly)
                 if found is None:
+                    self._note_change(signature)
                     staged = staging.stage(self.function, arguments)
                     found = staged, self.make(staged)
                     self._programs.setdefault(signature, []).append(found)
@@ -135,6 +140,21 @@ class Compiled:
         """What was made for such arguments, while nothing that decided it is another."""
         made = self._programs.get(signature, [])
         return next((pair for pair in reversed(made) if pair[0].valid(thoroughly)), None)
+
+    def _note_change(self, signature: Any) -> None:
+        """Say which value from outside makes the function be compiled again and again."""
+        made = self._programs.get(signature)
+        name = made[-1][0].tracer.stale() if made else None
+        if name is None:
+            return
+        self._changes[name] = self._changes.get(name, 0) + 1
+        if self._changes[name] == _OFTEN:
+            notices.warn(
+                f"changes {name}",
+                f"{name} was changed {_OFTEN} times, and the function compiled again for each new "
+                f"value. Make it a tensor, {name} = mynn.Tensor(value), and change it with "
+                f"{name}.assign(value): then one program does for all",
+            )
 
     def make(self, staged: staging.Staged) -> Any:
         """A program for a staged function."""

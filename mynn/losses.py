@@ -13,9 +13,11 @@ import numpy as np
 
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.graph import Shape
+from mynn.jit import notices
 from mynn.ops import movement
 from mynn.tensor import Tensor, apply, as_tensor
 from mynn.tensor.checks import require_range
+from mynn.tensor.operations import broadcast
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -43,10 +45,25 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
-def _matching(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """Prediction and target of one shape, the target in the prediction's dtype."""
+def _matching(
+    name: str, input: Any, target: Any, broadcasts: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Prediction and target of one shape, the target in the prediction's dtype.
+
+    With `broadcasts` other shapes are repeated to a common one, with a warning, as in PyTorch.
+    """
     x = as_tensor(input).floating()
     t = as_tensor(target).astype(x.dtype)
+    if x.shape != t.shape and broadcasts and _fit(x.shape, t.shape):
+        a, b = broadcast(x, t)
+        notices.warn(
+            name,
+            f"{name}: the target has shape {t.shape}, the input {x.shape}: they are broadcast to "
+            f"{a.shape}, which compares other pairs of values than one may expect; write "
+            f"target.reshape({x.shape})",
+            category=UserWarning,
+        )
+        return a, b
     if x.shape != t.shape:
         raise ShapeError(
             f"{name}: the input has shape {x.shape}, the target {t.shape}; they must be equal "
@@ -55,6 +72,12 @@ def _matching(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     if not x.numel():
         raise DataError(f"{name}: the input {x.shape} holds no values")
     return x, t
+
+
+def _fit(a: Shape, b: Shape) -> bool:
+    """Whether values of these shapes can be broadcast to one."""
+    pairs = zip(reversed(a), reversed(b), strict=False)
+    return all(m == n or 1 in (m, n) for m, n in pairs)
 
 
 def mse_loss(
@@ -72,7 +95,7 @@ def mse_loss(
         reduction: "mean" and "sum" give shape [], "none" the shape of the input.
 
     Raises:
-        ShapeError: the shapes differ (nothing is broadcast).
+        ShapeError: the shapes cannot be broadcast. Where they differ, a warning says so.
 
     Example:
         >>> from mynn import functional as F
@@ -81,7 +104,7 @@ def mse_loss(
     """
     refuse_old_names("mse_loss", size_average, reduce)
     check_reduction("mse_loss", reduction)
-    x, t = _matching("mse_loss", input, target)
+    x, t = _matching("mse_loss", input, target, broadcasts=True)
     difference = x - t
     return _reduced(difference * difference, reduction)
 

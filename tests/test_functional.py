@@ -9,8 +9,9 @@ import pytest
 
 import mynn
 from mynn import Tensor, functional, losses, tracing
-from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
 from mynn.graph import Array, Type, input_node
+from mynn.jit import notices
 from tests.nn.harness import (
     BACKENDS,
     TOLERANCE,
@@ -328,7 +329,7 @@ def test_labels_out_of_range(label: int, shown: str) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: functional.mse_loss(np.zeros((3, 1)), np.zeros(3)), ShapeError, r"\(3, 1\)"),
+        (lambda: functional.mse_loss(np.zeros((3, 2)), np.zeros(3)), ShapeError, r"\(3, 2\)"),
         (lambda: functional.mse_loss(np.zeros((0, 2)), np.zeros((0, 2))), DataError, "no values"),
         (lambda: functional.mse_loss([1.0], [1.0], reduction="average"), ArgumentError, "average"),
         (lambda: functional.mse_loss([1j], [1.0]), DTypeError, "complex"),
@@ -398,3 +399,19 @@ def test_dropout(dtype: str) -> None:
     assert functional.dropout(x, 0.5, training=False) is x
     assert functional.dropout(x, 0.0) is x
     assert not functional.dropout(x, 1.0).data.any()
+
+
+@pytest.mark.parametrize("shapes", [((3, 1), (3,)), ((3,), (3, 1)), ((2, 3), (3,)), ((2, 3), ())])
+def test_mse_loss_of_other_shapes_warns_as_pytorch(
+    shapes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    x, t = (np.random.default_rng(0).normal(size=shape) for shape in shapes)
+    with pytest.warns(UserWarning, match="target"):
+        expected = torch.nn.functional.mse_loss(torch.tensor(x), torch.tensor(t)).item()
+    notices._said.clear()
+    with pytest.warns(UserWarning, match=r"mse_loss: the target.*broadcast.*reshape"):
+        assert functional.mse_loss(x, t).item() == pytest.approx(expected, rel=1e-12)
+    monkeypatch.setenv("MYNN_CHECK", "1")
+    with pytest.raises(UsageError, match="mse_loss"):
+        functional.mse_loss(x, t)

@@ -38,6 +38,14 @@ _CLOCK = (
     "{what} is read once, while the function is traced: the program has that time built in. Read "
     "the clock outside"
 )
+_LOOKED = (
+    "the value of {what} is looked at while the function is traced: the program has it built in, "
+    "and later values are not seen. Use the tensor itself, or .detach() of it"
+)
+_WRITTEN = (
+    "the values of {what} are written through .data while the function is traced: that happens "
+    "once. Write the tensor itself under mynn.no_grad(): {what}[...] = value, {what}.copy_(value)"
+)
 _SWALLOWED = (
     "the function goes on after an error that says that it cannot be traced ({message}): the "
     "program takes the way through `except` in every call. Take the `try` away, and use mynn.where "
@@ -64,6 +72,10 @@ class Watch:
         for name in dict.fromkeys(self.names.clocks):
             place = self.names.place(name)
             notices.warn("clock", _CLOCK.format(what=name), place)
+        for tensor, (place, content) in tracer.looks.items():
+            written = not guards.same(content, tensor.value)
+            message = _WRITTEN if written else _LOOKED
+            notices.warn("look", message.format(what=tensor.name or "a tensor"), place)
         for message, place in tracer.refused:
             notices.warn("refused", _SWALLOWED.format(message=message), place)
         tracer.keep_names(self.names)

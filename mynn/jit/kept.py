@@ -27,6 +27,7 @@ class Kept:
     - `large`: content that is compared only where a run of many steps begins.
     - `assigned`: attributes that were assigned while tracing, with the lines.
     - `sources`: generators of random numbers behind attributes that were read, with their states.
+    - `looks`: tensors whose values were looked at, with the lines and the content then.
     - `refused`: what could not be traced, with the lines.
     """
 
@@ -41,6 +42,7 @@ class Kept:
         self.large: list[names.Bound] = []
         self.assigned: dict[tuple[Any, str], Place] = {}
         self.sources: dict[tuple[Any, str], tuple[Any, Any]] = {}
+        self.looks: dict[Any, tuple[Place, guards.ArrayContent]] = {}
         self.refused: list[tuple[str, Place]] = []
 
     def keep(self, owner: Any, name: str, value: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 from mynn import debug
@@ -26,10 +27,15 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
+def is_ours(frame: FrameType) -> bool:
+    """Whether a frame runs code of this package."""
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
 def user_place(depth: int = 1) -> Place:
     """The innermost frame outside this package (the outermost frame where there is none)."""
     frame = sys._getframe(depth)
-    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while is_ours(frame) and frame.f_back is not None:
         frame = frame.f_back
     return Place(frame.f_code.co_filename, frame.f_lineno)
 

@@ -17,6 +17,7 @@ from mynn.ops import elementwise
 from mynn.runtime.buffers import allocate, axis_order
 from mynn.tensor import arithmetic, history, inplace, movement, reductions, setitem
 from mynn.tensor.fields import Fields
+from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.operations import apply, as_array, as_tensor
 from mynn.tensor.view import current, look
 
@@ -95,11 +96,17 @@ class Tensor(Fields):
             raise history.without_value(
                 self, "a tensor inside a traced function has no value yet; return it, or record it"
             )
+        if tracing.active() is not None:
+            history.note_read(self, value)
         # A view: its shape may be changed, that of the tensor may not.
         return value.view()
 
     @data.setter
     def data(self, value: Any) -> None:
+        if tracing.active() is not None and history.is_users_call():
+            with no_grad():
+                self.assign(as_tensor(value, like=self).detach())
+            return
         array = as_array(value)
         if array.shape != self.shape:
             raise ShapeError(
@@ -110,10 +117,14 @@ class Tensor(Fields):
 
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
+        if tracing.active() is not None:
+            history.note_read(self, self.value)
         return np.array(self.data, order="C")
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""
+        if tracing.active() is not None:
+            history.note_read(self, self.value)
         result: float | int | bool = self.data.item()
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Iterable
@@ -11,8 +12,8 @@ import numpy as np
 
 from mynn import autodiff, tracing
 from mynn.errors import UsageError
-from mynn.graph import CONSTANT, INPUT, Node, Type
-from mynn.jit import strays
+from mynn.graph import CONSTANT, INPUT, Array, Node, Type
+from mynn.jit import guards, notices, strays
 from mynn.ops import elementwise
 from mynn.runtime import forks
 from mynn.tensor.fields import Fields
@@ -109,6 +110,20 @@ def _shared_leaf(tensor: Tensor, view: View) -> Node:
     if tensor.node is None or tensor.node.params.get("version") != version:
         tensor.node = _leaf(tensor, {"base": view.base, "version": version})
     return tensor.node
+
+
+def is_users_call() -> bool:
+    """Whether the code that called the caller is the user's."""
+    return not notices.is_ours(sys._getframe(2))
+
+
+def note_read(tensor: Tensor, value: Array | None) -> None:
+    """The user's code looks at the value of program state while it is traced."""
+    tracer = tracing.active()
+    frame = sys._getframe(2)
+    if tracer is not None and value is not None and not notices.is_ours(frame):
+        place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
+        tracer.looks.setdefault(tensor, (place, guards.ArrayContent.of(value)))
 
 
 def without_value(tensor: Tensor, message: str) -> UsageError:

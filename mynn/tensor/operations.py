@@ -9,7 +9,7 @@ import numpy as np
 from mynn import interpreter, tracing
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.graph import SHORT_NAMES, Array, Node, Primitive, Type, constant, supported
-from mynn.jit import strays
+from mynn.jit import notices, strays
 from mynn.ops import elementwise
 from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import grad_enabled
@@ -199,7 +199,32 @@ def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tens
     a, b = same_dtype(x, y, floating)
     if a.dtype.kind == "b":
         primitive = _OF_BOOLS.get(primitive, primitive)
+    if primitive is elementwise.sub and a.ndim + b.ndim == 3:
+        _check_pairs(a, b)
     return apply(primitive, *broadcast(a, b))
+
+
+def _check_pairs(a: Tensor, b: Tensor) -> None:
+    """Say where the columns [N, 1] of a batch meet values [N]: that gives N x N differences."""
+    tracer, count = tracing.active(), a.shape[0]
+    if {a.shape, b.shape} != {(count, 1), (count,)} or count == 1 or a.dtype.kind != "f":
+        return
+    if tracer is None or not any(n.shape[:1] == (count,) for n in tracer.arguments or ()):
+        return
+    if _origin(graph_node(a)) is not _origin(graph_node(b)):
+        notices.warn(
+            "pairs",
+            f"the difference of {a.shape} and {b.shape} is {(count, count)}: every sample of the "
+            f"batch of {count} less every other one. For one difference a sample give both one "
+            "shape: y.reshape(-1, 1), or net(x).reshape(-1)",
+        )
+
+
+def _origin(node: Node) -> Node:
+    """What a value is a view of."""
+    while node.primitive.view:
+        node = node.inputs[0]
+    return node
 
 
 # Arithmetic of truth values, as in PyTorch.

@@ -8,7 +8,6 @@ returns the state is always that of whole steps.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from mynn import random, staging
 from mynn.compiled import Compiled
 from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
+from mynn.jit import notices
+from mynn.tensor import Parameter
 from mynn.train import dataset
 from mynn.train.callback import Callback
 from mynn.train.engine import Engine, make_engine, next_budget
@@ -158,12 +159,24 @@ def _make_engine(
         _check_results(staged)
     if record is not None:
         engine.recorder(engine.batch_rows)
-    if not engine.staged.writes and any(t.requires_grad for t in engine.staged.state):
-        warnings.warn(
-            "the step changes no state, so nothing is trained; is optimizer.step() missing?",
-            stacklevel=3,
-        )
+    _check_training(engine.staged)
     return engine
+
+
+def _check_training(staged: staging.Staged) -> None:
+    """Say where the step reads parameters and changes none."""
+    nodes = zip(staged.state, staged.state_nodes, strict=True)
+    written = [tensor for tensor, node in nodes if node in staged.writes]
+    parameters = [t for t in staged.state if t.requires_grad or isinstance(t, Parameter)]
+    updated = any(name == "signature" for _, name in staged.tracer.guards)
+    trainable = any(t.requires_grad for t in parameters)
+    if any(t.requires_grad or isinstance(t, Parameter) for t in written):
+        return
+    if trainable or (parameters and updated):
+        remedy = "is loss.backward() or optimizer.step() missing, or the optimizer another net's?"
+        if not trainable:
+            remedy = "all of them are frozen; net.requires_grad_() releases them"
+        notices.warn("untrained", f"the step changes no parameter, so nothing is trained; {remedy}")
 
 
 def _check_results(staged: staging.Staged) -> None:

@@ -142,7 +142,26 @@ def makes_optimizer(x: Any) -> Any:
     return x
 
 
+weights = mynn.Parameter(np.ones(3, np.float32), name="weights")
+
+
+def writes_data(x: Any) -> Any:
+    weights.data[...] = 0.0  # weights.data[...]
+    return x * weights
+
+
+def reads_item(x: Any) -> Any:
+    return x * weights[0].item() if weights.data[0] > 5 else x  # weights.data[0]
+
+
+def pairs(x: Any) -> Any:
+    return ((net(x)[:, :1] - x[:, 0]) ** 2).mean()  # - x[:, 0]
+
+
 CASES: dict[str, tuple[Any, str, str]] = {
+    "data": (writes_data, "# weights.data[...]", r"weights are written through \.data"),
+    "look": (reads_item, "# weights.data[0]", "the value of weights is looked at"),
+    "pairs": (pairs, "# - x[:, 0]", r"difference of \(4, 1\) and \(4,\).*reshape"),
     "np.random": (draws, "# np.random", r"numpy\.random gave numbers.*mynn\.random\.normal"),
     "random": (draws_python, "# random.random", "Python's random gave numbers"),
     "generator": (uses_generator, "# generator.normal", "the generator generator gave numbers"),
@@ -194,6 +213,7 @@ def test_error_where_checks_are_asked_for(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MYNN_CHECK", "1")
     function, _, message = CASES[name]
     for _ in range(2):
+        weights.data[...] = 1.0
         with pytest.raises(UsageError, match=message):
             mynn.compile(function)(X)
 
@@ -404,3 +424,78 @@ def test_learning_rate_of_the_epoch_inside_a_step() -> None:
 def test_training_inside_a_step_is_refused(call: Callable[[], Any]) -> None:
     with pytest.raises(UsageError, match=r"inside a compiled function.*outside"):
         mynn.compile(lambda x: call() or x)(X)
+
+
+def test_data_assigned_in_a_step() -> None:
+    p = mynn.Parameter(np.ones(3, np.float32))
+
+    def step(x: Any) -> Any:
+        p.data = p.detach() * 0.5 + x
+        return p.sum()
+
+    compiled = mynn.compile(step)
+    for _ in range(3):
+        compiled(np.ones(3, np.float32))
+    assert p.tolist() == [1.875] * 3
+
+
+def test_differences_of_all_pairs_of_one_value_are_meant() -> None:
+    compiled = mynn.compile(lambda x: (x[:, :1] - x[:, :1].reshape(-1)).sum())
+    assert compiled(X) == 0
+
+
+def test_value_that_changes_in_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = types.SimpleNamespace(beta=1.0)
+    compiled = mynn.compile(lambda x: x * state.beta)
+    for number in range(5):
+        state.beta = 0.5**number
+        assert compiled(X)[0, 0] == state.beta
+    state.beta = 7.0
+    with pytest.warns(TraceWarning, match=r"beta was changed 5 times.*beta\.assign"):
+        compiled(X)
+    state.beta = 8.0
+    assert compiled(X)[0, 0] == 8
+
+
+def untrained_backward(x: Any) -> Any:
+    loss = net(x).sum()
+    loss.backward()
+    return loss
+
+
+def untrained_other(x: Any) -> Any:
+    loss = net(x).sum()
+    loss.backward()
+    other.step()
+    return loss
+
+
+other = optim.SGD(nn.Linear(3, 2).parameters(), lr=0.1, momentum=0.9)
+
+
+class Normalised(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x: Any) -> Any:
+        return self.norm(x).sum()
+
+
+@pytest.mark.parametrize("step", [untrained_backward, untrained_other, Normalised()])
+def test_fit_of_a_step_that_trains_nothing(step: Any) -> None:
+    with pytest.warns(TraceWarning, match=r"changes no parameter.*optimizer\.step"):
+        mynn.fit(step, X, batch_size=4)
+
+
+def test_fit_where_all_is_frozen() -> None:
+    frozen = nn.Linear(3, 2).requires_grad_(False)
+    sgd = optim.SGD(frozen.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        loss = frozen(x).sum()
+        sgd.step()
+        return loss
+
+    with pytest.warns(TraceWarning, match=r"all of them are frozen.*requires_grad_"):
+        mynn.fit(step, X, batch_size=4)

@@ -203,7 +203,7 @@ def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -
     step = mynn.compile(lambda x: (net(x) ** 2).mean(), threads=3)
     with (
         pytest.raises(KeyboardInterrupt),
-        pytest.warns(UserWarning, match="changes no state"),
+        pytest.warns(UserWarning, match="changes no parameter"),
     ):
         mynn.fit(step, X, batch_size=8, callbacks=[Abandoned()], verbose=False)
     gc.collect()

@@ -177,5 +177,5 @@ def test_a_step_that_trains_nothing_is_told() -> None:
     def step(x: Any, t: Any) -> Any:
         return nn.MSELoss()(problem.net(x), t)
 
-    with pytest.warns(UserWarning, match=r"changes no state.*optimizer\.step"):
+    with pytest.warns(UserWarning, match=r"changes no parameter.*optimizer\.step"):
         mynn.fit(step, problem.data)
