@@ -199,7 +199,7 @@ def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tens
     a, b = same_dtype(x, y, floating)
     if a.dtype.kind == "b":
         primitive = _OF_BOOLS.get(primitive, primitive)
-    if primitive is elementwise.sub and a.ndim + b.ndim == 3:
+    if primitive is elementwise.sub and a.ndim + b.ndim == 3 and a.ndim and b.ndim:
         _check_pairs(a, b)
     return apply(primitive, *broadcast(a, b))
 
