@@ -59,14 +59,24 @@ def graph_node(tensor: Tensor) -> Node:
     if tracer is not None and tensor._value is not None:
         return tracer.read(tensor)
     node = tensor.node
-    if node is None:
+    if node is None or _is_old(tensor, node):
         with _lock:  # threads that use a parameter at once have one leaf
             node = tensor.node
-            if node is None:
-                node = tensor.node = _leaf(tensor, {})
-    elif tracer is not None:
-        tracer.check_own(tensor, node)
+from mynn.graph import CONSTANT, INPUT, Node, Type
+from mynn.jit import strays
+from mynn.ops import elementwise
     return node
+
+
+def _is_old(tensor: Tensor, node: Node) -> bool:
+    """Whether a program has written the tensor since the leaf was made."""
+    return not node.inputs and _mark(tensor) is not node.params.get("mark")
+
+
+def _mark(tensor: Tensor) -> object | None:
+    """Another object after each run of a program that writes the tensor; see `runtime.sharing`."""
+    mark: object | None = getattr(getattr(tensor, "shared", None), "mark", None)
+    return mark
 
 
 def _leaf(tensor: Tensor, params: dict[str, Any]) -> Node:
@@ -106,7 +116,7 @@ def _seen(base: Node, view: View, eager: bool) -> Node:
 
 def _shared_leaf(tensor: Tensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
-    version = view.base._version
+    version = (view.base._version, _mark(view.base))
     if tensor.node is None or tensor.node.params.get("version") != version:
         tensor.node = _leaf(tensor, {"base": view.base, "version": version})
     return tensor.node
@@ -160,8 +170,13 @@ def _stale(node: Node) -> Node | None:
         node = node.inputs[0]
     if node.value is None:
         return node
+    tensor = _leaves.get(node) if node.primitive is INPUT else None
+    if tensor is None or tensor.node is not node:
+        return None
     base = node.params.get("base")
-    return node if base is not None and base._version != node.params["version"] else None
+    if base is not None:
+        return node if (base._version, _mark(base)) != node.params["version"] else None
+    return node if _mark(tensor) is not node.params.get("mark") else None
 
 
 def missing(source: Node, type: Type) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn import Parameter, Tensor, optim
 from mynn import functional as F
-from mynn.errors import ShapeError
+from mynn.errors import ShapeError, UsageError
 
 NOTHING: dict[str, Callable[[Any], Any]] = {
     "itself": lambda p: p,
@@ -169,3 +169,25 @@ def test_views_follow_a_tensor_to_native_memory() -> None:
     assert (flat.tolist(), alias.tolist()) == ([2, 2, 2, 6, 6, 6], b.tolist())
     row += 1
     assert b.tolist() == [[2, 2, 2], [7, 7, 7]]
+
+
+def test_a_program_that_writes_a_parameter_is_noticed() -> None:
+    p, q = (Parameter(np.ones(2, np.float32)) for _ in "pq")
+
+    @mynn.compile
+    def step(x: Any) -> Any:
+        with mynn.no_grad():
+            p.mul_(x)
+        return p.sum()
+
+    two = np.float32(2)
+    for _ in range(2):
+        loss, linear = (p * p * q).sum(), (p * 3).sum()
+        step(two)
+        with pytest.raises(UsageError, match="modified by an inplace operation"):
+            loss.backward()
+        linear.backward()
+    assert (p.grad.tolist(), q.grad) == ([6, 6], None)
+    p.grad = None
+    (p * p * q).sum().backward()
+    assert (p.grad.tolist(), q.grad.tolist()) == ([8, 8], [16, 16])
