@@ -81,7 +81,7 @@ class Tracer(Kept):
         self.read(tensor)
         self.current[tensor] = node
         if tensor not in self.promoted:
-            self.leaves[node] = tensor
+            self.leaves.setdefault(node, tensor)
 
     def promote(self, tensor: Tensor) -> None:
         """A state tensor is about to get a value with a history: until the trace ends."""

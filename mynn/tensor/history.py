@@ -92,9 +92,10 @@ def _view_node(tensor: Tensor, view: View) -> Node:
     if tensor._value is None or tracer is None:
         if leaf and tensor._value is not None:
             return _shared_leaf(tensor, view)
-        base = tensor.node if tracer is None and tensor._value is None else graph_node(view.base)
-        assert base is not None
-        if tensor.node is None or (view.origin is not base and base is not tensor.node):
+        if tracer is None and tensor._value is None and tensor.node is not None:
+            return tensor.node
+        base = graph_node(view.base)
+        if tensor.node is None or view.origin is not base:
             tensor.node, view.origin = _seen(base, view, tracer is None), base
         return tensor.node
     base = graph_node(view.base)

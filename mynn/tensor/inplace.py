@@ -188,7 +188,8 @@ def assign(x: Tensor, value: Any) -> None:
         check_written("assign", x._view)
         base = x._view.base
         node = put(graph_node(base), x._view.steps, node)
-    if base.requires_grad and new.requires_grad:
+    if new.requires_grad:
+        # The tensor is a leaf, also where the value is that of another one.
         node = Node(STOP, (node,), {}, node.type)
     tracer.write(base, node)
 

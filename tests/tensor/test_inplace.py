@@ -175,6 +175,15 @@ def pow_and_clamp(lib: Any, p: Any, b: Any, x: Any) -> Any:
     return y
 
 
+def copied_from_a_view(lib: Any, p: Any, b: Any, x: Any) -> Any:
+    y = p * x
+    v = y.reshape(3, 2).transpose(0, 1)
+    y.copy_(v * 1)
+    flat = v.reshape(-1)
+    y += 1
+    return y * v + flat.reshape(2, 3)
+
+
 def reassigned(lib: Any, p: Any, b: Any, x: Any) -> Any:
     y = p * x
     y[0] = 0
@@ -203,6 +212,7 @@ PROGRAMS: tuple[Callable[..., Any], ...] = (
     through_detach,
     itself,
     pow_and_clamp,
+    copied_from_a_view,
     reassigned,
 )
 

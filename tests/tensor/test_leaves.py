@@ -191,3 +191,18 @@ def test_a_program_that_writes_a_parameter_is_noticed() -> None:
     p.grad = None
     (p * p * q).sum().backward()
     assert (p.grad.tolist(), q.grad.tolist()) == ([8, 8], [16, 16])
+
+
+def test_a_value_of_another_leaf_is_no_path_to_it() -> None:
+    online, target = (Parameter(np.full(2, 3, np.float32)) for _ in "ot")
+    target.requires_grad_(False)
+
+    def step(x: Any) -> Any:
+        target.assign(online)
+        ((online - target * 2) * x).sum().backward()
+        return online.grad * 1
+
+    x = np.array([1.0, 2.0], np.float32)
+    np.testing.assert_array_equal(mynn.compile(step)(x), x)
+    online.grad = None
+    np.testing.assert_array_equal(step(x).numpy(), x)
