@@ -62,9 +62,10 @@ def graph_node(tensor: Tensor) -> Node:
     if node is None or _is_old(tensor, node):
         with _lock:  # threads that use a parameter at once have one leaf
             node = tensor.node
-from mynn.graph import CONSTANT, INPUT, Node, Type
-from mynn.jit import strays
-from mynn.ops import elementwise
+            if node is None or _is_old(tensor, node):
+                node = tensor.node = _leaf(tensor, {"mark": _mark(tensor)})
+    elif tracer is not None:
+        tracer.check_own(tensor, node)
     return node
 
 
