@@ -138,8 +138,10 @@ class Compiled:
 
     def _find(self, signature: Any, thoroughly: bool) -> tuple[staging.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
-        made = self._programs.get(signature, [])
-        return next((pair for pair in reversed(made) if pair[0].valid(thoroughly)), None)
+        for staged, program in reversed(self._programs.get(signature, [])):
+            if staged.valid(thoroughly):
+                return staged, program
+        return None
 
     def _note_change(self, signature: Any) -> None:
         """Say which value from outside makes the function be compiled again and again."""

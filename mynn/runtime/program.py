@@ -343,22 +343,36 @@ class Program:
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Copy the arguments in, run, copy the results out."""
         self.code.touched = True
-        instance = self.take()
+        try:
+            instance = self._free.pop()
+        except IndexError:
+            instance = self._instance()
         try:
             for place, value in zip(instance.arguments, arguments, strict=True):
                 place[...] = value
-            if self.access is None:
+            access = self.access
+            if access is None:
                 instance.run()
+            elif access.written:
+                access.alone(instance.run)
             else:
-                self.access.run(instance.run)
+                access.run(instance.run)
             return [place.copy() for place in instance.outputs]
         finally:
             self._free.append(instance)
 
     def direct(self) -> Callable[[Array], Array]:
         """For one argument and one result: a function with as little around the run as can be."""
-        pop, push, new = self._free.pop, self._free.append, self._instance
-        access, code = self.access or sharing.Access(), self.code
+        if self.access is None:
+            return self._direct()
+        return (
+            self._direct_write(self.access)
+            if self.access.written
+            else self._direct_read(self.access)
+        )
+
+    def _direct(self) -> Callable[[Array], Array]:
+        pop, push, new, code = self._free.pop, self._free.append, self._instance, self.code
 
         def call(array: Array) -> Array:
             code.touched = True
@@ -374,6 +388,12 @@ class Program:
                 return instance.outputs[0].copy()
             finally:
                 push(instance)
+
+        return call
+
+    def _direct_read(self, access: sharing.Access) -> Callable[[Array], Array]:
+        """`Access.run` for state that is only read, written out."""
+        pop, push, new, code = self._free.pop, self._free.append, self._instance, self.code
 
         def read(array: Array) -> Array:
             domain = access.sole
@@ -397,9 +417,38 @@ class Program:
                 push(instance)
             return self((array,))[0]
 
-        if self.access is None:
-            return call
-        return (lambda array: self((array,))[0]) if access.written else read
+        return read
+
+    def _direct_write(self, access: sharing.Access) -> Callable[[Array], Array]:
+        """`Access.alone`, written out."""
+        pop, push, new, code = self._free.pop, self._free.append, self._instance, self.code
+
+        def write(array: Array) -> Array:
+            domain = access.sole
+            if domain.wanted or domain is sharing.SEVERAL:
+                return self((array,))[0]
+            code.touched = True
+            try:
+                instance = pop()
+            except IndexError:
+                instance = new()
+            try:
+                instance.arguments[0][...] = array
+                with domain.lock:
+                    if access.sole is domain:
+                        outer, domain.mark = domain.mark, None
+                        try:
+                            instance.function(instance.address)
+                            if instance.status is not None and instance.status.item():
+                                instance.explain(instance.status.item())
+                        finally:
+                            domain.mark = None if outer is None else object()
+                        return instance.outputs[0].copy()
+            finally:
+                push(instance)
+            return self((array,))[0]
+
+        return write
 
     # -- by hand, for one thread -------------------------------------------------------------------
 

@@ -112,6 +112,15 @@ class Access:
             give_way(self.domains)
         while True:
             domains = self.domains
+            if len(domains) == 1 and self.written:  # as below, for most steps, in half the time
+                (domain,) = domains
+                with domain.lock:
+                    if self.domains is domains:
+                        outer, domain.mark = domain.mark, None
+                        try:
+                            return function()
+                        finally:
+                            domain.mark = None if outer is None else object()
             results = self._holding(domains, 0, function)
             if results:
                 return results[0]
