@@ -30,6 +30,7 @@ test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 
 fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs and whole trainings for MINUTES, from SEED on
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.signals --moments $$((100 * $(MINUTES))) --seed $(SEED)
 
 check: $(VENV)/.dev $(VENV)/.report ## formatting, lint and types
 	$(BIN)/ruff format --check .
