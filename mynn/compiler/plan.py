@@ -8,6 +8,7 @@ memory. Kernels that make the status word run before all that write state.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -98,6 +99,8 @@ class _Planner:
         status: bool,
     ) -> None:
         self.layouts = Layouts(layouts)
+        self.made: dict[tuple[Node, int], Place] = {}
+        self.tasks: dict[int, tuple[_Task, dict[Node, Place]]] = {}
         graph = split_sums(insert_packing(graph, self.layouts))
         self.graph = graph
         self.machine = machine
@@ -151,21 +154,22 @@ class _Planner:
         results: list[Result] = []
         for node in self.result_nodes:
             if node in self.fusion.stored and node not in places and node not in owner:
-                places[node] = self.new_place(node, "out")
+                places[node] = self.same_place(node, "out", len(results))
                 results.append(Result(node, places[node].buffer))
             else:
-                results.append(Result(node, self.new_place(node, "out").buffer))
+                place = self.same_place(node, "out", len(results))
+                results.append(Result(node, place.buffer))
         for node in self.graph.nodes():
             if node not in self.fusion.stored:
                 continue
             if node in owner:
                 places[node] = self.leaves[owner[node]]
             elif node not in places:
-                places[node] = self.new_place(node, node.name or node.primitive.name)
+                places[node] = self.same_place(node, node.name or node.primitive.name)
         tasks = [self.group_task(i, group, places) for i, group in enumerate(self.fusion.groups)]
+        writers = {node: task for task in tasks if task.group for node in task.group.outputs}
         for node, state in owner.items():
-            task = next(t for t in tasks if t.group is not None and node in t.group.outputs)
-            if not _same_element_only(task.kernel.body, self.leaves[state].buffer):
+            if not _same_element_only(writers[node].kernel.body, self.leaves[state].buffer):
                 return state
         early, late = self.copies(places, owner, results)
         status = results[-1].buffer if self.status else None
@@ -187,10 +191,24 @@ class _Planner:
         )
 
     def group_task(self, number: int, group: Group, places: Mapping[Node, Place]) -> _Task:
-        """Lower one group."""
+        """Lower one group, unless all that it touches lies where it lay in the attempt before."""
+        if number in self.tasks:
+            task, known = self.tasks[number]
+            if all(places[node] is place for node, place in known.items()):
+                return task
         context = Context(group, places, places, self.machine, f"k{number}")
         kernel = lower_group(f"k{number}", context)
-        return _Task(kernel, context.touched, group)
+        task = _Task(kernel, context.touched, group)
+        anchor = [group.anchor] if group.anchor is not None else []
+        touched = [node for node in (*task.reads, *group.outputs, *anchor) if node in places]
+        self.tasks[number] = task, {node: places[node] for node in touched}
+        return task
+
+    def same_place(self, node: Node, name: str, number: int = -1) -> Place:
+        """New storage for a node, or for the result of a number: the same in every attempt."""
+        if (node, number) not in self.made:
+            self.made[node, number] = self.new_place(node, name)
+        return self.made[node, number]
 
     def order(
         self, tasks: list[_Task], owner: Mapping[Node, Node], status: Buffer | None
@@ -208,14 +226,9 @@ class _Planner:
             if writer in first:
                 return state
             before[writer] |= {t for t in tasks if state in t.reads or t in first} - {writer}
-        done: dict[_Task, None] = {}
-        waiting = list(tasks)
-        while waiting:
-            ready = next((t for t in waiting if all(b in done for b in before[t])), None)
-            if ready is None:
-                return self.culprit(waiting, owner, makers, first)
-            done[ready] = None
-            waiting.remove(ready)
+        done = _in_order(tasks, before)
+        if len(done) < len(tasks):
+            return self.culprit([t for t in tasks if t not in done], owner, makers, first)
         return list(done)
 
     def culprit(
@@ -313,6 +326,26 @@ class _Planner:
             offsets[buffer] = offset
             total = max(total, offset + size)
         return offsets, total
+
+
+def _in_order(tasks: Sequence[_Task], before: Mapping[_Task, set[_Task]]) -> dict[_Task, None]:
+    """Again and again the first task that may run; without those that never may."""
+    number = {task: place for place, task in enumerate(tasks)}
+    missing = {task: len(before[task]) for task in tasks}
+    behind: dict[_Task, list[_Task]] = {task: [] for task in tasks}
+    for task, others in before.items():
+        for other in others:
+            behind[other].append(task)
+    ready = [place for place, task in enumerate(tasks) if not missing[task]]
+    done: dict[_Task, None] = {}
+    while ready:
+        task = tasks[heapq.heappop(ready)]
+        done[task] = None
+        for other in behind[task]:
+            missing[other] -= 1
+            if not missing[other]:
+                heapq.heappush(ready, number[other])
+    return done
 
 
 def _same_element_only(body: Sequence[Statement], buffer: Buffer) -> bool:

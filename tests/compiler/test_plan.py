@@ -271,3 +271,26 @@ def test_verifier_refuses(name: str) -> None:
     change, message = BROKEN[name]
     with pytest.raises(VerifyError, match=message):
         broken(change)
+
+
+def test_groups_are_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where state cannot be updated in place, only what then lies elsewhere is lowered again."""
+    names: list[str] = []
+    lower_group = plan_module.lower_group
+
+    def counted(name: str, context: Any) -> Any:
+        names.append(name)
+        return lower_group(name, context)
+
+    monkeypatch.setattr(plan_module, "lower_group", counted)
+    # A rotation of state: each new value needs another old one, so that many are refused.
+    count = 12
+    graph = graph_of(
+        lambda *s: tuple((s[i] @ s[i - 1]).tanh() for i in range(count)),
+        *(f32(9, 9) for _ in range(count)),
+    )
+    writes = {node: number for number, node in enumerate(graph.inputs)}
+    case = Case(graph, writes)
+    assert len(names) <= 2 * count
+    arguments = random_arrays(graph)
+    assert_close(case.native(arguments), case.interpreted(arguments))
