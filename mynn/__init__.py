@@ -17,6 +17,7 @@ from mynn.gradients import grad, value_and_grad
 from mynn.random import Generator, manual_seed
 from mynn.runtime.store import programs
 from mynn.tensor import Parameter, Tensor, no_grad
+from mynn.tensor.creation import tensor
 from mynn.train import Callback, History, Record, evaluate, fit, predict
 from mynn.version import __version__
 
@@ -46,6 +47,7 @@ __all__ = [
     "programs",
     "random",
     "stack",
+    "tensor",
     "value_and_grad",
     "where",
 ]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from mynn import debug, staging, tracing
+from mynn.arguments import check_call
 from mynn.errors import ArgumentError, MynnError
 from mynn.graph import Array, Shape, Type
 from mynn.jit import notices
@@ -85,7 +86,10 @@ class Compiled:
         if backend not in BACKENDS:
             raise ArgumentError(f"backend must be one of {BACKENDS}, it is {backend!r}")
         if not callable(function):
-            raise ArgumentError(f"compile takes a function, it was given {type(function).__name__}")
+            raise ArgumentError(
+                f"compile takes a function, it was given {type(function).__name__}; give a "
+                "function of tensors, or a module"
+            )
         self.function = function
         self.backend = backend
         self.threads = None if threads is None else check_threads(threads)
@@ -127,7 +131,7 @@ class Compiled:
                 found = self._find(signature, thoroughly)
                 if found is None:
                     self._note_change(signature)
-                    staged = staging.stage(self.function, arguments)
+                    staged = self._stage(arguments)
                     found = staged, self.make(staged)
                     self._programs.setdefault(signature, []).append(found)
                     code = found[1].code
@@ -157,6 +161,17 @@ class Compiled:
                 f"value. Make it a tensor, {name} = mynn.Tensor(value), and change it with "
                 f"{name}.assign(value): then one program does for all",
             )
+
+    def _stage(self, arguments: tuple[Any, ...]) -> staging.Staged:
+        """Trace the function; where it does not take so many arguments, say so."""
+        try:
+            return staging.stage(self.function, arguments)
+        except TypeError as error:
+            if not isinstance(error, MynnError):
+                name = getattr(self.function, "__name__", type(self.function).__name__)
+                function = getattr(self.function, "forward", self.function)
+                check_call(name, function, arguments, {})
+            raise
 
     def make(self, staged: staging.Staged) -> Any:
         """A program for a staged function."""
@@ -221,7 +236,12 @@ class Compiled:
 
     def _positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Arguments in the order of the parameters; those left out in between are filled in."""
-        bound = inspect.signature(self.function).bind(*arguments, **named)
+        try:
+            bound = inspect.signature(self.function).bind(*arguments, **named)
+        except TypeError:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            check_call(name, self.function, arguments, named)
+            raise
         if bound.kwargs:
             bound.apply_defaults()
         if bound.kwargs:

@@ -37,12 +37,29 @@ class DataError(MynnError, ValueError):
     """Data cannot be used: empty, not finite, labels out of range."""
 
 
+class LengthError(MynnError, TypeError):
+    """The length of a tensor without axes."""
+
+
 class IndexRangeError(MynnError, IndexError):
     """An index points outside an axis; the message names the index, its place and the extent."""
 
 
+class KeyNameError(MynnError, KeyError):
+    """A name that is not there; the message lists those that are."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class ArgumentError(MynnError, ValueError):
     """An argument is out of its range: a negative learning rate, zero epochs."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of the wrong type, or arguments that a call does not take: too many, missing,
+    unknown.
+    """
 
 
 class UsageError(MynnError, RuntimeError):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.losses import (
     binary_cross_entropy_with_logits,
@@ -100,6 +101,7 @@ def _placed(name: str, input: Any, result: Tensor, inplace: bool) -> Tensor:
     return replace(input, result, name) if inplace and isinstance(input, Tensor) else result
 
 
+@explained
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise; the gradient at 0 is 0. With `inplace` the input itself changes.
 
@@ -111,6 +113,7 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     return _placed("relu", input, as_tensor(input).relu(), inplace)
 
 
+@explained
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, otherwise negative_slope x.
 
@@ -121,11 +124,13 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return _placed("leaky_relu", input, (x > 0).choose(x, x * negative_slope), inplace)
 
 
+@explained
 def tanh(input: Any) -> Tensor:
     """Hyperbolic tangent, elementwise."""
     return as_tensor(input).tanh()
 
 
+@explained
 def sigmoid(input: Any) -> Tensor:
     """The logistic function 1 / (1 + e^-x), elementwise."""
     return as_tensor(input).sigmoid()
@@ -134,6 +139,7 @@ def sigmoid(input: Any) -> Tensor:
 logistic = sigmoid
 
 
+@explained
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """x sigmoid(x), also called swish, elementwise.
 
@@ -145,6 +151,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     return _placed("silu", input, x * x.sigmoid(), inplace)
 
 
+@explained
 def gelu(input: Any, approximate: str = "none") -> Tensor:
     """x Phi(x), where Phi is the normal distribution function.
 
@@ -164,6 +171,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 # -- normalised exponentials -----------------------------------------------------------------------
 
 
+@explained
 def softmax(
     input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -187,6 +195,7 @@ def softmax(
     return e * (1.0 / e.sum(place, keepdim=True))
 
 
+@explained
 def log_softmax(
     input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -214,6 +223,7 @@ def _along_one(name: str, input: Any, dim: Any, axis: Any, dtype: Any) -> tuple[
     return x, place
 
 
+@explained
 def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: Any = None
 ) -> Tensor:
@@ -232,6 +242,7 @@ def logsumexp(
 # -- selection and joining -------------------------------------------------------------------------
 
 
+@explained
 def where(condition: Any, input: Any, other: Any) -> Tensor:
     """`input` where the condition holds, otherwise `other`; shapes broadcast.
 
@@ -249,16 +260,19 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     return test.choose(input, other)
 
 
+@explained
 def maximum(input: Any, other: Any) -> Tensor:
     """The larger of two values, elementwise; where they tie each gets half of the gradient."""
     return binary(elementwise.maximum, input, other)
 
 
+@explained
 def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of two values, elementwise; where they tie each gets half of the gradient."""
     return binary(elementwise.minimum, input, other)
 
 
+@explained
 def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along an axis that they have; their dtypes are promoted to the common one.
 
@@ -269,7 +283,7 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
     """
     parts = [as_tensor(one) for one in tensors]
     if not parts:
-        raise ArgumentError("concatenate: the sequence of tensors is empty")
+        raise ArgumentError("concatenate: the sequence of tensors is empty; give at least one")
     dtype = promote(*(one.dtype for one in parts))
     place = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
     return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=place)
@@ -278,12 +292,14 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
 cat = concatenate
 
 
+@explained
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     place = dim if axis is None else axis
     return concatenate([as_tensor(one).unsqueeze(place) for one in tensors], place)
 
 
+@explained
 def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
     """1 at the place of each label along a new last axis, 0 elsewhere.
 
@@ -311,6 +327,7 @@ def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
 # -- layers as functions ---------------------------------------------------------------------------
 
 
+@explained
 def dropout(
     input: Any,
     p: float = 0.5,
@@ -344,6 +361,7 @@ def dropout(
     return _placed("dropout", input, kept, inplace)
 
 
+@explained
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x W^T + b.
 
@@ -377,6 +395,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 # -- measures --------------------------------------------------------------------------------------
 
 
+@explained
 def accuracy(input: Any, target: Any) -> Tensor:
     """Share of the samples whose largest score stands at the right class.
 
@@ -402,5 +421,8 @@ def accuracy(input: Any, target: Any) -> Tensor:
     if labels.shape == scores.shape:
         labels = labels.argmax(axis)
     elif labels.shape != scores.shape[:axis] + scores.shape[axis + 1 :]:
-        raise ShapeError(f"accuracy: scores {scores.shape} and labels {labels.shape} do not fit")
+        raise ShapeError(
+            f"accuracy: scores {scores.shape} and labels {labels.shape} do not fit; there must be "
+            "a label for each row of scores"
+        )
     return (scores.argmax(axis) == labels).mean()

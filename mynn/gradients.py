@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mynn import autodiff, tracing
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DTypeError, UsageError
 from mynn.graph import Node, topological
 from mynn.ops import elementwise
@@ -32,6 +33,7 @@ from mynn.tensor import (
 ArgNums = int | tuple[int, ...]
 
 
+@explained
 def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
     """The gradient of a scalar function with respect to one or more of its arguments.
 
@@ -67,6 +69,7 @@ def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., An
     return gradient
 
 
+@explained
 def value_and_grad(
     function: Callable[..., Any], argnums: ArgNums = 0
 ) -> Callable[..., tuple[Tensor, Any]]:
@@ -103,7 +106,8 @@ def _checked_positions(positions: tuple[int, ...], count: int) -> tuple[int, ...
     for position in positions:
         if not -count <= position < count:
             raise ArgumentError(
-                f"grad: argnums names argument {position}, the function was given {count}"
+                f"grad: argnums names argument {position}, the function was given {count}; name "
+                "one of those"
             )
     chosen = tuple(position % count for position in positions)
     if len(set(chosen)) != len(chosen):

@@ -29,7 +29,9 @@ def _expand(index: Any, ndim: int) -> list[Any]:
     entries = list(index) if isinstance(index, tuple) else [index]
     used = sum(1 for entry in entries if entry is not None and entry is not Ellipsis)
     if used > ndim:
-        raise ShapeError(f"index {index!r} has {used} entries for {ndim} axes")
+        raise ShapeError(
+            f"index {index!r} has {used} entries for {ndim} axes; give at most one for each axis"
+        )
     places = [i for i, entry in enumerate(entries) if entry is Ellipsis]
     if len(places) > 1:
         raise ShapeError(f"index {index!r} has more than one '...'")
@@ -63,7 +65,8 @@ def plan(index: Any, shape: Shape) -> Plan:
         elif isinstance(entry, int | np.integer) and not isinstance(entry, bool):
             if not -extent <= entry < extent:
                 raise IndexRangeError(
-                    f"index {entry} is out of range for axis {axis} of extent {extent}"
+                    f"index {entry} is out of range for axis {axis} of extent {extent}: indices "
+                    f"lie in {-extent}..{extent - 1}"
                 )
             start, stop, step = int(entry) % extent, int(entry) % extent + 1, 1
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.graph import Shape
 from mynn.jit import notices
@@ -80,6 +81,7 @@ def _fit(a: Shape, b: Shape) -> bool:
     return all(m == n or 1 in (m, n) for m, n in pairs)
 
 
+@explained
 def mse_loss(
     input: Any,
     target: Any,
@@ -109,6 +111,7 @@ def mse_loss(
     return _reduced(difference * difference, reduction)
 
 
+@explained
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta, exact for large and for small x; x where beta x > threshold.
 
@@ -123,6 +126,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return result if threshold >= 20 else (scaled > threshold).choose(x, result)
 
 
+@explained
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
@@ -204,9 +208,7 @@ def class_mask(labels: Tensor, shape: Shape, axis: int) -> Tensor:
 def _class_axis(name: str, x: Tensor) -> int:
     """1, or 0 for a single sample [C]."""
     if not x.ndim:
-        raise ShapeError(
-            f"{name}: the input must be [N, C], [N, C, ...] or [C], it is a single value"
-        )
+        raise ShapeError(f"{name}: the input must be [N, C], [N, C, ...] or [C], its shape is ()")
     if not x.numel():
         raise DataError(f"{name}: the input {x.shape} holds no values")
     return min(1, x.ndim - 1)
@@ -278,6 +280,7 @@ def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return z, z.exp().sum(axis).log()
 
 
+@explained
 def nll_loss(
     input: Any,
     target: Any,
@@ -309,6 +312,7 @@ def nll_loss(
     return _label_loss("nll_loss", logp, None, as_tensor(target), weight, ignore_index, reduction)
 
 
+@explained
 def cross_entropy(
     input: Any,
     target: Any,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DataError, ShapeError
 from mynn.tensor import Tensor, as_tensor, no_grad
 
@@ -79,6 +80,7 @@ def _channelwise(name: str, what: str, value: Any, x: Tensor) -> Tensor:
     return vector.reshape((vector.numel(), *(1,) * (x.ndim - 2)))
 
 
+@explained
 def batch_norm(
     input: Any,
     running_mean: Tensor | None,
@@ -155,6 +157,7 @@ def _follow(running: Tensor | None, batch: Tensor, momentum: Any, factor: float 
         running.assign(running * (1 - momentum) + new)
 
 
+@explained
 def layer_norm(
     input: Any,
     normalized_shape: int | Sequence[int],
@@ -181,6 +184,7 @@ def layer_norm(
     return _affine(_standardized(x, axes, eps, None, None), weight, bias)
 
 
+@explained
 def rms_norm(
     input: Any,
     normalized_shape: int | Sequence[int],
@@ -223,6 +227,7 @@ def normalized_extents(name: str, normalized_shape: int | Sequence[int]) -> tupl
     return shape
 
 
+@explained
 def group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:

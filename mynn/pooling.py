@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.graph import Array
 from mynn.ops import reduce
@@ -20,6 +21,7 @@ from mynn.spatial import Counts, batched, per_axis
 from mynn.tensor import Tensor, apply, as_tensor
 
 
+@explained
 def max_pool1d(
     input: Any,
     kernel_size: Any,
@@ -32,6 +34,7 @@ def max_pool1d(
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+@explained
 def max_pool2d(
     input: Any,
     kernel_size: Any,
@@ -90,6 +93,7 @@ def _first_largest(x: Tensor, axes: tuple[int, ...], keepdims: bool = False) -> 
     return y.reshape(tuple(1 if axis in places else n for axis, n in enumerate(x.shape)))
 
 
+@explained
 def avg_pool1d(
     input: Any,
     kernel_size: Any,
@@ -103,6 +107,7 @@ def avg_pool1d(
     return _avg_pool(pool, input, count_include_pad, None)
 
 
+@explained
 def avg_pool2d(
     input: Any,
     kernel_size: Any,
@@ -231,11 +236,13 @@ class _Pool:
 # -- adaptive pooling ------------------------------------------------------------------------------
 
 
+@explained
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """The mean of as many windows as asked for along one axis; see `adaptive_avg_pool2d`."""
     return _adaptive_pool("adaptive_avg_pool1d", 1, input, output_size, "avg")
 
 
+@explained
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """The mean of as many windows as asked for; 1 is global pooling.
 
@@ -256,11 +263,13 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     return _adaptive_pool("adaptive_avg_pool2d", 2, input, output_size, "avg")
 
 
+@explained
 def adaptive_max_pool1d(input: Any, output_size: Any) -> Tensor:
     """The largest value of as many windows as asked for; see `adaptive_avg_pool2d`."""
     return _adaptive_pool("adaptive_max_pool1d", 1, input, output_size, "max")
 
 
+@explained
 def adaptive_max_pool2d(input: Any, output_size: Any) -> Tensor:
     """The largest value of as many windows as asked for; see `adaptive_avg_pool2d`."""
     return _adaptive_pool("adaptive_max_pool2d", 2, input, output_size, "max")

@@ -9,13 +9,13 @@ writes program state, and an interpreted, a compiled and an eager run see the sa
 from __future__ import annotations
 
 import math
-import operator
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mynn.arguments import explained, whole_number
 from mynn.errors import ArgumentError
 from mynn.graph import Array, Shape, supported
 from mynn.ops import random as ops
@@ -30,7 +30,7 @@ def fold_seed(seed: int) -> int:
 
     The hash is NumPy's `SeedSequence` (O'Neill, "Simple portable C++ seed entropy", 2015).
     """
-    seed = operator.index(seed)
+    seed = whole_number("seed", seed)
     if 0 <= seed < _WORD:
         return seed
     sign = (1,) if seed < 0 else ()
@@ -127,6 +127,7 @@ def host_generator(source: np.random.Generator | int | None = None) -> np.random
         return _host[0]
 
 
+@explained
 def manual_seed(seed: int) -> Generator:
     """Seed all that is drawn by default: initial values, dropout and the functions here.
 
@@ -140,14 +141,17 @@ def manual_seed(seed: int) -> Generator:
     return default_generator().manual_seed(seed)
 
 
-def as_shape(shape: Sequence[int] | int) -> Shape:
+def as_shape(shape: Any) -> Shape:
     """A shape as a tuple; a number is a shape of one axis."""
+    if isinstance(shape, str):
+        raise ArgumentError(f"shape must be whole numbers, it is {shape!r}; give a tuple of ints")
     entries = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if any(n < 0 for n in entries):
         raise ArgumentError(f"shape must hold extents of at least 0, it is {entries}")
     return tuple(int(n) for n in entries)
 
 
+@explained
 def bits(shape: Sequence[int] | int = (), generator: Generator | None = None) -> Tensor:
     """32 random bits for each element, as uint32."""
     return (generator or default_generator()).bits(shape)
@@ -168,6 +172,7 @@ def _float_dtype(name: str, dtype: Any) -> Any:
     return dtype
 
 
+@explained
 def uniform(
     shape: Sequence[int] | int = (),
     low: float = 0.0,
@@ -190,6 +195,7 @@ def uniform(
     return scaled if low == 0 else scaled + low
 
 
+@explained
 def normal(
     shape: Sequence[int] | int = (),
     mean: float = 0.0,
@@ -217,6 +223,7 @@ def normal(
     return deviate if mean == 0 else deviate + mean
 
 
+@explained
 def bernoulli(
     p: Any, shape: Sequence[int] | int | None = None, generator: Generator | None = None
 ) -> Tensor:

@@ -10,6 +10,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops.convolution import transposed_conv
 from mynn.tensor import Tensor, as_tensor
@@ -48,6 +49,7 @@ def batched(name: str, input: Any, rank: int) -> tuple[Tensor, bool]:
     return (x.unsqueeze(0) if single else x), single
 
 
+@explained
 def conv1d(
     input: Any,
     weight: Any,
@@ -69,6 +71,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@explained
 def conv2d(
     input: Any,
     weight: Any,
@@ -181,6 +184,7 @@ def _padding(
     return tuple((p, p) for p in per_axis(name, "padding", padding, len(kernel), 0))
 
 
+@explained
 def conv_transpose1d(
     input: Any,
     weight: Any,
@@ -199,6 +203,7 @@ def conv_transpose1d(
     return _conv_transpose("conv_transpose1d", 1, input, weight, bias, *options)
 
 
+@explained
 def conv_transpose2d(
     input: Any,
     weight: Any,

@@ -149,7 +149,7 @@ def _stage(
             if not isinstance(leaf, Tensor | np.ndarray | np.generic | int | float | bool):
                 raise UsageError(
                     "a compiled function returns tensors, numbers, tuples, lists and dicts of "
-                    f"them; it returned {type(leaf).__name__}"
+                    f"them; it returned {type(leaf).__name__}: return only what was computed"
                 )
             leaves.append(graph_node(as_tensor(leaf)))
         results = [*leaves, *(extra(tracer) if extra is not None else ())]

@@ -337,7 +337,7 @@ def test_labels_out_of_range(label: int, shown: str) -> None:
         (lambda: functional.cross_entropy(np.zeros((3, 2)), [0, 1]), ShapeError, r"\(3,\)"),
         (lambda: functional.cross_entropy(np.zeros((3, 2)), [0.0, 1.0, 1.0]), DTypeError, "int"),
         (lambda: functional.cross_entropy(np.zeros((0, 2)), []), DataError, "no values"),
-        (lambda: functional.cross_entropy(1.0, 0), ShapeError, "single"),
+        (lambda: functional.cross_entropy(1.0, 0), ShapeError, r"\(\)"),
         (
             lambda: functional.cross_entropy(np.zeros((1, 2)), [0], weight=[1.0]),
             ShapeError,

@@ -20,7 +20,7 @@ ROOT = Path(mynn.__file__).parent
 FACE = "__init__"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("debug",),
+    ("debug", "arguments"),
     ("graph", "jit.guards", "jit.notices"),
     ("jit.names", "jit.strays"),
     ("jit.kept", "jit.effects"),

@@ -115,7 +115,7 @@ def test_attributes() -> None:
     assert str(x.spec) == "f64[2,3]"
     assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
     assert "requires_grad=True" in repr(Tensor([1.0], requires_grad=True))
-    with pytest.raises(TypeError, match="no length"):
+    with pytest.raises(TypeError, match="no axes"):
         len(Tensor(1.0))
     assert [row.tolist() for row in Tensor([[1, 2], [3, 4]])] == [[1, 2], [3, 4]]
 
@@ -127,7 +127,7 @@ def test_numbers() -> None:
     assert Tensor([[7]]).item() == 7
     assert np.asarray(Tensor([1.0, 2.0])).dtype == np.float32
     assert np.array(Tensor([1.0]), dtype=np.float64).dtype == np.float64
-    with pytest.raises(ValueError, match=r"one element|size 1"):
+    with pytest.raises(ValueError, match=r"\(2,\) is not one value"):
         Tensor([1.0, 2.0]).item()
     with pytest.raises(ValueError, match="ambiguous"):
         bool(Tensor([1.0, 2.0]))
@@ -235,8 +235,8 @@ def _folded(array: Any, shape: tuple[int, ...]) -> Any:
         (lambda x: x.sum((0, -2)), "sum: an axis is named twice"),
         (lambda x: x[:, :0].amax(1), "max: the reduced axes"),
         (lambda x: x[:0].mean(0), "mean: the reduced axes"),
-        (lambda x: x.permute(0, 0), r"transpose: \(0, 0\) is no permutation"),
-        (lambda x: x.permute(0, 1, 1), r"transpose: \(0, 1, 1\) is no permutation"),
+        (lambda x: x.permute(0, 0), r"permute: \(0, 0\) is no permutation"),
+        (lambda x: x.permute(0, 1, 1), r"permute: \(0, 1, 1\) is no permutation"),
         (lambda x: x.transpose(0, 5), "transpose: axis 5 is out of range"),
         (lambda x: x.swapaxes(0, 2), "swapaxes: axis 2 is out of range"),
         (lambda x: x.flatten(2), "flatten: axis 2 is out of range"),
@@ -408,5 +408,5 @@ def test_as_tensor_keeps_tensors() -> None:
 def test_formatting() -> None:
     assert f"{Tensor(1.25):.1f} {Tensor([[2]]):>3d}" == "1.2   2"
     assert f"{Tensor([1.0, 2.0])}" == "Tensor([1., 2.])"
-    with pytest.raises(ValueError, match="size 1"):
+    with pytest.raises(ValueError, match="is not one value"):
         f"{Tensor([1.0, 2.0]):.1f}"

@@ -623,7 +623,9 @@ def step_text(
     to the `end`.
     """
     stops = stops or {}
-    lines = [f"define void @{name}(ptr %table) nounwind #0 {{", "entry:"]
+    lines = [f"define void @{name}(ptr %table) nounwind #0 {{"]
+    if any(block.shares > 1 for block in blocks):
+        lines.append("entry:")
     before = "entry"
     for number, block in enumerate(blocks):
         share, here = "0", f"block{number}"

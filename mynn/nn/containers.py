@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mynn.arguments import shown
 from mynn.errors import ArgumentError
 from mynn.nn.module import Module
 
@@ -42,6 +43,17 @@ class _Numbered(Module):
         return self
 
 
+def _instead_of(entry: Any) -> str:
+    """What to write instead of an entry that is no module."""
+    if isinstance(entry, list | tuple):
+        return "give the layers one by one: nn.Sequential(*layers)"
+    if isinstance(entry, type) and issubclass(entry, Module):
+        return f"make a layer of the class: nn.{entry.__name__}(...)"
+    if type(entry).__module__.partition(".")[0] == "torch":
+        return f"it is PyTorch's: write mynn.nn.{type(entry).__name__}(...)"
+    return "use a Module instead of a function, for example nn.Tanh() for tanh"
+
+
 class Sequential(_Numbered):
     """Modules applied one after the other.
 
@@ -64,8 +76,8 @@ class Sequential(_Numbered):
         for name, module in named:
             if not isinstance(module, Module):
                 raise ArgumentError(
-                    f"Sequential: entry {name!r} is not a Module but {module!r}; "
-                    "use a Module instead of a function, for example nn.Tanh() for tanh"
+                    f"Sequential: entry {name!r} is not a Module but {shown(module)}; "
+                    f"{_instead_of(module)}"
                 )
             self.add_module(name, module)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mynn import tracing
+from mynn.arguments import check_call, check_constructor, checked, shown
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.jit import guards
 from mynn.jit.notices import user_place
@@ -88,6 +89,11 @@ class Module:
     _training: bool
     _edits: int
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        check_constructor(cls)
+
+    @checked
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, name, {})
@@ -99,7 +105,9 @@ class Module:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""
-        raise UsageError(f"{type(self).__name__} does not define forward")
+        raise UsageError(
+            f"{type(self).__name__} does not define forward; write def forward(self, x) in it"
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = tracing.active()
@@ -110,6 +118,9 @@ class Module:
             output = self.forward(*args, **kwargs)
         except MynnError as error:
             _name_layer(error)
+            raise
+        except TypeError:
+            check_call(type(self).__name__, self.forward, args, kwargs)
             raise
         finally:
             _calls.modules.pop()
@@ -259,7 +270,9 @@ class Module:
         """Add a submodule under a name."""
         _check_name(self, name, self._modules)
         if module is not None and not isinstance(module, Module):
-            raise ArgumentError(f"{type(self).__name__}: {name!r} is not a Module but {module!r}")
+            raise ArgumentError(
+                f"{type(self).__name__}: {name!r} is not a Module but {shown(module)}; give a layer"
+            )
         self._modules[name] = module
         self._edited()
 
@@ -388,7 +401,8 @@ class Module:
         if strict and any(result):
             raise ArgumentError(
                 f"load_state_dict of {name}: missing keys {result.missing_keys}, "
-                f"unexpected keys {result.unexpected_keys}; strict=False loads the others"
+                f"unexpected keys {result.unexpected_keys}; give all of them, or "
+                "strict=False to load the others"
             )
         if tracing.active() is not None:
             return _load_traced(own, state_dict, result)

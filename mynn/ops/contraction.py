@@ -23,7 +23,7 @@ def _infer_matmul(a: Type, b: Type) -> Type:
     if a.shape[-1] != b.shape[-2]:
         raise ShapeError(
             f"matmul: {a.shape} @ {b.shape}: the inner extents {a.shape[-1]} and "
-            f"{b.shape[-2]} differ"
+            f"{b.shape[-2]} differ; they must be equal (a transposed operand?)"
         )
     return a.with_shape((*a.shape[:-1], b.shape[-1]))
 

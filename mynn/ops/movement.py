@@ -21,7 +21,10 @@ Widths = tuple[tuple[int, int, int], ...]
 def _infer_reshape(x: Type, shape: Shape) -> Type:
     result = x.with_shape(shape)
     if result.size != x.size:
-        raise ShapeError(f"reshape: {x.shape} has {x.size} values, {shape} has {result.size}")
+        raise ShapeError(
+            f"reshape: {x.shape} has {x.size} values, {shape} has {result.size}; give extents "
+            "whose product is the same"
+        )
     return result
 
 
@@ -57,7 +60,9 @@ reshape = Primitive(
 
 def _infer_transpose(x: Type, axes: Axes) -> Type:
     if sorted(axes) != list(range(len(x.shape))):
-        raise ShapeError(f"transpose: {axes} is no permutation of the axes of {x.shape}")
+        raise ShapeError(
+            f"permute: {axes} is no permutation of the axes of {x.shape}; name each axis once"
+        )
     return x.with_shape(x.shape[axis] for axis in axes)
 
 
@@ -313,7 +318,8 @@ def _infer_concatenate(*types: Type, axis: int) -> Type:
             if i != axis
         ):
             raise ShapeError(
-                f"concatenate: {first.shape} and {other.shape} differ outside axis {axis}"
+                f"concatenate: {first.shape} and {other.shape} differ outside axis {axis}; all "
+                "other extents must be equal"
             )
     extents = list(first.shape)
     extents[axis] = sum(x.shape[axis] for x in types)

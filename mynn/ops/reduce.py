@@ -19,7 +19,9 @@ def _infer(name: str) -> Callable[..., Type]:
     def infer(x: Type, axes: Axes, first: bool = False) -> Type:
         require_kind(name, x, NUMBER)
         if name != "sum" and any(x.shape[axis] == 0 for axis in axes):
-            raise ShapeError(f"{name}: the reduced axes {axes} of {x} hold no values")
+            raise ShapeError(
+                f"{name}: the reduced axes {axes} of {x} hold no values; leave empty ones out"
+            )
         return x.with_shape(n for axis, n in enumerate(x.shape) if axis not in axes)
 
     return infer

@@ -60,7 +60,7 @@ def comparison(name: str, kinds: str) -> Callable[..., Type]:
     return infer
 
 
-def normalize_axes(axis: int | tuple[int, ...] | None, ndim: int, name: str) -> tuple[int, ...]:
+def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     """Axes as a sorted tuple of non-negative numbers; None means all of them."""
     if axis is None:
         return tuple(range(ndim))
@@ -76,10 +76,13 @@ def normalize_axes(axis: int | tuple[int, ...] | None, ndim: int, name: str) -> 
         return ()
     for one in axes:
         if not -ndim <= one < ndim:
-            raise ShapeError(f"{name}: axis {one} is out of range for an array of {ndim} axes")
+            raise ShapeError(
+                f"{name}: axis {one} is out of range for an array of {ndim} axes; axes lie in "
+                f"{-ndim}..{ndim - 1}"
+            )
     result = tuple(sorted(int(one) % ndim for one in axes))
     if len(set(result)) != len(result):
-        raise ShapeError(f"{name}: an axis is named twice in {axis}")
+        raise ShapeError(f"{name}: an axis is named twice in {axis}; name each once")
     return result
 
 

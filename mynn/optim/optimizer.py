@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mynn import tracing
+from mynn.arguments import check_constructor, shown
 from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
 from mynn.jit import guards, notices
@@ -58,6 +59,10 @@ class Optimizer:
     # Whether weight decay shrinks parameters themselves, where a class comes in both kinds.
     decoupled: bool | None = None
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        check_constructor(cls)
+
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         if tracing.active() is not None:
             notices.warn(
@@ -71,9 +76,11 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self._splits = 0
         self._kept: set[str] = set()
-        entries: list[Any] = [params] if isinstance(params, Tensor) else list(params)
+        entries = _listed(type(self).__name__, params)
         if not entries:
-            raise ArgumentError(f"{type(self).__name__}: the list of parameters is empty")
+            raise ArgumentError(
+                f"{type(self).__name__}: the list of parameters is empty; give net.parameters()"
+            )
         grouped = isinstance(entries[0], Mapping)
         for group in entries if grouped else [{"params": entries}]:
             self.add_param_group(group)
@@ -362,15 +369,38 @@ def _count(value: float) -> Tensor:
     return count
 
 
+def _instead(given: Any) -> str:
+    """What to give instead of something that is no parameter."""
+    kind = type(given).__module__.partition(".")[0]
+    if kind == "torch":
+        return "it is PyTorch's: build the network with mynn.nn"
+    if callable(given):
+        return "give net.parameters(), with its parentheses"
+    return "give net.parameters()"
+
+
+def _listed(name: str, params: Any) -> list[Any]:
+    """What was given for `params`, as a list."""
+    if isinstance(params, Tensor):
+        return [params]
+    if not isinstance(params, Iterable) or isinstance(params, str):
+        raise ArgumentError(
+            f"{name}: params must be a list of parameters, it is {shown(params)}; "
+            f"{_instead(params)}"
+        )
+    return list(params)
+
+
 def _parameters(name: str, params: Any) -> list[Parameter]:
     """A group's parameters as a list, checked."""
     if params is None:
         raise ArgumentError(f'{name}: a group needs "params"')
-    entries = [params] if isinstance(params, Tensor) else list(params)
+    entries = _listed(name, params)
     result: list[Any] = [one[1] if isinstance(one, tuple) else one for one in entries]
     for entry in result:
         if not isinstance(entry, Tensor) or entry.value is None or entry.dtype.kind != "f":
             raise ArgumentError(
-                f"{name}: parameters are float tensors made outside a trace, one is {entry!r}"
+                f"{name}: params must be float tensors made outside a trace, one is "
+                f"{shown(entry)}; {_instead(entry)}"
             )
     return result

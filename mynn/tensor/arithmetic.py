@@ -309,7 +309,7 @@ def where(x: Tensor, condition: Any, other: Any) -> Tensor:
 def choose(condition: Tensor, x: Any, y: Any) -> Tensor:
     """With a bool tensor: `x` where it is true, `y` where it is false."""
     x, y = same_dtype(x, y)
-    condition, x, y = broadcast(condition, x, y)
+    condition, x, y = broadcast(condition, x, y, name="where")
     return apply(elementwise.where, condition, x, y)
 
 
@@ -363,7 +363,7 @@ def matmul(x: Any, y: Any) -> Tensor:
     if a.shape[-1] != b.shape[-2]:
         raise ShapeError(
             f"matmul: {a.shape} @ {b.shape}: the inner extents {a.shape[-1]} and "
-            f"{b.shape[-2]} differ"
+            f"{b.shape[-2]} differ; they must be equal (a transposed operand?)"
         )
     try:
         leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

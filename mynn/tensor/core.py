@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mynn import tracing
-from mynn.errors import DTypeError, ShapeError, UsageError
+from mynn.errors import DTypeError, LengthError, ShapeError, UsageError
 from mynn.graph import Array, constant
 from mynn.ops import elementwise
 from mynn.runtime.buffers import allocate, axis_order
@@ -57,13 +57,18 @@ class Tensor(Fields):
         if tracing.active() is not None and not requires_grad:
             self.node, self._value = constant(array), None
         if requires_grad and array.dtype.kind != "f":
-            raise DTypeError(f"only floats have gradients, this tensor is {array.dtype}")
+            raise DTypeError(
+                f"requires_grad: only floats have gradients, this tensor is {array.dtype}; give "
+                "dtype=numpy.float32"
+            )
 
     # -- what it is --------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("a tensor without axes has no length")
+            raise LengthError(
+                "len: a tensor of shape () has no axes; use x.numel() for its elements"
+            )
         return self.shape[0]
 
     def __repr__(self) -> str:
@@ -125,7 +130,13 @@ class Tensor(Fields):
         """The value of a tensor of one element, as a Python number."""
         if tracing.active() is not None:
             history.note_read(self, self.value)
-        result: float | int | bool = self.data.item()
+        data = self.data
+        if data.size != 1:
+            raise ShapeError(
+                f"item: a tensor of shape {data.shape} is not one value; reduce it first, for "
+                "example with .sum() or .mean(), or use .tolist()"
+            )
+        result: float | int | bool = data.item()
         return result
 
     def tolist(self) -> Any:
@@ -133,6 +144,11 @@ class Tensor(Fields):
         return self.data.tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.value is None:
+            raise UsageError(
+                "functions of NumPy cannot take a tensor inside a traced function, it has no value "
+                "yet; use its methods or mynn's functions: x.exp() instead of np.exp(x)"
+            )
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -142,10 +158,50 @@ class Tensor(Fields):
         fields = (self.requires_grad, self.name, order, self._grad)
         return _restored, (type(self), np.array(value, order="C"), *fields)
 
+    @classmethod
+    def __torch_function__(cls, function: Any, *arguments: Any) -> Any:
+        """Functions of PyTorch ask here what to do with a tensor of mynn."""
+        name = getattr(function, "__name__", str(function))
+        raise UsageError(
+            f"torch's {name} was given a tensor of mynn; use mynn's functions: import "
+            "mynn.nn.functional as F instead of torch.nn.functional, or give it x.numpy()"
+        )
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        raise UsageError(
+            "x // y is not there; write (x / y).floor(), and .astype(np.int64) for integers"
+        )
+
+    __rfloordiv__ = __floordiv__
+
+    def __index__(self) -> int:
+        """An integer of one element where Python wants one, as in `range(n)`."""
+        if self.value is None:
+            raise UsageError(
+                "the value of a traced tensor is not known while tracing, so that it cannot count "
+                "rounds or name a place; use a Python int or x.shape"
+            )
+        if self.numel() != 1 or self.dtype.kind not in "iu":
+            raise DTypeError(
+                f"only integer tensors of one element are an index, this one is {self.spec}; use "
+                "int(x)"
+            )
+        return int(self.value.reshape(-1)[0])
+
     def __float__(self) -> float:
+        self._known("float")
         return float(self.item())
 
+    def _known(self, name: str) -> None:
+        """Raise where the value is not known yet."""
+        if self.value is None:
+            raise UsageError(
+                f"{name} of a traced tensor: its value is not known while tracing; return it from "
+                "the function, or use methods instead of math's functions: x.exp(), not math.exp(x)"
+            )
+
     def __int__(self) -> int:
+        self._known("int")
         return int(self.item())
 
     def __bool__(self) -> bool:
@@ -155,6 +211,11 @@ class Tensor(Fields):
                 self,
                 "the truth of a traced tensor is not known while tracing; use mynn.where instead "
                 "of if",
+            )
+        if value.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {value.shape} is ambiguous; reduce it first, with "
+                ".any() or .all() of x.numpy(), or compare one value"
             )
         return bool(value)
 
@@ -245,7 +306,8 @@ class Tensor(Fields):
             )
         if not self.requires_grad:
             raise UsageError(
-                "backward: nothing that this tensor was computed from requires a gradient"
+                "backward: nothing that this tensor was computed from requires a gradient; set "
+                "requires_grad=True on what is trained"
             )
         seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
         if gradient is not None and seed.shape != self.shape:

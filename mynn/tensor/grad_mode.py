@@ -1,44 +1,87 @@
-"""Whether results remember where they came from: `no_grad`, `enable_grad`."""
+"""Whether results remember where they came from: `no_grad`, `enable_grad`.
+
+Example:
+    >>> from mynn import Tensor, no_grad
+    >>> x = Tensor([1.0], requires_grad=True)
+    >>> with no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar, overload
+
+from mynn.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Each thread and each asynchronous task has its own.
 _enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Within the block, eager results do not remember where they came from.
+class _Block:
+    """A block in which results remember, or do not remember, where they came from."""
 
-    Example:
-        >>> from mynn import Tensor, no_grad
-        >>> x = Tensor([1.0], requires_grad=True)
-        >>> with no_grad():
-        ...     y = x * 2
-        >>> y.requires_grad
-        False
-    """
-    before = _enabled.get()
-    _enabled.set(False)
-    try:
-        yield
-    finally:
-        _enabled.set(before)
+    def __init__(self, enabled: bool) -> None:
+        self._before: list[bool] = []
+        self._wanted = enabled
+
+    def __enter__(self) -> None:
+        self._before.append(_enabled.get())
+        _enabled.set(self._wanted)
+
+    def __exit__(self, *error: object) -> None:
+        _enabled.set(self._before.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """As a decorator: the whole function is such a block."""
+        wanted = self._wanted
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with _Block(wanted):
+                return function(*args, **kwargs)
+
+        return call
 
 
-@contextmanager
-def enable_grad() -> Iterator[None]:
-    """Within the block, eager results remember where they came from, even inside `no_grad`."""
-    before = _enabled.get()
-    _enabled.set(True)
-    try:
-        yield
-    finally:
-        _enabled.set(before)
+class _Maker:
+    """`no_grad`, `enable_grad`: makes a block when it is called, or decorates a function."""
+
+    def __init__(self, name: str, enabled: bool, text: str) -> None:
+        self.__name__, self._enabled, self.__doc__ = name, enabled, text
+
+    @overload
+    def __call__(self) -> _Block: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
+    def __call__(self, function: Any = None) -> Any:
+        block = _Block(self._enabled)
+        return block if function is None else block(function)
+
+    def __enter__(self) -> None:
+        raise UsageError(f"{self.__name__} is called: write with mynn.{self.__name__}():")
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing was entered."""
+
+
+no_grad = _Maker(
+    "no_grad",
+    False,
+    "Within the block, or the function, eager results do not remember where they came from.",
+)
+enable_grad = _Maker(
+    "enable_grad",
+    True,
+    "Within the block, eager results remember where they came from, even inside `no_grad`.",
+)
 
 
 def grad_enabled() -> bool:

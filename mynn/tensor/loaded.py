@@ -22,7 +22,9 @@ def loaded_array(what: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> A
     """
     array = _numbers(what, value)
     if array.shape != shape:
-        raise ShapeError(f"{what} has shape {shape}, the new value {array.shape}")
+        raise ShapeError(
+            f"{what} has shape {shape}, the new value {array.shape}; give one of the same shape"
+        )
     with np.errstate(invalid="ignore"):
         result = array.astype(dtype)
     if dtype.kind in "iub" and not np.array_equal(result, array):

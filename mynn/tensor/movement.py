@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.graph import Shape
 from mynn.indexing import Plan
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
     from mynn.tensor.core import Tensor
 
 
+@explained
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same values in row-major order under another shape; one extent may be -1."""
     target = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+    if not all(isinstance(n, int | np.integer) for n in target) or target.count(-1) > 1:
+        raise ShapeError(
+            f"reshape: a shape must be whole numbers with at most one -1, it is {shape}"
+        )
     if target.count(-1) == 1:
         rest = math.prod(n for n in target if n != -1)
         if rest == 0 or x.numel() % rest:
@@ -43,6 +49,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     return y
 
 
+@explained
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes `start_dim`..`end_dim` merged into one."""
     if not x.shape:
@@ -56,6 +63,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return x.reshape((*x.shape[:start], middle, *x.shape[end + 1 :]))
 
 
+@explained
 def transpose(x: Tensor, *dims: int, dim0: int | None = None, dim1: int | None = None) -> Tensor:
     """Two axes exchanged; without arguments all axes reversed. `permute` takes a whole order."""
     given = [*dims, *(one for one in (dim0, dim1) if one is not None)]
@@ -69,6 +77,7 @@ def transpose(x: Tensor, *dims: int, dim0: int | None = None, dim1: int | None =
     return _exchanged(x, "transpose", int(given[0]), int(given[1]))
 
 
+@explained
 def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
     """Two axes exchanged."""
     return _exchanged(x, "swapaxes", axis0, axis1)
@@ -84,6 +93,7 @@ def _exchanged(x: Tensor, name: str, dim0: int, dim1: int) -> Tensor:
     return permute(x, order)
 
 
+@explained
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """The axes in another order, each named once: `permute(2, 0, 1)` or `permute((2, 0, 1))`."""
     order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
@@ -91,6 +101,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
     return apply(movement.transpose, x, axes=order)
 
 
+@explained
 def broadcast_to(x: Tensor, size: Sequence[int]) -> Tensor:
     """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
     target = tuple(int(n) for n in size)
@@ -103,12 +114,14 @@ def broadcast_to(x: Tensor, size: Sequence[int]) -> Tensor:
     return x if x.shape == target else apply(movement.broadcast_to, x, shape=target)
 
 
+@explained
 def unsqueeze(x: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """A new axis of extent 1 at `dim`."""
     place = normalize_axes(required("unsqueeze", dim, axis), x.ndim + 1, "unsqueeze")[0]
     return x.reshape((*x.shape[:place], 1, *x.shape[place:]))
 
 
+@explained
 def squeeze(x: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """Axes of extent 1 removed: all of them, or those named; named longer ones stay."""
     axes = normalize_axes(one_of("squeeze", dim, axis), x.ndim, "squeeze")
@@ -116,6 +129,7 @@ def squeeze(x: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     return x.reshape(kept)
 
 
+@explained
 def flip(x: Tensor, *dims: Any, axis: Any = None) -> Tensor:
     """Order reversed along the axes: `flip(0, 1)` or `flip((0, 1))`."""
     named = dims[0] if len(dims) == 1 else dims or None
@@ -207,6 +221,7 @@ def scatter_rows(x: Tensor, index: Any, axis: int, extent: int, clip: bool = Fal
     return apply(indexing.scatter_add, x, picked, axis=axis, extent=extent)
 
 
+@explained
 def index_select(
     x: Tensor, dim: int | None = None, index: Any = None, *, axis: int | None = None
 ) -> Tensor:
@@ -220,11 +235,13 @@ def index_select(
     return x.gather_rows(picked.reshape(-1), place[0], name="index_select")
 
 
+@explained
 def take(x: Tensor, index: Any) -> Tensor:
     """The values at the places `index` of the flattened tensor, in the shape of `index`."""
     return x.reshape(-1).gather_rows(index, name="take")
 
 
+@explained
 def scatter_add(
     x: Tensor,
     dim: int | None = None,

@@ -124,6 +124,14 @@ def plain_array(data: Any) -> Array:
             f"the {type(data).__name__} cannot be made into an array, its rows must be equally "
             f"long: {error}"
         ) from None
+    except (TypeError, RuntimeError):
+        if type(data).__module__.partition(".")[0] != "torch":
+            raise
+        raise DataError(
+            f"a PyTorch tensor of dtype {data.dtype}, requires_grad={data.requires_grad}, on "
+            f"{data.device} cannot be made into an array: no gradient flows between PyTorch and "
+            "mynn; give x.detach().float().cpu()"
+        ) from None
 
 
 # What to do with arrays that hold no numbers, by the kind of their dtype.
@@ -182,15 +190,18 @@ def same_dtype(x: Any, y: Any, floating: bool = False) -> tuple[Tensor, Tensor]:
     return a.astype(dtype), b.astype(dtype)
 
 
-def broadcast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors repeated to their common shape, as NumPy would."""
+def broadcast(*tensors: Tensor, name: str = "operands") -> tuple[Tensor, ...]:
+    """The tensors repeated to their common shape, as NumPy would; `name` is for errors."""
     shapes = [x.shape for x in tensors]
     if all(shape == shapes[0] for shape in shapes):
         return tensors
     try:
         target = np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ShapeError(f"shapes {' and '.join(map(str, shapes))} do not fit together") from None
+        raise ShapeError(
+            f"{name}: shapes {' and '.join(map(str, shapes))} do not fit together; extents must be "
+            "equal or 1, from the last axis on"
+        ) from None
     return tuple(x if x.shape == target else x.broadcast_to(target) for x in tensors)
 
 
@@ -201,7 +212,7 @@ def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tens
         primitive = _OF_BOOLS.get(primitive, primitive)
     if primitive is elementwise.sub and a.ndim + b.ndim == 3 and a.ndim and b.ndim:
         _check_pairs(a, b)
-    return apply(primitive, *broadcast(a, b))
+    return apply(primitive, *broadcast(a, b, name=primitive.name))
 
 
 def _check_pairs(a: Tensor, b: Tensor) -> None:

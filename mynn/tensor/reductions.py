@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mynn.arguments import explained
 from mynn.errors import ArgumentError, ShapeError
 from mynn.graph import Primitive, Shape
 from mynn.ops import elementwise, movement, reduce
@@ -45,6 +46,7 @@ def _reduce(x: Tensor, primitive: Primitive, axes: tuple[int, ...], keepdim: boo
     return result.reshape(_kept(x.shape, axes)) if keepdim else result
 
 
+@explained
 def sum(
     x: Tensor,
     dim: Any = None,
@@ -63,6 +65,7 @@ def sum(
     return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims))
 
 
+@explained
 def mean(
     x: Tensor,
     dim: Any = None,
@@ -76,7 +79,9 @@ def mean(
     axes = _axes("mean", x, dim, axis)
     count = math.prod(x.shape[one] for one in axes)
     if count == 0:
-        raise ShapeError(f"mean: the reduced axes {axes} of {x.shape} hold no values")
+        raise ShapeError(
+            f"mean: the reduced axes {axes} of {x.shape} hold no values; leave empty ones out"
+        )
     if dtype is None and x.dtype.kind != "f":
         total = _reduce(x.astype(np.int64), reduce.sum, axes, kept(keepdim, keepdims))
         return total.floating() * (1.0 / count)
@@ -84,6 +89,7 @@ def mean(
     return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims)) * (1.0 / count)
 
 
+@explained
 def var(
     x: Tensor,
     dim: Any = None,
@@ -121,6 +127,7 @@ def var(
     return squares / 0.0
 
 
+@explained
 def std(
     x: Tensor,
     dim: Any = None,
@@ -137,6 +144,7 @@ def std(
     ).sqrt()
 
 
+@explained
 def amax(
     x: Tensor,
     dim: Any = None,
@@ -149,6 +157,7 @@ def amax(
     return _reduce(x, reduce.max, _axes("amax", x, dim, axis), kept(keepdim, keepdims))
 
 
+@explained
 def amin(
     x: Tensor,
     dim: Any = None,
@@ -161,6 +170,7 @@ def amin(
     return _reduce(x, reduce.min, _axes("amin", x, dim, axis), kept(keepdim, keepdims))
 
 
+@explained
 def max(
     x: Tensor,
     dim: Any = None,
@@ -178,6 +188,7 @@ def max(
     return _extremum("max", reduce.max, elementwise.maximum, x, dim, axis, keepdim, keepdims)
 
 
+@explained
 def min(
     x: Tensor,
     dim: Any = None,
@@ -234,6 +245,7 @@ def _along(name: str, reduction: Primitive, x: Tensor, dim: int, keepdim: bool) 
     return Extremum(values, places.reshape(values.shape))
 
 
+@explained
 def argmax(
     x: Tensor,
     dim: int | None = None,
@@ -255,6 +267,7 @@ def argmax(
     return result.reshape(_kept(x.shape, axes)) if keep else result
 
 
+@explained
 def argmin(
     x: Tensor,
     dim: int | None = None,

@@ -15,21 +15,6 @@ from mynn.staging import Staged
 from mynn.tensor import as_array
 
 
-def whole_number(name: str, value: Any) -> int:
-    """`value` as a Python integer."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ArgumentError(f"{name} must be a whole number, it is {value!r}")
-    return int(value)
-
-
-def positive(name: str, value: Any) -> int:
-    """`value` as a whole number of at least 1."""
-    number = whole_number(name, value)
-    if number < 1:
-        raise ArgumentError(f"{name} must be at least 1, it is {number}")
-    return number
-
-
 def check_outside(name: str) -> None:
     """Raise `UsageError` inside a compiled function."""
     if tracing.active() is not None:
@@ -37,13 +22,6 @@ def check_outside(name: str) -> None:
             f"{name} is called inside a compiled function, where it would run once, while that is "
             f"traced; call {name} outside"
         )
-
-
-def truth(name: str, value: Any) -> bool:
-    """`value` as True or False; a text such as "no" would count as true."""
-    if not isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"{name} must be True or False, it is {value!r}")
-    return bool(value)
 
 
 def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
@@ -62,7 +40,7 @@ def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
         if array.ndim == 0:
             raise DataError(
                 f"data array {number} has no axis of samples: its shape is (). "
-                "Turn lists into arrays with numpy.asarray"
+                "give an array of samples, and make arrays of lists with numpy.asarray"
             )
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) != 1:
@@ -70,9 +48,11 @@ def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:
         hint = ""
         if any(isinstance(argument, list | tuple) for argument in arguments):
             hint = "; lists are structures of arrays here, make arrays of them with numpy.asarray"
-        raise DataError(f"the data arrays hold different numbers of samples: {shown}{hint}")
+        raise DataError(
+            f"the data arrays hold different numbers of samples: {shown}; they must be equal{hint}"
+        )
     if not lengths[0]:
-        raise DataError("the data holds no samples")
+        raise DataError("the data holds no samples; give at least one")
     if check_finite:
         for number, array in enumerate(arrays):
             _require_finite(number, array)
@@ -91,7 +71,8 @@ def check_count(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Non
         count = len(arguments)
         raise ArgumentError(
             f"the data is {count} array{'s' * (count != 1)} or structure{'s' * (count != 1)}, one "
-            f"for each argument of the step, which does not fit: {error}"
+            f"for each argument of the step, which does not fit: {error}; give as many as the step "
+            "takes"
         ) from None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mynn.arguments import nearest
+from mynn.errors import KeyNameError
 from mynn.graph import Array
 from mynn.train.record import Recorded
 
@@ -41,6 +43,12 @@ class History:
 
     def __getitem__(self, name: str) -> Array:
         """The metric of that name."""
+        if name not in self.metrics:
+            close = nearest(str(name), self.metrics)
+            hint = f"did you mean {close!r}?" if close else "return it from the step by that name"
+            raise KeyNameError(
+                f"the history has no metric {name!r}, it has {', '.join(self.metrics)}; {hint}"
+            )
         return self.metrics[name]
 
     def __repr__(self) -> str:

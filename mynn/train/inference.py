@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from mynn import nn, staging
+from mynn.arguments import explained, positive
 from mynn.compiled import Compiled
 from mynn.errors import ShapeError, UsageError
 from mynn.graph import Array
@@ -17,6 +18,7 @@ from mynn.train import dataset
 from mynn.train.engine import Engine, make_engine, next_budget
 
 
+@explained
 def evaluate(
     function: Callable[..., Any], data: Any, *, batch_size: int = 256, check_finite: bool = True
 ) -> dict[str, float]:
@@ -59,6 +61,7 @@ def evaluate(
     return engine.means(0)
 
 
+@explained
 def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -> Any:
     """The outputs of `function` for every sample, computed in batches.
 
@@ -105,7 +108,7 @@ def _engine(
     name: str, function: Callable[..., Any], data: Any, batch_size: int, check_finite: bool
 ) -> Engine:
     """The engine for one pass over the data."""
-    size = dataset.positive("batch_size", batch_size)
+    size = positive("batch_size", batch_size)
     compiled = function if isinstance(function, Compiled) else Compiled(function)
     arguments, arrays = dataset.load(data, check_finite)
     dataset.check_count(compiled.function, arguments)

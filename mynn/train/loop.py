@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mynn import random, staging
+from mynn.arguments import explained, flag, positive, shown, whole_number
 from mynn.compiled import Compiled
 from mynn.errors import ArgumentError, UsageError
 from mynn.graph import Array
 from mynn.jit import notices
+from mynn.nn import Module
 from mynn.tensor import Parameter
 from mynn.train import dataset
 from mynn.train.callback import Callback
@@ -25,7 +27,11 @@ from mynn.train.history import History
 from mynn.train.progress import progress_bar
 from mynn.train.record import Record
 
+# A history of so many epochs takes some hundred megabytes.
+_MOST_EPOCHS = 10_000_000
 
+
+@explained
 def fit(
     step: Callable[..., Any],
     data: Any,
@@ -91,18 +97,27 @@ def fit(
         True
     """
     dataset.check_outside("fit")
-    epochs = dataset.positive("epochs", epochs)
-    batch_size = dataset.positive("batch_size", batch_size)
-    shuffle = dataset.truth("shuffle", shuffle)
-    drop_last = dataset.truth("drop_last", drop_last)
-    check_finite = dataset.truth("check_finite", check_finite)
-    seed = None if seed is None else dataset.whole_number("seed", seed)
+    _refuse_others(step)
+    epochs = positive("epochs", epochs)
+    if epochs > _MOST_EPOCHS:
+        raise ArgumentError(
+            f"epochs must be at most {_MOST_EPOCHS}, it is {epochs}: the history keeps a row for "
+            "each; call fit several times"
+        )
+    batch_size = positive("batch_size", batch_size)
+    shuffle = flag("shuffle", shuffle)
+    drop_last = flag("drop_last", drop_last)
+    check_finite = flag("check_finite", check_finite)
+    seed = None if seed is None else whole_number("seed", seed)
     called = _checked_callbacks(callbacks)
     if record is not None and not isinstance(record, Record):
-        raise ArgumentError(f"record must be a mynn.Record, it is {record!r}")
+        raise ArgumentError(
+            f"record must be a mynn.Record, it is {shown(record)}; write for example "
+            "mynn.Record(every=10)"
+        )
     compiled = step if isinstance(step, Compiled) else Compiled(step)
     arguments, arrays = dataset.load(data, check_finite)
-    dataset.check_count(compiled.function, arguments)
+    _check_step(compiled, arguments)
 
     def trace(single: list[Array]) -> staging.Staged:
         batch = staging.rebuild(arguments, (array[:batch_size] for array in single))
@@ -302,3 +317,27 @@ class _Run:
                 callbacks[0].on_train_end(self.history)
             finally:
                 self.say_goodbye(callbacks[1:])
+
+
+def _check_step(compiled: Compiled, arguments: tuple[Any, ...]) -> None:
+    """Raise where the data does not fit the step, and where a network is given instead of one."""
+    inner = compiled.function
+    try:
+        dataset.check_count(getattr(inner, "forward", inner), arguments)
+    except ArgumentError as error:
+        if not isinstance(inner, Module):
+            raise
+        raise UsageError(
+            f"fit takes a training step, it was given the network {type(inner).__name__}; write "
+            "def step(x, t): loss = criterion(net(x), t); loss.backward(); optimizer.step(); "
+            "return loss  and call fit(step, data)"
+        ) from error
+
+
+def _refuse_others(step: Any) -> None:
+    """Raise where a layer of PyTorch is given as the step."""
+    if type(step).__module__.partition(".")[0] == "torch":
+        raise UsageError(
+            f"fit takes a step made of mynn's layers, it was given {shown(step)} of PyTorch; build "
+            "the network with mynn.nn and load its weights with net.load_state_dict"
+        )

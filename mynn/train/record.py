@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from mynn import staging
+from mynn.arguments import positive
 from mynn.errors import ArgumentError
 from mynn.graph import Array, Node
 from mynn.tensor import Tensor, graph_node
 from mynn.tracing import Tracer
-from mynn.train.dataset import positive
 
 QUANTITIES = ("activations", "gradients", "parameters")
 

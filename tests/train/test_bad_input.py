@@ -38,7 +38,7 @@ BAD_DATA: dict[str, tuple[Any, type[Exception], str]] = {
     "lists of rows": (
         (list(x()), list(t())),
         DataError,
-        r"3, 3, 3, 3, 3, 3, 3, 3, \.\.\.; lists are .*numpy\.asarray",
+        r"3, 3, 3, 3, 3, 3, 3, 3, \.\.\.; .*lists are .*numpy\.asarray",
     ),
     "pairs": (list(zip(x(), t(), strict=True)), DataError, r"3, 2, 3, .*numpy\.asarray"),
     "NaN": ((with_value(x(), np.nan), t()), DataError, r"array 0 holds nan at \(7, 1\)"),

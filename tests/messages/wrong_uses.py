@@ -1,0 +1,573 @@
+"""Wrong uses of the public interface, as a table: what is called, and what its error must name.
+
+Families are generated from signatures, so that a new layer or function is in the table at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import mynn
+from mynn import Tensor, nn, optim
+from mynn import functional as F
+
+
+@dataclass(frozen=True)
+class Use:
+    """A wrong use: `names` and `shows` are texts of which the error must hold one each."""
+
+    call: Callable[[], Any]
+    names: tuple[str, ...]
+    shows: tuple[str, ...]
+
+
+X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+T = np.arange(12) % 3
+IMAGES = np.zeros((2, 2, 6, 6), np.float32)
+RULES = ("int", "float", "bool", "str")
+
+# Arguments that a layer cannot do without.
+NEEDED: dict[str, Any] = {
+    "in_features": 3,
+    "out_features": 2,
+    "in_channels": 2,
+    "out_channels": 2,
+    "kernel_size": 2,
+    "num_features": 3,
+    "num_groups": 1,
+    "num_channels": 2,
+    "normalized_shape": 3,
+    "output_size": 2,
+}
+WRONG: dict[str, tuple[Any, ...]] = {
+    "int": ("three", 4.5, [2], {}, 2.0),
+    "float": ("small", [0.1], {}, True),
+    "bool": ("no", 2, [True]),
+    "str": (3, None, ["mean"]),
+}
+
+
+def make_net() -> tuple[Any, Any, Any]:
+    """A network, its optimiser and a step."""
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x: Tensor, t: Tensor) -> Tensor:
+        loss = F.cross_entropy(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return net, optimizer, step
+
+
+def plain_rule(parameter: inspect.Parameter) -> str | None:
+    """The plain type of an argument, if it has one."""
+    words = [word.strip() for word in str(parameter.annotation).split("|")]
+    plain = [word for word in words if word != "None"]
+    return plain[0] if len(plain) == 1 and plain[0] in RULES else None
+
+
+def layers() -> Iterator[tuple[str, type]]:
+    """Every layer and loss."""
+    for name in nn.__all__:
+        kind = getattr(nn, name)
+        if inspect.isclass(kind) and issubclass(kind, nn.Module) and kind is not nn.Module:
+            yield name, kind
+
+
+def needed(kind: type) -> dict[str, Any]:
+    """The arguments that must be given."""
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return {p.name: NEEDED[p.name] for p in parameters if p.default is p.empty and p.name in NEEDED}
+
+
+def constructors() -> Iterator[tuple[str, Use]]:
+    """Each plain argument of each layer, of a wrong type; unknown, missing and too many ones."""
+    for name, kind in layers():
+        base = needed(kind)
+        parameters = inspect.signature(kind.__init__).parameters
+        for parameter in parameters.values():
+            rule = plain_rule(parameter)
+            for value in WRONG[rule] if rule else ():
+                if value is None and "None" in str(parameter.annotation):
+                    continue
+                given = {**base, parameter.name: value}
+                yield (
+                    f"{name}({parameter.name}={value!r})",
+                    Use(lambda k=kind, g=given: k(**g), (parameter.name,), (repr(value),)),
+                )
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            continue
+        yield (
+            f"{name}(unknown)",
+            Use(lambda k=kind, b=base: k(**b, colour="red"), ("colour",), ("'red'",)),
+        )
+        for missing in base:
+            rest = {key: value for key, value in base.items() if key != missing}
+            yield (
+                f"{name}(without {missing})",
+                Use(lambda k=kind, r=rest: k(**r), (missing,), (name,)),
+            )
+
+
+def _range(call: Callable[[], Any], name: str, shows: str) -> Use:
+    return Use(call, (name,), (shows,))
+
+
+RANGES: dict[str, Use] = {
+    "Linear(-1)": _range(lambda: nn.Linear(-1, 2), "in_features", "-1"),
+    "Linear(0 outputs)": _range(lambda: nn.Linear(2, 0), "out_features", "0"),
+    "Dropout(1.5)": _range(lambda: nn.Dropout(1.5), "p", "1.5"),
+    "Dropout(-0.1)": _range(lambda: nn.Dropout(-0.1), "p", "-0.1"),
+    "Conv2d groups": _range(lambda: nn.Conv2d(3, 4, 2, groups=2), "groups", "2"),
+    "Conv2d stride": _range(lambda: nn.Conv2d(3, 4, 2, stride=0), "stride", "0"),
+    "Conv2d padding": _range(lambda: nn.Conv2d(3, 4, 2, padding=-1), "padding", "-1"),
+    "Conv2d kernel": _range(lambda: nn.Conv2d(3, 4, 0), "kernel_size", "0"),
+    "Conv2d padding text": _range(lambda: nn.Conv2d(3, 4, 2, padding="full"), "padding", "full"),
+    "Conv2d padding mode": _range(
+        lambda: nn.Conv2d(3, 4, 2, padding_mode="mirror"), "padding_mode", "mirror"
+    ),
+    "Conv2d three numbers": _range(lambda: nn.Conv2d(3, 4, (2, 2, 2)), "kernel_size", "(2, 2, 2)"),
+    "MaxPool2d padding": _range(lambda: nn.MaxPool2d(2, padding=2)(IMAGES), "padding", "(2, 2)"),
+    "GroupNorm groups": _range(lambda: nn.GroupNorm(3, 4), "num_groups", "3"),
+    "BatchNorm features": _range(lambda: nn.BatchNorm1d(0), "num_features", "0"),
+    "LayerNorm shape": _range(lambda: nn.LayerNorm(()), "normalized_shape", "()"),
+    "Softplus beta": _range(lambda: nn.Softplus(-1.0), "beta", "-1.0"),
+    "GELU": _range(lambda: nn.GELU("erf"), "approximate", "erf"),
+    "label_smoothing": _range(lambda: nn.CrossEntropyLoss(label_smoothing=2.0), "smoothing", "2"),
+    "reduction": _range(lambda: nn.MSELoss(reduction="average"), "reduction", "average"),
+    "device": _range(lambda: nn.Linear(2, 3, device="cuda"), "device", "cuda"),
+    "dtype": _range(lambda: nn.Linear(2, 3, dtype=np.int64), "dtype", "int64"),
+    "tensor device": _range(lambda: mynn.tensor([1.0], device="cuda:0"), "device", "cuda"),
+}
+
+# A layer, what it is given, and the shapes that its error must show.
+SHAPES: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
+    "Linear": (lambda: nn.Linear(3, 2), (4, 5), "(4, 5)"),
+    "Linear scalar": (lambda: nn.Linear(3, 2), (), "()"),
+    "Conv1d": (lambda: nn.Conv1d(2, 3, 2), (4, 3, 6), "(4, 3, 6)"),
+    "Conv1d rank": (lambda: nn.Conv1d(2, 3, 2), (6,), "(6,)"),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, 2), (4, 3, 6, 6), "(4, 3, 6, 6)"),
+    "Conv2d rank": (lambda: nn.Conv2d(2, 3, 2), (4, 6), "(4, 6)"),
+    "Conv2d small": (lambda: nn.Conv2d(2, 3, 7), (4, 2, 6, 6), "7"),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 2), (4, 3, 6, 6), "(4, 3, 6, 6)"),
+    "MaxPool1d": (lambda: nn.MaxPool1d(9), (2, 3, 8), "(9,)"),
+    "MaxPool2d": (lambda: nn.MaxPool2d(9), (2, 3, 8, 8), "(9, 9)"),
+    "MaxPool2d rank": (lambda: nn.MaxPool2d(2), (8, 8), "(8, 8)"),
+    "AvgPool1d": (lambda: nn.AvgPool1d(9), (2, 3, 8), "(9,)"),
+    "AvgPool2d": (lambda: nn.AvgPool2d(9), (2, 3, 8, 8), "(9, 9)"),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(3), (4, 2), "(4, 2)"),
+    "BatchNorm1d rank": (lambda: nn.BatchNorm1d(3), (4, 3, 2, 2), "(4, 3, 2, 2)"),
+    "BatchNorm1d one": (lambda: nn.BatchNorm1d(3), (1, 3), "(1, 3)"),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (4, 2, 5, 5), "(4, 2, 5, 5)"),
+    "BatchNorm2d rank": (lambda: nn.BatchNorm2d(3), (4, 3), "(4, 3)"),
+    "LayerNorm": (lambda: nn.LayerNorm(3), (4, 2), "(4, 2)"),
+    "LayerNorm two": (lambda: nn.LayerNorm((3, 2)), (4, 2), "(4, 2)"),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), (4, 3), "(4, 3)"),
+    "RMSNorm": (lambda: nn.RMSNorm(3), (4, 2), "(4, 2)"),
+    "Softmax dim": (lambda: nn.Softmax(3), (4, 2), "3"),
+    "Flatten": (lambda: nn.Flatten(4), (4, 2), "4"),
+}
+
+
+def shapes() -> Iterator[tuple[str, Use]]:
+    """Inputs that do not fit, eagerly and while a program is traced."""
+    for name, (make, shape, shows) in SHAPES.items():
+        x = np.ones(shape, np.float32)
+        layer = name.split()[0]
+        names = (layer, layer.lower(), "softmax", "flatten", "layer", "axis")
+        yield f"shape of {name}", Use(lambda m=make, x=x: m()(x), names, (shows,))
+        yield (
+            f"shape of {name}, compiled",
+            Use(lambda m=make, x=x: mynn.compile(m())(x), names, (shows,)),
+        )
+
+
+BAD_DATA: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "text": (np.array(["a", "b"]), ("U1", "text")),
+    "objects": (np.array([{}, []], dtype=object), ("object",)),
+    "complex": (np.array([1j, 2j]), ("complex",)),
+    "a dict": ({"a": 1.0}, ("object", "dict")),
+    "None": (None, ("object", "None")),
+    "ragged rows": ([[1.0, 2.0], [3.0]], ("list",)),
+    "masked": (np.ma.masked_array([1.0, 2.0], [0, 1]), ("masked",)),
+}
+ONE_TENSOR = (
+    "relu",
+    "tanh",
+    "sigmoid",
+    "silu",
+    "gelu",
+    "softplus",
+    "leaky_relu",
+    "dropout",
+)
+
+
+def data() -> Iterator[tuple[str, Use]]:
+    """What cannot be made into a tensor."""
+    for name, (value, shows) in BAD_DATA.items():
+        for function in ONE_TENSOR:
+            call = getattr(F, function)
+            yield (
+                f"{function} of {name}",
+                Use(
+                    lambda c=call, v=value: c(v),
+                    (function, "dtype", "array", "input", "list"),
+                    shows,
+                ),
+            )
+        yield f"Tensor({name})", Use(lambda v=value: Tensor(v), ("dtype", "array", "list"), shows)
+        yield (
+            f"fit on {name}",
+            Use(
+                lambda v=value: mynn.fit(lambda x: x.mean(), v, verbose=False),
+                ("data", "array"),
+                (*shows, "no data", "structures", "different numbers", "shape is ()"),
+            ),
+        )
+
+
+def functions() -> Iterator[tuple[str, Use]]:
+    """Unknown arguments and no arguments of every function."""
+    for name in F.__all__:
+        function = getattr(F, name)
+        yield (
+            f"F.{name}(unknown)",
+            Use(lambda f=function: f(X, colour="red"), ("colour",), ("'red'", name)),
+        )
+        own = getattr(function, "__name__", name)
+        yield f"F.{name}()", Use(lambda f=function: f(), (own,), ("without", "("))
+
+
+METHODS: dict[str, Use] = {
+    "reshape": Use(lambda: Tensor(X).reshape(5, 5), ("reshape",), ("(12, 4)",)),
+    "reshape text": Use(lambda: Tensor(X).reshape("a"), ("reshape",), ("'a'",)),
+    "reshape two": Use(lambda: Tensor(X).reshape(-1, -1), ("reshape",), ("-1",)),
+    "sum dim": Use(lambda: Tensor(X).sum(7), ("sum",), ("7",)),
+    "sum text": Use(lambda: Tensor(X).sum("rows"), ("sum",), ("'rows'",)),
+    "sum unknown": Use(lambda: Tensor(X).sum(dimension=1), ("dimension",), ("1",)),
+    "sum out": Use(lambda: Tensor(X).sum(out=None), ("out",), ("None",)),
+    "mean dim": Use(lambda: Tensor(X).mean(-3), ("mean",), ("-3",)),
+    "amax empty": Use(lambda: Tensor(X[:0]).amax(0), ("max", "amax"), ("(0, 4)", "[0,4]")),
+    "argmax dim": Use(lambda: Tensor(X).argmax(2), ("argmax",), ("2",)),
+    "transpose": Use(lambda: Tensor(X).transpose(0, 5), ("transpose",), ("5",)),
+    "permute": Use(lambda: Tensor(X).permute(0, 0), ("permute",), ("(0, 0)",)),
+    "permute few": Use(lambda: Tensor(X).permute(0), ("permute", "transpose"), ("(0,)", "0")),
+    "squeeze": Use(lambda: Tensor(X).squeeze(9), ("squeeze",), ("9",)),
+    "unsqueeze": Use(lambda: Tensor(X).unsqueeze(9), ("unsqueeze",), ("9",)),
+    "flip": Use(lambda: Tensor(X).flip(4), ("flip",), ("4",)),
+    "broadcast_to": Use(lambda: Tensor(X).broadcast_to((3, 3)), ("broadcast_to",), ("(12, 4)",)),
+    "add": Use(lambda: Tensor(X) + np.ones((5, 5), np.float32), ("add",), ("(12, 4)",)),
+    "matmul": Use(lambda: Tensor(X) @ np.ones((5, 5), np.float32), ("matmul",), ("(12, 4)",)),
+    "floor division": Use(lambda: Tensor(X) // 2, ("x // y",), ("floor",)),
+    "index": Use(lambda: Tensor(X)[40], ("index",), ("40",)),
+    "index of column": Use(lambda: Tensor(X)[:, -9], ("index",), ("-9",)),
+    "too many indices": Use(lambda: Tensor(X)[0, 0, 0], ("index",), ("(0, 0, 0)",)),
+    "float index": Use(lambda: Tensor(X)[np.array([0.5])], ("ind",), ("float",)),
+    "text index": Use(lambda: Tensor(X)["a"], ("array",), ("'a'", "U1", "str")),
+    "index out of range": Use(lambda: Tensor(X)[np.array([0, 99])], ("index",), ("99",)),
+    "item": Use(lambda: Tensor(X).item(), ("item",), ("(12, 4)",)),
+    "float of many": Use(lambda: float(Tensor(X)), ("item", "float"), ("(12, 4)",)),
+    "bool of many": Use(lambda: bool(Tensor(X)), ("truth",), ("(12, 4)",)),
+    "range of a float": Use(lambda: range(Tensor(2.5)), ("index",), ("f32[]", "float32")),
+    "len of a scalar": Use(lambda: len(Tensor(2.5)), ("len",), ("()", "axes")),
+    "backward": Use(lambda: Tensor(X, requires_grad=True).backward(), ("backward",), ("(12, 4)",)),
+    "backward of a constant": Use(lambda: Tensor(1.0).backward(), ("backward",), ("requires",)),
+    "gradient of ints": Use(
+        lambda: Tensor(T, requires_grad=True), ("gradient", "requires_grad"), ("int64",)
+    ),
+    "astype": Use(lambda: Tensor(X).astype("float16"), ("dtype",), ("float16",)),
+    "max of text": Use(lambda: Tensor(X).max("a"), ("array",), ("U1",)),
+    "no_grad without call": Use(lambda: mynn.no_grad.__enter__(), ("no_grad",), ("no_grad():",)),
+    "new data": Use(lambda: setattr(nn.Linear(2, 3).weight, "data", X), ("weight",), ("(12, 4)",)),
+    "grad positions": Use(lambda: mynn.grad(lambda x: x.sum(), argnums=3)(X), ("argnums",), ("3",)),
+    "grad of ints": Use(lambda: mynn.grad(lambda x: x.sum())(T), ("argument 0",), ("int64",)),
+    "grad of many": Use(lambda: mynn.grad(lambda x: x * 2)(X), ("grad",), ("[12,4]", "(12, 4)")),
+}
+
+
+def traced(function: Callable[[Tensor], Any]) -> Callable[[], Any]:
+    """A compiled call of a function."""
+    return lambda: mynn.compile(function)(X)
+
+
+TRACED: dict[str, Use] = {
+    "np.exp": Use(traced(lambda x: np.exp(x)), ("NumPy",), ("np.exp",)),
+    "np.sum": Use(traced(lambda x: np.sum(x)), ("sum",), ("x.sum()",)),
+    "float": Use(traced(lambda x: float(x.sum())), ("float",), ("traced",)),
+    "int": Use(traced(lambda x: int(x.sum())), ("int",), ("traced",)),
+    "if": Use(traced(lambda x: x if x.sum() > 0 else -x), ("truth",), ("traced",)),
+    "range": Use(traced(lambda x: sum(range(x.sum().astype(np.int64)))), ("value",), ("traced",)),
+    "item": Use(traced(lambda x: x.sum().item()), ("value",), ("trac",)),
+    "numpy": Use(traced(lambda x: x.numpy()), ("value",), ("trac",)),
+    "data": Use(traced(lambda x: x.data), ("value",), ("trac",)),
+    "mask": Use(traced(lambda x: x[x > 0]), ("mask", "ind"), ("bool", "mask")),
+    "floor division": Use(traced(lambda x: x // 2), ("x // y",), ("floor",)),
+    "returns a text": Use(traced(lambda x: "x"), ("returns", "returned"), ("str",)),
+    "arguments": Use(lambda: mynn.compile(lambda x: x)(X, X), ("lambda",), ("2",)),
+    "no argument": Use(lambda: mynn.compile(lambda x: x)(), ("'x'",), ("without",)),
+    "unknown": Use(lambda: mynn.compile(lambda x: x)(X, y=1), ("y",), ("1",)),
+    "backend": Use(lambda: mynn.compile(lambda x: x, backend="gpu"), ("backend",), ("'gpu'",)),
+    "threads": Use(lambda: mynn.compile(lambda x: x, threads=0), ("threads",), ("0",)),
+    "many threads": Use(lambda: mynn.compile(lambda x: x, threads=5000), ("threads",), ("5000",)),
+    "threads text": Use(lambda: mynn.compile(lambda x: x, threads="all"), ("threads",), ("'all'",)),
+    "not a function": Use(lambda: mynn.compile(3), ("compile",), ("int", "3")),
+}
+
+
+def fits() -> Iterator[tuple[str, Use]]:
+    """`fit`, `evaluate` and `predict`."""
+    net, _, step = make_net()
+
+    def fit(*data: Any, **named: Any) -> Callable[[], Any]:
+        return lambda: mynn.fit(step, *data, verbose=False, **named)
+
+    numbers = (0, -1, 1.5, "many", None)
+    for name in ("epochs", "batch_size"):
+        for value in numbers:
+            yield (
+                f"fit({name}={value!r})",
+                Use(fit((X, T), **{name: value}), (name,), (str(value),)),
+            )
+    for name in ("shuffle", "drop_last", "check_finite"):
+        for wrong in ("no", 3, None):
+            yield (
+                f"fit({name}={wrong!r})",
+                Use(fit((X, T), **{name: wrong}), (name,), (str(wrong),)),
+            )
+    cases: dict[str, Use] = {
+        "epochs": Use(fit((X, T), epochs=10**12), ("epochs",), (str(10**12),)),
+        "seed": Use(fit((X, T), seed="abc"), ("seed",), ("'abc'",)),
+        "shuffle array": Use(fit((X, T), shuffle=np.arange(12)), ("shuffle",), ("(12,)",)),
+        "threads": Use(fit((X, T), threads=1), ("threads",), ("1",)),
+        "learning rate": Use(fit((X, T), lr=0.1), ("lr",), ("0.1",)),
+        "epoch": Use(fit((X, T), epoch=3), ("epoch",), ("3",)),
+        "two arrays": Use(fit(X, T), ("fit",), ("3", "tuple")),
+        "network": Use(lambda: mynn.fit(net, (X, T)), ("fit",), ("Sequential",)),
+        "step": Use(lambda: mynn.fit("step", (X, T)), ("compile", "step"), ("str",)),
+        "no data": Use(fit(()), ("data",), ("no data",)),
+        "lengths": Use(fit((X, T[:5])), ("data",), ("12, 5",)),
+        "few arrays": Use(fit((X,)), ("data", "'t'"), ("1 array",)),
+        "many arrays": Use(fit((X, T, T)), ("data",), ("3 arrays",)),
+        "nan": Use(fit((X * np.nan, T)), ("data array 0",), ("nan",)),
+        "scalar": Use(fit((X, np.float32(1.0))), ("data array 1",), ("()",)),
+        "empty": Use(fit((X[:0], T[:0])), ("data",), ("no samples",)),
+        "labels": Use(fit((X, T + 5)), ("label", "cross_entropy"), ("5", "6", "7")),
+        "features": Use(fit((X[:, :3], T)), ("layer '0'", "Linear"), ("(12, 3)",)),
+        "callbacks": Use(fit((X, T), callbacks=[3]), ("callback",), ("3",)),
+        "record": Use(fit((X, T), record="all"), ("record",), ("'all'",)),
+        "metric": Use(lambda: mynn.fit(step, (X, T), verbose=False)["acc"], ("acc",), ("loss",)),
+        "evaluate": Use(lambda: mynn.evaluate(net, X), ("evaluate",), ("(12, 3)",)),
+        "evaluate nothing": Use(
+            lambda: mynn.evaluate(lambda x: None, X), ("evaluate",), ("nothing",)
+        ),
+        "evaluate size": Use(lambda: mynn.evaluate(net, X, batch_size=0), ("batch_size",), ("0",)),
+        "predict": Use(lambda: mynn.predict(lambda x: x.sum(), X), ("predict",), ("()",)),
+        "predict unknown": Use(lambda: mynn.predict(net, X, batch=3), ("batch",), ("3",)),
+        "predict rows": Use(lambda: mynn.predict(net, X[:, :2]), ("layer '0'",), ("(12, 2)",)),
+        "Record": Use(lambda: mynn.Record(every=0), ("every",), ("0",)),
+        "manual_seed": Use(lambda: mynn.manual_seed("abc"), ("seed",), ("'abc'",)),
+        "manual_seed float": Use(lambda: mynn.manual_seed(1.5), ("seed",), ("1.5",)),
+        "Generator": Use(lambda: mynn.Generator("abc"), ("seed",), ("'abc'",)),
+    }
+    yield from ((f"fit: {name}", use) for name, use in cases.items())
+
+
+OPTIONS: dict[str, tuple[Any, ...]] = {
+    "lr": (-1.0, "fast", None, float("nan")),
+    "momentum": (-0.5, "much"),
+    "dampening": ("some", float("inf")),
+    "weight_decay": (-0.1, "l2"),
+    "nesterov": ("yes",),
+    "maximize": ("yes", 3),
+    "betas": (0.9, (0.9,), (0.9, 1.0), ("a", "b")),
+    "eps": (-1.0, "small"),
+    "amsgrad": ("yes",),
+}
+
+
+def optimizers() -> Iterator[tuple[str, Use]]:
+    """Each option of each optimiser, and what is no list of parameters."""
+    net, _, _ = make_net()
+    for name in ("SGD", "Adam", "AdamW"):
+        kind = getattr(optim, name)
+        for option in inspect.signature(kind.__init__).parameters:
+            for value in OPTIONS.get(option, ()):
+                shows = tuple({str(value), repr(value), str(np.float64(-1.0))})
+                if isinstance(value, tuple):
+                    shows = (*shows, *map(str, value))
+                yield (
+                    f"{name}({option}={value!r})",
+                    Use(
+                        lambda k=kind, o=option, v=value: k(net.parameters(), **{o: v}),
+                        (option,),
+                        shows,
+                    ),
+                )
+        wrong: dict[str, tuple[Any, str]] = {
+            "method": (net.parameters, "method"),
+            "network": (net, "Linear"),
+            "nothing": ([], "empty"),
+            "None": (None, "None"),
+            "text": ("weights", "weights"),
+            "numbers": ([1.0, 2.0], "1.0"),
+            "arrays": ([X], "(12, 4)"),
+            "integers": ([Tensor(T)], "int64"),
+        }
+        for what, (params, shows_) in wrong.items():
+            yield (
+                f"{name}: params are {what}",
+                Use(lambda k=kind, p=params: k(p, lr=0.1), ("param",), (shows_,)),
+            )
+        yield (
+            f"{name}(unknown)",
+            Use(
+                lambda k=kind: k(net.parameters(), learning_rate=0.1), ("learning_rate",), ("0.1",)
+            ),
+        )
+
+
+def losses() -> Iterator[tuple[str, Use]]:
+    """Losses with targets that do not fit."""
+    z = np.zeros((4, 3), np.float32)
+    cases: dict[str, Use] = {
+        "label above": Use(lambda: F.cross_entropy(z, [0, 1, 2, 3]), ("cross_entropy",), ("3",)),
+        "label below": Use(lambda: F.cross_entropy(z, [0, 1, -1, 2]), ("cross_entropy",), ("-1",)),
+        "labels' shape": Use(lambda: F.cross_entropy(z, [0, 1]), ("cross_entropy",), ("(2,)",)),
+        "one axis": Use(
+            lambda: F.cross_entropy(np.zeros((), np.float32), 0), ("cross_entropy",), ("()",)
+        ),
+        "weight": Use(
+            lambda: F.cross_entropy(z, [0, 1, 2, 0], weight=[1.0]), ("weight",), ("(1,)",)
+        ),
+        "reduction": Use(
+            lambda: F.cross_entropy(z, [0, 1, 2, 0], reduction="avg"), ("reduction",), ("avg",)
+        ),
+        "smoothing": Use(
+            lambda: F.cross_entropy(z, [0, 1, 2, 0], label_smoothing=-1.0), ("smoothing",), ("-1",)
+        ),
+        "nll label": Use(lambda: F.nll_loss(z, [0, 1, 9, 0]), ("nll_loss",), ("9",)),
+        "nll shape": Use(lambda: F.nll_loss(z, [0]), ("nll_loss",), ("(1,)",)),
+        "mse shape": Use(
+            lambda: F.mse_loss(z, np.zeros((5, 3), np.float32)), ("mse_loss",), ("(5, 3)",)
+        ),
+        "bce shape": Use(
+            lambda: F.binary_cross_entropy_with_logits(z, np.zeros((5, 3), np.float32)),
+            ("binary_cross_entropy_with_logits",),
+            ("(5, 3)",),
+        ),
+        "one_hot": Use(lambda: F.one_hot(np.array([0, 4]), 3), ("one_hot",), ("4",)),
+        "one_hot floats": Use(lambda: F.one_hot(np.array([0.5]), 3), ("one_hot",), ("float",)),
+        "softmax axis": Use(lambda: F.softmax(z, 2), ("softmax", "amax", "axis"), ("2",)),
+        "dropout": Use(lambda: F.dropout(z, 1.5), ("p",), ("1.5",)),
+        "linear": Use(
+            lambda: F.linear(z, np.zeros((2, 4), np.float32)), ("linear",), ("(4, 3)", "(2, 4)")
+        ),
+        "conv2d": Use(
+            lambda: F.conv2d(IMAGES, np.zeros((3, 5, 2, 2), np.float32)), ("conv2d",), ("5",)
+        ),
+        "stack": Use(lambda: F.stack([z, z[:2]]), ("stack", "concatenate"), ("2", "(1, 2, 3)")),
+        "cat empty": Use(lambda: F.cat([]), ("concatenate", "cat"), ("empty",)),
+        "cat": Use(lambda: F.cat([z, z[:, :2]]), ("concatenate", "cat"), ("(4, 2)",)),
+        "cat axis": Use(lambda: F.cat([z, z], 3), ("concatenate", "cat"), ("3",)),
+        "where": Use(lambda: mynn.where(z, z, z), ("where",), ("f32", "float32")),
+        "maximum": Use(lambda: F.maximum(z, np.zeros((2, 3))), ("maximum",), ("(4, 3)",)),
+        "accuracy": Use(lambda: F.accuracy(z, [0, 1]), ("accuracy",), ("(2,)",)),
+        "uniform": Use(lambda: mynn.random.uniform((-1,)), ("shape",), ("-1",)),
+        "normal": Use(lambda: mynn.random.normal("a"), ("shape", "normal"), ("'a'", "a")),
+    }
+    yield from ((f"loss or function: {name}", use) for name, use in cases.items())
+
+
+def states() -> Iterator[tuple[str, Use]]:
+    """State dicts and modules put together wrongly."""
+    net, optimizer, _ = make_net()
+    right = net.state_dict()
+    short = {key: value for key, value in right.items() if key != "0.bias"}
+    cases: dict[str, Use] = {
+        "None": Use(lambda: net.load_state_dict(None), ("load_state_dict",), ("None",)),
+        "path": Use(lambda: net.load_state_dict("net.npz"), ("load_state_dict",), ("net.npz",)),
+        "missing": Use(lambda: net.load_state_dict(short), ("0.bias",), ("missing", "lack")),
+        "unknown": Use(
+            lambda: net.load_state_dict({**right, "9.bias": X}),
+            ("9.bias",),
+            ("unexpected", "9.bias"),
+        ),
+        "shape": Use(
+            lambda: net.load_state_dict({**right, "0.bias": X}), ("0.bias",), ("(12, 4)",)
+        ),
+        "optimiser None": Use(
+            lambda: optimizer.load_state_dict(None), ("load_state_dict",), ("None",)
+        ),
+        "optimiser empty": Use(
+            lambda: optimizer.load_state_dict({}),
+            ("load_state_dict", "state"),
+            ("param_groups", "{}"),
+        ),
+        "Sequential list": Use(
+            lambda: nn.Sequential([nn.Linear(4, 3)]), ("Sequential",), ("Linear",)
+        ),
+        "Sequential class": Use(lambda: nn.Sequential(nn.ReLU), ("Sequential",), ("ReLU",)),
+        "Sequential function": Use(lambda: nn.Sequential(F.relu), ("Sequential",), ("relu",)),
+        "ModuleList": Use(lambda: nn.ModuleList([3]), ("ModuleList",), ("3",)),
+        "no forward": Use(lambda: nn.Module()(X), ("forward",), ("Module",)),
+        "layer without input": Use(lambda: nn.Linear(2, 3)(), ("input",), ("Linear",)),
+        "layer with two inputs": Use(lambda: nn.Linear(4, 3)(X, X), ("Linear",), ("2",)),
+        "layer unknown": Use(lambda: nn.Linear(4, 3)(X, scale=2), ("scale",), ("2",)),
+        "option": Use(
+            lambda: optimizer.param_groups[0].__setitem__("momentun", 0.9),
+            ("momentun",),
+            ("momentum",),
+        ),
+        "option value": Use(
+            lambda: optimizer.param_groups[0].__setitem__("momentum", -5), ("momentum",), ("-5",)
+        ),
+        "attribute": Use(
+            lambda: setattr(optimizer, "learning_rate", 5), ("learning_rate",), ("lr",)
+        ),
+    }
+    yield from ((f"state or module: {name}", use) for name, use in cases.items())
+
+
+def torch_uses(torch: Any) -> Iterator[tuple[str, Use]]:
+    """What belongs to PyTorch, given to mynn, and the other way round."""
+    layer = torch.nn.Linear(4, 3)
+    net, _, _ = make_net()
+    cases: dict[str, Use] = {
+        "module": Use(lambda: nn.Sequential(layer), ("Sequential",), ("PyTorch",)),
+        "parameters": Use(lambda: optim.SGD(layer.parameters(), lr=0.1), ("param",), ("PyTorch",)),
+        "network": Use(lambda: mynn.fit(layer, (X, T)), ("fit",), ("PyTorch",)),
+        "loss": Use(
+            lambda: mynn.fit(
+                lambda x, t: torch.nn.functional.cross_entropy(net(x), t), (X, T), verbose=False
+            ),
+            ("cross_entropy",),
+            ("mynn",),
+        ),
+        "function": Use(lambda: torch.relu(Tensor(X)), ("relu",), ("mynn",)),
+        "gradient": Use(
+            lambda: F.relu(torch.ones(3, requires_grad=True)), ("PyTorch",), ("requires_grad=True",)
+        ),
+        "bfloat16": Use(
+            lambda: F.relu(torch.ones(3, dtype=torch.bfloat16)), ("PyTorch",), ("bfloat16",)
+        ),
+    }
+    yield from ((f"PyTorch's {name}", use) for name, use in cases.items())
+
+
+def all_uses() -> dict[str, Use]:
+    """The whole table but for PyTorch's part."""
+    found: dict[str, Use] = {}
+    tables = (RANGES, {f"method: {k}": v for k, v in METHODS.items()})
+    for table in (*tables, {f"traced: {k}": v for k, v in TRACED.items()}):
+        found.update(table)
+    for family in (constructors, shapes, data, functions, fits, optimizers, losses, states):
+        found.update(family())
+    return found

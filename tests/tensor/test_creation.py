@@ -1,0 +1,45 @@
+"""`mynn.tensor`, as `torch.tensor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn.errors import ArgumentError
+
+DATA: dict[str, Any] = {
+    "floats": [1.0, 2.5],
+    "ints": [1, 2],
+    "bools": [True, False],
+    "nested": [[1.0, 2.0], [3.0, 4.0]],
+    "number": 3,
+    "float64 array": np.array([1.0]),
+    "uint8 array": np.array([1], np.uint8),
+    "array scalar": np.float32(2.0),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_values_and_dtypes_are_pytorchs(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = mynn.tensor(DATA[name]), torch.tensor(DATA[name])
+    assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
+    assert ours.shape == tuple(theirs.shape)
+    assert ours.tolist() == theirs.tolist()
+
+
+def test_it_is_a_copy() -> None:
+    array = np.ones(2, np.float32)
+    tensor = mynn.tensor(array, requires_grad=True)
+    array[0] = 5
+    assert tensor.tolist() == [1.0, 1.0]
+    assert tensor.requires_grad
+
+
+def test_device() -> None:
+    assert mynn.tensor([1.0], device="cpu").tolist() == [1.0]
+    with pytest.raises(ArgumentError, match=r"device.*cuda"):
+        mynn.tensor([1.0], device="cuda")
