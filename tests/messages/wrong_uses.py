@@ -464,7 +464,7 @@ def losses() -> Iterator[tuple[str, Use]]:
             ("(5, 3)",),
         ),
         "one_hot": Use(lambda: F.one_hot(np.array([0, 4]), 3), ("one_hot",), ("4",)),
-        "one_hot floats": Use(lambda: F.one_hot(np.array([0.5]), 3), ("one_hot",), ("float",)),
+        "one_hot floats": Use(lambda: F.one_hot(np.array([0.5]), 3), ("one_hot",), ("f64[1]",)),
         "softmax axis": Use(lambda: F.softmax(z, 2), ("softmax", "amax", "axis"), ("2",)),
         "dropout": Use(lambda: F.dropout(z, 1.5), ("p",), ("1.5",)),
         "linear": Use(
