@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mynn.errors import UsageError
-from mynn.graph import CONSTANT, INPUT, Node, Type, input_node, next_serial
+from mynn.graph import CONSTANT, Node, Type, input_node, next_serial
 from mynn.jit import strays
 from mynn.jit.kept import Kept
 from mynn.jit.notices import user_place
@@ -39,8 +39,8 @@ class Tracer(Kept):
     - `activations`: outputs of modules by their path, in the order of the calls (filled by
       `nn.Module`).
     - `modules`: modules that were called, with their paths (filled by `nn.Module`).
-    - `first`: nodes with smaller serial numbers, but for the `arguments` (None: any), are of other
-      traces.
+    - `first`: nodes with smaller serial numbers, but for the `arguments`, are of other traces
+      (where these are given).
     - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
     - `leaves`: for each node that is or was the present value of a state tensor with
       `requires_grad`, the tensor: where gradients are collected.
@@ -94,11 +94,10 @@ class Tracer(Kept):
 
     def check_own(self, tensor: Tensor, node: Node) -> None:
         """Raise `UsageError` for a traced tensor of another trace, which has ended."""
-        if node.serial > self.first or node.primitive is CONSTANT:
+        arguments = self.arguments
+        if arguments is None or node.serial > self.first or node.primitive is CONSTANT:
             return
-        if node.primitive is not INPUT or (
-            self.arguments is not None and node not in self.arguments
-        ):
+        if node not in arguments:
             raise strays.error(tensor, node, self.modules)
 
 
