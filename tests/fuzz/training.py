@@ -60,6 +60,8 @@ def train(
         optimizer.step()
         return value
 
+    # What was compiled before was compiled for another machine, maybe.
+    mynn.programs().clear()
     # Even small loops are shared where several threads are asked for.
     small = 0 if threads > 1 else parallel.SMALL
     machine = host()
