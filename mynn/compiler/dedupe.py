@@ -1,7 +1,7 @@
 """Equal kernels are compiled once.
 
-The layers of a deep network are often alike, and so are their kernels, but for the buffers. Such
-kernels have one body, which takes from a list of the kernel's own where in the program's table its
+The layers of a deep network are often alike, and so are their kernels, but for the buffers. Where
+there are several, such kernels have one body, which takes from a list of the kernel's own where in the program's table its
 buffers are:
 
     @k3.slots = private constant [2 x i64] [i64 4, i64 9]
@@ -29,6 +29,10 @@ from mynn.compiler.loops import (
     Store,
 )
 from mynn.compiler.stack import stack_bytes
+
+
+# Fewer kernels are not worth the loads of a list of slots in each run.
+FEWEST = 4
 
 
 def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
@@ -91,8 +95,9 @@ def emit_kernels(
     module.stack_bytes = stack_bytes(members[0][0] for members in equal.values())
     for members in equal.values():
         first, buffers = members[0]
-        if len(members) == 1:
-            module.add(KernelEmitter(module, first, slots, scratch).function())
+        if len(members) < FEWEST:
+            for kernel, _ in members:
+                module.add(KernelEmitter(module, kernel, slots, scratch).function())
             continue
         numbers = {buffer: number for number, buffer in enumerate(buffers)}
         emitter = KernelEmitter(module, first, slots, scratch, numbers)

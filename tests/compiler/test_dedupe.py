@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.dedupe import kernel_key
+from mynn.compiler.dedupe import FEWEST, kernel_key
 from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Load, Local, Op, Store
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
@@ -92,3 +92,9 @@ def test_training_a_deep_network(threads: int) -> None:
         return mynn.fit(step, (x, x), epochs=3, batch_size=16, verbose=False)["loss"]
 
     np.testing.assert_allclose(train("native"), train("interpreter"), rtol=2e-5)
+
+
+def test_a_few_keep_their_own_code() -> None:
+    """Small networks pay nothing for it."""
+    graph = graph_of(layers, f32(8, 16), *(f32(16, 16) for _ in range(FEWEST - 1)))
+    assert ".body" not in pipeline.emit(pipeline.lower(graph)).text()
