@@ -1,8 +1,8 @@
 """Equal kernels are compiled once.
 
 The layers of a deep network are often alike, and so are their kernels, but for the buffers. Where
-there are several, such kernels have one body, which takes from a list of the kernel's own where in the program's table its
-buffers are:
+there are several, such kernels have one body, which takes from a list of the kernel's own where in
+the program's table its buffers are:
 
     @k3.slots = private constant [2 x i64] [i64 4, i64 9]
     define internal void @k3(ptr %table) { call void @k0.body(ptr %table, ptr @k3.slots) }
@@ -29,7 +29,6 @@ from mynn.compiler.loops import (
     Store,
 )
 from mynn.compiler.stack import stack_bytes
-
 
 # Fewer kernels are not worth the loads of a list of slots in each run.
 FEWEST = 4
