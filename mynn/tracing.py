@@ -126,6 +126,12 @@ _stacks: weakref.WeakValueDictionary[int, _Stack] = weakref.WeakValueDictionary(
 _active = _Active()
 
 
+def _all_stacks() -> list[_Stack]:
+    """The tracers of each thread, also while other threads begin or end."""
+    stacks = (reference() for reference in _stacks.valuerefs())
+    return [stack for stack in stacks if stack is not None]
+
+
 def active() -> Tracer | None:
     """The tracer in charge, if a function is being traced in this thread."""
     tracers = _active.tracers
@@ -167,7 +173,7 @@ def tidy(function: Callable[[], Result]) -> Result:
 # nothing is being traced, and no part of a module has been replaced since.
 watch = [0]
 _edits = [0]
-_lock = forks.register(threading.Lock())
+_lock = forks.register(threading.RLock())
 # Who is told when the first trace begins and after the last has ended, and what they were told.
 _observers: list[Callable[[bool], None]] = []
 _told = [False]
@@ -184,7 +190,7 @@ def observe(observer: Callable[[bool], None]) -> None:
 def settle() -> None:
     """Bring up to date what follows from the traces that are going on."""
     with _lock:
-        count = sum(map(len, list(_stacks.values())))
+        count = sum(map(len, _all_stacks()))
         watch[0] = _edits[0] + count
         if (count > 0) != _told[0]:
             for observer in _observers:
@@ -195,7 +201,7 @@ def settle() -> None:
 @forks.after_fork_in_child
 def _forget_traces() -> None:
     """In the child of a fork no other thread traces."""
-    for stack in list(_stacks.values()):
+    for stack in _all_stacks():
         if stack is not _active.tracers:
             stack.clear()
     settle()

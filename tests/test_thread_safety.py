@@ -162,6 +162,31 @@ def test_state_dicts_are_whole() -> None:
         thread.join()
 
 
+def test_threads_that_begin_while_others_trace() -> None:
+    """Each new thread enters itself among those that may trace."""
+    ones, stop = np.ones(3, np.float32), threading.Event()
+    failed: list[BaseException] = []
+
+    def trace() -> None:
+        try:
+            while not stop.is_set():
+                mynn.compile(lambda x: x + 1, backend="interpreter").lookup((ones,))
+        except BaseException as error:
+            failed.append(error)
+
+    tracers = [threading.Thread(target=trace) for _ in range(3)]
+    for thread in tracers:
+        thread.start()
+    for _ in range(300):
+        thread = threading.Thread(target=lambda: mynn.Tensor(ones) + 1)
+        thread.start()
+        thread.join()
+    stop.set()
+    for thread in tracers:
+        thread.join()
+    assert not failed
+
+
 # -- modes -----------------------------------------------------------------------------------------
 
 
