@@ -77,3 +77,12 @@ def learning_rate(value: Any) -> float:
     if not math.isfinite(number) or number < 0:
         raise ArgumentError(f"the learning rate must be finite and not negative, it is {number}")
     return number
+
+
+def is_same_memory(value: Any, array: Array) -> bool:
+    """Whether a value is an array that looks at the very elements of another one."""
+    return (
+        isinstance(value, np.ndarray)
+        and (value.shape, value.strides, value.dtype) == (array.shape, array.strides, array.dtype)
+        and value.ctypes.data == array.ctypes.data
+    )

@@ -14,7 +14,7 @@ import numpy as np
 from mynn.errors import ShapeError, UsageError
 from mynn.graph import Array, Shape
 from mynn.tensor import Parameter, Tensor, no_grad
-from mynn.toolbox.checks import positive_integer, real_array, samples
+from mynn.toolbox.checks import is_same_memory, positive_integer, real_array, samples
 from mynn.toolbox.programs import Programs
 from mynn.toolbox.record import Record
 
@@ -145,7 +145,7 @@ class linear:
         """Take over arrays that were assigned to model.w[k] or model.b[k]."""
         k = self.index
         for entries, parameter in zip((self.model.w, self.model.b), self.parameters, strict=True):
-            if entries[k] is not parameter.data:
+            if not is_same_memory(entries[k], parameter.data):
                 value = real_array(entries[k], f"{parameter.name}[{k}] of {self}", self.model.dtype)
                 if value.shape != parameter.shape:
                     raise ShapeError(

@@ -114,14 +114,14 @@ def test_buffers(program: Program) -> None:
     roles: dict[str, list[BufferInfo]] = {}
     for buffer in program.buffers:
         roles.setdefault(buffer.role, []).append(buffer)
-        assert buffer.dtype in ("f32", "f64")
+        assert buffer.dtype in (("u8",) if buffer.role == "scratch" else ("f32", "f64"))
         assert buffer.elements >= 1
     names = {role: {b.name.rpartition(".")[0] for b in some} for role, some in roles.items()}
     assert names["input"] == {"arg0", "arg1"}
     assert {"0.weight", "0.bias", "2.weight", "2.bias"} <= names["state"]
     assert len(roles["result"]) == 1
     assert roles["arena"]
-    assert set(roles) <= {"input", "state", "constant", "arena", "result"}
+    assert set(roles) <= {"input", "state", "constant", "arena", "result", "scratch"}
 
 
 def test_seconds(program: Program) -> None:
