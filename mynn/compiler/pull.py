@@ -145,7 +145,7 @@ class Puller:
                 computation = self._compute(*needed)
 
     def _compute(self, node: Node, index: Index) -> Computation:
-        if node.primitive is CONSTANT and node.value is not None:
+        if node.primitive is CONSTANT and node.value is not None and node.type.size:
             axes = list(zip(index, node.shape, strict=True))
             if all(n == 1 or not i.terms for i, n in axes):
                 number = node.value[tuple(0 if n == 1 else i.constant for i, n in axes)]

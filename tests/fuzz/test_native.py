@@ -34,3 +34,11 @@ def test_random_programs(kind: str, first: int) -> None:
         run += 1
         if problems(program, kind):
             pytest.fail(report(kind, program), pytrace=False)
+
+
+# Seeds that failed once: a constant without elements is copied to state.
+@pytest.mark.parametrize(("kind", "seed"), [("stateful", 300060)])
+def test_programs_that_failed(kind: str, seed: int) -> None:
+    program = KINDS[kind](seed)
+    assert program is not None
+    assert problems(program, kind) == []
