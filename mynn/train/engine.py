@@ -23,7 +23,7 @@ from mynn.compiler.instructions import memory_type
 from mynn.compiler.pipeline import STEP
 from mynn.compiler.status import STOPS
 from mynn.compiler.workers import SPLIT_STEP, WORKER, Sync
-from mynn.errors import DataError, IndexRangeError, UsageError
+from mynn.errors import ArgumentError, DataError, IndexRangeError, UsageError
 from mynn.graph import Array
 from mynn.runtime import sharing
 from mynn.runtime.machine import host
@@ -180,7 +180,13 @@ class Engine:
     ) -> None:
         """Set out for a run."""
         self.control = np.zeros(control_words(len(self.arrays) + len(self.outputs)), np.int64)
-        self.metrics = np.zeros((epochs + 1, len(self.names)), np.float64)
+        try:
+            self.metrics = np.zeros((epochs + 1, len(self.names)), np.float64)
+        except (MemoryError, ValueError):
+            raise ArgumentError(
+                f"epochs is {epochs}: there is no memory for a history with a row for each; give "
+                "fewer, and call fit several times"
+            ) from None
         self.order = np.arange(self.rows, dtype=np.int64) if shuffle else None
         control = self.control
         control[Control.EPOCHS] = epochs

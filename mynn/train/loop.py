@@ -27,9 +27,6 @@ from mynn.train.history import History
 from mynn.train.progress import progress_bar
 from mynn.train.record import Record
 
-# A history of so many epochs takes some hundred megabytes.
-_MOST_EPOCHS = 10_000_000
-
 
 @explained
 def fit(
@@ -99,11 +96,6 @@ def fit(
     dataset.check_outside("fit")
     _refuse_others(step)
     epochs = positive("epochs", epochs)
-    if epochs > _MOST_EPOCHS:
-        raise ArgumentError(
-            f"epochs must be at most {_MOST_EPOCHS}, it is {epochs}: the history keeps a row for "
-            "each; call fit several times"
-        )
     batch_size = positive("batch_size", batch_size)
     shuffle = flag("shuffle", shuffle)
     drop_last = flag("drop_last", drop_last)

@@ -228,7 +228,7 @@ def test_linear_names_the_layer_and_the_shapes(shape: tuple[int, ...]) -> None:
         (lambda: nn.Linear(2, 3, dtype="x"), DTypeError, "Linear: dtype 'x'"),
         (lambda: nn.CrossEntropyLoss(label_smoothing=-1), ArgumentError, "-1"),
         (lambda: nn.Sequential(nn.Tanh(), np.tanh), ArgumentError, "'1'.*tanh"),
-        (lambda: nn.MSELoss()(np.zeros((2, 1)), np.zeros(2)), ShapeError, "MSELoss"),
+        (lambda: nn.MSELoss()(np.zeros((2, 3)), np.zeros(2)), ShapeError, "MSELoss"),
         (
             lambda: nn.CrossEntropyLoss()(np.zeros((1, 2)), [2]),
             DataError,
