@@ -123,8 +123,15 @@ def host_generator(source: np.random.Generator | int | None = None) -> np.random
         return np.random.default_rng(source)
     with _lock:
         if not _host:
-            _host.append(np.random.default_rng())
+            _host.append(_host_of(None))
         return _host[0]
+
+
+def _host_of(seed: int | None) -> np.random.Generator:
+    """A generator of NumPy that the child of a fork can use, whoever was drawing in the parent."""
+    generator = np.random.default_rng(seed)
+    forks.register(generator.bit_generator.lock)
+    return generator
 
 
 @explained
@@ -137,7 +144,7 @@ def manual_seed(seed: int) -> Generator:
         Generator(key=[0, 0])
     """
     with _lock:
-        _host[:] = [np.random.default_rng(fold_seed(seed))]
+        _host[:] = [_host_of(fold_seed(seed))]
     return default_generator().manual_seed(seed)
 
 

@@ -35,7 +35,7 @@ X = np.random.default_rng(0).normal(size=(96, 24)).astype(np.float32)
 """
 
 
-def run_child(program: str, timeout: float = 60, **environment: str) -> str:
+def run_child(program: str, timeout: float = 180, **environment: str) -> str:
     """What a program writes; it must end well, in time."""
     code = SETUP + textwrap.dedent(program)
     done = subprocess.run(

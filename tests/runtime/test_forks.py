@@ -57,6 +57,30 @@ assert np.array_equal(call(X), expected)
     )
 
 
+def test_while_another_thread_draws() -> None:
+    """NumPy's generators have locks of their own."""
+    run_child(
+        FORKING
+        + """
+from mynn import random
+for seeded in (False, True):
+    if seeded:
+        mynn.manual_seed(3)
+    held, go = threading.Event(), threading.Event()
+    def draw():
+        with random.host_generator().bit_generator.lock:
+            held.set()
+            go.wait(60)
+    other = threading.Thread(target=draw)
+    other.start()
+    held.wait(60)
+    child(lambda: nn.Linear(3, 2).weight.shape == (2, 3))
+    go.set()
+    other.join()
+"""
+    )
+
+
 def test_while_another_thread_compiles() -> None:
     run_child(
         FORKING
