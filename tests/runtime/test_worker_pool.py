@@ -69,7 +69,7 @@ def test_handlers_that_raise_in_fit() -> None:
         for number in range(300):
             epochs = 10**6 if number % 2 else 1  # within the loop, or as it begins and ends
             try:
-                # Again after a second: Python ignores what is raised in a callback of a weak reference.
+                # And again: Python ignores what is raised in a callback of a weak reference.
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-3), 1.0)
                 while True:
                     mynn.fit(steps[number % 3], X, batch_size=8, epochs=epochs, verbose=False)
