@@ -80,7 +80,7 @@ $(VENV)/.report: pyproject.toml | $(VENV)/.core
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.core
-	$(BIN)/python -m pip install -q -e '.[test]'
+	$(BIN)/python -m pip install -q -e '.[test,environments]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.core
