@@ -35,7 +35,10 @@ def _switching() -> Iterator[None]:
 def test_drawing(compiled: bool) -> None:
     """Each number is drawn once, as one thread alone would draw them."""
     generator = Generator(3)
-    draw: Any = lambda x: generator.bits((4,)) + x * 0  # noqa: E731
+
+    def draw(x: Any) -> Any:
+        return generator.bits((4,)) + x * 0
+
     if compiled:
         draw = mynn.compile(draw)
     zero = np.zeros(4, np.uint32)
@@ -240,8 +243,13 @@ def test_evaluation_changes_nothing(compiled: bool, backend: str) -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
     x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     before = net.state_dict()
-    measure: Any = lambda x: net(x).mean()  # noqa: E731
-    rows: Any = lambda x: net(x)  # noqa: E731
+
+    def measure(x: Any) -> Any:
+        return net(x).mean()
+
+    def rows(x: Any) -> Any:
+        return net(x)
+
     if compiled:
         measure, rows = (mynn.compile(f, backend=backend) for f in (measure, rows))
     with pytest.raises(UsageError, match=r"evaluate: .*running_mean.*\.eval\(\).*mynn\.fit"):
