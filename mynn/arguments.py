@@ -206,9 +206,9 @@ def _shown_parameter(parameter: inspect.Parameter) -> str:
     return str(parameter.replace(annotation=parameter.empty))
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that somebody may have meant."""
-    return next(iter(difflib.get_close_matches(name.lower(), list(names), 1, 0.7)), None)
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str | None:
+    """The name that somebody may have meant; `cutoff` is how alike they must be, at most 1."""
+    return next(iter(difflib.get_close_matches(name.lower(), list(names), 1, cutoff)), None)
 
 
 def checked(function: Callable[..., None]) -> Callable[..., None]:

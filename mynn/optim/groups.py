@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mynn import tracing
+from mynn.arguments import nearest
 from mynn.errors import ArgumentError, UsageError
 from mynn.tensor import Parameter, Tensor
 
@@ -56,7 +56,7 @@ def meant(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
     options = list(known)
     if _ALIASES.get(name.lower()) in options:
         return _ALIASES[name.lower()]
-    return next(iter(difflib.get_close_matches(name.lower(), options, 1, cutoff)), None)
+    return nearest(name, options, cutoff)
 
 
 def unknown_option(where: str, name: Any, known: Iterable[str]) -> ArgumentError:
