@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from benchmarks.works import Pool, Work
-from mynn.runtime import peaks
+from mynn.runtime import roofline
 
 # A batch of one waits for each operation's result, so that its limit is not the peak. This is the
 # figure of a hand-vectorised, fully unrolled step, in microseconds.
@@ -45,7 +45,7 @@ def front_operations(work: Work) -> int:
 
 def peak() -> float:
     """The measured peak of one core in operations a second, float32."""
-    return peaks.peak()
+    return roofline.peak()
 
 
 def limit_us(work: Work, operations_per_second: float, threads: int = 1) -> float:

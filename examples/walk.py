@@ -13,7 +13,7 @@ import mynn
 from mynn import nn, optim
 
 
-def program() -> mynn.runtime.program.Program:
+def program() -> mynn.jit.program.Program:
     """The program of one training step: a layer of 2 inputs and 5 outputs, tanh, four samples."""
     layer = nn.Linear(2, 5)
     optimizer = optim.SGD(layer.parameters(), lr=0.1)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from mynn import functional, nn, optim, random
-from mynn.compiled import compile
 from mynn.errors import TraceWarning
-from mynn.functional import (
-    concatenate,
-    maximum,
-    minimum,
-    one_hot,
-    stack,
-    where,
-)
-from mynn.gradients import grad, value_and_grad
+from mynn.functional import concatenate, maximum, minimum, one_hot, stack, where
+from mynn.jit.compile import compile
 from mynn.random import Generator, manual_seed
 from mynn.runtime.store import programs
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.creation import tensor
 from mynn.train import Callback, History, Record, evaluate, fit, predict
+from mynn.transform.grad import grad, value_and_grad
 from mynn.version import __version__
 
 __all__ = [

@@ -17,19 +17,19 @@
 
     mynn.x
 
-What a tool computes is written once, with operators of the engine (`mynn.toolbox.tools`); forward
-and backward passes, and the native program of `model.fit`, all come from there. `sigmoid` computes
-tanh, as the report's reference program does; `logistic` is the logistic function.
+What a tool computes is written once, with operators of the engine (`mynn.report.toolbox.tools`);
+forward and backward passes, and the native program of `model.fit`, all come from there. `sigmoid`
+computes tanh, as the report's reference program does; `logistic` is the logistic function.
 
 Source: "Mini deep-learning framework", sections 1.1 to 1.3 (the report).
 """
 
 from __future__ import annotations
 
-from mynn.toolbox.constructor import model
-from mynn.toolbox.disc import generate_disc_set
-from mynn.toolbox.optimizer import optimizer_sgd
-from mynn.toolbox.tools import (
+from mynn.report.toolbox.constructor import model
+from mynn.report.toolbox.disc import generate_disc_set
+from mynn.report.toolbox.optimizer import optimizer_sgd
+from mynn.report.toolbox.tools import (
     activation,
     criterion_mse,
     lecun,

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from mynn.arguments import explained, whole_number
+from mynn.base import forks, sharing
+from mynn.base.arguments import explained, whole_number
+from mynn.core.graph import Array, Shape, supported
 from mynn.errors import ArgumentError
-from mynn.graph import Array, Shape, supported
 from mynn.ops import random as ops
-from mynn.runtime import forks, sharing
 from mynn.tensor import Tensor, apply, as_tensor, inplace
 
 _WORD = 2**32

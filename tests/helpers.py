@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn import tracing
-from mynn.graph import Array, Graph, Type, input_node
+from mynn.core.graph import Array, Graph, Type, input_node
 from mynn.tensor import Tensor, as_tensor, graph_node
+from mynn.trace import tracing
 
 NAMES = "xyzuvwabcdefgh"
 

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import Tensor, autodiff, interpreter, no_grad, tracing
+from mynn import Tensor, no_grad
+from mynn.core import autodiff, interpreter
+from mynn.core.graph import Graph, Type, input_node
 from mynn.errors import ShapeError, UsageError
-from mynn.graph import Graph, Type, input_node
 from mynn.tensor import graph_node, wrap
+from mynn.trace import tracing
 from tests.helpers import f32
 
 

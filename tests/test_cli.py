@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import mynn
-from mynn.cli import app
+from mynn.cli.app import app
 from mynn.report.folder import FILES
 
 

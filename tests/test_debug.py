@@ -14,9 +14,9 @@ import pytest
 import mynn
 from mynn import debug
 from mynn.compiler import pipeline
-from mynn.compiler.simplify import simplify
+from mynn.compiler.graph.simplify import simplify
+from mynn.core.graph import Graph, Node, Type
 from mynn.errors import ArgumentError, VerifyError
-from mynn.graph import Graph, Node, Type
 from mynn.ops import elementwise
 from tests.train.reference import Problem
 

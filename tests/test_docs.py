@@ -17,7 +17,7 @@ import pytest
 import mynn
 from docs import update
 from examples import walk
-from mynn.runtime.machine import host
+from mynn.target.target import host
 
 ROOT = Path(mynn.__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -147,7 +147,7 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 def named_files(name: str) -> Iterator[str]:
-    """Paths between backticks, such as `mynn/graph.py` or `compiler/fuse.py`."""
+    """Paths between backticks, such as `mynn/core/graph.py` or `compiler/fusion/fuse.py`."""
     for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text(name)):
         if re.fullmatch(r"[\w./-]+\.(py|md|toml|svg|c|json)", code) and not code.startswith(
             OUTPUTS

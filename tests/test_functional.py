@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn import Tensor, functional, losses, tracing
+from mynn import Tensor, functional
+from mynn.base import notices
+from mynn.core.graph import Array, Type, input_node
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
-from mynn.graph import Array, Type, input_node
-from mynn.jit import notices
+from mynn.functional import losses
+from mynn.trace import tracing
 from tests.nn.harness import (
     BACKENDS,
     TOLERANCE,
@@ -303,7 +305,7 @@ def test_cross_entropy_is_small() -> None:
     with tracing.tracing() as tracer:
         result = loss(*map(Tensor.from_node, nodes))
     assert result.node is not None
-    graph = mynn.graph.Graph(tuple(nodes), (result.node,))
+    graph = mynn.core.graph.Graph(tuple(nodes), (result.node,))
     wide = [n.primitive.name for n in graph.nodes() if n.shape == (4, 3) and n.inputs]
     arithmetic = [name for name in wide if name not in ("broadcast_to", "stop_gradient")]
     assert sorted(arithmetic) == ["equal", "exp", "sub", "where"]

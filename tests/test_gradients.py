@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mynn.gradients
-from mynn import Tensor, grad, interpreter, no_grad, value_and_grad
+import mynn.transform.grad
+from mynn import Tensor, grad, no_grad, value_and_grad
+from mynn.core import interpreter
 from mynn.errors import ArgumentError, DTypeError, UsageError
 from tests.helpers import graph_of
 
@@ -21,7 +22,7 @@ def tanh(x: Any) -> Any:
 
 
 def test_doctest() -> None:
-    assert doctest.testmod(mynn.gradients).failed == 0
+    assert doctest.testmod(mynn.transform.grad).failed == 0
 
 
 @pytest.mark.parametrize("x", POINTS)

@@ -6,9 +6,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from mynn import interpreter
-from mynn.errors import DTypeError, MynnError, ShapeError, VerifyError
-from mynn.graph import (
+from mynn.core import interpreter
+from mynn.core.graph import (
     CONSTANT,
     Graph,
     Node,
@@ -22,6 +21,7 @@ from mynn.graph import (
     topological,
     verify,
 )
+from mynn.errors import DTypeError, MynnError, ShapeError, VerifyError
 from mynn.ops import PRIMITIVES, elementwise, movement, reduce
 from tests.helpers import f32, graph_of
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import Tensor, interpreter
+from mynn import Tensor
+from mynn.core import interpreter
 from mynn.errors import DTypeError, ShapeError, UsageError
 from tests.helpers import graph_of
 

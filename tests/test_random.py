@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn import random, tracing
+from mynn import random
 from mynn.errors import ArgumentError
 from mynn.random import Generator, fold_seed
+from mynn.trace import tracing
 from tests.nn.harness import BACKENDS, Program, assert_all_close
 
 DRAWS: dict[str, Any] = {

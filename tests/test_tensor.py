@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import Parameter, Tensor, interpreter, no_grad, tracing
+from mynn import Parameter, Tensor, no_grad
+from mynn.core import interpreter
 from mynn.errors import DTypeError, ShapeError, UsageError
-from mynn.tensor import as_tensor, core, enable_grad, grad_mode, parameter, promote
+from mynn.tensor import as_tensor, enable_grad, grad_mode, parameter, promote, tensor
+from mynn.trace import tracing
 from tests.helpers import f32, graph_of
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint8", "bool")
 
 
-@pytest.mark.parametrize("module", [core, parameter, grad_mode])
+@pytest.mark.parametrize("module", [tensor, parameter, grad_mode])
 def test_doctest(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted

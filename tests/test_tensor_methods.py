@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import Tensor, interpreter
+from mynn import Tensor
+from mynn.core import interpreter
 from mynn.errors import ShapeError
 from tests.helpers import graph_of
 

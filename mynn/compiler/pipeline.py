@@ -1,14 +1,14 @@
 """The compiler: the passes from a graph to native code, in order.
 
-status    checks -> a word          a further output             compiler/status.py
-simplify  graph -> graph            fold, algebra, shared work   compiler/simplify.py
-multiply  graph -> graph            which products are rounded   compiler/multiply_add.py
-fuse      graph -> groups           which nodes share a kernel   compiler/fuse.py
-plan      groups -> places          storage, updates in place    compiler/plan.py
-lower     groups -> kernels         loops: tiles, vectors        compiler/lower.py, schedule/
-emit      kernels -> LLVM IR        text                         compiler/llvm.py, instructions.py
-build     LLVM IR -> machine code   LLVM's own passes            runtime/native.py
-bind      plan -> memory            the table of addresses       compiler/image.py
+status    checks -> a word          a further output             compiler/graph/status.py
+simplify  graph -> graph            fold, algebra, shared work   compiler/graph/simplify.py
+multiply  graph -> graph            which products are rounded   compiler/graph/multiply_add.py
+fuse      graph -> groups           which nodes share a kernel   compiler/fusion/fuse.py
+plan      groups -> places          storage, updates in place    compiler/memory/plan.py
+lower     groups -> kernels         loops: tiles, vectors        compiler/lowering/lower.py
+emit      kernels -> LLVM IR        text                         compiler/codegen/kernel.py
+build     LLVM IR -> machine code   LLVM's own passes            runtime/llvm_jit.py
+bind      plan -> memory            the table of addresses       runtime/artifact.py
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mynn.compiler.arithmetic import verify_exact
-from mynn.compiler.cache_blocks import CacheBlock, cache_blocks
-from mynn.compiler.dedupe import emit_kernels
-from mynn.compiler.image import bind, make_image
-from mynn.compiler.instructions import Module
-from mynn.compiler.llvm import step_text
-from mynn.compiler.loops import Buffer, Kernel, buffers_of, verify_kernel
-from mynn.compiler.meetings import arrange, choose
-from mynn.compiler.multiply_add import fuse_multiply_adds
-from mynn.compiler.parallel import parallelise
-from mynn.compiler.plan import Plan, make_plan, verify_plan
-from mynn.compiler.rewrite import is_number
-from mynn.compiler.simplify import simplify
-from mynn.compiler.standby import add_calls
-from mynn.compiler.status import stop_text, with_status
-from mynn.compiler.workers import add_split_step
-from mynn.graph import Array, Graph, Node, Shape, verify
-from mynn.runtime.buffers import allocate
-from mynn.runtime.machine import host
-from mynn.runtime.native import NativeModule, build
+from mynn.compiler.codegen.dedupe import emit_kernels
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.kernel import step_text
+from mynn.compiler.codegen.ops import verify_exact
+from mynn.compiler.graph.multiply_add import fuse_multiply_adds
+from mynn.compiler.graph.rewrite import is_number
+from mynn.compiler.graph.simplify import simplify
+from mynn.compiler.graph.status import stop_text, with_status
+from mynn.compiler.host.parked_workers import add_calls
+from mynn.compiler.host.workers import add_split_step
+from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of, verify_kernel
+from mynn.compiler.memory.plan import Plan, make_plan, verify_plan
+from mynn.compiler.parallel.barriers import arrange, choose
+from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks
+from mynn.compiler.parallel.split import parallelise
+from mynn.core.graph import Array, Graph, Node, Shape, verify
+from mynn.runtime.artifact import bind, make_image
+from mynn.runtime.llvm_jit import NativeModule, build
+from mynn.target.storage import allocate
+from mynn.target.target import host
 
 STEP = "mynn_step"
 

@@ -15,13 +15,13 @@ from mynn.nn.activation import (
     Softplus,
     Tanh,
 )
-from mynn.nn.containers import ModuleList, Sequential
+from mynn.nn.container import ModuleList, Sequential
 from mynn.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from mynn.nn.dropout import Dropout
 from mynn.nn.linear import Flatten, Identity, Linear
 from mynn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from mynn.nn.module import Module
-from mynn.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from mynn.nn.normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from mynn.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,

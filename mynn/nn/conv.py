@@ -9,11 +9,11 @@ import numpy as np
 
 from mynn import functional
 from mynn.errors import ArgumentError, ShapeError
+from mynn.functional.conv import per_axis
 from mynn.nn import init
 from mynn.nn.module import Module
 from mynn.nn.placement import parameter_dtype
 from mynn.random import host_generator
-from mynn.spatial import per_axis
 from mynn.tensor import Parameter, Tensor, as_tensor
 
 

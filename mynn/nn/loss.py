@@ -1,11 +1,11 @@
-"""Losses as modules. Each one is the function of `mynn.losses` with its options."""
+"""Losses as modules. Each one is the function of `mynn.functional.losses` with its options."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mynn import losses
 from mynn.errors import ArgumentError
+from mynn.functional import losses
 from mynn.nn.module import Module
 from mynn.tensor import Tensor
 
@@ -21,7 +21,7 @@ class _Loss(Module):
 
 
 class MSELoss(_Loss):
-    """Mean (or sum, or every one) of (x - t)^2; see `mynn.losses.mse_loss`.
+    """Mean (or sum, or every one) of (x - t)^2; see `mynn.functional.losses.mse_loss`.
 
     Example:
         >>> from mynn import nn
@@ -35,7 +35,7 @@ class MSELoss(_Loss):
 
 
 class NLLLoss(_Loss):
-    """Mean of -w[t] x[t] for log-probabilities x and labels t; see `mynn.losses.nll_loss`."""
+    """Mean of -w[t] x[t] for log-probabilities x and labels t: `mynn.functional.nll_loss`."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class NLLLoss(_Loss):
 class CrossEntropyLoss(_Loss):
     """Mean of -log softmax(x)[t] for logits x and labels, or class probabilities, t.
 
-    See `mynn.losses.cross_entropy`.
+    See `mynn.functional.losses.cross_entropy`.
 
     Example:
         >>> from mynn import nn
@@ -104,7 +104,7 @@ class CrossEntropyLoss(_Loss):
 class BCEWithLogitsLoss(_Loss):
     """Mean of -(t log s(x) + (1 - t) log(1 - s(x))) with the logistic function s.
 
-    See `mynn.losses.binary_cross_entropy_with_logits`.
+    See `mynn.functional.losses.binary_cross_entropy_with_logits`.
     """
 
     def __init__(

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mynn import tracing
-from mynn.arguments import check_call, check_constructor, checked, shown
+from mynn.base import sharing
+from mynn.base.arguments import check_call, check_constructor, checked, shown
+from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
-from mynn.jit import guards
-from mynn.jit.notices import user_place
-from mynn.runtime import sharing
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
 from mynn.tensor.loaded import checked_mapping, loaded_array
+from mynn.trace import guards, tracing
 
 
 class LoadResult(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import supported
 from mynn.errors import ArgumentError, DTypeError
-from mynn.graph import supported
 
 
 def parameter_dtype(layer: str, device: Any, dtype: Any) -> np.dtype[Any]:

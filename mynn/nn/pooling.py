@@ -6,8 +6,8 @@ from typing import Any
 
 from mynn import functional
 from mynn.errors import ArgumentError
+from mynn.functional.conv import per_axis
 from mynn.nn.module import Module
-from mynn.spatial import per_axis
 from mynn.tensor import Tensor
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mynn.graph import Primitive
+from mynn.core.graph import Primitive
 from mynn.ops import (
     checks,
     contraction,
     convolution,
     elementwise,
     fused,
-    indexing,
+    gather,
     movement,
     random,
     reduce,
@@ -21,7 +21,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     *movement.PRIMITIVES,
     *contraction.PRIMITIVES,
     *convolution.PRIMITIVES,
-    *indexing.PRIMITIVES,
+    *gather.PRIMITIVES,
     *random.PRIMITIVES,
     *fused.PRIMITIVES,
     *checks.PRIMITIVES,

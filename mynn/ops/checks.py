@@ -3,7 +3,7 @@
 A check is a node like any other, and has a value: true where something is wrong. It takes effect
 by standing in `Graph.checks`. Nobody may take a result, or change any state, of a graph in which a
 check is true: the interpreter raises what `failure` says, a native program stops before it writes
-state (`mynn.compiler.status`).
+state (`mynn.compiler.graph.status`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import notices
+from mynn.core.graph import Array, Node, Primitive, Sample, Type, apply, constant
 from mynn.errors import DataError, IndexRangeError
-from mynn.graph import Array, Node, Primitive, Sample, Type, apply, constant
-from mynn.jit import notices
 from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import require_kind
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Array, Node, Primitive, Sample, Shape, Type, apply
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Node, Primitive, Sample, Shape, Type, apply
 from mynn.ops import elementwise, reduce
 from mynn.ops.movement import broadcast_to, reshape
 from mynn.ops.rules import FLOAT, NUMBER, require_kind, uniform

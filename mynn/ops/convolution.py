@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Node, Primitive, Sample, Shape, Type, apply
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Node, Primitive, Sample, Shape, Type, apply
 from mynn.ops.contraction import contract
 from mynn.ops.movement import Axes, pad, reshape, transpose, windows
 from mynn.ops.rules import FLOAT, require_kind, uniform

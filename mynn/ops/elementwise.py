@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Array, Primitive, Sample, Type
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Primitive, Sample, Type
 from mynn.ops.rules import (
     ANY,
     BITS,

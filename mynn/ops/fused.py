@@ -1,4 +1,4 @@
-"""Multiply-adds: primitives that the compiler alone makes (`mynn.compiler.multiply_add`).
+"""Multiply-adds: primitives that the compiler alone makes (`mynn.compiler.graph.multiply_add`).
 
 Whether a product is rounded before it is added to something is decided once for each node of a
 graph; these primitives are that decision written down.
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Array, Primitive, Sample, Type
 from mynn.errors import ShapeError
-from mynn.graph import Array, Primitive, Sample, Type
 from mynn.ops.rules import FLOAT, elementwise_samples, require_kind, require_same, same_type
 
 FORMS = ("xy+z", "xy-z", "z-xy")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from mynn.core.graph import Array, Node, Primitive, Sample, Shape, Type, apply, constant
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Node, Primitive, Sample, Shape, Type, apply, constant
 from mynn.ops.elementwise import where
 from mynn.ops.placed import Placed
 from mynn.ops.rules import uniform

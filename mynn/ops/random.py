@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mynn.core.graph import Array, Primitive, Sample, Shape, Type
 from mynn.errors import ShapeError
-from mynn.graph import Array, Primitive, Sample, Shape, Type
 from mynn.ops.threefry import threefry2x32
 
 

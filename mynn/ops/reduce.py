@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Array, Primitive, Sample, Shape, Type
 from mynn.errors import ShapeError
-from mynn.graph import Array, Primitive, Sample, Shape, Type
 from mynn.ops.rules import NUMBER, Samples, require_kind, uniform
 
 Axes = tuple[int, ...]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Array, Sample, Shape, Type
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Sample, Shape, Type
 
 FLOAT = "f"
 NUMBER = "fiu"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mynn.errors import ArgumentError
-from mynn.optim.groups import ParamGroup, check_flag, check_range
 from mynn.optim.optimizer import Optimizer
+from mynn.optim.options import ParamGroup, check_flag, check_range
 from mynn.optim.sgd import gradient
 from mynn.tensor import Parameter, Tensor
 

@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from mynn import tracing
-from mynn.arguments import check_constructor, shown
+from mynn.base import forks, notices, sharing
+from mynn.base.arguments import check_constructor, shown
+from mynn.core.graph import Array
 from mynn.errors import ArgumentError, UsageError
-from mynn.graph import Array
-from mynn.jit import guards, notices
 from mynn.optim import saved
-from mynn.optim.groups import ParamGroup, check_range, meant, unknown_option
-from mynn.runtime import forks, sharing
-from mynn.runtime.buffers import axis_order
+from mynn.optim.options import ParamGroup, check_range, meant, unknown_option
+from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.loaded import loaded_array
+from mynn.trace import guards, tracing
 
 # Attributes that are this class's own; `signature` stands for what a trace builds in of them.
 _OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept"})

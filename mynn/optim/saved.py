@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mynn.errors import ArgumentError
-from mynn.optim.groups import NO_OPERATION
+from mynn.optim.options import NO_OPERATION
 from mynn.tensor.loaded import checked_mapping, unboxed
 
 # Options that came late, so that older states lack them.

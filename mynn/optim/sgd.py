@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import notices
 from mynn.errors import ArgumentError
-from mynn.jit import notices
-from mynn.optim.groups import ParamGroup, check_flag, check_range
 from mynn.optim.optimizer import Optimizer
+from mynn.optim.options import ParamGroup, check_flag, check_range
 from mynn.tensor import Parameter, Tensor
 
 

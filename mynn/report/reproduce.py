@@ -10,11 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mynn.report import figures, tables
-from mynn.report.experiments import PUBLISHED, Results, Settings, count_runs, run_all
-from mynn.report.folder import check_target, write_folder
-from mynn.report.page import render
-from mynn.report.statistics import (
+from mynn.report.experiments.runs import PUBLISHED, Results, Settings, count_runs, run_all
+from mynn.report.experiments.statistics import (
     BETTER,
     DECIMALS,
     DIFFERS,
@@ -26,6 +23,9 @@ from mynn.report.statistics import (
     cells,
     summary,
 )
+from mynn.report.folder import check_target, write_folder
+from mynn.report.page import figures, tables
+from mynn.report.page.page import render
 
 STYLES = {
     WITHIN: "green",

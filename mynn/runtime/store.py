@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from mynn.base import forks
 from mynn.errors import ArgumentError
-from mynn.runtime import forks
 
 Kept = TypeVar("Kept", bound="Stored")
 

@@ -3,7 +3,7 @@
 A thread works in native code, without a lock of the interpreter, and holds all that this code
 touches until it has returned. Nothing here has to happen for memory to be safe: a pool that is
 forgotten, at whatever instruction of Python, tells its threads to leave, and those that nobody
-tells leave by themselves after a while (`mynn.compiler.workers`).
+tells leave by themselves after a while (`mynn.compiler.host.workers`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from mynn.compiler.workers import LINE, SHUTDOWN, State, Sync, sync_words
-from mynn.graph import Array
-from mynn.runtime import forks
-from mynn.runtime.buffers import aligned_bytes
+from mynn.base import forks
+from mynn.compiler.host.workers import LINE, SHUTDOWN, State, Sync, sync_words
+from mynn.core.graph import Array
+from mynn.target.storage import aligned_bytes
 
 # Rounds, of some hundredths of a microsecond, that a leader waits for threads just started.
 PATIENCE = 10_000

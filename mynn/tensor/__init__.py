@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from mynn.tensor.arithmetic import Operand, contract, matmul
-from mynn.tensor.core import Tensor
 from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
-from mynn.tensor.history import check_present, graph_node, leaf_requires_grad, wrap
-from mynn.tensor.operations import (
+from mynn.tensor.parameter import Parameter
+from mynn.tensor.promotion import (
     apply,
     as_array,
     as_tensor,
@@ -16,7 +15,8 @@ from mynn.tensor.operations import (
     promote,
     same_dtype,
 )
-from mynn.tensor.parameter import Parameter
+from mynn.tensor.tape import check_present, graph_node, leaf_requires_grad, wrap
+from mynn.tensor.tensor import Tensor
 
 __all__ = [
     "Operand",

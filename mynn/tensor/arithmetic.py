@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union, overload
 
 import numpy as np
 
+from mynn.core.graph import Array, supported
 from mynn.errors import ArgumentError, ShapeError
-from mynn.graph import Array, supported
 from mynn.ops import contraction, convolution, elementwise
-from mynn.tensor.operations import apply, as_tensor, binary, broadcast, same_dtype
+from mynn.tensor.promotion import apply, as_tensor, binary, broadcast, same_dtype
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 # What stands beside a tensor in an operation.
 Operand: TypeAlias = Union["Tensor", Array, float]

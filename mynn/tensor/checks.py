@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mynn import tracing
-from mynn.graph import CONSTANT, Array, Node
+from mynn.core.graph import CONSTANT, Array, Node
 from mynn.ops.checks import failure, outside, wrong_places
-from mynn.tensor.history import graph_node
+from mynn.tensor.tape import graph_node
+from mynn.trace import tracing
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 
 def require_range(

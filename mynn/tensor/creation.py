@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.errors import ArgumentError
-from mynn.tensor.core import Tensor
+from mynn.tensor.tensor import Tensor
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 import numpy as np
 
+from mynn.core.graph import Array, Node, Shape, Type
 from mynn.errors import ShapeError
-from mynn.graph import Array, Node, Shape, Type
 from mynn.ops.rules import normalize_axes
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
     from mynn.tensor.view import View
 
     Kind: TypeAlias = type[Tensor]
@@ -49,7 +49,7 @@ class Fields:
     name: str | None
     homed: bool
     _grad: Tensor | None
-    # Kept by `mynn.runtime.sharing`; not set before a program uses the tensor.
+    # Kept by `mynn.base.sharing`; not set before a program uses the tensor.
     shared: Any
 
     def _setup(

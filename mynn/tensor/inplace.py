@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn import tracing
+from mynn.core.graph import CONSTANT, Array, Node, apply
 from mynn.errors import DTypeError, ShapeError, UsageError
-from mynn.graph import CONSTANT, Array, Node, apply
 from mynn.ops import elementwise, movement
 from mynn.tensor import arithmetic
 from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.history import STOP, changed, graph_node, is_leaf
-from mynn.tensor.operations import as_tensor
+from mynn.tensor.promotion import as_tensor
+from mynn.tensor.tape import STOP, changed, graph_node, is_leaf
 from mynn.tensor.view import check_written, put, store
+from mynn.trace import tracing
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 

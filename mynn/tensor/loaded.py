@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import SHORT_NAMES, Array, Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
-from mynn.graph import SHORT_NAMES, Array, Shape
-from mynn.tensor.core import Tensor
-from mynn.tensor.operations import plain_array
+from mynn.tensor.promotion import plain_array
+from mynn.tensor.tensor import Tensor
 
 
 def loaded_array(what: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:

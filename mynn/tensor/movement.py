@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn.arguments import explained
+from mynn.base.arguments import explained
+from mynn.core.graph import Shape
 from mynn.errors import ArgumentError, DTypeError, ShapeError
-from mynn.graph import Shape
-from mynn.indexing import Plan
-from mynn.indexing import plan as indexing_plan
-from mynn.ops import indexing, movement
+from mynn.ops import gather, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.checks import require_range
-from mynn.tensor.operations import alias, apply, as_tensor
+from mynn.tensor.indexing import Plan
+from mynn.tensor.indexing import plan as indexing_plan
+from mynn.tensor.promotion import alias, apply, as_tensor
 from mynn.tensor.spelling import one_of, required
 from mynn.tensor.view import can_view, own_memory
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 
 @explained
@@ -212,13 +212,13 @@ def gather_rows(
     """
     axis = normalize_axes(axis, x.ndim, name)[0]
     picked = as_tensor(index) if clip else checked_index(index, x.shape[axis], name, axis)
-    return apply(indexing.take, x, picked, axis=axis)
+    return apply(gather.take, x, picked, axis=axis)
 
 
 def scatter_rows(x: Tensor, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
     """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
     picked = as_tensor(index) if clip else checked_index(index, extent, "scatter_rows", axis)
-    return apply(indexing.scatter_add, x, picked, axis=axis, extent=extent)
+    return apply(gather.scatter_add, x, picked, axis=axis, extent=extent)
 
 
 @explained

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mynn import tracing
-from mynn.jit import notices
-from mynn.tensor.core import Tensor
+from mynn.base import notices
+from mynn.tensor.tensor import Tensor
+from mynn.trace import tracing
 
 _MADE = (
     "a parameter is made inside a compiled function: that happens once, while it is traced, and "

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mynn.arguments import explained
+from mynn.base.arguments import explained
+from mynn.core.graph import Primitive, Shape
 from mynn.errors import ArgumentError, ShapeError
-from mynn.graph import Primitive, Shape
 from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import normalize_axes
-from mynn.tensor.operations import apply, binary
+from mynn.tensor.promotion import apply, binary
 from mynn.tensor.spelling import kept, one_of
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 
 class Extremum(NamedTuple):

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn import tracing
+from mynn.core.graph import CONSTANT, Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
-from mynn.graph import CONSTANT, Shape
-from mynn.indexing import plan as indexing_plan
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import movement
 from mynn.tensor.fields import Fields
-from mynn.tensor.history import graph_node
+from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.inplace import copy_, replace, write
-from mynn.tensor.operations import as_tensor
+from mynn.tensor.promotion import as_tensor
+from mynn.tensor.tape import graph_node
+from mynn.trace import tracing
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 _NAME = "x[index] = value"
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn import interpreter
+from mynn.base import sharing
+from mynn.core import interpreter
+from mynn.core.graph import Array, Node, Primitive, Shape, apply
 from mynn.errors import UsageError
-from mynn.graph import Array, Node, Primitive, Shape, apply
 from mynn.ops import movement
-from mynn.runtime import sharing
 
 if TYPE_CHECKING:
-    from mynn.tensor.core import Tensor
+    from mynn.tensor.tensor import Tensor
 
 Step = tuple[Primitive, Mapping[str, Any]]
 

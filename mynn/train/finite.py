@@ -10,13 +10,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from mynn import interpreter
+from mynn.base import sharing
+from mynn.core import interpreter
+from mynn.core.graph import Array, Node, topological
 from mynn.errors import NotFiniteError
-from mynn.graph import Array, Node, topological
-from mynn.runtime import sharing
-from mynn.staging import Staged
+from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
-from mynn.train.engine import Engine
+from mynn.train.engine.native import Engine
 
 # Copies of the state may cost at most this share of the time; going back repeats the steps since.
 _SHARE = 0.005

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mynn.arguments import nearest
+from mynn.base.arguments import nearest
+from mynn.core.graph import Array
 from mynn.errors import KeyNameError
-from mynn.graph import Array
 from mynn.train.record import Recorded
 
 

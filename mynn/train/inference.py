@@ -7,15 +7,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from mynn import nn, staging
-from mynn.arguments import explained, positive
-from mynn.compiled import Compiled
+from mynn import nn
+from mynn.base import sharing
+from mynn.base.arguments import explained, positive
+from mynn.core.graph import Array
+from mynn.data import dataset
 from mynn.errors import ShapeError, UsageError
-from mynn.graph import Array
+from mynn.jit import stage
+from mynn.jit.compile import Compiled
 from mynn.nn.module import evaluating
-from mynn.runtime import sharing
-from mynn.train import dataset
-from mynn.train.engine import Engine, make_engine, next_budget
+from mynn.train.engine.native import Engine, make_engine, next_budget
 
 
 @explained
@@ -113,9 +114,9 @@ def _engine(
     arguments, arrays = dataset.load(data, check_finite)
     dataset.check_count(compiled.function, arguments)
 
-    def trace(single: list[Array]) -> staging.Staged:
-        batch = staging.rebuild(arguments, (array[:size] for array in single))
-        return staging.stage(compiled.function, batch)
+    def trace(single: list[Array]) -> stage.Staged:
+        batch = stage.rebuild(arguments, (array[:size] for array in single))
+        return stage.stage(compiled.function, batch)
 
     arrays = dataset.match_precision(trace, arrays, check_finite)
     engine = make_engine(compiled, arguments, arrays, size)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mynn.graph import Array, Node, topological
-from mynn.ops import indexing, movement
+from mynn.core.graph import Array, Node, topological
+from mynn.jit.stage import Staged
+from mynn.ops import gather, movement
 from mynn.ops.checks import Failure
-from mynn.staging import Staged
 
 _MOVES = {
     movement.reshape,
@@ -41,7 +41,7 @@ def row_of(staged: Staged, known: Mapping[Node, Array], found: Failure) -> int |
                 rows[node] = given[0]
         elif node.primitive in _MOVES and given:
             rows[node] = node.primitive.numpy(*given, **node.params)
-        elif node.primitive is indexing.take and node.inputs[1] in rows:
+        elif node.primitive is gather.take and node.inputs[1] in rows:
             index, axis = rows[node.inputs[1]], node.params["axis"]
             shape = node.shape
             around = (1,) * axis, (1,) * (len(shape) - axis - index.ndim)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mynn import staging
-from mynn.arguments import positive
+from mynn.base.arguments import positive
+from mynn.core.graph import Array, Node
 from mynn.errors import ArgumentError
-from mynn.graph import Array, Node
+from mynn.jit import stage
 from mynn.tensor import Tensor, graph_node
-from mynn.tracing import Tracer
+from mynn.trace.tracing import Tracer
 
 QUANTITIES = ("activations", "gradients", "parameters")
 
@@ -108,7 +108,7 @@ class Recorder:
         self.record = record
         self.keys: list[tuple[str, str]] = []
         self.parameters: dict[str, Tensor] = {}
-        self.staged = staging.stage(function, arguments, self._extra)
+        self.staged = stage.stage(function, arguments, self._extra)
         self.results = self.staged.results - len(self.keys)
 
     def _extra(self, tracer: Tracer) -> list[Node]:

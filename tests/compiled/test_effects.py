@@ -191,7 +191,7 @@ def line_of(mark: str) -> int:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mynn.jit.notices._said", set())
+    monkeypatch.setattr("mynn.base.notices._said", set())
     losses.clear()
     numbers["steps"] = 0
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import mynn
-import mynn.compiled
-from mynn import Tensor, compiled, nn, optim
-from mynn.runtime import native
-from mynn.runtime.program import InterpretedProgram
+import mynn.jit.compile
+from mynn import Tensor, nn, optim
+from mynn.jit import compile
+from mynn.jit.program import InterpretedProgram
+from mynn.runtime import llvm_jit
 from tests.compiled.harness import BACKENDS, backends, ramp, step_of
 
 # -- backends --------------------------------------------------------------------------------------
@@ -50,10 +51,10 @@ def no_llvm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def fails() -> None:
         raise RuntimeError("LLVM ERROR: 64-bit code requested\nmore")
 
-    monkeypatch.setattr(native, "self_test", fails)
-    compiled._native_available.cache_clear()
+    monkeypatch.setattr(llvm_jit, "self_test", fails)
+    compile._native_available.cache_clear()
     yield
-    compiled._native_available.cache_clear()
+    compile._native_available.cache_clear()
 
 
 @pytest.mark.usefixtures("no_llvm")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import mynn
-import mynn.compiled
-from mynn import Tensor, compiled, nn, optim
+import mynn.jit.compile
+from mynn import Tensor, nn, optim
 from mynn.errors import ShapeError
+from mynn.jit import compile
 from tests.compiled.harness import backends, ramp, step_of
 
 # -- one program for each signature ----------------------------------------------------------------
@@ -222,7 +223,7 @@ def test_methods() -> None:
     np.testing.assert_array_equal(before, two.net.weight.data)
     assert one.step is one.step
     assert one.step is not two.step
-    assert isinstance(Trainer.step, compiled.Compiled)
+    assert isinstance(Trainer.step, compile.Compiled)
     assert Trainer.step.__doc__ == "One step."
     history = mynn.fit(one.step, (x, t), epochs=2, batch_size=2)
     assert history.steps == 4

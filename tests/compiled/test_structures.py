@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mynn
-import mynn.compiled
+import mynn.jit.compile
 from mynn import Tensor, nn, optim
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
 from tests.compiled.harness import Point, backends, ramp, step_of

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mynn import interpreter
 from mynn.compiler import pipeline
-from mynn.compiler.evaluate import DTYPES, evaluate_kernel
-from mynn.compiler.loops import Buffer
+from mynn.compiler.loop_ir.evaluate import DTYPES, evaluate_kernel
+from mynn.compiler.loop_ir.ir import Buffer
+from mynn.compiler.lowering.inline import Place
 from mynn.compiler.pipeline import Lowered
-from mynn.compiler.pull import Place
-from mynn.graph import Array, Graph, Node, Shape
-from mynn.runtime.buffers import ALIGNMENT, SLACK, padded_strides
-from mynn.runtime.native import NativeModule, build
+from mynn.core import interpreter
+from mynn.core.graph import Array, Graph, Node, Shape
+from mynn.runtime.llvm_jit import NativeModule, build
+from mynn.target.storage import ALIGNMENT, SLACK, padded_strides
 
 FILL = 0xFF
 GUARD = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from mynn.compiler.loops import (
+from mynn.compiler.loop_ir.ir import (
     Affine,
     Expr,
     For,

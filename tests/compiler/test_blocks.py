@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mynn import functional
-from mynn.compiler import parallel
-from mynn.compiler.loops import Affine
-from mynn.compiler.pull import Names, Puller
-from mynn.gradients import grad
+from mynn.compiler.loop_ir.ir import Affine
+from mynn.compiler.lowering.inline import Names, Puller
+from mynn.compiler.parallel import split
 from mynn.tensor import Tensor
+from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout
 from tests.compiler.test_parallel import run_shared
 from tests.compiler.test_schedules import MACHINES, check, machine, text
@@ -101,7 +101,7 @@ def test_machines(vector_bytes: int, registers: int, machine: Callable[..., None
 
 
 def test_any_order_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(split, "SMALL", 0)
     case = case_of((3, 9, 4, 6), True, functional.max_pool2d, 2)
     for workers, order in [(2, (1, 0)), (3, (2, 0, 1)), (4, (3, 1, 2, 0))]:
         run_shared(case, workers, order)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from mynn import functional
-from mynn.compiler import parallel
-from mynn.compiler.schedule import contraction
-from mynn.gradients import grad
+from mynn.compiler.lowering.contraction import schedule
+from mynn.compiler.parallel import split
 from mynn.tensor import Tensor
+from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout
 from tests.compiler.test_parallel import run_shared
 from tests.compiler.test_schedules import MACHINES, check, machine, text
@@ -178,7 +178,7 @@ def test_padding_of_padding() -> None:
 
 
 def test_sums_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contraction, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
     case = case_of((3, 16, 5, 7), (60, 16, 3, 3), "gradients", padding=1)
     assert "partial.k" in text(case)
     assert not pads(case)
@@ -186,7 +186,7 @@ def test_sums_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_any_order_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(split, "SMALL", 0)
     for what in ("forward", "gradients"):
         case = case_of((2, 3, 5, 9), (17, 3, 3, 3), what, padding=1)
         for workers, order in [(2, (1, 0)), (3, (2, 0, 1)), (4, (3, 1, 2, 0))]:

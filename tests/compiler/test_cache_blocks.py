@@ -10,10 +10,11 @@ import pytest
 
 import mynn
 from mynn import functional as F
-from mynn.compiler import cache_blocks, parallel, pipeline
-from mynn.compiler.cache_blocks import CacheBlock
+from mynn.compiler import pipeline
+from mynn.compiler.parallel import cache_blocks, split
+from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.pipeline import Lowered
-from mynn.runtime.native import build
+from mynn.runtime.llvm_jit import build
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case, run_native
 from tests.fuzz import native
@@ -28,7 +29,7 @@ def tiny_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     with monkeypatch.context() as patch:
         patch.setattr(cache_blocks, "_LEAST_BYTES", 0)
         patch.setattr(cache_blocks, "_BLOCK_BYTES", 64)
-        patch.setattr(parallel, "SMALL", 0)
+        patch.setattr(split, "SMALL", 0)
         yield patch
 
 

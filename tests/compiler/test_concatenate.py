@@ -10,8 +10,8 @@ import pytest
 
 import mynn
 from mynn import functional as F
-from mynn.compiler import parallel
-from mynn.compiler.loops import For, Let, Statement, Store, sub_expressions
+from mynn.compiler.loop_ir.ir import For, Let, Statement, Store, sub_expressions
+from mynn.compiler.parallel import split
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
 from tests.compiler.test_parallel import run_shared
@@ -34,7 +34,7 @@ def joined(axis: int) -> Any:
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_axis(monkeypatch: pytest.MonkeyPatch, axis: int, widths: tuple[int, ...]) -> None:
-    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(split, "SMALL", 0)
     case = Case(graph_of(joined(axis), *(f32(*shape) for shape in shapes(axis, widths))))
     arguments = random_arrays(case.graph)
     expected = case.interpreted(arguments)

@@ -13,14 +13,14 @@ import mynn
 import mynn.functional as F
 from mynn import nn
 from mynn.compiler import pipeline
-from mynn.compiler.arithmetic import verify_exact
-from mynn.compiler.multiply_add import fuse_multiply_adds
-from mynn.compiler.simplify import simplify
+from mynn.compiler.codegen.ops import verify_exact
+from mynn.compiler.graph.multiply_add import fuse_multiply_adds
+from mynn.compiler.graph.simplify import simplify
+from mynn.core.graph import Graph, Type, verify
 from mynn.errors import VerifyError
-from mynn.graph import Graph, Type, verify
 from mynn.ops import elementwise, reduce
-from mynn.runtime.machine import host
-from mynn.tensor.operations import apply as tensor_apply
+from mynn.target.target import host
+from mynn.tensor.promotion import apply as tensor_apply
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of
 

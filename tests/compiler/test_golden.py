@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import nn, optim, staging
+from mynn import nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.image import summary
 from mynn.compiler.pipeline import Lowered
-from mynn.graph import format_graph
-from mynn.runtime.machine import Machine, host
+from mynn.core.graph import format_graph
+from mynn.jit import stage
+from mynn.runtime.artifact import summary
+from mynn.target.target import Machine, host
 
 FOLDER = Path(__file__).parents[1] / "golden"
 BATCH = 4
@@ -30,7 +31,7 @@ def machine() -> Machine:
     return replace(host(), vector_bytes=32, vector_registers=16)
 
 
-def staged_step() -> staging.Staged:
+def staged_step() -> stage.Staged:
     """A step of a network 2-3-2 with tanh, squared error and SGD."""
     net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
     optimizer = optim.SGD(net.parameters(), lr=0.1)
@@ -43,7 +44,7 @@ def staged_step() -> staging.Staged:
         return loss
 
     x = np.zeros((BATCH, 2), np.float32)
-    return staging.stage(step, (x, x))
+    return stage.stage(step, (x, x))
 
 
 def places(lowered: Lowered) -> str:

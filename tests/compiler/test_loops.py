@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mynn.compiler.evaluate import evaluate_kernel
-from mynn.compiler.loops import (
+from mynn.compiler.loop_ir.evaluate import evaluate_kernel
+from mynn.compiler.loop_ir.ir import (
     MAX_VECTOR,
     Affine,
     Buffer,

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from mynn.compiler import math
+from mynn.compiler.codegen import math
 from mynn.ops.threefry import threefry2x32
 
 SCALARS = {"f32": "float", "f64": "double", "i32": "i32"}

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from mynn.compiler import meetings, pipeline
-from mynn.compiler.loops import Affine, Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
-from mynn.compiler.meetings import COUNTS, arrange, bytes_read, phases
-from mynn.compiler.parallel import is_serial
+from mynn.compiler import pipeline
+from mynn.compiler.loop_ir.ir import Affine, Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
+from mynn.compiler.parallel import barriers
+from mynn.compiler.parallel.barriers import COUNTS, arrange, bytes_read, phases
+from mynn.compiler.parallel.split import is_serial
 from mynn.compiler.pipeline import shared_kernels
-from mynn.gradients import grad
 from mynn.tensor import Tensor
+from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout
 from tests.compiler.test_parallel import run_shared
 from tests.compiler.test_schedules import step_case
@@ -181,14 +182,14 @@ def test_results_along_the_batch() -> None:
 def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with its square: kernels that touch no common memory are not compared."""
     count = 0
-    meets = meetings._Use.meets
+    meets = barriers._Use.meets
 
-    def counted(self: meetings._Use, other: meetings._Use, workers: int | None) -> bool:
+    def counted(self: barriers._Use, other: barriers._Use, workers: int | None) -> bool:
         nonlocal count
         count += 1
         return meets(self, other, workers)
 
-    monkeypatch.setattr(meetings._Use, "meets", counted)
+    monkeypatch.setattr(barriers._Use, "meets", counted)
 
     def comparisons(layers: int) -> int:
         nonlocal count

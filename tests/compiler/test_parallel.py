@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from mynn.compiler import parallel
-from mynn.compiler.evaluate import evaluate_kernel
-from mynn.compiler.loops import Affine, For, Kernel, Statement, verify_kernel
-from mynn.compiler.meetings import arrange, phases
+from mynn.compiler.loop_ir.evaluate import evaluate_kernel
+from mynn.compiler.loop_ir.ir import Affine, For, Kernel, Statement, verify_kernel
+from mynn.compiler.lowering.contraction import schedule
+from mynn.compiler.parallel import split
+from mynn.compiler.parallel.barriers import arrange, phases
 from mynn.compiler.pipeline import shared_kernels
-from mynn.compiler.schedule import contraction
 from tests.compiler.harness import Case, Memory
 from tests.compiler.rewriting import with_indices
 from tests.compiler.test_schedules import KINDS, grad_of_convolution, step_case
@@ -65,7 +65,7 @@ def run_shared(case: Case, workers: int, order: tuple[int, ...]) -> Memory:
 
 @pytest.fixture
 def small_kernels_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(split, "SMALL", 0)
 
 
 @pytest.mark.usefixtures("small_kernels_too")
@@ -85,7 +85,7 @@ def test_any_order_of_workers_in_a_step() -> None:
 @pytest.mark.usefixtures("small_kernels_too")
 def test_blocked_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums that are kept in memory between blocks."""
-    monkeypatch.setattr(contraction, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
     for types in [(f32(1, 2, 5, 4), f32(60, 2, 2, 2)), (f32(2, 1, 5, 4), f32(60, 1, 1, 1))]:
         case = Case(graph_of(grad_of_convolution, *types))
         run_shared(case, 2, (1, 0))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mynn import interpreter
-from mynn.compiler import parallel, parts
-from mynn.compiler.parts import split_sums
-from mynn.graph import Graph, verify
+from mynn.compiler.graph import split_k
+from mynn.compiler.graph.split_k import split_sums
+from mynn.compiler.parallel import split
+from mynn.core import interpreter
+from mynn.core.graph import Graph, verify
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
 from tests.compiler.test_parallel import run_shared
@@ -17,11 +18,11 @@ from tests.helpers import assert_close, f32, graph_of, random_arrays
 
 @pytest.fixture
 def short_sums_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_LEAST_TERMS", 1)
-    monkeypatch.setattr(parts, "_LEAST_OPERATIONS", 1)
-    monkeypatch.setattr(parts, "_MOST_RESULTS", 1000)
-    monkeypatch.setattr(parts, "_ENOUGH_RESULTS", 1000)
-    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(split_k, "_LEAST_TERMS", 1)
+    monkeypatch.setattr(split_k, "_LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(split_k, "_MOST_RESULTS", 1000)
+    monkeypatch.setattr(split_k, "_ENOUGH_RESULTS", 1000)
+    monkeypatch.setattr(split, "SMALL", 0)
 
 
 def names(graph: Graph) -> list[str]:

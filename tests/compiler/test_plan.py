@@ -9,13 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn.compiler import plan as plan_module
-from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Let, Load, Op, Store, buffers_of
-from mynn.compiler.plan import Plan, Result, live_spans, verify_plan
-from mynn.compiler.pull import Place
+from mynn.compiler.loop_ir.ir import (
+    Affine,
+    Buffer,
+    Const,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Store,
+    buffers_of,
+)
+from mynn.compiler.lowering.inline import Place
+from mynn.compiler.memory import plan as plan_module
+from mynn.compiler.memory.plan import Plan, Result, live_spans, verify_plan
+from mynn.core.graph import Graph, Node, Type, input_node
 from mynn.errors import VerifyError
-from mynn.graph import Graph, Node, Type, input_node
-from mynn.runtime.buffers import ALIGNMENT, SLACK
+from mynn.target.storage import ALIGNMENT, SLACK
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case, layout
 from tests.helpers import assert_close, f32, graph_of, random_arrays

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import interpreter
 from mynn.compiler.pipeline import compile_graph
+from mynn.core import interpreter
+from mynn.core.graph import Array, Graph, Node, Primitive, Sample, Type, apply, input_node
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Graph, Node, Primitive, Sample, Type, apply, input_node
-from mynn.ops import PRIMITIVES, elementwise, indexing
+from mynn.ops import PRIMITIVES, elementwise, gather
 from tests.helpers import assert_close
 from tests.ops.cases import samples
 
@@ -129,8 +129,8 @@ def test_indices_out_of_range_are_clipped(dtype: str, index: str) -> None:
         places = np.concatenate([places, np.array([-1, -7, -(2**31)], index)])
     updates = np.ones((places.size, 3), dtype)
     nodes = tuple(input_node(Type.of(array)) for array in (x, places, updates))
-    taken = apply(indexing.take, nodes[0], nodes[1], axis=0)
-    added = apply(indexing.scatter_add, nodes[2], nodes[1], axis=0, extent=4)
+    taken = apply(gather.take, nodes[0], nodes[1], axis=0)
+    added = apply(gather.scatter_add, nodes[2], nodes[1], axis=0, extent=4)
     graph = Graph(nodes, (taken, added))
     arguments = [x, places, updates]
     assert_close(compile_graph(graph)(arguments), interpreter.evaluate(graph, arguments))

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from mynn.compiler import driver, meetings, standby, workers
-from mynn.compiler.driver import Control
-from mynn.compiler.instructions import Module
-from mynn.compiler.meetings import Turn
-from mynn.compiler.workers import LINE, Sync
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.host import parked_workers, train_loop, workers
+from mynn.compiler.host.train_loop import Control
+from mynn.compiler.host.workers import LINE, Sync
+from mynn.compiler.parallel import barriers
+from mynn.compiler.parallel.barriers import Turn
 from tests.compiler.interleaving import Explorer, State, Wrong
 
 
@@ -37,7 +38,7 @@ def add_two_kernels(module: Module) -> None:
     """A split step; the workers meet before the second kernel, and after it."""
     first: Any = SimpleNamespace(name="k0")
     second: Any = SimpleNamespace(name="k1")
-    every = frozenset(meetings.COUNTS)
+    every = frozenset(barriers.COUNTS)
     workers.add_split_step(
         module, [Turn(first, frozenset(), many=False), Turn(second, every, many=True)]
     )
@@ -52,7 +53,7 @@ def module_of_calls() -> str:
         "  ret void\n}\n"
     )
     add_two_kernels(module)
-    standby.add_calls(module, "mynn_step")
+    parked_workers.add_calls(module, "mynn_step")
     return module.text()
 
 
@@ -74,7 +75,7 @@ class Protocol(Explorer):
 def one_call(place: int, table: int, count: int) -> list[tuple[Any, ...]]:
     """`SharedCall.__call__`, from the place in the script on."""
     starts: list[tuple[Any, ...]] = [("start", n, line(n)) for n in range(1, count)]
-    call = "@" + standby.CALL
+    call = "@" + parked_workers.CALL
     script: list[tuple[Any, ...]] = [("open", table), ("call", call, (table, count, 0, 0))]
     again: list[tuple[Any, ...]] = [*starts, ("call", call, (table, count, 0, 1))]
     return [*script, ("unless", place + 3 + len(again)), *again, ("close", table)]
@@ -88,7 +89,7 @@ def explore_calls(text: str, count: int, calls: int, leaders: int = 1, starts: i
             script += one_call(len(script), 1 + leader * calls + call, count)
         scripts.append(script)
     words = line(count)
-    return Protocol(text, scripts, "@" + standby.SERVE, 2, words, count, starts).explore()
+    return Protocol(text, scripts, "@" + parked_workers.SERVE, 2, words, count, starts).explore()
 
 
 @pytest.mark.parametrize(
@@ -106,12 +107,12 @@ def module_of_a_loop() -> str:
     module.add(workers.leader_text(module))
     module.add(workers.worker_text(module, workers.WORKER, loop=True))
     add_two_kernels(module)
-    t = driver._Text()
+    t = train_loop._Text()
     t.lines.append("define void @leader(ptr %control, ptr %one, ptr %two) nounwind {")
-    driver._acquire(t)
+    train_loop._acquire(t)
     for table in ("%one", "%two"):
-        driver._split_step(t, table, "@mynn_step_split")
-    driver._release(t)
+        train_loop._split_step(t, table, "@mynn_step_split")
+    train_loop._release(t)
     t.lines += ["  ret void", "}", ""]
     module.add("\n".join(t.lines))
     return module.text()
@@ -145,7 +146,7 @@ def test_loop(wanted: tuple[int, ...], starts: int) -> None:
 
 def test_every_way_out_of_the_loop_releases() -> None:
     """One return, and right before it the release."""
-    text = driver.loop_module(driver.Loop(4, 1, (), (), split=True), x86=False)
+    text = train_loop.loop_module(train_loop.Loop(4, 1, (), (), split=True), x86=False)
     body = text[text.index("@mynn_fit(") :].split("\n}\n")[0]
     assert body.count("@mynn_acquire(") == body.count("@mynn_release(") == 1
     *_, release, leave = body.strip().splitlines()

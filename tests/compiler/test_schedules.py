@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import functional, losses
-from mynn.compiler import pipeline, plan
-from mynn.compiler.evaluate import evaluate_kernel
-from mynn.compiler.instructions import MOST_STEPS
-from mynn.compiler.loops import Affine, For, Kernel, Statement
-from mynn.compiler.products import DOT_COLUMNS, DOT_ROWS
-from mynn.compiler.schedule import contraction, tiles
-from mynn.compiler.schedule.choice import choose_tile
-from mynn.gradients import grad
-from mynn.graph import Graph, Node, Shape, Type
-from mynn.runtime.machine import Machine, host
+from mynn import functional
+from mynn.compiler import pipeline
+from mynn.compiler.codegen.function import MOST_STEPS
+from mynn.compiler.graph.contraction_dims import DOT_COLUMNS, DOT_ROWS
+from mynn.compiler.loop_ir.evaluate import evaluate_kernel
+from mynn.compiler.loop_ir.ir import Affine, For, Kernel, Statement
+from mynn.compiler.lowering.contraction import schedule, tile
+from mynn.compiler.lowering.contraction.tile_cost import choose_tile
+from mynn.compiler.memory import plan
+from mynn.core.graph import Graph, Node, Shape, Type
+from mynn.functional import losses
+from mynn.target.target import Machine, host
 from mynn.tensor import Tensor
+from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout
 from tests.compiler.rewriting import with_indices
 from tests.helpers import assert_close, f32, graph_of, random_arrays
@@ -366,7 +368,7 @@ def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> N
     """Sums over several axes go block by block where they would not fit the cache."""
     plain = grad_of_convolution, f32(*shape), f32(60, shape[1], 3, 3)
     whole = text(Case(graph_of(*plain)))
-    monkeypatch.setattr(contraction, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
     case = Case(graph_of(*plain))
     assert "partial.k" in text(case)
     assert "partial.k" not in whole
@@ -393,7 +395,7 @@ def test_what_an_epilogue_reads_from_afar_is_fetched_early(monkeypatch: pytest.M
         return Case(graph_of(lambda w, x, y: w - x.T @ y, f32(31, 33), f32(5, 31), f32(5, 33)))
 
     assert "prefetch" not in text(case())
-    monkeypatch.setattr(tiles, "_FAR_BYTES", 64)
+    monkeypatch.setattr(tile, "_FAR_BYTES", 64)
     assert re.search(r"prefetch \S+\[", text(case()))
     check(case())
 
@@ -445,7 +447,7 @@ def test_order_of_lanes_does_not_matter(name: str) -> None:
 
 def layers(x: Tensor, t: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
     """A training step of a small network: loss and new parameters."""
-    from mynn.gradients import value_and_grad
+    from mynn.transform.grad import value_and_grad
 
     def loss(w: Tensor, b: Tensor, v: Tensor) -> Tensor:
         return ((((x @ w + b).tanh() @ v) - t) ** 2).mean()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mynn.compiler import pipeline
-from mynn.compiler.image import bind, make_image
-from mynn.compiler.loops import Buffer, For, Kernel, Local, Statement
-from mynn.compiler.scratch import scratch_buffer, scratch_offsets
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, Statement
+from mynn.compiler.memory.scratch import scratch_buffer, scratch_offsets
 from mynn.errors import CompileError
-from mynn.runtime.buffers import ALIGNMENT, SLACK, allocate
+from mynn.runtime.artifact import bind, make_image
+from mynn.target.storage import ALIGNMENT, SLACK, allocate
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of
 

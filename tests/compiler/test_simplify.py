@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mynn.compiler.simplify
-from mynn import interpreter
-from mynn.compiler.rewrite import full, uniform_value
-from mynn.compiler.simplify import PASSES, cse, simplify
-from mynn.graph import Graph, Node, Type, apply, constant, format_graph, input_node, verify
+import mynn.compiler.graph.simplify
+from mynn.compiler.graph.rewrite import full, uniform_value
+from mynn.compiler.graph.simplify import PASSES, cse, simplify
+from mynn.core import interpreter
+from mynn.core.graph import Graph, Node, Type, apply, constant, format_graph, input_node, verify
 from mynn.ops import contraction, elementwise, movement, reduce
 from mynn.tensor import Tensor
 from tests.helpers import f32, graph_of, random_arrays, same_bits
@@ -39,7 +39,7 @@ def check(graph: Graph, expected: str) -> Graph:
 
 
 def test_doctest() -> None:
-    assert doctest.testmod(mynn.compiler.simplify).failed == 0
+    assert doctest.testmod(mynn.compiler.graph.simplify).failed == 0
 
 
 def test_neutral_elements_are_seen_through_broadcasts() -> None:

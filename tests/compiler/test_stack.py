@@ -13,16 +13,28 @@ import pytest
 import mynn
 from mynn import functional, nn
 from mynn.compiler import pipeline
-from mynn.compiler.driver import Loop
-from mynn.compiler.loops import Affine, Buffer, Const, For, Kernel, Let, Load, Local, Op, Store, Var
-from mynn.compiler.stack import AROUND, MOST_STACK, free, kernel_stack, stack_bytes
+from mynn.compiler.codegen.stack import AROUND, MOST_STACK, free, kernel_stack, stack_bytes
+from mynn.compiler.host.train_loop import Loop
+from mynn.compiler.loop_ir.ir import (
+    Affine,
+    Buffer,
+    Const,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Store,
+    Var,
+)
+from mynn.core.graph import Graph
 from mynn.errors import CompileError
-from mynn.gradients import grad
-from mynn.graph import Graph
-from mynn.runtime.machine import host
-from mynn.runtime.native import NativeModule
+from mynn.runtime.llvm_jit import NativeModule
+from mynn.target.target import host
 from mynn.tensor import Tensor
-from mynn.train import engine
+from mynn.train.engine import native
+from mynn.transform.grad import grad
 from tests.compiler.frames import deepest, functions
 from tests.fuzz.programs import gradient
 from tests.helpers import f32, graph_of
@@ -150,14 +162,14 @@ def test_values_kept_for_a_gradient() -> None:
 def test_the_loop_around_a_step(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not in kernels takes less than what is kept free for it."""
     made: list[Any] = []
-    find = engine.loop_module_for
+    find = native.loop_module_for
 
     def found(loop: Loop) -> tuple[NativeModule, float]:
         result = find(loop)
         made.append(result[0])
         return result
 
-    monkeypatch.setattr(engine, "loop_module_for", found)
+    monkeypatch.setattr(native, "loop_module_for", found)
     net = nn.Linear(6, 3)
     step = mynn.compile(lambda x, t: ((net(x) - t) ** 2).mean(), threads=threads)
     x, t = np.zeros((10, 6), np.float32), np.zeros((10, 3), np.float32)

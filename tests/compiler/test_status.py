@@ -10,11 +10,11 @@ import pytest
 import mynn
 from mynn import Tensor, nn, optim
 from mynn import functional as F
-from mynn.compiler.loops import buffers_of
-from mynn.compiler.meetings import COUNTS, arrange
+from mynn.compiler.graph.status import STOPS, bits_of, with_status
+from mynn.compiler.loop_ir.ir import buffers_of
+from mynn.compiler.parallel.barriers import COUNTS, arrange
 from mynn.compiler.pipeline import lower, shared_kernels
-from mynn.compiler.status import STOPS, bits_of, with_status
-from mynn.graph import Graph, Node, Type, apply, format_graph, input_node
+from mynn.core.graph import Graph, Node, Type, apply, format_graph, input_node
 from mynn.ops import checks
 
 

@@ -15,12 +15,13 @@ from unittest import mock
 
 import numpy as np
 
-from mynn import autodiff, tracing
 from mynn.compiler import pipeline
-from mynn.graph import Graph, Node, Shape, apply, constant
-from mynn.ops import contraction, elementwise, indexing, movement, reduce
-from mynn.runtime.machine import WIDTHS, Machine, host
+from mynn.core import autodiff
+from mynn.core.graph import Graph, Node, Shape, apply, constant
+from mynn.ops import contraction, elementwise, gather, movement, reduce
+from mynn.target.target import WIDTHS, Machine, host
 from mynn.tensor import Tensor, graph_node, wrap
+from mynn.trace import tracing
 from tests.fuzz.generator import Generator
 from tests.fuzz.programs import Program
 from tests.fuzz.split import split_problems
@@ -234,9 +235,9 @@ def _is_taken(g: Generator, y: Node) -> Node | None:
     """What is picked by an index is what lies there."""
     axis = int(g.rng.integers(len(y.shape)))
     order = g.rng.permutation(y.shape[axis])
-    once = apply(indexing.take, y, constant(order.astype(np.int64)), axis=axis)
+    once = apply(gather.take, y, constant(order.astype(np.int64)), axis=axis)
     back = constant(np.argsort(order).astype(np.int64))
-    return apply(elementwise.equal, apply(indexing.take, once, back, axis=axis), y)
+    return apply(elementwise.equal, apply(gather.take, once, back, axis=axis), y)
 
 
 def _gradient_adds_up(g: Generator, y: Node) -> Node | None:

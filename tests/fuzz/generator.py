@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn import interpreter
+from mynn.core import interpreter
+from mynn.core.graph import Array, Graph, Node, Primitive, Type, apply, constant, input_node
 from mynn.errors import ShapeError
-from mynn.graph import Array, Graph, Node, Primitive, Type, apply, constant, input_node
 from mynn.ops import elementwise, movement, reduce
 
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 20, 31, 32, 33, 47, 64, 65)

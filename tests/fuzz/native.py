@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from mynn.compiler import pipeline
-from mynn.graph import Array, Graph
-from mynn.runtime import program as runtime
-from mynn.runtime.buffers import allocate
+from mynn.core.graph import Array, Graph
+from mynn.jit import program as runtime
+from mynn.target.storage import allocate
 from tests.fuzz.compared import compared, compared_problems
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
 from tests.fuzz.split import split_problems

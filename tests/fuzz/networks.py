@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from mynn import nn
+from mynn.core.graph import Array
 from mynn.errors import MynnError
-from mynn.graph import Array
 from mynn.tensor import no_grad
 
 Layer = tuple[str, dict[str, Any]]

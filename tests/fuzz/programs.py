@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mynn import autodiff, interpreter, tracing
-from mynn.graph import CONSTANT, INPUT, Array, Graph, Node, Type, apply, constant, input_node
+from mynn.core import autodiff, interpreter
+from mynn.core.graph import CONSTANT, INPUT, Array, Graph, Node, Type, apply, constant, input_node
 from mynn.ops import elementwise, reduce
 from mynn.tensor import Tensor, graph_node, wrap
+from mynn.trace import tracing
 from tests.fuzz.generator import Generator, separated
 from tests.fuzz.steps import grow
 

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 import mynn
-from mynn import nn, optim, tracing
-from mynn.graph import Array
-from mynn.runtime import calls
+from mynn import nn, optim
+from mynn.core.graph import Array
+from mynn.runtime import parallel_call
+from mynn.trace import tracing
 
 ROWS, BATCH, STEPS = 48, 8, 1500
 # Seconds after which a look at what is left counts as hanging.
@@ -158,7 +159,7 @@ def interrupt(work: Callable[[], None], seconds: float) -> bool:
 
 def run(moments: int, seed: int) -> dict[str, int]:
     """How many moments were within each kind of work."""
-    calls.LEAST_OPERATIONS = 1
+    parallel_call.LEAST_OPERATIONS = 1
     running = _thread._count()
     subjects = [Subject(threads) for threads in (1, 2, 3, 4)]
     kinds = ("fit", "short_fit", "steps", "call", "predict", "evaluate", "compile")

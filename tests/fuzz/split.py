@@ -12,9 +12,11 @@ from unittest import mock
 
 import numpy as np
 
-from mynn.compiler import image, meetings, parallel, pipeline
-from mynn.graph import Array
-from mynn.runtime.buffers import allocate
+from mynn.compiler import pipeline
+from mynn.compiler.parallel import barriers, split
+from mynn.core.graph import Array
+from mynn.runtime import artifact
+from mynn.target.storage import allocate
 from tests.fuzz.programs import Program
 from tests.helpers import same_bits
 
@@ -24,7 +26,7 @@ def split_problems(program: Program) -> list[str]:
     graph = program.graph
     writes = {graph.inputs[place]: output for place, output in program.writes.items()}
     lowered = pipeline.lower(graph, writes=writes)
-    with mock.patch.object(parallel, "SMALL", 0):
+    with mock.patch.object(split, "SMALL", 0):
         module = pipeline.emit(lowered, split=True)
         kernels = pipeline.shared_kernels(lowered)
     # Seen from outside, so that each can be called.
@@ -32,16 +34,16 @@ def split_problems(program: Program) -> list[str]:
     for kernel in kernels:
         text = text.replace(f"define internal void @{kernel.name}(", f"define void @{kernel.name}(")
     native = pipeline.build(text)
-    turns = meetings.arrange(kernels, lowered.plan.location)
+    turns = barriers.arrange(kernels, lowered.plan.location)
 
     def run(workers: int, backwards: bool) -> list[Array]:
         memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
         for place, value in zip(memory, program.arguments, strict=True):
             place[...] = value
-        made = image.make_image(lowered.plan, lowered.table, graph.inputs, workers)
-        table, outputs, keep = image.bind(made, memory)
+        made = artifact.make_image(lowered.plan, lowered.table, graph.inputs, workers)
+        table, outputs, keep = artifact.bind(made, memory)
         order = range(workers - 1, -1, -1) if backwards else range(workers)
-        for phase in meetings.phases(turns, workers):
+        for phase in barriers.phases(turns, workers):
             for worker in order:
                 for kernel in phase:
                     kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)

@@ -10,17 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mynn.graph import CONSTANT, Node, Type, constant
-from mynn.ops import (
-    checks,
-    contraction,
-    convolution,
-    elementwise,
-    indexing,
-    movement,
-    random,
-    reduce,
-)
+from mynn.core.graph import CONSTANT, Node, Type, constant
+from mynn.ops import checks, contraction, convolution, elementwise, gather, movement, random, reduce
 from tests.fuzz.generator import COMPARISONS, Generator
 
 UNARY = (
@@ -326,7 +317,7 @@ def _take(g: Generator) -> Node | None:
     axis = int(g.rng.integers(len(x.shape)))
     if x.shape[axis] == 0 or x.type.size // x.shape[axis] * index.type.size > g.largest:
         return None
-    return g.add(indexing.take, x, index, axis=axis)
+    return g.add(gather.take, x, index, axis=axis)
 
 
 def _scatter(g: Generator) -> Node | None:
@@ -339,7 +330,7 @@ def _scatter(g: Generator) -> Node | None:
     updates = g.like(Node(CONSTANT, (), {}, Type(shape, g.dtype)))
     axis = len(rest) if front else 0
     return updates and g.add(
-        indexing.scatter_add, updates, index, axis=axis, extent=g.pick(g.extents)
+        gather.scatter_add, updates, index, axis=axis, extent=g.pick(g.extents)
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mynn import interpreter
-from mynn.compiler.simplify import simplify
-from mynn.graph import Graph, verify
+from mynn.compiler.graph.simplify import simplify
+from mynn.core import interpreter
+from mynn.core.graph import Graph, verify
 from mynn.ops import PRIMITIVES, elementwise, fused
 from tests.fuzz.programs import differences, gradient, plain
 from tests.helpers import same_bits

@@ -21,10 +21,11 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler import parallel, pipeline
+from mynn.compiler import pipeline
+from mynn.compiler.parallel import split
+from mynn.core.graph import Array
 from mynn.errors import NotFiniteError
-from mynn.graph import Array
-from mynn.runtime.machine import host
+from mynn.target.target import host
 from tests.fuzz.native import signature
 from tests.fuzz.networks import Network, make_data, make_network, network, smaller
 
@@ -63,13 +64,13 @@ def train(
     # What was compiled before was compiled for another machine, maybe.
     mynn.programs().clear()
     # Even small loops are shared where several threads are asked for.
-    small = 0 if threads > 1 else parallel.SMALL
+    small = 0 if threads > 1 else split.SMALL
     machine = host()
     if network.vector_bytes:
         narrow = min(network.vector_bytes, machine.vector_bytes)
         machine = replace(machine, vector_bytes=narrow)
     with (
-        mock.patch.object(parallel, "SMALL", small),
+        mock.patch.object(split, "SMALL", small),
         mock.patch.object(pipeline, "host", return_value=machine),
     ):
         history = mynn.fit(

@@ -9,9 +9,10 @@ import pytest
 
 import mynn
 from mynn import functional as F
-from mynn import nn, optim, spatial
+from mynn import nn, optim
+from mynn.core.graph import Array
 from mynn.errors import ArgumentError, DTypeError, ShapeError
-from mynn.graph import Array
+from mynn.functional import conv as functions
 from mynn.nn import conv
 from mynn.tensor import Tensor
 from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
@@ -72,7 +73,7 @@ LAYERS: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("file", [conv, spatial])
+@pytest.mark.parametrize("file", [conv, functions])
 def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
 

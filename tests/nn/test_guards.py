@@ -15,8 +15,8 @@ import pytest
 
 import mynn
 from mynn import nn
+from mynn.core.graph import Array
 from mynn.errors import MynnError
-from mynn.graph import Array
 from mynn.random import Generator
 from mynn.tensor import Tensor
 
@@ -386,10 +386,10 @@ def test_attributes_that_no_trace_read_change_nothing() -> None:
     compiled = mynn.compile(layer)
     x = np.array([-1.0], np.float32)
     first = compiled.program(x)
-    edits = mynn.tracing.edits()
+    edits = mynn.trace.tracing.edits()
     layer.note = "seen in training"
     assert compiled.program(x) is first
-    assert mynn.tracing.edits() == edits
+    assert mynn.trace.tracing.edits() == edits
 
 
 def test_attribute_read_by_the_step_alone() -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn import nn, optim, tracing
+from mynn import nn, optim
+from mynn.core.graph import Array
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
-from mynn.graph import Array
-from mynn.nn import activation, containers, dropout, init, linear, loss, module
+from mynn.nn import activation, container, dropout, init, linear, loss, module
 from mynn.tensor import Parameter, Tensor
+from mynn.trace import tracing
 from tests.nn.harness import (
     BACKENDS,
     TOLERANCE,
@@ -121,7 +122,7 @@ def results(layer: nn.Module, arrays: list[Array]) -> list[Array]:
 NAMES = [*LAYERS, *LOSSES]
 
 
-@pytest.mark.parametrize("file", [module, linear, activation, containers, dropout, loss, init])
+@pytest.mark.parametrize("file", [module, linear, activation, container, dropout, loss, init])
 def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
 

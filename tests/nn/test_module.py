@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import nn, tracing
+from mynn import nn
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.tensor import Parameter, Tensor
+from mynn.trace import tracing
 
 
 class Net(nn.Module):

@@ -9,12 +9,14 @@ import pytest
 
 import mynn
 from mynn import functional as F
-from mynn import nn, normalization, optim, tracing
+from mynn import nn, optim
+from mynn.core.graph import Array, topological
 from mynn.errors import ArgumentError, DataError, ShapeError
-from mynn.graph import Array, topological
-from mynn.nn import norm
+from mynn.functional import normalization as functions
+from mynn.nn import normalization
 from mynn.ops import reduce
 from mynn.tensor import Tensor, graph_node
+from mynn.trace import tracing
 from tests.nn.conformance import (
     Case,
     check_backend,
@@ -58,7 +60,7 @@ LAYERS: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("file", [norm, normalization])
+@pytest.mark.parametrize("file", [normalization, functions])
 def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
 

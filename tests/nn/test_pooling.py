@@ -9,8 +9,9 @@ import pytest
 
 import mynn
 from mynn import functional as F
-from mynn import nn, pooling
+from mynn import nn
 from mynn.errors import ArgumentError, DTypeError, ShapeError
+from mynn.functional import pooling
 from mynn.nn import pooling as layers
 from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
 from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import interpreter
-from mynn.graph import Array, Graph, Primitive, Sample, Type, apply, input_node
+from mynn.core import interpreter
+from mynn.core.graph import Array, Graph, Primitive, Sample, Type, apply, input_node
 from mynn.ops import PRIMITIVES
 
 

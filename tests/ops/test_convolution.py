@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import tracing
-from mynn.compiler.simplify import expand, simplify
+from mynn.compiler.graph.simplify import expand, simplify
+from mynn.core.graph import Array, Primitive, Sample, Type, apply, input_node, topological
+from mynn.core.interpreter import evaluate
 from mynn.errors import DTypeError, ShapeError
-from mynn.graph import Array, Primitive, Sample, Type, apply, input_node, topological
-from mynn.interpreter import evaluate
 from mynn.ops import contraction, convolution, elementwise, movement
 from mynn.ops.convolution import conv
 from mynn.tensor import Tensor, contract, graph_node
 from mynn.tensor import apply as run
+from mynn.trace import tracing
 from tests.ops.cases import cases, graph_of_sample
 
 

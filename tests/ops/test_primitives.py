@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mynn import Tensor, grad
+from mynn.core.graph import Array, Primitive, Sample, Type, verify
 from mynn.errors import DTypeError, UsageError
-from mynn.graph import Array, Primitive, Sample, Type, verify
 from mynn.ops import PRIMITIVES, contraction, elementwise, movement, reduce
 from mynn.tensor import apply
 from tests.ops.cases import cases, evaluate, graph_of_sample, samples, with_float

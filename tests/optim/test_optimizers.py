@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import nn, optim, tracing
+from mynn import nn, optim
+from mynn.core.graph import Array
 from mynn.errors import ArgumentError, ShapeError
-from mynn.graph import Array
 from mynn.optim import adam, optimizer, sgd
-from mynn.runtime.buffers import axis_order
+from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor
+from mynn.trace import tracing
 from tests.nn.harness import BACKENDS, Program
 
 DTYPES = ("float32", "float64")

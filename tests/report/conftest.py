@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mynn.report.experiments import Settings, run_all
+from mynn.report.experiments.runs import Settings, run_all
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,16 @@ import pytest
 
 from mynn.errors import ArgumentError
 from mynn.module import relu
-from mynn.report.data import accuracy, draw
-from mynn.report.experiments import (
+from mynn.report.experiments.data import accuracy, draw
+from mynn.report.experiments.networks import OurDefaults, Toolbox
+from mynn.report.experiments.published import ACCURACY, FIGURE4_SIZES, LEARNING_RATES, LOSS, SIZES
+from mynn.report.experiments.runs import (
     DESCRIBED,
     FIGURE4_VERSIONS,
     PUBLISHED,
     Settings,
     count_runs,
 )
-from mynn.report.networks import OurDefaults, Toolbox
-from mynn.report.published import ACCURACY, FIGURE4_SIZES, LEARNING_RATES, LOSS, SIZES
 
 
 def test_samples_are_their_own_and_repeat():

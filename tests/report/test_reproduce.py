@@ -14,9 +14,9 @@ import pytest
 
 from mynn.errors import ArgumentError
 from mynn.report import folder
-from mynn.report.experiments import FIGURE4_VERSIONS
+from mynn.report.experiments.published import QUANTITIES
+from mynn.report.experiments.runs import FIGURE4_VERSIONS
 from mynn.report.folder import FILES, check_target, write_folder
-from mynn.report.published import QUANTITIES
 from mynn.report.reproduce import files
 
 

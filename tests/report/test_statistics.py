@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mynn.report.experiments import DEFAULTS, PUBLISHED, Run
-from mynn.report.published import ACCURACY, LOSS, Pair
-from mynn.report.statistics import Cell, explain, judge, values
+from mynn.report.experiments.published import ACCURACY, LOSS, Pair
+from mynn.report.experiments.runs import DEFAULTS, PUBLISHED, Run
+from mynn.report.experiments.statistics import Cell, explain, judge, values
 
 
 def cell(*numbers, quantity="accuracy", rate=1.0, version=PUBLISHED):

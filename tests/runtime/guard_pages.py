@@ -22,14 +22,14 @@ from benchmarks.ours import Trainer
 from benchmarks.works import WORKS
 from mynn import functional, nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.evaluate import DTYPES
+from mynn.compiler.loop_ir.evaluate import DTYPES
 from mynn.compiler.pipeline import Lowered
-from mynn.gradients import grad
-from mynn.graph import Array, Graph, Node
-from mynn.interpreter import evaluate
-from mynn.runtime import buffers
-from mynn.runtime.buffers import ALIGNMENT, SLACK
-from mynn.runtime.native import build
+from mynn.core.graph import Array, Graph, Node
+from mynn.core.interpreter import evaluate
+from mynn.runtime.llvm_jit import build
+from mynn.target import storage
+from mynn.target.storage import ALIGNMENT, SLACK
+from mynn.transform.grad import grad
 from tests.compiler.harness import Memory, outputs_of, result_place, view
 from tests.fuzz.programs import gradient, plain, stateful
 from tests.helpers import assert_close, f32, graph_of, random_arrays
@@ -160,7 +160,7 @@ def guard_everything(at_end: bool) -> None:
     """From here on all memory that is made for native code lies so: parameters, arguments, results,
     the arena, scratch memory, and the words that workers share.
     """
-    original = buffers.aligned_bytes
+    original = storage.aligned_bytes
 
     def aligned_bytes(nbytes: int) -> Array:
         raw = guarded(nbytes + SLACK, at_end)

@@ -17,12 +17,12 @@ import pytest
 import mynn
 from mynn import Tensor, nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.image import Image, _canonical, graph_key
-from mynn.graph import CONSTANT, Array, Graph, Primitive, Type, apply, constant, input_node
+from mynn.core.graph import CONSTANT, Array, Graph, Primitive, Type, apply, constant, input_node
+from mynn.jit import program as programs
+from mynn.jit.program import Program
 from mynn.ops import elementwise
-from mynn.runtime import cache, native
-from mynn.runtime import program as programs
-from mynn.runtime.program import Program
+from mynn.runtime import cache, llvm_jit
+from mynn.runtime.artifact import Image, _canonical, graph_key
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners of POSIX")
 
@@ -93,7 +93,7 @@ def build_text(value: int) -> str:
     return f"define void @f(ptr %x) {{\n  store i64 {value}, ptr %x\n  ret void\n}}\n"
 
 
-def result_of(module: native.NativeModule) -> int:
+def result_of(module: llvm_jit.NativeModule) -> int:
     import ctypes
 
     place = ctypes.c_int64(0)
@@ -217,7 +217,7 @@ def test_others_may_not_write_there(folder: Path, mode: int) -> None:
     folder.mkdir()
     folder.chmod(mode)
     assert cache.directory() is None
-    assert result_of(native.build(build_text(1))) == 1
+    assert result_of(llvm_jit.build(build_text(1))) == 1
     assert not entries(folder)
     folder.chmod(0o700)
     assert cache.directory() == folder
@@ -304,7 +304,7 @@ def test_no_directory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         monkeypatch.setenv("MYNN_CACHE_DIR", str(place))
         assert cache.directory() is None
-        assert result_of(native.build(build_text(2))) == 2
+        assert result_of(llvm_jit.build(build_text(2))) == 2
     trained()
 
 
@@ -337,10 +337,10 @@ def test_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str) 
 
 
 def test_object_code_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = native.build(build_text(42))
+    module = llvm_jit.build(build_text(42))
     assert len(entries(folder)) == 1
-    monkeypatch.setattr(native, "_passes", None)  # nothing is compiled any more
-    again = native.build(build_text(42))
+    monkeypatch.setattr(llvm_jit, "_passes", None)  # nothing is compiled any more
+    again = llvm_jit.build(build_text(42))
     assert result_of(module) == result_of(again) == 42
     assert again.text == build_text(42)
     monkeypatch.undo()
@@ -349,9 +349,9 @@ def test_object_code_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_object_code_of_another_processor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    native.build(build_text(1))
-    monkeypatch.setattr(native, "SETTINGS", "others")
-    native.build(build_text(1))
+    llvm_jit.build(build_text(1))
+    monkeypatch.setattr(llvm_jit, "SETTINGS", "others")
+    llvm_jit.build(build_text(1))
     assert len(entries(folder)) == 2
 
 

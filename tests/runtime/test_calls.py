@@ -14,13 +14,13 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.runtime import calls
-from mynn.runtime.calls import SharedCall
+from mynn.runtime import parallel_call
+from mynn.runtime.parallel_call import SharedCall
 
 
 @pytest.fixture
 def small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(parallel_call, "LEAST_OPERATIONS", 1)
 
 
 def network() -> nn.Sequential:

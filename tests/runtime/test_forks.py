@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from mynn.runtime import forks
+from mynn.base import forks
 from tests.runtime.children import run_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -35,7 +35,7 @@ def test_while_another_thread_calls(threads: int) -> None:
     run_child(
         FORKING
         + f"""
-from mynn.runtime import calls
+from mynn.runtime import parallel_call as calls
 calls.LEAST_OPERATIONS = 1
 net = network()
 call = mynn.compile(net, threads={threads})
@@ -174,7 +174,7 @@ def test_while_another_thread_traces() -> None:
     run_child(
         FORKING
         + """
-from mynn import tracing
+from mynn.trace import tracing
 call = mynn.compile(network())
 call(X); call(X)
 inside, leave = threading.Event(), threading.Event()

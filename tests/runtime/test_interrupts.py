@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mynn.runtime.interrupts import uninterrupted
+from mynn.runtime.signals import uninterrupted
 
 
 def interrupt() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import doctest
 import threading
 
-from mynn.runtime import lazy as module
-from mynn.runtime.lazy import lazy
+from mynn.base import lazy as module
+from mynn.base.lazy import lazy
 
 
 def test_doctest() -> None:

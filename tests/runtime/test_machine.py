@@ -11,7 +11,7 @@ import pytest
 
 import mynn
 from mynn.errors import ArgumentError
-from mynn.runtime.machine import Machine, host
+from mynn.target.target import Machine, host
 
 ROOT = Path(mynn.__file__).parents[1]
 

@@ -9,20 +9,20 @@ import pytest
 
 import mynn
 from mynn import Tensor, nn, optim
+from mynn.core.graph import Array
 from mynn.errors import ArgumentError, UsageError
-from mynn.graph import Array
-from mynn.runtime import peaks
-from mynn.runtime.profile import KernelProfile, Profile, _copy, _spread
-from mynn.runtime.program import Program
+from mynn.jit.profile import KernelProfile, Profile, _copy, _spread
+from mynn.jit.program import Program
+from mynn.runtime import roofline
 
-LIMITS = peaks.Level("L1", 2**15, 1e11), peaks.Level("memory", 2**62, 1e10)
+LIMITS = roofline.Level("L1", 2**15, 1e11), roofline.Level("memory", 2**62, 1e10)
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known limits, so that nothing has to be measured."""
-    monkeypatch.setattr("mynn.runtime.profile.peak", lambda itemsize: 4e11 / itemsize)
-    monkeypatch.setattr(peaks, "levels", lambda: LIMITS)
+    monkeypatch.setattr("mynn.jit.profile.peak", lambda itemsize: 4e11 / itemsize)
+    monkeypatch.setattr(roofline, "levels", lambda: LIMITS)
 
 
 def make_step() -> tuple[Program, Any, list[Array]]:
@@ -152,16 +152,16 @@ def test_memory_of_its_own() -> None:
 
 def test_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 does more than float64, and neither is beyond 2 units of 512 bits at 8 GHz."""
-    monkeypatch.setattr(peaks, "STEPS", 100_000)
-    single, double = peaks.peak.__wrapped__(4), peaks.peak.__wrapped__(8)
+    monkeypatch.setattr(roofline, "STEPS", 100_000)
+    single, double = roofline.peak.__wrapped__(4), roofline.peak.__wrapped__(8)
     assert 1e9 < double < 2 * 2 * 8 * 8e9
     assert 1.3 * double < single < 2 * 2 * 16 * 8e9
 
 
 def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peaks, "_BYTES_READ", 2**20)
-    monkeypatch.setattr(peaks, "_LARGEST_SET", 2**22)
-    levels = peaks.levels.__wrapped__()
+    monkeypatch.setattr(roofline, "_BYTES_READ", 2**20)
+    monkeypatch.setattr(roofline, "_LARGEST_SET", 2**22)
+    levels = roofline.levels.__wrapped__()
     assert levels[0].name == "L1"
     assert levels[-1].name == "memory"
     assert [level.nbytes for level in levels] == sorted(level.nbytes for level in levels)
@@ -170,8 +170,8 @@ def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("measured")
 def test_level_of() -> None:
-    assert peaks.level_of(2**15).name == "L1"
-    assert peaks.level_of(2**15 + 1).name == "memory"
+    assert roofline.level_of(2**15).name == "L1"
+    assert roofline.level_of(2**15 + 1).name == "memory"
 
 
 def test_caches_of_unknown_systems(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,4 +179,4 @@ def test_caches_of_unknown_systems(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError
 
     monkeypatch.setattr("pathlib.Path.read_text", nothing)
-    assert peaks._cache_sizes() == [(1, 2**15), (2, 2**19), (3, 2**23)]
+    assert roofline._cache_sizes() == [(1, 2**15), (2, 2**19), (3, 2**23)]

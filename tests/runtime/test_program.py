@@ -10,10 +10,11 @@ import pytest
 
 import mynn
 from mynn import Tensor, nn, optim
-from mynn.compiler.loops import verify_kernel
+from mynn.compiler.loop_ir.ir import verify_kernel
+from mynn.core.graph import Array
 from mynn.errors import UsageError
-from mynn.graph import Array
-from mynn.runtime.buffers import (
+from mynn.jit.program import BufferInfo, Program
+from mynn.target.storage import (
     ALIGNMENT,
     allocate,
     axis_order,
@@ -21,7 +22,6 @@ from mynn.runtime.buffers import (
     padded_strides,
     storage_elements,
 )
-from mynn.runtime.program import BufferInfo, Program
 
 BATCH, IN, HIDDEN, OUT = 8, 3, 20, 5
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn import tracing
+from mynn.trace import tracing
 from tests.runtime.children import run_child
 
 # `python -m tests.fuzz.signals --moments 10000` is the long form.

@@ -13,10 +13,10 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler.driver import Control
-from mynn.compiler.workers import LINE, State, Sync
-from mynn.runtime import calls, worker_pool
-from mynn.train.engine import NativeEngine
+from mynn.compiler.host.train_loop import Control
+from mynn.compiler.host.workers import LINE, State, Sync
+from mynn.runtime import parallel_call, worker_pool
+from mynn.train.engine.native import NativeEngine
 from tests.runtime.children import run_child
 
 X = np.random.default_rng(0).normal(size=(37, 20)).astype(np.float32)
@@ -114,7 +114,7 @@ def test_a_call_whose_workers_cannot_be_started(allowed: int) -> None:
     """Fewer workers and the same bits; the next call does not wait for those."""
     run_child(
         f"""
-        from mynn.runtime import calls
+        from mynn.runtime import parallel_call as calls
         calls.LEAST_OPERATIONS = 1
         net = network()
         expected = mynn.compile(net, threads=1)(X)
@@ -162,7 +162,7 @@ def test_an_exception_as_a_worker_is_started(moment: str) -> None:
     """The call has run as a whole or not at all, and the next one runs."""
     run_child(
         f"""
-        from mynn.runtime import calls
+        from mynn.runtime import parallel_call as calls
         calls.LEAST_OPERATIONS = 1
         net = network()
         expected = mynn.compile(net, threads=1)(X)
@@ -233,7 +233,7 @@ def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(parallel_call, "LEAST_OPERATIONS", 1)
     program = mynn.compile(network(), threads=2).program(X)
     pool = program._first.function._pool
     words = pool.words

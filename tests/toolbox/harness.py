@@ -6,16 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mynn.module import (
-    criterion_mse,
-    linear,
-    logistic,
-    model,
-    normal,
-    relu,
-    sigmoid,
-    tanh,
-)
+from mynn.module import criterion_mse, linear, logistic, model, normal, relu, sigmoid, tanh
 
 MANUAL = """
 from mynn.module import *

@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
-from mynn.module import (
-    criterion_mse,
-    linear,
-    model,
-    optimizer_sgd,
-    sigmoid,
-    tanh,
-)
+from mynn.module import criterion_mse, linear, model, optimizer_sgd, sigmoid, tanh
 from tests.toolbox.harness import network
 
 # -- bad input -----------------------------------------------------------------------------------

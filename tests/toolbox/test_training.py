@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from mynn.errors import ArgumentError, DataError, ShapeError
-from mynn.module import (
-    activation,
-    generate_disc_set,
-    lecun,
-    linear,
-    model,
-    optimizer_sgd,
-)
-from mynn.toolbox.programs import CALLS_BEFORE_COMPILING
+from mynn.module import activation, generate_disc_set, lecun, linear, model, optimizer_sgd
+from mynn.report.toolbox.programs import CALLS_BEFORE_COMPILING
 from tests.toolbox.harness import FUNCTIONS, formulas, network
 
 # -- parameters and optimizer ----------------------------------------------------------------------

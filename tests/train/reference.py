@@ -10,8 +10,8 @@ import pytest
 
 import mynn
 from mynn import Callback, History, nn, optim
-from mynn.compiler.driver import shuffle_python
-from mynn.graph import Array
+from mynn.compiler.host.train_loop import shuffle_python
+from mynn.core.graph import Array
 
 BACKENDS = ("native", "interpreter")
 backends = pytest.mark.parametrize("backend", BACKENDS)

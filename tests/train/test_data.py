@@ -15,9 +15,9 @@ import pytest
 
 import mynn
 from mynn import Tensor
-from mynn.compiler import driver
-from mynn.compiler.driver import Loop, Metric, Source, loop_text
-from mynn.graph import Array
+from mynn.compiler.host import train_loop
+from mynn.compiler.host.train_loop import Loop, Metric, Source, loop_text
+from mynn.core.graph import Array
 from tests.train.reference import Problem, assert_same_state, backends
 
 
@@ -126,7 +126,7 @@ def test_rows_are_read_where_they_lie(
 
     found = []
     for least in (1 << 60, 0):
-        monkeypatch.setattr(driver, "_DIRECT_BYTES", least)
+        monkeypatch.setattr(train_loop, "_DIRECT_BYTES", least)
         mynn.programs().clear()
         for threads in (1, 2, 3):
             weight.data = np.zeros(shape[-1])

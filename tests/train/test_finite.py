@@ -11,9 +11,9 @@ import pytest
 
 import mynn
 from mynn import Callback, History, Tensor, nn, optim
-from mynn.compiler.driver import shuffle_python
+from mynn.compiler.host.train_loop import shuffle_python
+from mynn.core.graph import Array
 from mynn.errors import NotFiniteError
-from mynn.graph import Array
 from tests.train.reference import Problem, assert_same_state, backends
 
 

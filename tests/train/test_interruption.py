@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn import History, Tensor, compiled
-from mynn.runtime import native
+from mynn import History, Tensor
+from mynn.jit import compile
+from mynn.runtime import llvm_jit
 from tests.train.reference import Problem, Watch, assert_same_state, backends
 
 
@@ -112,12 +113,12 @@ def test_without_llvm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
 
     one, two = Problem(), Problem()
     expected = mynn.fit(one.step, one.data, epochs=2, batch_size=8, seed=0)
-    monkeypatch.setattr(native, "self_test", fails)
-    compiled._native_available.cache_clear()
+    monkeypatch.setattr(llvm_jit, "self_test", fails)
+    compile._native_available.cache_clear()
     try:
         history = mynn.fit(two.step, two.data, epochs=2, batch_size=8, seed=0)
         mynn.fit(two.step, two.data, epochs=1, batch_size=8, seed=0)
     finally:
-        compiled._native_available.cache_clear()
+        compile._native_available.cache_clear()
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
     assert capfd.readouterr().err.count("no code generator") == 1

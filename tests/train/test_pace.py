@@ -10,10 +10,10 @@ import pytest
 
 import mynn
 from mynn import nn, optim
+from mynn.runtime import autotune as pace_module
 from mynn.runtime import threads as counts
-from mynn.train import engine as engine_module
-from mynn.train import pace as pace_module
-from mynn.train.pace import Pace
+from mynn.runtime.autotune import Pace
+from mynn.train.engine import native as engine_module
 
 
 class Machine:

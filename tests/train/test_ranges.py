@@ -13,10 +13,10 @@ import pytest
 import mynn
 from mynn import Callback, Record, Tensor, nn, optim
 from mynn import functional as F
-from mynn.compiler.driver import shuffle_python
+from mynn.base import notices
+from mynn.compiler.host.train_loop import shuffle_python
+from mynn.core.graph import Array
 from mynn.errors import DataError, DTypeError, IndexRangeError, ShapeError
-from mynn.graph import Array
-from mynn.jit import notices
 from tests.train.reference import assert_same_state
 
 ROWS, BATCH = 50, 16

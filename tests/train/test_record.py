@@ -9,8 +9,8 @@ import pytest
 
 import mynn
 from mynn import Record, nn
+from mynn.core.graph import Array
 from mynn.errors import ArgumentError
-from mynn.graph import Array
 from tests.train.reference import Problem, assert_same_state, backends
 
 
@@ -84,7 +84,7 @@ def test_recording_changes_nothing(backend: str) -> None:
 
 def test_the_rows_of_a_shuffled_batch() -> None:
     """What is recorded is of the samples that the order says."""
-    from mynn.compiler.driver import shuffle_python
+    from mynn.compiler.host.train_loop import shuffle_python
 
     problem = Problem(20)
     order = list(range(20))

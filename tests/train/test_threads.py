@@ -12,12 +12,13 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler import driver, parallel
-from mynn.compiler.loops import Affine, Buffer, For, Kernel, Load, Local, Store
-from mynn.compiler.meetings import arrange
-from mynn.compiler.parallel import is_serial, parallelise
+from mynn.compiler.host import train_loop
+from mynn.compiler.loop_ir.ir import Affine, Buffer, For, Kernel, Load, Local, Store
+from mynn.compiler.lowering.contraction import schedule
+from mynn.compiler.parallel import split
+from mynn.compiler.parallel.barriers import arrange
+from mynn.compiler.parallel.split import is_serial, parallelise
 from mynn.compiler.pipeline import shared_kernels
-from mynn.compiler.schedule import contraction
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
 from mynn.runtime.threads import choose_threads, processors
@@ -110,7 +111,7 @@ def test_all_workers_gather(
     rows: int, batch: int, shuffle: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows with and without padding, fewer and more than there are workers."""
-    monkeypatch.setattr(driver, "_SHARED_BYTES", 0)
+    monkeypatch.setattr(train_loop, "_SHARED_BYTES", 0)
     mynn.programs().clear()
     x = np.arange(rows * 3 * 5, dtype=np.float32).reshape(rows, 3, 5)
     y = np.arange(rows * 16, dtype=np.float64).reshape(rows, 16)
@@ -230,8 +231,8 @@ def train_convolutions(threads: int) -> list[np.ndarray]:
 
 def test_same_bits_where_sums_run_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_CACHE", "0")
-    monkeypatch.setattr(contraction, "_CACHE_BYTES", 64)
-    monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(split, "SMALL", 0)
     one = train_convolutions(1)
     for threads in (2, 3):
         for a, b in zip(one, train_convolutions(threads), strict=True):

@@ -1,0 +1,1 @@
+"""What every room stands on: arguments, notices, state that is shared, locks over forks."""

@@ -1,0 +1,249 @@
+"""Arguments of public calls: what is wrong with one is said with its name, its value and what to
+give instead.
+
+Constructors of layers are checked before they run (`checked`), by the plain types among their
+annotations: int, float, bool, str, alone or `| None`. Functions are looked at when they raised a
+raw error (`explained`), so that calls that are right cost nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from mynn.errors import ArgumentError, ArgumentTypeError, MynnError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What other toolboxes and NumPy call arguments, and what is written here instead.
+HABITS: dict[str, str] = {
+    "out": "results are returned; write the method instead of NumPy's function: x.sum()",
+    "lr": "give lr to the optimiser, as in optim.SGD(net.parameters(), lr=0.1)",
+    "learning_rate": 'the learning rate is called "lr" and belongs to the optimiser',
+    "threads": "give threads to mynn.compile(step, threads=...), or set MYNN_THREADS",
+    "optimizer": "the step itself calls optimizer.step()",
+    "loss": "the step itself computes and returns the loss",
+    "metrics": "return a dict of what is to be measured from the step",
+    "validation_data": "call mynn.evaluate in a callback",
+    "validation_split": "split the data, and call mynn.evaluate in a callback",
+    "x": "give the data as one tuple: fit(step, (x, t))",
+    "y": "give the data as one tuple: fit(step, (x, t))",
+    "input_shape": "the first layer takes the number of its inputs",
+    "activation": "put the activation behind the layer: nn.Sequential(nn.Linear(2, 3), nn.ReLU())",
+    "units": 'the number of outputs is called "out_features"',
+    "filters": 'the number of outputs is called "out_channels"',
+    "axes": 'it is called "axis"',
+    "backward": "call loss.backward() in the step",
+}
+_SHOWN = 60
+
+
+def shown(value: Any) -> str:
+    """A value as errors show it: short, on one line; arrays and tensors by shape and dtype."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    kind = type(value).__name__
+    if dtype is not None and isinstance(shape, tuple) and math.prod(shape) != 1:
+        return f"an array {kind} of shape {tuple(shape)} and dtype {dtype}"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # whatever the user's __repr__ raises
+        return f"a {kind}"
+    text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return text if isinstance(value, int | float | str | bool | None) else f"{text} ({kind})"
+
+
+# -- single values ---------------------------------------------------------------------------------
+
+
+def whole_number(name: str, value: Any) -> int:
+    """`value` as a Python integer."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise ArgumentTypeError(
+            f"{name} must be a whole number, it is {shown(value)}{_as_whole(value)}"
+        )
+    return int(value)
+
+
+def _as_whole(value: Any) -> str:
+    if isinstance(value, float | np.floating) and math.isfinite(value):
+        return f"; write {round(value)}"
+    if isinstance(value, str) and value.strip().isdigit():
+        return f"; write {int(value)}, without quotes"
+    return "; give an int"
+
+
+def positive(name: str, value: Any) -> int:
+    """`value` as a whole number of at least 1."""
+    number = whole_number(name, value)
+    if number < 1:
+        raise ArgumentError(f"{name} must be at least 1, it is {number}; give a positive number")
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` as True or False; a text would count as true."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ArgumentTypeError(
+        f"{name} must be True or False, it is {shown(value)}; give one of the two"
+    )
+
+
+def number(name: str, value: Any) -> float:
+    """`value` as a float."""
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        hint = "; give a float"
+        if isinstance(value, str):
+            hint += ", without quotes"
+        raise ArgumentTypeError(f"{name} must be a number, it is {shown(value)}{hint}")
+    return float(value)
+
+
+def _truth(name: str, value: Any) -> bool:
+    """Like `flag`, and 0 or 1, which PyTorch's layers take."""
+    return bool(value) if isinstance(value, int) and value in (0, 1) else flag(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ArgumentTypeError(f"{name} must be a text, it is {shown(value)}; give a str in quotes")
+
+
+_KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "int": whole_number,
+    "float": number,
+    "bool": _truth,
+    "str": _text,
+}
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _rules(
+    function: Callable[..., Any],
+) -> tuple[inspect.Signature, dict[str, tuple[Callable[[str, Any], Any], bool]]]:
+    """The signature, and for arguments of plain types the check and whether None is allowed."""
+    signature = inspect.signature(function)
+    rules = {}
+    for name, parameter in signature.parameters.items():
+        words = [word.strip() for word in str(parameter.annotation).split("|")]
+        plain = [word for word in words if word != "None"]
+        if len(plain) == 1 and plain[0] in _KINDS:
+            rules[name] = _KINDS[plain[0]], "None" in words or parameter.default is None
+    return signature, rules
+
+
+def check_call(
+    owner: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise `ArgumentTypeError` where arguments are too many, missing or unknown, or one is not of
+    the type that its annotation says.
+    """
+    signature, rules = _rules(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ArgumentTypeError(_binding(owner, signature, len(args), kwargs, str(error))) from None
+    for name, (check, optional) in rules.items():
+        if name in bound.arguments:
+            value = bound.arguments[name]
+            if not (optional and value is None) and not _is_tensor(value):
+                check(f"{owner}: {name}", value)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is a tensor, which may hold a number."""
+    return hasattr(value, "requires_grad") and hasattr(value, "shape")
+
+
+def _binding(
+    owner: str,
+    signature: inspect.Signature,
+    given: int,
+    kwargs: Mapping[str, Any],
+    reason: str,
+) -> str:
+    """Why arguments do not fit a signature."""
+    first = next(iter(signature.parameters.values()), None)
+    method = first is not None and (first.name == "self" or first.annotation == "Tensor")
+    names = list(signature.parameters)[method:]
+    usage = f"{owner}({', '.join(_shown_parameter(signature.parameters[name]) for name in names)})"
+    for name, value in kwargs.items():
+        if name not in names:
+            close = nearest(name, names)
+            hint = f"did you mean {close!r}?" if close else HABITS.get(name, f"call it as {usage}")
+            return f"{owner} has no argument {name!r} (given as {shown(value)}); {hint}"
+    if "missing" in reason:
+        missing = reason.partition(":")[2].strip() or reason
+        return f"{owner} was called without {missing}; call it as {usage}"
+    positions = sum(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for p in (signature.parameters[name] for name in names)
+    )
+    given -= method
+    if given > positions:
+        hint = f"; give the arrays as one tuple: {owner}(step, (x, t))" if "data" in names else ""
+        return (
+            f"{owner} takes {positions} arguments by position, it was given {given}{hint}; "
+            f"call it as {usage}"
+        )
+    return f"{owner}: {reason}; call it as {usage}"
+
+
+def _shown_parameter(parameter: inspect.Parameter) -> str:
+    return str(parameter.replace(annotation=parameter.empty))
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str | None:
+    """The name that somebody may have meant; `cutoff` is how alike they must be, at most 1."""
+    return next(iter(difflib.get_close_matches(name.lower(), list(names), 1, cutoff)), None)
+
+
+def checked(function: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that looks at its arguments before it runs; errors name the class."""
+
+    @functools.wraps(function)
+    def construct(self: Any, *args: Any, **kwargs: Any) -> None:
+        check_call(type(self).__name__, function, (self, *args), kwargs)
+        function(self, *args, **kwargs)
+
+    return construct
+
+
+def check_constructor(kind: type) -> None:
+    """Check what the constructor of a class of this package is given."""
+    own = vars(kind).get("__init__")
+    if own is not None and kind.__module__.partition(".")[0] == __package__.partition(".")[0]:
+        type.__setattr__(kind, "__init__", checked(own))
+
+
+_RAW = (TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError)
+
+
+def explained(function: Callable[P, R]) -> Callable[P, R]:
+    """A function whose raw errors are explained by its arguments, where those are wrong."""
+    owner = getattr(function, "__name__", str(function))
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except MynnError:
+            raise
+        except _RAW:
+            check_call(owner, function, args, kwargs)
+            raise
+
+    return call

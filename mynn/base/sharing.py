@@ -1,0 +1,235 @@
+"""State that several programs share: every run sees whole steps of the others.
+
+Programs have argument buffers, results and an arena of their own for each run. What they share is
+state: parameters, slots of optimisers, keys of random numbers. The tensors that some program writes
+form *domains*; a tensor that no program writes is in none.
+
+- A run that writes holds the locks of all domains that it uses, in the order of their numbers, for
+  one call or one budget of steps. Nothing of the user's runs inside, so that nobody waits for ever.
+- A run that only reads holds nothing. A writer changes the `mark` of a domain: a reader that finds
+  another mark afterwards throws its results away, and runs once more with the locks.
+
+Locks are taken by `with` alone and may be taken again by the thread that has them: an exception
+from a signal handler leaves none behind, and a handler may run programs itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol, TypeVar
+
+from mynn.base import forks
+
+Result = TypeVar("Result")
+
+# Seconds for which who has had his turn leaves the lock to who waits for it.
+_PAUSE = 5e-4
+_numbers = itertools.count()
+
+
+class Shared(Protocol):
+    """A tensor: `shared` is its domain, or the uses by programs while none of them writes it."""
+
+    shared: Domain | weakref.WeakSet[Access] | None
+
+
+class Domain:
+    """State that is written as a whole.
+
+    - `mark`: another object after each write, None during one.
+    - `wanted`: somebody waits.
+    - `drawn`: the state is a key of random numbers.
+    """
+
+    __slots__ = ("__weakref__", "drawn", "lock", "mark", "number", "wanted")
+
+    def __init__(self, mark: object | None = None, drawn: bool = False) -> None:
+        self.number = next(_numbers)
+        self.mark = mark
+        self.wanted = False
+        self.drawn = drawn
+        self.lock = forks.register(threading.RLock())
+
+
+# Its lock is that of the bookkeeping here.
+_REGISTRY = Domain()
+# What stands for the domains of a program that has none, and of one that has several.
+NOBODY = Domain(object())
+SEVERAL = Domain()
+
+
+class Access:
+    """Which domains a program uses, and which of them it writes.
+
+    `sole` is the only domain of a program that reads: `NOBODY` where nobody writes its state,
+    `SEVERAL` where there are more.
+    """
+
+    __slots__ = ("__weakref__", "domains", "sole", "written")
+
+    def __init__(self) -> None:
+        self.domains: tuple[Domain, ...] = ()
+        self.written: tuple[Domain, ...] = ()
+        self.sole = NOBODY
+
+    def include(self, domains: Iterable[Domain]) -> None:
+        """Use these domains too."""
+        known = {*self.domains, *domains}
+        self.domains = tuple(sorted(known, key=lambda domain: domain.number))
+        self.sole = (NOBODY, *self.domains)[-1] if len(self.domains) < 2 else SEVERAL
+
+    def run(self, function: Callable[[], Result]) -> Result:
+        """What `function` returns, from a run that no write of another thread falls into."""
+        if not self.written:
+            domains = self.domains
+            marks = [domain.mark for domain in domains]
+            if None not in marks:
+                try:
+                    result = function()
+                except Exception:
+                    if self._unchanged(domains, marks):
+                        raise
+                else:
+                    if self._unchanged(domains, marks):
+                        return result
+            for domain in domains:
+                domain.wanted = True
+        return self.alone(function)
+
+    def _unchanged(self, domains: tuple[Domain, ...], marks: Sequence[object | None]) -> bool:
+        return self.domains is domains and all(
+            domain.mark is mark for domain, mark in zip(domains, marks, strict=True)
+        )
+
+    def alone(self, function: Callable[[], Result]) -> Result:
+        """What `function` returns, while no other thread writes the state of this program."""
+        if self.written:
+            give_way(self.domains)
+        while True:
+            domains = self.domains
+            if len(domains) == 1 and self.written:  # as below, for most steps, in half the time
+                (domain,) = domains
+                with domain.lock:
+                    if self.domains is domains:
+                        outer, domain.mark = domain.mark, None
+                        try:
+                            return function()
+                        finally:
+                            domain.mark = None if outer is None else object()
+            results = self._holding(domains, 0, function)
+            if results:
+                return results[0]
+
+    def _holding(
+        self, domains: tuple[Domain, ...], number: int, function: Callable[[], Result]
+    ) -> list[Result]:
+        """The result, with the locks from `number` on; none where others are to be held by now."""
+        if number < len(domains):
+            with domains[number].lock:
+                return self._holding(domains, number + 1, function)
+        if self.domains is not domains:
+            return []
+        with marked(self.written):
+            return [function()]
+
+
+class marked:
+    """The domains have no mark within the block, and a new one after it."""
+
+    __slots__ = ("domains", "outer")
+
+    def __init__(self, domains: Sequence[Domain]) -> None:
+        self.domains = domains
+
+    def __enter__(self) -> None:
+        # A handler of signals may write in the middle of a write of the same thread.
+        self.outer = [domain.mark for domain in self.domains]
+        for domain in self.domains:
+            domain.mark = None
+
+    def __exit__(self, *error: object) -> None:
+        for domain, outer in zip(self.domains, self.outer, strict=True):
+            domain.mark = None if outer is None else object()
+
+
+def give_way(domains: Iterable[Domain]) -> None:
+    """Let those go first who have waited since the last turn; ask for one where it is taken."""
+    for domain in domains:
+        if domain.mark is None:
+            domain.wanted = True
+        elif domain.wanted:
+            domain.wanted = False
+            time.sleep(_PAUSE)
+
+
+def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
+    """The access of a new program to the tensors that it reads or writes."""
+    claim(written)
+    access = Access()
+    with _REGISTRY.lock:
+        for tensor in state:
+            shared = _shared(tensor)
+            if isinstance(shared, Domain):
+                access.include([shared])
+            else:
+                if shared is None:
+                    shared = tensor.shared = weakref.WeakSet()
+                shared.add(access)
+        found = (_shared(tensor) for tensor in written)
+        access.written = tuple({one: None for one in found if isinstance(one, Domain)})
+    return access
+
+
+def claim(tensors: Iterable[Shared]) -> None:
+    """Put those that are in no domain into a new one: somebody is about to write them."""
+    new = [tensor for tensor in tensors if not isinstance(_shared(tensor), Domain)]
+    if not new:
+        return
+    with _REGISTRY.lock:
+        new = [tensor for tensor in new if not isinstance(_shared(tensor), Domain)]
+        domain = Domain(object())
+        users = {user for tensor in new for user in _shared(tensor) or ()}
+        for tensor in new:
+            tensor.shared = domain
+        for user in users:
+            user.include([domain])
+    for user in users:  # runs that began without the new domain end before it is written
+        if user.written:
+            user.alone(lambda: None)
+
+
+def _shared(tensor: Shared) -> Any:
+    return getattr(tensor, "shared", None)
+
+
+@contextmanager
+def whole(tensors: Iterable[Shared], write: bool = False) -> Iterator[None]:
+    """Within the block no program of another thread writes these tensors; to `write` them, none
+    reads them either.
+    """
+    found = {shared for shared in map(_shared, tensors) if isinstance(shared, Domain)}
+    domains = sorted(found, key=lambda domain: domain.number)
+    give_way(domains)
+    with ExitStack() as stack:
+        for domain in domains:
+            stack.enter_context(domain.lock)
+        if write:
+            stack.enter_context(marked(domains))
+        yield
+
+
+def establish(tensor: Shared, drawn: bool = False) -> Domain:
+    """A domain for one tensor, which no program uses yet."""
+    domain = tensor.shared = Domain(object(), drawn)
+    return domain
+
+
+def domain_of(tensor: Shared) -> Domain | None:
+    """The domain of a tensor that programs write."""
+    shared = _shared(tensor)
+    return shared if isinstance(shared, Domain) else None

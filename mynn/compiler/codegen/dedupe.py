@@ -1,0 +1,118 @@
+"""Equal kernels are compiled once.
+
+The layers of a deep network are often alike, and so are their kernels, but for the buffers. Where
+there are several, such kernels have one body, which takes from a list of the kernel's own where in
+the program's table its buffers are:
+
+    @k3.slots = private constant [2 x i64] [i64 4, i64 9]
+    define internal void @k3(ptr %table) { call void @k0.body(ptr %table, ptr @k3.slots) }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.kernel import KernelEmitter, parameters_of
+from mynn.compiler.codegen.stack import stack_bytes
+from mynn.compiler.loop_ir.ir import (
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Statement,
+    Store,
+)
+
+# Fewer kernels are not worth the loads of a list of slots in each run.
+FEWEST = 4
+
+
+def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
+    """What tells a kernel from others, whichever buffers it works on, and its buffers in memory.
+
+    Kernels with equal keys do the same with the buffers at the same places of their lists.
+    """
+    buffers: dict[Buffer, int] = {}
+    kinds: list[Hashable] = []
+
+    def number(buffer: Buffer) -> int:
+        if buffer not in buffers:
+            buffers[buffer] = len(buffers)
+            # How far a buffer in memory reaches is nothing to the code.
+            elements = 0 if buffer.place == "memory" else buffer.elements
+            kinds.append((buffer.type, buffer.place, elements, buffer.pitch))
+        return buffers[buffer]
+
+    def of_expr(expr: Expr) -> Hashable:
+        if isinstance(expr, Load):
+            return number(expr.buffer), expr.index
+        if isinstance(expr, Op):
+            return expr.name, expr.type, tuple([of_expr(arg) for arg in expr.args])
+        if isinstance(expr, Reduce):
+            return expr.op, number(expr.buffer), expr.index, expr.count
+        if isinstance(expr, Const):  # 0 and -0 are equal, and NaN is not equal to itself
+            return repr(expr.value), expr.type
+        return expr
+
+    def of(statement: Statement) -> Hashable:
+        if isinstance(statement, Let):
+            return "let", statement.name, of_expr(statement.value)
+        if isinstance(statement, Store):
+            place = number(statement.buffer), statement.index
+            return "store", *place, of_expr(statement.value)
+        if isinstance(statement, For):
+            head = statement.var, statement.extent, statement.kind, statement.where
+            return "for", *head, tuple([of(inner) for inner in statement.body])
+        if isinstance(statement, Local):
+            return "local", number(statement.buffer)
+        return "prefetch", number(statement.buffer), statement.index
+
+    body = tuple([of(statement) for statement in kernel.body])
+    return (body, tuple(kinds)), [b for b in buffers if b.place == "memory"]
+
+
+def emit_kernels(
+    module: Module, kernels: Sequence[Kernel], slots: Mapping[Buffer, int], scratch: Buffer | None
+) -> None:
+    """Add a function for each kernel; `slots` gives each buffer's place in the table, `scratch` is
+    a worker's share of the memory that lives within a kernel.
+
+    Raises:
+        CompileError: a kernel may take more of the stack than there is.
+    """
+    equal: dict[Hashable, list[tuple[Kernel, list[Buffer]]]] = {}
+    for kernel in kernels:
+        key, buffers = kernel_key(kernel)
+        equal.setdefault(key, []).append((kernel, buffers))
+    module.stack_bytes = stack_bytes(members[0][0] for members in equal.values())
+    for members in equal.values():
+        first, buffers = members[0]
+        if len(members) < FEWEST:
+            for kernel, _ in members:
+                module.add(KernelEmitter(module, kernel, slots, scratch).function())
+            continue
+        numbers = {buffer: number for number, buffer in enumerate(buffers)}
+        emitter = KernelEmitter(module, first, slots, scratch, numbers)
+        body = f"{first.name}.body"
+        module.add(emitter.function(body))
+        for kernel, own in members:
+            module.add(_entry(kernel, body, [slots[buffer] for buffer in own]))
+
+
+def _entry(kernel: Kernel, body: str, slots: Sequence[int]) -> str:
+    """The function of a kernel whose body others use too."""
+    parameters = parameters_of(kernel)
+    numbers = ", ".join(f"i64 {slot}" for slot in slots)
+    return f"""@{kernel.name}.slots = private constant [{len(slots)} x i64] [{numbers}]
+define internal void @{kernel.name}({parameters}) nounwind #0 {{
+  call void @{body}({parameters}, ptr @{kernel.name}.slots)
+  ret void
+}}
+"""

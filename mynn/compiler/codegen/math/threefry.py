@@ -1,0 +1,19 @@
+"""Random bits: Threefry-2x32."""
+
+from __future__ import annotations
+
+from mynn.compiler.codegen.math.builder import Builder
+from mynn.ops.threefry import PARITY, ROTATIONS
+
+
+def threefry2x32(b: Builder, k0: str, k1: str, c0: str, c1: str) -> str:
+    """The first word of Threefry-2x32, 20 rounds; `mynn.ops.threefry` has the algorithm."""
+    keys = (k0, k1, b.ixor(b.ixor(k0, k1), PARITY))
+    x0, x1 = b.iadd(c0, k0), b.iadd(c1, k1)
+    for block in range(5):
+        for count in ROTATIONS[block % 2]:
+            x0 = b.iadd(x0, x1)
+            x1 = b.ixor(b.rotl(x1, count), x0)
+        x0 = b.iadd(x0, keys[(block + 1) % 3])
+        x1 = b.iadd(b.iadd(x1, keys[(block + 2) % 3]), block + 1)
+    return x0

@@ -1,0 +1,140 @@
+"""How much of the stack a program takes.
+
+Kernels make nothing on the stack (`mynn.compiler.memory.scratch`); what lies there are values
+that the registers have no room for, and what functions keep of their callers. How many values a
+kernel has at once can be read off its loop IR. LLVM may compute some of them earlier, or twice; so
+a bound is a multiple of that, and tests compare it with the frames of the machine code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mynn.compiler.loop_ir.ir import (
+    Affine,
+    Buffer,
+    Expr,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Statement,
+    Store,
+    Var,
+    expr_type,
+)
+from mynn.errors import CompileError
+
+# What a program may take. Python and its libraries leave more than this of the smallest stacks that
+# threads have, 128 KB.
+MOST_STACK = 32 * 1024
+# Bytes for the functions around the kernels: the loop over batches, the step, the workers' barrier,
+# functions such as tanh, and the C library's part in waiting.
+AROUND = 4096
+# A kernel keeps the registers of its caller, and values that LLVM computes ahead.
+_AHEAD = 2048
+
+_WIDEST = 64
+_BYTES = {"f64": 8, "i64": 8}
+
+
+class _Live:
+    """Walks a kernel backwards, with the values that are still needed."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, int] = {}
+        self.most = 0
+
+    def note(self, live: set[str], registers: int) -> None:
+        """The values that there are at once somewhere."""
+        self.most = max(self.most, registers + sum(self.bytes.get(x, _WIDEST) for x in live))
+
+    def measure(self, body: Sequence[Statement], lanes: int = 1) -> None:
+        """How wide each value is: a scalar as wide as a vector, which it may be spread to."""
+        for statement in body:
+            if isinstance(statement, For):
+                wide = statement.kind == "vector"
+                inner = 1 << (statement.extent - 1).bit_length() if wide else lanes
+                self.measure(statement.body, inner)
+            elif isinstance(statement, Let):
+                size = _BYTES.get(expr_type(statement.value), 4) * lanes
+                self.bytes[statement.name] = max(size, _WIDEST)
+
+    def walk(self, body: Sequence[Statement], after: set[str], registers: int) -> set[str]:
+        """What `body` needs of the values before it, where `after` are needed behind it."""
+        registers += sum(_size(s.buffer) for s in body if isinstance(s, Local))
+        live = set(after)
+        self.note(live, registers)
+        for statement in reversed(body):
+            if isinstance(statement, For):
+                live |= free(statement.body)
+                self.walk(statement.body, live, registers)
+            elif isinstance(statement, Let):
+                live.discard(statement.name)
+                live |= names(statement.value)
+            elif isinstance(statement, Store):
+                live |= names(statement.value) | {name for name, _ in statement.index.terms}
+            self.note(live, registers)
+        return live
+
+
+def _size(buffer: Buffer) -> int:
+    return buffer.nbytes if buffer.place == "register" else 0
+
+
+def names(expr: Expr) -> set[str]:
+    """The variables of an expression."""
+    if isinstance(expr, Var):
+        return {expr.name}
+    if isinstance(expr, Affine):
+        return {name for name, _ in expr.terms}
+    if isinstance(expr, Load | Reduce):
+        return {name for name, _ in expr.index.terms}
+    if isinstance(expr, Op):
+        return set().union(*map(names, expr.args))
+    return set()
+
+
+def free(body: Sequence[Statement]) -> set[str]:
+    """The variables that a body uses and does not bind."""
+    bound: set[str] = set()
+    used: set[str] = set()
+    for statement in body:
+        if isinstance(statement, For):
+            used |= free(statement.body) - {statement.var}
+        elif isinstance(statement, Let):
+            used |= names(statement.value)
+            bound.add(statement.name)
+        elif isinstance(statement, Store):
+            used |= names(statement.value) | {name for name, _ in statement.index.terms}
+    return used - bound
+
+
+def kernel_stack(kernel: Kernel) -> int:
+    """A bound of the bytes that the frame of a kernel takes."""
+    live = _Live()
+    live.measure(kernel.body)
+    live.walk(kernel.body, set(), 0)
+    return _AHEAD + live.most
+
+
+def stack_bytes(kernels: Iterable[Kernel]) -> int:
+    """A bound of the bytes of stack that a run of the kernels takes in any of its threads.
+
+    Raises:
+        CompileError: it is more than a program may take.
+    """
+    total, name, comment = max(
+        ((kernel_stack(kernel), kernel.name, kernel.comment) for kernel in kernels),
+        default=(0, "", ""),
+    )
+    total += AROUND
+    if total > MOST_STACK:
+        raise CompileError(
+            f"kernel {name} ({comment}) may take {total} bytes of stack, a program at most "
+            f"{MOST_STACK}; compute it in smaller steps"
+        )
+    return total

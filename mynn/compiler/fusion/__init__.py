@@ -1,0 +1,1 @@
+"""From graph to groups of nodes, a group a kernel."""

@@ -1,0 +1,109 @@
+"""Windows side by side: small reductions as expressions, and blocks that are computed together.
+
+The gradient of pooling spreads one number for each window over the values of the window, and puts
+the windows in their place:
+
+    %hits: f32[N,C,4,4,2,2] = which values are the largest of their window
+    %each: f32[N,C,4,4]     = div(%g, sum of %hits over the window)
+    %y:    f32[N,C,4,4,2,2] = mul(%hits, %each repeated)
+    %x:    f32[N,C,8,8]     = reshape(transpose(%y))
+
+A loop over the 8 x 8 elements would compute `%each` four times, or load it. A loop over the 4 x 4
+windows with the four elements of a window written out (`mynn.compiler.lowering.map`) computes it
+once, so it need not be stored. `blocks` finds the nodes that such a loop computes; `small` the
+reductions that are written out too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from math import prod
+
+from mynn.compiler.graph.index_map import reshape_groups, unit_reshape
+from mynn.compiler.graph.layout import Layouts
+from mynn.core.graph import Graph, Node
+
+# Reductions over at most so many values are written out, and so are blocks.
+MOST = 16
+
+_REDUCTIONS = ("sum", "max", "min")
+
+
+def small(graph: Graph, layouts: Layouts) -> frozenset[Node]:
+    """Reductions of a few values whose vectors run along a kept axis."""
+    return frozenset(n for n in graph.nodes() if _is_small(n, layouts))
+
+
+def _is_small(node: Node, layouts: Layouts) -> bool:
+    if node.primitive.name not in _REDUCTIONS or not node.type.size:
+        return False
+    x = node.inputs[0]
+    if x.type.size > MOST * node.type.size:
+        return False
+    wide = [axis for axis in layouts.order(x) if x.shape[axis] > 1]
+    return bool(wide) and wide[-1] not in node.params["axes"]
+
+
+def block_axes(node: Node) -> frozenset[int]:
+    """Axes of the input of a reshape that become the places within blocks of an axis."""
+    if node.primitive.name != "reshape":
+        return frozenset()
+    old, new = node.inputs[0].shape, node.shape
+    found: set[int] = set()
+    for left, right in reshape_groups(old, new):
+        wide = [axis for axis in left if old[axis] != 1]
+        if len(wide) > 1 and sum(new[axis] != 1 for axis in right) == 1:
+            found.update(wide[1:])
+    return frozenset(found) if prod(old[axis] for axis in found) <= MOST else frozenset()
+
+
+def blocks(graph: Graph, small: Container[Node]) -> frozenset[Node]:
+    """Nodes that are only needed for the elements of one block each, so that nothing is repeated.
+
+    From a reshape that puts blocks in their place, up to what others need too.
+    """
+    order = graph.nodes()
+    readers: dict[Node, set[Node]] = {}
+    for node in order:
+        for x in node.inputs:
+            readers.setdefault(x, set()).add(node)
+    outputs = set(graph.outputs)
+    found: set[Node] = set()
+    for place, root in enumerate(order):
+        start = block_axes(root)
+        if not start:
+            continue
+        axes = {root.inputs[0]: start}
+        inside = {root}
+        for node in reversed(order[:place]):
+            if node in axes and node not in outputs and readers[node] <= inside:
+                inside.add(node)
+                for x, within in _inputs(node, axes[node], small):
+                    if axes.setdefault(x, within) != within:
+                        del axes[x]
+        found |= inside - {root}
+    return frozenset(found)
+
+
+def _inputs(
+    node: Node, within: frozenset[int], small: Container[Node]
+) -> list[tuple[Node, frozenset[int]]]:
+    """The inputs of a node that are needed for its block only, with the axes within the block."""
+    name = node.primitive.name
+    if node.primitive.family == "elementwise":
+        return [(x, within) for x in node.inputs]
+    if node in small and not within:
+        return [(node.inputs[0], frozenset(node.params["axes"]))]
+    if not node.inputs:
+        return []
+    x = node.inputs[0]
+    if name == "transpose":
+        return [(x, frozenset(node.params["axes"][axis] for axis in within))]
+    if name == "broadcast_to":
+        repeated = {i for i, (m, n) in enumerate(zip(x.shape, node.shape, strict=True)) if m != n}
+        return [(x, within - repeated)] if repeated <= within else []
+    if name == "reshape" and unit_reshape(x.shape, node.shape):
+        wide = [axis for axis, n in enumerate(node.shape) if n != 1]
+        source = [axis for axis, n in enumerate(x.shape) if n != 1]
+        return [(x, frozenset(source[wide.index(axis)] for axis in within if axis in wide))]
+    return []

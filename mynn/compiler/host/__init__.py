@@ -1,0 +1,1 @@
+"""Code around the step: the training loop, workers."""

@@ -1,0 +1,1 @@
+"""From groups to kernels in the loop IR."""

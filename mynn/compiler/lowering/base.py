@@ -1,0 +1,168 @@
+"""What all schedules share: the context of a group, loops, and the choice of the vector axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mynn.compiler.fusion.fuse import Group
+from mynn.compiler.graph.index_map import Index
+from mynn.compiler.loop_ir.ir import (
+    Affine,
+    Expr,
+    For,
+    Let,
+    Load,
+    Reduce,
+    Statement,
+    Store,
+    Var,
+    sub_expressions,
+)
+from mynn.compiler.lowering.inline import Names, Place, Puller, loads
+from mynn.core.graph import Node, Shape
+from mynn.target.target import Machine
+
+
+@dataclass
+class Context:
+    """What lowering a group needs to know.
+
+    - `places`: where every stored node, input and constant lies; `targets`: where the outputs of
+      the group go.
+    """
+
+    group: Group
+    places: Mapping[Node, Place]
+    targets: Mapping[Node, Place]
+    machine: Machine
+    name: str = ""
+    names: Names = field(default_factory=Names)
+    touched: set[Node] = field(default_factory=set)
+
+    def puller(
+        self,
+        given: Mapping[tuple[Node, Index], Expr] | None = None,
+        extents: Mapping[str, int] | None = None,
+    ) -> Puller:
+        """A new loop body."""
+        inside = self.group.maps.__contains__
+        return Puller(self.places, inside, self.names, self.touched, given, extents)
+
+    def emit_outputs(self, puller: Puller, *points: Index) -> list[Statement]:
+        """Statements that compute and store every output for points of the group's space."""
+        stores: list[Statement] = []
+        for loops in points:
+            for node in self.group.outputs:
+                index = self.index_of(node, loops)
+                value = puller.value(node, index)
+                place = self.targets[node]
+                stores.append(Store(place.buffer, place.offset(index), value))
+        return [*puller.body, *stores]
+
+    def index_of(self, node: Node, loops: Index) -> Index:
+        """The index of an output at a point of the space."""
+        return tuple(Affine() if m is None else loops[m] for m in self.group.maps[node])
+
+    def lanes(self) -> int:
+        """Elements of a vector in this kernel: as many as fit of the widest float or output."""
+        nodes = [*self.group.outputs]
+        if self.group.anchor is not None:
+            nodes.append(self.group.anchor)
+            nodes.extend(x for x in self.group.anchor.inputs if x.dtype.kind == "f")
+        return self.machine.lanes(max(max(node.dtype.itemsize for node in nodes), 4))
+
+
+def serial(loops: list[tuple[str, int]], body: list[Statement]) -> list[Statement]:
+    """`body` inside serial loops, the first outermost."""
+    for var, extent in reversed(loops):
+        body = [For(var, extent, tuple(body))]
+    return body
+
+
+def chunks(extent: int, lanes: int) -> list[tuple[int, int, int]]:
+    """An axis cut into vectors: (start, number of vectors, elements in each)."""
+    whole, rest = divmod(extent, lanes)
+    pieces = []
+    if whole:
+        pieces.append((0, whole, lanes))
+    if rest:
+        pieces.append((whole * lanes, 1, rest))
+    return pieces
+
+
+def vector_loops(
+    names: Names,
+    extent: int,
+    lanes: int,
+    body: Callable[[Affine], list[Statement]],
+) -> list[Statement]:
+    """Loops over an axis in vectors; `body(i)` gives the statements for index i."""
+    result: list[Statement] = []
+    for start, count, width in chunks(extent, lanes):
+        lane, block = names.fresh("v"), names.fresh("i")
+        index = Affine.var(lane) + start
+        if count > 1:
+            index = index + Affine.var(block, width)
+        inner: Statement = For(lane, width, tuple(body(index)), "vector")
+        result.append(For(block, count, (inner,)) if count > 1 else inner)
+    return result
+
+
+def axis_scores(context: Context, node: Node) -> dict[int, int]:
+    """For each axis longer than 1, how well vectors along it suit the loads and store of `node`.
+
+    A load or store of neighbours counts 1 (a store 2), one that has to be gathered -2 (a store -4).
+    """
+    probe = context.puller()
+    names = [f"axis{axis}" for axis in range(len(node.shape))]
+    probe.value(node, tuple(Affine.var(name) for name in names))
+    accesses = [load.index for load in loads(probe.body)]
+    if node in context.targets:
+        place = context.targets[node]
+        accesses += [place.offset(tuple(Affine.var(name) for name in names))] * 2
+    behind = _behind(probe.body)
+
+    def score(name: str) -> int:
+        total = 0
+        for access in accesses:
+            steps = access.coefficient(name)
+            indirect = any(name in behind.get(term, ()) for term, _ in access.terms)
+            total += -2 if indirect or steps not in (0, 1) else steps
+        return total
+
+    return {axis: score(names[axis]) for axis, extent in enumerate(node.shape) if extent > 1}
+
+
+def _behind(body: list[Statement]) -> dict[str, set[str]]:
+    """For each variable that a body binds, all variables that its value depends on."""
+    result: dict[str, set[str]] = {}
+    for statement in body:
+        if isinstance(statement, Let):
+            names: set[str] = set()
+            for expr in sub_expressions(statement.value):
+                if isinstance(expr, Var):
+                    names.add(expr.name)
+                index = expr.index if isinstance(expr, Load | Reduce) else expr
+                if isinstance(index, Affine):
+                    names.update(name for name, _ in index.terms)
+            result[statement.name] = names.union(*(result.get(name, ()) for name in names))
+    return result
+
+
+def best_axis(context: Context, node: Node) -> int:
+    """The axis along which vectors touch memory best; the longer one where two are equal."""
+    scores = axis_scores(context, node)
+    if not scores:
+        return max(len(node.shape) - 1, 0)
+    return max(scores, key=lambda axis: (scores[axis], min(node.shape[axis], 16), axis))
+
+
+def plain_index(names: list[str], shape: Shape) -> list[Affine]:
+    """A variable for each axis; 0 where the extent is 1."""
+    return [Affine.var(n) if e > 1 else Affine() for n, e in zip(names, shape, strict=True)]
+
+
+def canonical(index: Index, shape: Shape) -> Index:
+    """The index with 0 for every axis of extent 1, so that equal places have equal indices."""
+    return tuple(Affine() if n == 1 else i for i, n in zip(index, shape, strict=True))

@@ -1,0 +1,1 @@
+"""Products: which schedule, with which operands copied first."""

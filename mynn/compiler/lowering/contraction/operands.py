@@ -1,0 +1,230 @@
+"""A product as its schedules see it: two operands in memory, and the axes that loops run over."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+from mynn.compiler.graph.contraction_dims import Axes
+from mynn.compiler.graph.index_map import Index, view_of
+from mynn.compiler.graph.zero_padding import Border, border_of
+from mynn.compiler.loop_ir.ir import Affine, Buffer, Expr, For, Statement, Within
+from mynn.compiler.lowering.base import Context, canonical
+from mynn.core.graph import Node, Shape
+from mynn.errors import CompileError
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An operand in memory: strides along the batch axes, its kept axes, and the summed axes.
+
+    `extra` are variables of loops around, with their strides. Outside its `borders` the operand is
+    zero, and not in memory.
+    """
+
+    buffer: Buffer
+    offset: int
+    batch: Shape
+    kept: Shape
+    summed: Shape
+    extra: tuple[tuple[str, int], ...] = ()
+    borders: tuple[Border, ...] = ()
+
+    def at(self, batch: Index, kept: Index, summed: Index) -> Affine:
+        """Flat offset of an element."""
+        result = Affine(self.offset)
+        for variable, stride in self.extra:
+            result = result + Affine.var(variable, stride)
+        strides = (*self.batch, *self.kept, *self.summed)
+        for i, stride in zip((*batch, *kept, *summed), strides, strict=True):
+            result = result + i * stride
+        return result
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as its schedule sees it.
+
+    Elements of `spread` are repeated over all lanes, vectors of `lined` are loaded. `outer` are the
+    loops around the tiles; `batch`, `spread_index` and `lined_index` are the indices that they
+    give, in which the places `tile` and `lane` are filled in.
+    """
+
+    anchor: Node
+    spread: Operand
+    lined: Operand
+    p: int
+    q: int
+    summed: Shape
+    swapped: bool
+    tile: tuple[int, ...]
+    lane: int
+    batch: Index
+    spread_index: Index
+    lined_index: Index
+    outer: tuple[tuple[str, int], ...]
+    tile_shape: Shape
+    panel_start: Affine | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether a tile spans several short axes, and so must be written out whole."""
+        return len(self.tile) > 1
+
+    @property
+    def turned(self) -> bool:
+        """Whether the lined operand lies along the sum, so that its columns have to be turned."""
+        if not self.lined.kept or len(self.summed) != 1 or self.q == 1 or self.k == 0:
+            return False
+        return self.lined.kept[self.lane] != 1 and self.lined.summed[0] == 1
+
+    def spread_axes(self, p: Affine) -> Index:
+        """The index into the kept axes of the spread operand at row p of the tiles."""
+        if not self.whole:
+            return filled(self.spread_index, self.tile[0] if self.tile else None, p)
+        index, rest = self.spread_index, p.constant
+        for axis, extent in reversed(list(zip(self.tile, self.tile_shape, strict=True))):
+            index = filled(index, axis, Affine(rest % extent))
+            rest //= extent
+        return index
+
+    def with_panel(self, panel: Buffer, line: int, start: Affine) -> Product:
+        """The same product with columns of its lined operand copied, from `start` on."""
+        strides = [0] * len(self.summed)
+        strides[self.inner] = line
+        kept = [0] * len(self.lined.kept)
+        kept[self.lane] = 1
+        batch = (0,) * len(self.lined.batch)
+        lined = Operand(panel, 0, batch, tuple(kept), tuple(strides))
+        return replace(self, lined=lined, panel_start=start)
+
+    def without_axis(self, axis: int, variable: str) -> Product:
+        """The same product with one summed axis taken out of the sum: it follows `variable`."""
+
+        def fixed(operand: Operand) -> Operand:
+            return replace(operand, extra=((variable, operand.summed[axis]),))
+
+        summed = tuple(1 if i == axis else n for i, n in enumerate(self.summed))
+        return replace(self, spread=fixed(self.spread), lined=fixed(self.lined), summed=summed)
+
+    def spread_at(self, p: Affine, summed: Index) -> Affine:
+        """Offset of an element of the spread operand."""
+        return self.spread.at(self.batch, self.spread_axes(p), summed)
+
+    def lined_at(self, q: Affine, summed: Index) -> Affine:
+        """Offset of an element of the lined operand."""
+        if self.panel_start is not None:
+            q = q + -self.panel_start
+        return self.lined.at(self.batch, filled(self.lined_index, self.lane, q), summed)
+
+    def index(self, p: Affine, q: Affine) -> Index:
+        """The anchor's index at (p, q)."""
+        spread = self.spread_axes(p)
+        lined = filled(self.lined_index, self.lane, q)
+        kept = (*lined, *spread) if self.swapped else (*spread, *lined)
+        return canonical((*self.batch, *kept), self.anchor.shape)
+
+    @property
+    def borders(self) -> tuple[Border, ...]:
+        """Where products of the sum are left out, because a factor is known to be zero."""
+        return (*self.spread.borders, *self.lined.borders)
+
+    @property
+    def crossed(self) -> tuple[int, ...]:
+        """The summed axes that are written out, since what they may be depends on the tile's row.
+
+        See `taps`.
+        """
+        return tuple(sorted(b.summed for b in self.spread.borders if b.kept in self.tile))
+
+    def taps(self, row: int, height: int) -> tuple[tuple[Index, tuple[int, ...]], ...]:
+        """The rows of a tile that take part in the sum at each place of the `crossed` axes.
+
+        `row` is the tile's first row; the indices are 0 for all other summed axes.
+        """
+        axes = self.crossed
+        borders = [b for b in self.spread.borders if b.summed in axes]
+        result = []
+        for place in itertools.product(*(range(self.summed[axis]) for axis in axes)):
+            index: Index = (Affine(),) * len(self.summed)
+            for axis, k in zip(axes, place, strict=True):
+                index = filled(index, axis, Affine(k))
+            rows = []
+            for i in range(height):
+                kept = self.spread_axes(Affine(row + i))
+                if all(0 <= b.at(kept, index).constant < b.extent for b in borders):
+                    rows.append(i)
+            if rows:
+                result.append((index, tuple(rows)))
+        return tuple(result)
+
+    def conditions(self, axis: int, index: Index) -> tuple[Within, ...]:
+        """Where the loop over a summed axis meets values of the operands, not the zeros around."""
+        pairs = ((self.spread, self.spread_index), (self.lined, self.lined_index))
+        return tuple(
+            Within(border.at(kept, index), border.extent)
+            for operand, kept in pairs
+            for border in operand.borders
+            if border.summed == axis
+        )
+
+    @property
+    def inner(self) -> int:
+        """The summed axis whose loop is innermost: the last of those that are long enough."""
+        axes = range(len(self.summed))
+        return max(axes, key=lambda i: (min(self.summed[i], 16), i), default=0)
+
+    @property
+    def k(self) -> int:
+        """Extent of the innermost summed axis."""
+        return self.summed[self.inner] if self.summed else 1
+
+    @property
+    def nested(self) -> bool:
+        """Whether more than one summed axis has to be looped over."""
+        return sum(n > 1 for n in self.summed) > 1
+
+
+def filled(index: Index, place: int | None, value: Affine) -> Index:
+    """The index with one entry set."""
+    if place is None or place >= len(index):
+        return index
+    return (*index[:place], value, *index[place + 1 :])
+
+
+def operand_of(context: Context, node: Node, axes: Axes, second: bool) -> Operand:
+    """Where an operand of a product lies."""
+    places = context.places
+
+    def strides(base: Node) -> Shape:
+        return places[base].strides
+
+    view = view_of(node, strides, places)
+    context.touched.add(view.base)
+    batch, kept, summed = axes.parts(view.strides, second)
+    borders = tuple(border_of(axes, bound, second) for bound in view.bounds)
+    known = tuple(border for border in borders if border is not None)
+    if len(known) < len(borders):
+        raise CompileError(f"{node!r}: the zeros of a padding cannot be left out")
+    return Operand(
+        places[view.base].buffer,
+        view.offset,
+        batch,
+        kept,
+        summed,
+        borders=known,
+    )
+
+
+def vector(width: int, body: list[Statement], lane: str) -> For:
+    """A vector loop around `body`."""
+    return For(lane, width, tuple(body), "vector")
+
+
+def finish(context: Context, index: Index, value: Expr) -> list[Statement]:
+    """The epilogue: every output of the group, from the value of the product."""
+    anchor = context.group.anchor
+    assert anchor is not None
+    puller = context.puller()
+    puller.memo[anchor, index] = puller.let(value)
+    return context.emit_outputs(puller, index)

@@ -1,0 +1,82 @@
+"""Panels: the columns of a tile copied side by side, where tiles cannot read them as they lie."""
+
+from __future__ import annotations
+
+from mynn.compiler.loop_ir.ir import Affine, Buffer, For, Load, Local, Statement, Store
+from mynn.compiler.lowering.base import Context, chunks
+from mynn.compiler.lowering.contraction.operands import Product, vector
+
+
+def with_columns(
+    context: Context, product: Product, q: Affine, widths: list[int]
+) -> tuple[list[Statement], Product]:
+    """A copy of the columns of a tile, side by side, where that is needed or pays.
+
+    Columns that lie along the sum are turned. Rows that lie a multiple of a kilobyte apart fall
+    into few sets of the cache and push each other out; where many tiles read them, they are first
+    copied side by side.
+    """
+    itemsize = product.anchor.dtype.itemsize
+    pitch = product.lined.summed[product.inner] * itemsize if product.summed else 0
+    if product.turned:
+        return _turned(context, product, q, widths)
+    if (
+        product.nested
+        or product.borders
+        or product.k < 64
+        or product.p < 64
+        or pitch == 0
+        or pitch % 1024
+    ):
+        return [], product
+    lanes = context.machine.lanes(itemsize)
+    line = lanes * len(widths)
+    type = product.anchor.type.short
+    panel = Buffer(context.names.fresh("panel"), type, product.k * line, "scratch")
+    row = context.names.fresh("k")
+    index = [Affine()] * len(product.summed)
+    index[product.inner] = Affine.var(row)
+    copies: list[Statement] = []
+    for j, width in enumerate(widths):
+        lane = context.names.fresh("v")
+        column = Affine.var(lane) + j * lanes
+        load = Load(product.lined.buffer, product.lined_at(q + column, tuple(index)))
+        store = Store(panel, column + Affine.var(row, line), load)
+        copies.append(vector(width, [store], lane))
+    body: list[Statement] = [Local(panel), For(row, product.k, tuple(copies))]
+    return body, product.with_panel(panel, line, q)
+
+
+def _turned(
+    context: Context, product: Product, q: Affine, widths: list[int]
+) -> tuple[list[Statement], Product]:
+    """The columns of a tile side by side, from an operand that lies along the sum.
+
+    Squares of it are loaded along the sum, turned in registers, and stored along the columns.
+    """
+    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    line = lanes * len(widths)
+    type = product.anchor.type.short
+    panel = Buffer(context.names.fresh("panel"), type, product.k * line, "scratch")
+    result: list[Statement] = [Local(panel)]
+    for first, count, terms in chunks(product.k, lanes):
+        block = context.names.fresh("k")
+        k = Affine(first) + (Affine.var(block, terms) if count > 1 else 0)
+        body: list[Statement] = []
+        for j, width in enumerate(widths):
+            square = Buffer(context.names.fresh("square"), type, lanes * lanes, "register")
+            body.append(Local(square))
+            for c in range(width):
+                lane = context.names.fresh("v")
+                source = product.lined_at(q + (j * lanes + c), (k + Affine.var(lane),))
+                load = Load(product.lined.buffer, source)
+                body.append(
+                    vector(terms, [Store(square, Affine.var(lane) + c * lanes, load)], lane)
+                )
+            for r in range(terms):
+                lane = context.names.fresh("v")
+                place = (k + r) * line + Affine.var(lane) + j * lanes
+                value = Load(square, Affine.var(lane, lanes) + r)
+                body.append(vector(width, [Store(panel, place, value)], lane))
+        result.append(For(block, count, tuple(body)))
+    return result, product.with_panel(panel, line, q)

@@ -1,0 +1,104 @@
+"""Which tiles a product is cut into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mynn.compiler.lowering.contraction.operands import Product
+from mynn.target.target import Machine
+
+# Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
+_IN_FLIGHT = 8
+# An operand or a result that is larger leaves little room for others in the second cache.
+_NEAR_BYTES = 1 << 19
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`rows` by `vectors` accumulators, `splits` of each along k."""
+
+    rows: int
+    vectors: int
+    splits: int
+
+
+def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
+    """The tile with the lowest estimate of cycles.
+
+    Counted are multiply-adds, loads, and latency where there is too little work to hide it.
+    """
+    columns = -(-q // lanes)
+    itemsize = machine.vector_bytes // lanes
+    far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
+    best: tuple[float, Tile] | None = None
+    for vectors in range(1, min(columns, 6) + 1):
+        for rows in range(1, min(p, _most_rows(machine, vectors, far)) + 1):
+            row_tiles, rest = divmod(p, rows)
+            heights = [rows] * row_tiles + ([rest] if rest else [])
+            across = [vectors] * (columns // vectors) + (
+                [columns % vectors] if columns % vectors else []
+            )
+            cycles = 0.0
+            for height in (rows, rest) if rest else (rows,):
+                times = heights.count(height)
+                for width in {*across}:
+                    work = max(height * width, height * 0.5 + width, _IN_FLIGHT / 2)
+                    cycles += times * across.count(width) * (k * (work + 0.5) + 12 + height * width)
+            instances = (2 if rest else 1) * len({*across})
+            cycles *= 1 + 0.02 * instances
+            if p % 2 == 0 and p // 2 % rows:
+                cycles *= 1.02  # two workers would not have half of the rows each
+            if best is None or cycles < best[0]:
+                best = cycles, Tile(rows, vectors, 1)
+    assert best is not None
+    tile = best[1]
+    accumulators = tile.rows * tile.vectors
+    splits = max(1, min(_IN_FLIGHT // accumulators, 4, k // 4))
+    return Tile(tile.rows, tile.vectors, splits)
+
+
+def _most_rows(machine: Machine, vectors: int, far: bool) -> int:
+    """Rows of a tile for which nothing has to leave the registers.
+
+    Of 32 registers a quarter is left for what is loaded: with more accumulators, more than 10 rows
+    of two vectors or 6 of three, values went to the stack, and tiles ran at 70 to 90 % of speed.
+    Rows of large operands (`far`) are often a multiple of 4 KB apart and share a set of the nearest
+    cache, which has room for eight: flat tiles suit them.
+    """
+    if machine.vector_registers < 32:
+        return (machine.vector_registers - 1 - vectors) // vectors
+    most = 6 if far or vectors > 2 else 10 if vectors == 2 else 14
+    return min(25 // vectors, most)
+
+
+def column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, list[int]]]:
+    """Columns cut into tiles: (first column, number of tiles, elements of each vector)."""
+    whole, rest = divmod(q, lanes)
+    segments = []
+    tiles, left = divmod(whole, vectors)
+    if tiles:
+        segments.append((0, tiles, [lanes] * vectors))
+    tail = [lanes] * left + ([rest] if rest else [])
+    if tail:
+        segments.append((tiles * vectors * lanes, 1, tail))
+    return segments
+
+
+def row_segments(product: Product, height: int) -> list[tuple[int, int, int]]:
+    """Rows cut into tiles: (first row, number of tiles, rows of each).
+
+    The tiles of a segment are one piece of code, so they have the same `taps`.
+    """
+    down, rest = divmod(product.p, height)
+    last = [(down * height, 1, rest)] if rest else []
+    if not product.crossed:
+        return [(0, down, height), *last]
+    segments: list[tuple[int, int, int]] = []
+    for row in range(0, down * height, height):
+        if segments:
+            first, tiles, _ = segments[-1]
+            if product.taps(first, height) == product.taps(row, height):
+                segments[-1] = (first, tiles + 1, height)
+                continue
+        segments.append((row, 1, height))
+    return segments + last

@@ -1,0 +1,71 @@
+"""Lowering: each group of nodes becomes a kernel of the loop IR.
+
+Expects a fusion and a place for every stored node. Guarantees: kernels that store exactly the
+outputs of their groups and touch nothing outside the buffers (a row may be read or written up to
+its padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import replace
+
+from mynn.compiler.fusion.fuse import Group
+from mynn.compiler.graph.contraction_dims import PRODUCTS
+from mynn.compiler.graph.zero_padding import operations
+from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
+from mynn.compiler.lowering.base import Context
+from mynn.compiler.lowering.concatenate import lower_concatenate
+from mynn.compiler.lowering.contraction.schedule import lower_product
+from mynn.compiler.lowering.map import lower_map
+from mynn.compiler.lowering.reduce import lower_reduce
+from mynn.compiler.lowering.serial import lower_argmax, lower_scatter
+from mynn.core.graph import Node
+from mynn.ops import movement
+
+_SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
+    "matmul": lower_product,
+    "contract": lower_product,
+    "sum": lower_reduce,
+    "max": lower_reduce,
+    "min": lower_reduce,
+    "argmax": lower_argmax,
+    "scatter_add": lower_scatter,
+    "concatenate": lower_concatenate,
+}
+
+
+def lower_group(name: str, context: Context) -> Kernel:
+    """The kernel of a group."""
+    group = context.group
+    anchor = group.anchor
+    schedule = lower_map if anchor is None else _SCHEDULES[anchor.primitive.name]
+    # Schedules leave out the loops of axes of extent 1, not those of 0.
+    empty = not any(node.type.size for node in group.outputs)
+    body = () if empty else tuple(schedule(context))
+    members = [*([anchor] if anchor is not None else []), *group.outputs]
+    comment = " ".join(
+        dict.fromkeys(f"{node.primitive.name}{list(node.shape)}" for node in members)
+    )
+    kernel = Kernel(name, body, comment, count_operations(group, context.places))
+    reads, writes = buffers_of(kernel)
+    return replace(kernel, nbytes=sum(buffer.nbytes for buffer in [*reads, *writes]))
+
+
+def count_operations(group: Group, stored: Container[Node]) -> int:
+    """Operations: 2 for each multiply-add of a product, 1 for each elementwise result.
+
+    And 1 for each value that goes into a reduction.
+    """
+    anchor = group.anchor
+    total = 0
+    if anchor is not None:
+        if anchor.primitive.name in PRODUCTS:
+            total += operations(anchor, stored)
+        elif anchor.primitive is not movement.concatenate:
+            total += anchor.inputs[0].type.size
+    for node in group.outputs:
+        if node is not anchor:
+            written_out = node.primitive.family == "reduce"
+            total += (node.inputs[0] if written_out else node).type.size
+    return total

@@ -1,0 +1,171 @@
+"""Maps: the same elementwise expressions at every point of a space; and plain copies."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from mynn.compiler.fusion.fuse import Group
+from mynn.compiler.fusion.pool_windows import MOST
+from mynn.compiler.loop_ir.ir import Affine, Buffer, For, Kernel, Let, Load, Local, Statement, Store
+from mynn.compiler.lowering.base import (
+    Context,
+    best_axis,
+    chunks,
+    plain_index,
+    serial,
+    vector_loops,
+)
+from mynn.compiler.lowering.inline import Place, loads
+from mynn.core.graph import Node
+from mynn.target.target import Machine
+
+
+def lower_map(context: Context) -> list[Statement]:
+    """An elementwise kernel: loops over the space, vectors along one axis."""
+    space = context.group.space
+    first = context.group.outputs[0]
+    if not space:
+        return context.emit_outputs(context.puller(), ())
+    crossed = _crossed_axes(context)
+    if crossed is not None:
+        return _lower_crossed(context, *crossed)
+    axes = context.group.maps[first]
+    axis = axes[best_axis(context, first)] if axes else None
+    axis = len(space) - 1 if axis is None else axis
+    names = [context.names.fresh("i") for _ in space]
+    sides = _blocks(context, names, axis)
+    extents = [n // side for n, side in zip(space, sides, strict=True)]
+
+    def body(index: Affine) -> list[Statement]:
+        points = []
+        for place in itertools.product(*map(range, sides)):
+            loops = [
+                i * side + k
+                for i, side, k in zip(plain_index(names, tuple(extents)), sides, place, strict=True)
+            ]
+            loops[axis] = index
+            points.append(tuple(loops))
+        puller = context.puller(extents=dict(zip(names, extents, strict=True)))
+        return context.emit_outputs(puller, *points)
+
+    inner = vector_loops(context.names, space[axis], context.lanes(), body)
+    outer = [(n, e) for i, (n, e) in enumerate(zip(names, extents, strict=True)) if i != axis]
+    return serial([(n, e) for n, e in outer if e != 1], inner)
+
+
+def _blocks(context: Context, names: list[str], axis: int) -> list[int]:
+    """For each axis, how many neighbours are computed together: 1 unless windows are put side by
+    side there.
+
+    In a loop over windows, the window and the place in it are known without a division, and what
+    the elements of a window share is computed once.
+    """
+    space = context.group.space
+    puller = context.puller()
+    context.emit_outputs(puller, tuple(plain_index(names, space)))
+    sides = [1] * len(space)
+    for i, name in enumerate(names):
+        pairs = [(d, m) for value, d, m in puller.divided if value == Affine.var(name)]
+        side = min((m for d, m in pairs if d == 1), default=1)
+        fits = all(d % side == 0 or (d, m) == (1, side) for d, m in pairs)
+        if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST:
+            sides[i] = side
+    return sides
+
+
+def _crossed_axes(context: Context) -> tuple[int, int] | None:
+    """Where all loads lie along one axis and the store along another: (load axis, store axis).
+
+    That is a transposition; a tile of it goes through registers, so that neither side is gathered.
+    """
+    if len(context.group.outputs) != 1:
+        return None
+    node = context.group.outputs[0]
+    if context.group.maps[node] != tuple(range(len(node.shape))):
+        return None
+    names = [f"axis{axis}" for axis in range(len(node.shape))]
+    index = tuple(Affine.var(name) for name in names)
+    probe = context.puller()
+    probe.value(node, index)
+    bound = {s.name for s in probe.body if isinstance(s, Let)}
+    accesses = [load.index for load in loads(probe.body)]
+    if not accesses or any(name in bound for access in accesses for name, _ in access.terms):
+        return None
+
+    def unit_axes(access: Affine) -> set[int]:
+        return {a for a, n in enumerate(names) if access.coefficient(n) == 1 and node.shape[a] > 3}
+
+    loaded = set.intersection(*map(unit_axes, accesses))
+    stored = unit_axes(context.targets[node].offset(index))
+    crossed = len(loaded) == 1 and len(stored) == 1 and loaded != stored
+    return (loaded.pop(), stored.pop()) if crossed else None
+
+
+def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement]:
+    """Square tiles: loaded along one axis, transposed in registers, stored along the other."""
+    node = context.group.outputs[0]
+    shape = node.shape
+    place = context.targets[node]
+    lanes = context.lanes()
+    names = [context.names.fresh("i") for _ in shape]
+
+    def tile(row: Affine, rows: int, column: Affine, columns: int) -> list[Statement]:
+        square = Buffer(context.names.fresh("tile"), node.type.short, lanes * lanes, "register")
+        body: list[Statement] = [Local(square)]
+        point = plain_index(names, shape)
+        for c in range(columns):
+            lane = context.names.fresh("v")
+            point[loaded], point[stored] = row + Affine.var(lane), column + c
+            puller = context.puller()
+            value = puller.value(node, tuple(point))
+            store = Store(square, Affine.var(lane) + c * lanes, value)
+            body.append(For(lane, rows, (*puller.body, store), "vector"))
+        for r in range(rows):
+            lane = context.names.fresh("v")
+            point[loaded], point[stored] = row + r, column + Affine.var(lane)
+            value = Load(square, Affine.var(lane, lanes) + r)
+            store = Store(place.buffer, place.offset(tuple(point)), value)
+            body.append(For(lane, columns, (store,), "vector"))
+        return body
+
+    result: list[Statement] = []
+    for first_row, row_count, rows in chunks(shape[loaded], lanes):
+        row_name = context.names.fresh("r")
+        row = Affine(first_row) + (Affine.var(row_name, rows) if row_count > 1 else 0)
+        inner: list[Statement] = []
+        for first, count, columns in chunks(shape[stored], lanes):
+            name = context.names.fresh("c")
+            column = Affine(first) + (Affine.var(name, columns) if count > 1 else 0)
+            body = tile(row, rows, column, columns)
+            inner += [For(name, count, tuple(body))] if count > 1 else body
+        result += [For(row_name, row_count, tuple(inner))] if row_count > 1 else inner
+    outer = [(names[i], e) for i, e in enumerate(shape) if i not in (loaded, stored) and e != 1]
+    return serial(outer, result)
+
+
+def copy_kernel(
+    name: str, node: Node, source: Place | None, target: Place, machine: Machine
+) -> Kernel:
+    """A kernel that copies a node; without a source that is a constant of one element."""
+    group = Group(None, node.shape, {}, [])
+    places = {node: source} if source is not None else {}
+    context = Context(group, places, {}, machine)
+    names = [context.names.fresh("i") for _ in node.shape]
+    axis = max(range(len(node.shape)), key=lambda i: (-target.strides[i], i), default=0)
+
+    def body(index: Affine) -> list[Statement]:
+        at = plain_index(names, node.shape)
+        if at:
+            at[axis] = index
+        puller = context.puller()
+        value = puller.value(node, tuple(at))
+        return [*puller.body, Store(target.buffer, target.offset(tuple(at)), value)]
+
+    if not node.shape:
+        return Kernel(name, tuple(body(Affine())), "copy", 0, 2 * node.type.nbytes)
+    lanes = machine.lanes(max(node.dtype.itemsize, 4))
+    inner = vector_loops(context.names, node.shape[axis], lanes, body)
+    outer = [(n, e) for i, (n, e) in enumerate(zip(names, node.shape, strict=True)) if i != axis]
+    loops = serial([(n, e) for n, e in outer if e != 1], inner)
+    return Kernel(name, tuple(loops), "copy", 0, 2 * node.type.nbytes)

@@ -1,0 +1,177 @@
+"""Sums, maxima and minima over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mynn.compiler.graph.index_map import Index
+from mynn.compiler.loop_ir.ir import (
+    Affine,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Statement,
+    Store,
+)
+from mynn.compiler.lowering.base import Context, best_axis, canonical, chunks, plain_index, serial
+from mynn.compiler.lowering.inline import COMBINE
+from mynn.core.graph import Node, Shape
+
+_IDENTITY = {
+    "f32": (float("-inf"), float("inf")),
+    "f64": (float("-inf"), float("inf")),
+    "i32": (-(2**31), 2**31 - 1),
+    "i64": (-(2**63), 2**63 - 1),
+    "u32": (0, 2**32 - 1),
+    "u8": (0, 255),
+}
+
+# Accumulators of a long reduction: what an addition's latency leaves room for.
+_CHAINS = 4
+
+
+def identity(op: str, type: str) -> Const:
+    """The value that changes nothing in a sum, max or min."""
+    if op == "sum":
+        return Const(0.0 if type[0] == "f" else 0, type)
+    low, high = _IDENTITY[type]
+    return Const(low if op == "max" else high, type)
+
+
+def lower_reduce(context: Context) -> list[Statement]:
+    """A sum, max or min.
+
+    Vectors run along a kept axis, or along a reduced one with the lanes combined at the end.
+    """
+    anchor = context.group.anchor
+    assert anchor is not None
+    x = anchor.inputs[0]
+    axes: Shape = anchor.params["axes"]
+    if not x.shape:
+        puller = context.puller()
+        puller.memo[anchor, ()] = puller.value(x, ())
+        return context.emit_outputs(puller, ())
+    names = [context.names.fresh("i") for _ in x.shape]
+    axis = best_axis(context, x)
+    build = _reduce_across if axis in axes else _reduce_along
+    return build(context, anchor, names, axis)
+
+
+def _kept(values: list[Affine], axes: Shape) -> Index:
+    return tuple(value for axis, value in enumerate(values) if axis not in axes)
+
+
+def _accumulate(
+    context: Context, anchor: Node, acc: Buffer, at: Affine, index: Index
+) -> list[Statement]:
+    puller = context.puller()
+    total = puller.combine(anchor, Load(acc, at), anchor.inputs[0], index)
+    return [*puller.body, Store(acc, at, total)]
+
+
+def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
+    """Vectors of results: the reduced axes are serial loops around a vector of accumulators."""
+    x = anchor.inputs[0]
+    result: list[Statement] = []
+    for start, count, width in chunks(x.shape[axis], context.lanes()):
+        block = context.names.fresh("i")
+        first = Affine(start) + (Affine.var(block, width) if count > 1 else 0)
+        body = _vector_of_results(context, anchor, names, axis, first, width)
+        result += [For(block, count, tuple(body))] if count > 1 else body
+    kept = [i for i in range(len(x.shape)) if i not in anchor.params["axes"] and i != axis]
+    return serial([(names[i], x.shape[i]) for i in kept if x.shape[i] != 1], result)
+
+
+def _vector_of_results(
+    context: Context, anchor: Node, names: list[str], axis: int, first: Affine, width: int
+) -> list[Statement]:
+    """The results at first .. first + width - 1 of the vector axis.
+
+    A long reduction has several accumulators, so that an addition need not wait for the last one.
+    """
+    x, op = anchor.inputs[0], anchor.primitive.name
+    axes: Shape = anchor.params["axes"]
+    lanes = context.lanes()
+    around = [i for i in axes if x.shape[i] != 1]
+    inner = around.pop() if around else None
+    extent = 1 if inner is None else x.shape[inner]
+    splits = _CHAINS if extent >= 2 * _CHAINS else 1
+    acc = Buffer(context.names.fresh("acc"), x.type.short, splits * lanes, "register")
+
+    def point(lane: str, k: Affine | None = None) -> Index:
+        values = plain_index(names, x.shape)
+        values[axis] = first + Affine.var(lane)
+        if inner is not None and k is not None:
+            values[inner] = k
+        return tuple(values)
+
+    def over(body: Callable[[str, Affine], list[Statement]], split: int) -> Statement:
+        lane = context.names.fresh("v")
+        return For(lane, width, tuple(body(lane, Affine.var(lane) + split * lanes)), "vector")
+
+    zero = identity(op, x.type.short)
+    clear = [over(lambda lane, at: [Store(acc, at, zero)], split) for split in range(splits)]
+
+    def add(split: int, k: Affine) -> Statement:
+        return over(lambda lane, at: _accumulate(context, anchor, acc, at, point(lane, k)), split)
+
+    body: list[Statement]
+    if inner is None:
+        body = [add(0, Affine())]
+    else:
+        rounds, rest = divmod(extent, splits)
+        step = Affine.var(names[inner], splits)
+        body = [For(names[inner], rounds, tuple(add(s, step + s) for s in range(splits)))]
+        body += [add(split, Affine(rounds * splits + split)) for split in range(rest)]
+
+    def finish(lane: str, at: Affine) -> list[Statement]:
+        parts: list[Expr] = [Load(acc, at + split * lanes) for split in range(splits)]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [Op(COMBINE[op], pair, acc.type) for pair in pairs]
+        loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
+        puller = context.puller()
+        puller.memo[anchor, loops] = parts[0] if splits == 1 else puller.let(parts[0])
+        return context.emit_outputs(puller, loops)
+
+    loops = [(names[i], x.shape[i]) for i in around]
+    return [Local(acc), *clear, *serial(loops, body), over(finish, 0)]
+
+
+def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
+    """Vectors along a reduced axis: each lane accumulates, the lanes are combined at the end."""
+    x = anchor.inputs[0]
+    axes: Shape = anchor.params["axes"]
+    op = anchor.primitive.name
+    start = identity(op, x.type.short)
+    lanes = min(context.lanes(), 1 << (x.shape[axis] - 1).bit_length())
+    acc = Buffer(context.names.fresh("acc"), x.type.short, lanes, "register")
+    lane = context.names.fresh("v")
+    body: list[Statement] = [
+        Local(acc),
+        For(lane, lanes, (Store(acc, Affine.var(lane), start),), "vector"),
+    ]
+    inner: list[Statement] = []
+    for first, count, width in chunks(x.shape[axis], lanes):
+        blockvar, lane = context.names.fresh("i"), context.names.fresh("v")
+        values = plain_index(names, x.shape)
+        values[axis] = Affine.var(lane) + first
+        if count > 1:
+            values[axis] = values[axis] + Affine.var(blockvar, width)
+        add = _accumulate(context, anchor, acc, Affine.var(lane), tuple(values))
+        loop: Statement = For(lane, width, tuple(add), "vector")
+        inner.append(For(blockvar, count, (loop,)) if count > 1 else loop)
+    around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
+    body += serial(around, inner)
+    loops = _kept(plain_index(names, x.shape), axes)
+    total = Reduce(op, acc, Affine(), lanes)
+    puller = context.puller()
+    puller.memo[anchor, loops] = puller.let(total)
+    body += context.emit_outputs(puller, loops)
+    outer = [(names[i], e) for i, e in enumerate(x.shape) if i not in axes and e != 1]
+    return serial(outer, body)

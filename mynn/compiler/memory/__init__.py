@@ -1,0 +1,1 @@
+"""Where everything lies, and in which order it is computed."""

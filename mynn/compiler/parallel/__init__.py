@@ -1,0 +1,1 @@
+"""Shares of workers, and where they wait for each other."""

@@ -1,0 +1,102 @@
+"""Kernels that stream through memory, run together block by block of their rows.
+
+Before: each kernel reads and writes all rows.      After: all kernels of a block of rows, then the
+                                                    next block.
+    for n in 64: mean[n] = sum of x[n, :]           for block in 16:
+    for n in 64: y[n, :] = x[n, :] - mean[n]            for n in 4: mean[n] = ...
+                                                        for n in 4: y[n, :] = ...
+
+What a kernel stores is still in the cache when the next one loads it. A block is the share that one
+of so many workers would have (`mynn.compiler.parallel.split`): where those workers need not meet
+between two kernels (`mynn.compiler.parallel.barriers`), it does not matter in which order the
+shares are run. So the results are the same bits.
+
+Expects kernels in an order in which they may run. Guarantees: the same kernels in the same order,
+as a list of blocks; kernels that are run in shares have loops marked `parallel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of, statements
+from mynn.compiler.parallel.barriers import Location, choose, separate
+from mynn.compiler.parallel.split import parallelise
+
+# Less than this stays in the second cache without help.
+_LEAST_BYTES = 1 << 20
+# What the kernels of a block may touch together.
+_BLOCK_BYTES = 1 << 18
+_MOST_SHARES = 64
+
+
+@dataclass(frozen=True)
+class CacheBlock:
+    """Kernels that are run in so many shares, one share of all of them after the other."""
+
+    kernels: tuple[Kernel, ...]
+    shares: int = 1
+
+
+def cache_blocks(
+    kernels: Sequence[Kernel], locate: Callable[[Buffer], Location], status: Buffer | None = None
+) -> list[CacheBlock]:
+    """The kernels in blocks; `locate` tells where a buffer lies.
+
+    What stores to `status` is looked at before anything else runs, so it is run whole.
+    """
+
+    def alike(kernel: Kernel) -> bool:
+        return _streams(kernel) and status not in buffers_of(kernel)[1]
+
+    result: list[CacheBlock] = []
+    for streams, group in groupby(kernels, key=alike):
+        run = tuple(group)
+        if streams and len(run) > 1 and _bytes(run) > _LEAST_BYTES:
+            result += _in_shares(run, locate)
+        else:
+            result.append(CacheBlock(run))
+    return result
+
+
+def _in_shares(
+    run: tuple[Kernel, ...], locate: Callable[[Buffer], Location]
+) -> Iterator[CacheBlock]:
+    """A run of kernels, in shares where that keeps something in the cache."""
+    shares = min(_power_of_two(-(-_bytes(run) // _BLOCK_BYTES)), _MOST_SHARES)
+    split = choose([parallelise(kernel) for kernel in run], locate)
+    place = 0
+    for phase in separate(split, locate, shares):
+        plain = run[place : place + len(phase)]
+        place += len(phase)
+        if len(phase) > 1 and _bytes(plain) > _LEAST_BYTES and min(map(_rounds, phase)) > 1:
+            yield CacheBlock(tuple(phase), shares)
+        else:
+            yield CacheBlock(plain)
+
+
+def _streams(kernel: Kernel) -> bool:
+    """Whether memory bounds the kernel, and it makes nothing for itself that each share would make
+    again.
+    """
+    own = (s.buffer.place for s in statements(kernel.body) if isinstance(s, Local))
+    return kernel.operations <= kernel.nbytes and "scratch" not in own
+
+
+def _bytes(kernels: Sequence[Kernel]) -> int:
+    """Bytes that kernels touch together, each buffer once."""
+    buffers = {b for kernel in kernels for side in buffers_of(kernel) for b in side}
+    return sum(buffer.nbytes for buffer in buffers)
+
+
+def _rounds(kernel: Kernel) -> int:
+    """Rounds of the longest loop that is shared."""
+    loops = (s for s in statements(kernel.body) if isinstance(s, For) and s.kind == "parallel")
+    return max((loop.extent for loop in loops), default=1)
+
+
+def _power_of_two(number: int) -> int:
+    """The least power of two that is not smaller."""
+    return 1 << max(number - 1, 0).bit_length()

@@ -1,1 +1,0 @@
-"""Schedules: the loops of each kind of kernel, written over the loop IR."""

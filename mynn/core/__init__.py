@@ -1,0 +1,1 @@
+"""What a program means: the graph of primitives, its interpreter, its gradients."""

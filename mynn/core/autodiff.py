@@ -1,0 +1,61 @@
+"""Reverse-mode differentiation: a gradient is more graph.
+
+The rules live with the primitives (`Primitive.vjp`). They are applied to values that know operators
+(`wrap` makes them from nodes), so the backward pass is made of ordinary nodes: it can be
+simplified, fused and compiled as the forward pass is, and differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mynn.core.graph import Node, topological
+from mynn.errors import UsageError
+from mynn.ops.placed import total
+
+
+def differentiable(node: Node) -> bool:
+    """Whether a gradient can arrive at the node: floats only."""
+    return node.type.dtype.kind == "f"
+
+
+def reverse(
+    seeds: Mapping[Node, Any],
+    wanted: Callable[[Node], bool],
+    wrap: Callable[[Node], Any],
+) -> dict[Node, Any]:
+    """Cotangents of every node between `seeds` and the wanted leaves.
+
+    - `seeds`: output nodes with their cotangents (wrapped values).
+    - `wanted(leaf)`: whether a node without inputs takes part; nodes on no path from such a leaf
+      get no cotangent.
+    - `wrap(node)`: the value of a node, with operators.
+
+    Returns a wrapped cotangent for each node that was reached.
+    """
+    order = topological(tuple(seeds))
+    active: set[Node] = set()
+    for node in order:
+        if wanted(node) or any(x in active for x in node.inputs):
+            active.add(node)
+    parts: dict[Node, list[Any]] = {node: [g] for node, g in seeds.items() if node in active}
+    cotangents: dict[Node, Any] = {}
+    for node in reversed(order):
+        if node not in parts:
+            continue
+        g = cotangents[node] = total(parts.pop(node))
+        if not any(x in active for x in node.inputs):
+            continue
+        if node.primitive.vjp is None:
+            raise UsageError(
+                f"{node.primitive.name} has no gradient"
+                + (f" (made at {node.source})" if node.source else "")
+                + "; use .detach() where none is meant to flow"
+            )
+        arguments = [wrap(x) for x in node.inputs]
+        found = node.primitive.vjp(g, wrap(node), *arguments, **node.params)
+        for x, part in zip(node.inputs, found, strict=True):
+            if part is not None and x in active and differentiable(x):
+                parts.setdefault(x, []).append(part)
+    return cotangents

@@ -1,0 +1,101 @@
+"""The meaning of a graph: every node evaluated in turn with NumPy.
+
+Compiled programs must agree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mynn.core.graph import CONSTANT, INPUT, Array, Graph, Node, Type, topological
+from mynn.errors import ShapeError
+from mynn.ops.checks import Failure, failure
+
+Observer = Callable[[Node, Array], None]
+
+
+def compute(node: Node, arguments: Sequence[Array]) -> Array:
+    """The value of one node from the values of its inputs."""
+    if node.primitive.view:
+        return np.asarray(node.primitive.numpy(*arguments, **node.params))
+    with np.errstate(all="ignore"):
+        value = np.asarray(node.primitive.numpy(*arguments, **node.params))
+    return value if value.dtype == node.type.dtype else value.astype(node.type.dtype)
+
+
+def evaluate_nodes(
+    outputs: Sequence[Node], known: Mapping[Node, Array], observe: Observer | None = None
+) -> list[Array]:
+    """Values of `outputs`, where the values of the nodes in `known` are given.
+
+    `observe(node, value)` is called for every node as it is computed, in topological order.
+    """
+    values: dict[Node, Array] = dict(known)
+    for node in topological(outputs, stop=known.__contains__):
+        if node in values:
+            continue
+        if node.primitive is CONSTANT and node.value is not None:
+            values[node] = node.value
+            continue
+        if node.primitive is INPUT:
+            raise ShapeError(f"no value was given for input {node.name or node!r}")
+        values[node] = compute(node, [values[x] for x in node.inputs])
+        if observe is not None:
+            observe(node, values[node])
+    return [values[node] for node in outputs]
+
+
+def evaluate(
+    graph: Graph, arguments: Sequence[Array], observe: Observer | None = None
+) -> list[Array]:
+    """Outputs of `graph` for `arguments`, one for each declared input.
+
+    Raises `DataError` or `IndexRangeError` where one of its checks is true, or warns.
+    """
+    known = bound(graph, arguments)
+    checks = frozenset(graph.checks)
+    warnings: list[Failure] = []
+
+    def watch(node: Node, value: Array) -> None:
+        if node in checks and value:
+            found = next(failures(graph, known, (node,)))
+            if not found.warns:
+                raise found.error()
+            warnings.append(found)
+        if observe is not None:
+            observe(node, value)
+
+    values = evaluate_nodes((*graph.checks, *graph.outputs), known, watch if checks else observe)
+    for found in warnings:
+        found.warn()
+    return values[len(graph.checks) :]
+
+
+def bound(graph: Graph, arguments: Sequence[Array]) -> dict[Node, Array]:
+    """The declared inputs of `graph` with their values, whose types are looked at."""
+    if len(arguments) != len(graph.inputs):
+        raise ShapeError(
+            f"the graph has {len(graph.inputs)} inputs, {len(arguments)} values were given"
+        )
+    known = {}
+    for node, value in zip(graph.inputs, arguments, strict=True):
+        array = np.asarray(value)
+        if Type.of(array) != node.type:
+            raise ShapeError(
+                f"input {node.name or node!r} must be {node.type}, it was given {Type.of(array)}"
+            )
+        known[node] = array
+    return known
+
+
+def failures(
+    graph: Graph, known: Mapping[Node, Array], checks: Sequence[Node] | None = None
+) -> Iterator[Failure]:
+    """The checks of `graph` that fail, where the values of its inputs are known."""
+    for check in graph.checks if checks is None else checks:
+        value = evaluate_nodes((check.inputs[0],), known)[0]
+        found = failure(check, value)
+        if found is not None:
+            yield found

@@ -1,0 +1,1 @@
+"""Data as users give it, checked."""

@@ -1,0 +1,105 @@
+"""Activations as functions.
+
+Functions of this package are composites of `Tensor` operations: they have gradients of any order,
+compile, and take arrays and numbers wherever a tensor is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mynn.base.arguments import explained
+from mynn.errors import ArgumentError
+from mynn.tensor import Tensor, as_tensor
+from mynn.tensor.inplace import replace
+
+
+def placed(name: str, input: Any, result: Tensor, inplace: bool) -> Tensor:
+    """The result, or the input after it was given the values of the result.
+
+    An array or a list became a tensor on the way: it stays as it is.
+    """
+    return replace(input, result, name) if inplace and isinstance(input, Tensor) else result
+
+
+@explained
+def relu(input: Any, inplace: bool = False) -> Tensor:
+    """max(x, 0), elementwise; the gradient at 0 is 0. With `inplace` the input itself changes.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.relu([-1.0, 2.0]).tolist()
+        [0.0, 2.0]
+    """
+    return placed("relu", input, as_tensor(input).relu(), inplace)
+
+
+@explained
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, otherwise negative_slope x.
+
+    Source: Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic
+    models", 2013.
+    """
+    x = as_tensor(input).floating()
+    return placed("leaky_relu", input, (x > 0).choose(x, x * negative_slope), inplace)
+
+
+@explained
+def tanh(input: Any) -> Tensor:
+    """Hyperbolic tangent, elementwise."""
+    return as_tensor(input).tanh()
+
+
+@explained
+def sigmoid(input: Any) -> Tensor:
+    """The logistic function 1 / (1 + e^-x), elementwise."""
+    return as_tensor(input).sigmoid()
+
+
+logistic = sigmoid
+
+
+@explained
+def silu(input: Any, inplace: bool = False) -> Tensor:
+    """x sigmoid(x), also called swish, elementwise.
+
+    Source: Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units", 2018.
+    """
+    x = as_tensor(input).floating()
+    # The gradient needs the values before.
+    x = x + 0.0 if inplace else x
+    return placed("silu", input, x * x.sigmoid(), inplace)
+
+
+@explained
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """x Phi(x), where Phi is the normal distribution function.
+
+    Equation: x/2 (1 + erf(x / sqrt 2)); with approximate="tanh"
+    x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+    """
+    x = as_tensor(input).floating()
+    if approximate == "none":
+        return x * ((x * math.sqrt(0.5)).erf() * 0.5 + 0.5)
+    if approximate == "tanh":
+        slope = math.sqrt(2 / math.pi)
+        return x * ((x * (x * x * (0.044715 * slope) + slope)).tanh() * 0.5 + 0.5)
+    raise ArgumentError(f'gelu: approximate must be "none" or "tanh", it is {approximate!r}')
+
+
+@explained
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta, exact for large and for small x; x where beta x > threshold.
+
+    Equation for beta = 1: max(x, 0) + log(1 + e^-|x|); its gradient is sigmoid(x). The equation
+    holds above the threshold too, so that one from 20 on, where both are x to 10 digits, is left
+    out.
+    """
+    x = as_tensor(input).floating()
+    scaled = x if beta == 1 else x * beta
+    result = scaled.maximum(0.0) + (-scaled.abs()).exp().log1p()
+    result = result if beta == 1 else result * (1 / beta)
+    return result if threshold >= 20 else (scaled > threshold).choose(x, result)

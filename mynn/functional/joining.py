@@ -1,0 +1,100 @@
+"""Functions that choose between tensors or join them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.errors import ArgumentError, DataError, DTypeError
+from mynn.functional.losses.common import (
+    class_mask,
+    integer_labels,
+)
+from mynn.ops import elementwise, movement
+from mynn.ops.rules import normalize_axes
+from mynn.tensor import Tensor, apply, as_tensor, binary, promote
+
+
+@explained
+def where(condition: Any, input: Any, other: Any) -> Tensor:
+    """`input` where the condition holds, otherwise `other`; shapes broadcast.
+
+    Example:
+        >>> import numpy as np
+        >>> from mynn import functional as F
+        >>> F.where(np.array([True, False]), 1.0, 2.0).tolist()
+        [1.0, 2.0]
+    """
+    test = as_tensor(condition)
+    if test.dtype != np.bool_:
+        raise DTypeError(
+            f"where: the condition must be bool, it is {test.dtype}; compare with != 0"
+        )
+    return test.choose(input, other)
+
+
+@explained
+def maximum(input: Any, other: Any) -> Tensor:
+    """The larger of two values, elementwise; where they tie each gets half of the gradient."""
+    return binary(elementwise.maximum, input, other)
+
+
+@explained
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of two values, elementwise; where they tie each gets half of the gradient."""
+    return binary(elementwise.minimum, input, other)
+
+
+@explained
+def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """Tensors joined along an axis that they have; their dtypes are promoted to the common one.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.concatenate([[1.0], [2.0, 3.0]]).tolist()
+        [1.0, 2.0, 3.0]
+    """
+    parts = [as_tensor(one) for one in tensors]
+    if not parts:
+        raise ArgumentError("concatenate: the sequence of tensors is empty; give at least one")
+    dtype = promote(*(one.dtype for one in parts))
+    place = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
+    return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=place)
+
+
+cat = concatenate
+
+
+@explained
+def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """Tensors of one shape joined along a new axis."""
+    place = dim if axis is None else axis
+    return concatenate([as_tensor(one).unsqueeze(place) for one in tensors], place)
+
+
+@explained
+def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
+    """1 at the place of each label along a new last axis, 0 elsewhere.
+
+    Args:
+        input: integers from 0 to num_classes - 1, any shape [...].
+        num_classes: extent of the new axis; -1 takes the largest label + 1 (not while tracing).
+        dtype: of the result [..., num_classes]; as in PyTorch an int64.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.one_hot([0, 2], 3).tolist()
+        [[1, 0, 0], [0, 0, 1]]
+    """
+    picked = as_tensor(input)
+    if num_classes == -1:
+        if not picked.numel():
+            raise DataError("one_hot: num_classes cannot be found from no labels; give it")
+        num_classes = int(picked.data.max()) + 1
+    if num_classes < 1:
+        raise ArgumentError(f"one_hot: num_classes must be at least 1, it is {num_classes}")
+    picked = integer_labels("one_hot", picked, num_classes, argument="input")
+    return class_mask(picked, (*picked.shape, num_classes), picked.ndim).astype(dtype)

@@ -1,0 +1,41 @@
+"""The linear map."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mynn.base.arguments import explained
+from mynn.errors import ShapeError
+from mynn.tensor import Tensor, as_tensor, same_dtype
+
+
+@explained
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y = x W^T + b.
+
+    Args:
+        input: [..., in_features]; converted to the weight's dtype.
+        weight: [out_features, in_features].
+        bias: [out_features] or None.
+
+    Returns:
+        [..., out_features].
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.linear([1.0, 2.0], [[3.0, 4.0]], [0.5]).tolist()
+        [11.5]
+    """
+    w, x = as_tensor(weight), as_tensor(input)
+    x, w = (x.astype(w.dtype), w) if w.dtype.kind == "f" else same_dtype(x, w)
+    if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
+        raise ShapeError(
+            f"linear: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; "
+            "they must be [..., in_features] and [out_features, in_features]"
+        )
+    leading = x.shape[:-1]
+    y = x.reshape(math.prod(leading), x.shape[-1]) @ w.T
+    if bias is not None:
+        y = y + bias
+    return y.reshape(*leading, w.shape[0])

@@ -1,0 +1,232 @@
+"""Losses of classification, with PyTorch's names, arguments and meaning.
+
+Labels are compared with the class numbers 0, 1, 2... along the class axis, instead of gathering by
+them: the mask is vector code in a kernel together with the rest of the loss.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from mynn.base.arguments import explained
+from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.functional.activation import softplus
+from mynn.functional.losses.common import (
+    check_reduction,
+    class_mask,
+    integer_labels,
+    matching,
+    reduced,
+    refuse_old_names,
+)
+from mynn.tensor import Tensor, as_tensor
+from mynn.tensor.checks import require_range
+
+
+@explained
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """-w (p t log s(x) + (1 - t) log(1 - s(x))) with the logistic function s; nothing overflows.
+
+    Args:
+        input: logits, any shape.
+        target: probabilities from 0 to 1, of that shape; others are worth a warning, once for each
+            line that calls.
+        weight: factor w, broadcast to that shape.
+        pos_weight: factor p of the positive part, broadcast to that shape.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> round(F.binary_cross_entropy_with_logits([0.0], [1.0]).item(), 4)
+        0.6931
+    """
+    name = "binary_cross_entropy_with_logits"
+    refuse_old_names(name, size_average, reduce)
+    check_reduction(name, reduction)
+    x, t = matching(name, input, target)
+    if t.numel():
+        require_range(t, name, "probabilities", 0.0, 1.0, warns=True)
+    if pos_weight is None:
+        loss = softplus(x) - x * t
+    else:
+        # log s(x) = -softplus(-x) and log(1 - s(x)) = -x - softplus(-x)
+        p = as_tensor(pos_weight).astype(x.dtype)
+        loss = (1.0 - t) * x + ((p - 1.0) * t + 1.0) * softplus(-x)
+    if weight is not None:
+        loss = loss * as_tensor(weight).astype(x.dtype)
+    if loss.shape != x.shape:
+        raise ShapeError(
+            f"{name}: weights do not fit the input {x.shape}: the loss is {loss.shape}"
+        )
+    return reduced(loss, reduction)
+
+
+def _class_axis(name: str, x: Tensor) -> int:
+    """1, or 0 for a single sample [C]."""
+    if not x.ndim:
+        raise ShapeError(f"{name}: the input must be [N, C], [N, C, ...] or [C], its shape is ()")
+    if not x.numel():
+        raise DataError(f"{name}: the input {x.shape} holds no values")
+    return min(1, x.ndim - 1)
+
+
+def _class_weight(name: str, weight: Any, x: Tensor, axis: int) -> Tensor:
+    """Weights [C] repeated to the shape of x."""
+    w = as_tensor(weight).astype(x.dtype)
+    if w.shape != (x.shape[axis],):
+        raise ShapeError(f"{name}: weight must be [{x.shape[axis]}], one a class; it is {w.shape}")
+    return w.reshape(tuple(n if i == axis else 1 for i, n in enumerate(x.shape))).broadcast_to(
+        x.shape
+    )
+
+
+def _label_loss(
+    name: str,
+    z: Tensor,
+    normaliser: Tensor | None,
+    labels: Tensor,
+    weight: Any,
+    ignore_index: int | None,
+    reduction: str,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Mean, sum or list of w[t] (n - z[t]), where z - n are log-probabilities (n is 0 where None).
+
+    With smoothing e: (1 - e) times that, plus e times the mean of w[c] (n - z[c]) over the classes.
+    """
+    axis = _class_axis(name, z)
+    expected = z.shape[:axis] + z.shape[axis + 1 :]
+    if labels.shape != expected:
+        same = labels.numel() == prod(expected)
+        hint = f"; make it so with target.reshape({expected})" if same else ""
+        raise ShapeError(
+            f"{name}: target must have shape {expected}, a label for each place of the input "
+            f"{z.shape}; it has shape {labels.shape}{hint}"
+        )
+    count = z.shape[axis]
+    labels = integer_labels(name, labels, count, ignore_index)
+    mask = class_mask(labels, z.shape, axis)
+    picked = mask.choose(z, 0.0).sum(axis)
+    loss = -picked if normaliser is None else normaliser - picked
+    spread = None if weight is None else _class_weight(name, weight, z, axis)
+    chosen = None if spread is None else mask.choose(spread, 0.0).sum(axis)
+    if chosen is not None:
+        loss = loss * chosen
+    if smoothing and normaliser is not None:
+        if spread is None:
+            even = normaliser - z.sum(axis) * (1 / count)
+        else:
+            even = (normaliser * spread.sum(axis) - (z * spread).sum(axis)) * (1 / count)
+        loss = loss * (1 - smoothing) + even * smoothing
+    valid = None if ignore_index is None else labels != ignore_index
+    if valid is not None:
+        loss = valid.choose(loss, 0.0)
+    if reduction != "mean" or (chosen is None and valid is None):
+        return reduced(loss, reduction)
+    counted = valid.astype(z.dtype) if chosen is None and valid is not None else chosen
+    assert counted is not None
+    if chosen is not None and valid is not None:
+        counted = valid.choose(chosen, 0.0)
+    return loss.sum() / counted.sum()
+
+
+def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """z = x - max x, and n = log of the sum of e^z along `axis`: log softmax(x) = z - n."""
+    z = x - x.detach().amax(axis, keepdims=True)
+    return z, z.exp().sum(axis).log()
+
+
+@explained
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: None = None,
+    ignore_index: int | None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-w[t] x[t] for log-probabilities x and labels t, averaged with the weights w.
+
+    Args:
+        input: log-probabilities [N, C], [N, C, ...] or [C].
+        target: integer labels [N], [N, ...] or [].
+        weight: one factor a class, [C].
+        ignore_index: a label whose samples count for nothing.
+
+    Raises:
+        DataError: a label outside 0..C-1.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.nll_loss([[-0.5, -1.0]], [1]).item()
+        1.0
+    """
+    refuse_old_names("nll_loss", size_average, reduce)
+    check_reduction("nll_loss", reduction)
+    logp = as_tensor(input).floating()
+    return _label_loss("nll_loss", logp, None, as_tensor(target), weight, ignore_index, reduction)
+
+
+@explained
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: None = None,
+    ignore_index: int | None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-sum over the classes c of w[c] q[c] log softmax(x)[c], where q is the target distribution.
+
+    Args:
+        input: logits [N, C], [N, C, ...] or [C].
+        target: integer labels [N], [N, ...] or [] (q is 1 at the label), or probabilities q of the
+            input's shape.
+        weight: one factor a class, [C].
+        ignore_index: a label whose samples count for nothing. PyTorch's default is -100; here none
+            is ignored unless asked, so that a label out of range is always noticed.
+        reduction: "mean" divides by the number of samples, with labels by the sum of their weights.
+        label_smoothing: e in [0, 1]: q becomes (1 - e) q + e / C.
+
+    Raises:
+        DataError: a label outside 0..C-1.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> round(F.cross_entropy([[0.0, 0.0]], [1]).item(), 4)
+        0.6931
+
+    Source for smoothing: Szegedy et al., "Rethinking the Inception architecture", 2016.
+    """
+    name = "cross_entropy"
+    refuse_old_names(name, size_average, reduce)
+    check_reduction(name, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"{name}: label_smoothing must lie in [0, 1], it is {label_smoothing}")
+    x, q = as_tensor(input).floating(), as_tensor(target)
+    axis = _class_axis(name, x)
+    z, normaliser = _shifted(x, axis)
+    if q.shape != x.shape:
+        return _label_loss(name, z, normaliser, q, weight, ignore_index, reduction, label_smoothing)
+    if q.dtype.kind != "f":
+        raise DTypeError(
+            f"{name}: target has the shape of the input, so it must hold class probabilities, as "
+            f"floats; it is {q.spec}. Labels need the shape {x.shape[:axis] + x.shape[axis + 1 :]}"
+        )
+    q = q.astype(x.dtype)
+    if label_smoothing:
+        q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]
+    if weight is not None:
+        q = q * _class_weight(name, weight, x, axis)
+    return reduced((q * (normaliser.unsqueeze(axis) - z)).sum(axis), reduction)

@@ -1,0 +1,269 @@
+"""Normalisation, as functions with PyTorch's names and arguments (in `mynn.functional` too)."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.errors import ArgumentError, DataError, ShapeError
+from mynn.tensor import Tensor, as_tensor, no_grad
+
+
+class _Moments(NamedTuple):
+    """A tensor about its mean.
+
+    With m0, the value of the mean as a constant: `centred` = x - m0, `rest` = mean - m0, and
+    `variance` = mean of centred^2 - rest^2.
+    """
+
+    mean: Tensor
+    centred: Tensor
+    rest: Tensor
+    variance: Tensor
+
+
+def _moments(x: Tensor, axes: tuple[int, ...]) -> _Moments:
+    """Mean and biased variance over `axes`, which are kept.
+
+    Both hold for any constant m0, and so do their derivatives of every order; for this one nothing
+    cancels, and `rest` is 0. That keeps the gradient down to two sums, of g and of g (x - m0):
+    what flows back through the mean and the variance is computed from them, not from a further
+    pass over x.
+    """
+    mean = x.mean(axes, keepdims=True)
+    constant = mean.detach()
+    centred = x - constant
+    rest = mean - constant
+    variance = (centred * centred).mean(axes, keepdims=True) - rest * rest
+    return _Moments(mean, centred, rest, variance)
+
+
+def _inverse_root(variance: Tensor, eps: float) -> Tensor:
+    return 1.0 / (variance + eps).sqrt()
+
+
+def _standardized(
+    x: Tensor, axes: tuple[int, ...], eps: float, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) w + b, with mean and variance over `axes`.
+
+    As (x - m0) scale + shift: where w is smaller than x, so are the sums of the gradient that are
+    multiplied by it.
+    """
+    moments = _moments(x, axes)
+    scale = _inverse_root(moments.variance, eps)
+    scale = scale if weight is None else scale * weight
+    shift = -moments.rest * scale
+    return moments.centred * scale + (shift if bias is None else shift + bias)
+
+
+def _affine(x: Tensor, weight: Any, bias: Any) -> Tensor:
+    """x w + b, where each is given."""
+    if weight is not None:
+        x = x * weight
+    return x if bias is None else x + bias
+
+
+def _channelwise(name: str, what: str, value: Any, x: Tensor) -> Tensor:
+    """A vector [C] so that it stands beside [N, C, ...]."""
+    vector = as_tensor(value)
+    if vector.shape != x.shape[1:2]:
+        raise ShapeError(
+            f"{name}: {what} has shape {vector.shape}, an input of shape {x.shape} needs "
+            f"{x.shape[1:2]}, one value for each channel in axis 1"
+        )
+    return vector.reshape((vector.numel(), *(1,) * (x.ndim - 2)))
+
+
+@explained
+def batch_norm(
+    input: Any,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) w + b for each channel, over the batch and spatial axes.
+
+    In training mean and var are those of the batch, and the running ones move towards them:
+    running = (1 - momentum) running + momentum batch, with the variance divided by n - 1 there.
+    Otherwise they are the running ones.
+
+    Args:
+        input: [N, C] or [N, C, spatial..].
+        running_mean, running_var: [C]; changed in place in training. None: always the batch's.
+        weight, bias: [C] or None.
+        training: whether to use the statistics of the batch.
+        momentum: a number or a tensor of one.
+        eps: keeps the root away from 0.
+
+    Raises:
+        DataError: one value a channel in training, whose variance is 0.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.batch_norm([[1.0], [3.0]], None, None, training=True, eps=0.0).tolist()
+        [[-1.0], [1.0]]
+
+    Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift", 2015.
+    """
+    x = as_tensor(input).floating()
+    if x.ndim < 2:
+        raise ShapeError(
+            f"batch_norm: the input has shape {x.shape}, it must be [N, C] or [N, C, spatial..]"
+        )
+    w = None if weight is None else _channelwise("batch_norm", "weight", weight, x)
+    b = None if bias is None else _channelwise("batch_norm", "bias", bias, x)
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ArgumentError("batch_norm: without training, running_mean and running_var count")
+        mean = _channelwise("batch_norm", "running_mean", running_mean, x)
+        scale = _inverse_root(_channelwise("batch_norm", "running_var", running_var, x), eps)
+        scale = scale if w is None else scale * w
+        shift = -mean * scale
+    else:
+        axes = (0, *range(2, x.ndim))
+        count = math.prod(x.shape[axis] for axis in axes)
+        if count < 2:
+            raise DataError(
+                f"batch_norm: in training each channel needs more than one value, the input has "
+                f"shape {x.shape}; use a larger batch, or eval()"
+            )
+        moments = _moments(x, axes)
+        _follow(running_mean, moments.mean, momentum)
+        _follow(running_var, moments.variance, momentum, count / (count - 1))
+        x = moments.centred
+        scale = _inverse_root(moments.variance, eps)
+        scale = scale if w is None else scale * w
+        shift = -moments.rest * scale
+    return x * scale + (shift if b is None else shift + b)
+
+
+def _follow(running: Tensor | None, batch: Tensor, momentum: Any, factor: float = 1.0) -> None:
+    """running = (1 - momentum) running + momentum factor batch."""
+    if running is None:
+        return
+    with no_grad():
+        new = batch.detach().reshape(running.shape) * (momentum * factor)
+        running.assign(running * (1 - momentum) + new)
+
+
+@explained
+def layer_norm(
+    input: Any,
+    normalized_shape: int | Sequence[int],
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) w + b, over the last axes of each sample.
+
+    Args:
+        input: [..., *normalized_shape].
+        normalized_shape: extents of the axes over which mean and var (biased) are taken.
+        weight, bias: [*normalized_shape] or None.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.layer_norm([[1.0, 3.0]], 2, eps=0.0).tolist()
+        [[-1.0, 1.0]]
+
+    Source: Ba, Kiros, Hinton, "Layer normalization", 2016.
+    """
+    x = as_tensor(input).floating()
+    axes = _last_axes("layer_norm", x, normalized_shape)
+    return _affine(_standardized(x, axes, eps, None, None), weight, bias)
+
+
+@explained
+def rms_norm(
+    input: Any,
+    normalized_shape: int | Sequence[int],
+    weight: Any = None,
+    eps: float | None = None,
+) -> Tensor:
+    """y = x / sqrt(mean of x^2 + eps) w, over the last axes of each sample.
+
+    Args:
+        input: [..., *normalized_shape].
+        normalized_shape: extents of the axes over which the mean is taken.
+        weight: [*normalized_shape] or None.
+        eps: the spacing of floats at 1 where left out, as in PyTorch.
+
+    Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    """
+    x = as_tensor(input).floating()
+    axes = _last_axes("rms_norm", x, normalized_shape)
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    squares = (x * x).mean(axes, keepdims=True)
+    return _affine(x * _inverse_root(squares, eps), weight, None)
+
+
+def _last_axes(name: str, x: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    shape = normalized_extents(name, normalized_shape)
+    if x.shape[max(x.ndim - len(shape), 0) :] != shape:
+        raise ShapeError(f"{name}: the input has shape {x.shape}, its last axes must be {shape}")
+    return tuple(range(x.ndim - len(shape), x.ndim))
+
+
+def normalized_extents(name: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """`normalized_shape` as a tuple of positive numbers."""
+    many = isinstance(normalized_shape, Sequence)
+    given: Any = normalized_shape if many else (normalized_shape,)
+    shape = tuple(map(operator.index, given))
+    if not shape or min(shape) < 1:
+        raise ArgumentError(
+            f"{name}: normalized_shape must hold positive numbers, it is {normalized_shape}"
+        )
+    return shape
+
+
+@explained
+def group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) w + b, over groups of channels of each sample.
+
+    Args:
+        input: [N, C, spatial..].
+        num_groups: number of groups of neighbouring channels; divides C.
+        weight, bias: [C] or None.
+
+    Raises:
+        DataError: one sample with one value a group, whose variance is 0 (as in PyTorch).
+
+    Source: Wu and He, "Group normalization", 2018.
+    """
+    x = as_tensor(input).floating()
+    if x.ndim < 2 or operator.index(num_groups) < 1 or x.shape[1] % num_groups:
+        raise ShapeError(
+            f"group_norm: an input of shape {x.shape} cannot be split into {num_groups} groups of "
+            "channels; it must be [N, C, spatial..] with C divisible by num_groups"
+        )
+    if x.numel() == num_groups:
+        raise DataError(
+            f"group_norm: each group needs more than one value, the input of shape {x.shape} has "
+            f"one for each of {num_groups} groups: less its mean it is 0, whatever it was, and "
+            "nothing is trained; take fewer groups"
+        )
+    per_group = x.shape[1] // num_groups
+    grouped = x.reshape(x.shape[0], num_groups, per_group, *x.shape[2:])
+    w, b = (
+        None
+        if value is None
+        else _channelwise("group_norm", what, value, x).reshape(
+            num_groups, per_group, *(1,) * (x.ndim - 2)
+        )
+        for what, value in (("weight", weight), ("bias", bias))
+    )
+    y = _standardized(grouped, tuple(range(2, grouped.ndim)), eps, w, b)
+    return y.reshape(x.shape)

@@ -1,0 +1,80 @@
+"""Exponentials normalised along an axis."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.tensor import Tensor, as_tensor
+from mynn.tensor.spelling import kept, one_of, required
+
+
+@explained
+def softmax(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """e^x / sum of e^x along `dim`: positive values that sum to 1.
+
+    The largest value is subtracted first, so that nothing overflows. Without `dim` it is axis 0 of
+    0, 1 or 3 axes, otherwise axis 1, with a warning, as in PyTorch.
+
+    Args:
+        input: any shape.
+        dim: the axis; also under the name `axis`.
+        dtype: to which the input is converted first.
+
+    Example:
+        >>> from mynn import functional as F
+        >>> F.softmax([[0.0, 0.0]], dim=-1).tolist()
+        [[0.5, 0.5]]
+    """
+    x, place = _along_one("softmax", input, dim, axis, dtype)
+    e = (x - x.detach().amax(place, keepdim=True)).exp()
+    return e * (1.0 / e.sum(place, keepdim=True))
+
+
+@explained
+def log_softmax(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """log(softmax(x)) along `dim`, exact where the softmax itself would underflow.
+
+    The arguments are those of `softmax`.
+    """
+    x, place = _along_one("log_softmax", input, dim, axis, dtype)
+    z = x - x.detach().amax(place, keepdim=True)
+    return z - z.exp().sum(place, keepdim=True).log()
+
+
+def _along_one(name: str, input: Any, dim: Any, axis: Any, dtype: Any) -> tuple[Tensor, int]:
+    x = as_tensor(input)
+    x = x.floating() if dtype is None else x.astype(dtype)
+    place = one_of(name, dim, axis)
+    if place is None:
+        place = 0 if x.ndim in (0, 1, 3) else 1
+        warnings.warn(
+            f"{name}: without dim it is taken along axis {place} of a tensor of shape {x.shape}; "
+            "name the axis, for example dim=-1",
+            UserWarning,
+            stacklevel=3,
+        )
+    return x, place
+
+
+@explained
+def logsumexp(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: Any = None
+) -> Tensor:
+    """log of the sum of e^x over `dim`, one axis or several; no finite input overflows."""
+    x = as_tensor(input).floating()
+    place = required("logsumexp", dim, axis)
+    bounds = np.finfo(x.dtype)
+    # Held to finite values, because infinity - infinity is NaN.
+    top = x.detach().amax(place, keepdim=True).clip(float(bounds.min), float(bounds.max))
+    result = (x - top).exp().sum(place, keepdim=True).log() + top
+    if kept(keepdim, keepdims):
+        return result
+    return result.squeeze(None if place == () else place)

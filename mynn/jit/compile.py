@@ -1,0 +1,345 @@
+"""`mynn.compile`: a Python function that runs as a native program."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from mynn import debug
+from mynn.base import forks, notices
+from mynn.base.arguments import check_call
+from mynn.core.graph import Array, Shape, Type
+from mynn.errors import ArgumentError, MynnError
+from mynn.jit import stage
+from mynn.jit.program import InterpretedProgram, Program
+from mynn.runtime.threads import Threads, check_threads
+from mynn.tensor import Tensor, as_array
+from mynn.trace import tracing
+
+BACKENDS = ("native", "interpreter")
+# After so many programs for one value that changes, a warning.
+_OFTEN = 5
+
+
+_trying = forks.register(threading.RLock())
+
+
+def native_available() -> bool:
+    """Whether LLVM can make code for this processor; if not, standard error says so once."""
+    with _trying:
+        return _native_available()
+
+
+@functools.cache
+def _native_available() -> bool:
+    try:
+        from mynn.runtime.llvm_jit import self_test
+
+        self_test()
+    except ArgumentError:  # in an environment variable
+        raise
+    except (ImportError, OSError, RuntimeError, MynnError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        debug.say(
+            f"mynn: no native code on this machine ({reason}); running interpreted, which is slower"
+        )
+        return False
+    return True
+
+
+class _Direct(NamedTuple):
+    """The latest program from one array to another, ready to run without looking anything up.
+
+    It may run for arrays of this type, while nothing is traced and no more parts of modules were
+    replaced, and `same()`, where there is something to look at.
+    """
+
+    shape: Shape
+    dtype: Any
+    edits: int
+    same: Callable[[], bool] | None
+    run: Callable[[Array], Array]
+    code: Any
+
+
+class Compiled:
+    """A function that is traced once for each signature of its arguments and runs as a program.
+
+    Call it with NumPy arrays (or tensors, or numbers); the results are NumPy arrays in the form
+    that the function returns. Tensors that the function reads and assigns, such as parameters and
+    the state of optimisers, are the program's state and are changed in place.
+
+    Threads may call it at once: each call has memory of its own, and calls that write the same
+    state take turns. One thread traces, while others that need the same program wait.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        backend: str = "native",
+        threads: Threads | None = None,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise ArgumentError(f"backend must be one of {BACKENDS}, it is {backend!r}")
+        if not callable(function):
+            raise ArgumentError(
+                f"compile takes a function, it was given {type(function).__name__}; give a "
+                "function of tensors, or a module"
+            )
+        self.function = function
+        self.backend = backend
+        self.threads = None if threads is None else check_threads(threads)
+        self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
+        self._direct: _Direct | None = None
+        self._changes: dict[str, int] = {}
+        self._lock = forks.register(threading.RLock())
+        self._copies: dict[Tensor, Array] = {}
+        functools.update_wrapper(self, function, updated=())
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
+        """As a method: each instance has programs of its own, which live as long as it does."""
+        if instance is None or not hasattr(self.function, "__get__"):
+            return self
+        methods: dict[Any, Compiled] = vars(instance).setdefault("_compiled_methods", {})
+        bound = methods.get(self.function)
+        if bound is None:
+            function = self.function.__get__(instance, owner)
+            bound = methods[self.function] = Compiled(function, self.backend, self.threads)
+        return bound
+
+    def __reduce__(self) -> Any:
+        """Copies make programs of their own."""
+        return Compiled, (self.function, self.backend, self.threads)
+
+    def lookup(
+        self, arguments: tuple[Any, ...], thoroughly: bool = False
+    ) -> tuple[stage.Staged, Any]:
+        """The staged function and the program for these arguments, made now if need be.
+
+        There may be several for one signature: the mode of modules (training or evaluation), frozen
+        parameters, options of optimisers and plain values decide what is traced. Large arrays among
+        these are looked at where it is asked for.
+        """
+        signature = _signature(arguments)
+        found = self._find(signature, thoroughly)
+        if found is None:
+            with self._lock:  # one thread traces
+                found = self._find(signature, thoroughly)
+                if found is None:
+                    self._note_change(signature)
+                    staged = self._stage(arguments)
+                    found = staged, self.make(staged)
+                    self._programs.setdefault(signature, []).append(found)
+                    code = found[1].code
+                    code.holders.add(self)
+                    if code.dropped:
+                        self.forget(code)
+        return found
+
+    def _find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
+        """What was made for such arguments, while nothing that decided it is another."""
+        for staged, program in reversed(self._programs.get(signature, [])):
+            if staged.valid(thoroughly):
+                return staged, program
+        return None
+
+    def _note_change(self, signature: Any) -> None:
+        """Say which value from outside makes the function be compiled again and again."""
+        made = self._programs.get(signature)
+        name = made[-1][0].tracer.stale() if made else None
+        if name is None:
+            return
+        self._changes[name] = self._changes.get(name, 0) + 1
+        if self._changes[name] == _OFTEN:
+            notices.warn(
+                f"changes {name}",
+                f"{name} was changed {_OFTEN} times, and the function compiled again for each new "
+                f"value. Make it a tensor, {name} = mynn.Tensor(value), and change it with "
+                f"{name}.assign(value): then one program does for all",
+            )
+
+    def _stage(self, arguments: tuple[Any, ...]) -> stage.Staged:
+        """Trace the function; where it does not take so many arguments, say so."""
+        try:
+            return stage.stage(self.function, arguments)
+        except TypeError as error:
+            if not isinstance(error, MynnError):
+                name = getattr(self.function, "__name__", type(self.function).__name__)
+                function = getattr(self.function, "forward", self.function)
+                check_call(name, function, arguments, {})
+            raise
+
+    def make(self, staged: stage.Staged) -> Any:
+        """A program for a staged function."""
+        native = self.backend == "native" and native_available()
+        kind = Program if native else InterpretedProgram
+        program = kind(
+            staged.graph,
+            len(staged.arguments),
+            staged.results,
+            staged.writes,
+            staged.state,
+            self.threads,
+            getattr(self.function, "__qualname__", type(self.function).__name__),
+        )
+        seconds = {"trace": staged.seconds, **program.seconds}
+        debug.report(f"{program.code.signature}: {program}", seconds)
+        return program
+
+    def forget(self, code: Any) -> None:
+        """The store of programs drops this code (`mynn.programs`): so do we."""
+        direct = self._direct
+        if direct is not None and direct.code is code:
+            self._direct = None
+        for signature, made in list(self._programs.items()):
+            kept = [pair for pair in made if pair[1].code is not code]
+            if not kept:
+                self._programs.pop(signature, None)
+            elif len(kept) < len(made):
+                self._programs[signature] = kept
+
+    def take_storage(self, tensor: Tensor) -> Array:
+        """Where `fit` may copy the value of a state tensor to, until `give_storage`.
+
+        It is kept for the next run: memory that is new costs more than the copying.
+        """
+        kept = self._copies.pop(tensor, None)
+        return np.empty_like(tensor.home()) if kept is None else kept
+
+    def give_storage(self, copies: dict[Tensor, Array]) -> None:
+        """The memory that a run took is free."""
+        self._copies.update(copies)
+
+    def program(self, *arguments: Any) -> Any:
+        """The `Program` for arguments of these shapes and dtypes."""
+        return self.lookup(arguments)[1]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        direct = self._direct
+        if direct is not None and len(arguments) == 1 and not named:
+            array = arguments[0]
+            if (
+                type(array) is np.ndarray
+                and array.dtype is direct.dtype
+                and array.shape == direct.shape
+                and tracing.watch[0] == direct.edits
+                and (direct.same is None or direct.same())
+            ):
+                return direct.run(array)
+        if tracing.active() is not None:
+            return self.function(*arguments, **named)
+        return self._call(self._positional(arguments, named) if named else arguments)
+
+    def _positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """Arguments in the order of the parameters; those left out in between are filled in."""
+        try:
+            bound = inspect.signature(self.function).bind(*arguments, **named)
+        except TypeError:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            check_call(name, self.function, arguments, named)
+            raise
+        if bound.kwargs:
+            bound.apply_defaults()
+        if bound.kwargs:
+            raise ArgumentError(
+                f"a compiled function takes arguments by position; {', '.join(bound.kwargs)} can "
+                "only be given by keyword: close over it, or make it a usual parameter"
+            )
+        return bound.args
+
+    def _call(self, arguments: tuple[Any, ...]) -> Any:
+        """Look the program up; one from array to array, without conditions, is kept ready."""
+        edits = tracing.edits()
+        staged, program = self.lookup(arguments)
+        arrays: list[Any] = [
+            x if type(x) is np.ndarray else as_array(x)
+            for x in (arguments if _flat(arguments) else stage.flatten(arguments))
+        ]
+        results = program(arrays)
+        if staged.structure == 0:
+            simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
+            ready = simple and program.backend == "native" and not program.code.dropped
+            if ready and not _conditions(staged):
+                array = arrays[0]
+                same = staged.tracer.same_names if _mentions(staged) else None
+                run, code = program.direct(), program.code
+                self._direct = _Direct(array.shape, array.dtype, edits, same, run, code)
+            return results[0]
+        return staged.bundle(results)
+
+
+def _conditions(staged: stage.Staged) -> bool:
+    """Whether something has to be looked at before the program may run again."""
+    tracer = staged.tracer
+    return bool(tracer.guards or tracer.contents)
+
+
+def _mentions(staged: stage.Staged) -> bool:
+    """Whether the code mentions values from outside."""
+    tracer = staged.tracer
+    return bool(tracer.tables or tracer.cells or tracer.held)
+
+
+def _flat(arguments: tuple[Any, ...]) -> bool:
+    return all(type(x) is np.ndarray for x in arguments)
+
+
+def _signature(arguments: tuple[Any, ...]) -> Any:
+    return tuple(
+        (x.shape, x.dtype) if type(x) is np.ndarray else _nested_signature(x) for x in arguments
+    )
+
+
+def _nested_signature(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return (type(value).__name__, *map(_nested_signature, value))
+    if isinstance(value, dict):
+        return tuple((key, _nested_signature(item)) for key, item in value.items())
+    if value is None:
+        return None
+    kind = Type.of(as_array(value))
+    return (kind.shape, kind.dtype)
+
+
+@overload
+def compile(
+    function: Callable[..., Any], *, backend: str = ..., threads: Threads | None = ...
+) -> Compiled: ...
+@overload
+def compile(
+    function: None = None, *, backend: str = ..., threads: Threads | None = ...
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+def compile(
+    function: Any = None, *, backend: str = "native", threads: Threads | None = None
+) -> Any:
+    """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
+
+    The function is traced once for every new combination of shapes and dtypes, so Python in it runs
+    then and not again. What it reads from tensors made outside is state: a later change of their
+    values is seen.
+
+    Args:
+        function: takes and returns tensors, in tuples, lists and dicts if need be.
+        backend: "native" (LLVM) or "interpreter" (NumPy, every step visible).
+        threads: how many threads `fit`, `evaluate` and `predict` run a step with: a number, or
+            "auto", which finds the fastest number while it runs; by default what the environment
+            variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
+            A single call has several only where it is large.
+
+    Safe from several threads, and so is what it returns.
+
+    Example:
+        >>> import numpy as np
+        >>> import mynn
+        >>> double = mynn.compile(lambda x: x + x)
+        >>> double(np.array([1.0, 2.0], np.float32))
+        array([2., 4.], dtype=float32)
+    """
+    if function is None:
+        return functools.partial(Compiled, backend=backend, threads=threads)
+    return Compiled(function, backend, threads)

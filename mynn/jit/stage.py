@@ -1,0 +1,174 @@
+"""Staging: a Python function, traced once, as a graph with its arguments, results and state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mynn.core.graph import Graph, Node, Type, input_node
+from mynn.errors import UsageError
+from mynn.tensor import Tensor, as_array, as_tensor, graph_node
+from mynn.trace import tracing
+from mynn.trace.effects import Watch
+
+
+def flatten(value: Any) -> Iterator[Any]:
+    """The leaves of nested tuples, lists and dicts, in order."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from flatten(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from flatten(item)
+    elif value is not None:
+        yield value
+
+
+def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
+    """`structure` with its leaves replaced, one after the other."""
+    if isinstance(structure, tuple | list):
+        items = [rebuild(item, leaves) for item in structure]
+        if hasattr(structure, "_fields"):
+            return type(structure)(*items)
+        return type(structure)(items)
+    if isinstance(structure, Mapping):
+        return {key: rebuild(item, leaves) for key, item in structure.items()}
+    return None if structure is None else next(leaves)
+
+
+def leaf_names(value: Any, fallback: str) -> list[str]:
+    """A different name for each leaf.
+
+    Keys of dicts and fields of named tuples, joined by dots; `fallback`, `fallback1`... for leaves
+    that are in none; a number behind a name that is taken.
+    """
+    names: list[str] = []
+
+    def walk(item: Any, name: str) -> None:
+        if hasattr(item, "_asdict"):
+            item = item._asdict()
+        if isinstance(item, Mapping):
+            for key, inner in item.items():
+                walk(inner, f"{name}.{key}" if name else str(key))
+        elif isinstance(item, tuple | list):
+            for inner in item:
+                walk(inner, name)
+        elif item is not None:
+            base = name or (fallback if not names else f"{fallback}{len(names)}")
+            unique, count = base, 1
+            while unique in names:
+                unique, count = f"{base}{count}", count + 1
+            names.append(unique)
+
+    walk(value, "")
+    return names
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A traced function.
+
+    - `graph`: inputs are the arguments, then the state; outputs are the results, then the new
+      values of state.
+    - `state`: the tensors behind the state inputs; `writes`: for each state input that changes, its
+      output's number.
+    - `structure`: the nested form of the results, with None for every leaf taken out of it.
+    - `seconds`: what tracing took.
+    - `seen`: the number of edits of modules up to which the trace was found valid.
+    """
+
+    graph: Graph
+    arguments: tuple[Node, ...]
+    state: tuple[Tensor, ...]
+    writes: dict[Node, int]
+    structure: Any
+    results: int
+    tracer: tracing.Tracer
+    seconds: float
+    seen: list[int]
+
+    @property
+    def state_nodes(self) -> tuple[Node, ...]:
+        """The inputs of the graph that stand for state."""
+        return self.graph.inputs[len(self.arguments) :]
+
+    @property
+    def result_names(self) -> list[str]:
+        """Names of the results: keys where the function returned a dict, or loss, loss1..."""
+        return leaf_names(self.structure, "loss")
+
+    def valid(self, thoroughly: bool = False) -> bool:
+        """Whether what decided the trace is as it was: parts of modules, plain values.
+
+        Large arrays are looked at where it is asked for: where many steps are about to run.
+        """
+        edits = tracing.edits()
+        if self.seen[0] != edits:
+            if not self.tracer.holds():
+                return False
+            self.seen[0] = edits
+        return self.tracer.unchanged() and (not thoroughly or self.tracer.same_large())
+
+    def bundle(self, results: Iterable[Any]) -> Any:
+        """Flat results in the form that the function returned."""
+        return rebuild(self.structure, iter(results))
+
+
+def stage(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    extra: Callable[[tracing.Tracer], Iterable[Node]] | None = None,
+) -> Staged:
+    """Trace `function` for arguments of these shapes and dtypes.
+
+    `extra(tracer)` may name further nodes that become results (what `record=` asks for).
+    """
+    return tracing.tidy(lambda: _stage(function, arguments, extra))
+
+
+def _stage(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    extra: Callable[[tracing.Tracer], Iterable[Node]] | None,
+) -> Staged:
+    start = time.perf_counter()
+    nodes = [
+        input_node(Type.of(as_array(leaf)), f"arg{i}") for i, leaf in enumerate(flatten(arguments))
+    ]
+    watch = Watch(function)
+    with tracing.tracing() as tracer:
+        tracer.arguments = frozenset(nodes)
+        tensors = rebuild(arguments, (Tensor.from_node(node) for node in nodes))
+        returned = function(*tensors)
+        leaves = []
+        for leaf in flatten(returned):
+            if not isinstance(leaf, Tensor | np.ndarray | np.generic | int | float | bool):
+                raise UsageError(
+                    "a compiled function returns tensors, numbers, tuples, lists and dicts of "
+                    f"them; it returned {type(leaf).__name__}: return only what was computed"
+                )
+            leaves.append(graph_node(as_tensor(leaf)))
+        results = [*leaves, *(extra(tracer) if extra is not None else ())]
+    watch.compare(tracer)
+    written = tracer.writes()
+    reads = tracer.reads
+    checks = tuple(dict.fromkeys(tracer.checks))
+    graph = Graph((*nodes, *reads.values()), (*results, *written.values()), checks)
+    writes = {reads[tensor]: len(results) + i for i, tensor in enumerate(written)}
+    count = iter(range(len(leaves)))
+    structure = rebuild(returned, count) if leaves else returned
+    return Staged(
+        graph,
+        tuple(nodes),
+        tuple(reads),
+        writes,
+        structure,
+        len(results),
+        tracer,
+        time.perf_counter() - start,
+        [tracing.edits()],
+    )

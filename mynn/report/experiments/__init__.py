@@ -1,0 +1,1 @@
+"""Everything that the report trains, and what it says of it."""

@@ -1,0 +1,204 @@
+"""LLVM: from the text of a module to functions that can be called."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mynn.base.lazy import lazy
+from mynn.errors import CompileError
+from mynn.runtime import cache
+from mynn.target.target import Machine, host
+
+# What `_target_machine` and `_passes` ask LLVM for.
+SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
+
+
+@functools.cache
+def _initialize() -> None:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def _target_machine(machine: Machine) -> Any:
+    import llvmlite.binding as llvm
+
+    _initialize()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=2, reloc="pic", codemodel="jitdefault"
+    )
+
+
+@functools.cache
+def _pass_builder(machine: Machine) -> Any:
+    """What makes LLVM's own order of passes, without those that would vectorise or unroll: the
+    schedules have done that.
+
+    One for all modules, because LLVM never frees all of it.
+    """
+    import llvmlite.binding as llvm
+
+    tuning = llvm.create_pipeline_tuning_options(speed_level=1)
+    tuning.loop_vectorization = False
+    tuning.slp_vectorization = False
+    tuning.loop_unrolling = False
+    tuning.loop_interleaving = False
+    return llvm.create_pass_builder(_target_machine(machine), tuning)
+
+
+def _passes(machine: Machine, module: Any) -> None:
+    """Run LLVM's passes on a module."""
+    import llvmlite.binding as llvm
+
+    builder = _pass_builder(machine)
+    passes = builder.getModulePassManager()
+    try:
+        passes.run(module, builder)
+    finally:
+        # llvmlite frees no pass manager (its `_dispose` is hidden by an empty one): 40 KB each.
+        llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
+        passes.detach()
+
+
+@dataclass
+class NativeModule:
+    """Machine code in memory, and the LLVM IR that it was made of.
+
+    `key` is the name of its object code in the cache on disk, `seconds` what it took to make or to
+    load it, `nbytes` its size.
+    """
+
+    source: Callable[[], str]
+    engine: Any
+    key: str
+    seconds: float
+    machine: Machine
+    nbytes: int = 0
+
+    @lazy
+    def text(self) -> str:
+        """The LLVM IR as it was generated, before LLVM's passes."""
+        return self.source()
+
+    @lazy
+    def optimized(self) -> str:
+        """The LLVM IR after LLVM's passes."""
+        return str(_optimize(self.text, self.machine))
+
+    def address(self, name: str) -> int:
+        """The address of a function; valid while this object lives."""
+        address = int(self.engine.get_function_address(name))
+        if not address:
+            raise CompileError(f"the native module has no function {name}")
+        return address
+
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Any:
+        """A callable for a function, which keeps the code alive.
+
+        `arguments` are ctypes types, and so is the `result`, where there is one.
+        """
+        function: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+        function.owner = self
+        return function
+
+    def assembly(self) -> str:
+        """The machine code as text."""
+        import llvmlite.binding as llvm
+
+        return str(_target_machine(self.machine).emit_assembly(llvm.parse_assembly(self.optimized)))
+
+
+def _optimize(text: str, machine: Machine) -> Any:
+    """The module that `text` describes, after the passes."""
+    import llvmlite.binding as llvm
+
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise CompileError(f"LLVM rejects the generated module: {error}") from error
+    target = _target_machine(machine)
+    module.triple = target.triple
+    module.data_layout = str(target.target_data)
+    _passes(machine, module)
+    return module
+
+
+def _link(object_code: bytes, target: Any) -> Any:
+    """An engine that holds the object code, ready to run."""
+    import llvmlite.binding as llvm
+
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+    engine.finalize_object()
+    return engine
+
+
+def _key(text: str, machine: Machine) -> str:
+    """The name of the object code of `text` in the cache."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
+    triple = llvm.get_default_triple()
+    return cache.key_of("object", text, machine.cpu, machine.features, triple, version, SETTINGS)
+
+
+def build(text: str, source: Callable[[], str] | None = None) -> NativeModule:
+    """Compile the text of an LLVM module for this machine, or take it from the cache on disk.
+
+    `source` makes the text again, so that it need not be kept.
+    """
+    start = time.perf_counter()
+    machine = host()
+    key = _key(text, machine)
+    found = _from_cache(key, machine)
+    if found is None:
+        target = _target_machine(machine)
+        object_code = target.emit_object(_optimize(text, machine))
+        cache.store(key, object_code)
+        del target  # what it keeps of its work is twenty times the code
+        found = _link(object_code, _target_machine(machine)), len(object_code)
+    engine, nbytes = found
+    seconds = time.perf_counter() - start
+    return NativeModule(source or (lambda: text), engine, key, seconds, machine, nbytes)
+
+
+def load(key: str, source: Callable[[], str]) -> NativeModule | None:
+    """The module whose object code lies in the cache under `key`; None where it does not.
+
+    `source` makes its LLVM IR, when somebody wants to see it.
+    """
+    start = time.perf_counter()
+    found = _from_cache(key, host())
+    if found is None:
+        return None
+    engine, nbytes = found
+    return NativeModule(source, engine, key, time.perf_counter() - start, host(), nbytes)
+
+
+def _from_cache(key: str, machine: Machine) -> tuple[Any, int] | None:
+    """An engine with the object code that the cache holds under `key`, and its size, or None."""
+    object_code = cache.load(key)
+    if object_code is None:
+        return None
+    try:
+        return _link(object_code, _target_machine(machine)), len(object_code)
+    except RuntimeError:
+        return None
+
+
+def self_test() -> None:
+    """Compile and run one instruction; raises where LLVM cannot make code for this processor."""
+    text = "define void @mynn_test(ptr %x) {\n  store i64 42, ptr %x\n  ret void\n}\n"
+    value = ctypes.c_int64(0)
+    build(text).function("mynn_test", ctypes.c_void_p)(ctypes.addressof(value))
+    if value.value != 42:
+        raise CompileError("native code does not run as it should on this processor")

@@ -1,0 +1,100 @@
+"""Storage as native code wants it: 64-byte aligned, the fastest axis padded to whole vectors.
+
+Users see the logical shape as a strided NumPy view of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from mynn.base import forks
+from mynn.core.graph import Array, Shape
+
+ALIGNMENT = 64
+# Bytes after the last element that native code may read, and write without meaning: up to a whole
+# vector of the widest elements.
+SLACK = 128
+# Bytes of what is small, and of a block of small ones side by side; what is left of the block that
+# is in use.
+_SMALL = 1 << 12
+_BLOCK = 1 << 16
+_block: list[Array] = []
+_lock = forks.register(threading.Lock())
+
+
+def padded_extent(extent: int, itemsize: int) -> int:
+    """Elements that an axis occupies: a power of two up to a vector of 64 bytes, then vectors."""
+    lanes = ALIGNMENT // itemsize
+    if extent >= lanes:
+        return -(-extent // lanes) * lanes
+    power = 1
+    while power < extent:
+        power *= 2
+    return power
+
+
+def padded_strides(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> Shape:
+    """Strides in elements of padded storage; `order` lists the axes, slowest to fastest."""
+    strides = [0] * len(shape)
+    step = 1
+    fastest = True
+    for axis in reversed(order if order is not None else tuple(range(len(shape)))):
+        strides[axis] = step
+        step *= padded_extent(shape[axis], itemsize) if fastest else shape[axis]
+        fastest = False
+    return tuple(strides)
+
+
+def storage_elements(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> int:
+    """Elements that padded storage occupies."""
+    size = 1
+    axes = order if order is not None else tuple(range(len(shape)))
+    for axis in axes[:-1]:
+        size *= shape[axis]
+    return size * (padded_extent(shape[axes[-1]], itemsize) if axes else 1)
+
+
+def aligned_bytes(nbytes: int) -> Array:
+    """A zeroed byte array that starts on an alignment boundary.
+
+    Small ones lie side by side: where the addresses of a store and of a load after it differ by a
+    multiple of 4 KB, processors take the one for the other, and the load waits.
+    """
+    size = -(-(nbytes + SLACK) // ALIGNMENT) * ALIGNMENT
+    if size > _SMALL:
+        return _aligned(size)[:nbytes]
+    with _lock:
+        if not _block or len(_block[0]) < size:
+            _block[:] = [_aligned(_BLOCK)]
+        start, _block[0] = _block[0][:size], _block[0][size:]
+    return start[:nbytes]
+
+
+def _aligned(size: int) -> Array:
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % ALIGNMENT
+    return raw[offset : offset + size]
+
+
+def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
+    """A zeroed array of logical `shape` in padded, aligned storage; its strides tell the layout."""
+    dtype = np.dtype(dtype)
+    elements = storage_elements(shape, dtype.itemsize, order)
+    flat = aligned_bytes(max(elements, 1) * dtype.itemsize).view(dtype)
+    strides = padded_strides(shape, dtype.itemsize, order)
+    return np.lib.stride_tricks.as_strided(
+        flat, shape, tuple(step * dtype.itemsize for step in strides)
+    )
+
+
+def axis_order(array: Array) -> tuple[int, ...]:
+    """The axes of an array from slowest to fastest by its strides.
+
+    Strides tie where the faster axis has extent 1; other ties keep their order.
+    """
+    return tuple(
+        sorted(range(array.ndim), key=lambda axis: (-array.strides[axis], array.shape[axis] == 1))
+    )

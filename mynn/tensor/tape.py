@@ -1,0 +1,275 @@
+"""Where values came from: the nodes of tensors, and the walk back over them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mynn.base import forks, notices
+from mynn.core import autodiff
+from mynn.core.graph import CONSTANT, INPUT, Array, Node, Type
+from mynn.errors import UsageError
+from mynn.ops import elementwise
+from mynn.tensor.fields import Fields
+from mynn.tensor.grad_mode import no_grad
+from mynn.tensor.view import View, follow
+from mynn.trace import guards, strays, tracing
+
+if TYPE_CHECKING:
+    from mynn.tensor.tensor import Tensor
+
+STOP = elementwise.stop_gradient
+# The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.
+_lock = forks.register(threading.RLock())
+_leaves: weakref.WeakValueDictionary[Node, Tensor] = weakref.WeakValueDictionary()
+
+
+def leaf_requires_grad(node: Node) -> bool:
+    """Whether an eager node stands for a tensor that asked for a gradient."""
+    tensor = _leaves.get(node)
+    return tensor is not None and tensor.requires_grad
+
+
+def is_leaf(tensor: Tensor) -> bool:
+    """Whether a tensor is no result of others, as far as gradients are concerned."""
+    if not tensor.requires_grad:
+        return True
+    if tensor._view is not None:
+        return not tensor._view.attached
+    tracer = tracing.active()
+    if tracer is not None and tensor._value is not None:
+        return tensor not in tracer.promoted and not _has_inputs(tensor.node)
+    return tensor._value is not None and not _has_inputs(tensor.node)
+
+
+def _has_inputs(node: Node | None) -> bool:
+    return node is not None and bool(node.inputs)
+
+
+def graph_node(tensor: Tensor) -> Node:
+    """The node of a tensor: in a trace its present value, otherwise its eager history or a leaf."""
+    if tensor._view is not None:
+        return _view_node(tensor, tensor._view)
+    tracer = tracing.active()
+    if tracer is not None and tensor._value is not None:
+        return tracer.read(tensor)
+    node = tensor.node
+    if node is None or _is_old(tensor, node):
+        with _lock:  # threads that use a parameter at once have one leaf
+            node = tensor.node
+            if node is None or _is_old(tensor, node):
+                node = tensor.node = _leaf(tensor, {"mark": _mark(tensor)})
+    elif tracer is not None:
+        tracer.check_own(tensor, node)
+    return node
+
+
+def _is_old(tensor: Tensor, node: Node) -> bool:
+    """Whether a program has written the tensor since the leaf was made."""
+    return not node.inputs and _mark(tensor) is not node.params.get("mark")
+
+
+def _mark(tensor: Tensor) -> object | None:
+    """Another object after each run of a program that writes the tensor; see `runtime.sharing`."""
+    mark: object | None = getattr(getattr(tensor, "shared", None), "mark", None)
+    return mark
+
+
+def _leaf(tensor: Tensor, params: dict[str, Any]) -> Node:
+    node = Node(INPUT, (), params, tensor.spec, value=tensor.value, name=tensor.name)
+    _leaves[node] = tensor
+    return node
+
+
+def _view_node(tensor: Tensor, view: View) -> Node:
+    """The node of a view, made anew where its base was changed since."""
+    tracer = tracing.active()
+    leaf = tensor._requires_grad and not view.attached
+    if tensor._value is None or tracer is None:
+        if leaf and tensor._value is not None:
+            return _shared_leaf(tensor, view)
+        if tracer is None and tensor._value is None and tensor.node is not None:
+            return tensor.node
+        base = graph_node(view.base)
+        if tensor.node is None or view.origin is not base:
+            tensor.node, view.origin = _seen(base, view, tracer is None), base
+        return tensor.node
+    base = graph_node(view.base)
+    known = tracer.views.get(tensor)
+    if known is None or known[0] is not base:
+        known = tracer.views[tensor] = (base, _seen(base, view, False))
+        if leaf:
+            tracer.leaves[known[1]] = tensor
+    return known[1]
+
+
+def _seen(base: Node, view: View, eager: bool) -> Node:
+    """What the view sees of the node of its base."""
+    steps = view.steps
+    if not view.attached and all(primitive is not STOP for primitive, _ in steps):
+        steps = (*steps, (STOP, {}))
+    return follow(base, steps, eager)
+
+
+def _shared_leaf(tensor: Tensor, view: View) -> Node:
+    """The node of a tensor that asked for a gradient, and shares its memory with another one."""
+    version = (view.base._version, _mark(view.base))
+    if tensor.node is None or tensor.node.params.get("version") != version:
+        tensor.node = _leaf(tensor, {"base": view.base, "version": version})
+    return tensor.node
+
+
+def is_users_call() -> bool:
+    """Whether the code that called the caller is the user's."""
+    return not notices.is_ours(sys._getframe(2))
+
+
+def note_read(tensor: Tensor, value: Array | None) -> None:
+    """The user's code looks at the value of program state while it is traced."""
+    tracer = tracing.active()
+    frame = sys._getframe(2)
+    if tracer is not None and value is not None and not notices.is_ours(frame):
+        place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
+        tracer.looks.setdefault(tensor, (place, guards.ArrayContent.of(value)))
+
+
+def without_value(tensor: Tensor, message: str) -> UsageError:
+    """The error for a value that a traced tensor lacks, during its trace or afterwards."""
+    if tracing.active() is not None:
+        return tracing.refuse(message)
+    return strays.without_value(tensor.node)
+
+
+# -- values that were changed after they were recorded ---------------------------------------------
+
+
+def wrap(node: Node) -> Tensor:
+    """A node as a tensor that knows operators; an eager node has kept its value.
+
+    Where the value was changed since, it is missing from the tensor: rules that need no more than
+    its shape work, and what is computed from the value is missing as well.
+    """
+    if tracing.active() is not None:
+        return Fields.from_node(node, requires_grad=True)
+    source = _stale(node)
+    if source is not None:
+        return missing(source, node.type)
+    tensor = _leaves.get(node)
+    if tensor is not None and tensor.node is node:
+        return tensor
+    assert node.value is not None
+    return Fields.from_value(node.value, None if node.primitive is CONSTANT else node)
+
+
+def _stale(node: Node) -> Node | None:
+    """The node whose value was changed, if this value is it or looks at it."""
+    while node.primitive.view and node.value is not None:
+        node = node.inputs[0]
+    if node.value is None:
+        return node
+    tensor = _leaves.get(node) if node.primitive is INPUT else None
+    if tensor is None or tensor.node is not node:
+        return None
+    base = node.params.get("base")
+    if base is not None:
+        return node if (base._version, _mark(base)) != node.params["version"] else None
+    return node if _mark(tensor) is not node.params.get("mark") else None
+
+
+def missing(source: Node, type: Type) -> Tensor:
+    """A tensor whose value could only be computed from one that was changed since."""
+    return Fields.from_node(Node(INPUT, (), {"changed": source}, type))
+
+
+def changed_source(tensor: Tensor) -> Node | None:
+    """What was changed, where a tensor is `missing`."""
+    return tensor.node.params.get("changed") if tensor.node is not None else None
+
+
+def check_present(gradients: Iterable[Tensor]) -> None:
+    """Raise where a gradient needs a value that was changed after it was recorded."""
+    for gradient in gradients:
+        source = changed_source(gradient)
+        if source is None:
+            continue
+        made = f" at {source.source}" if source.source else ""
+        what = f"{source.name} ({source.type})" if source.name else f"a {source.type}"
+        if source.inputs:
+            what = f"the result {source.type} of {source.primitive.name}"
+        raise UsageError(
+            "backward: one of the variables needed for gradient computation has been modified by "
+            f"an inplace operation: {what} was changed after the forward pass{made}; use the "
+            "operation that is not in-place there, or run the forward pass again"
+        )
+
+
+def changed(tensor: Tensor) -> None:
+    """Called when the memory of an eager tensor, which is no view, has other values."""
+    tensor._version += 1
+    node = tensor.node
+    if node is None or tensor._value is None:
+        return
+    node.value, node.source = None, tracing.user_source()
+    if not node.inputs:
+        tensor.node = None
+
+
+def backward(output: Tensor, seed: Tensor) -> None:
+    """Add to `.grad` of what `output` was computed from, `seed` being the cotangent of `output`."""
+    if tracing.active() is not None:
+        _backward_traced(output, seed)
+    elif output.value is None:
+        raise strays.without_value(output.node)
+    else:
+        _backward_eager(output, seed)
+
+
+def _accumulate(tensor: Tensor, gradient: Tensor) -> None:
+    with _lock:
+        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+
+
+def _backward_traced(output: Tensor, seed: Tensor) -> None:
+    tracer = tracing.active()
+    assert tracer is not None
+    seeds = {graph_node(output): seed}
+    wanted = {
+        node: tensor
+        for node, tensor in tracer.leaves.items()
+        if tensor.requires_grad and tensor not in tracer.promoted
+    }
+    reached = autodiff.reverse(seeds, wanted.__contains__, wrap)
+    tracer.cotangents.update(reached)
+    with no_grad():
+        for node, tensor in wanted.items():
+            if node in reached:
+                # A tensor of its own: gradients may be changed in place.
+                g = graph_node(reached[node])
+                own = Fields.from_node(Node(STOP, (g,), {}, g.type))
+                _accumulate(tensor, own)
+
+
+def _backward_eager(output: Tensor, seed: Tensor) -> None:
+    with no_grad():
+        reached = autodiff.reverse({graph_node(output): seed}, leaf_requires_grad, wrap)
+        found = [(_leaves.get(node), gradient) for node, gradient in reached.items()]
+        wanted = [(t, g) for t, g in found if t is not None and t.requires_grad]
+        check_present(gradient for _, gradient in wanted)
+        # Gradients may be changed in place, so that each has memory of its own.
+        taken = {id(seed._value)}
+        for tensor, gradient in wanted:
+            _accumulate(tensor, _owned(gradient, taken))
+
+
+def _owned(gradient: Tensor, taken: set[int]) -> Tensor:
+    value = gradient._value if gradient._view is None else gradient.data
+    assert value is not None
+    if value.base is not None or not value.flags.writeable or id(value) in taken:
+        return Fields.from_value(np.array(value))
+    taken.add(id(value))
+    return Fields.from_value(value)

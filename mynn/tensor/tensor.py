@@ -1,0 +1,491 @@
+"""`Tensor`: a value with operators, computed at once on NumPy or recorded by a trace.
+
+An eager tensor has a `value`. If it needs a gradient it also has a `node`, so that `backward` can
+walk from it to the tensors it came from. A traced tensor has a `node` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mynn.core.graph import Array, constant
+from mynn.errors import DTypeError, LengthError, ShapeError, UsageError
+from mynn.ops import elementwise
+from mynn.target.storage import allocate, axis_order
+from mynn.tensor import arithmetic, inplace, movement, reductions, setitem, tape
+from mynn.tensor.fields import Fields
+from mynn.tensor.grad_mode import no_grad
+from mynn.tensor.promotion import apply, as_array, as_tensor
+from mynn.tensor.view import current, look
+from mynn.trace import tracing
+
+
+class Tensor(Fields):
+    """A multi-dimensional value.
+
+    Args:
+        data: array, number or nested list. Python floats become float32; NumPy arrays keep their
+            dtype and are copied.
+        dtype: float32, float64, int32, int64, uint32, uint8 or bool.
+        requires_grad: whether `backward` fills `grad`.
+        name: shown in printed graphs and in error messages.
+
+    Example:
+        >>> from mynn import Tensor
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad.numpy()
+        array([2., 4.], dtype=float32)
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        requires_grad: bool = False,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(data, Tensor) and data._value is None:
+            raise UsageError("a traced tensor has no value to copy; use it directly, or .detach()")
+        array = np.array(as_array(data, dtype))
+        self._setup(array, None, requires_grad, name)
+        if tracing.active() is not None and not requires_grad:
+            self.node, self._value = constant(array), None
+        if requires_grad and array.dtype.kind != "f":
+            raise DTypeError(
+                f"requires_grad: only floats have gradients, this tensor is {array.dtype}; give "
+                "dtype=numpy.float32"
+            )
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise LengthError(
+                "len: a tensor of shape () has no axes; use x.numel() for its elements"
+            )
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        value = self.value
+        if value is None:
+            return f"Tensor(traced {self.spec})"
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({np.array2string(value, separator=', ', prefix='Tensor(')}{grad})"
+
+    def __format__(self, specification: str) -> str:
+        """With a specification as in `f"{loss:.4f}"`: that of the one value."""
+        return format(self.item(), specification) if specification else str(self)
+
+    # -- values ------------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> Array | None:
+        """The value, or None in a trace. Assigning copies into it."""
+        return self._value if self._view is None else current(self, self._view)
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.data = value
+
+    @property
+    def data(self) -> Array:
+        """The value itself, an array that can be changed in place. Assigning copies into it."""
+        value = self.value
+        if value is None:
+            raise tape.without_value(
+                self, "a tensor inside a traced function has no value yet; return it, or record it"
+            )
+        if tracing.active() is not None:
+            tape.note_read(self, value)
+        # A view: its shape may be changed, that of the tensor may not.
+        return value.view()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if tracing.active() is not None and tape.is_users_call():
+            with no_grad():
+                self.assign(as_tensor(value, like=self).detach())
+            return
+        array = as_array(value)
+        if array.shape != self.shape:
+            raise ShapeError(
+                f"{self.name or 'tensor'}: new data has shape {array.shape}, "
+                f"it must be {self.shape}"
+            )
+        inplace.set_value(self, array)
+
+    def numpy(self) -> Array:
+        """A copy of the value, contiguous."""
+        if tracing.active() is not None:
+            tape.note_read(self, self.value)
+        return np.array(self.data, order="C")
+
+    def item(self) -> float | int | bool:
+        """The value of a tensor of one element, as a Python number."""
+        if tracing.active() is not None:
+            tape.note_read(self, self.value)
+        data = self.data
+        if data.size != 1:
+            raise ShapeError(
+                f"item: a tensor of shape {data.shape} is not one value; reduce it first, for "
+                "example with .sum() or .mean(), or use .tolist()"
+            )
+        result: float | int | bool = data.item()
+        return result
+
+    def tolist(self) -> Any:
+        """The value as nested lists."""
+        return self.data.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.value is None:
+            raise UsageError(
+                "functions of NumPy cannot take a tensor inside a traced function, it has no value "
+                "yet; use its methods or mynn's functions: x.exp() instead of np.exp(x)"
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the value, its memory order and the gradient, but no history."""
+        value = self.data
+        order = axis_order(value) if self.homed else None
+        fields = (self.requires_grad, self.name, order, self._grad)
+        return _restored, (type(self), np.array(value, order="C"), *fields)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *arguments: Any) -> Any:
+        """Functions of PyTorch ask here what to do with a tensor of mynn."""
+        name = getattr(function, "__name__", str(function))
+        raise UsageError(
+            f"torch's {name} was given a tensor of mynn; use mynn's functions: import "
+            "mynn.nn.functional as F instead of torch.nn.functional, or give it x.numpy()"
+        )
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        raise UsageError(
+            "x // y is not there; write (x / y).floor(), and .astype(np.int64) for integers"
+        )
+
+    __rfloordiv__ = __floordiv__
+
+    def __index__(self) -> int:
+        """An integer of one element where Python wants one, as in `range(n)`."""
+        if self.value is None:
+            raise UsageError(
+                "the value of a traced tensor is not known while tracing, so that it cannot count "
+                "rounds or name a place; use a Python int or x.shape"
+            )
+        if self.numel() != 1 or self.dtype.kind not in "iu":
+            raise DTypeError(
+                f"only integer tensors of one element are an index, this one is {self.spec}; use "
+                "int(x)"
+            )
+        return int(self.value.reshape(-1)[0])
+
+    def __float__(self) -> float:
+        self._known("float")
+        return float(self.item())
+
+    def _known(self, name: str) -> None:
+        """Raise where the value is not known yet."""
+        if self.value is None:
+            raise UsageError(
+                f"{name} of a traced tensor: its value is not known while tracing; return it from "
+                "the function, or use methods instead of math's functions: x.exp(), not math.exp(x)"
+            )
+
+    def __int__(self) -> int:
+        self._known("int")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        value = self.value
+        if value is None:
+            raise tape.without_value(
+                self,
+                "the truth of a traced tensor is not known while tracing; use mynn.where instead "
+                "of if",
+            )
+        if value.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {value.shape} is ambiguous; reduce it first, with "
+                ".any() or .all() of x.numpy(), or compare one value"
+            )
+        return bool(value)
+
+    __hash__ = object.__hash__
+
+    def home(self, order: tuple[int, ...] | None = None) -> Array:
+        """Move the value for good to padded storage that native code can use; returns its view.
+
+        Views find it there; a program works on their bases.
+        """
+        assert self._view is None
+        value = self.data
+        if not self.homed:
+            if order is None:
+                order = axis_order(value)
+            storage = allocate(value.shape, value.dtype, order)
+            storage[...] = value
+            self._value = storage
+            self.homed = True
+            self._version += 1
+            if self.node is not None and not self.node.inputs:
+                # The node keeps the array that was: results of it can still be differentiated.
+                self.node = None
+        assert self._value is not None
+        return self._value
+
+    def assign(self, value: Any) -> None:
+        """Give the tensor a new value of the same shape; in a trace this writes program state."""
+        inplace.assign(self, value)
+
+    # -- gradients ---------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` finds a gradient for this tensor, or for what it came from."""
+        if self._requires_grad or self._view is None:
+            return self._requires_grad
+        base = self._view.base
+        return self._view.attached and base._requires_grad and not tape.is_leaf(base)
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._requires_grad = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients are collected here: it is no result of tensors that require one."""
+        return tape.is_leaf(self)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient accumulated by `backward`, or None."""
+        tracer = tracing.active()
+        if tracer is not None and self._value is not None:
+            return tracer.gradients.get(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        tracer = tracing.active()
+        new = None if value is None else as_tensor(value, like=self)
+        if tracer is None or self._value is None:
+            self._grad = new
+        elif new is None:
+            tracer.gradients.pop(self, None)
+        else:
+            tracer.gradients[self] = new
+
+    def detach(self) -> Tensor:
+        """The same value, through which no gradient flows."""
+        value = self.value
+        if value is None or tracing.active() is not None:
+            return apply(elementwise.stop_gradient, self)
+        tensor = Tensor.from_value(value)
+        look(tensor, self, ((elementwise.stop_gradient, {}),), False)
+        return tensor
+
+    def backward(self, gradient: Any = None) -> None:
+        """Add d self / d p to `p.grad` for each p with `requires_grad` that self was computed from.
+
+        `gradient` is the cotangent to start from; it can be left out for a tensor of one element
+        (it is 1 then).
+        """
+        if gradient is None and self.numel() != 1:
+            raise UsageError(
+                f"backward of a tensor of shape {self.shape} needs a gradient of that shape; "
+                "reduce it to one value first, for example with .sum() or .mean()"
+            )
+        if not self.requires_grad:
+            raise UsageError(
+                "backward: nothing that this tensor was computed from requires a gradient; set "
+                "requires_grad=True on what is trained"
+            )
+        seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
+        if gradient is not None and seed.shape != self.shape:
+            raise ShapeError(
+                f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
+            )
+        seed = seed.astype(self.dtype).broadcast_to(self.shape)
+        tape.backward(self, seed)
+
+    # -- operators ---------------------------------------------------------------------------------
+
+    __neg__ = arithmetic.neg
+    __pos__ = arithmetic.pos
+    __abs__ = arithmetic.abs
+    __add__ = arithmetic.add
+    __radd__ = __add__
+    __sub__ = arithmetic.sub
+    __rsub__ = arithmetic.rsub
+    __mul__ = arithmetic.mul
+    __rmul__ = __mul__
+    __truediv__ = arithmetic.div
+    __rtruediv__ = arithmetic.rdiv
+    __mod__ = arithmetic.mod
+    __pow__ = arithmetic.power
+    __rpow__ = arithmetic.rpower
+    __lt__ = arithmetic.less
+    __le__ = arithmetic.less_equal
+    __gt__ = arithmetic.greater
+    __ge__ = arithmetic.greater_equal
+    __eq__ = arithmetic.equal
+    __ne__ = arithmetic.not_equal
+    __and__ = arithmetic.bitwise_and
+    __or__ = arithmetic.bitwise_or
+    __xor__ = arithmetic.bitwise_xor
+    __invert__ = arithmetic.logical_not
+    __rshift__ = arithmetic.shift_right
+
+    # -- in-place ----------------------------------------------------------------------------------
+
+    __setitem__ = setitem.setitem
+    __iadd__ = add_ = inplace.add_
+    __isub__ = sub_ = inplace.sub_
+    __imul__ = mul_ = inplace.mul_
+    __itruediv__ = div_ = inplace.div_
+    __imod__ = remainder_ = inplace.remainder_
+    __ipow__ = pow_ = inplace.pow_
+    __iand__ = bitwise_and_ = inplace.bitwise_and_
+    __ior__ = bitwise_or_ = inplace.bitwise_or_
+    __ixor__ = bitwise_xor_ = inplace.bitwise_xor_
+    __irshift__ = bitwise_right_shift_ = inplace.shift_right_
+    copy_ = inplace.copy_
+    fill_ = inplace.fill_
+    zero_ = inplace.zero_
+    neg_ = inplace.neg_
+    abs_ = inplace.abs_
+    sign_ = inplace.sign_
+    exp_ = inplace.exp_
+    expm1_ = inplace.expm1_
+    log_ = inplace.log_
+    log1p_ = inplace.log1p_
+    sqrt_ = inplace.sqrt_
+    sin_ = inplace.sin_
+    cos_ = inplace.cos_
+    tanh_ = inplace.tanh_
+    sigmoid_ = inplace.sigmoid_
+    erf_ = inplace.erf_
+    relu_ = inplace.relu_
+    floor_ = inplace.floor_
+    clip_ = inplace.clip_
+    clamp_ = clip_
+    lerp_ = inplace.lerp_
+    addcmul_ = inplace.addcmul_
+    addcdiv_ = inplace.addcdiv_
+    masked_fill_ = inplace.masked_fill_
+    uniform_ = inplace.uniform_
+    normal_ = inplace.normal_
+    bernoulli_ = inplace.bernoulli_
+    requires_grad_ = inplace.requires_grad_
+    detach_ = inplace.detach_
+    scatter_add_ = setitem.scatter_add_
+    index_add_ = setitem.index_add_
+    index_copy_ = setitem.index_copy_
+    index_fill_ = setitem.index_fill_
+
+    # -- products ----------------------------------------------------------------------------------
+
+    __matmul__ = arithmetic.matmul
+    __rmatmul__ = arithmetic.rmatmul
+    conv = arithmetic.conv
+
+    def contract(self, other: Any, batch: int, summed: int) -> Tensor:
+        """The product summed over several axes; see the function `contract`."""
+        return arithmetic.contract(self, other, batch, summed)
+
+    # -- elementwise functions ---------------------------------------------------------------------
+
+    abs = arithmetic.abs
+    sign = arithmetic.sign
+    exp = arithmetic.exp
+    expm1 = arithmetic.expm1
+    log = arithmetic.log
+    log1p = arithmetic.log1p
+    sqrt = arithmetic.sqrt
+    sin = arithmetic.sin
+    cos = arithmetic.cos
+    tanh = arithmetic.tanh
+    sigmoid = arithmetic.sigmoid
+    erf = arithmetic.erf
+    relu = arithmetic.relu
+    floor = arithmetic.floor
+    maximum = arithmetic.maximum
+    minimum = arithmetic.minimum
+    clip = arithmetic.clip
+    clamp = clip
+    choose = arithmetic.choose
+    where = arithmetic.where
+    astype = arithmetic.astype
+    type = arithmetic.type
+    floating = arithmetic.floating
+
+    # -- reductions --------------------------------------------------------------------------------
+
+    sum = reductions.sum
+    mean = reductions.mean
+    var = reductions.var
+    std = reductions.std
+    amax = reductions.amax
+    amin = reductions.amin
+    max = reductions.max
+    min = reductions.min
+    argmax = reductions.argmax
+    argmin = reductions.argmin
+
+    # -- movement ----------------------------------------------------------------------------------
+
+    reshape = movement.reshape
+    flatten = movement.flatten
+    transpose = movement.transpose
+    permute = movement.permute
+    swapaxes = movement.swapaxes
+    broadcast_to = movement.broadcast_to
+    unsqueeze = movement.unsqueeze
+    squeeze = movement.squeeze
+    flip = movement.flip
+    pad = movement.pad
+    windows = movement.windows
+    concatenate = movement.concatenate
+    update_slice = movement.update_slice
+    __getitem__ = movement.getitem
+    __iter__ = movement.iterate
+    take = movement.take
+    index_select = movement.index_select
+    scatter_add = movement.scatter_add
+    gather_rows = movement.gather_rows
+    scatter_rows = movement.scatter_rows
+
+    @property
+    def T(self) -> Tensor:
+        """Axes reversed."""
+        return self.transpose()
+
+
+# From here on operations can make tensors.
+Fields._kind = Tensor
+
+
+def _restored(
+    kind: type[Tensor],
+    value: Array,
+    requires_grad: bool,
+    name: str | None,
+    order: tuple[int, ...] | None,
+    gradient: Tensor | None,
+) -> Tensor:
+    """A tensor from the parts that `Tensor.__reduce__` gives."""
+    tensor = kind.__new__(kind)
+    tensor._setup(value, None, requires_grad, name)
+    if order is not None:
+        tensor.home(order)
+    tensor._grad = gradient
+    return tensor

@@ -1,0 +1,1 @@
+"""A Python function as a graph, and what that graph depends on beside its arguments."""

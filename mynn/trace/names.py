@@ -1,0 +1,270 @@
+"""Which plain values a Python function reads from outside: globals, closures, attributes, items.
+
+The names that its code mentions are looked up, not its instructions: so a name may be kept that is
+not read in the end, and one that is made up while the function runs (`getattr(x, text)`) is not
+found. Attributes of modules are not looked for here: the trace sees them being read.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import os
+import random
+import sysconfig
+import time
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mynn.base.notices import Place
+from mynn.trace import guards
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_FOREIGN = (_PACKAGE, *(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")))
+_DEPTH = 8
+_MOST = 200
+# Longer lists and larger arrays are compared where a run begins, not in every call.
+SMALL_ITEMS = 32
+SMALL_BYTES = 2**16
+CLOCKS = frozenset(
+    name for name in dir(time) if name.removesuffix("_ns") in ("time", "perf_counter", "monotonic")
+)
+SOURCES = (np.random.Generator, np.random.RandomState, random.Random)
+
+
+@dataclass
+class Bound:
+    """A name with the value that it had: in a dict (of globals, of an object), or a closure."""
+
+    where: Any
+    name: str
+    kept: Any
+
+    def now(self) -> Any:
+        """The present value."""
+        if isinstance(self.where, types.CellType):
+            try:
+                return self.where.cell_contents
+            except ValueError:  # empty
+                return GONE
+        return self.where.get(self.name, GONE)
+
+
+GONE = object()
+
+
+@dataclass
+class Names:
+    """What the code of a function and of those that it calls mentions.
+
+    - `bound`: numbers, texts, functions, networks: what can only change by another assignment.
+    - `contents`: lists, dicts and arrays of plain things, which can change in place.
+    - `sources`: generators of random numbers, by name, with their states.
+    - `clocks`: names through which the time can be read.
+    """
+
+    bound: list[Bound] = field(default_factory=list)
+    contents: list[Bound] = field(default_factory=list)
+    sources: list[tuple[str, Any, Any]] = field(default_factory=list)
+    clocks: list[str] = field(default_factory=list)
+    codes: list[types.CodeType] = field(default_factory=list)
+
+    def place(self, name: str, store: bool = False) -> Place | None:
+        """The line at which the code mentions a name, or changes it."""
+        found = None
+        for code in self.codes:
+            for line, instruction in _lines(code):
+                if instruction.argval == name:
+                    if not store or instruction.opname.startswith("STORE"):
+                        return Place(code.co_filename, line)
+                    found = found or Place(code.co_filename, line)
+        if found is None and self.codes:
+            found = Place(self.codes[0].co_filename, self.codes[0].co_firstlineno)
+        return found
+
+
+def _lines(code: types.CodeType) -> Iterator[tuple[int, dis.Instruction]]:
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        if instruction.starts_line is not None:
+            positions = instruction.positions
+            line = positions.lineno if positions and positions.lineno else line
+        yield line, instruction
+
+
+def state_of(source: Any) -> Any:
+    """The state of a generator of random numbers, to compare."""
+    if isinstance(source, random.Random):
+        return source.getstate()
+    if isinstance(source, np.random.Generator):
+        return guards.snapshot(source.bit_generator.state)
+    return guards.snapshot(source.get_state(legacy=False))
+
+
+def scan(function: Any) -> Names:
+    """What the function reads from outside, now."""
+    scanner = _Scanner()
+    scanner.value({"function": function}, "function", function, frozenset(), frozenset(), 0)
+    del scanner.names.bound[:1]
+    return scanner.names
+
+
+def _mentioned(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code and that of the functions within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _mentioned(constant)
+
+
+def _of_others(file: str) -> bool:
+    return file.startswith("<frozen") or file.startswith(_FOREIGN)
+
+
+class _Scanner:
+    def __init__(self) -> None:
+        self.names = Names()
+        self.seen: set[Any] = set()
+
+    def function(self, function: types.FunctionType, owner: Any, depth: int) -> None:
+        """The names in the code of a function of the user's, and in those that it calls."""
+        code = function.__code__
+        if (code, id(owner)) in self.seen or _of_others(code.co_filename) or depth > _DEPTH:
+            return
+        self.seen.add((code, id(owner)))
+        inner = list(_mentioned(code))
+        self.names.codes += inner
+        names = frozenset(name for one in inner for name in one.co_names)
+        texts = frozenset(c for one in inner for c in one.co_consts if isinstance(c, str))
+        for name in names & function.__globals__.keys():
+            self.value(function.__globals__, name, function.__globals__[name], names, texts, depth)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not bound yet
+                continue
+            self.value(cell, name, value, names, texts, depth)
+        if owner is not None:
+            self.methods(owner, names, depth + 1)
+            self.held(owner, names, texts, depth)
+
+    def value(
+        self,
+        where: Any,
+        name: str,
+        value: Any,
+        names: frozenset[str],
+        texts: frozenset[str],
+        depth: int,
+    ) -> None:
+        """One value that a name stands for."""
+        names_found = self.names
+        if len(names_found.bound) + len(names_found.contents) > _MOST:
+            return
+        if isinstance(value, types.ModuleType):
+            self.module(name, value, names, texts, depth)
+        elif isinstance(value, SOURCES):
+            names_found.sources.append((name, value, state_of(value)))
+        elif isinstance(value, list | dict | set | np.ndarray):
+            self.container(where, name, value, names, texts, depth)
+        elif isinstance(value, types.BuiltinFunctionType):
+            if value.__name__ in CLOCKS and value.__module__ == "time":
+                names_found.clocks.append(name)
+        else:
+            names_found.bound.append(Bound(where, name, guards.snapshot(value)))
+            self.called(value, names, texts, depth + 1)
+
+    def called(self, value: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
+        """What stands behind a value that is no plain one."""
+        if isinstance(value, types.FunctionType):
+            self.function(value, None, depth)
+        elif isinstance(value, types.MethodType):
+            if isinstance(value.__func__, types.FunctionType):
+                self.function(value.__func__, value.__self__, depth)
+        elif isinstance(value, functools.partial):
+            self.value(vars(value), "func", value.func, names, texts, depth)
+        elif type(value).__module__ == "mynn.jit.compile":
+            self.called(value.function, names, texts, depth)
+        elif not isinstance(value, type) and not guards.is_plain(value):
+            self.attributes(value, names | {"forward"}, texts, depth)
+
+    def module(
+        self,
+        name: str,
+        module: types.ModuleType,
+        names: frozenset[str],
+        texts: frozenset[str],
+        depth: int,
+    ) -> None:
+        """A Python module: its own values, where the user wrote it; clocks."""
+        if module is time:
+            self.names.clocks += [name for clock in names & CLOCKS if clock]
+        file = getattr(module, "__file__", None)
+        if file is not None and not _of_others(file) and depth < _DEPTH:
+            for inner in names & vars(module).keys():
+                self.value(vars(module), inner, vars(module)[inner], names, texts, depth + 1)
+
+    def container(
+        self,
+        where: Any,
+        name: str,
+        value: Any,
+        names: frozenset[str],
+        texts: frozenset[str],
+        depth: int,
+    ) -> None:
+        """A list, a dict, a set or an array."""
+        self.names.bound.append(Bound(where, name, value))
+        if isinstance(value, np.ndarray) or (len(value) <= SMALL_ITEMS and guards.is_plain(value)):
+            self.names.contents.append(Bound(where, name, guards.snapshot(value)))
+        elif isinstance(value, dict) and depth < _DEPTH:
+            for key in texts & value.keys():
+                self.value(value, key, value[key], names, texts, depth + 1)
+
+    def attributes(
+        self, owner: Any, names: frozenset[str], texts: frozenset[str], depth: int
+    ) -> None:
+        """The attributes of an object that the code mentions, and its methods."""
+        if id(owner) in self.seen or depth > _DEPTH:
+            return
+        self.seen.add(id(owner))
+        self.methods(owner, names, depth)
+        if _is_module(owner):
+            for child in owner._modules.values():
+                if child is not None:
+                    self.attributes(child, names, texts, depth)
+        self.held(owner, names, texts, depth)
+
+    def methods(self, owner: Any, names: frozenset[str], depth: int) -> None:
+        """The methods and properties of an object's class that the code mentions."""
+        for base in type(owner).__mro__:
+            for name in names & vars(base).keys():
+                method = vars(base)[name]
+                method = method.fget if isinstance(method, property) else method
+                if isinstance(method, types.FunctionType):
+                    self.function(method, owner, depth)
+
+    def held(self, owner: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
+        """What lies in attributes; those of modules the trace sees, but not what these hold."""
+        table = getattr(owner, "__dict__", None)
+        if not isinstance(table, Mapping) or type(owner).__module__.startswith("mynn."):
+            return
+        tracked = _is_module(owner)
+        for name in names & table.keys():
+            value = table[name]
+            if (id(owner), name) in self.seen:
+                continue
+            self.seen.add((id(owner), name))
+            if not tracked:
+                self.value(table, name, value, names, texts, depth + 1)
+            elif not isinstance(value, (list, dict, set, np.ndarray, *SOURCES)):
+                self.called(value, names, texts, depth + 1)
+
+
+def _is_module(owner: Any) -> bool:
+    return any(base.__module__ == "mynn.nn.module" for base in type(owner).__mro__)
