@@ -31,7 +31,8 @@ from mynn.compiler.graph.simplify import simplify
 from mynn.compiler.graph.status import stop_text, with_status
 from mynn.compiler.host.parked_workers import add_calls
 from mynn.compiler.host.workers import add_split_step
-from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of, verify_kernel
+from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
+from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.memory.plan import Plan, make_plan, verify_plan
 from mynn.compiler.parallel.barriers import arrange, choose
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks

@@ -21,7 +21,7 @@ from mynn.base import sharing
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import STOPS
-from mynn.compiler.loop_ir.ir import format_kernel
+from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.core import interpreter
 from mynn.core.graph import Array, Graph, Node, Shape, format_graph

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Expr,
     For,
     Let,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mynn import functional
-from mynn.compiler.loop_ir.ir import Affine
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.lowering.inline import Names, Puller
 from mynn.compiler.parallel import split
 from mynn.tensor import Tensor

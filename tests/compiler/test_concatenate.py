@@ -10,7 +10,8 @@ import pytest
 
 import mynn
 from mynn import functional as F
-from mynn.compiler.loop_ir.ir import For, Let, Statement, Store, sub_expressions
+from mynn.compiler.loop_ir.ir import For, Let, Statement, Store
+from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.parallel import split
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case

@@ -12,7 +12,8 @@ import mynn
 from mynn import nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.codegen.dedupe import FEWEST, kernel_key
-from mynn.compiler.loop_ir.ir import Affine, Buffer, Const, For, Kernel, Load, Local, Op, Store
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Load, Local, Op, Store
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of, random_arrays

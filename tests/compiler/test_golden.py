@@ -15,6 +15,7 @@ import pytest
 
 from mynn import nn, optim
 from mynn.compiler import pipeline
+from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.pipeline import Lowered
 from mynn.core.graph import format_graph
 from mynn.jit import stage
@@ -77,7 +78,7 @@ def forms() -> dict[str, str]:
         "simplified": format_graph(lowered.graph),
         "kernels": "\n".join(summary(kernel).line for kernel in lowered.kernels),
         "places": places(lowered),
-        "loop_ir": "\n\n".join(map(str, lowered.kernels)),
+        "loop_ir": "\n\n".join(map(format_kernel, lowered.kernels)),
     }
 
 

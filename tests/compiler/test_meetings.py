@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mynn.compiler import pipeline
-from mynn.compiler.loop_ir.ir import Affine, Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import COUNTS, arrange, bytes_read, phases
 from mynn.compiler.parallel.split import is_serial

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel
-from mynn.compiler.loop_ir.ir import Affine, For, Kernel, Statement, verify_kernel
+from mynn.compiler.loop_ir.ir import For, Kernel, Statement
+from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.lowering.contraction import schedule
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import arrange, phases

@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn.compiler.loop_ir.ir import (
-    Affine,
-    Buffer,
-    Const,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Op,
-    Store,
-    buffers_of,
-)
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Let, Load, Op, Store, buffers_of
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.memory import plan as plan_module
 from mynn.compiler.memory.plan import Plan, Result, live_spans, verify_plan

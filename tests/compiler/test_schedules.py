@@ -17,8 +17,10 @@ from mynn import functional
 from mynn.compiler import pipeline
 from mynn.compiler.codegen.function import MOST_STEPS
 from mynn.compiler.graph.contraction_dims import DOT_COLUMNS, DOT_ROWS
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel
-from mynn.compiler.loop_ir.ir import Affine, For, Kernel, Statement
+from mynn.compiler.loop_ir.format import format_kernel
+from mynn.compiler.loop_ir.ir import For, Kernel, Statement
 from mynn.compiler.lowering.contraction import schedule, tile
 from mynn.compiler.lowering.contraction.tile_cost import choose_tile
 from mynn.compiler.memory import plan
@@ -64,7 +66,7 @@ def check(case: Case, evaluate: bool = True, scale: float = 1.0) -> None:
 
 
 def text(case: Case) -> str:
-    return "\n".join(map(str, case.lowered.kernels))
+    return "\n".join(map(format_kernel, case.lowered.kernels))
 
 
 # -- kinds of schedule: the graph for a size n, and a mark that shows that it was used -------------

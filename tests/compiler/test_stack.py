@@ -15,19 +15,8 @@ from mynn import functional, nn
 from mynn.compiler import pipeline
 from mynn.compiler.codegen.stack import AROUND, MOST_STACK, free, kernel_stack, stack_bytes
 from mynn.compiler.host.train_loop import Loop
-from mynn.compiler.loop_ir.ir import (
-    Affine,
-    Buffer,
-    Const,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Local,
-    Op,
-    Store,
-    Var,
-)
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Let, Load, Local, Op, Store, Var
 from mynn.core.graph import Graph
 from mynn.errors import CompileError
 from mynn.runtime.llvm_jit import NativeModule

@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import Tensor, nn, optim
-from mynn.compiler.loop_ir.ir import verify_kernel
+from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.core.graph import Array
 from mynn.errors import UsageError
 from mynn.jit.program import BufferInfo, Program

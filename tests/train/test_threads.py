@@ -13,7 +13,8 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.compiler.host import train_loop
-from mynn.compiler.loop_ir.ir import Affine, Buffer, For, Kernel, Load, Local, Store
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Load, Local, Store
 from mynn.compiler.lowering.contraction import schedule
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import arrange

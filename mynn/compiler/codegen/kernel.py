@@ -18,9 +18,9 @@ from mynn.compiler.codegen import function
 from mynn.compiler.codegen.function import Module, Value, llvm_type, memory_type
 from mynn.compiler.codegen.lane_reduce import horizontal, horizontal_rows
 from mynn.compiler.codegen.ops import operation
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
     INDEX,
-    Affine,
     Buffer,
     Const,
     Expr,
@@ -35,8 +35,8 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
     Var,
-    statements,
 )
+from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.memory.scratch import scratch_offsets
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.errors import CompileError

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     Expr,
     For,
@@ -24,8 +24,8 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
     Var,
-    expr_type,
 )
+from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import CompileError
 
 # What a program may take. Python and its libraries leave more than this of the smallest stacks that

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from mynn.compiler.loop_ir.ir import Affine
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.core.graph import Node, Shape
 from mynn.errors import VerifyError
 from mynn.ops import movement

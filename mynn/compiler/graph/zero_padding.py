@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from mynn.compiler.graph.contraction_dims import PRODUCTS, Axes, axes_of, choose_mode, tile_axes
 from mynn.compiler.graph.index_map import Bound, Index, View, view_of
 from mynn.compiler.graph.layout import Layouts
-from mynn.compiler.loop_ir.ir import Affine
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.core.graph import Graph, Node
 from mynn.target.target import Machine
 

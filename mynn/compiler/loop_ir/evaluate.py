@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     Const,
     Expr,

@@ -7,18 +7,9 @@ from dataclasses import dataclass, field
 
 from mynn.compiler.fusion.fuse import Group
 from mynn.compiler.graph.index_map import Index
-from mynn.compiler.loop_ir.ir import (
-    Affine,
-    Expr,
-    For,
-    Let,
-    Load,
-    Reduce,
-    Statement,
-    Store,
-    Var,
-    sub_expressions,
-)
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Reduce, Statement, Store, Var
+from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.lowering.inline import Names, Place, Puller, loads
 from mynn.core.graph import Node, Shape
 from mynn.target.target import Machine

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mynn.compiler.loop_ir.ir import Affine, Statement
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Statement
 from mynn.compiler.lowering.base import Context, best_axis, plain_index, serial, vector_loops
 from mynn.core.graph import Node
 

@@ -19,19 +19,9 @@ import numpy as np
 
 from mynn.compiler.fusion.pool_windows import MOST
 from mynn.compiler.graph.index_map import PLACING, Index, is_affine, reshape_index, source_index
-from mynn.compiler.loop_ir.ir import (
-    INDEX,
-    Affine,
-    Buffer,
-    Const,
-    Expr,
-    Let,
-    Load,
-    Op,
-    Statement,
-    Var,
-    expr_type,
-)
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import INDEX, Buffer, Const, Expr, Let, Load, Op, Statement, Var
+from mynn.compiler.loop_ir.walk import expr_type
 from mynn.core.graph import CONSTANT, Node, Shape
 from mynn.errors import CompileError
 from mynn.ops import fused, movement

@@ -7,7 +7,8 @@ import math
 
 from mynn.compiler.fusion.fuse import Group
 from mynn.compiler.fusion.pool_windows import MOST
-from mynn.compiler.loop_ir.ir import Affine, Buffer, For, Kernel, Let, Load, Local, Statement, Store
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import (
     Context,
     best_axis,

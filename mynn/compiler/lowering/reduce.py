@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mynn.compiler.graph.index_map import Index
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     Const,
     Expr,

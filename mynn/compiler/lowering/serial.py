@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from mynn.compiler.loop_ir.ir import (
-    INDEX,
-    Affine,
-    Buffer,
-    Const,
-    Expr,
-    Load,
-    Local,
-    Op,
-    Statement,
-    Store,
-)
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import INDEX, Buffer, Const, Expr, Load, Local, Op, Statement, Store
 from mynn.compiler.lowering.base import Context, plain_index, serial
 
 

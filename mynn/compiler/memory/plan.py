@@ -18,18 +18,9 @@ from mynn.compiler.graph.index_map import peel
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.graph.split_k import split_sums
 from mynn.compiler.graph.zero_padding import absorbed
-from mynn.compiler.loop_ir.ir import (
-    Affine,
-    Buffer,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Statement,
-    Store,
-    buffers_of,
-    sub_expressions,
-)
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Statement, Store, buffers_of
+from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.lowering.lower import lower_group

@@ -23,8 +23,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     For,
     Kernel,
@@ -34,9 +34,8 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
     buffers_of,
-    statements,
-    sub_expressions,
 )
+from mynn.compiler.loop_ir.walk import statements, sub_expressions
 
 # Numbers of workers for which shares are looked at; more workers meet wherever whole buffers tell.
 COUNTS = (2, 3, 4)

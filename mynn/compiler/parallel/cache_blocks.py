@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of, statements
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
+from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.parallel.barriers import Location, choose, separate
 from mynn.compiler.parallel.split import parallelise
 

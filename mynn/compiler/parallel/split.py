@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     For,
     Kernel,
@@ -31,9 +31,8 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
     Var,
-    statements,
-    sub_expressions,
 )
+from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.parallel.barriers import bytes_read
 
 # Fewer operations than this are not worth waking a second worker for.

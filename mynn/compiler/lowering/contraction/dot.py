@@ -6,8 +6,8 @@ lanes into one vector of results.
 
 from __future__ import annotations
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     Const,
     For,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from mynn.compiler.graph.contraction_dims import Axes
 from mynn.compiler.graph.index_map import Index, view_of
 from mynn.compiler.graph.zero_padding import Border, border_of
-from mynn.compiler.loop_ir.ir import Affine, Buffer, Expr, For, Statement, Within
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Statement, Within
 from mynn.compiler.lowering.base import Context, canonical
 from mynn.core.graph import Node, Shape
 from mynn.errors import CompileError

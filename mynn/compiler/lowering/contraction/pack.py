@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mynn.compiler.loop_ir.ir import Affine, Buffer, For, Load, Local, Statement, Store
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, For, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import Context, chunks
 from mynn.compiler.lowering.contraction.operands import Product, vector
 

@@ -11,7 +11,8 @@ from functools import partial
 
 from mynn.compiler.graph.contraction_dims import axes_of, choose_mode, tile_axes
 from mynn.compiler.graph.index_map import Index
-from mynn.compiler.loop_ir.ir import Affine, Buffer, Const, For, Load, Statement, Store
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, Const, For, Load, Statement, Store
 from mynn.compiler.lowering.base import Context, serial, vector_loops
 from mynn.compiler.lowering.contraction.dot import dots
 from mynn.compiler.lowering.contraction.operands import Product, finish, operand_of

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
-    Affine,
     Buffer,
     Const,
     Expr,
@@ -27,9 +27,8 @@ from mynn.compiler.loop_ir.ir import (
     Prefetch,
     Statement,
     Store,
-    statements,
-    sub_expressions,
 )
+from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.contraction.micro_kernel import sum_over_k
 from mynn.compiler.lowering.contraction.operands import Product, finish, vector

@@ -1,0 +1,58 @@
+"""Indices of the loop IR: sums of variables times constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """An integer: constant + sum of coefficient * variable. The terms are sorted by variable."""
+
+    constant: int = 0
+    terms: tuple[tuple[str, int], ...] = ()
+
+    @staticmethod
+    def var(name: str, coefficient: int = 1) -> Affine:
+        """coefficient * name."""
+        return Affine(0, ((name, coefficient),)) if coefficient else Affine()
+
+    def __add__(self, other: Affine | int) -> Affine:
+        if isinstance(other, int):
+            return Affine(self.constant + other, self.terms)
+        if not other.terms:
+            return Affine(self.constant + other.constant, self.terms)
+        if not self.terms:
+            return Affine(self.constant + other.constant, other.terms)
+        sums = dict(self.terms)
+        for name, coefficient in other.terms:
+            sums[name] = sums.get(name, 0) + coefficient
+        terms = tuple(sorted((name, c) for name, c in sums.items() if c))
+        return Affine(self.constant + other.constant, terms)
+
+    def __mul__(self, factor: int) -> Affine:
+        if factor == 1:
+            return self
+        if factor == 0:
+            return Affine()
+        return Affine(self.constant * factor, tuple((name, c * factor) for name, c in self.terms))
+
+    def __neg__(self) -> Affine:
+        return self * -1
+
+    def coefficient(self, name: str) -> int:
+        """What `name` is multiplied by."""
+        for var, c in self.terms:
+            if var == name:
+                return c
+        return 0
+
+    def without(self, name: str) -> Affine:
+        """The rest, where `name` is 0."""
+        return Affine(self.constant, tuple(term for term in self.terms if term[0] != name))
+
+    def __str__(self) -> str:
+        parts = [name if c == 1 else f"{c}*{name}" for name, c in self.terms]
+        if self.constant or not parts:
+            parts.append(str(self.constant))
+        return " + ".join(parts)

@@ -1,0 +1,29 @@
+"""Walks over the loop IR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Op, Statement
+
+
+def expr_type(expr: Expr) -> str:
+    """The scalar type of an expression."""
+    return INDEX if isinstance(expr, Affine) else expr.type
+
+
+def sub_expressions(expr: Expr) -> Iterator[Expr]:
+    """The expression and everything inside it."""
+    yield expr
+    if isinstance(expr, Op):
+        for arg in expr.args:
+            yield from sub_expressions(arg)
+
+
+def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
+    """Every statement, outer ones first."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, For):
+            yield from statements(statement.body)
