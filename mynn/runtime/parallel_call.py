@@ -28,7 +28,7 @@ class SharedCall:
         self._call = native.function(CALL, *kinds, result=ctypes.c_int64)
         self._workers = workers
         self._pool = WorkerPool(worker_function(native, SERVE), workers)
-        self._sync = self._pool.address
+        self._sync = self._pool.sync.address
 
     def __call__(self, address: int) -> None:
         """Run."""

@@ -14,12 +14,8 @@ import time
 import weakref
 from typing import Any
 
-import numpy as np
-
 from mynn.base import forks
-from mynn.compiler.host.workers import LINE, SHUTDOWN, State, Sync, sync_words
-from mynn.core.graph import Array
-from mynn.target.storage import aligned_bytes
+from mynn.compiler.host.control_block import SyncWords
 
 # Rounds, of some hundredths of a microsecond, that a leader waits for threads just started.
 PATIENCE = 10_000
@@ -28,8 +24,6 @@ PATIENCE = 10_000
 _FAREWELL = 1.0
 _LOOK = 1e-4
 
-_AWAY = int(State.AWAY)
-_FIRST, _PHASE = int(Sync.WORDS), int(Sync.PHASE)
 # The pools of this process.
 _living: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
@@ -38,9 +32,7 @@ _living: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 def _forget_threads() -> None:
     """The child of a fork has none of its parent's threads, so every worker is away."""
     for pool in list(_living):
-        words = pool.words
-        words[_PHASE] = 0
-        words[int(Sync.LEADER) :] = 0
+        pool.sync.forget_workers()
 
 
 def worker_function(native: Any, name: str) -> Any:
@@ -52,17 +44,16 @@ class WorkerPool:
     """Threads for workers 1 to `most` - 1; worker 0 is the caller.
 
     Args:
-        function: what a thread runs, on the address of `words` and the number of its worker.
+        function: what a thread runs, on the address of `sync` and the number of its worker.
         most: workers that may share a step, with the caller.
         keep: whatever else their code touches; it lives as long as a thread does.
     """
 
     def __init__(self, function: Any, most: int, *keep: Any) -> None:
-        self.words = aligned_bytes(8 * sync_words(most)).view(np.int64)
-        self.address = self.words.ctypes.data
-        self._arguments = function, self.words, keep
+        self.sync = SyncWords(most)
+        self._arguments = function, self.sync, keep
         _living.add(self)
-        weakref.finalize(self, self.words.__setitem__, _PHASE, SHUTDOWN).atexit = False
+        weakref.finalize(self, self.sync.shut_down).atexit = False
 
     def start(self, workers: int) -> bool:
         """Start threads for those of so many workers that are away; whether there were any.
@@ -71,7 +62,7 @@ class WorkerPool:
         """
         started = False
         for worker in range(1, workers):
-            if self.words[_FIRST + LINE * worker] == _AWAY:
+            if self.sync.is_away(worker):
                 try:
                     # A single instruction, unlike `threading.Thread.start`, which an exception of a
                     # signal handler leaves in a mess.
@@ -83,13 +74,12 @@ class WorkerPool:
 
     def close(self) -> None:
         """Tell the threads to leave, and wait until they have, for a while."""
-        self.words[_PHASE] = SHUTDOWN
-        states = self.words[_FIRST::LINE]
+        self.sync.shut_down()
         end = time.perf_counter() + _FAREWELL
-        while states.any() and time.perf_counter() < end:
+        while not self.sync.all_away() and time.perf_counter() < end:
             time.sleep(_LOOK)
 
 
-def _work(function: Any, words: Array, keep: Any, worker: int) -> None:
+def _work(function: Any, sync: SyncWords, keep: Any, worker: int) -> None:
     """What a thread does; its frame holds what the function works with."""
-    function(words.ctypes.data, worker)
+    function(sync.address, worker)

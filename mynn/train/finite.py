@@ -70,7 +70,7 @@ class Guard:
             self.check()
         self.arrays = [tensor.home() for tensor in changed]
         self.copies = [self.storage(tensor) for tensor in changed]
-        for array in (engine.control, engine.order):
+        for array in (engine.control.words, engine.order):
             if array is not None:
                 self.arrays.append(array)
                 self.copies.append(np.empty_like(array))

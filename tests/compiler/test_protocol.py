@@ -13,8 +13,7 @@ import pytest
 
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.host import parked_workers, train_loop, workers
-from mynn.compiler.host.train_loop import Control
-from mynn.compiler.host.workers import LINE, Sync
+from mynn.compiler.host.control_block import SHUTDOWN, Control, Sync, worker_word
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import Turn
 from tests.compiler.interleaving import Explorer, State, Wrong
@@ -57,24 +56,20 @@ def module_of_calls() -> str:
     return module.text()
 
 
-def line(worker: int) -> int:
-    return int(Sync.WORDS) + LINE * worker
-
-
 class Protocol(Explorer):
     """At the end nobody holds anything."""
 
     def at_the_end(self, state: State) -> None:
         super().at_the_end(state)
         held = {word: state.memory[word] for word in (Sync.LEADER, Sync.ARRIVED)}
-        held |= {n: state.memory[line(n)] for n in range(1, len(state.starts))}
+        held |= {n: state.memory[worker_word(n)] for n in range(1, len(state.starts))}
         if any(held.values()):
             raise Wrong(f"left behind: {held}")
 
 
 def one_call(place: int, table: int, count: int) -> list[tuple[Any, ...]]:
     """`SharedCall.__call__`, from the place in the script on."""
-    starts: list[tuple[Any, ...]] = [("start", n, line(n)) for n in range(1, count)]
+    starts: list[tuple[Any, ...]] = [("start", n, worker_word(n)) for n in range(1, count)]
     call = "@" + parked_workers.CALL
     script: list[tuple[Any, ...]] = [("open", table), ("call", call, (table, count, 0, 0))]
     again: list[tuple[Any, ...]] = [*starts, ("call", call, (table, count, 0, 1))]
@@ -88,7 +83,7 @@ def explore_calls(text: str, count: int, calls: int, leaders: int = 1, starts: i
         for call in range(calls):
             script += one_call(len(script), 1 + leader * calls + call, count)
         scripts.append(script)
-    words = line(count)
+    words = worker_word(count)
     return Protocol(text, scripts, "@" + parked_workers.SERVE, 2, words, count, starts).explore()
 
 
@@ -121,19 +116,19 @@ def module_of_a_loop() -> str:
 def explore_loop(text: str, wanted: tuple[int, ...], starts: int) -> int:
     """`NativeEngine._run` for each number of workers that is wanted, then `WorkerPool.close`."""
     most = max(wanted)
-    control = line(most)
+    control = worker_word(most)
     script: list[tuple[Any, ...]] = []
     for number, count in enumerate(wanted):
         one, two = 2 * number + 1, 2 * number + 2
         script += [
-            *(("start", n, line(n)) for n in range(1, count)),
+            *(("start", n, worker_word(n)) for n in range(1, count)),
             ("store", control + Control.WORKERS, count),
             ("store", control + Control.PATIENCE, 1),
             *(("open", table) for table in (one, two)),
             ("call", "@leader", (control, one, two)),
             *(("close", table) for table in (one, two)),
         ]
-    script.append(("store", int(Sync.PHASE), workers.SHUTDOWN))
+    script.append(("store", int(Sync.PHASE), SHUTDOWN))
     words = control + Control.DATA
     return Protocol(text, [script], "@" + workers.WORKER, 2, words, most, starts).explore()
 

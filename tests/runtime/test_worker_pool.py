@@ -13,8 +13,7 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler.host.train_loop import Control
-from mynn.compiler.host.workers import LINE, State, Sync
+from mynn.compiler.host.control_block import SHUTDOWN, Sync, WorkerState, worker_word
 from mynn.runtime import parallel_call, worker_pool
 from mynn.train.engine.native import NativeEngine
 from tests.runtime.children import run_child
@@ -198,7 +197,7 @@ def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -
 
     def close(self: NativeEngine) -> None:
         if self.pool is not None:
-            seen.append(weakref.ref(self.pool.words))
+            seen.append(weakref.ref(self.pool.sync.words))
 
     monkeypatch.setattr(NativeEngine, "close", close)
     net = network()
@@ -229,18 +228,18 @@ def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gone(running)
     engine = kept[-1]
     assert engine.pool is not None
-    assert not any(engine.pool.words[Sync.WORDS :: LINE])
+    assert engine.pool.sync.all_away()
 
 
 def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel_call, "LEAST_OPERATIONS", 1)
     program = mynn.compile(network(), threads=2).program(X)
     pool = program._first.function._pool
-    words = pool.words
-    words[Sync.WORDS + LINE] = State.PARKED
+    words = pool.sync.words
+    words[worker_word(1)] = WorkerState.PARKED
     worker_pool._work(*pool._arguments, 1)
-    words[Sync.WORDS + LINE] = State.AWAY
-    words[Sync.PHASE] = -1
+    words[worker_word(1)] = WorkerState.AWAY
+    words[Sync.PHASE] = SHUTDOWN
     worker_pool._work(*pool._arguments, 1)
 
 
@@ -251,5 +250,5 @@ def test_all_workers_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NativeEngine, "close", lambda self: (kept.append(self), close(self)))
     for _ in range(10):
         train(3, epochs=200)
-    shared = [int(engine.control[Control.ACQUIRED]) for engine in kept]
+    shared = [engine.control.acquired for engine in kept]
     assert max(shared) == 3

@@ -8,7 +8,8 @@ finds it awake. Then it leaves, and the next call has to start it again
 from __future__ import annotations
 
 from mynn.compiler.codegen.function import Module
-from mynn.compiler.host.workers import SPLIT_STEP, Sync, leader_text, next_phase, worker_text
+from mynn.compiler.host.control_block import Sync
+from mynn.compiler.host.workers import SPLIT_STEP, leader_text, next_phase, worker_text
 
 CALL = "mynn_call"
 SERVE = "mynn_serve"

@@ -1,22 +1,21 @@
 """The training loop as native code: shuffle, batches, steps of a program, metrics.
 
-The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text. `Control` is
-the layout of the block of 64-bit words that Python and the loop share. The loop runs until the
-budget of steps is spent, the last epoch is done, a loss is not finite, or a check of a step fails.
+The loop is one function, `void @mynn_fit(ptr %control)`, written here as LLVM IR text, on a control
+block (`mynn.compiler.host.control_block`). It runs until the budget of steps is spent, the last
+epoch is done, a loss is not finite, or a check of a step fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import STOPS
+from mynn.compiler.host.control_block import Control, Sync
 from mynn.compiler.host.workers import (
     FLUSH_BITS,
     WORKER,
-    Sync,
     barrier_text,
     leader_text,
     next_phase,
@@ -30,35 +29,6 @@ _SHARED_BYTES = 16384
 # Bytes of a batch of one array from which on a step reads the rows where they lie, if it can.
 _DIRECT_BYTES = 16384
 _SHARE_PARAMETERS = "ptr %table, i64 %worker, i64 %workers, ptr %sync"
-
-
-class Control(IntEnum):
-    """Words of the control block (64 bits each)."""
-
-    EPOCH = 0  # epochs that are complete
-    EPOCHS = 1  # epochs to run in all
-    BATCH = 2  # next batch of the epoch
-    BUDGET = 3  # steps that may still run in this call
-    STEPS = 4  # steps that have run since the start
-    ROWS = 5  # rows of the data
-    ORDER = 6  # address of the order of rows (int64), or 0 for rows as they lie
-    SHUFFLE = 7  # whether the order is shuffled at the start of each epoch
-    RANDOM = 8  # state of the random number generator of the shuffle
-    METRICS = 9  # address of float64 [epochs, metrics]: sums over the samples
-    STOPPED = 10  # set when a loss is not finite (and the loop is told to look)
-    CHECK = 11  # whether to look at every loss
-    TABLE = 12  # address of the table of buffers of the step on a whole batch
-    STEP = 13  # address of the function of that step
-    TABLE_REST = 14  # the same for the rows that are left at the end of an epoch
-    STEP_REST = 15
-    WHOLE = 16  # whole batches in an epoch
-    WORKERS = 17  # workers that shall share a step
-    SYNC = 18  # address of the words that they share
-    PATIENCE = 19  # rounds to wait for workers that were just started
-    ACQUIRED = 20  # workers that shared the steps of the last call
-    STATUS = 21  # status word of the step that failed a check, which has changed nothing
-    MUTED = 22  # bits of status words that are not looked at
-    DATA = 23  # from here on: the address of each data array, then of each array of results
 
 
 @dataclass(frozen=True)
@@ -329,7 +299,7 @@ def _share_name(rest: bool) -> str:
 def _share_text(loop: Loop, rest: bool) -> str:
     """The function that every worker runs where rows are shared too: gather, meet, step."""
     rows = loop.rest if rest else loop.batch
-    step = int(Control.STEP_REST if rest else Control.STEP)
+    step = int(Control.STEP_REMAINDER if rest else Control.STEP)
     return f"""define internal void @{_share_name(rest)}({_SHARE_PARAMETERS}) nounwind {{
   %control.at = getelementptr i64, ptr %sync, i64 {int(Sync.CONTROL)}
   %control = load ptr, ptr %control.at
@@ -459,7 +429,7 @@ def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, s
     tag = "rest" if rest else "full"
     t.label(tag)
     batch = t.get(Control.BATCH)
-    table = t.get(Control.TABLE_REST if rest else Control.TABLE, "ptr")
+    table = t.get(Control.TABLE_REMAINDER if rest else Control.TABLE, "ptr")
     if slots and not rest:
         _point_at_rows(t, loop, batch, slots)
     if loop.shares_rows(rest):
@@ -467,7 +437,7 @@ def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, s
     else:
         rows = loop.rest if rest else loop.batch
         t.effect(f"call void @{_gather_name(rest)}(ptr %control, ptr {table}, i64 0, i64 {rows})")
-        step = t.get(Control.STEP_REST if rest else Control.STEP, "ptr")
+        step = t.get(Control.STEP_REMAINDER if rest else Control.STEP, "ptr")
         if loop.split_rest if rest else loop.split:
             _split_step(t, table, step)
         else:
@@ -608,8 +578,3 @@ def _close_epoch(t: _Text, following: str) -> None:
     t.set(Control.BATCH, "0")
     t.set(Control.EPOCH, t.emit(f"add i64 {t.get(Control.EPOCH)}, 1"))
     t.effect(f"br label %{following}")
-
-
-def control_words(arrays: int) -> int:
-    """Length of the control block for so many arrays of data and of results."""
-    return Control.DATA + arrays

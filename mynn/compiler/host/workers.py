@@ -1,8 +1,8 @@
 """Workers in native code: how they are acquired, woken, how they meet, and how they leave.
 
 The workers of a step run the same kernels, each its share of the loops. They meet at a barrier that
-spins for a while and then yields the processor. `Sync` is the layout of the words they share, each
-on a cache line of its own; after them every worker has a line with its `State`:
+spins for a while and then yields the processor. They share the words of `Sync`
+(`mynn.compiler.host.control_block`); after these every worker has a line with its `WorkerState`:
 
     away -> parked (the worker, as it begins)    parked -> away (the worker, tired of waiting)
     parked -> acquired (the leader)              acquired -> parked (the leader, when it is done)
@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from enum import IntEnum
 
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import stop_text
+from mynn.compiler.host.control_block import COUNT_MASK, LINE, SHUTDOWN, Sync, WorkerState
 from mynn.compiler.parallel.barriers import COUNTS, Turn
 from mynn.target.target import host
 
@@ -32,14 +32,8 @@ SPLIT_STEP = "mynn_step_split"
 WORKER = "mynn_worker"
 # Flush denormals (bits FZ and DAZ of MXCSR): vanishing gradients must not slow arithmetic down.
 FLUSH_BITS = 0x8040
-# The low bits of the phase are the number of workers that share the step.
-COUNT_MASK = 0xFFFF
-# The phase that tells every worker to leave. Its words are used for nothing else afterwards.
-SHUTDOWN = -1
 # What a worker that was never acquired takes for the last phase that it knows; no step has it.
 _NONE = -2
-# The words of a worker lie on a cache line of their own.
-LINE = 8
 _ALL = 1 + sum(1 << count for count in COUNTS)
 # Rounds of waiting before a worker offers its processor to others.
 _PATIENCE = 2000
@@ -54,33 +48,6 @@ _SLEEPS = 1500
 _CALL_ROUNDS = 8000
 # The same for a worker in a training loop, where there is no function that sleeps.
 _LOOP_ROUNDS = 1 << 25
-
-
-class Sync(IntEnum):
-    """Words that workers share (64 bits each)."""
-
-    PHASE = 0  # changed for each step; SHUTDOWN when there is no more to do
-    TABLE = 1  # the table of the step
-    STEP = 2  # the address of its function
-    CONTROL = 3  # the address of the control block of the training loop
-    LEADER = 4  # 1 while a single call has the workers
-    BASE = 5  # the phase as workers were last acquired
-    ARRIVED = 8  # workers that wait at the barrier
-    ROUND = 16  # raised by one when all have arrived
-    WORDS = 24  # from here on: a line for each worker
-
-
-class State(IntEnum):
-    """What a worker does."""
-
-    AWAY = 0
-    PARKED = 1
-    ACQUIRED = 2
-
-
-def sync_words(workers: int) -> int:
-    """Words that so many workers share."""
-    return int(Sync.WORDS) + LINE * workers
 
 
 def _wait_body(name: str) -> str:
@@ -201,7 +168,7 @@ def _state(worker: str) -> str:
     )
 
 
-def _exchange(old: State, new: State) -> str:
+def _exchange(old: WorkerState, new: WorkerState) -> str:
     return f"cmpxchg ptr %state, i64 {int(old)}, i64 {int(new)} acq_rel acquire"
 
 
@@ -238,7 +205,7 @@ look:
 {_state("%number")}  br label %try
 try:
   %rest = phi i64 [ %left, %look ], [ %fewer, %wait ]
-  %pair = {_exchange(State.PARKED, State.ACQUIRED)}
+  %pair = {_exchange(WorkerState.PARKED, WorkerState.ACQUIRED)}
   %there = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %there, label %next, label %away
 next:
@@ -262,7 +229,7 @@ worker:
   %more = icmp ult i64 %number, %workers
   br i1 %more, label %next, label %done
 next:
-{_state("%number")}  store atomic i64 {int(State.PARKED)}, ptr %state release, align 8
+{_state("%number")}  store atomic i64 {int(WorkerState.PARKED)}, ptr %state release, align 8
   %following = add i64 %number, 1
   br label %worker
 done:
@@ -331,7 +298,7 @@ entry:
   %late = icmp eq i64 %first, {SHUTDOWN}
   br i1 %late, label %end, label %begin
 begin:
-  %begun = {_exchange(State.AWAY, State.PARKED)}
+  %begun = {_exchange(WorkerState.AWAY, WorkerState.PARKED)}
   %only = extractvalue {{ i64, i1 }} %begun, 1
   br i1 %only, label %ready, label %end
 ready:
@@ -351,7 +318,7 @@ look:
   br i1 %unknown, label %fresh.look, label %known.look
 fresh.look:
   %held = load atomic i64, ptr %state acquire, align 8
-  %taken = icmp eq i64 %held, {int(State.ACQUIRED)}
+  %taken = icmp eq i64 %held, {int(WorkerState.ACQUIRED)}
   br i1 %taken, label %acquired, label %idle
 acquired:
   %base.at = getelementptr i64, ptr %sync, i64 {int(Sync.BASE)}
@@ -370,11 +337,11 @@ idle:
   %known = phi i64 [ %seen, %wait ], [ %seen, %fresh.look ], [ %now, %known.look ]
   %rounds.next = add i64 %rounds, 1
 {waiting}leave:
-  %tried = {_exchange(State.PARKED, State.AWAY)}
+  %tried = {_exchange(WorkerState.PARKED, WorkerState.AWAY)}
   %left = extractvalue {{ i64, i1 }} %tried, 1
   br i1 %left, label %end, label %{ends[-1]}
 away:
-  store atomic i64 {int(State.AWAY)}, ptr %state release, align 8
+  store atomic i64 {int(WorkerState.AWAY)}, ptr %state release, align 8
   br label %end
 end:
   ret void

@@ -11,17 +11,16 @@ from mynn import debug
 from mynn.base import sharing
 from mynn.compiler.codegen.function import memory_type
 from mynn.compiler.graph.status import STOPS
+from mynn.compiler.host.control_block import Control, ControlBlock
 from mynn.compiler.host.train_loop import (
     FIT,
-    Control,
     Loop,
     Metric,
     Source,
-    control_words,
     loop_module,
     shuffle_python,
 )
-from mynn.compiler.host.workers import SPLIT_STEP, WORKER, Sync
+from mynn.compiler.host.workers import SPLIT_STEP, WORKER
 from mynn.compiler.pipeline import STEP
 from mynn.core import interpreter
 from mynn.core.graph import Array
@@ -181,7 +180,7 @@ class Engine:
         self, epochs: int = 1, shuffle: bool = False, seed: int = 0, check: bool = False
     ) -> None:
         """Set out for a run."""
-        self.control = np.zeros(control_words(len(self.arrays) + len(self.outputs)), np.int64)
+        self.control = ControlBlock(len(self.arrays) + len(self.outputs))
         try:
             self.metrics = np.zeros((epochs + 1, len(self.names)), np.float64)
         except (MemoryError, ValueError):
@@ -191,33 +190,33 @@ class Engine:
             ) from None
         self.order = np.arange(self.rows, dtype=np.int64) if shuffle else None
         control = self.control
-        control[Control.EPOCHS] = epochs
-        control[Control.ROWS] = self.rows
-        control[Control.SHUFFLE] = int(shuffle)
-        control[Control.RANDOM] = np.uint64(seed % 2**64).astype(np.int64)
-        control[Control.CHECK] = int(check)
-        control[Control.WHOLE] = self.whole
+        control.epochs = epochs
+        control.rows = self.rows
+        control.shuffle = int(shuffle)
+        control.random = seed
+        control.check = int(check)
+        control.whole = self.whole
         self.connect()
 
     @property
     def epoch(self) -> int:
         """Epochs that are complete."""
-        return int(self.control[Control.EPOCH])
+        return self.control.epoch
 
     @property
     def batch(self) -> int:
         """The next batch of the epoch."""
-        return int(self.control[Control.BATCH])
+        return self.control.batch
 
     @property
     def steps(self) -> int:
         """Steps that have run."""
-        return int(self.control[Control.STEPS])
+        return self.control.steps
 
     @property
     def stopped(self) -> bool:
         """Whether a loss was not finite."""
-        return bool(self.control[Control.STOPPED])
+        return bool(self.control.stopped)
 
     def explain_check(self, staged: Staged, arguments: list[Array]) -> None:
         """Raise what the check that fails on this batch has to say, and where in the data it is."""
@@ -265,9 +264,9 @@ class Engine:
         """Shuffle, where a new epoch begins."""
         if self.order is not None and self.batch == 0:
             order = self.order.tolist()
-            state = shuffle_python(order, int(self.control[Control.RANDOM]) % 2**64)
+            state = shuffle_python(order, self.control.random)
             self.order[:] = order
-            self.control[Control.RANDOM] = np.uint64(state).astype(np.int64)
+            self.control.random = state
 
     def batch_arguments(self, batch: int | None = None) -> tuple[Staged, Any, list[Array]]:
         """The program for a batch of this epoch (the next one), and its rows of every array."""
@@ -288,13 +287,13 @@ class Engine:
             output[start : start + rows] = value
         measured = results[: len(self.names)]
         self.metrics[self.epoch] += [float(value.reshape(-1)[0]) * rows for value in measured]
-        if control[Control.CHECK] and not np.isfinite(results[0]).all():
-            control[Control.STOPPED] = 1
-        control[Control.STEPS] += 1
-        control[Control.BATCH] += 1
+        if control.check and not np.isfinite(results[0]).all():
+            control.stopped = 1
+        control.steps += 1
+        control.batch += 1
         if self.batch == self.steps_per_epoch:
-            control[Control.BATCH] = 0
-            control[Control.EPOCH] += 1
+            control.batch = 0
+            control.epoch += 1
 
     def run(self, budget: int) -> None:
         """Run as many steps, or fewer where the last epoch ends or a loss is not finite.
@@ -304,10 +303,10 @@ class Engine:
         if self.access.written or self.order is not None:
             self.access.alone(lambda: self._run_steps(budget))
             return
-        epoch, control, row = self.epoch, self.control.copy(), self.metrics[self.epoch].copy()
+        epoch, control, row = self.epoch, self.control.words.copy(), self.metrics[self.epoch].copy()
 
         def run() -> None:  # once more, where another thread wrote the state
-            self.control[:] = control
+            self.control.words[:] = control
             self.metrics[epoch:] = 0
             self.metrics[epoch] = row
             self._run_steps(budget)
@@ -338,7 +337,7 @@ class InterpretedEngine(Engine):
     def _run_steps(self, budget: int) -> None:
         """Run steps through the interpreter."""
         for _ in range(budget):
-            if self.epoch >= int(self.control[Control.EPOCHS]) or self.stopped:
+            if self.epoch >= self.control.epochs or self.stopped:
                 return
             self.begin_epoch()
             staged, program, arguments = self.batch_arguments()
@@ -384,18 +383,16 @@ class NativeEngine(Engine):
             self.pace = Pace(workers)
         control = self.control
         if self.order is not None:
-            control[Control.ORDER] = self.order.ctypes.data
-        control[Control.METRICS] = self.metrics.ctypes.data
+            control.point(Control.ORDER, self.order)
+        control.point(Control.METRICS, self.metrics)
         steps = [SPLIT_STEP if split else STEP for split in splits]
-        tables = [instance.address for _, instance in self.instances]
-        control[Control.TABLE] = tables[0]
-        control[Control.STEP] = first.native.address(steps[0])
-        control[Control.TABLE_REST] = tables[1]
-        control[Control.STEP_REST] = last.native.address(steps[1])
-        control[Control.WORKERS] = workers
+        for number, (program, instance) in enumerate(self.instances):
+            step = program.native.address(steps[number])
+            control.set_step(instance.address, step, remainder=number == 1)
+        control.workers = workers
         self.worker = worker_function(module, WORKER) if loop.has_workers else None
         for number, array in enumerate([*self.arrays, *self.outputs]):
-            control[Control.DATA + number] = array.ctypes.data
+            control.point(Control.DATA + number, array)
 
     def _sources(self, first: Program, last: Program) -> list[Source]:
         return [
@@ -430,7 +427,7 @@ class NativeEngine(Engine):
     @property
     def workers(self) -> int:
         """Workers that shall share the steps."""
-        return int(self.control[Control.WORKERS])
+        return self.control.workers
 
     def _run_steps(self, budget: int) -> None:
         """Run steps natively; where the number of workers is left open, the fastest is found."""
@@ -444,19 +441,19 @@ class NativeEngine(Engine):
         started = self.worker is not None and self._pool().start(workers)
         before = self.steps
         if not self.stopped:
-            self.control[Control.WORKERS] = workers
-            self.control[Control.PATIENCE] = PATIENCE if started else 0
-            self.control[Control.BUDGET] = budget
-            self.control[Control.STATUS] = 0
-            self.function(self.control.ctypes.data)
-        status = int(self.control[Control.STATUS])
+            self.control.workers = workers
+            self.control.patience = PATIENCE if started else 0
+            self.control.budget = budget
+            self.control.status = 0
+            self.function(self.control.address)
+        status = self.control.status
         if status:
             self._explain_status(status)
         return self.steps - before
 
     def _explain_status(self, status: int) -> None:
         """Raise what a check that failed has to say; warn of one that warns, in the step before."""
-        self.control[Control.MUTED] |= status & ~STOPS
+        self.control.muted |= status & ~STOPS
         last = (self.batch or self.steps_per_epoch) - 1
         staged, _, arguments = self.batch_arguments(self.batch if status & STOPS else last)
         if status & STOPS:
@@ -467,10 +464,8 @@ class NativeEngine(Engine):
     def _pool(self) -> WorkerPool:
         """The threads; what they hold is what the loop is connected to."""
         if self.pool is None:
-            keep = self.control, self.arrays, self.outputs, self.order, self.metrics
-            pool = WorkerPool(self.worker, self.most, keep, self.instances)
-            pool.words[Sync.CONTROL] = self.control.ctypes.data
-            self.control[Control.SYNC] = pool.address
+            pool = WorkerPool(self.worker, self.most, self.control, self.instances)
+            pool.sync.set_control(self.control)
             self.pool = pool
         return self.pool
 
