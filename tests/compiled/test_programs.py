@@ -19,7 +19,7 @@ from mynn import Tensor, nn, optim
 from mynn.jit import compile
 from mynn.jit.program import InterpretedProgram
 from mynn.runtime import llvm_jit
-from tests.compiled.harness import BACKENDS, backends, ramp, step_of
+from tests.jit.harness import BACKENDS, backends, ramp, step_of
 
 # -- backends --------------------------------------------------------------------------------------
 

@@ -1,67 +1,90 @@
-"""A signal handler that raises at any moment leaves everything whole."""
-
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from typing import Any
 
-import numpy as np
 import pytest
 
-import mynn
-from mynn.trace import tracing
-from tests.runtime.children import run_child
-
-# `python -m tests.fuzz.signals --moments 10000` is the long form.
-MOMENTS = int(os.environ.get("MYNN_SIGNALS", "150"))
+from mynn.runtime.signals import uninterrupted
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no timers here")
-def test_random_moments() -> None:
-    run_child(
-        f"""
-        from tests.fuzz.signals import run
-        sys.setswitchinterval(1e-4)
-        print(run({MOMENTS}, seed=3))
-        """,
-        timeout=120 + MOMENTS,
-    )
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_trace_that_does_not_end_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where an exception comes between the end of the block and the code after it."""
-    x = np.ones(3, np.float32)
+def test_ctrl_c_waits_for_the_end() -> None:
+    done = []
 
-    def leaves_one_behind(v: mynn.Tensor) -> mynn.Tensor:
-        kept.append(tracing.tracing())
-        kept[-1].__enter__()
-        raise KeyboardInterrupt
+    def work() -> None:
+        with uninterrupted():
+            interrupt()
+            done.append("the rest")
 
-    kept: list[object] = []
     with pytest.raises(KeyboardInterrupt):
-        mynn.compile(leaves_one_behind)(x)
-    assert tracing.active() is None
-    assert tracing.watch[0] == tracing.edits()
-    assert mynn.compile(lambda v: v * 2)(x).tolist() == [2, 2, 2]
-    kept.clear()
-    assert tracing.watch[0] == tracing.edits()
+        work()
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
 
 
-def test_an_end_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What depends on whether somebody traces is put right the next time that it is asked for."""
-    settle = tracing.settle
-    calls: list[int] = []
+def test_without_ctrl_c_nothing_happens() -> None:
+    with uninterrupted():
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
-    def interrupted() -> None:
-        calls.append(1)
-        if len(calls) > 1:
-            raise KeyboardInterrupt
-        settle()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(tracing, "settle", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            mynn.compile(lambda v: v * 2)(np.ones(3, np.float32))
-    edits = tracing.edits()
-    assert tracing.watch[0] == edits
-    assert not tracing._told[0]
-    assert tracing.active() is None
+def test_errors_go_first() -> None:
+    def work() -> None:
+        with uninterrupted():
+            interrupt()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_nested() -> None:
+    done = []
+
+    def work() -> None:
+        with uninterrupted():
+            with uninterrupted():
+                interrupt()
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["inner", "outer"]
+
+
+def test_handlers_of_others_are_left_alone() -> None:
+    seen: list[int] = []
+
+    def handler(number: int, frame: Any) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with uninterrupted():
+            interrupt()
+            assert seen == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_are_left_alone() -> None:
+    done: list[bool] = []
+
+    def work() -> None:
+        with uninterrupted():
+            done.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]

@@ -1,0 +1,43 @@
+"""Every wrong use gets an error that names what is wrong, shows it, and says what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mynn.errors import MynnError
+from tests.wrong_uses import Use, all_uses, torch_uses
+
+USES = all_uses()
+# Words with which a remedy begins.
+REMEDY = re.compile(
+    r"\b(must|needs?|use|give|write|pass|take|call|choose|make|return|reduce|convert|set|clean|"
+    r"scale|name|load|close over|did you mean|instead|it is \w+\(|one of|at least|lie in|known are|"
+    r"belongs|has to|build|put|leave|see|run|is called|cannot be|so that|import)\b"
+)
+
+
+def check(use: Use) -> None:
+    with pytest.raises(MynnError) as caught:
+        use.call()
+    text = str(caught.value)
+    assert any(name in text for name in use.names), f"none of {use.names} is named: {text}"
+    assert any(value in text for value in use.shows), f"none of {use.shows} is shown: {text}"
+    assert REMEDY.search(text), f"no remedy: {text}"
+    assert len(text) < 1000, f"too long: {text}"
+
+
+@pytest.mark.parametrize("name", USES)
+def test_wrong_use(name: str) -> None:
+    check(USES[name])
+
+
+def test_there_are_many() -> None:
+    assert len(USES) >= 400
+
+
+def test_what_belongs_to_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    for _, use in torch_uses(torch):
+        check(use)
