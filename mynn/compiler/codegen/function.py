@@ -21,11 +21,22 @@ LLVM_TYPES = {
     "i32": "i32",
     "i64": "i64",
     "u32": "i32",
+    "u64": "i64",
     "u8": "i8",
+    "ptr": "ptr",
     "bool": "i1",
 }
 # Bits of each scalar type.
-BITS = {"i32": 32, "i64": 64, "u32": 32, "u8": 8, "bool": 1, "f32": 32, "f64": 64}
+BITS = {
+    "i32": 32,
+    "i64": 64,
+    "u32": 32,
+    "u64": 64,
+    "u8": 8,
+    "bool": 1,
+    "f32": 32,
+    "f64": 64,
+}
 
 
 def llvm_type(type: str, lanes: int = 1) -> str:

@@ -25,6 +25,7 @@ from mynn.compiler.loop_ir.ir import (
     Const,
     Expr,
     For,
+    FunctionAddress,
     Kernel,
     Let,
     Load,
@@ -408,6 +409,8 @@ class KernelEmitter:
             return self.load(expr)
         if isinstance(expr, Reduce):
             return self.reduce(expr)
+        if isinstance(expr, FunctionAddress):
+            return Value(f"@{expr.name}", expr.type, 1)
         return operation(self, expr.name, [self.value(x) for x in expr.args], expr.type)
 
     def broadcast(self, value: Value, lanes: int) -> Value:

@@ -16,6 +16,7 @@ from mynn.compiler.loop_ir.ir import (
     Const,
     Expr,
     For,
+    FunctionAddress,
     Kernel,
     Let,
     Load,
@@ -70,6 +71,8 @@ def _value(expr: Expr, env: Environment, memory: Mapping[Buffer, Array]) -> Any:
     if isinstance(expr, Reduce):
         start = _index(expr.index, env)
         return _REDUCE[expr.op](memory[expr.buffer][start : start + expr.count])
+    if isinstance(expr, FunctionAddress):
+        return expr.name
     return _op(expr, [_value(arg, env, memory) for arg in expr.args])
 
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
+    Action,
+    Assign,
+    Atomic,
+    Break,
+    Call,
     Const,
+    Declare,
     Expr,
     For,
+    Function,
+    FunctionAddress,
+    If,
     Kernel,
     Let,
     Load,
     Local,
     Prefetch,
     Reduce,
+    Return,
     Statement,
+    Store,
     Var,
+    View,
+    While,
 )
 
 
@@ -32,29 +45,86 @@ def format_expr(expr: Expr) -> str:
         return f"reduce_{expr.op} {expr.buffer}[{expr.index} +: {expr.count}]"
     if isinstance(expr, Affine):
         return str(expr)
+    if isinstance(expr, FunctionAddress):
+        return f"@{expr.name}"
     suffix = f".{expr.type}" if expr.name == "cast" else ""
-    return f"{expr.name}{suffix}({', '.join(map(format_expr, expr.args))})"
+    return f"{expr.name}{suffix}({_format_all(expr.args)})"
 
 
-def _format_body(body: tuple[Statement, ...], indent: str) -> Iterator[str]:
+def _format_all(exprs: Iterable[Expr]) -> str:
+    return ", ".join(map(format_expr, exprs))
+
+
+def _format_body(body: Iterable[Statement | Action], indent: str) -> Iterator[str]:
     for statement in body:
-        if isinstance(statement, For):
-            kind = "" if statement.kind == "serial" else f" {statement.kind}"
-            kind += "".join(f" where {condition}" for condition in statement.where)
-            yield f"{indent}for {statement.var} in {statement.extent}{kind}:"
-            yield from _format_body(statement.body, indent + "  ")
-        elif isinstance(statement, Let):
-            yield f"{indent}let {statement.name} = {format_expr(statement.value)}"
-        elif isinstance(statement, Local):
-            buffer = statement.buffer
-            yield f"{indent}local {buffer}: {buffer.type}[{buffer.elements}] {buffer.place}"
-        elif isinstance(statement, Prefetch):
-            yield f"{indent}prefetch {statement.buffer}[{statement.index}]"
+        if isinstance(statement, For | If | While):
+            yield from _format_nest(statement, indent)
         else:
-            yield f"{indent}{statement.buffer}[{statement.index}] = {format_expr(statement.value)}"
+            yield indent + _format_line(statement)
+
+
+def _format_nest(statement: For | If | While, indent: str) -> Iterator[str]:
+    inner = indent + "  "
+    if isinstance(statement, For):
+        kind = "" if statement.kind == "serial" else f" {statement.kind}"
+        kind += "".join(f" where {condition}" for condition in statement.where)
+        yield f"{indent}for {statement.var} in {statement.extent}{kind}:"
+        yield from _format_body(statement.body, inner)
+        return
+    word = "if" if isinstance(statement, If) else "while"
+    yield f"{indent}{word} {format_expr(statement.condition)}:"
+    yield from _format_body(statement.body, inner)
+    if isinstance(statement, If) and statement.orelse:
+        yield f"{indent}else:"
+        yield from _format_body(statement.orelse, inner)
+
+
+def _format_line(statement: Statement | Action) -> str:
+    """A statement without others inside."""
+    match statement:
+        case Let(name, value):
+            return f"let {name} = {format_expr(value)}"
+        case Declare(name, value):
+            return f"var {name} = {format_expr(value)}"
+        case Assign(name, value):
+            return f"{name} = {format_expr(value)}"
+        case Store(buffer, index, value):
+            return f"{buffer}[{index}] = {format_expr(value)}"
+        case Local(buffer):
+            return f"local {buffer}: {buffer.type}[{buffer.elements}] {buffer.place}"
+        case View(buffer, address):
+            extent = buffer.elements or ""
+            return f"view {buffer}: {buffer.type}[{extent}] at {format_expr(address)}"
+        case Prefetch(buffer, index):
+            return f"prefetch {buffer}[{index}]"
+        case Atomic(op, buffer, index, args, order, result):
+            let = f"let {result} = " if result else ""
+            operands = "".join(f", {format_expr(arg)}" for arg in args)
+            return f"{let}atomic {op}({buffer}[{index}]{operands}) {order}"
+        case Call(callee, args, result, type):
+            let = f"let {result}: {type} = " if result else ""
+            target = callee if isinstance(callee, str) else f"({format_expr(callee)})"
+            return f"{let}call {target}({_format_all(args)})"
+        case Return(value):
+            return "return" if value is None else f"return {format_expr(value)}"
+        case Break():
+            return "break"
+        case _:
+            raise AssertionError(statement)
 
 
 def format_kernel(kernel: Kernel) -> str:
     """A kernel as text, in the grammar of `mynn.compiler.loop_ir.ir`."""
     head = f"kernel {kernel.name}:" + (f"  # {kernel.comment}" if kernel.comment else "")
     return "\n".join([head, *_format_body(kernel.body, "  ")])
+
+
+def format_function(function: Function) -> str:
+    """A function as text, in the grammar of `mynn.compiler.loop_ir.ir`."""
+    parameters = ", ".join(f"{p.name}: {p.type}" for p in function.parameters)
+    words = [f"function {function.name}({parameters})"]
+    words += [f"-> {function.result}"] if function.result else []
+    words += ["exported"] if function.exported else []
+    words += [function.inline] if function.inline else []
+    head = " ".join(words) + ":" + (f"  # {function.comment}" if function.comment else "")
+    return "\n".join([head, *_format_body(function.body, "  ")])
