@@ -17,7 +17,7 @@ import numpy as np
 
 from mynn.base import forks, sharing
 from mynn.base.arguments import explained, whole_number
-from mynn.core.graph import Array, Shape, supported
+from mynn.core.types import Array, Shape, supported
 from mynn.errors import ArgumentError
 from mynn.ops import random as ops
 from mynn.tensor import Tensor, apply, as_tensor, inplace

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Graph, Type, input_node
+from mynn.core.graph import Graph, input_node
+from mynn.core.types import Array, Type
 from mynn.tensor import Tensor, as_tensor, graph_node
 from mynn.trace import tracing
 

@@ -15,7 +15,8 @@ import mynn
 from mynn import debug
 from mynn.compiler import pipeline
 from mynn.compiler.graph.simplify import simplify
-from mynn.core.graph import Graph, Node, Type
+from mynn.core.graph import Graph, Node
+from mynn.core.types import Type
 from mynn.errors import ArgumentError, VerifyError
 from mynn.ops import elementwise
 from tests.train.reference import Problem

@@ -26,9 +26,9 @@ from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.kernel import step_text
 from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
-from mynn.compiler.graph.rewrite import is_number
 from mynn.compiler.graph.simplify import simplify
 from mynn.compiler.graph.status import stop_text, with_status
+from mynn.compiler.graph.uniform import is_number
 from mynn.compiler.host.parked_workers import add_calls
 from mynn.compiler.host.workers import add_split_step
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
@@ -37,7 +37,8 @@ from mynn.compiler.memory.plan import Plan, make_plan, verify_plan
 from mynn.compiler.parallel.barriers import arrange, choose
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks
 from mynn.compiler.parallel.split import parallelise
-from mynn.core.graph import Array, Graph, Node, Shape, verify
+from mynn.core.graph import Graph, Node, verify
+from mynn.core.types import Array, Shape
 from mynn.runtime.artifact import bind, make_image
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.target.storage import allocate

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mynn.core.graph import Node, topological
+from mynn.core.placed import total
 from mynn.errors import UsageError
-from mynn.ops.placed import total
 
 
 def differentiable(node: Node) -> bool:

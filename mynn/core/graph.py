@@ -15,128 +15,15 @@ is an input or a constant; every check is a single truth value.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mynn.errors import DTypeError, VerifyError
-
-SHORT_NAMES = {
-    "float32": "f32",
-    "float64": "f64",
-    "int32": "i32",
-    "int64": "i64",
-    "uint32": "u32",
-    "uint8": "u8",
-    "bool": "bool",
-}
-# The same by dtype, whose name NumPy takes its time to make.
-_SHORT = {np.dtype(name): short for name, short in SHORT_NAMES.items()}
-
-Shape = tuple[int, ...]
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    """Shape and dtype of a node's value. Prints as `f32[32,64]`."""
-
-    shape: Shape
-    dtype: np.dtype[Any]
-
-    @staticmethod
-    def of(array: Array) -> Type:
-        """The type of a NumPy array."""
-        return Type(array.shape, supported(array.dtype))
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        size = 1
-        for extent in self.shape:
-            size *= extent
-        return size
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements, without padding."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def short(self) -> str:
-        """The dtype's short name: `f32`, `i64`, `bool`."""
-        return _SHORT[self.dtype]
-
-    def with_shape(self, shape: Iterable[int]) -> Type:
-        """The same dtype with another shape."""
-        return Type(tuple(int(extent) for extent in shape), self.dtype)
-
-    def with_dtype(self, dtype: Any) -> Type:
-        """The same shape with another dtype."""
-        return Type(self.shape, supported(np.dtype(dtype)))
-
-    def __str__(self) -> str:
-        return f"{self.short}[{','.join(map(str, self.shape))}]"
-
-
-def supported(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype itself (native byte order), or a `DTypeError` where mynn does not know it."""
-    if dtype in _SHORT:
-        return dtype
-    if dtype.name not in SHORT_NAMES:
-        raise DTypeError(
-            f"dtype {dtype} is not supported; use one of {', '.join(SHORT_NAMES)} "
-            f"(for example array.astype(numpy.float32))"
-        )
-    return dtype.newbyteorder("=")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Inputs on which a primitive is tested: arrays and parameters."""
-
-    arrays: tuple[Array, ...]
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Primitive:
-    """One operation: shape rule, meaning in NumPy, gradient and sample inputs, in one block.
-
-    - `infer(*types, **params) -> Type`: the shape rule; raises `ShapeError` or `DTypeError`.
-    - `numpy(*arrays, **params) -> array`: the meaning.
-    - `vjp(g, y, *xs, **params) -> tuple`: a cotangent for each input, or None where there is none.
-      It is written with operators and methods of the values it is given, so that the same rule
-      builds graph nodes or computes at once. `None` instead of a rule says that the primitive has
-      no gradient (comparisons, integers).
-    - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
-    - `family`: which part of the compiler lowers it.
-    - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
-      that has no lowering of its own for it; None where it has.
-    - `view`: whether the result is another look at the memory of its input: a change in place of
-      the one is seen through the other.
-    - `put(x, new, **params) -> Node`: the input of a view with other values where the view looks;
-      None where a value would stand in several places.
-    """
-
-    name: str
-    family: str
-    infer: Callable[..., Type]
-    numpy: Callable[..., Any]
-    vjp: Callable[..., tuple[Any, ...]] | None
-    samples: Callable[[np.random.Generator], list[Sample]]
-    expand: Callable[..., Node | None] | None = None
-    view: bool = False
-    put: Callable[..., Node] | None = None
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def __reduce__(self) -> str:
-        return self.name
-
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Shape, Type
+from mynn.errors import VerifyError
 
 _serial = itertools.count()
 
@@ -307,33 +194,6 @@ def verify(graph: Graph) -> None:
             expected = node.primitive.infer(*(x.type for x in node.inputs), **node.params)
             if expected != node.type:
                 raise VerifyError(f"{node!r} has type {node.type}, its shape rule says {expected}")
-
-
-def substitute(
-    outputs: Sequence[Node], rewrite: Callable[[Node, tuple[Node, ...]], Node | None]
-) -> list[Node]:
-    """Rebuild the graph under `outputs` from the leaves up.
-
-    `rewrite(node, new_inputs)` gives the node to stand in its place, or None to keep it (rebuilt on
-    its new inputs).
-    """
-    new: dict[Node, Node] = {}
-    for node in topological(outputs):
-        inputs = tuple(new[x] for x in node.inputs)
-        replacement = rewrite(node, inputs)
-        if replacement is None:
-            replacement = node
-            if inputs != node.inputs:
-                replacement = Node(
-                    node.primitive,
-                    inputs,
-                    node.params,
-                    node.type,
-                    name=node.name,
-                    source=node.source,
-                )
-        new[node] = replacement
-    return [new[node] for node in outputs]
 
 
 def node_names(graph: Graph) -> dict[Node, str]:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mynn.core.graph import CONSTANT, INPUT, Array, Graph, Node, Type, topological
+from mynn.core.failure import Failure, failure
+from mynn.core.graph import CONSTANT, INPUT, Graph, Node, topological
+from mynn.core.types import Array, Type
 from mynn.errors import ShapeError
-from mynn.ops.checks import Failure, failure
 
 Observer = Callable[[Node, Array], None]
 

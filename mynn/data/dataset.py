@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, DTypeError, UsageError
 from mynn.jit import stage
 from mynn.jit.stage import Staged

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.conv import Counts, batched, per_axis
 from mynn.ops import reduce

@@ -13,7 +13,7 @@ import numpy as np
 from mynn import debug
 from mynn.base import forks, notices
 from mynn.base.arguments import check_call
-from mynn.core.graph import Array, Shape, Type
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
 from mynn.jit.program import InterpretedProgram, Program

@@ -21,7 +21,7 @@ from mynn.compiler.host.workers import FLUSH_BITS
 from mynn.compiler.loop_ir.ir import Kernel, buffers_of
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.pipeline import STEP, Lowered, emit
-from mynn.core.graph import SHORT_NAMES, Array
+from mynn.core.types import SHORT_NAMES, Array
 from mynn.errors import ArgumentError
 from mynn.runtime.artifact import Image, bind, make_image
 from mynn.runtime.llvm_jit import build

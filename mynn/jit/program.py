@@ -24,7 +24,8 @@ from mynn.compiler.graph.status import STOPS
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.pipeline import STEP, Lowered, emit, lower
 from mynn.core import interpreter
-from mynn.core.graph import Array, Graph, Node, Shape, format_graph
+from mynn.core.graph import Graph, Node, format_graph
+from mynn.core.types import Array, Shape
 from mynn.errors import DataError, UsageError
 from mynn.jit.profile import Profile, profile
 from mynn.runtime import cache, parallel_call, store

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Graph, Node, Type, input_node
+from mynn.core.graph import Graph, Node, input_node
+from mynn.core.types import Type
 from mynn.errors import UsageError
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 from mynn.trace import tracing

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import supported
+from mynn.core.types import supported
 from mynn.errors import ArgumentError, DTypeError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mynn.core.graph import Primitive
+from mynn.core.primitive import Primitive
 from mynn.ops import (
     checks,
     contraction,

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Node, Primitive, Sample, Shape, Type, apply
+from mynn.core.graph import Node, apply
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops import elementwise, reduce
 from mynn.ops.movement import broadcast_to, reshape

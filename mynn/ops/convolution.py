@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Node, Primitive, Sample, Shape, Type, apply
+from mynn.core.graph import Node, apply
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.contraction import contract
 from mynn.ops.movement import Axes, pad, reshape, transpose, windows

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Primitive, Sample, Type
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.rules import (
     ANY,

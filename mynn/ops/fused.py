@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Primitive, Sample, Type
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Type
 from mynn.errors import ShapeError
 from mynn.ops.rules import FLOAT, elementwise_samples, require_kind, require_same, same_type
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Primitive, Sample, Shape, Type
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops.rules import require_kind, uniform
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from mynn.core.graph import Array, Node, Primitive, Sample, Shape, Type, apply, constant
+from mynn.core.graph import Node, apply, constant
+from mynn.core.placed import Placed
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.elementwise import where
-from mynn.ops.placed import Placed
 from mynn.ops.rules import uniform
 
 Axes = tuple[int, ...]

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mynn.core.graph import Array, Primitive, Sample, Shape, Type
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops.threefry import threefry2x32
 

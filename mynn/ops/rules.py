@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Sample, Shape, Type
+from mynn.core.primitive import Sample
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
 
 FLOAT = "f"

@@ -16,7 +16,7 @@ import numpy as np
 
 from mynn.base import forks, notices, sharing
 from mynn.base.arguments import check_constructor, shown
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, UsageError
 from mynn.optim import saved
 from mynn.optim.options import ParamGroup, check_range, meant, unknown_option

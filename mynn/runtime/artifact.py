@@ -16,7 +16,8 @@ import numpy as np
 
 from mynn.compiler.loop_ir.ir import Buffer, Kernel
 from mynn.compiler.memory.plan import Plan
-from mynn.core.graph import CONSTANT, Array, Graph, Node, Shape, Type
+from mynn.core.graph import CONSTANT, Graph, Node
+from mynn.core.types import Array, Shape, Type
 from mynn.target.storage import SLACK, aligned_bytes, allocate
 
 

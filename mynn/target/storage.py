@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base import forks
-from mynn.core.graph import Array, Shape
+from mynn.core.types import Array, Shape
 
 ALIGNMENT = 64
 # Bytes after the last element that native code may read, and write without meaning: up to a whole

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union, overload
 
 import numpy as np
 
-from mynn.core.graph import Array, supported
+from mynn.core.types import Array, supported
 from mynn.errors import ArgumentError, ShapeError
 from mynn.ops import contraction, convolution, elementwise
 from mynn.tensor.promotion import apply, as_tensor, binary, broadcast, same_dtype

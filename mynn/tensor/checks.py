@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mynn.core.graph import CONSTANT, Array, Node
-from mynn.ops.checks import failure, outside, wrong_places
+from mynn.core.failure import failure, wrong_places
+from mynn.core.graph import CONSTANT, Node
+from mynn.core.types import Array
+from mynn.ops.checks import outside
 from mynn.tensor.tape import graph_node
 from mynn.trace import tracing
 

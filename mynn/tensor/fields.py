@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, overload
 
 import numpy as np
 
-from mynn.core.graph import Array, Node, Shape, Type
+from mynn.core.graph import Node
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops.rules import normalize_axes
 

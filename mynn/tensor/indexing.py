@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Shape
+from mynn.core.types import Shape
 from mynn.errors import IndexRangeError, ShapeError, UsageError
 
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn.core.graph import CONSTANT, Array, Node, apply
+from mynn.core.graph import CONSTANT, Node, apply
+from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise, movement
 from mynn.tensor import arithmetic

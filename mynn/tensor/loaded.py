@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import SHORT_NAMES, Array, Shape
+from mynn.core.types import SHORT_NAMES, Array, Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.tensor.promotion import plain_array
 from mynn.tensor.tensor import Tensor

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mynn.base.arguments import explained
-from mynn.core.graph import Shape
+from mynn.core.types import Shape
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops import gather, movement
 from mynn.ops.rules import normalize_axes

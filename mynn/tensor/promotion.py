@@ -8,7 +8,9 @@ import numpy as np
 
 from mynn.base import notices
 from mynn.core import interpreter
-from mynn.core.graph import SHORT_NAMES, Array, Node, Primitive, Type, constant, supported
+from mynn.core.graph import Node, constant
+from mynn.core.primitive import Primitive
+from mynn.core.types import SHORT_NAMES, Array, Type, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import elementwise
 from mynn.tensor.fields import Fields

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mynn.base.arguments import explained
-from mynn.core.graph import Primitive, Shape
+from mynn.core.primitive import Primitive
+from mynn.core.types import Shape
 from mynn.errors import ArgumentError, ShapeError
 from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import normalize_axes

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn.core.graph import CONSTANT, Shape
+from mynn.core.graph import CONSTANT
+from mynn.core.types import Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import movement

@@ -12,7 +12,8 @@ import numpy as np
 
 from mynn.base import forks, notices
 from mynn.core import autodiff
-from mynn.core.graph import CONSTANT, INPUT, Array, Node, Type
+from mynn.core.graph import CONSTANT, INPUT, Node
+from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.ops import elementwise
 from mynn.tensor.fields import Fields

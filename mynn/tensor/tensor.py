@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, constant
+from mynn.core.graph import constant
+from mynn.core.types import Array
 from mynn.errors import DTypeError, LengthError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order

@@ -14,7 +14,9 @@ import numpy as np
 
 from mynn.base import sharing
 from mynn.core import interpreter
-from mynn.core.graph import Array, Node, Primitive, Shape, apply
+from mynn.core.graph import Node, apply
+from mynn.core.primitive import Primitive
+from mynn.core.types import Array, Shape
 from mynn.errors import UsageError
 from mynn.ops import movement
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mynn.base import forks
 from mynn.base.notices import user_place
-from mynn.core.graph import CONSTANT, Node, Type, input_node, next_serial
+from mynn.core.graph import CONSTANT, Node, input_node, next_serial
+from mynn.core.types import Type
 from mynn.errors import UsageError
 from mynn.trace import strays
 from mynn.trace.kept import Kept

@@ -12,7 +12,8 @@ import numpy as np
 
 from mynn.base import sharing
 from mynn.core import interpreter
-from mynn.core.graph import Array, Node, topological
+from mynn.core.graph import Node, topological
+from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node

@@ -14,7 +14,7 @@ from typing import Any
 from mynn import random
 from mynn.base import notices
 from mynn.base.arguments import explained, flag, positive, shown, whole_number
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.data import dataset
 from mynn.errors import ArgumentError, UsageError
 from mynn.jit import stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mynn.base.arguments import nearest
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import KeyNameError
 from mynn.train.record import Recorded
 

@@ -10,7 +10,7 @@ from typing import Any
 from mynn import nn
 from mynn.base import sharing
 from mynn.base.arguments import explained, positive
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.data import dataset
 from mynn.errors import ShapeError, UsageError
 from mynn.jit import stage

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mynn.core.graph import Array, Node, topological
+from mynn.core.failure import Failure
+from mynn.core.graph import Node, topological
+from mynn.core.types import Array
 from mynn.jit.stage import Staged
 from mynn.ops import gather, movement
-from mynn.ops.checks import Failure
 
 _MOVES = {
     movement.reshape,

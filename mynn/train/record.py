@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from mynn.base.arguments import positive
-from mynn.core.graph import Array, Node
+from mynn.core.graph import Node
+from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.jit import stage
 from mynn.tensor import Tensor, graph_node

@@ -18,7 +18,8 @@ from mynn.compiler.loop_ir.ir import Buffer
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.pipeline import Lowered
 from mynn.core import interpreter
-from mynn.core.graph import Array, Graph, Node, Shape
+from mynn.core.graph import Graph, Node
+from mynn.core.types import Array, Shape
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.target.storage import ALIGNMENT, SLACK, padded_strides
 

@@ -16,7 +16,8 @@ from mynn.compiler import pipeline
 from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.simplify import simplify
-from mynn.core.graph import Graph, Type, verify
+from mynn.core.graph import Graph, verify
+from mynn.core.types import Type
 from mynn.errors import VerifyError
 from mynn.ops import elementwise, reduce
 from mynn.target.target import host

@@ -9,7 +9,9 @@ import pytest
 
 from mynn.compiler.pipeline import compile_graph
 from mynn.core import interpreter
-from mynn.core.graph import Array, Graph, Node, Primitive, Sample, Type, apply, input_node
+from mynn.core.graph import Graph, Node, apply, input_node
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise, gather
 from tests.helpers import assert_close

@@ -8,7 +8,8 @@ import pytest
 
 from mynn import Tensor, no_grad
 from mynn.core import autodiff, interpreter
-from mynn.core.graph import Graph, Type, input_node
+from mynn.core.graph import Graph, input_node
+from mynn.core.types import Type
 from mynn.errors import ShapeError, UsageError
 from mynn.tensor import graph_node, wrap
 from mynn.trace import tracing

@@ -11,16 +11,15 @@ from mynn.core.graph import (
     CONSTANT,
     Graph,
     Node,
-    Type,
     apply,
     constant,
     format_graph,
     input_node,
-    substitute,
-    supported,
     topological,
     verify,
 )
+from mynn.core.rewrite import rewrite
+from mynn.core.types import Type, supported
 from mynn.errors import DTypeError, MynnError, ShapeError, VerifyError
 from mynn.ops import PRIMITIVES, elementwise, movement, reduce
 from tests.helpers import f32, graph_of
@@ -124,8 +123,8 @@ def test_deep_graphs_do_not_recurse() -> None:
         node = apply(elementwise.neg, node)
     assert len(topological([node])) == 20_001
     assert interpreter.evaluate(Graph((x,), (node,)), [np.float32(3)])[0] == 3
-    replaced = substitute([node], lambda old, inputs: None)
-    assert replaced == [node]
+    graph = Graph((x,), (node,))
+    assert rewrite(graph, lambda node: None) is graph
 
 
 def test_topological_stops() -> None:
@@ -133,20 +132,6 @@ def test_topological_stops() -> None:
     y = apply(elementwise.neg, x)
     z = apply(elementwise.neg, y)
     assert topological([z], stop=lambda node: node is y) == [y, z]
-
-
-def test_substitute_shares_what_it_does_not_change() -> None:
-    x = input_node(f32(3), "x")
-    kept = apply(elementwise.tanh, x)
-    changed = apply(elementwise.mul, apply(elementwise.neg, x), kept)
-
-    def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        return inputs[0] if node.primitive is elementwise.neg else None
-
-    first, second = substitute([kept, changed], rewrite)
-    assert first is kept
-    assert second.inputs == (x, kept)
-    assert second.type == changed.type
 
 
 def test_constants_are_read_only_copies() -> None:

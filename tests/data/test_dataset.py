@@ -17,7 +17,7 @@ import mynn
 from mynn import Tensor
 from mynn.compiler.host import train_loop
 from mynn.compiler.host.train_loop import Loop, Metric, Source, loop_text
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from tests.train.reference import Problem, assert_same_state, backends
 
 

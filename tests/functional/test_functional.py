@@ -10,7 +10,8 @@ import pytest
 import mynn
 from mynn import Tensor, functional
 from mynn.base import notices
-from mynn.core.graph import Array, Type, input_node
+from mynn.core.graph import input_node
+from mynn.core.types import Array, Type
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
 from mynn.functional import losses
 from mynn.trace import tracing

@@ -17,7 +17,8 @@ import numpy as np
 
 from mynn.compiler import pipeline
 from mynn.core import autodiff
-from mynn.core.graph import Graph, Node, Shape, apply, constant
+from mynn.core.graph import Graph, Node, apply, constant
+from mynn.core.types import Shape
 from mynn.ops import contraction, elementwise, gather, movement, reduce
 from mynn.target.target import WIDTHS, Machine, host
 from mynn.tensor import Tensor, graph_node, wrap

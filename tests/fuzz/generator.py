@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from mynn.core import interpreter
-from mynn.core.graph import Array, Graph, Node, Primitive, Type, apply, constant, input_node
+from mynn.core.graph import Graph, Node, apply, constant, input_node
+from mynn.core.primitive import Primitive
+from mynn.core.types import Array, Type
 from mynn.errors import ShapeError
 from mynn.ops import elementwise, movement, reduce
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mynn.compiler import pipeline
-from mynn.core.graph import Array, Graph
+from mynn.core.graph import Graph
+from mynn.core.types import Array
 from mynn.jit import program as runtime
 from mynn.target.storage import allocate
 from tests.fuzz.compared import compared, compared_problems

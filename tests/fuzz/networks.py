@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mynn import nn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import MynnError
 from mynn.tensor import no_grad
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mynn.core import autodiff, interpreter
-from mynn.core.graph import CONSTANT, INPUT, Array, Graph, Node, Type, apply, constant, input_node
+from mynn.core.graph import CONSTANT, INPUT, Graph, Node, apply, constant, input_node
+from mynn.core.types import Array, Type
 from mynn.ops import elementwise, reduce
 from mynn.tensor import Tensor, graph_node, wrap
 from mynn.trace import tracing

@@ -23,7 +23,7 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.runtime import parallel_call
 from mynn.trace import tracing
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from mynn.compiler import pipeline
 from mynn.compiler.parallel import barriers, split
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.runtime import artifact
 from mynn.target.storage import allocate
 from tests.fuzz.programs import Program

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mynn.core.graph import CONSTANT, Node, Type, constant
+from mynn.core.graph import CONSTANT, Node, constant
+from mynn.core.types import Type
 from mynn.ops import checks, contraction, convolution, elementwise, gather, movement, random, reduce
 from tests.fuzz.generator import COMPARISONS, Generator
 

@@ -23,7 +23,7 @@ import mynn
 from mynn import nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.parallel import split
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from mynn.target.target import host
 from tests.fuzz.native import signature

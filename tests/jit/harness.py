@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mynn import nn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 
 BACKENDS = ("native", "interpreter")
 backends = pytest.mark.parametrize("backend", BACKENDS)

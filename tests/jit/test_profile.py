@@ -9,7 +9,7 @@ import pytest
 
 import mynn
 from mynn import Tensor, nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, UsageError
 from mynn.jit.profile import KernelProfile, Profile, _copy, _spread
 from mynn.jit.program import Program

@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn import Tensor, nn, optim
 from mynn.compiler.loop_ir.verify import verify_kernel
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import UsageError
 from mynn.jit.program import BufferInfo, Program
 from mynn.target.storage import (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mynn import nn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.tensor import Tensor
 from tests.nn.harness import (
     TOLERANCE,

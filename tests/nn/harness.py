@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import mynn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.tensor import Tensor
 
 BACKENDS = ("interpreter", "native")

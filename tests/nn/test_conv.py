@@ -10,7 +10,7 @@ import pytest
 import mynn
 from mynn import functional as F
 from mynn import nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional import conv as functions
 from mynn.nn import conv

@@ -15,7 +15,7 @@ import pytest
 
 import mynn
 from mynn import nn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import MynnError
 from mynn.random import Generator
 from mynn.tensor import Tensor

@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.nn import activation, container, dropout, init, linear, loss, module
 from mynn.tensor import Parameter, Tensor

@@ -10,7 +10,8 @@ import pytest
 import mynn
 from mynn import functional as F
 from mynn import nn, optim
-from mynn.core.graph import Array, topological
+from mynn.core.graph import topological
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, ShapeError
 from mynn.functional import normalization as functions
 from mynn.nn import normalization

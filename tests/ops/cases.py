@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from mynn.core import interpreter
-from mynn.core.graph import Array, Graph, Primitive, Sample, Type, apply, input_node
+from mynn.core.graph import Graph, apply, input_node
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Type
 from mynn.ops import PRIMITIVES
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mynn.compiler.graph.simplify import expand, simplify
-from mynn.core.graph import Array, Primitive, Sample, Type, apply, input_node, topological
+from mynn.core.graph import apply, input_node, topological
 from mynn.core.interpreter import evaluate
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops import contraction, convolution, elementwise, movement
 from mynn.ops.convolution import conv

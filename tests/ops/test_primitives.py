@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mynn import Tensor, grad
-from mynn.core.graph import Array, Primitive, Sample, Type, verify
+from mynn.core.graph import verify
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, UsageError
 from mynn.ops import PRIMITIVES, contraction, elementwise, movement, reduce
 from mynn.tensor import apply

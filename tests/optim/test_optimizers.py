@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mynn import nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, ShapeError
 from mynn.optim import adam, optimizer, sgd
 from mynn.target.storage import axis_order

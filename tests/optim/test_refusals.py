@@ -12,7 +12,7 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, MynnError, UsageError
 from mynn.optim.optimizer import Optimizer, ParamGroup
 from mynn.tensor import Parameter

@@ -24,8 +24,9 @@ from mynn import functional, nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.loop_ir.evaluate import DTYPES
 from mynn.compiler.pipeline import Lowered
-from mynn.core.graph import Array, Graph, Node
+from mynn.core.graph import Graph, Node
 from mynn.core.interpreter import evaluate
+from mynn.core.types import Array
 from mynn.runtime.llvm_jit import build
 from mynn.target import storage
 from mynn.target.storage import ALIGNMENT, SLACK

@@ -17,7 +17,9 @@ import pytest
 import mynn
 from mynn import Tensor, nn, optim
 from mynn.compiler import pipeline
-from mynn.core.graph import CONSTANT, Array, Graph, Primitive, Type, apply, constant, input_node
+from mynn.core.graph import CONSTANT, Graph, apply, constant, input_node
+from mynn.core.primitive import Primitive
+from mynn.core.types import Array, Type
 from mynn.jit import program as programs
 from mynn.jit.program import Program
 from mynn.ops import elementwise

@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import Tensor
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.tensor import as_tensor
 
 

@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn import Callback, History, nn, optim
 from mynn.compiler.host.train_loop import shuffle_python
-from mynn.core.graph import Array
+from mynn.core.types import Array
 
 BACKENDS = ("native", "interpreter")
 backends = pytest.mark.parametrize("backend", BACKENDS)

@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import Callback, nn, optim
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
 from tests.train.reference import Problem, Watch, assert_same_state, backends
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 
 X = np.arange(12, dtype=np.float32)
 

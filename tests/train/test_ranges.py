@@ -15,7 +15,7 @@ from mynn import Callback, Record, Tensor, nn, optim
 from mynn import functional as F
 from mynn.base import notices
 from mynn.compiler.host.train_loop import shuffle_python
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import DataError, DTypeError, IndexRangeError, ShapeError
 from tests.train.reference import assert_same_state
 

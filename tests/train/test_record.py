@@ -9,7 +9,7 @@ import pytest
 
 import mynn
 from mynn import Record, nn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from tests.train.reference import Problem, assert_same_state, backends
 

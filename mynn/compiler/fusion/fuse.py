@@ -22,7 +22,9 @@ from mynn.compiler.fusion.pool_windows import blocks, small
 from mynn.compiler.graph.contraction_dims import PRODUCTS, choose_mode
 from mynn.compiler.graph.index_map import is_affine, peel, unit_reshape, view_of
 from mynn.compiler.graph.layout import Layouts
-from mynn.core.graph import CONSTANT, INPUT, Graph, Node, Shape, apply, substitute, topological
+from mynn.core.graph import CONSTANT, INPUT, Graph, Node, apply, topological
+from mynn.core.rewrite import rewrite
+from mynn.core.types import Shape
 from mynn.ops import elementwise, gather, movement
 
 AxisMap = tuple[int | None, ...]
@@ -318,18 +320,19 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     """
     packed: dict[Node, Node] = {}
 
-    def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def rule(node: Node) -> Node | None:
         if node.primitive.name not in PRODUCTS:
             return None
-        a, b = (view_of(x, layouts.strides, borders=False) for x in inputs)
+        a, b = (view_of(x, layouts.strides, borders=False) for x in node.inputs)
         if choose_mode(node, a.strides, b.strides).kind != "pack":
             return None
-        if inputs[1] not in packed:
-            packed[inputs[1]] = copy = apply(elementwise.stop_gradient, inputs[1])
+        left, right = node.inputs
+        if right not in packed:
+            packed[right] = copy = apply(elementwise.stop_gradient, right)
             layouts.row_major(copy)
-        return apply(node.primitive, inputs[0], packed[inputs[1]], **node.params)
+        return apply(node.primitive, left, packed[right], **node.params)
 
-    return Graph(graph.inputs, tuple(substitute(graph.outputs, rewrite)))
+    return rewrite(graph, rule)
 
 
 def fuse(graph: Graph, layouts: Layouts, pads: Container[Node] = ()) -> Fusion:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn.compiler.graph.rewrite import Rule, full, is_number, rewrite, uniform_value
+from mynn.compiler.graph.uniform import full, is_number, uniform_value
 from mynn.core.graph import Graph, Node, apply
+from mynn.core.rewrite import Rule, rewrite
 from mynn.ops import elementwise, movement, reduce
 
 

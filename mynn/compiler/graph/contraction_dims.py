@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mynn.core.graph import Node, Shape
+from mynn.core.graph import Node
+from mynn.core.types import Shape
 from mynn.target.target import Machine
 
 PRODUCTS = frozenset(["matmul", "contract"])

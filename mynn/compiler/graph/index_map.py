@@ -11,7 +11,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.core.graph import Node, Shape
+from mynn.core.graph import Node
+from mynn.core.types import Shape
 from mynn.errors import VerifyError
 from mynn.ops import movement
 

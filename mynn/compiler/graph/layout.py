@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from mynn.compiler.graph.contraction_dims import DOT_COLUMNS
 from mynn.compiler.graph.index_map import reshape_groups, unit_reshape
-from mynn.core.graph import CONSTANT, Node, Shape
+from mynn.core.graph import CONSTANT, Node
+from mynn.core.types import Shape
 from mynn.target.storage import ALIGNMENT, padded_strides
 
 Order = tuple[int, ...]

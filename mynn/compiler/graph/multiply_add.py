@@ -18,7 +18,8 @@ instruction carries a flag that lets LLVM choose (`mynn.compiler.codegen.ops`).
 from __future__ import annotations
 
 from mynn.compiler.graph.index_map import PLACING
-from mynn.core.graph import Graph, Node, apply, substitute
+from mynn.core.graph import Graph, Node, apply
+from mynn.core.rewrite import rebuild
 from mynn.ops import elementwise, fused, reduce
 
 
@@ -37,19 +38,17 @@ def fuse_multiply_adds(graph: Graph) -> Graph:
     """
     readers = _readers(graph)
 
-    def rule(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def rule(node: Node, new: Node) -> Node | None:
         if node.primitive is elementwise.mul and node.dtype.kind == "f":
             if _only_summed(node, readers):
-                return apply(fused.mul_unrounded, *inputs, source=node.source)
+                return apply(fused.mul_unrounded, *new.inputs, source=node.source)
         elif node.primitive in (elementwise.add, elementwise.sub):
             place = _free_product(node, readers)
             if place is not None:
-                return _multiply_add(node, inputs, place)
+                return _multiply_add(new, place)
         return None
 
-    outputs = substitute(graph.outputs, rule)
-    changed = any(new is not old for new, old in zip(outputs, graph.outputs, strict=True))
-    return Graph(graph.inputs, tuple(outputs)) if changed else graph
+    return rebuild(graph, rule)
 
 
 def _readers(graph: Graph) -> dict[Node, list[Node | None]]:
@@ -95,8 +94,8 @@ def _is_product(node: Node) -> bool:
     return node.primitive is elementwise.mul
 
 
-def _multiply_add(node: Node, inputs: tuple[Node, ...], place: int) -> Node:
-    product, addend = inputs[place], inputs[1 - place]
+def _multiply_add(node: Node, place: int) -> Node:
+    product, addend = node.inputs[place], node.inputs[1 - place]
     form = "xy+z"
     if node.primitive is elementwise.sub:
         form = "z-xy" if place == 1 else "xy-z"

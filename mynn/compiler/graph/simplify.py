@@ -14,9 +14,11 @@ from collections.abc import Hashable
 import numpy as np
 
 from mynn.compiler.graph.algebra import algebraic
-from mynn.compiler.graph.rewrite import Pass, full, rewrite, uniform_value
+from mynn.compiler.graph.uniform import full, uniform_value
 from mynn.core import interpreter
-from mynn.core.graph import CONSTANT, Array, Graph, Node, apply, constant
+from mynn.core.graph import CONSTANT, Graph, Node, apply, constant
+from mynn.core.rewrite import Pass, rewrite
+from mynn.core.types import Array
 from mynn.ops import contraction, elementwise, gather, movement, reduce
 
 # Results above this many elements are not computed ahead: a table would cost more memory traffic
@@ -29,7 +31,8 @@ def simplify(graph: Graph) -> Graph:
     """The graph after all `PASSES`, repeated until none of them finds anything.
 
     Example:
-        >>> from mynn.core.graph import Type, apply, input_node
+        >>> from mynn.core.graph import apply, input_node
+        >>> from mynn.core.types import Type
         >>> x = input_node(Type((3,), np.dtype("float32")), "x")
         >>> one = apply(movement.reshape, constant(np.float32(1)), shape=(1,))
         >>> ones = apply(movement.broadcast_to, one, shape=(3,))

@@ -14,7 +14,9 @@ from __future__ import annotations
 import math
 
 from mynn.compiler.graph.contraction_dims import axes_of
-from mynn.core.graph import Graph, Node, Shape, apply, substitute
+from mynn.core.graph import Graph, Node, apply
+from mynn.core.rewrite import rewrite
+from mynn.core.types import Shape
 from mynn.ops import contraction, movement, reduce
 
 # How many parts, in the order of preference: the first that divides the axis is taken.
@@ -31,14 +33,12 @@ _ENOUGH_RESULTS = 32
 def split_sums(graph: Graph) -> Graph:
     """Take the long sums of `graph` in parts."""
 
-    def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    def rule(node: Node) -> Node | None:
         if node.primitive is contraction.contract:
-            return _contract(node, inputs)
-        if node.primitive is reduce.sum:
-            return _sum(node, inputs[0])
-        return None
+            return _contract(node)
+        return _sum(node) if node.primitive is reduce.sum else None
 
-    return Graph(graph.inputs, tuple(substitute(graph.outputs, rewrite)))
+    return rewrite(graph, rule)
 
 
 def _parts(extent: int, terms: int, operations: int) -> int:
@@ -55,8 +55,8 @@ def _cut(x: Node, axis: int, parts: int) -> Node:
     return apply(movement.reshape, x, shape=shape)
 
 
-def _contract(node: Node, inputs: tuple[Node, ...]) -> Node | None:
-    a, b = inputs
+def _contract(node: Node) -> Node | None:
+    a, b = node.inputs
     axes = axes_of(node)
     terms = math.prod(axes.summed)
     results = math.prod((*axes.batch, *axes.rows, *axes.columns))
@@ -80,8 +80,8 @@ def _contract(node: Node, inputs: tuple[Node, ...]) -> Node | None:
     return apply(reduce.sum, each, axes=(batch,), source=node.source)
 
 
-def _sum(node: Node, x: Node) -> Node | None:
-    axes: Shape = node.params["axes"]
+def _sum(node: Node) -> Node | None:
+    x, axes = node.inputs[0], node.params["axes"]
     terms = math.prod(x.shape[axis] for axis in axes)
     if not axes or x.dtype.kind != "f" or node.type.size >= _ENOUGH_RESULTS:
         return None

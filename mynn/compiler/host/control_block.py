@@ -14,7 +14,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.target.storage import aligned_bytes
 
 # The low bits of the phase are the number of workers that share the step.

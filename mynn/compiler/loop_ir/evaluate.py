@@ -27,7 +27,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     Var,
 )
-from mynn.core.graph import SHORT_NAMES, Array
+from mynn.core.types import SHORT_NAMES, Array
 from mynn.ops import elementwise
 from mynn.ops.threefry import threefry2x32
 

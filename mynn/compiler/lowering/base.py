@@ -11,7 +11,8 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Reduce, Statement, Store, Var
 from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.lowering.inline import Names, Place, Puller, loads
-from mynn.core.graph import Node, Shape
+from mynn.core.graph import Node
+from mynn.core.types import Shape
 from mynn.target.target import Machine
 
 

@@ -22,7 +22,8 @@ from mynn.compiler.graph.index_map import PLACING, Index, is_affine, reshape_ind
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Buffer, Const, Expr, Let, Load, Op, Statement, Var
 from mynn.compiler.loop_ir.walk import expr_type
-from mynn.core.graph import CONSTANT, Node, Shape
+from mynn.core.graph import CONSTANT, Node
+from mynn.core.types import Shape
 from mynn.errors import CompileError
 from mynn.ops import fused, movement
 

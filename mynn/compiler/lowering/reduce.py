@@ -20,7 +20,8 @@ from mynn.compiler.loop_ir.ir import (
 )
 from mynn.compiler.lowering.base import Context, best_axis, canonical, chunks, plain_index, serial
 from mynn.compiler.lowering.inline import COMBINE
-from mynn.core.graph import Node, Shape
+from mynn.core.graph import Node
+from mynn.core.types import Shape
 
 _IDENTITY = {
     "f32": (float("-inf"), float("inf")),

@@ -26,7 +26,8 @@ from mynn.compiler.lowering.inline import Place
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.lowering.map import copy_kernel
 from mynn.compiler.memory.scratch import scratch_buffer
-from mynn.core.graph import CONSTANT, Array, Graph, Node, Shape
+from mynn.core.graph import CONSTANT, Graph, Node
+from mynn.core.types import Array, Shape
 from mynn.errors import VerifyError
 from mynn.target.storage import ALIGNMENT, SLACK, padded_strides, storage_elements
 from mynn.target.target import Machine

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base import notices
-from mynn.core.graph import Shape
+from mynn.core.types import Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.ops import movement
 from mynn.tensor import Tensor, apply, as_tensor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.module import generate_disc_set
 from mynn.report.experiments.published import POINTS
 

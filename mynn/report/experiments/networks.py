@@ -15,7 +15,7 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
-from mynn.core.graph import Array, Shape
+from mynn.core.types import Array, Shape
 from mynn.module import criterion_mse, lecun, linear, model, normal, optimizer_sgd, sigmoid
 from mynn.report.experiments.data import Sample, accuracy
 

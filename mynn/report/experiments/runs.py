@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.module import relu
 from mynn.report.experiments import published

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.report.experiments.networks import Epochs
 from mynn.report.experiments.published import CURVE_RATES, FIGURE4_RATE, FIGURE4_SIZES
 from mynn.report.experiments.runs import DESCRIBED, FIGURE4_VERSIONS, PUBLISHED, Results

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.tensor import plain_array
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
 from mynn.report.toolbox.checks import samples
 from mynn.report.toolbox.fitting import History, Plan, run

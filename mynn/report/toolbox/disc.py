@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.report.toolbox.checks import positive_integer
 
 RADIUS = 0.5

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mynn
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import NotFiniteError, UsageError
 from mynn.report.toolbox.checks import positive_integer
 from mynn.report.toolbox.optimizer import optimizer_sgd

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.report.toolbox.checks import learning_rate, positive_integer, real_array
 from mynn.report.toolbox.programs import Programs

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mynn.core import autodiff
-from mynn.core.graph import Array, Node
+from mynn.core.graph import Node
+from mynn.core.types import Array
 from mynn.report.toolbox.tools import criterion_mse, linear, logistic, relu, sigmoid, tanh
 from mynn.tensor import Tensor, graph_node, wrap
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import UsageError
 from mynn.tensor import Tensor
 

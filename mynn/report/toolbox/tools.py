@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Array, Shape
+from mynn.core.types import Array, Shape
 from mynn.errors import ShapeError, UsageError
 from mynn.report.toolbox.checks import is_same_memory, positive_integer, real_array, samples
 from mynn.report.toolbox.programs import Programs

@@ -23,7 +23,7 @@ from mynn.compiler.host.train_loop import (
 from mynn.compiler.host.workers import SPLIT_STEP, WORKER
 from mynn.compiler.pipeline import STEP
 from mynn.core import interpreter
-from mynn.core.graph import Array
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, IndexRangeError, UsageError
 from mynn.jit import stage
 from mynn.jit.compile import Compiled, native_available

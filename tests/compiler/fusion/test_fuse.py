@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mynn.compiler import pipeline
-from mynn.core.graph import Type
+from mynn.core.types import Type
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
 from tests.helpers import assert_close, f32, graph_of, random_arrays

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import mynn.compiler.graph.simplify
-from mynn.compiler.graph.rewrite import full, uniform_value
 from mynn.compiler.graph.simplify import PASSES, cse, simplify
+from mynn.compiler.graph.uniform import full, uniform_value
 from mynn.core import interpreter
-from mynn.core.graph import Graph, Node, Type, apply, constant, format_graph, input_node, verify
+from mynn.core.graph import Graph, Node, apply, constant, format_graph, input_node, verify
+from mynn.core.types import Type
 from mynn.ops import contraction, elementwise, movement, reduce
 from mynn.tensor import Tensor
 from tests.helpers import f32, graph_of, random_arrays, same_bits

@@ -14,7 +14,8 @@ from mynn.compiler.graph.status import STOPS, bits_of, with_status
 from mynn.compiler.loop_ir.ir import buffers_of
 from mynn.compiler.parallel.barriers import COUNTS, arrange
 from mynn.compiler.pipeline import lower, shared_kernels
-from mynn.core.graph import Graph, Node, Type, apply, format_graph, input_node
+from mynn.core.graph import Graph, Node, apply, format_graph, input_node
+from mynn.core.types import Type
 from mynn.ops import checks
 
 

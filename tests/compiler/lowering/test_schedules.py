@@ -24,7 +24,8 @@ from mynn.compiler.loop_ir.ir import For, Kernel, Statement
 from mynn.compiler.lowering.contraction import schedule, tile
 from mynn.compiler.lowering.contraction.tile_cost import choose_tile
 from mynn.compiler.memory import plan
-from mynn.core.graph import Graph, Node, Shape, Type
+from mynn.core.graph import Graph, Node
+from mynn.core.types import Shape, Type
 from mynn.functional import losses
 from mynn.target.target import Machine, host
 from mynn.tensor import Tensor

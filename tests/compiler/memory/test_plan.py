@@ -14,7 +14,8 @@ from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Let, Load, Op, 
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.memory import plan as plan_module
 from mynn.compiler.memory.plan import Plan, Result, live_spans, verify_plan
-from mynn.core.graph import Graph, Node, Type, input_node
+from mynn.core.graph import Graph, Node, input_node
+from mynn.core.types import Type
 from mynn.errors import VerifyError
 from mynn.target.storage import ALIGNMENT, SLACK
 from mynn.tensor import Tensor

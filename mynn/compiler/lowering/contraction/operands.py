@@ -11,7 +11,8 @@ from mynn.compiler.graph.zero_padding import Border, border_of
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Statement, Within
 from mynn.compiler.lowering.base import Context, canonical
-from mynn.core.graph import Node, Shape
+from mynn.core.graph import Node
+from mynn.core.types import Shape
 from mynn.errors import CompileError
 
 

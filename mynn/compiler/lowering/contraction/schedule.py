@@ -18,7 +18,8 @@ from mynn.compiler.lowering.contraction.dot import dots
 from mynn.compiler.lowering.contraction.operands import Product, finish, operand_of
 from mynn.compiler.lowering.contraction.tile import tiles
 from mynn.compiler.lowering.inline import Place
-from mynn.core.graph import Node, Shape
+from mynn.core.graph import Node
+from mynn.core.types import Shape
 from mynn.errors import CompileError
 from mynn.target.storage import padded_strides, storage_elements
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mynn.core.graph import Shape
+from mynn.core.types import Shape
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn.ops.placed import Placed, total
+from mynn.core.placed import Placed, total
 from mynn.tensor import Tensor
 
 SHAPE = (6, 7)

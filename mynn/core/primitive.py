@@ -1,0 +1,56 @@
+"""Primitives: what an operation is, apart from the graphs that it stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mynn.core.types import Array, Type
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Inputs on which a primitive is tested: arrays and parameters."""
+
+    arrays: tuple[Array, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """One operation: shape rule, meaning in NumPy, gradient and sample inputs, in one block.
+
+    - `infer(*types, **params) -> Type`: the shape rule; raises `ShapeError` or `DTypeError`.
+    - `numpy(*arrays, **params) -> array`: the meaning.
+    - `vjp(g, y, *xs, **params) -> tuple`: a cotangent for each input, or None where there is none.
+      It is written with operators and methods of the values it is given, so that the same rule
+      builds graph nodes or computes at once. `None` instead of a rule says that the primitive has
+      no gradient (comparisons, integers).
+    - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
+    - `family`: which part of the compiler lowers it.
+    - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
+      that has no lowering of its own for it; None where it has.
+    - `view`: whether the result is another look at the memory of its input: a change in place of
+      the one is seen through the other.
+    - `put(x, new, **params) -> Node`: the input of a view with other values where the view looks;
+      None where a value would stand in several places.
+    """
+
+    name: str
+    family: str
+    infer: Callable[..., Type]
+    numpy: Callable[..., Any]
+    vjp: Callable[..., tuple[Any, ...]] | None
+    samples: Callable[[np.random.Generator], list[Sample]]
+    expand: Callable[..., Any] | None = None
+    view: bool = False
+    put: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> str:
+        return self.name
