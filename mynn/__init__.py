@@ -11,6 +11,7 @@ from mynn.runtime.store import programs
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.creation import tensor
 from mynn.train import Callback, History, Record, evaluate, fit, predict
+from mynn.transform.check import check_grads
 from mynn.transform.grad import grad, value_and_grad
 from mynn.version import __version__
 
@@ -23,6 +24,7 @@ __all__ = [
     "Tensor",
     "TraceWarning",
     "__version__",
+    "check_grads",
     "compile",
     "concatenate",
     "evaluate",

@@ -73,6 +73,10 @@ class NotFiniteError(MynnError, FloatingPointError):
     """NaN or infinity arose; the message names the step and the first layer or operation."""
 
 
+class GradientError(MynnError, AssertionError):
+    """A derivative is not what differences of the function say; see `mynn.check_grads`."""
+
+
 class VerifyError(MynnError, AssertionError):
     """An intermediate representation breaks one of its rules.
 
