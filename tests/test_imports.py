@@ -45,9 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 
 # (importing module, imported module): the reason why it may point up.
-ALLOWED: dict[tuple[str, str], str] = {
-    ("compiler.pipeline", "runtime.artifact"): "compile_graph binds what it made",
-}
+ALLOWED: dict[tuple[str, str], str] = {}
 
 
 def modules() -> dict[str, Path]:

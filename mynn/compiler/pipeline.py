@@ -13,13 +13,10 @@ bind      plan -> memory            the table of addresses       runtime/artifac
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
@@ -38,11 +35,8 @@ from mynn.compiler.parallel.barriers import arrange, choose
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks
 from mynn.compiler.parallel.split import parallelise
 from mynn.core.graph import Graph, Node, verify
-from mynn.core.types import Array, Shape
-from mynn.runtime.artifact import bind, make_image
-from mynn.runtime.llvm_jit import NativeModule, build
-from mynn.target.storage import allocate
-from mynn.target.target import host
+from mynn.core.types import Shape
+from mynn.target.target import Target
 
 STEP = "mynn_step"
 
@@ -57,6 +51,7 @@ class Lowered:
     graph: Graph
     plan: Plan
     table: list[Buffer]
+    target: Target
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -84,12 +79,14 @@ class Lowered:
 
 def lower(
     graph: Graph,
+    target: Target,
     writes: Mapping[Node, int] | None = None,
     layouts: Mapping[Node, Shape] | None = None,
     check: bool = False,
 ) -> Lowered:
     """All passes up to the loop IR.
 
+    - `target`: what code is made for.
     - `writes`: for each input that is state, the number of the output that is its new value.
     - `layouts`: strides in elements of inputs that are not row-major with a padded last axis.
     - `check`: run the verifiers between the passes.
@@ -98,12 +95,12 @@ def lower(
         verify(graph)
     start = time.perf_counter()
     graph, status = _simplified(graph)
-    if host().has_fma:
+    if target.has_fma:
         graph = fuse_multiply_adds(graph)
     simplified = time.perf_counter()
     if check:
         verify(graph)
-    plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), host(), status)
+    plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), target, status)
     seconds = {"simplify": simplified - start, "plan": time.perf_counter() - simplified}
     if check:
         verify_plan(plan, graph, writes or {})
@@ -115,7 +112,7 @@ def lower(
         used.update(dict.fromkeys([*reads, *written]))
     if plan.scratch is not None:
         used[plan.scratch] = None
-    return Lowered(graph, plan, list(used), seconds)
+    return Lowered(graph, plan, list(used), target, seconds)
 
 
 def _simplified(graph: Graph) -> tuple[Graph, bool]:
@@ -134,7 +131,7 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
       runs.
     - `check`: run the verifiers on the kernels that were split, and on the text.
     """
-    module = Module(fused=host().has_fma, x86=host().is_x86)
+    module = Module(lowered.target)
     if split:
         kernels = shared_kernels(lowered)
         blocks = [CacheBlock(tuple(kernels))]
@@ -163,41 +160,3 @@ def shared_kernels(lowered: Lowered) -> list[Kernel]:
     """The kernels with their loops shared among workers."""
     ways = [parallelise(kernel) for kernel in lowered.kernels]
     return choose(ways, lowered.plan.location)
-
-
-@dataclass
-class Executable:
-    """Native code bound to memory.
-
-    NumPy arrays for inputs and outputs, an arena for what lies between.
-    """
-
-    lowered: Lowered
-    native: NativeModule
-    inputs: list[Array]
-    outputs: list[Array]
-    pointers: Array
-    seconds: float
-    keep: list[Array] = field(default_factory=list)
-
-    def __call__(self, arguments: Sequence[Array]) -> list[Array]:
-        """Copy the arguments in, run, copy the outputs out."""
-        for place, value in zip(self.inputs, arguments, strict=True):
-            place[...] = value
-        self.native.function(STEP, ctypes.c_void_p)(self.pointers.ctypes.data)
-        return [np.array(place) for place in self.outputs]
-
-
-def compile_graph(graph: Graph, check: bool = True) -> Executable:
-    """Compile a graph without state.
-
-    Call the result with a list of arrays, it gives a list of arrays.
-    """
-    start = time.perf_counter()
-    lowered = lower(graph, check=check)
-    native = build(emit(lowered, check=check).text())
-    arrays = [allocate(node.shape, node.dtype) for node in graph.inputs]
-    image = make_image(lowered.plan, lowered.table, graph.inputs)
-    pointers, outputs, keep = bind(image, arrays)
-    seconds = time.perf_counter() - start
-    return Executable(lowered, native, arrays, outputs, pointers, seconds, keep)

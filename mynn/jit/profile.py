@@ -27,7 +27,7 @@ from mynn.runtime.artifact import Image, bind, make_image
 from mynn.runtime.llvm_jit import build
 from mynn.runtime.roofline import level_of, peak
 from mynn.target.storage import ALIGNMENT, SLACK, aligned_bytes
-from mynn.target.target import host
+from mynn.target.target import Target
 
 _ITEMSIZE = {short: np.dtype(name).itemsize for name, short in SHORT_NAMES.items()}
 # Seconds that one measurement takes at least, so that the clock does not matter.
@@ -161,10 +161,10 @@ def _alone(kernel: str) -> str:
     return f"{kernel}_alone"
 
 
-def _timing_text(kernels: Sequence[str]) -> str:
+def _timing_text(kernels: Sequence[str], target: Target) -> str:
     """`mynn_time`: runs the kernel of a number, or the step, again and again."""
     functions = ", ".join(f"ptr @{name}" for name in [*map(_alone, kernels), STEP])
-    x86 = host().is_x86
+    x86 = target.is_x86
     before = f"""  %mode = alloca i32
   call void @llvm.x86.sse.stmxcsr(ptr %mode)
   %old = load i32, ptr %mode
@@ -216,15 +216,15 @@ class _Bench:
 
     def __init__(self, lowered: Lowered, image: Image, inputs: Sequence[Array]) -> None:
         module = emit(lowered)
-        if host().is_x86:
+        if lowered.target.is_x86:
             module.declare("declare void @llvm.x86.sse.stmxcsr(ptr)")
             module.declare("declare void @llvm.x86.sse.ldmxcsr(ptr)")
         for block in lowered.blocks:
             for kernel in block.kernels:
                 module.add(step_text(_alone(kernel.name), [CacheBlock((kernel,))]))
-        module.add(_timing_text([kernel.name for kernel in lowered.kernels]))
+        module.add(_timing_text([kernel.name for kernel in lowered.kernels], lowered.target))
         kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        self.run: Any = build(module.text()).function("mynn_time", *kinds)
+        self.run: Any = build(module.text(), lowered.target).function("mynn_time", *kinds)
         self.originals = inputs
         self.copies = [_copy(array) for array in inputs]
         self.table, self.outputs, self.keep = bind(_spread(image), self.copies)

@@ -34,7 +34,7 @@ from mynn.runtime.llvm_jit import NativeModule, build, load
 from mynn.runtime.signals import uninterrupted
 from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
 from mynn.target.storage import allocate
-from mynn.target.target import host
+from mynn.target.target import Target, host
 
 # Bytes of memory that the store of programs looks at at once.
 _LARGE = 2**20
@@ -67,12 +67,13 @@ class Recipe:
     graph: Graph
     writes: Mapping[Node, int]
     layouts: Mapping[Node, Shape]
+    target: Target
     seconds: dict[str, float] = field(default_factory=dict)
 
     @lazy
     def lowered(self) -> Lowered:
         """The kernels, and where everything lies."""
-        return lower(self.graph, self.writes, self.layouts, debug.checking())
+        return lower(self.graph, self.target, self.writes, self.layouts, debug.checking())
 
     def emit(self, threads: int) -> Module:
         """LLVM IR for so many threads."""
@@ -90,7 +91,7 @@ class Recipe:
         start = time.perf_counter()
         key = None
         if digest is not None and cache.enabled():
-            key = cache.key_of("image", digest, target_text(requested))
+            key = cache.key_of("image", digest, target_text(self.target, requested))
         if key is not None and not debug.checking():
             image = Image.from_bytes(cache.load(key) or b"")
             native = None if image is None else self._load(image)
@@ -106,7 +107,7 @@ class Recipe:
         text = module.text()
         self.seconds.update(lowered.seconds, emit=time.perf_counter() - start)
         self._show(lambda: text)
-        native = build(text, lambda: self.text(threads))
+        native = build(text, self.target, lambda: self.text(threads))
         self.seconds["LLVM"] = native.seconds
         known = threads, native.key, module.stack_bytes
         image = make_image(lowered.plan, lowered.table, self.graph.inputs, *known)
@@ -125,13 +126,13 @@ class Recipe:
         debug.show(5, "LLVM IR", text)
 
     def _load(self, image: Image) -> NativeModule | None:
-        return load(image.code, lambda: self.text(image.threads))
+        return load(image.code, self.target, lambda: self.text(image.threads))
 
 
-def target_text(requested: Threads | None) -> str:
+def target_text(target: Target, requested: Threads | None) -> str:
     """What code is made for, besides the graph."""
     wanted = default_threads() if requested is None else requested
-    return f"{host()} {wanted} {processors()}"
+    return f"{target} {wanted} {processors()}"
 
 
 class Code(store.Stored):
@@ -161,7 +162,8 @@ def code_of(recipe: Recipe, requested: Threads | None, signature: str) -> Code:
         return code
 
     digest = graph_key(recipe.graph, recipe.writes, recipe.layouts)
-    key = (digest, target_text(requested), debug.checking()) if digest is not None else object()
+    made_for = target_text(recipe.target, requested), debug.checking()
+    key = (digest, *made_for) if digest is not None else object()
     return store.STORE.fetch(key, make)
 
 
@@ -287,11 +289,12 @@ class Program:
             node: tuple(step // array.itemsize for step in array.strides)
             for node, array in zip(state_nodes, state_arrays, strict=True)
         }
-        recipe = Recipe(graph, dict(writes), layouts)
+        recipe = Recipe(graph, dict(writes), layouts, host())
         self.code = code_of(recipe, threads, signature_text(name, graph.inputs[:arguments]))
         self.recipe, self.image, self.native = self.code.recipe, self.code.image, self.code.native
         debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
         debug.show(7, "machine code", lambda: self.assembly)
+        self.target = recipe.target
         self.threads = self.image.threads
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"

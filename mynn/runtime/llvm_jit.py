@@ -12,7 +12,7 @@ from typing import Any
 from mynn.base.lazy import lazy
 from mynn.errors import CompileError
 from mynn.runtime import cache
-from mynn.target.target import Machine, host
+from mynn.target.target import Target, host
 
 # What `_target_machine` and `_passes` ask LLVM for.
 SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
@@ -26,18 +26,18 @@ def _initialize() -> None:
     llvm.initialize_native_asmprinter()
 
 
-def _target_machine(machine: Machine) -> Any:
+def _target_machine(target: Target) -> Any:
     import llvmlite.binding as llvm
 
     _initialize()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=machine.cpu, features=machine.features, opt=2, reloc="pic", codemodel="jitdefault"
+    found = llvm.Target.from_triple(target.triple)
+    return found.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="jitdefault"
     )
 
 
 @functools.cache
-def _pass_builder(machine: Machine) -> Any:
+def _pass_builder(target: Target) -> Any:
     """What makes LLVM's own order of passes, without those that would vectorise or unroll: the
     schedules have done that.
 
@@ -50,14 +50,14 @@ def _pass_builder(machine: Machine) -> Any:
     tuning.slp_vectorization = False
     tuning.loop_unrolling = False
     tuning.loop_interleaving = False
-    return llvm.create_pass_builder(_target_machine(machine), tuning)
+    return llvm.create_pass_builder(_target_machine(target), tuning)
 
 
-def _passes(machine: Machine, module: Any) -> None:
+def _passes(target: Target, module: Any) -> None:
     """Run LLVM's passes on a module."""
     import llvmlite.binding as llvm
 
-    builder = _pass_builder(machine)
+    builder = _pass_builder(target)
     passes = builder.getModulePassManager()
     try:
         passes.run(module, builder)
@@ -79,7 +79,7 @@ class NativeModule:
     engine: Any
     key: str
     seconds: float
-    machine: Machine
+    target: Target
     nbytes: int = 0
 
     @lazy
@@ -90,7 +90,7 @@ class NativeModule:
     @lazy
     def optimized(self) -> str:
         """The LLVM IR after LLVM's passes."""
-        return str(_optimize(self.text, self.machine))
+        return str(_optimize(self.text, self.target))
 
     def address(self, name: str) -> int:
         """The address of a function; valid while this object lives."""
@@ -112,10 +112,10 @@ class NativeModule:
         """The machine code as text."""
         import llvmlite.binding as llvm
 
-        return str(_target_machine(self.machine).emit_assembly(llvm.parse_assembly(self.optimized)))
+        return str(_target_machine(self.target).emit_assembly(llvm.parse_assembly(self.optimized)))
 
 
-def _optimize(text: str, machine: Machine) -> Any:
+def _optimize(text: str, target: Target) -> Any:
     """The module that `text` describes, after the passes."""
     import llvmlite.binding as llvm
 
@@ -124,73 +124,73 @@ def _optimize(text: str, machine: Machine) -> Any:
         module.verify()
     except RuntimeError as error:
         raise CompileError(f"LLVM rejects the generated module: {error}") from error
-    target = _target_machine(machine)
-    module.triple = target.triple
-    module.data_layout = str(target.target_data)
-    _passes(machine, module)
+    machine = _target_machine(target)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    _passes(target, module)
     return module
 
 
-def _link(object_code: bytes, target: Any) -> Any:
+def _link(object_code: bytes, machine: Any) -> Any:
     """An engine that holds the object code, ready to run."""
     import llvmlite.binding as llvm
 
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
     return engine
 
 
-def _key(text: str, machine: Machine) -> str:
+def _key(text: str, target: Target) -> str:
     """The name of the object code of `text` in the cache."""
     import llvmlite
     import llvmlite.binding as llvm
 
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
-    triple = llvm.get_default_triple()
-    return cache.key_of("object", text, machine.cpu, machine.features, triple, version, SETTINGS)
+    made_for = target.triple, target.cpu, target.features
+    return cache.key_of("object", text, *made_for, version, SETTINGS)
 
 
-def build(text: str, source: Callable[[], str] | None = None) -> NativeModule:
-    """Compile the text of an LLVM module for this machine, or take it from the cache on disk.
+def build(text: str, target: Target, source: Callable[[], str] | None = None) -> NativeModule:
+    """Compile the text of an LLVM module to run here, or take it from the cache on disk.
 
-    `source` makes the text again, so that it need not be kept.
+    `target` is this machine, or one whose code this machine can run. `source` makes the text
+    again, so that it need not be kept.
     """
     start = time.perf_counter()
-    machine = host()
-    key = _key(text, machine)
-    found = _from_cache(key, machine)
+    key = _key(text, target)
+    found = _from_cache(key, target)
     if found is None:
-        target = _target_machine(machine)
-        object_code = target.emit_object(_optimize(text, machine))
+        machine = _target_machine(target)
+        object_code = machine.emit_object(_optimize(text, target))
         cache.store(key, object_code)
-        del target  # what it keeps of its work is twenty times the code
-        found = _link(object_code, _target_machine(machine)), len(object_code)
+        del machine  # what it keeps of its work is twenty times the code
+        found = _link(object_code, _target_machine(target)), len(object_code)
     engine, nbytes = found
     seconds = time.perf_counter() - start
-    return NativeModule(source or (lambda: text), engine, key, seconds, machine, nbytes)
+    return NativeModule(source or (lambda: text), engine, key, seconds, target, nbytes)
 
 
-def load(key: str, source: Callable[[], str]) -> NativeModule | None:
+def load(key: str, target: Target, source: Callable[[], str]) -> NativeModule | None:
     """The module whose object code lies in the cache under `key`; None where it does not.
 
     `source` makes its LLVM IR, when somebody wants to see it.
     """
     start = time.perf_counter()
-    found = _from_cache(key, host())
+    found = _from_cache(key, target)
     if found is None:
         return None
     engine, nbytes = found
-    return NativeModule(source, engine, key, time.perf_counter() - start, host(), nbytes)
+    return NativeModule(source, engine, key, time.perf_counter() - start, target, nbytes)
 
 
-def _from_cache(key: str, machine: Machine) -> tuple[Any, int] | None:
+def _from_cache(key: str, target: Target) -> tuple[Any, int] | None:
     """An engine with the object code that the cache holds under `key`, and its size, or None."""
     object_code = cache.load(key)
     if object_code is None:
         return None
     try:
-        return _link(object_code, _target_machine(machine)), len(object_code)
+        return _link(object_code, _target_machine(target)), len(object_code)
     except RuntimeError:
         return None
 
@@ -199,6 +199,6 @@ def self_test() -> None:
     """Compile and run one instruction; raises where LLVM cannot make code for this processor."""
     text = "define void @mynn_test(ptr %x) {\n  store i64 42, ptr %x\n  ret void\n}\n"
     value = ctypes.c_int64(0)
-    build(text).function("mynn_test", ctypes.c_void_p)(ctypes.addressof(value))
+    build(text, host()).function("mynn_test", ctypes.c_void_p)(ctypes.addressof(value))
     if value.value != 42:
         raise CompileError("native code does not run as it should on this processor")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -19,8 +18,6 @@ STEPS = 1_000_000
 _STREAMS = 8
 _LARGEST_SET = 64 * 2**20
 _BYTES_READ = 64 * 2**20
-# Where the system does not tell: bytes of the caches of most processors, or fewer.
-_USUAL_CACHES = ((1, 32 * 2**10), (2, 512 * 2**10), (3, 8 * 2**20))
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def peak(itemsize: int = 4) -> float:
     best = 0.0
     for width in (16, 32, 64):
         lanes = width // itemsize
-        module = build(_multiply_add_text(kind, lanes))
+        module = build(_multiply_add_text(kind, lanes), host())
         run = module.function("mynn_measure", ctypes.c_void_p, ctypes.c_int64)
         for _ in range(5):
             out.view(dtype)[:] = 0.5  # x / 2 + 1 / 2 stays where it is
@@ -111,25 +108,11 @@ def peak(itemsize: int = 4) -> float:
     return best
 
 
-def _cache_sizes() -> list[tuple[int, int]]:
-    """Level and bytes of each cache for data, the smallest first."""
-    found: dict[int, int] = {}
-    folder = Path("/sys/devices/system/cpu/cpu0/cache")
-    try:
-        for index in sorted(folder.glob("index*")):
-            if (index / "type").read_text().strip() != "Instruction":
-                size = (index / "size").read_text().strip()
-                found[int((index / "level").read_text())] = int(size.removesuffix("K")) * 2**10
-    except (OSError, ValueError):
-        found = {}
-    return sorted(found.items()) or list(_USUAL_CACHES)
-
-
 def _read_bandwidth(nbytes: int) -> float:
     """Bytes a second that one core reads from a set of so many, again and again."""
     lanes = host().vector_bytes // 4
     kinds = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    run = build(_read_text(lanes)).function("mynn_measure", *kinds)
+    run = build(_read_text(lanes), host()).function("mynn_measure", *kinds)
     round_bytes = 4 * lanes * _STREAMS
     rounds = 1 << max(0, (nbytes // round_bytes).bit_length() - 1)
     data, out = aligned_bytes(rounds * round_bytes), aligned_bytes(128)
@@ -148,7 +131,7 @@ def levels() -> tuple[Level, ...]:
     """The caches and the memory, with what one core reads from each of them."""
     result = [
         Level(f"L{level}", size, _read_bandwidth(min(size // 2, _LARGEST_SET // 4)))
-        for level, size in _cache_sizes()
+        for level, size in enumerate(host().caches, 1)
     ]
     return (*result, Level("memory", 2**62, _read_bandwidth(_LARGEST_SET)))
 

@@ -7,7 +7,7 @@ space of results) is filled with bytes that read as NaN, -1 or 255.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ from mynn.core.graph import Graph, Node
 from mynn.core.types import Array, Shape
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.target.storage import ALIGNMENT, SLACK, padded_strides
+from mynn.target.target import Target, host
 
 FILL = 0xFF
 GUARD = 256
@@ -99,16 +100,23 @@ def outputs_of(lowered: Lowered, memory: Memory, writes: Mapping[Node, int]) -> 
     ]
 
 
+# What cases are compiled for where they do not say it: a test may set another function.
+default_target: Callable[[], Target] = host
+
+
 @dataclass
 class Case:
-    """A graph with state and layouts, lowered for the machine that `host()` says."""
+    """A graph with state and layouts, lowered for a target."""
 
     graph: Graph
     writes: dict[Node, int] = field(default_factory=dict)
     layouts: dict[Node, Shape] = field(default_factory=dict)
+    target: Target = field(default_factory=lambda: default_target())
 
     def __post_init__(self) -> None:
-        self.lowered = pipeline.lower(self.graph, self.writes, self.layouts, check=True)
+        self.lowered = pipeline.lower(
+            self.graph, self.target, self.writes, self.layouts, check=True
+        )
 
     def memory(self, arguments: Sequence[Array]) -> Memory:
         """Memory with the arguments in place."""
@@ -128,7 +136,9 @@ class Case:
 
     def native(self, arguments: Sequence[Array]) -> list[Array]:
         """Outputs by native code."""
-        return run_native(self, build(pipeline.emit(self.lowered).text()), arguments)
+        return run_native(
+            self, build(pipeline.emit(self.lowered, check=True).text(), self.target), arguments
+        )
 
     def interpreted(self, arguments: Sequence[Array]) -> list[Array]:
         """Outputs by the interpreter, which defines them."""

@@ -156,14 +156,13 @@ def test_integers_are_left_alone() -> None:
     assert not {"fma", "mul_unrounded"} & set(operations(graph))
 
 
-def test_a_machine_without_the_instruction_rounds_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare = dataclasses.replace(host(), features="+sse2", vector_bytes=16)
-    monkeypatch.setattr(pipeline, "host", lambda: bare)
+def test_a_machine_without_the_instruction_rounds_twice() -> None:
+    bare = dataclasses.replace(host(), features="", vector_bytes=16)
     x = np.array([1 + 2.0**-12], np.float32)
     graph = graph_of(lambda x, z: (x * x + z, (x * x - z) * 1.5), x, x)
-    lowered = pipeline.lower(graph, check=True)
+    lowered = pipeline.lower(graph, bare, check=True)
     assert "fma" not in pipeline.emit(lowered, check=True).text()
-    y, z = Case(graph).native([x, -x * x])
+    y, z = Case(graph, target=bare).native([x, -x * x])
     assert y == 0
     assert z == x * x * 3
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn.compiler.pipeline import compile_graph
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, apply, input_node
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise, gather
+from tests.compiler.harness import Case
 from tests.helpers import assert_close
 from tests.ops.cases import samples
 
@@ -60,7 +60,7 @@ def run_both(primitive: Primitive, cases: list[Sample]) -> None:
         outputs.append(apply(primitive, *nodes, **sample.params))
     graph = Graph(tuple(inputs), tuple(outputs))
     expected = interpreter.evaluate(graph, arguments)
-    got = compile_graph(graph)(arguments)
+    got = Case(graph).native(arguments)
     assert_close(got, expected, what=primitive.name)
 
 
@@ -115,7 +115,7 @@ def test_zero_signs_survive() -> None:
     outputs.append(apply(elementwise.mul, node, node))
     graph = Graph((node,), tuple(outputs))
     for got, expected in zip(
-        compile_graph(graph)([x]), interpreter.evaluate(graph, [x]), strict=True
+        Case(graph).native([x]), interpreter.evaluate(graph, [x]), strict=True
     ):
         finite = ~np.isnan(expected)
         np.testing.assert_array_equal(np.signbit(got)[finite], np.signbit(expected)[finite])
@@ -135,4 +135,4 @@ def test_indices_out_of_range_are_clipped(dtype: str, index: str) -> None:
     added = apply(gather.scatter_add, nodes[2], nodes[1], axis=0, extent=4)
     graph = Graph(nodes, (taken, added))
     arguments = [x, places, updates]
-    assert_close(compile_graph(graph)(arguments), interpreter.evaluate(graph, arguments))
+    assert_close(Case(graph).native(arguments), interpreter.evaluate(graph, arguments))

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from unittest import mock
 
 import numpy as np
 
-from mynn.compiler import pipeline
 from mynn.core import autodiff
 from mynn.core.graph import Graph, Node, apply, constant
 from mynn.core.types import Shape
 from mynn.ops import contraction, elementwise, gather, movement, reduce
-from mynn.target.target import WIDTHS, Machine, host
+from mynn.target.target import WIDTHS, Target, host
 from mynn.tensor import Tensor, graph_node, wrap
 from mynn.trace import tracing
+from tests.compiler.harness import Case
 from tests.fuzz.generator import Generator
 from tests.fuzz.programs import Program
 from tests.fuzz.split import split_problems
@@ -34,13 +33,13 @@ ROWS = (1, 2, 3, 6, 16, 33)
 Check = Callable[[Generator, Node], Node | None]
 
 
-def machines() -> list[Machine]:
-    """Machines with vectors of every width that this one has, with and without multiply-adds."""
+def targets() -> list[Target]:
+    """Targets with vectors of every width that this one has, with and without multiply-adds."""
     real = host()
     bare = ",".join(f for f in real.features.split(",") if f not in ("+fma", "+neon"))
     fitting = [width for width in WIDTHS if width <= real.vector_bytes]
     wide = [dataclasses.replace(real, vector_bytes=width) for width in fitting]
-    return [*wide, *wide, *(dataclasses.replace(machine, features=bare) for machine in wide)]
+    return [*wide, *wide, *(dataclasses.replace(target, features=bare) for target in wide)]
 
 
 def compared(seed: int) -> Program | None:
@@ -62,13 +61,12 @@ def compared(seed: int) -> Program | None:
 
 
 def compared_problems(program: Program) -> list[str]:
-    """Which checks do not hold, on the machine that the seed says; and with several workers."""
-    choice = machines()
-    machine = choice[program.seed % len(choice)]
-    with mock.patch.object(pipeline, "host", return_value=machine):
-        got = pipeline.compile_graph(program.graph)(program.arguments)
-        found = [] if program.seed % 4 else split_problems(program)
-    about = f"{8 * machine.vector_bytes} bits, {'' if machine.has_fma else 'no '}multiply-adds"
+    """Which checks do not hold, for the target that the seed says; and with several workers."""
+    choice = targets()
+    target = choice[program.seed % len(choice)]
+    got = Case(program.graph, target=target).native(program.arguments)
+    found = [] if program.seed % 4 else split_problems(program, target)
+    about = f"{8 * target.vector_bytes} bits, {'' if target.has_fma else 'no '}multiply-adds"
     for place, value in enumerate(got):
         if value.dtype == np.bool_ and not value.all():
             found.append(f"{about}: check {place} fails for {(~value).sum()} of {value.size}")

@@ -18,6 +18,8 @@ from mynn.core.graph import Graph
 from mynn.core.types import Array
 from mynn.jit import program as runtime
 from mynn.target.storage import allocate
+from mynn.target.target import host
+from tests.compiler.harness import Case
 from tests.fuzz.compared import compared, compared_problems
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
 from tests.fuzz.split import split_problems
@@ -48,7 +50,7 @@ class State:
 def run(program: Program) -> list[list[Array]]:
     """Outputs of each step of a native program."""
     if not program.writes:
-        return [pipeline.compile_graph(program.graph)(program.arguments)]
+        return [Case(program.graph).native(program.arguments)]
     graph = program.graph
     # Some of the inputs that are not written are arguments of each call, the others state.
     rng = np.random.default_rng(program.seed)
@@ -62,7 +64,7 @@ def run(program: Program) -> list[list[Array]]:
         tuple(graph.outputs[k] for k in order),
     )
     writes = {graph.inputs[place]: order.index(k) for place, k in program.writes.items()}
-    pipeline.lower(reordered, writes=writes, check=True)
+    pipeline.lower(reordered, host(), writes, check=True)
     tensors = {place: State(program.arguments[place], rng) for place in state}
     native = runtime.Program(
         reordered, len(arguments), len(results), writes, [tensors[place] for place in state]
@@ -84,7 +86,7 @@ def problems(program: Program, kind: str = "") -> list[str]:
         except Exception:
             return [traceback.format_exc(limit=-4)]
     if kind == "split":
-        return split_problems(program)
+        return split_problems(program, host())
     expected = interpret(program, STEPS if program.writes else 1)
     try:
         got = run(program)

@@ -16,16 +16,18 @@ from mynn.compiler import pipeline
 from mynn.compiler.parallel import barriers, split
 from mynn.core.types import Array
 from mynn.runtime import artifact
+from mynn.runtime.llvm_jit import build
 from mynn.target.storage import allocate
+from mynn.target.target import Target
 from tests.fuzz.programs import Program
 from tests.helpers import same_bits
 
 
-def split_problems(program: Program) -> list[str]:
+def split_problems(program: Program, target: Target) -> list[str]:
     """Where a split run differs from a run by one worker."""
     graph = program.graph
     writes = {graph.inputs[place]: output for place, output in program.writes.items()}
-    lowered = pipeline.lower(graph, writes=writes)
+    lowered = pipeline.lower(graph, target, writes)
     with mock.patch.object(split, "SMALL", 0):
         module = pipeline.emit(lowered, split=True)
         kernels = pipeline.shared_kernels(lowered)
@@ -33,7 +35,7 @@ def split_problems(program: Program) -> list[str]:
     text = module.text()
     for kernel in kernels:
         text = text.replace(f"define internal void @{kernel.name}(", f"define void @{kernel.name}(")
-    native = pipeline.build(text)
+    native = build(text, target)
     turns = barriers.arrange(kernels, lowered.plan.location)
 
     def run(workers: int, backwards: bool) -> list[Array]:

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,6 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
-from mynn.compiler import pipeline
 from mynn.compiler.parallel import split
 from mynn.core.types import Array
 from mynn.errors import NotFiniteError
@@ -42,6 +42,16 @@ class Run:
     losses: Array
     state: dict[str, Array]
     gradients: list[dict[str, Array]] = field(default_factory=list)
+
+
+@contextmanager
+def vectors_of(nbytes: int) -> Iterator[None]:
+    """What is compiled meanwhile has vectors of so many bytes at most, if it is not 0."""
+    narrow = {"MYNN_VECTOR_BYTES": str(nbytes)} if nbytes else {}
+    with mock.patch.dict(os.environ, narrow):
+        host.cache_clear()
+        yield
+    host.cache_clear()
 
 
 def train(
@@ -65,14 +75,7 @@ def train(
     mynn.programs().clear()
     # Even small loops are shared where several threads are asked for.
     small = 0 if threads > 1 else split.SMALL
-    machine = host()
-    if network.vector_bytes:
-        narrow = min(network.vector_bytes, machine.vector_bytes)
-        machine = replace(machine, vector_bytes=narrow)
-    with (
-        mock.patch.object(split, "SMALL", small),
-        mock.patch.object(pipeline, "host", return_value=machine),
-    ):
+    with mock.patch.object(split, "SMALL", small), vectors_of(network.vector_bytes):
         history = mynn.fit(
             step,
             make_data(network, dtype),

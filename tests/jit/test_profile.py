@@ -172,11 +172,3 @@ def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_level_of() -> None:
     assert roofline.level_of(2**15).name == "L1"
     assert roofline.level_of(2**15 + 1).name == "memory"
-
-
-def test_caches_of_unknown_systems(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(self: Any, *arguments: Any) -> Any:
-        raise OSError
-
-    monkeypatch.setattr("pathlib.Path.read_text", nothing)
-    assert roofline._cache_sizes() == [(1, 2**15), (2, 2**19), (3, 2**23)]

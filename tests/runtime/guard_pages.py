@@ -30,6 +30,7 @@ from mynn.core.types import Array
 from mynn.runtime.llvm_jit import build
 from mynn.target import storage
 from mynn.target.storage import ALIGNMENT, SLACK
+from mynn.target.target import host
 from mynn.transform.grad import grad
 from tests.compiler.harness import Memory, outputs_of, result_place, view
 from tests.fuzz.programs import gradient, plain, stateful
@@ -78,14 +79,14 @@ def call(lowered: Lowered, memory: Memory, split: bool) -> None:
     """One run of native code."""
     addresses = [memory.flat[buffer].ctypes.data for buffer in lowered.table]
     pointers = np.array(addresses or [0], np.uint64)
-    native = build(pipeline.emit(lowered, split=split).text())
+    native = build(pipeline.emit(lowered, split=split).text(), lowered.target)
     native.function(pipeline.STEP, ctypes.c_void_p)(pointers.ctypes.data)
 
 
 def run(graph: Graph, arguments: Sequence[Array], writes: dict[Node, int], at_end: bool) -> None:
     """One run of a program, whole and with its loops shared, agrees with the interpreter."""
     expected = evaluate(graph, arguments)
-    lowered = pipeline.lower(graph, writes)
+    lowered = pipeline.lower(graph, host(), writes)
     for split in (False, True):
         values = dict(zip(graph.inputs, arguments, strict=True))
         memory = memory_for(lowered, values, at_end)
@@ -142,7 +143,7 @@ def fuzz(at_end: bool, first: int, count: int) -> None:
             if program is not None:
                 graph = program.graph
                 writes = {graph.inputs[place]: output for place, output in program.writes.items()}
-                lowered = pipeline.lower(graph, writes)
+                lowered = pipeline.lower(graph, host(), writes)
                 values = dict(zip(graph.inputs, program.arguments, strict=True))
                 call(lowered, memory_for(lowered, values, at_end), split=False)
                 _kept.clear()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mynn.jit.program import Program
 from mynn.ops import elementwise
 from mynn.runtime import cache, llvm_jit
 from mynn.runtime.artifact import Image, _canonical, graph_key
+from mynn.target.target import host
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners of POSIX")
 
@@ -219,7 +221,7 @@ def test_others_may_not_write_there(folder: Path, mode: int) -> None:
     folder.mkdir()
     folder.chmod(mode)
     assert cache.directory() is None
-    assert result_of(llvm_jit.build(build_text(1))) == 1
+    assert result_of(llvm_jit.build(build_text(1), host())) == 1
     assert not entries(folder)
     folder.chmod(0o700)
     assert cache.directory() == folder
@@ -306,7 +308,7 @@ def test_no_directory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         monkeypatch.setenv("MYNN_CACHE_DIR", str(place))
         assert cache.directory() is None
-        assert result_of(llvm_jit.build(build_text(2))) == 2
+        assert result_of(llvm_jit.build(build_text(2), host())) == 2
     trained()
 
 
@@ -339,10 +341,10 @@ def test_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str) 
 
 
 def test_object_code_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = llvm_jit.build(build_text(42))
+    module = llvm_jit.build(build_text(42), host())
     assert len(entries(folder)) == 1
     monkeypatch.setattr(llvm_jit, "_passes", None)  # nothing is compiled any more
-    again = llvm_jit.build(build_text(42))
+    again = llvm_jit.build(build_text(42), host())
     assert result_of(module) == result_of(again) == 42
     assert again.text == build_text(42)
     monkeypatch.undo()
@@ -351,10 +353,13 @@ def test_object_code_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_object_code_of_another_processor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    llvm_jit.build(build_text(1))
+    llvm_jit.build(build_text(1), host())
+    narrower = replace(host(), features="")
+    assert narrower != host()
+    llvm_jit.build(build_text(1), narrower)
     monkeypatch.setattr(llvm_jit, "SETTINGS", "others")
-    llvm_jit.build(build_text(1))
-    assert len(entries(folder)) == 2
+    llvm_jit.build(build_text(1), host())
+    assert len(entries(folder)) == 3
 
 
 # -- programs --------------------------------------------------------------------------------------

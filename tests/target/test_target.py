@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mynn
 from mynn.errors import ArgumentError
-from mynn.target.target import Machine, host
+from mynn.target.caches import USUAL_CACHES, cache_sizes
+from mynn.target.target import host, named
 
 ROOT = Path(mynn.__file__).parents[1]
 
@@ -25,17 +29,43 @@ def fresh() -> Iterator[None]:
 
 
 def test_host() -> None:
-    machine = host()
-    assert machine.vector_bytes in (16, 32, 64)
-    assert machine.vector_registers in (16, 32)
-    assert host() is machine
+    target = host()
+    assert target.vector_bytes in (16, 32, 64)
+    assert target.vector_registers in (16, 32)
+    assert target.caches
+    assert host() is target
 
 
 def test_lanes() -> None:
-    machine = Machine(32, 16, "", "+sse2,+avx2")
-    assert [machine.lanes(size) for size in (1, 4, 8)] == [32, 8, 4]
-    assert machine.is_x86
-    assert not Machine(16, 32, "", "+neon").is_x86
+    assert [named("x86-64-v3").lanes(size) for size in (1, 4, 8)] == [32, 8, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "x86", "fma", "vector_bytes"),
+    [
+        ("x86-64", True, False, 16),
+        ("x86-64-v3", True, True, 32),
+        ("x86-64-v4", True, True, 64),
+        ("aarch64", False, True, 16),
+    ],
+)
+def test_named(name: str, x86: bool, fma: bool, vector_bytes: int) -> None:
+    target = named(name)
+    assert (target.is_x86, target.is_aarch64) == (x86, not x86)
+    assert (target.has_fma, target.vector_bytes) == (fma, vector_bytes)
+    assert target.is_posix
+    assert not replace(target, triple="x86_64-pc-windows-msvc").is_posix
+
+
+def test_a_name_that_there_is_not() -> None:
+    with pytest.raises(ArgumentError, match=r"'x86-64-v5'; there are x86-64, .*aarch64"):
+        named("x86-64-v5")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "mynn" / "compiler").rglob("*.py")), ids=str)
+def test_the_compiler_is_told_what_it_compiles_for(path: Path) -> None:
+    """It asks neither `host` nor the system."""
+    assert not re.search(r"\bhost\(|\bplatform\b|\bos\.name\b", path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.usefixtures("fresh")
@@ -54,6 +84,14 @@ def test_bad_widths(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_VECTOR_BYTES", value)
     with pytest.raises(ArgumentError, match=f"MYNN_VECTOR_BYTES.*16, 32 or 64.*{value}"):
         host()
+
+
+def test_caches_of_unknown_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: Any, *arguments: Any) -> Any:
+        raise OSError
+
+    monkeypatch.setattr("pathlib.Path.read_text", nothing)
+    assert cache_sizes() == USUAL_CACHES == (2**15, 2**19, 2**23)
 
 
 TRAINING = """

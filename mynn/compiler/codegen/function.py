@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mynn.compiler.codegen import math
+from mynn.target.target import Target
 
 # The LLVM type of each scalar type.
 LLVM_TYPES = {
@@ -70,14 +71,10 @@ MOST_STEPS = 4
 
 
 class Module:
-    """The text of an LLVM module: functions, and each declaration and math function once.
+    """The text of an LLVM module: functions, and each declaration and math function once."""
 
-    - `fused`: the machine has multiply-adds; `x86`: it has x86's maximum and minimum.
-    """
-
-    def __init__(self, fused: bool = True, x86: bool = True) -> None:
-        self.fused = fused
-        self.x86 = x86
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self.functions: list[str] = []
         self.stack_bytes = 0
         self.declarations: dict[str, None] = {}

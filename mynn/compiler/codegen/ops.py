@@ -118,7 +118,7 @@ def _extremum(op: str) -> Callable[..., Value]:
         if x.type[0] == "f":
             # y where both are zeros, x where that is NaN. On x86 this takes half as much as what
             # compares the signs of zeros; ARM has an instruction for the latter.
-            if not e.module.x86:
+            if not e.module.target.is_x86:
                 return intrinsic(e, op, [x, y])
             best = _select(e, _compare(e, "o" + side, x, y.text), x, y)
             return _select(e, _compare(e, "ord", x, x.text), best, x)
@@ -205,8 +205,8 @@ def _not(e: Emitter, x: Value) -> Value:
 
 
 def _fma(e: Emitter, x: Value, y: Value, z: Value) -> Value:
-    """x * y + z, rounded once where the machine can, twice where it cannot."""
-    if e.module.fused:
+    """x * y + z, rounded once where the processor can, twice where it cannot."""
+    if e.module.target.has_fma:
         return intrinsic(e, "fma", [x, y, z])
     product = _same(e, f"fmul {x.kind} {x.text}, {y.text}", x)
     return _same(e, f"fadd {x.kind} {product.text}, {z.text}", x)

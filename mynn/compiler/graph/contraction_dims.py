@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mynn.core.graph import Node
 from mynn.core.types import Shape
-from mynn.target.target import Machine
+from mynn.target.target import Target
 
 PRODUCTS = frozenset(["matmul", "contract"])
 # Up to so many rows a product whose operands lie along the summed axis is done by dot products.
@@ -112,13 +112,13 @@ def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
     return Mode("pack", False, len(axes.columns) - 1, _tile_axis(axes.rows))
 
 
-def tile_axes(shape: Shape, mode: Mode, machine: Machine) -> tuple[int, ...]:
+def tile_axes(shape: Shape, mode: Mode, target: Target) -> tuple[int, ...]:
     """The axes that a tile's rows run over: one, or several that are too short by themselves."""
     if mode.tile is None:
         return ()
     axes = [mode.tile]
     rows = shape[mode.tile]
-    most = machine.vector_registers - 4
+    most = target.vector_registers - 4
     if mode.kind == "tiles" and rows < 8:
         for axis in reversed(range(len(shape))):
             if axis != mode.tile and shape[axis] > 1 and rows * shape[axis] <= most:

@@ -21,7 +21,7 @@ from mynn.compiler.graph.index_map import Bound, Index, View, view_of
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.core.graph import Graph, Node
-from mynn.target.target import Machine
+from mynn.target.target import Target
 
 # Up to so many places of the sum are written out for the rows of a tile.
 _MOST_TAPS = 25
@@ -64,13 +64,13 @@ def border_of(axes: Axes, bound: Bound, second: bool) -> Border | None:
     return Border(axis, step, places[0], summed[places[0]], bound.start, bound.extent)
 
 
-def _leaves_out(product: Node, views: tuple[View, View], machine: Machine) -> bool:
+def _leaves_out(product: Node, views: tuple[View, View], target: Target) -> bool:
     """Whether the schedule of a product can leave out what meets the zeros around its operands."""
     axes = axes_of(product)
     mode = choose_mode(product, views[0].strides, views[1].strides)
     if mode.kind != "tiles":
         return False
-    tile = tile_axes(axes.columns if mode.swapped else axes.rows, mode, machine)
+    tile = tile_axes(axes.columns if mode.swapped else axes.rows, mode, target)
     taken: list[int] = []
     taps = 1
     for second, view in enumerate(views):
@@ -87,7 +87,7 @@ def _leaves_out(product: Node, views: tuple[View, View], machine: Machine) -> bo
     return len(set(taken)) == len(taken) and taps <= _MOST_TAPS
 
 
-def absorbed(graph: Graph, layouts: Layouts, machine: Machine) -> frozenset[Node]:
+def absorbed(graph: Graph, layouts: Layouts, target: Target) -> frozenset[Node]:
     """The paddings that every product which reads them can do without.
 
     An output lies in memory, so that products read it there and not what it is a view of.
@@ -100,7 +100,7 @@ def absorbed(graph: Graph, layouts: Layouts, machine: Machine) -> frozenset[Node
             first, second = (view_of(x, layouts.strides, outputs) for x in node.inputs)
             pads = {*first.pads, *second.pads}
             seen |= pads
-            if pads and not _leaves_out(node, (first, second), machine):
+            if pads and not _leaves_out(node, (first, second), target):
                 needed |= pads
     return frozenset(seen - needed)
 

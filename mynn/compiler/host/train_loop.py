@@ -22,6 +22,7 @@ from mynn.compiler.host.workers import (
     worker_text,
 )
 from mynn.target.storage import SLACK
+from mynn.target.target import Target
 
 FIT = "mynn_fit"
 # Bytes of a batch from which on all workers gather; for fewer, meeting once more takes longer.
@@ -491,12 +492,12 @@ def _flush_denormals(t: _Text) -> str:
     return kept
 
 
-def loop_text(loop: Loop, x86: bool = False) -> str:
-    """LLVM IR of the module with the training loop; on `x86` it flushes denormals while it runs."""
+def loop_text(loop: Loop, target: Target) -> str:
+    """LLVM IR of the training loop; on x86 it flushes denormals while it runs."""
     t = _Text()
     t.lines.append(f"define void @{FIT}(ptr %control) nounwind {{")
     t.label("entry")
-    kept = _flush_denormals(t) if x86 else ""
+    kept = _flush_denormals(t) if target.is_x86 else ""
     if loop.has_workers:
         _acquire(t)
     slots = _direct_slots(t, loop)
@@ -542,7 +543,7 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
         t.effect(f"store ptr {buffer}, ptr {place}")
     if loop.has_workers:
         _release(t)
-    if x86:
+    if target.is_x86:
         t.effect(f"call void @llvm.x86.sse.ldmxcsr(ptr {kept})")
     t.effect("ret void")
     t.lines.append("}")
@@ -550,27 +551,27 @@ def loop_text(loop: Loop, x86: bool = False) -> str:
         "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n"
         "declare double @llvm.fabs.f64(double)"
     )
-    if x86:
+    if target.is_x86:
         declarations += (
             "\ndeclare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)"
         )
     return "\n".join([declarations, _SHUFFLE, *t.lines, ""])
 
 
-def loop_module(loop: Loop, x86: bool) -> str:
+def loop_module(loop: Loop, target: Target) -> str:
     """The text of the whole module: the loop, and what its workers run."""
-    module = Module()
+    module = Module(target)
     kinds = (False, True) if loop.rest else (False,)
     if loop.has_workers:
         module.add(leader_text(module))
         module.add(worker_text(module, WORKER, loop=True))
     if any(map(loop.shares_rows, kinds)):
-        module.add(barrier_text())
+        module.add(barrier_text(target))
     for rest in kinds:
         module.add(_gather_text(loop, rest))
         if loop.shares_rows(rest):
             module.add(_share_text(loop, rest))
-    module.add(loop_text(loop, x86))
+    module.add(loop_text(loop, target))
     return module.text()
 
 

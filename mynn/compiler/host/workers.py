@@ -19,14 +19,13 @@ over.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import stop_text
 from mynn.compiler.host.control_block import COUNT_MASK, LINE, SHUTDOWN, Sync, WorkerState
 from mynn.compiler.parallel.barriers import COUNTS, Turn
-from mynn.target.target import host
+from mynn.target.target import Target
 
 SPLIT_STEP = "mynn_step_split"
 WORKER = "mynn_worker"
@@ -50,10 +49,15 @@ _CALL_ROUNDS = 8000
 _LOOP_ROUNDS = 1 << 25
 
 
-def _wait_body(name: str) -> str:
+def _pause(target: Target) -> str:
+    """What tells the processor that it waits."""
+    return "  call void @llvm.x86.sse2.pause()\n" if target.is_x86 else ""
+
+
+def _wait_body(name: str, target: Target) -> str:
     """A round of waiting in the block `name`, which counts its rounds in %patience.`name`."""
-    pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
-    if os.name != "posix":
+    pause = _pause(target)
+    if not target.is_posix:
         return f"{pause}  br label %{name}\n"
     return (
         f"{pause}  %rounds.{name} = add i64 %patience.{name}, 1\n"
@@ -65,8 +69,8 @@ def _wait_body(name: str) -> str:
     )
 
 
-def _patience(name: str, start: str) -> str:
-    if os.name != "posix":
+def _patience(name: str, start: str, target: Target) -> str:
+    if not target.is_posix:
         return ""
     return (
         f"  %patience.{name} = phi i64 [ 0, %{start} ], [ %rounds.{name}, %idle.{name} ], "
@@ -75,14 +79,14 @@ def _patience(name: str, start: str) -> str:
 
 
 def _declare(module: Module) -> None:
-    if host().is_x86:
+    if module.target.is_x86:
         module.declare("declare void @llvm.x86.sse2.pause()")
-    if os.name == "posix":
+    if module.target.is_posix:
         module.declare("declare i32 @sched_yield()")
         module.declare("declare i32 @usleep(i32)")
 
 
-def barrier_text() -> str:
+def barrier_text(target: Target) -> str:
     """`mynn_barrier`: returns when all workers have called it.
 
     At once where the bit of `pass` for the number of workers, or for as many as it has, is set.
@@ -109,11 +113,11 @@ open:
   store atomic i64 %next, ptr %round release, align 8
   ret void
 wait:
-{_patience("wait", "meet")}  %seen = load atomic i64, ptr %round acquire, align 8
+{_patience("wait", "meet", target)}  %seen = load atomic i64, ptr %round acquire, align 8
   %opened = icmp ne i64 %seen, %now
   br i1 %opened, label %done, label %idle.wait
 idle.wait:
-{_wait_body("wait")}done:
+{_wait_body("wait", target)}done:
   ret void
 }}
 """
@@ -125,7 +129,7 @@ def add_split_step(module: Module, turns: Sequence[Turn], status: int | None = N
     `status` is the place of the status word in the table, if there is one.
     """
     _declare(module)
-    module.add(barrier_text())
+    module.add(barrier_text(module.target))
     lines = []
     for turn in turns:
         # Bits for the numbers of workers that need not meet; that of 0 for more than are looked at.
@@ -145,9 +149,9 @@ def add_split_step(module: Module, turns: Sequence[Turn], status: int | None = N
     module.add("\n".join([head, *lines, "  ret void", "}", ""]))
 
 
-def _flush() -> str:
+def _flush(target: Target) -> str:
     """Workers flush denormals as the thread that leads them does, or results would differ."""
-    if not host().is_x86:
+    if not target.is_x86:
         return ""
     return (
         "  %mode = alloca i32\n"
@@ -187,7 +191,7 @@ def leader_text(module: Module) -> str:
     - `void mynn_release(sync, workers)`: lets so many go.
     """
     _declare(module)
-    pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
+    pause = _pause(module.target)
     parameters = "ptr %sync, i64 %workers"
     return f"""define internal i64 @mynn_acquire({parameters}, i64 %patience) noinline nounwind {{
 entry:
@@ -238,9 +242,9 @@ done:
 """
 
 
-def _sleeping() -> str:
+def _sleeping(target: Target) -> str:
     """A round of waiting for the next step, from the block `idle` on: spin, yield, sleep, leave."""
-    pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
+    pause = _pause(target)
     return f"""  %fresh = icmp ult i64 %rounds, {_PATIENCE}
   br i1 %fresh, label %pause, label %tired
 pause:
@@ -265,9 +269,9 @@ sleep:
 """
 
 
-def _spinning(most: int) -> str:
+def _spinning(most: int, target: Target) -> str:
     """The same without a sleep: `most` rounds, then leave."""
-    pause = "  call void @llvm.x86.sse2.pause()\n" if host().is_x86 else ""
+    pause = _pause(target)
     return f"""  %enough = icmp ugt i64 %rounds, {most}
   br i1 %enough, label %leave, label %pause
 pause:
@@ -284,14 +288,16 @@ def worker_text(module: Module, name: str, loop: bool) -> str:
     A second thread for the same worker, and one that comes after the shutdown, returns at once.
     """
     _declare(module)
-    sleeps = loop and os.name == "posix"
+    sleeps = loop and module.target.is_posix
     ends = ("pause", "offer", "sleep") if sleeps else ("pause",)
-    waiting = _sleeping() if sleeps else _spinning(_LOOP_ROUNDS if loop else _CALL_ROUNDS)
+    flush = _flush(module.target) if loop else ""
+    most = _LOOP_ROUNDS if loop else _CALL_ROUNDS
+    waiting = _sleeping(module.target) if sleeps else _spinning(most, module.target)
     seen = ", ".join(["[ %base, %acquired ]", *(f"[ %known, %{end} ]" for end in ends)])
     rounds = ", ".join(["[ 0, %acquired ]", *(f"[ %rounds.next, %{end} ]" for end in ends)])
     return f"""define void @{name}(ptr %sync, i64 %worker) nounwind {{
 entry:
-{_flush() if loop else ""}  %phase = getelementptr i64, ptr %sync, i64 {int(Sync.PHASE)}
+{flush}  %phase = getelementptr i64, ptr %sync, i64 {int(Sync.PHASE)}
   %table.at = getelementptr ptr, ptr %sync, i64 {int(Sync.TABLE)}
   %step.at = getelementptr ptr, ptr %sync, i64 {int(Sync.STEP)}
 {_state("%worker")}  %first = load atomic i64, ptr %phase acquire, align 8

@@ -13,7 +13,7 @@ from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.lowering.inline import Names, Place, Puller, loads
 from mynn.core.graph import Node
 from mynn.core.types import Shape
-from mynn.target.target import Machine
+from mynn.target.target import Target
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Context:
     group: Group
     places: Mapping[Node, Place]
     targets: Mapping[Node, Place]
-    machine: Machine
+    target: Target
     name: str = ""
     names: Names = field(default_factory=Names)
     touched: set[Node] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Context:
         if self.group.anchor is not None:
             nodes.append(self.group.anchor)
             nodes.extend(x for x in self.group.anchor.inputs if x.dtype.kind == "f")
-        return self.machine.lanes(max(max(node.dtype.itemsize for node in nodes), 4))
+        return self.target.lanes(max(max(node.dtype.itemsize for node in nodes), 4))
 
 
 def serial(loops: list[tuple[str, int]], body: list[Statement]) -> list[Statement]:

@@ -19,7 +19,7 @@ from mynn.compiler.lowering.base import (
 )
 from mynn.compiler.lowering.inline import Place, loads
 from mynn.core.graph import Node
-from mynn.target.target import Machine
+from mynn.target.target import Target
 
 
 def lower_map(context: Context) -> list[Statement]:
@@ -146,7 +146,7 @@ def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement
 
 
 def copy_kernel(
-    name: str, node: Node, source: Place | None, target: Place, machine: Machine
+    name: str, node: Node, source: Place | None, target: Place, machine: Target
 ) -> Kernel:
     """A kernel that copies a node; without a source that is a constant of one element."""
     group = Group(None, node.shape, {}, [])

@@ -30,7 +30,7 @@ from mynn.core.graph import CONSTANT, Graph, Node
 from mynn.core.types import Array, Shape
 from mynn.errors import VerifyError
 from mynn.target.storage import ALIGNMENT, SLACK, padded_strides, storage_elements
-from mynn.target.target import Machine
+from mynn.target.target import Target
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class _Planner:
         graph: Graph,
         writes: dict[Node, int],
         layouts: dict[Node, Shape],
-        machine: Machine,
+        target: Target,
         status: bool,
     ) -> None:
         self.layouts = Layouts(layouts)
@@ -95,7 +95,7 @@ class _Planner:
         self.tasks: dict[int, tuple[_Task, dict[Node, Place]]] = {}
         graph = split_sums(insert_packing(graph, self.layouts))
         self.graph = graph
-        self.machine = machine
+        self.target = target
         self.status = status
         self.count = 0
         self.targets = {state: graph.outputs[number] for state, number in writes.items()}
@@ -104,7 +104,7 @@ class _Planner:
         for node in self.result_nodes:
             if node not in self.layouts.given:
                 self.layouts.row_major(node)
-        pads = absorbed(graph, self.layouts, machine)
+        pads = absorbed(graph, self.layouts, target)
         # New state lies where the old state lies, in an order that `absorbed` does not know.
         state = frozenset(self.targets.values())
         pads -= {pad for pad in pads if peel(pad, pads, state) in state}
@@ -188,7 +188,7 @@ class _Planner:
             task, known = self.tasks[number]
             if all(places[node] is place for node, place in known.items()):
                 return task
-        context = Context(group, places, places, self.machine, f"k{number}")
+        context = Context(group, places, places, self.target, f"k{number}")
         kernel = lower_group(f"k{number}", context)
         task = _Task(kernel, context.touched, group)
         anchor = [group.anchor] if group.anchor is not None else []
@@ -279,11 +279,11 @@ class _Planner:
                 first.append((node, source))
             second.append((node, source, self.leaves[state]))
         early = [
-            _Task(copy_kernel(f"copy{i}", node, places.get(node), target, self.machine), {node})
+            _Task(copy_kernel(f"copy{i}", node, places.get(node), target, self.target), {node})
             for i, (node, target) in enumerate(first)
         ]
         late = [
-            copy_kernel(f"set{i}", node, source, target, self.machine)
+            copy_kernel(f"set{i}", node, source, target, self.target)
             for i, (node, source, target) in enumerate(second)
         ]
         return early, late
@@ -361,14 +361,14 @@ def make_plan(
     graph: Graph,
     writes: dict[Node, int],
     layouts: dict[Node, Shape],
-    machine: Machine,
+    target: Target,
     status: bool = False,
 ) -> Plan:
     """Fuse, place, lower and order; state that cannot be updated in place is copied at the end.
 
     With `status` the last output is the status word.
     """
-    planner = _Planner(graph, writes, layouts, machine, status)
+    planner = _Planner(graph, writes, layouts, target, status)
     refused: set[Node] = set()
     while True:
         result = planner.attempt(refused)

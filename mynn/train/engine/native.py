@@ -33,7 +33,7 @@ from mynn.runtime.autotune import Pace
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.runtime.store import STORE, Stored
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
-from mynn.target.target import host
+from mynn.target.target import Target
 from mynn.tensor import Tensor
 from mynn.train.provenance import row_of
 from mynn.train.record import Record, Recorded, Recorder
@@ -46,11 +46,11 @@ class LoopCode(Stored):
 
     kind = "loop"
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, target: Target) -> None:
         super().__init__()
-        text = loop_module(loop, host().is_x86)
+        text = loop_module(loop, target)
         debug.show(5, "training loop, LLVM IR", lambda: text)
-        self.native = build(text)
+        self.native = build(text, target)
         self.signature = f"batches of {loop.batch}, {loop.rest} left"
         report = f"training loop for batches of {loop.batch}"
         debug.report(report, {"LLVM": self.native.seconds})
@@ -61,15 +61,15 @@ class LoopCode(Stored):
         return self.native.nbytes
 
 
-def loop_module_for(loop: Loop) -> tuple[NativeModule, float]:
+def loop_module_for(loop: Loop, target: Target) -> tuple[NativeModule, float]:
     """The native code of a loop, and the seconds that it took to make it now."""
     made: list[LoopCode] = []
 
     def make() -> LoopCode:
-        made.append(LoopCode(loop))
+        made.append(LoopCode(loop, target))
         return made[0]
 
-    code = STORE.fetch((loop, str(host())), make)
+    code = STORE.fetch((loop, target), make)
     return code.native, made[0].native.seconds if made else 0.0
 
 
@@ -372,7 +372,7 @@ class NativeEngine(Engine):
         shape = self.batch_rows, self.rest_rows, tuple(sources), tuple(metrics)
         status = first.status_slot, last.status_slot
         loop = Loop(*shape, *splits, tuple(outputs), *status)
-        module, seconds = loop_module_for(loop)
+        module, seconds = loop_module_for(loop, first.target)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
         self.most = workers = max(first.threads, last.threads)

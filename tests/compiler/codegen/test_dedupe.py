@@ -14,6 +14,7 @@ from mynn.compiler import pipeline
 from mynn.compiler.codegen.dedupe import FEWEST, kernel_key
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Load, Local, Op, Store
+from mynn.target.target import host
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of, random_arrays
@@ -98,4 +99,4 @@ def test_training_a_deep_network(threads: int) -> None:
 def test_a_few_keep_their_own_code() -> None:
     """Small networks pay nothing for it."""
     graph = graph_of(layers, f32(8, 16), *(f32(16, 16) for _ in range(FEWEST - 1)))
-    assert ".body" not in pipeline.emit(pipeline.lower(graph)).text()
+    assert ".body" not in pipeline.emit(pipeline.lower(graph, host())).text()

@@ -19,8 +19,8 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Let, Load, Local, Op, Store, Var
 from mynn.core.graph import Graph
 from mynn.errors import CompileError
-from mynn.runtime.llvm_jit import NativeModule
-from mynn.target.target import host
+from mynn.runtime.llvm_jit import NativeModule, build
+from mynn.target.target import Target, host
 from mynn.tensor import Tensor
 from mynn.train.engine import native
 from mynn.transform.grad import grad
@@ -64,11 +64,11 @@ def test_too_many_are_refused() -> None:
         stack_bytes([values(1000)])
 
 
-def check(graph: Graph, split: bool) -> None:
+def check(graph: Graph, target: Target, split: bool) -> None:
     """The frames of a program are within what it says, and that is not too much."""
-    lowered = pipeline.lower(graph)
+    lowered = pipeline.lower(graph, target)
     module = pipeline.emit(lowered, split=split)
-    found = functions(pipeline.build(module.text()).assembly())
+    found = functions(build(module.text(), target).assembly())
     assert found
     assert module.stack_bytes <= MOST_STACK
     for kernel in lowered.kernels:
@@ -79,11 +79,10 @@ def check(graph: Graph, split: bool) -> None:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, vector_bytes: int) -> None:
+def target(vector_bytes: int) -> Target:
     registers = 32 if vector_bytes == 64 else 16
     narrow = min(vector_bytes, host().vector_bytes)
-    fake = replace(host(), vector_bytes=narrow, vector_registers=registers)
-    monkeypatch.setattr(pipeline, "host", lambda: fake)
+    return replace(host(), vector_bytes=narrow, vector_registers=registers)
 
 
 def product(rng: np.random.Generator) -> Graph:
@@ -116,34 +115,33 @@ def convolution(rng: np.random.Generator) -> Graph:
 
 @linux_x86
 @widths
-@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("kind", [product, convolution])
-def test_random_products(kind: Callable[[np.random.Generator], Graph], vector_bytes: int) -> None:
+def test_random_products(
+    kind: Callable[[np.random.Generator], Graph], vector_bytes: int, target: Target
+) -> None:
     for seed in range(8):
         rng = np.random.default_rng(100 * vector_bytes + seed)
-        check(kind(rng), split=bool(seed % 2))
+        check(kind(rng), target, split=bool(seed % 2))
 
 
 @linux_x86
 @widths
-@pytest.mark.usefixtures("machine")
-def test_random_graphs(vector_bytes: int) -> None:
+def test_random_graphs(vector_bytes: int, target: Target) -> None:
     for seed in range(vector_bytes, vector_bytes + 8):
         program = gradient(seed)
         if program is not None:
-            check(program.graph, split=bool(seed % 2))
+            check(program.graph, target, split=bool(seed % 2))
 
 
 @linux_x86
 @widths
-@pytest.mark.usefixtures("machine", "vector_bytes")
-def test_values_kept_for_a_gradient() -> None:
+def test_values_kept_for_a_gradient(target: Target) -> None:
     def chain(x: Tensor) -> Tensor:
         for number in range(300):
             x = x * x + 0.5 if number % 2 else x.tanh()
         return x.sum()
 
-    check(graph_of(lambda x: grad(chain)(x), f32(40)), split=False)
+    check(graph_of(lambda x: grad(chain)(x), f32(40)), target, split=False)
 
 
 @linux_x86
@@ -153,8 +151,8 @@ def test_the_loop_around_a_step(threads: int, monkeypatch: pytest.MonkeyPatch) -
     made: list[Any] = []
     find = native.loop_module_for
 
-    def found(loop: Loop) -> tuple[NativeModule, float]:
-        result = find(loop)
+    def found(loop: Loop, target: Target) -> tuple[NativeModule, float]:
+        result = find(loop, target)
         made.append(result[0])
         return result
 

@@ -7,6 +7,7 @@ import pytest
 
 from mynn.compiler import pipeline
 from mynn.core.types import Type
+from mynn.target.target import host
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case
 from tests.helpers import assert_close, f32, graph_of, random_arrays
@@ -35,7 +36,9 @@ def test_costly_values_are_stored_before_they_are_repeated(function: object) -> 
         result: Tensor = function(x).gather_rows(i, clip=True)
         return result
 
-    lowered = pipeline.lower(graph_of(take, f32(64, 8), PLACES), check=True)
+    lowered = pipeline.lower(graph_of(take, f32(64, 8), PLACES), host(), check=True)
     assert len(lowered.kernels) == 2
-    few = pipeline.lower(graph_of(take, f32(64, 8), Type((16,), np.dtype(np.int64))), check=True)
+    few = pipeline.lower(
+        graph_of(take, f32(64, 8), Type((16,), np.dtype(np.int64))), host(), check=True
+    )
     assert len(few.kernels) == 1

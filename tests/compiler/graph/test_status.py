@@ -17,6 +17,7 @@ from mynn.compiler.pipeline import lower, shared_kernels
 from mynn.core.graph import Graph, Node, apply, format_graph, input_node
 from mynn.core.types import Type
 from mynn.ops import checks
+from mynn.target.target import host
 
 
 def network_step(width: int, derived: bool) -> Any:
@@ -100,22 +101,22 @@ def test_the_word_takes_the_place_of_the_checks() -> None:
     assert word.checks == ()
     assert len(word.outputs) == 2
     assert with_status(Graph((x,), (x,))).outputs == (x,)
-    lowered = lower(graph, check=True)
+    lowered = lower(graph, host(), check=True)
     assert lowered.plan.status is lowered.plan.results[-1].buffer
 
 
 def test_what_is_always_in_range_leaves_nothing() -> None:
     for dtype, high in ((np.uint8, 255), (np.uint32, 2**32 - 1)):
         x = input_node(Type((7,), np.dtype(dtype)), "t")
-        lowered = lower(Graph((x,), (x,), (check(x, high),)), check=True)
+        lowered = lower(Graph((x,), (x,), (check(x, high),)), host(), check=True)
         assert lowered.plan.status is None
         assert len(lowered.graph.outputs) == 1
     empty = input_node(Type((0,), np.dtype(np.int64)), "t")
-    assert lower(Graph((empty,), (empty,), (check(empty, 3),))).plan.status is None
+    assert lower(Graph((empty,), (empty,), (check(empty, 3),)), host()).plan.status is None
 
 
 def test_equal_checks_are_one() -> None:
     x = labels()
-    one = lower(Graph((x,), (x,), (check(x, 3),))).kernels
-    three = lower(Graph((x,), (x,), (check(x, 3), check(x, 3), check(x, 3)))).kernels
+    one = lower(Graph((x,), (x,), (check(x, 3),)), host()).kernels
+    three = lower(Graph((x,), (x,), (check(x, 3), check(x, 3), check(x, 3))), host()).kernels
     assert len(one) == len(three)

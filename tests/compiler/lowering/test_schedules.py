@@ -27,9 +27,10 @@ from mynn.compiler.memory import plan
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Shape, Type
 from mynn.functional import losses
-from mynn.target.target import Machine, host
+from mynn.target.target import host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
+from tests.compiler import harness
 from tests.compiler.graph.rewriting import with_indices
 from tests.compiler.harness import Case, layout
 from tests.helpers import assert_close, f32, graph_of, random_arrays
@@ -40,11 +41,11 @@ EDGES = (1, 2, 3, 5, 7, 13, 15, 16, 17, 31, 32, 33)
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the compiler believe in narrower vectors and fewer registers."""
+    """Compiles cases for narrower vectors and fewer registers."""
 
     def use(vector_bytes: int, registers: int) -> None:
         fake = replace(host(), vector_bytes=vector_bytes, vector_registers=registers)
-        monkeypatch.setattr(pipeline, "host", lambda: fake)
+        monkeypatch.setattr(harness, "default_target", lambda: fake)
 
     return use
 
@@ -356,10 +357,10 @@ def test_results_of_few_columns_lie_along_the_rows() -> None:
 @pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
 @pytest.mark.parametrize("p", [1, 6, 13, 14, 33])
 def test_tile_fits_the_registers(vector_bytes: int, registers: int, p: int) -> None:
-    machine = Machine(vector_bytes, registers, "", "")
+    target = replace(host(), vector_bytes=vector_bytes, vector_registers=registers)
     for q in (1, 15, 16, 17, 64, 200):
         for k in (1, 8, 300):
-            tile = choose_tile(machine, p, q, k, machine.lanes(4))
+            tile = choose_tile(target, p, q, k, target.lanes(4))
             used = tile.rows * tile.vectors * tile.splits + tile.vectors + 1
             assert 1 <= tile.rows <= p
             assert used <= registers or tile.splits > 1

@@ -13,6 +13,7 @@ from mynn.compiler.memory.scratch import scratch_buffer, scratch_offsets
 from mynn.errors import CompileError
 from mynn.runtime.artifact import bind, make_image
 from mynn.target.storage import ALIGNMENT, SLACK, allocate
+from mynn.target.target import host
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of
 
@@ -58,7 +59,7 @@ def test_kernels_share_memory() -> None:
 
 def product() -> pipeline.Lowered:
     """A product whose second operand is copied column by column."""
-    return pipeline.lower(graph_of(lambda x, w: x @ w.T, f32(12, 48), f32(40, 48)))
+    return pipeline.lower(graph_of(lambda x, w: x @ w.T, f32(12, 48), f32(40, 48)), host())
 
 
 def test_a_program_lists_its_scratch_memory() -> None:

@@ -14,6 +14,7 @@ from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import COUNTS, arrange, bytes_read, phases
 from mynn.compiler.parallel.split import is_serial
 from mynn.compiler.pipeline import shared_kernels
+from mynn.target.target import host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout
@@ -204,7 +205,7 @@ def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyP
             return grad(loss, argnums=tuple(range(1, layers + 1)))(*values)
 
         lowered = pipeline.lower(
-            graph_of(gradients, f32(64, 48), *(f32(48, 48) for _ in range(layers)))
+            graph_of(gradients, f32(64, 48), *(f32(48, 48) for _ in range(layers))), host()
         )
         count = 0
         pipeline.emit(lowered, split=True)

@@ -15,6 +15,7 @@ from mynn.compiler.parallel import cache_blocks, split
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.pipeline import Lowered
 from mynn.runtime.llvm_jit import build
+from mynn.target.target import host
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case, run_native
 from tests.fuzz import native
@@ -62,7 +63,9 @@ def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
     case = Case(graph_of(function, *types))
     arguments = random_arrays(case.graph)
     assert max(shares(case.lowered)) > 1
-    blocked = run_native(case, build(pipeline.emit(case.lowered, check=True).text()), arguments)
+    blocked = run_native(
+        case, build(pipeline.emit(case.lowered, check=True).text(), case.target), arguments
+    )
     tiny_cache.undo()
     whole = Case(case.graph)
     assert shares(whole.lowered) == [1]
@@ -88,7 +91,7 @@ def test_random_programs_are_cut(tiny_cache: pytest.MonkeyPatch) -> None:
     for seed in SEEDS:
         program = native.KINDS["gradient"](seed)
         if program is not None:
-            cut += max(shares(pipeline.lower(program.graph)), default=1) > 1
+            cut += max(shares(pipeline.lower(program.graph, host())), default=1) > 1
     assert cut > 5
 
 
@@ -98,20 +101,22 @@ def test_only_what_streams_is_cut(tiny_cache: pytest.MonkeyPatch) -> None:
     def function(x: Tensor, w: Tensor) -> Tensor:
         return F.softmax((x @ w).tanh() @ w, 1)
 
-    blocks = pipeline.lower(graph_of(function, f32(64, 64), f32(64, 64))).blocks
+    blocks = pipeline.lower(graph_of(function, f32(64, 64), f32(64, 64)), host()).blocks
     products = [b for b in blocks if any("matmul" in k.comment for k in b.kernels)]
     assert products
     assert all(block.shares == 1 for block in products)
 
 
 def test_what_fits_the_cache_stays_whole() -> None:
-    lowered = pipeline.lower(graph_of(softmax, f32(37, 11), f32(37, 11)))
+    lowered = pipeline.lower(graph_of(softmax, f32(37, 11), f32(37, 11)), host())
     assert lowered.blocks == [CacheBlock(tuple(lowered.kernels))]
 
 
 def test_large_normalisation_is_one_pass_forward_and_backward() -> None:
     shape = (64, 16, 28, 28)
-    lowered = pipeline.lower(graph_of(normalised_4, f32(*shape), f32(*shape), f32(16), f32(16)))
+    lowered = pipeline.lower(
+        graph_of(normalised_4, f32(*shape), f32(*shape), f32(16), f32(16)), host()
+    )
     blocks = lowered.blocks
     assert blocks[0].shares > 8
     moved = sum(kernel.nbytes for kernel in blocks[0].kernels)

@@ -26,7 +26,7 @@ from mynn.compiler.lowering.contraction.operands import Product, finish, vector
 
 def dots(context: Context, product: Product) -> list[Statement]:
     """Rows one after the other, results in vectors."""
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     result: list[Statement] = []
     pvar = context.names.fresh("p")
     p = Affine.var(pvar) if product.p > 1 else Affine()
@@ -43,7 +43,7 @@ def dots(context: Context, product: Product) -> list[Statement]:
 def _dot_block(
     context: Context, product: Product, p: Affine, q: Affine, count: int
 ) -> list[Statement]:
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     type = product.anchor.type.short
     lanes_k = min(lanes, 1 << (product.k - 1).bit_length()) if product.k else 1
     acc = Buffer(context.names.fresh("acc"), type, count * lanes_k, "register")

@@ -20,7 +20,7 @@ def sum_over_k(
 ) -> list[Statement]:
     """The accumulators of a tile: the first products set them where they are `fresh`."""
     height, widths = rows[1], columns[1]
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
 
     def step(summed: Index, split: int, first: bool) -> list[Statement]:
         return _add_products(context, product, rows, columns, acc, (summed, split, first))
@@ -90,7 +90,7 @@ def _sum_inside(
     taps = product.taps(rows[0].constant, height)
     shared = {product.spread_at(Affine(i), place) for place, taking in taps for i in taking}
     registers = height * len(widths) + len(shared) + len(widths)
-    inside = registers <= context.machine.vector_registers
+    inside = registers <= context.target.vector_registers
     inner = looped.pop() if looped else None
     body: list[Statement] = []
     for place, taking in taps:
@@ -120,7 +120,7 @@ def _add_products(
     (p, height), (q, widths) = rows, columns
     summed, split, first = place
     type = product.anchor.type.short
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     body: list[Statement] = []
     spread: dict[int, Expr] = {}
     taking = tuple(range(height)) if taking is None else taking

@@ -30,7 +30,7 @@ def with_columns(
         or pitch % 1024
     ):
         return [], product
-    lanes = context.machine.lanes(itemsize)
+    lanes = context.target.lanes(itemsize)
     line = lanes * len(widths)
     type = product.anchor.type.short
     panel = Buffer(context.names.fresh("panel"), type, product.k * line, "scratch")
@@ -55,7 +55,7 @@ def _turned(
 
     Squares of it are loaded along the sum, turned in registers, and stored along the columns.
     """
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
     type = product.anchor.type.short
     panel = Buffer(context.names.fresh("panel"), type, product.k * line, "scratch")

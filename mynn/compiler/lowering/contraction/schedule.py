@@ -58,7 +58,7 @@ def lower_product(context: Context) -> list[Statement]:
     if mode.swapped:
         spread_shape, lined_shape = lined_shape, spread_shape
     outer: list[tuple[str, int]] = []
-    tile = tile_axes(spread_shape, mode, context.machine)
+    tile = tile_axes(spread_shape, mode, context.target)
 
     def loops(shape: Shape, prefix: str, without: tuple[int, ...]) -> Index:
         index = []
@@ -125,7 +125,7 @@ def _in_blocks(context: Context, product: Product, axis: int) -> list[Statement]
     variable = context.names.fresh("block")
     block = product.without_axis(axis, variable)
     sums = For(variable, product.summed[axis], tuple(serial(rest, tiles(context, block, place))))
-    lanes = context.machine.lanes(itemsize)
+    lanes = context.target.lanes(itemsize)
     row = context.names.fresh("r")
 
     def over_elements(make: Callable[[Affine, Affine], list[Statement]]) -> list[Statement]:

@@ -56,12 +56,12 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
     With `partial`, the sums so far are kept there and no epilogue runs: the caller loops over
     blocks of a summed axis.
     """
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     if product.whole:
-        vectors = (context.machine.vector_registers - 2) // (product.p + 1)
+        vectors = (context.target.vector_registers - 2) // (product.p + 1)
         tile = Tile(product.p, max(1, min(vectors, -(-product.q // lanes))), 1)
     else:
-        tile = choose_tile(context.machine, product.p, product.q, product.k, lanes)
+        tile = choose_tile(context.target, product.p, product.q, product.k, lanes)
     splits = 1 if partial is not None or product.borders else tile.splits
     heights = row_segments(product, tile.rows)
     result: list[Statement] = []
@@ -88,7 +88,7 @@ def _one_tile(
 ) -> list[Statement]:
     (p, height), (q, widths) = rows, columns
     type = product.anchor.type.short
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
     acc = Buffer(context.names.fresh("acc"), type, splits * height * line, "register")
     body: list[Statement] = [Local(acc)]
@@ -185,7 +185,7 @@ def _epilogue_loop(
     assert callable(total)
     (p, height), (q, widths) = rows, columns
     type = product.anchor.type.short
-    lanes = context.machine.lanes(product.anchor.dtype.itemsize)
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
     tile = Buffer(context.names.fresh("tile"), type, height * line, "scratch")
     body: list[Statement] = [Local(tile)]

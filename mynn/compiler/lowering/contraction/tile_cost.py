@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mynn.compiler.lowering.contraction.operands import Product
-from mynn.target.target import Machine
+from mynn.target.target import Target
 
 # Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
 _IN_FLIGHT = 8
@@ -22,17 +22,17 @@ class Tile:
     splits: int
 
 
-def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
+def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
     """The tile with the lowest estimate of cycles.
 
     Counted are multiply-adds, loads, and latency where there is too little work to hide it.
     """
     columns = -(-q // lanes)
-    itemsize = machine.vector_bytes // lanes
+    itemsize = target.vector_bytes // lanes
     far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
     best: tuple[float, Tile] | None = None
     for vectors in range(1, min(columns, 6) + 1):
-        for rows in range(1, min(p, _most_rows(machine, vectors, far)) + 1):
+        for rows in range(1, min(p, _most_rows(target, vectors, far)) + 1):
             row_tiles, rest = divmod(p, rows)
             heights = [rows] * row_tiles + ([rest] if rest else [])
             across = [vectors] * (columns // vectors) + (
@@ -57,7 +57,7 @@ def choose_tile(machine: Machine, p: int, q: int, k: int, lanes: int) -> Tile:
     return Tile(tile.rows, tile.vectors, splits)
 
 
-def _most_rows(machine: Machine, vectors: int, far: bool) -> int:
+def _most_rows(target: Target, vectors: int, far: bool) -> int:
     """Rows of a tile for which nothing has to leave the registers.
 
     Of 32 registers a quarter is left for what is loaded: with more accumulators, more than 10 rows
@@ -65,8 +65,8 @@ def _most_rows(machine: Machine, vectors: int, far: bool) -> int:
     Rows of large operands (`far`) are often a multiple of 4 KB apart and share a set of the nearest
     cache, which has room for eight: flat tiles suit them.
     """
-    if machine.vector_registers < 32:
-        return (machine.vector_registers - 1 - vectors) // vectors
+    if target.vector_registers < 32:
+        return (target.vector_registers - 1 - vectors) // vectors
     most = 6 if far or vectors > 2 else 10 if vectors == 2 else 14
     return min(25 // vectors, most)
 
