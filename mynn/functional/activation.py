@@ -12,7 +12,7 @@ from typing import Any
 from mynn.base.arguments import explained
 from mynn.errors import ArgumentError
 from mynn.tensor import Tensor, as_tensor
-from mynn.tensor.inplace import replace
+from mynn.tensor.write import replace
 
 
 def placed(name: str, input: Any, result: Tensor, inplace: bool) -> Tensor:

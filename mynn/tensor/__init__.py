@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from mynn.tensor.arithmetic import Operand, contract, matmul
 from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
 from mynn.tensor.parameter import Parameter
-from mynn.tensor.promotion import (
-    apply,
-    as_array,
+from mynn.tensor.promotion import apply, as_array, plain_array, promote
+from mynn.tensor.tape import check_present, graph_node, leaf_requires_grad
+from mynn.tensor.tensor import (
+    Operand,
+    Tensor,
     as_tensor,
     binary,
     broadcast,
-    plain_array,
-    promote,
+    contract,
+    matmul,
     same_dtype,
+    wrap,
 )
-from mynn.tensor.tape import check_present, graph_node, leaf_requires_grad, wrap
-from mynn.tensor.tensor import Tensor
 
 __all__ = [
     "Operand",

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mynn.core.failure import failure, wrong_places
 from mynn.core.graph import CONSTANT, Node
 from mynn.core.types import Array
 from mynn.ops.checks import outside
 from mynn.tensor.tape import graph_node
+from mynn.tensor.value import AnyTensor
+from mynn.tensor.view import value_of
 from mynn.trace import tracing
-
-if TYPE_CHECKING:
-    from mynn.tensor.tensor import Tensor
 
 
 def require_range(
-    x: Tensor,
+    x: AnyTensor,
     name: str,
     kind: str,
     low: float,
@@ -42,7 +39,7 @@ def require_range(
     params = {"low": low, "high": high, "ignore": ignore, **words}
     tracer = tracing.active()
     node = None if tracer is None else graph_node(x)
-    value: Array | None = x.value if node is None else node.value
+    value: Array | None = value_of(x) if node is None else node.value
     if node is not None and (node.primitive is not CONSTANT or value is None):
         assert tracer is not None
         source = tracing.user_source()

@@ -1,191 +1,267 @@
-"""Movement: values at other places: reshape, transpose, slices, windows, take, scatter...
-
-Each takes the tensor first, and is a method of `Tensor`.
-"""
+"""Values at other places, as methods: reshape, transpose, slices, windows, take, scatter..."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.core.types import Shape
-from mynn.errors import ArgumentError, DTypeError, ShapeError
+from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
 from mynn.ops import gather, movement
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.arithmetic import Arithmetic
 from mynn.tensor.checks import require_range
 from mynn.tensor.indexing import Plan
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor
 from mynn.tensor.spelling import one_of, required
+from mynn.tensor.value import Value
 from mynn.tensor.view import can_view, own_memory
 
-if TYPE_CHECKING:
-    from mynn.tensor.tensor import Tensor
+T = TypeVar("T", bound="Movement[Any]")
 
 
-@explained
-def reshape(x: Tensor, *shape: Any) -> Tensor:
-    """The same values in row-major order under another shape; one extent may be -1."""
-    target = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-    if not all(isinstance(n, int | np.integer) for n in target) or target.count(-1) > 1:
-        raise ShapeError(
-            f"reshape: a shape must be whole numbers with at most one -1, it is {shape}"
+class Movement(Arithmetic[T]):
+    """The same values under another shape, in another order, or some of them."""
+
+    __slots__ = ()
+
+    @explained
+    def reshape(self, *shape: Any) -> T:
+        """The same values in row-major order under another shape; one extent may be -1."""
+        target = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        if not all(isinstance(n, int | np.integer) for n in target) or target.count(-1) > 1:
+            raise ShapeError(
+                f"reshape: a shape must be whole numbers with at most one -1, it is {shape}"
+            )
+        if target.count(-1) == 1:
+            rest = math.prod(n for n in target if n != -1)
+            if rest == 0 or self.numel() % rest:
+                raise ShapeError(f"reshape: {self.shape} does not divide into {tuple(target)}")
+            target[target.index(-1)] = self.numel() // rest
+        shape = tuple(int(n) for n in target)
+        if shape == self.shape:
+            return alias(self)
+        y = apply(movement.reshape, self, shape=shape)
+        if not can_view(self, shape):
+            own_memory(y, self)
+        return y
+
+    @explained
+    def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
+        """Axes `start_dim`..`end_dim` merged into one."""
+        if not self.shape:
+            return self.reshape(1)
+        start, end = (
+            normalize_axes(axis, self.ndim, "flatten")[0] for axis in (start_dim, end_dim)
         )
-    if target.count(-1) == 1:
-        rest = math.prod(n for n in target if n != -1)
-        if rest == 0 or x.numel() % rest:
-            raise ShapeError(f"reshape: {x.shape} does not divide into {tuple(target)}")
-        target[target.index(-1)] = x.numel() // rest
-    shape = tuple(int(n) for n in target)
-    if shape == x.shape:
-        return alias(x)
-    y = apply(movement.reshape, x, shape=shape)
-    if not can_view(x, shape):
-        own_memory(y, x)
-    return y
+        if start > end:
+            raise ShapeError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
+        if start == end:
+            return self
+        middle = math.prod(self.shape[start : end + 1])
+        return self.reshape((*self.shape[:start], middle, *self.shape[end + 1 :]))
+
+    @explained
+    def transpose(self: T, *dims: int, dim0: int | None = None, dim1: int | None = None) -> T:
+        """Two axes exchanged; without arguments all reversed. `permute` takes a whole order."""
+        given = [*dims, *(one for one in (dim0, dim1) if one is not None)]
+        if not given:
+            return self.permute(tuple(reversed(range(self.ndim))))
+        if len(given) != 2 or not all(isinstance(one, int | np.integer) for one in given):
+            raise ArgumentError(
+                f"transpose: it exchanges two axes, transpose(dim0, dim1), and was given "
+                f"{', '.join(map(repr, given))}; permute takes a whole order of the {self.ndim} "
+                "axes"
+            )
+        return _exchanged(self, "transpose", int(given[0]), int(given[1]))
+
+    @explained
+    def swapaxes(self: T, axis0: int, axis1: int) -> T:
+        """Two axes exchanged."""
+        return _exchanged(self, "swapaxes", axis0, axis1)
+
+    @explained
+    def permute(self, *dims: Any) -> T:
+        """The axes in another order, each named once: `permute(2, 0, 1)`, `permute((2, 0, 1))`."""
+        order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
+        order = tuple(normalize_axes(dim, self.ndim, "permute")[0] for dim in order)
+        return apply(movement.transpose, self, axes=order)
+
+    @explained
+    def broadcast_to(self: T, size: Sequence[int]) -> T:
+        """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
+        target = tuple(int(n) for n in size)
+        if target == self.shape:
+            return alias(self)
+        if len(target) < self.ndim:
+            raise ShapeError(f"broadcast_to: {self.shape} cannot be repeated to {target}")
+        x = self
+        if len(target) > x.ndim:
+            x = x.reshape((1,) * (len(target) - x.ndim) + x.shape)
+        return x if x.shape == target else apply(movement.broadcast_to, x, shape=target)
+
+    @explained
+    def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> T:
+        """A new axis of extent 1 at `dim`."""
+        place = normalize_axes(required("unsqueeze", dim, axis), self.ndim + 1, "unsqueeze")[0]
+        return self.reshape((*self.shape[:place], 1, *self.shape[place:]))
+
+    @explained
+    def squeeze(self, dim: Any = None, *, axis: Any = None) -> T:
+        """Axes of extent 1 removed: all of them, or those named; named longer ones stay."""
+        axes = normalize_axes(one_of("squeeze", dim, axis), self.ndim, "squeeze")
+        kept = tuple(n for i, n in enumerate(self.shape) if not (n == 1 and i in axes))
+        return self.reshape(kept)
+
+    @explained
+    def flip(self, *dims: Any, axis: Any = None) -> T:
+        """Order reversed along the axes: `flip(0, 1)` or `flip((0, 1))`."""
+        named = dims[0] if len(dims) == 1 else dims or None
+        axes = required("flip", named, axis)
+        return apply(movement.flip, self, axes=normalize_axes(axes, self.ndim, "flip"))
+
+    def pad(self, widths: Sequence[Sequence[int]], value: float = 0) -> T:
+        """`value` put before and after the values of each axis: one `(before, after)` an axis."""
+        if len(widths) != self.ndim:
+            raise ShapeError(f"pad: {len(widths)} widths were given for the axes of {self.shape}")
+        full = tuple((int(w[0]), int(w[1]), int(w[2]) if len(w) > 2 else 0) for w in widths)
+        number = float(value) if self.dtype.kind == "f" else value
+        return apply(movement.pad, self, widths=full, value=number)
+
+    def windows(
+        self,
+        axes: Sequence[int],
+        sizes: Sequence[int],
+        strides: Sequence[int],
+        dilations: Sequence[int],
+    ) -> T:
+        """Sliding windows along `axes`; the window axes stand at the end."""
+        params = {"sizes": sizes, "strides": strides, "dilations": dilations}
+        counts = {name: tuple(int(n) for n in values) for name, values in params.items()}
+        places = tuple(normalize_axes(axis, self.ndim, "windows")[0] for axis in axes)
+        return apply(movement.windows, self, axes=places, **counts)
+
+    def concatenate(self, others: Sequence[Value[T]], axis: int) -> T:
+        """The tensor and others of its dtype, one after the other along an axis."""
+        place = normalize_axes(axis, self.ndim, "concatenate")[0]
+        return apply(movement.concatenate, self, *others, axis=place)
+
+    def update_slice(
+        self, new: Any, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]
+    ) -> T:
+        """x with other values at starts, starts + steps... before stops, of each axis."""
+        place = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
+        part = tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True))
+        values = as_tensor(new, like=self).astype(self.dtype).broadcast_to(part)
+        return apply(movement.update_slice, self, values, **place)
+
+    def __getitem__(self: T, index: Any) -> T:
+        """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
+        steps = indexing_plan(index, self.shape)
+        part = basic_part(self, steps)
+        if steps.take_axis is None:
+            return part
+        return part.gather_rows(steps.take_index, steps.take_axis, name="x[index]")
+
+    def __iter__(self) -> Iterator[T]:
+        """The entries along the first axis."""
+        return (self[i] for i in range(len(self)))
+
+    def gather_rows(
+        self, index: Any, axis: int = 0, clip: bool = False, name: str = "gather_rows"
+    ) -> T:
+        """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`.
+
+        Negative indices count from the end; with `clip` they are 0, as the primitive has it. Errors
+        speak of the function `name`.
+        """
+        axis = normalize_axes(axis, self.ndim, name)[0]
+        picked = as_tensor(index) if clip else checked_index(index, self.shape[axis], name, axis)
+        return apply(gather.take, self, picked, axis=axis)
+
+    def scatter_rows(self, index: Any, axis: int, extent: int, clip: bool = False) -> T:
+        """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
+        picked = as_tensor(index) if clip else checked_index(index, extent, "scatter_rows", axis)
+        return apply(gather.scatter_add, self, picked, axis=axis, extent=extent)
+
+    @explained
+    def index_select(
+        self, dim: int | None = None, index: Any = None, *, axis: int | None = None
+    ) -> T:
+        """The entries of axis `dim` at the places `index` [K], in that order."""
+        place = normalize_axes(required("index_select", dim, axis), self.ndim, "index_select")
+        picked = as_tensor(index)
+        if picked.ndim > 1:
+            raise ShapeError(f"index_select: index must be [K], its shape is {picked.shape}")
+        if not place:
+            return self.reshape(1).gather_rows(picked.reshape(-1), name="index_select").reshape(())
+        return self.gather_rows(picked.reshape(-1), place[0], name="index_select")
+
+    @explained
+    def take(self, index: Any) -> T:
+        """The values at the places `index` of the flattened tensor, in the shape of `index`."""
+        return self.reshape(-1).gather_rows(index, name="take")
+
+    @explained
+    def scatter_add(
+        self: T,
+        dim: int | None = None,
+        index: Any = None,
+        src: Any = None,
+        *,
+        axis: int | None = None,
+    ) -> T:
+        """x with `src` added along `dim` at the places `index`.
+
+        y = x; y[.., index[.., i, ..], ..] += src[.., i, ..]. `index` and `src` have as many axes as
+        x; `index` may be smaller than `src`, and than x in the other axes.
+        """
+        if index is None or src is None:
+            raise ArgumentError(
+                "scatter_add: give dim, index and src, as x.scatter_add(0, index, src)"
+            )
+        place = normalize_axes(required("scatter_add", dim, axis), self.ndim, "scatter_add")
+        if not place:
+            single = as_tensor(index).reshape(1), as_tensor(src).reshape(1)
+            return self.reshape(1).scatter_add(0, *single).reshape(())
+        picked, added, axis = as_tensor(index), as_tensor(src), place[0]
+        if added.dtype != self.dtype:
+            raise DTypeError(
+                f"scatter_add: src is {added.dtype}, it must be {self.dtype} as the tensor"
+            )
+        _check_scatter(self, picked, added, axis)
+        added = added[tuple(slice(n) for n in picked.shape)]
+        flat = self.reshape(-1)
+        at = _flat_index(picked, self.shape, axis).reshape(-1)
+        if not at.numel():
+            return self
+        total = added.reshape(-1).scatter_rows(at, 0, flat.numel(), clip=True)
+        return (flat + total).reshape(self.shape)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise LengthError(
+                "len: a tensor of shape () has no axes; use x.numel() for its elements"
+            )
+        return self.shape[0]
 
 
-@explained
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Axes `start_dim`..`end_dim` merged into one."""
-    if not x.shape:
-        return x.reshape(1)
-    start, end = (normalize_axes(axis, x.ndim, "flatten")[0] for axis in (start_dim, end_dim))
-    if start > end:
-        raise ShapeError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
-    if start == end:
-        return x
-    middle = math.prod(x.shape[start : end + 1])
-    return x.reshape((*x.shape[:start], middle, *x.shape[end + 1 :]))
-
-
-@explained
-def transpose(x: Tensor, *dims: int, dim0: int | None = None, dim1: int | None = None) -> Tensor:
-    """Two axes exchanged; without arguments all axes reversed. `permute` takes a whole order."""
-    given = [*dims, *(one for one in (dim0, dim1) if one is not None)]
-    if not given:
-        return permute(x, tuple(reversed(range(x.ndim))))
-    if len(given) != 2 or not all(isinstance(one, int | np.integer) for one in given):
-        raise ArgumentError(
-            f"transpose: it exchanges two axes, transpose(dim0, dim1), and was given "
-            f"{', '.join(map(repr, given))}; permute takes a whole order of the {x.ndim} axes"
-        )
-    return _exchanged(x, "transpose", int(given[0]), int(given[1]))
-
-
-@explained
-def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
-    """Two axes exchanged."""
-    return _exchanged(x, "swapaxes", axis0, axis1)
-
-
-def _exchanged(x: Tensor, name: str, dim0: int, dim1: int) -> Tensor:
+def _exchanged(x: T, name: str, dim0: int, dim1: int) -> T:
     if not x.ndim:
         normalize_axes(dim0, 0, name), normalize_axes(dim1, 0, name)
         return x
     order = list(range(x.ndim))
     a, b = (normalize_axes(dim, x.ndim, name)[0] for dim in (dim0, dim1))
     order[a], order[b] = order[b], order[a]
-    return permute(x, order)
+    return x.permute(order)
 
 
-@explained
-def permute(x: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order, each named once: `permute(2, 0, 1)` or `permute((2, 0, 1))`."""
-    order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    order = tuple(normalize_axes(dim, x.ndim, "permute")[0] for dim in order)
-    return apply(movement.transpose, x, axes=order)
-
-
-@explained
-def broadcast_to(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
-    target = tuple(int(n) for n in size)
-    if target == x.shape:
-        return alias(x)
-    if len(target) < x.ndim:
-        raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {target}")
-    if len(target) > x.ndim:
-        x = x.reshape((1,) * (len(target) - x.ndim) + x.shape)
-    return x if x.shape == target else apply(movement.broadcast_to, x, shape=target)
-
-
-@explained
-def unsqueeze(x: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
-    """A new axis of extent 1 at `dim`."""
-    place = normalize_axes(required("unsqueeze", dim, axis), x.ndim + 1, "unsqueeze")[0]
-    return x.reshape((*x.shape[:place], 1, *x.shape[place:]))
-
-
-@explained
-def squeeze(x: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
-    """Axes of extent 1 removed: all of them, or those named; named longer ones stay."""
-    axes = normalize_axes(one_of("squeeze", dim, axis), x.ndim, "squeeze")
-    kept = tuple(n for i, n in enumerate(x.shape) if not (n == 1 and i in axes))
-    return x.reshape(kept)
-
-
-@explained
-def flip(x: Tensor, *dims: Any, axis: Any = None) -> Tensor:
-    """Order reversed along the axes: `flip(0, 1)` or `flip((0, 1))`."""
-    named = dims[0] if len(dims) == 1 else dims or None
-    axes = required("flip", named, axis)
-    return apply(movement.flip, x, axes=normalize_axes(axes, x.ndim, "flip"))
-
-
-def pad(x: Tensor, widths: Sequence[Sequence[int]], value: float = 0) -> Tensor:
-    """`value` put before and after the values of each axis: one `(before, after)` an axis."""
-    if len(widths) != x.ndim:
-        raise ShapeError(f"pad: {len(widths)} widths were given for the axes of {x.shape}")
-    full = tuple((int(w[0]), int(w[1]), int(w[2]) if len(w) > 2 else 0) for w in widths)
-    number = float(value) if x.dtype.kind == "f" else value
-    return apply(movement.pad, x, widths=full, value=number)
-
-
-def windows(
-    x: Tensor,
-    axes: Sequence[int],
-    sizes: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> Tensor:
-    """Sliding windows along `axes`; the window axes stand at the end."""
-    params = {"sizes": sizes, "strides": strides, "dilations": dilations}
-    counts = {name: tuple(int(n) for n in values) for name, values in params.items()}
-    places = tuple(normalize_axes(axis, x.ndim, "windows")[0] for axis in axes)
-    return apply(movement.windows, x, axes=places, **counts)
-
-
-def concatenate(x: Tensor, others: Sequence[Tensor], axis: int) -> Tensor:
-    """The tensor and others of its dtype, one after the other along an axis."""
-    place = normalize_axes(axis, x.ndim, "concatenate")[0]
-    return apply(movement.concatenate, x, *others, axis=place)
-
-
-def update_slice(
-    x: Tensor, new: Any, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]
-) -> Tensor:
-    """x with other values at starts, starts + steps... before stops, of each axis."""
-    place = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
-    part = tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True))
-    values = as_tensor(new, like=x).astype(x.dtype).broadcast_to(part)
-    return apply(movement.update_slice, x, values, **place)
-
-
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
-    steps = indexing_plan(index, x.shape)
-    part = basic_part(x, steps)
-    if steps.take_axis is None:
-        return part
-    return part.gather_rows(steps.take_index, steps.take_axis, name="x[index]")
-
-
-def basic_part(x: Tensor, steps: Plan) -> Tensor:
+def basic_part(x: T, steps: Plan) -> T:
     """The view of x that the slices and numbers of an index choose."""
     start = x
     if any(steps.starts) or steps.stops != x.shape or any(n != 1 for n in steps.steps):
@@ -197,83 +273,7 @@ def basic_part(x: Tensor, steps: Plan) -> Tensor:
     return x
 
 
-def iterate(x: Tensor) -> Iterator[Tensor]:
-    """The entries along the first axis."""
-    return (x[i] for i in range(len(x)))
-
-
-def gather_rows(
-    x: Tensor, index: Any, axis: int = 0, clip: bool = False, name: str = "gather_rows"
-) -> Tensor:
-    """Entries of `axis` picked by an integer tensor, whose axes stand in place of `axis`.
-
-    Negative indices count from the end; with `clip` they are 0, as the primitive has it. Errors
-    speak of the function `name`.
-    """
-    axis = normalize_axes(axis, x.ndim, name)[0]
-    picked = as_tensor(index) if clip else checked_index(index, x.shape[axis], name, axis)
-    return apply(gather.take, x, picked, axis=axis)
-
-
-def scatter_rows(x: Tensor, index: Any, axis: int, extent: int, clip: bool = False) -> Tensor:
-    """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
-    picked = as_tensor(index) if clip else checked_index(index, extent, "scatter_rows", axis)
-    return apply(gather.scatter_add, x, picked, axis=axis, extent=extent)
-
-
-@explained
-def index_select(
-    x: Tensor, dim: int | None = None, index: Any = None, *, axis: int | None = None
-) -> Tensor:
-    """The entries of axis `dim` at the places `index` [K], in that order."""
-    place = normalize_axes(required("index_select", dim, axis), x.ndim, "index_select")
-    picked = as_tensor(index)
-    if picked.ndim > 1:
-        raise ShapeError(f"index_select: index must be [K], its shape is {picked.shape}")
-    if not place:
-        return x.reshape(1).gather_rows(picked.reshape(-1), name="index_select").reshape(())
-    return x.gather_rows(picked.reshape(-1), place[0], name="index_select")
-
-
-@explained
-def take(x: Tensor, index: Any) -> Tensor:
-    """The values at the places `index` of the flattened tensor, in the shape of `index`."""
-    return x.reshape(-1).gather_rows(index, name="take")
-
-
-@explained
-def scatter_add(
-    x: Tensor,
-    dim: int | None = None,
-    index: Any = None,
-    src: Any = None,
-    *,
-    axis: int | None = None,
-) -> Tensor:
-    """x with `src` added along `dim` at the places `index`.
-
-    y = x; y[.., index[.., i, ..], ..] += src[.., i, ..]. `index` and `src` have as many axes as x;
-    `index` may be smaller than `src`, and than x in the other axes.
-    """
-    if index is None or src is None:
-        raise ArgumentError("scatter_add: give dim, index and src, as x.scatter_add(0, index, src)")
-    place = normalize_axes(required("scatter_add", dim, axis), x.ndim, "scatter_add")
-    if not place:
-        single = as_tensor(index).reshape(1), as_tensor(src).reshape(1)
-        return scatter_add(x.reshape(1), 0, *single).reshape(())
-    picked, added, axis = as_tensor(index), as_tensor(src), place[0]
-    if added.dtype != x.dtype:
-        raise DTypeError(f"scatter_add: src is {added.dtype}, it must be {x.dtype} as the tensor")
-    _check_scatter(x, picked, added, axis)
-    added = added[tuple(slice(n) for n in picked.shape)]
-    flat = x.reshape(-1)
-    at = _flat_index(picked, x.shape, axis).reshape(-1)
-    if not at.numel():
-        return x
-    return (flat + added.reshape(-1).scatter_rows(at, 0, flat.numel(), clip=True)).reshape(x.shape)
-
-
-def _check_scatter(x: Tensor, index: Tensor, src: Tensor, axis: int) -> None:
+def _check_scatter(x: T, index: T, src: Any, axis: int) -> None:
     fits = index.ndim == src.ndim == x.ndim and all(
         i <= s and (i <= n or place == axis)
         for place, (i, s, n) in enumerate(zip(index.shape, src.shape, x.shape, strict=True))
@@ -287,7 +287,7 @@ def _check_scatter(x: Tensor, index: Tensor, src: Tensor, axis: int) -> None:
     require_range(index, "scatter_add", "index", 0, x.shape[axis] - 1, axis=axis)
 
 
-def _flat_index(index: Tensor, shape: Shape, axis: int) -> Tensor:
+def _flat_index(index: T, shape: Shape, axis: int) -> Any:
     """Where the entries of `index` along `axis` lie in the flattened tensor of `shape`."""
     result = index.astype(np.int64) * math.prod(shape[axis + 1 :])
     for place in range(len(shape)):
@@ -299,12 +299,12 @@ def _flat_index(index: Tensor, shape: Shape, axis: int) -> Tensor:
     return result
 
 
-def _require_integers(name: str, index: Tensor) -> None:
+def _require_integers(name: str, index: T) -> None:
     if index.dtype.kind not in "iu":
         raise DTypeError(f"{name}: indices must be integers, they are {index.dtype}")
 
 
-def checked_index(index: Any, extent: int, name: str, axis: int) -> Tensor:
+def checked_index(index: Any, extent: int, name: str, axis: int) -> Any:
     """An integer index that is held to its range; negative ones count from the end."""
     picked = as_tensor(index)
     _require_integers(name, picked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +13,14 @@ from mynn.core.primitive import Primitive
 from mynn.core.types import SHORT_NAMES, Array, Type, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import elementwise
-from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.tape import STOP, changed_source, graph_node, missing
+from mynn.tensor.tape import STOP, array_of, changed_source, graph_node, missing
+from mynn.tensor.value import AnyTensor, T, Value
 from mynn.tensor.view import current, look
 from mynn.trace import strays, tracing
 
-if TYPE_CHECKING:
-    from mynn.tensor.tensor import Tensor
 
-
-def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
+def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
     """Run one primitive: at once on the values, or as a new node of the trace."""
     needs_grad = False
     for x in inputs:
@@ -31,12 +28,13 @@ def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
             needs_grad = True
     result = primitive.infer(*[x.spec for x in inputs], **params)
     differentiable = needs_grad and grad_enabled() and result.dtype.kind == "f"
+    tensor: Any
     if tracing.active() is not None:
         nodes = tuple(graph_node(x) for x in inputs)
         node = Node(primitive, nodes, params, result, source=tracing.user_source())
         if needs_grad and not differentiable and result.dtype.kind == "f":
             node = Node(elementwise.stop_gradient, (node,), {}, result)
-        tensor = Fields.from_node(node, differentiable and primitive is not STOP)
+        tensor = Value.from_node(node, differentiable and primitive is not STOP)
     else:
         values = []
         for x in inputs:
@@ -49,9 +47,9 @@ def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
         value = interpreter.compute(node, values)
         if differentiable:
             node.value = value
-            tensor = Fields.from_value(value, node)
+            tensor = Value.from_value(value, node)
         else:
-            tensor = Fields.from_value(value)
+            tensor = Value.from_value(value)
     if primitive.view:
         x = inputs[0]
         attached = grad_enabled() and primitive is not STOP
@@ -61,7 +59,7 @@ def apply(primitive: Primitive, *inputs: Tensor, **params: Any) -> Tensor:
     return tensor
 
 
-def _without_value(x: Tensor, result: Type) -> Tensor:
+def _without_value(x: AnyTensor, result: Type) -> Any:
     """What comes of a tensor that has no value outside a trace."""
     source = changed_source(x)
     if source is None:
@@ -69,19 +67,20 @@ def _without_value(x: Tensor, result: Type) -> Tensor:
     return missing(source, result)
 
 
-def alias(x: Tensor) -> Tensor:
+def alias(x: Value[T]) -> T:
     """Another tensor that looks at the memory of x: what PyTorch makes where nothing is to do."""
+    tensor: Any
     differentiable = x.requires_grad and grad_enabled()
     if tracing.active() is not None:
         node = graph_node(x)
         if x.requires_grad and not differentiable:
             node = Node(elementwise.stop_gradient, (node,), {}, node.type)
-        tensor = Fields.from_node(node, differentiable)
+        tensor = Value.from_node(node, differentiable)
     else:
         value = x._value if x._view is None else current(x, x._view)
         if value is None:
             return _without_value(x, x.spec)
-        tensor = Fields.from_value(value, graph_node(x) if differentiable else None)
+        tensor = Value.from_value(value, graph_node(x) if differentiable else None)
     view = look(tensor, x, (), grad_enabled())
     if tensor.node is not None:
         view.origin = graph_node(view.base)
@@ -93,8 +92,8 @@ def alias(x: Tensor) -> Tensor:
 
 def as_array(data: Any, dtype: Any = None) -> Array:
     """`data` as an array of a supported dtype; Python floats and lists of them become float32."""
-    if isinstance(data, Fields._kind):
-        data = data.data
+    if isinstance(data, Value):
+        data = array_of(data)
     is_array = isinstance(data, np.ndarray | np.generic)
     array = data if type(data) is np.ndarray else plain_array(data)
     if array.dtype.kind in "OVSU":
@@ -146,54 +145,55 @@ _ODD = {
 }
 
 
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+# Kinds of dtypes in the order of promotion.
+RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def promote(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in common: float before int before bool, then the wider (as in PyTorch)."""
-    best = max(_RANK[dtype.kind] for dtype in dtypes)
-    return np.result_type(*(dtype for dtype in dtypes if _RANK[dtype.kind] == best))
+    best = max(RANK[dtype.kind] for dtype in dtypes)
+    return np.result_type(*(dtype for dtype in dtypes if RANK[dtype.kind] == best))
 
 
-def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+def as_tensor(value: Any, like: AnyTensor | None = None) -> Any:
     """`value` as a tensor.
 
     A number, Python's or NumPy's, takes the dtype of `like` where that is of its kind or a later
     one of bool, int, float; otherwise int64 or float32.
     """
-    if isinstance(value, Fields._kind):
+    if isinstance(value, Value):
         return value
     dtype = None
     if like is not None and isinstance(value, bool | int | float | np.generic):
         value = value.item() if isinstance(value, np.generic) else value
         rank = 2 if isinstance(value, float) else 0 if isinstance(value, bool) else 1
-        if rank <= _RANK[like.dtype.kind]:
+        if rank <= RANK[like.dtype.kind]:
             dtype = like.dtype
     array = as_array(value, dtype)
     if tracing.active() is not None:
-        return Fields.from_node(constant(array))
-    return Fields.from_value(array)
+        return Value.from_node(constant(array))
+    return Value.from_value(array)
 
 
-def same_dtype(x: Any, y: Any, floating: bool = False) -> tuple[Tensor, Tensor]:
+def same_dtype(x: Any, y: Any, floating: bool = False) -> tuple[Any, Any]:
     """Two operands as tensors of their common dtype.
 
     A tensor of no axes beside one with axes counts, as a number does, by its kind alone.
     """
-    a = as_tensor(x, like=y if isinstance(y, Fields._kind) else None)
-    b = as_tensor(y, like=a if isinstance(x, Fields._kind) else None)
+    a = as_tensor(x, like=y if isinstance(y, Value) else None)
+    b = as_tensor(y, like=a if isinstance(x, Value) else None)
     dtype = a.dtype
     if dtype != b.dtype:
         dtype = promote(dtype, b.dtype)
         if bool(a.ndim) != bool(b.ndim):
             more, less = (a.dtype, b.dtype) if a.ndim else (b.dtype, a.dtype)
-            dtype = more if _RANK[more.kind] >= _RANK[less.kind] else dtype
+            dtype = more if RANK[more.kind] >= RANK[less.kind] else dtype
     if floating and dtype.kind != "f":
         dtype = np.dtype(np.float32)
     return a.astype(dtype), b.astype(dtype)
 
 
-def broadcast(*tensors: Tensor, name: str = "operands") -> tuple[Tensor, ...]:
+def broadcast(*tensors: Any, name: str = "operands") -> tuple[Any, ...]:
     """The tensors repeated to their common shape, as NumPy would; `name` is for errors."""
     shapes = [x.shape for x in tensors]
     if all(shape == shapes[0] for shape in shapes):
@@ -208,7 +208,7 @@ def broadcast(*tensors: Tensor, name: str = "operands") -> tuple[Tensor, ...]:
     return tuple(x if x.shape == target else x.broadcast_to(target) for x in tensors)
 
 
-def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tensor:
+def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Any:
     """A primitive of two operands, after promotion and broadcasting."""
     a, b = same_dtype(x, y, floating)
     if a.dtype.kind == "b":
@@ -218,7 +218,7 @@ def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Tens
     return apply(primitive, *broadcast(a, b, name=primitive.name))
 
 
-def _check_pairs(a: Tensor, b: Tensor) -> None:
+def _check_pairs(a: AnyTensor, b: AnyTensor) -> None:
     """Say where the columns [N, 1] of a batch meet values [N]: that gives N x N differences."""
     tracer, count = tracing.active(), a.shape[0]
     if {a.shape, b.shape} != {(count, 1), (count,)} or count == 1 or a.dtype.kind != "f":

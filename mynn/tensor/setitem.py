@@ -6,7 +6,7 @@ each place of x is told which of the values it gets: the last one that is writte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,44 +14,81 @@ from mynn.core.graph import CONSTANT
 from mynn.core.types import Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
 from mynn.ops.rules import normalize_axes
-from mynn.tensor import movement
-from mynn.tensor.fields import Fields
 from mynn.tensor.indexing import plan as indexing_plan
-from mynn.tensor.inplace import copy_, replace, write
+from mynn.tensor.inplace import InPlace
+from mynn.tensor.movement import basic_part, checked_index
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.tape import graph_node
+from mynn.tensor.value import AnyTensor, Value
+from mynn.tensor.view import value_of
+from mynn.tensor.write import replace, write
 from mynn.trace import tracing
 
-if TYPE_CHECKING:
-    from mynn.tensor.tensor import Tensor
+T = TypeVar("T", bound="SetItem[Any]")
 
 _NAME = "x[index] = value"
 
 
-def setitem(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value: the values are broadcast and converted to the dtype of x."""
-    values = as_tensor(value, like=x)
-    entries = index if isinstance(index, tuple) else (index,)
-    arrays = [entry for entry in entries if _is_array(entry)]
-    if not arrays:
-        part = x[index]
-        if not _is_same(part, values):  # As it is after x[index] += y.
-            copy_(part, _fitting(values, part.shape))
-    elif all(_is_known(entry) for entry in arrays):
-        _set_known(x, tuple(_known(entry) for entry in entries), values)
-    elif any(isinstance(entry, Fields) and entry.dtype.kind == "b" for entry in arrays):
-        _set_masked(x, entries, values)
-    else:
-        _set_rows(x, index, values)
+class SetItem(InPlace[T]):
+    """`x[index] = value`, and methods that write to chosen rows."""
+
+    __slots__ = ()
+
+    def __setitem__(self: T, index: Any, value: Any) -> None:
+        """x[index] = value: the values are broadcast and converted to the dtype of x."""
+        values = as_tensor(value, like=self)
+        entries = index if isinstance(index, tuple) else (index,)
+        arrays = [entry for entry in entries if _is_array(entry)]
+        if not arrays:
+            part = self[index]
+            if not _is_same(part, values):  # As it is after x[index] += y.
+                part.copy_(_fitting(values, part.shape))
+        elif all(_is_known(entry) for entry in arrays):
+            _set_known(self, tuple(_known(entry) for entry in entries), values)
+        elif any(isinstance(entry, Value) and entry.dtype.kind == "b" for entry in arrays):
+            _set_masked(self, entries, values)
+        else:
+            _set_rows(self, index, values)
+
+    def index_copy_(self: T, dim: int, index: Any, source: Any) -> T:
+        """The entries of `source` along `dim` at the places `index` [K]."""
+        axis, picked = _axis_and_index(self, dim, index, "index_copy_")
+        _set_picked(self, picked, axis, _same_dtype(self, source, "index_copy_"), "index_copy_")
+        return self
+
+    def index_fill_(self: T, dim: int, index: Any, value: Any) -> T:
+        """One number at the places `index` [K] along `dim`."""
+        axis, picked = _axis_and_index(self, dim, index, "index_fill_")
+        number = as_tensor(value, like=self)
+        if number.ndim:
+            raise ShapeError(f"index_fill_: takes one number, it was given shape {number.shape}")
+        _set_picked(self, picked, axis, number, "index_fill_")
+        return self
+
+    def index_add_(self: T, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> T:
+        """The entries of `source` along `dim`, times `alpha`, added at the places `index` [K]."""
+        axis, picked = _axis_and_index(self, dim, index, "index_add_")
+        added = _same_dtype(self, source, "index_add_")
+        wanted = (*self.shape[:axis], picked.numel(), *self.shape[axis + 1 :])
+        if added.shape != wanted:
+            raise ShapeError(f"index_add_: source has shape {added.shape}, it must be {wanted}")
+        if not picked.numel():
+            return self
+        total = added.scatter_rows(picked, axis, self.shape[axis], clip=True)
+        return replace(self, self + (total if alpha == 1 else total * alpha), "index_add_")
+
+    def scatter_add_(self: T, dim: int, index: Any, src: Any) -> T:
+        """`src` added along `dim` at the places `index`: see `scatter_add`."""
+        return replace(self, self.scatter_add(dim, index, src), "scatter_add_")
 
 
 def _is_array(entry: Any) -> bool:
-    return isinstance(entry, Fields | np.ndarray | list | tuple | bool | np.bool_)
+    return isinstance(entry, Value | np.ndarray | list | tuple | bool | np.bool_)
 
 
 def _is_known(entry: Any) -> bool:
     """Whether the values of an index are known: outside a trace, or as a constant in it."""
-    if not isinstance(entry, Fields) or tracing.active() is None:
+    if not isinstance(entry, Value) or tracing.active() is None:
         return True
     return entry._value is None and entry.node is not None and entry.node.primitive is CONSTANT
 
@@ -60,11 +97,11 @@ def _known(entry: Any) -> Any:
     """An entry as NumPy understands it."""
     if not _is_array(entry) or isinstance(entry, bool | np.bool_):
         return entry
-    if isinstance(entry, Fields._kind):
-        array = np.asarray(graph_node(entry).value if entry.value is None else entry.value)
+    if isinstance(entry, Value):
+        array = np.asarray(graph_node(entry).value if value_of(entry) is None else value_of(entry))
     else:
         array = np.asarray(entry)
-    if not array.size and not isinstance(entry, Fields | np.ndarray):
+    if not array.size and not isinstance(entry, Value | np.ndarray):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
         raise DTypeError(
@@ -73,13 +110,13 @@ def _known(entry: Any) -> Any:
     return array
 
 
-def _is_same(x: Tensor, y: Tensor) -> bool:
+def _is_same(x: AnyTensor, y: AnyTensor) -> bool:
     """Whether two views look at the same place."""
     a, b = x._view, y._view
     return a is not None and b is not None and a.base is b.base and a.steps == b.steps
 
 
-def _fitting(values: Tensor, shape: Shape, name: str = _NAME) -> Tensor:
+def _fitting(values: Any, shape: Shape, name: str = _NAME) -> Any:
     """The values without leading axes of extent 1 that the chosen part does not have."""
     while values.ndim > len(shape) and values.shape[0] == 1:
         values = values.reshape(values.shape[1:])
@@ -95,7 +132,7 @@ def _fitting(values: Tensor, shape: Shape, name: str = _NAME) -> Tensor:
     return values
 
 
-def _set_known(x: Tensor, index: tuple[Any, ...], values: Tensor) -> None:
+def _set_known(x: T, index: tuple[Any, ...], values: Any) -> None:
     """Indices that are known: the places are found by NumPy, once."""
     count = x.numel()
     try:
@@ -112,16 +149,16 @@ def _set_known(x: Tensor, index: tuple[Any, ...], values: Tensor) -> None:
     write(x, new.reshape(x.shape), _NAME, derived=True)
 
 
-def _written(x: Tensor, source: Tensor, values: Tensor, axis: int) -> Tensor:
+def _written(x: T, source: Any, values: Any, axis: int) -> Any:
     """x, with entry source[i] of the values at place i along an axis; where it is -1, x itself."""
     chosen = (source >= 0).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-    rows = movement.gather_rows(values, source, axis, clip=True)
+    rows = values.gather_rows(source, axis, clip=True)
     return chosen.choose(rows, x)
 
 
-def _set_masked(x: Tensor, entries: tuple[Any, ...], values: Tensor) -> None:
+def _set_masked(x: T, entries: tuple[Any, ...], values: Any) -> None:
     """A mask that a trace knows as a node: only values that fit every place can be chosen."""
-    mask = next(e for e in entries if isinstance(e, Fields._kind) and e.dtype.kind == "b")
+    mask: Any = next(e for e in entries if isinstance(e, Value) and e.dtype.kind == "b")
     if len(entries) > 1 or mask.shape != x.shape[: mask.ndim]:
         raise ShapeError(
             f"x[mask] = value in a traced function: the mask must be the only index, and its shape "
@@ -138,18 +175,16 @@ def _set_masked(x: Tensor, entries: tuple[Any, ...], values: Tensor) -> None:
     write(x, wide.choose(values, x), _NAME, derived=True)
 
 
-def _set_rows(x: Tensor, index: Any, values: Tensor) -> None:
+def _set_rows(x: T, index: Any, values: Any) -> None:
     """One array of integers that a trace knows as a node."""
     steps = indexing_plan(index, x.shape)
     assert steps.take_axis is not None
-    part = movement.basic_part(x, steps)
-    picked = movement.checked_index(
-        steps.take_index, part.shape[steps.take_axis], _NAME, steps.take_axis
-    )
+    part = basic_part(x, steps)
+    picked = checked_index(steps.take_index, part.shape[steps.take_axis], _NAME, steps.take_axis)
     _set_picked(part, picked, steps.take_axis, values, _NAME)
 
 
-def _set_picked(x: Tensor, index: Tensor, axis: int, values: Tensor, name: str) -> None:
+def _set_picked(x: T, index: Any, axis: int, values: Any, name: str) -> None:
     """Write values at the places `index` along an axis; the last of several for one place holds."""
     count = index.numel()
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
@@ -165,55 +200,17 @@ def _set_picked(x: Tensor, index: Tensor, axis: int, values: Tensor, name: str) 
     write(x, _written(x, source, rows, axis), name, derived=True)
 
 
-# -- rows along one axis ---------------------------------------------------------------------------
-
-
-def _axis_and_index(x: Tensor, dim: int, index: Any, name: str) -> tuple[int, Tensor]:
+def _axis_and_index(x: T, dim: int, index: Any, name: str) -> tuple[int, Any]:
     if not x.ndim:
         raise ShapeError(f"{name}: the tensor has no axes; reshape it to (1,)")
     axis = normalize_axes(dim, x.ndim, name)[0]
     picked = as_tensor(index)
     if picked.ndim > 1:
         raise ShapeError(f"{name}: index must be [K], its shape is {picked.shape}")
-    return axis, movement.checked_index(picked.reshape(-1), x.shape[axis], name, axis)
+    return axis, checked_index(picked.reshape(-1), x.shape[axis], name, axis)
 
 
-def index_copy_(x: Tensor, dim: int, index: Any, source: Any) -> Tensor:
-    """The entries of `source` along `dim` at the places `index` [K]."""
-    axis, picked = _axis_and_index(x, dim, index, "index_copy_")
-    _set_picked(x, picked, axis, _same_dtype(x, source, "index_copy_"), "index_copy_")
-    return x
-
-
-def index_fill_(x: Tensor, dim: int, index: Any, value: Any) -> Tensor:
-    """One number at the places `index` [K] along `dim`."""
-    axis, picked = _axis_and_index(x, dim, index, "index_fill_")
-    number = as_tensor(value, like=x)
-    if number.ndim:
-        raise ShapeError(f"index_fill_: takes one number, it was given shape {number.shape}")
-    _set_picked(x, picked, axis, number, "index_fill_")
-    return x
-
-
-def index_add_(x: Tensor, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Tensor:
-    """The entries of `source` along `dim`, times `alpha`, added at the places `index` [K]."""
-    axis, picked = _axis_and_index(x, dim, index, "index_add_")
-    added = _same_dtype(x, source, "index_add_")
-    wanted = (*x.shape[:axis], picked.numel(), *x.shape[axis + 1 :])
-    if added.shape != wanted:
-        raise ShapeError(f"index_add_: source has shape {added.shape}, it must be {wanted}")
-    if not picked.numel():
-        return x
-    total = added.scatter_rows(picked, axis, x.shape[axis], clip=True)
-    return replace(x, x + (total if alpha == 1 else total * alpha), "index_add_")
-
-
-def scatter_add_(x: Tensor, dim: int, index: Any, src: Any) -> Tensor:
-    """`src` added along `dim` at the places `index`: see `scatter_add`."""
-    return replace(x, movement.scatter_add(x, dim, index, src), "scatter_add_")
-
-
-def _same_dtype(x: Tensor, source: Any, name: str) -> Tensor:
+def _same_dtype(x: T, source: Any, name: str) -> Any:
     tensor = as_tensor(source, like=x)
     if tensor.dtype != x.dtype:
         raise DTypeError(

@@ -6,7 +6,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,18 +16,15 @@ from mynn.core.graph import CONSTANT, INPUT, Node
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.ops import elementwise
-from mynn.tensor.fields import Fields
 from mynn.tensor.grad_mode import no_grad
-from mynn.tensor.view import View, follow
+from mynn.tensor.value import AnyTensor, Value, View
+from mynn.tensor.view import follow, value_of
 from mynn.trace import guards, strays, tracing
-
-if TYPE_CHECKING:
-    from mynn.tensor.tensor import Tensor
 
 STOP = elementwise.stop_gradient
 # The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.
 _lock = forks.register(threading.RLock())
-_leaves: weakref.WeakValueDictionary[Node, Tensor] = weakref.WeakValueDictionary()
+_leaves: weakref.WeakValueDictionary[Node, AnyTensor] = weakref.WeakValueDictionary()
 
 
 def leaf_requires_grad(node: Node) -> bool:
@@ -36,23 +33,7 @@ def leaf_requires_grad(node: Node) -> bool:
     return tensor is not None and tensor.requires_grad
 
 
-def is_leaf(tensor: Tensor) -> bool:
-    """Whether a tensor is no result of others, as far as gradients are concerned."""
-    if not tensor.requires_grad:
-        return True
-    if tensor._view is not None:
-        return not tensor._view.attached
-    tracer = tracing.active()
-    if tracer is not None and tensor._value is not None:
-        return tensor not in tracer.promoted and not _has_inputs(tensor.node)
-    return tensor._value is not None and not _has_inputs(tensor.node)
-
-
-def _has_inputs(node: Node | None) -> bool:
-    return node is not None and bool(node.inputs)
-
-
-def graph_node(tensor: Tensor) -> Node:
+def graph_node(tensor: AnyTensor) -> Node:
     """The node of a tensor: in a trace its present value, otherwise its eager history or a leaf."""
     if tensor._view is not None:
         return _view_node(tensor, tensor._view)
@@ -70,24 +51,24 @@ def graph_node(tensor: Tensor) -> Node:
     return node
 
 
-def _is_old(tensor: Tensor, node: Node) -> bool:
+def _is_old(tensor: AnyTensor, node: Node) -> bool:
     """Whether a program has written the tensor since the leaf was made."""
     return not node.inputs and _mark(tensor) is not node.params.get("mark")
 
 
-def _mark(tensor: Tensor) -> object | None:
-    """Another object after each run of a program that writes the tensor; see `runtime.sharing`."""
+def _mark(tensor: AnyTensor) -> object | None:
+    """Another object after each run of a program that writes the tensor: see `base.sharing`."""
     mark: object | None = getattr(getattr(tensor, "shared", None), "mark", None)
     return mark
 
 
-def _leaf(tensor: Tensor, params: dict[str, Any]) -> Node:
-    node = Node(INPUT, (), params, tensor.spec, value=tensor.value, name=tensor.name)
+def _leaf(tensor: AnyTensor, params: dict[str, Any]) -> Node:
+    node = Node(INPUT, (), params, tensor.spec, value=value_of(tensor), name=tensor.name)
     _leaves[node] = tensor
     return node
 
 
-def _view_node(tensor: Tensor, view: View) -> Node:
+def _view_node(tensor: AnyTensor, view: View) -> Node:
     """The node of a view, made anew where its base was changed since."""
     tracer = tracing.active()
     leaf = tensor._requires_grad and not view.attached
@@ -117,7 +98,7 @@ def _seen(base: Node, view: View, eager: bool) -> Node:
     return follow(base, steps, eager)
 
 
-def _shared_leaf(tensor: Tensor, view: View) -> Node:
+def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
     version = (view.base._version, _mark(view.base))
     if tensor.node is None or tensor.node.params.get("version") != version:
@@ -130,7 +111,7 @@ def is_users_call() -> bool:
     return not notices.is_ours(sys._getframe(2))
 
 
-def note_read(tensor: Tensor, value: Array | None) -> None:
+def note_read(tensor: AnyTensor, value: Array | None) -> None:
     """The user's code looks at the value of program state while it is traced."""
     tracer = tracing.active()
     frame = sys._getframe(2)
@@ -139,7 +120,21 @@ def note_read(tensor: Tensor, value: Array | None) -> None:
         tracer.looks.setdefault(tensor, (place, guards.ArrayContent.of(value)))
 
 
-def without_value(tensor: Tensor, message: str) -> UsageError:
+def array_of(tensor: AnyTensor) -> Array:
+    """The memory of a tensor that has a value.
+
+    Raises:
+        UsageError: it has none.
+    """
+    value = value_of(tensor)
+    if value is None:
+        raise without_value(
+            tensor, "a tensor inside a traced function has no value yet; return it, or record it"
+        )
+    return value
+
+
+def without_value(tensor: AnyTensor, message: str) -> UsageError:
     """The error for a value that a traced tensor lacks, during its trace or afterwards."""
     if tracing.active() is not None:
         return tracing.refuse(message)
@@ -149,14 +144,14 @@ def without_value(tensor: Tensor, message: str) -> UsageError:
 # -- values that were changed after they were recorded ---------------------------------------------
 
 
-def wrap(node: Node) -> Tensor:
+def wrap(node: Node) -> Any:
     """A node as a tensor that knows operators; an eager node has kept its value.
 
     Where the value was changed since, it is missing from the tensor: rules that need no more than
     its shape work, and what is computed from the value is missing as well.
     """
     if tracing.active() is not None:
-        return Fields.from_node(node, requires_grad=True)
+        return Value.from_node(node, requires_grad=True)
     source = _stale(node)
     if source is not None:
         return missing(source, node.type)
@@ -164,7 +159,7 @@ def wrap(node: Node) -> Tensor:
     if tensor is not None and tensor.node is node:
         return tensor
     assert node.value is not None
-    return Fields.from_value(node.value, None if node.primitive is CONSTANT else node)
+    return Value.from_value(node.value, None if node.primitive is CONSTANT else node)
 
 
 def _stale(node: Node) -> Node | None:
@@ -182,17 +177,17 @@ def _stale(node: Node) -> Node | None:
     return node if _mark(tensor) is not node.params.get("mark") else None
 
 
-def missing(source: Node, type: Type) -> Tensor:
+def missing(source: Node, type: Type) -> Any:
     """A tensor whose value could only be computed from one that was changed since."""
-    return Fields.from_node(Node(INPUT, (), {"changed": source}, type))
+    return Value.from_node(Node(INPUT, (), {"changed": source}, type))
 
 
-def changed_source(tensor: Tensor) -> Node | None:
+def changed_source(tensor: AnyTensor) -> Node | None:
     """What was changed, where a tensor is `missing`."""
     return tensor.node.params.get("changed") if tensor.node is not None else None
 
 
-def check_present(gradients: Iterable[Tensor]) -> None:
+def check_present(gradients: Iterable[AnyTensor]) -> None:
     """Raise where a gradient needs a value that was changed after it was recorded."""
     for gradient in gradients:
         source = changed_source(gradient)
@@ -209,7 +204,7 @@ def check_present(gradients: Iterable[Tensor]) -> None:
         )
 
 
-def changed(tensor: Tensor) -> None:
+def changed(tensor: AnyTensor) -> None:
     """Called when the memory of an eager tensor, which is no view, has other values."""
     tensor._version += 1
     node = tensor.node
@@ -220,22 +215,42 @@ def changed(tensor: Tensor) -> None:
         tensor.node = None
 
 
-def backward(output: Tensor, seed: Tensor) -> None:
+def backward(output: AnyTensor, seed: AnyTensor) -> None:
     """Add to `.grad` of what `output` was computed from, `seed` being the cotangent of `output`."""
     if tracing.active() is not None:
         _backward_traced(output, seed)
-    elif output.value is None:
+    elif value_of(output) is None:
         raise strays.without_value(output.node)
     else:
         _backward_eager(output, seed)
 
 
-def _accumulate(tensor: Tensor, gradient: Tensor) -> None:
+def gradient_of(tensor: AnyTensor) -> Any:
+    """The gradient accumulated by `backward`, or None; in a trace that of state as it is there."""
+    tracer = tracing.active()
+    if tracer is not None and tensor._value is not None:
+        return tracer.gradients.get(tensor)
+    return tensor._grad
+
+
+def set_gradient(tensor: AnyTensor, gradient: AnyTensor | None) -> None:
+    """Put another gradient, or none, in the place of the one that there is."""
+    tracer = tracing.active()
+    if tracer is None or tensor._value is None:
+        tensor._grad = gradient
+    elif gradient is None:
+        tracer.gradients.pop(tensor, None)
+    else:
+        tracer.gradients[tensor] = gradient
+
+
+def _accumulate(tensor: AnyTensor, gradient: Any) -> None:
     with _lock:
-        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+        before = gradient_of(tensor)
+        set_gradient(tensor, gradient if before is None else before + gradient)
 
 
-def _backward_traced(output: Tensor, seed: Tensor) -> None:
+def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
     tracer = tracing.active()
     assert tracer is not None
     seeds = {graph_node(output): seed}
@@ -251,11 +266,11 @@ def _backward_traced(output: Tensor, seed: Tensor) -> None:
             if node in reached:
                 # A tensor of its own: gradients may be changed in place.
                 g = graph_node(reached[node])
-                own = Fields.from_node(Node(STOP, (g,), {}, g.type))
+                own: AnyTensor = Value.from_node(Node(STOP, (g,), {}, g.type))
                 _accumulate(tensor, own)
 
 
-def _backward_eager(output: Tensor, seed: Tensor) -> None:
+def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
     with no_grad():
         reached = autodiff.reverse({graph_node(output): seed}, leaf_requires_grad, wrap)
         found = [(_leaves.get(node), gradient) for node, gradient in reached.items()]
@@ -267,10 +282,11 @@ def _backward_eager(output: Tensor, seed: Tensor) -> None:
             _accumulate(tensor, _owned(gradient, taken))
 
 
-def _owned(gradient: Tensor, taken: set[int]) -> Tensor:
-    value = gradient._value if gradient._view is None else gradient.data
+def _owned(gradient: AnyTensor, taken: set[int]) -> Any:
+    value = value_of(gradient)
     assert value is not None
-    if value.base is not None or not value.flags.writeable or id(value) in taken:
-        return Fields.from_value(np.array(value))
+    shared = gradient._view is not None or value.base is not None or id(value) in taken
+    if shared or not value.flags.writeable:
+        return Value.from_value(np.array(value))
     taken.add(id(value))
-    return Fields.from_value(value)
+    return Value.from_value(value)

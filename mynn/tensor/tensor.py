@@ -6,24 +6,28 @@ walk from it to the tensors it came from. A traced tensor has a `node` alone.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from mynn.core.graph import constant
+from mynn.core.graph import Node, constant
 from mynn.core.types import Array
-from mynn.errors import DTypeError, LengthError, ShapeError, UsageError
+from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import arithmetic, inplace, movement, reductions, setitem, tape
-from mynn.tensor.fields import Fields
+from mynn.tensor import products, promotion, tape, write
 from mynn.tensor.grad_mode import no_grad
-from mynn.tensor.promotion import apply, as_array, as_tensor
-from mynn.tensor.view import current, look
+from mynn.tensor.products import Products
+from mynn.tensor.promotion import apply, as_array
+from mynn.tensor.reductions import Reductions
+from mynn.tensor.setitem import SetItem
+from mynn.tensor.value import Value
+from mynn.tensor.view import look, value_of
 from mynn.trace import tracing
 
 
-class Tensor(Fields):
+class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     """A multi-dimensional value.
 
     Args:
@@ -65,13 +69,6 @@ class Tensor(Fields):
 
     # -- what it is --------------------------------------------------------------------------------
 
-    def __len__(self) -> int:
-        if not self.shape:
-            raise LengthError(
-                "len: a tensor of shape () has no axes; use x.numel() for its elements"
-            )
-        return self.shape[0]
-
     def __repr__(self) -> str:
         value = self.value
         if value is None:
@@ -88,7 +85,7 @@ class Tensor(Fields):
     @property
     def value(self) -> Array | None:
         """The value, or None in a trace. Assigning copies into it."""
-        return self._value if self._view is None else current(self, self._view)
+        return value_of(self)
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -97,11 +94,7 @@ class Tensor(Fields):
     @property
     def data(self) -> Array:
         """The value itself, an array that can be changed in place. Assigning copies into it."""
-        value = self.value
-        if value is None:
-            raise tape.without_value(
-                self, "a tensor inside a traced function has no value yet; return it, or record it"
-            )
+        value = tape.array_of(self)
         if tracing.active() is not None:
             tape.note_read(self, value)
         # A view: its shape may be changed, that of the tensor may not.
@@ -119,7 +112,7 @@ class Tensor(Fields):
                 f"{self.name or 'tensor'}: new data has shape {array.shape}, "
                 f"it must be {self.shape}"
             )
-        inplace.set_value(self, array)
+        write.set_value(self, array)
 
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
@@ -220,8 +213,6 @@ class Tensor(Fields):
             )
         return bool(value)
 
-    __hash__ = object.__hash__
-
     def home(self, order: tuple[int, ...] | None = None) -> Array:
         """Move the value for good to padded storage that native code can use; returns its view.
 
@@ -245,45 +236,19 @@ class Tensor(Fields):
 
     def assign(self, value: Any) -> None:
         """Give the tensor a new value of the same shape; in a trace this writes program state."""
-        inplace.assign(self, value)
+        write.assign(self, value)
 
     # -- gradients ---------------------------------------------------------------------------------
 
     @property
-    def requires_grad(self) -> bool:
-        """Whether `backward` finds a gradient for this tensor, or for what it came from."""
-        if self._requires_grad or self._view is None:
-            return self._requires_grad
-        base = self._view.base
-        return self._view.attached and base._requires_grad and not tape.is_leaf(base)
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self._requires_grad = value
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether gradients are collected here: it is no result of tensors that require one."""
-        return tape.is_leaf(self)
-
-    @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None."""
-        tracer = tracing.active()
-        if tracer is not None and self._value is not None:
-            return tracer.gradients.get(self)
-        return self._grad
+        gradient: Tensor | None = tape.gradient_of(self)
+        return gradient
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        tracer = tracing.active()
-        new = None if value is None else as_tensor(value, like=self)
-        if tracer is None or self._value is None:
-            self._grad = new
-        elif new is None:
-            tracer.gradients.pop(self, None)
-        else:
-            tracer.gradients[self] = new
+        tape.set_gradient(self, None if value is None else as_tensor(value, like=self))
 
     def detach(self) -> Tensor:
         """The same value, through which no gradient flows."""
@@ -318,153 +283,6 @@ class Tensor(Fields):
         seed = seed.astype(self.dtype).broadcast_to(self.shape)
         tape.backward(self, seed)
 
-    # -- operators ---------------------------------------------------------------------------------
-
-    __neg__ = arithmetic.neg
-    __pos__ = arithmetic.pos
-    __abs__ = arithmetic.abs
-    __add__ = arithmetic.add
-    __radd__ = __add__
-    __sub__ = arithmetic.sub
-    __rsub__ = arithmetic.rsub
-    __mul__ = arithmetic.mul
-    __rmul__ = __mul__
-    __truediv__ = arithmetic.div
-    __rtruediv__ = arithmetic.rdiv
-    __mod__ = arithmetic.mod
-    __pow__ = arithmetic.power
-    __rpow__ = arithmetic.rpower
-    __lt__ = arithmetic.less
-    __le__ = arithmetic.less_equal
-    __gt__ = arithmetic.greater
-    __ge__ = arithmetic.greater_equal
-    __eq__ = arithmetic.equal
-    __ne__ = arithmetic.not_equal
-    __and__ = arithmetic.bitwise_and
-    __or__ = arithmetic.bitwise_or
-    __xor__ = arithmetic.bitwise_xor
-    __invert__ = arithmetic.logical_not
-    __rshift__ = arithmetic.shift_right
-
-    # -- in-place ----------------------------------------------------------------------------------
-
-    __setitem__ = setitem.setitem
-    __iadd__ = add_ = inplace.add_
-    __isub__ = sub_ = inplace.sub_
-    __imul__ = mul_ = inplace.mul_
-    __itruediv__ = div_ = inplace.div_
-    __imod__ = remainder_ = inplace.remainder_
-    __ipow__ = pow_ = inplace.pow_
-    __iand__ = bitwise_and_ = inplace.bitwise_and_
-    __ior__ = bitwise_or_ = inplace.bitwise_or_
-    __ixor__ = bitwise_xor_ = inplace.bitwise_xor_
-    __irshift__ = bitwise_right_shift_ = inplace.shift_right_
-    copy_ = inplace.copy_
-    fill_ = inplace.fill_
-    zero_ = inplace.zero_
-    neg_ = inplace.neg_
-    abs_ = inplace.abs_
-    sign_ = inplace.sign_
-    exp_ = inplace.exp_
-    expm1_ = inplace.expm1_
-    log_ = inplace.log_
-    log1p_ = inplace.log1p_
-    sqrt_ = inplace.sqrt_
-    sin_ = inplace.sin_
-    cos_ = inplace.cos_
-    tanh_ = inplace.tanh_
-    sigmoid_ = inplace.sigmoid_
-    erf_ = inplace.erf_
-    relu_ = inplace.relu_
-    floor_ = inplace.floor_
-    clip_ = inplace.clip_
-    clamp_ = clip_
-    lerp_ = inplace.lerp_
-    addcmul_ = inplace.addcmul_
-    addcdiv_ = inplace.addcdiv_
-    masked_fill_ = inplace.masked_fill_
-    uniform_ = inplace.uniform_
-    normal_ = inplace.normal_
-    bernoulli_ = inplace.bernoulli_
-    requires_grad_ = inplace.requires_grad_
-    detach_ = inplace.detach_
-    scatter_add_ = setitem.scatter_add_
-    index_add_ = setitem.index_add_
-    index_copy_ = setitem.index_copy_
-    index_fill_ = setitem.index_fill_
-
-    # -- products ----------------------------------------------------------------------------------
-
-    __matmul__ = arithmetic.matmul
-    __rmatmul__ = arithmetic.rmatmul
-    conv = arithmetic.conv
-
-    def contract(self, other: Any, batch: int, summed: int) -> Tensor:
-        """The product summed over several axes; see the function `contract`."""
-        return arithmetic.contract(self, other, batch, summed)
-
-    # -- elementwise functions ---------------------------------------------------------------------
-
-    abs = arithmetic.abs
-    sign = arithmetic.sign
-    exp = arithmetic.exp
-    expm1 = arithmetic.expm1
-    log = arithmetic.log
-    log1p = arithmetic.log1p
-    sqrt = arithmetic.sqrt
-    sin = arithmetic.sin
-    cos = arithmetic.cos
-    tanh = arithmetic.tanh
-    sigmoid = arithmetic.sigmoid
-    erf = arithmetic.erf
-    relu = arithmetic.relu
-    floor = arithmetic.floor
-    maximum = arithmetic.maximum
-    minimum = arithmetic.minimum
-    clip = arithmetic.clip
-    clamp = clip
-    choose = arithmetic.choose
-    where = arithmetic.where
-    astype = arithmetic.astype
-    type = arithmetic.type
-    floating = arithmetic.floating
-
-    # -- reductions --------------------------------------------------------------------------------
-
-    sum = reductions.sum
-    mean = reductions.mean
-    var = reductions.var
-    std = reductions.std
-    amax = reductions.amax
-    amin = reductions.amin
-    max = reductions.max
-    min = reductions.min
-    argmax = reductions.argmax
-    argmin = reductions.argmin
-
-    # -- movement ----------------------------------------------------------------------------------
-
-    reshape = movement.reshape
-    flatten = movement.flatten
-    transpose = movement.transpose
-    permute = movement.permute
-    swapaxes = movement.swapaxes
-    broadcast_to = movement.broadcast_to
-    unsqueeze = movement.unsqueeze
-    squeeze = movement.squeeze
-    flip = movement.flip
-    pad = movement.pad
-    windows = movement.windows
-    concatenate = movement.concatenate
-    update_slice = movement.update_slice
-    __getitem__ = movement.getitem
-    __iter__ = movement.iterate
-    take = movement.take
-    index_select = movement.index_select
-    scatter_add = movement.scatter_add
-    gather_rows = movement.gather_rows
-    scatter_rows = movement.scatter_rows
-
     @property
     def T(self) -> Tensor:
         """Axes reversed."""
@@ -472,7 +290,19 @@ class Tensor(Fields):
 
 
 # From here on operations can make tensors.
-Fields._kind = Tensor
+Value._made = Tensor
+
+# What stands beside a tensor in an operation.
+Operand: TypeAlias = Tensor | Array | float
+
+# Functions of the files below, which know no `Tensor`, with the type of what they make.
+as_tensor: Callable[..., Tensor] = promotion.as_tensor
+same_dtype: Callable[..., tuple[Tensor, Tensor]] = promotion.same_dtype
+broadcast: Callable[..., tuple[Tensor, ...]] = promotion.broadcast
+binary: Callable[..., Tensor] = promotion.binary
+matmul: Callable[[Any, Any], Tensor] = products.matmul
+contract: Callable[[Any, Any, int, int], Tensor] = products.contract
+wrap: Callable[[Node], Tensor] = tape.wrap
 
 
 def _restored(

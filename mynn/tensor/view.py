@@ -7,47 +7,20 @@ base (`Primitive.put`). So both see the same values, eagerly and in traces, wher
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from mynn.base import sharing
 from mynn.core import interpreter
 from mynn.core.graph import Node, apply
-from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Shape
 from mynn.errors import UsageError
 from mynn.ops import movement
-
-if TYPE_CHECKING:
-    from mynn.tensor.tensor import Tensor
-
-Step = tuple[Primitive, Mapping[str, Any]]
+from mynn.tensor.value import AnyTensor, Step, View
 
 
-class View:
-    """How a tensor hangs on its base.
-
-    - `base`: a tensor that is no view.
-    - `steps`: primitives with their parameters, from the base to the tensor.
-    - `attached`: whether a gradient flows from the tensor to its base.
-    - `origin`: the node of the base that the tensor's own node was made from.
-    - `version`: that of the base when the value was made; -1 where it is a copy, made at each
-      reading (the storage of a parameter has gaps, so that not all reshapes can share it).
-    """
-
-    __slots__ = ("attached", "base", "origin", "steps", "version")
-
-    def __init__(self, base: Tensor, steps: tuple[Step, ...], attached: bool) -> None:
-        self.base = base
-        self.steps = steps
-        self.attached = attached
-        self.origin: Node | None = None
-        self.version = base._version
-
-
-def look(tensor: Tensor, x: Tensor, steps: tuple[Step, ...], attached: bool) -> View:
+def look(tensor: AnyTensor, x: AnyTensor, steps: tuple[Step, ...], attached: bool) -> View:
     """Make `tensor` a view of x, or of what x is a view of."""
     parent = x._view
     if parent is None:
@@ -69,7 +42,7 @@ def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
     return whole is not None and not np.may_share_memory(value, whole)
 
 
-def current(tensor: Tensor, view: View) -> Array | None:
+def current(tensor: AnyTensor, view: View) -> Array | None:
     """The value of a view as its base is now."""
     base = view.base
     if view.version != base._version and base._value is not None:
@@ -81,7 +54,13 @@ def current(tensor: Tensor, view: View) -> Array | None:
     return tensor._value
 
 
-def store(tensor: Tensor, value: Array) -> None:
+def value_of(tensor: AnyTensor) -> Array | None:
+    """The value of a tensor, or None where it has none."""
+    view = tensor._view
+    return tensor._value if view is None else current(tensor, view)
+
+
+def store(tensor: AnyTensor, value: Array) -> None:
     """Write a value of the same shape into the memory of an eager tensor.
 
     Where programs write it too, this is a step of its own among theirs.
@@ -94,7 +73,7 @@ def store(tensor: Tensor, value: Array) -> None:
             _store(tensor, value)
 
 
-def _store(tensor: Tensor, value: Array) -> None:
+def _store(tensor: AnyTensor, value: Array) -> None:
     view = tensor._view
     if view is None:
         assert tensor._value is not None
@@ -113,7 +92,7 @@ def _store(tensor: Tensor, value: Array) -> None:
             before[...] = np.reshape(part, before.shape)
 
 
-def own_memory(tensor: Tensor, x: Tensor) -> None:
+def own_memory(tensor: AnyTensor, x: AnyTensor) -> None:
     """A reshape of x that is no view: it keeps its values when x is changed."""
     tensor._view = None
     value = tensor._value
@@ -157,7 +136,7 @@ def put(base: Node, steps: Sequence[Step], new: Node) -> Node:
 # -- which reshapes are views ----------------------------------------------------------------------
 
 
-def can_view(x: Tensor, shape: Shape) -> bool:
+def can_view(x: AnyTensor, shape: Shape) -> bool:
     """Whether a reshape of x looks at the same memory, by the rules of PyTorch.
 
     Bases count as contiguous, however they are stored.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mynn.core.graph import Node
 from mynn.errors import UsageError
-
-if TYPE_CHECKING:
-    from mynn.tensor import Tensor
 
 _REMEDY = (
     "Return it from the function and pass it in again, or make it state: "
@@ -18,7 +15,7 @@ _REMEDY = (
 )
 
 
-def error(tensor: Tensor, node: Node, modules: Mapping[Any, str]) -> UsageError:
+def error(tensor: Any, node: Node, modules: Mapping[Any, str]) -> UsageError:
     """The error for a tensor that another trace made: where it is kept, and what made it."""
     found = _keeper(tensor, modules)
     kept = f", kept as {found[0]}," if found else ""
@@ -44,7 +41,7 @@ def _source(node: Node) -> str:
     return f" (at {node.source})" if node.source else ""
 
 
-def _keeper(tensor: Tensor, modules: Mapping[Any, str]) -> tuple[str, str] | None:
+def _keeper(tensor: Any, modules: Mapping[Any, str]) -> tuple[str, str] | None:
     """The attribute of a module that holds the tensor: with its path, and alone."""
     for module, path in modules.items():
         for name, value in vars(module).items():

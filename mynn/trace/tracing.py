@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from mynn.base import forks
 from mynn.base.notices import user_place
@@ -23,8 +23,8 @@ from mynn.errors import UsageError
 from mynn.trace import strays
 from mynn.trace.kept import Kept
 
-if TYPE_CHECKING:
-    from mynn.tensor import Tensor
+# A tensor that was made before the trace. What tensors can do is of no account here.
+State: TypeAlias = Any
 
 Result = TypeVar("Result")
 _PACKAGE = str(Path(__file__).parents[1])
@@ -55,18 +55,18 @@ class Tracer(Kept):
         super().__init__()
         self.first = next_serial()
         self.arguments: frozenset[Node] | None = None
-        self.reads: dict[Tensor, Node] = {}
-        self.current: dict[Tensor, Node] = {}
-        self.leaves: dict[Node, Tensor] = {}
-        self.promoted: set[Tensor] = set()
-        self.views: dict[Tensor, tuple[Node, Node]] = {}
-        self.gradients: dict[Tensor, Tensor] = {}
+        self.reads: dict[State, Node] = {}
+        self.current: dict[State, Node] = {}
+        self.leaves: dict[Node, State] = {}
+        self.promoted: set[State] = set()
+        self.views: dict[State, tuple[Node, Node]] = {}
+        self.gradients: dict[State, Any] = {}
         self.cotangents: dict[Node, Any] = {}
         self.activations: dict[str, Node] = {}
         self.modules: dict[Any, str] = {}
         self.checks: list[Node] = []
 
-    def read(self, tensor: Tensor) -> Node:
+    def read(self, tensor: State) -> Node:
         """The node of a state tensor's present value."""
         node = self.current.get(tensor)
         if node is None:
@@ -77,23 +77,23 @@ class Tracer(Kept):
             self.leaves[node] = tensor
         return node
 
-    def write(self, tensor: Tensor, node: Node) -> None:
+    def write(self, tensor: State, node: Node) -> None:
         """Make `node` the present value of a state tensor."""
         self.read(tensor)
         self.current[tensor] = node
         if tensor not in self.promoted:
             self.leaves.setdefault(node, tensor)
 
-    def promote(self, tensor: Tensor) -> None:
+    def promote(self, tensor: State) -> None:
         """A state tensor is about to get a value with a history: until the trace ends."""
         self.promoted.add(tensor)
         tensor.requires_grad = True
 
-    def writes(self) -> dict[Tensor, Node]:
+    def writes(self) -> dict[State, Node]:
         """State tensors whose value changed, with the nodes of their new values."""
         return {t: node for t, node in self.current.items() if node is not self.reads[t]}
 
-    def check_own(self, tensor: Tensor, node: Node) -> None:
+    def check_own(self, tensor: State, node: Node) -> None:
         """Raise `UsageError` for a traced tensor of another trace, which has ended."""
         arguments = self.arguments
         if arguments is None or node.serial > self.first or node.primitive is CONSTANT:

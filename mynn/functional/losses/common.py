@@ -10,9 +10,8 @@ from mynn.base import notices
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.ops import movement
-from mynn.tensor import Tensor, apply, as_tensor
+from mynn.tensor import Tensor, apply, as_tensor, broadcast
 from mynn.tensor.checks import require_range
-from mynn.tensor.promotion import broadcast
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -101,5 +100,5 @@ def integer_labels(
 
 def class_mask(labels: Tensor, shape: Shape, axis: int) -> Tensor:
     """True where the place along `axis` is the label. Labels: int32, `shape` without `axis`."""
-    places = apply(movement.iota, shape=shape, axis=axis, dtype=np.dtype(np.int32))
+    places: Tensor = apply(movement.iota, shape=shape, axis=axis, dtype=np.dtype(np.int32))
     return places == labels.unsqueeze(axis).broadcast_to(shape)

@@ -1,0 +1,185 @@
+"""`Value`: what a tensor consists of, without what can be done with it.
+
+The methods of tensors stand in classes above this one, a family a file (`Arithmetic`, `Movement`,
+`Reductions`...), and `Tensor` is all of them together. They are generic in what operations make,
+the type variable `T`: `Tensor` is an `Arithmetic["Tensor"]`, so that `x + y` is known to be a
+`Tensor` in files that know nothing of that class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+
+import numpy as np
+
+from mynn.core.graph import Node
+from mynn.core.primitive import Primitive
+from mynn.core.types import Array, Shape, Type
+from mynn.errors import ShapeError
+from mynn.ops.rules import normalize_axes
+from mynn.trace import tracing
+
+# What operations make.
+T = TypeVar("T", bound="Value[Any]")
+
+Step = tuple[Primitive, Mapping[str, Any]]
+
+
+class View:
+    """How a tensor hangs on its base.
+
+    - `base`: a tensor that is no view.
+    - `steps`: primitives with their parameters, from the base to the tensor.
+    - `attached`: whether a gradient flows from the tensor to its base.
+    - `origin`: the node of the base that the tensor's own node was made from.
+    - `version`: that of the base when the value was made; -1 where it is a copy, made at each
+      reading (the storage of a parameter has gaps, so that not all reshapes can share it).
+    """
+
+    __slots__ = ("attached", "base", "origin", "steps", "version")
+
+    def __init__(self, base: AnyTensor, steps: tuple[Step, ...], attached: bool) -> None:
+        self.base = base
+        self.steps = steps
+        self.attached = attached
+        self.origin: Node | None = None
+        self.version = base._version
+
+
+class Value(Generic[T]):
+    """The fields of a tensor, and how one is made out of a value or a node."""
+
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_requires_grad",
+        "_value",
+        "_version",
+        "_view",
+        "homed",
+        "name",
+        "node",
+        "shared",
+    )
+
+    # What `from_node` and `from_value` make, for parameters too: `Tensor` enters itself here.
+    _made: ClassVar[Any]
+    # The value; that of a view may be older than its base, so that it is read through `data`.
+    _value: Array | None
+    # How often the value was changed in place.
+    _version: int
+    # Whose memory this tensor looks at, where that is another tensor's.
+    _view: View | None
+    node: Node | None
+    _requires_grad: bool
+    name: str | None
+    homed: bool
+    _grad: T | None
+    # Kept by `mynn.base.sharing`; not set before a program uses the tensor.
+    shared: Any
+
+    def _setup(
+        self, value: Array | None, node: Node | None, requires_grad: bool, name: str | None
+    ) -> None:
+        self._value = value
+        self._version = 0
+        self._view = None
+        self.node = node
+        self._requires_grad = requires_grad
+        self.name = name
+        self.homed = False
+        self._grad = None
+
+    @classmethod
+    def from_node(cls, node: Node, requires_grad: bool = False) -> T:
+        """A traced tensor (or an eager one, where the node has a value)."""
+        tensor: T = cls._made.__new__(cls._made)
+        tensor._setup(None, node, requires_grad, node.name)
+        return tensor
+
+    @classmethod
+    def from_value(cls, value: Array, node: Node | None = None) -> T:
+        """An eager tensor that shares `value` instead of copying it."""
+        tensor: T = cls._made.__new__(cls._made)
+        tensor._setup(value, node, node is not None, None)
+        return tensor
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> Type:
+        """Shape and dtype together."""
+        value = self._value
+        if value is not None:
+            return Type(value.shape, value.dtype)
+        assert self.node is not None
+        return self.node.type
+
+    @property
+    def shape(self) -> Shape:
+        """Extents of the axes."""
+        value = self._value
+        return self.spec.shape if value is None else value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the elements."""
+        value = self._value
+        return self.spec.dtype if value is None else value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self.spec.size
+
+    @overload
+    def size(self, dim: None = None) -> Shape: ...
+
+    @overload
+    def size(self, dim: int) -> int: ...
+
+    def size(self, dim: int | None = None) -> Shape | int:
+        """The shape, or the extent of axis `dim`; `numel()` is the number of elements."""
+        shape = self.shape
+        if dim is None:
+            return shape
+        axes = normalize_axes(dim, len(shape), "size")
+        if not axes:
+            raise ShapeError("size: a tensor without axes has no extents")
+        return shape[axes[0]]
+
+    # -- gradients ---------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` finds a gradient for this tensor, or for what it came from."""
+        if self._requires_grad or self._view is None:
+            return self._requires_grad
+        base = self._view.base
+        return self._view.attached and base._requires_grad and not base.is_leaf
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._requires_grad = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients are collected here: it is no result of tensors that require one."""
+        if not self.requires_grad:
+            return True
+        if self._view is not None:
+            return not self._view.attached
+        node = self.node
+        if self._value is None or (node is not None and node.inputs):
+            return False
+        tracer = tracing.active()
+        return tracer is None or self not in tracer.promoted
+
+
+# A tensor, where nothing is said of what its operations make.
+AnyTensor: TypeAlias = Value[Any]

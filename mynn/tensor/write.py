@@ -1,0 +1,186 @@
+"""Giving a tensor other values: outside a trace its memory, in a trace the node that stands for it.
+
+The values keep the shape and dtype of the tensor. What is changed is
+
+- outside a trace the memory, and the history, which goes on from the operation;
+- in a trace the node that stands for the tensor; where that was made before, it is a write of
+  program state.
+
+A value that an earlier result needs for its gradient is overwritten: `backward` through it raises
+(`tape.changed`). In a trace values cannot be overwritten, so that the gradient is right.
+
+As in PyTorch a leaf that requires a gradient may only be changed under `no_grad`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from mynn.core.graph import Node, apply
+from mynn.core.types import Array
+from mynn.errors import DTypeError, ShapeError, UsageError
+from mynn.ops import elementwise, movement
+from mynn.tensor.grad_mode import grad_enabled
+from mynn.tensor.promotion import RANK, as_tensor
+from mynn.tensor.tape import STOP, array_of, changed, graph_node
+from mynn.tensor.value import AnyTensor
+from mynn.tensor.view import check_written, put, store, value_of
+from mynn.trace import tracing
+
+Changed = TypeVar("Changed", bound=AnyTensor)
+
+
+def replace(x: Changed, result: Any, name: str) -> Changed:
+    """Give x the result of an operation on it."""
+    if result.shape != x.shape:
+        raise ShapeError(
+            f"{name}: the result has shape {result.shape}, the tensor that is changed in place has "
+            f"{x.shape}; only the other operand is broadcast"
+        )
+    if RANK[result.dtype.kind] > RANK[x.dtype.kind]:
+        raise DTypeError(
+            f"{name}: the result is {result.dtype}, it can't be cast to the dtype {x.dtype} of the "
+            f"tensor that is changed in place; convert that first, with .astype({result.dtype})"
+        )
+    return write(x, result.astype(x.dtype), name, derived=True)
+
+
+def write(x: Changed, new: AnyTensor, name: str, derived: bool = False) -> Changed:
+    """Give x new values, which have its shape and dtype.
+
+    Where they are `derived` from the old ones, so is their gradient; otherwise the old ones get a
+    gradient of zero.
+    """
+    view = x._view
+    base = x if view is None else view.base
+    if view is not None:
+        check_written(name, view)
+    attached = view is None or view.attached
+    recording = grad_enabled() and x.dtype.kind == "f"
+    if recording and attached and base.requires_grad and base.is_leaf:
+        what = "a leaf" if view is None else "a view of a leaf"
+        raise UsageError(
+            f"{name}: {what} Variable that requires grad is being used in an in-place operation "
+            f"({base.name or 'tensor'} {base.spec}); change it under mynn.no_grad()"
+        )
+    recorded = recording and (new.requires_grad or (attached and x.requires_grad))
+    if recorded and not attached:
+        raise UsageError(
+            f"{name}: by detach() or no_grad() the tensor shares its memory with "
+            f"{base.name or 'another one'}, so that it cannot get a history of its own; change a "
+            "copy of it"
+        )
+    if tracing.active() is None and base._value is not None:
+        _write_eager(x, base, new, recorded, derived)
+    else:
+        _write_traced(x, base, new, recorded, derived, name)
+    return x
+
+
+def _write_eager(
+    x: AnyTensor, base: AnyTensor, new: AnyTensor, recorded: bool, derived: bool
+) -> None:
+    value = array_of(new)
+    if not recorded:
+        store(x, value)
+        changed(base)
+        if base.node is not None:
+            # Its gradient goes on to what it was computed from.
+            base.node = same_value(base.node, value_of(base))
+        return
+    old, node = graph_node(base), graph_node(new)
+    if x._view is not None:
+        node = put(old, x._view.steps, node)
+    if not derived and _is_whole(x):
+        node = _overwritten(old, node)
+    if node.primitive.view or node is old:
+        # Its value is not that of its input, which has none.
+        node = same_value(node, None)
+    store(x, value)
+    changed(base)
+    node.value = base._value
+    base.node, base._requires_grad = node, True
+
+
+def same_value(node: Node, value: Array | None) -> Node:
+    """A node of the same value, so that the value of the one can change."""
+    result = apply(elementwise.cast, node, dtype=node.dtype)
+    result.value = value
+    return result
+
+
+def _is_whole(x: AnyTensor) -> bool:
+    """Whether all of the base is written through x."""
+    steps = () if x._view is None else x._view.steps
+    return all(primitive is not movement.slice_ for primitive, _ in steps)
+
+
+def _overwritten(old: Node, new: Node) -> Node:
+    """A node of the values `new`, where the gradient of what was there before is zero."""
+    if not old.shape:
+        old, new = (apply(movement.reshape, node, shape=(1,)) for node in (old, new))
+        return apply(movement.reshape, _overwritten(old, new), shape=())
+    zeros, ones = (0,) * len(old.shape), (1,) * len(old.shape)
+    return apply(movement.update_slice, old, new, starts=zeros, stops=old.shape, steps=ones)
+
+
+def _write_traced(
+    x: AnyTensor, base: AnyTensor, new: AnyTensor, recorded: bool, derived: bool, name: str
+) -> None:
+    tracer = tracing.active()
+    if tracer is None:
+        raise UsageError(
+            f"{name}: a traced tensor was used outside the function that made it; return its value"
+        )
+    if not recorded and base.requires_grad and not base.is_leaf:
+        raise UsageError(
+            f"{name}: the tensor was computed from others that require a gradient, and is changed "
+            "under no_grad or through detach(); use the operation that is not in-place, or "
+            ".detach() and copy it first"
+        )
+    old, node = graph_node(base), graph_node(new)
+    if x._view is not None:
+        node = put(old, x._view.steps, node)
+    if recorded and base.requires_grad and not derived and _is_whole(x):
+        node = _overwritten(old, node)
+    if not recorded and base.requires_grad:
+        node = Node(STOP, (node,), {}, node.type)
+    if base._value is None:
+        base.node, base._requires_grad = node, base._requires_grad or recorded
+        return
+    if recorded and not base.requires_grad:
+        tracer.promote(base)
+    tracer.write(base, node)
+
+
+def set_value(x: AnyTensor, value: Array) -> None:
+    """Copy an array into the memory of a tensor that has one."""
+    array_of(x)  # raises in a trace
+    store(x, value)
+    changed(x if x._view is None else x._view.base)
+
+
+def assign(x: AnyTensor, value: Any) -> None:
+    """Give the tensor a new value of the same shape; in a trace this writes program state."""
+    new = as_tensor(value, like=x)
+    if new.shape != x.shape:
+        raise ShapeError(
+            f"{x.name or 'tensor'}: cannot assign shape {new.shape} to shape {x.shape}"
+        )
+    if x._value is None:
+        raise UsageError("only tensors made before the traced function can be assigned to")
+    tracer = tracing.active()
+    if tracer is None:
+        store(x, array_of(new))
+        changed(x if x._view is None else x._view.base)
+        return
+    node = graph_node(new.astype(x.dtype))
+    base = x
+    if x._view is not None:
+        check_written("assign", x._view)
+        base = x._view.base
+        node = put(graph_node(base), x._view.steps, node)
+    if new.requires_grad:
+        # The tensor is a leaf, also where the value is that of another one.
+        node = Node(STOP, (node,), {}, node.type)
+    tracer.write(base, node)
