@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,11 +30,11 @@ from mynn.errors import DataError, UsageError
 from mynn.jit.profile import Profile, profile
 from mynn.runtime import cache, parallel_call, store
 from mynn.runtime.artifact import Image, bind, bind_constants, graph_key, make_image, summary
-from mynn.runtime.llvm_jit import NativeModule, build, load
+from mynn.runtime.llvm_jit import NativeModule, assembly, build, load
 from mynn.runtime.signals import uninterrupted
 from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
 from mynn.target.storage import allocate
-from mynn.target.target import Target, host
+from mynn.target.target import Target, host, named
 
 # Bytes of memory that the store of programs looks at at once.
 _LARGE = 2**20
@@ -526,6 +526,24 @@ class Program:
     def assembly(self) -> str:
         """The machine code as text."""
         return self.native.assembly()
+
+    def assembly_for(self, name: str) -> str:
+        """The machine code of the same program for another target, as text.
+
+        - `name`: `x86-64` (SSE2), `x86-64-v3` (AVX2), `x86-64-v4` (AVX-512) or `aarch64` (NEON).
+
+        Raises:
+            ArgumentError: there is no target of that name.
+            CompileError: this LLVM was built without it.
+
+        Example:
+            >>> import numpy as np, mynn
+            >>> program = mynn.compile(lambda x: x * 2.0).program(np.ones(4, np.float32))
+            >>> "fadd" in program.assembly_for("aarch64")
+            True
+        """
+        recipe = replace(self.recipe, target=named(name), seconds={})
+        return assembly(recipe.text(self.threads), recipe.target)
 
     @property
     def operations(self) -> int:

@@ -19,20 +19,28 @@ SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
 
 
 @functools.cache
-def _initialize() -> None:
+def _initialize(triple: str) -> None:
+    """Have LLVM know the target; all that it has, where it is not this machine's."""
     import llvmlite.binding as llvm
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    if triple == llvm.get_default_triple():
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    else:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
 
 
-def _target_machine(target: Target) -> Any:
+def _target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
     import llvmlite.binding as llvm
 
-    _initialize()
-    found = llvm.Target.from_triple(target.triple)
+    _initialize(target.triple)
+    try:
+        found = llvm.Target.from_triple(target.triple)
+    except RuntimeError as error:
+        raise CompileError(f"this LLVM makes no code for {target.triple}: {error}") from error
     return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="jitdefault"
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel=codemodel
     )
 
 
@@ -129,6 +137,18 @@ def _optimize(text: str, target: Target) -> Any:
     module.data_layout = str(machine.target_data)
     _passes(target, module)
     return module
+
+
+def assembly(text: str, target: Target) -> str:
+    """The text of an LLVM module as machine code for any target, as text."""
+    machine = _target_machine(target, "default")
+    return str(machine.emit_assembly(_optimize(text, target)))
+
+
+def object_code(text: str, target: Target) -> bytes:
+    """The text of an LLVM module as an object file for the linker of any target."""
+    machine = _target_machine(target, "default")
+    return bytes(machine.emit_object(_optimize(text, target)))
 
 
 def _link(object_code: bytes, machine: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import mynn
 from mynn import Tensor, nn, optim
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.core.types import Array
-from mynn.errors import UsageError
+from mynn.errors import ArgumentError, CompileError, UsageError
 from mynn.jit.program import BufferInfo, Program
+from mynn.runtime.llvm_jit import assembly
 from mynn.target.storage import (
     ALIGNMENT,
     allocate,
@@ -22,6 +24,7 @@ from mynn.target.storage import (
     padded_strides,
     storage_elements,
 )
+from mynn.target.target import named
 
 BATCH, IN, HIDDEN, OUT = 8, 3, 20, 5
 
@@ -108,6 +111,30 @@ def test_llvm_ir_and_assembly(program: Program) -> None:
     assert "fma" in program.llvm_ir
     assert "mynn_step" in program.assembly
     assert len(program.assembly.splitlines()) > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "never"),
+    [
+        ("x86-64", "mulps", "ymm"),
+        ("x86-64-v3", "vfmadd", "zmm"),
+        ("x86-64-v4", "zmm", "fmla"),
+        ("aarch64", "fmla", "xmm"),
+    ],
+)
+def test_assembly_for_another_target(program: Program, name: str, wanted: str, never: str) -> None:
+    text = program.assembly_for(name)
+    assert "mynn_step:" in text
+    assert wanted in text
+    assert never not in text
+
+
+def test_a_target_that_there_is_not(program: Program) -> None:
+    with pytest.raises(ArgumentError, match="no target is called 'sparc'"):
+        program.assembly_for("sparc")
+    other = replace(named("aarch64"), triple="m0-unknown-none")
+    with pytest.raises(CompileError, match="this LLVM makes no code for m0-unknown-none"):
+        assembly(program.llvm_ir, other)
 
 
 def test_buffers(program: Program) -> None:
