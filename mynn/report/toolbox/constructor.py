@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,20 +15,9 @@ from mynn.report.toolbox.fitting import History, Plan, run
 from mynn.report.toolbox.passes import forward_pass, is_known, store, whole_pass
 from mynn.report.toolbox.programs import Programs
 from mynn.report.toolbox.record import Record
-from mynn.report.toolbox.tools import criterion_mse, linear
+from mynn.report.toolbox.sequence import Arguments
+from mynn.report.toolbox.tools import linear
 from mynn.tensor import Tensor, no_grad
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Input, target and sequence, checked against each other."""
-
-    tools: tuple[Any, ...]
-    layers: tuple[linear, ...]
-    given: Any
-    input: Array
-    target: Array | None
-    criterion: criterion_mse | None
 
 
 class model(Record):
@@ -115,7 +103,7 @@ class model(Record):
         tools, x, t = _in_order((first, second, third), sequence, input, target)
         checked = self._check(tools, x, t)
         backward = not forward_only and self._can_go_back(checked)
-        self._enter(checked)
+        self.enter(checked.tools, checked.layers, checked.target)
         if not self._run_program(checked, backward):
             for tool in checked.tools:
                 tool.forward(checked.input)
@@ -202,7 +190,7 @@ class model(Record):
             raise UsageError("fit: training without a target or a criterion; give both")
         if checked.input.ndim != 2:
             raise ShapeError(f"fit: input must have shape (N, m), it has {checked.input.shape}")
-        return run(self, checked, epochs, batch_size, shuffle, optimizer, self._plans)
+        return run(self, checked, epochs, batch_size, shuffle, optimizer, self._plans, self.train)
 
     # -- checks ------------------------------------------------------------------------------------
 
@@ -251,18 +239,6 @@ class model(Record):
                 "the last layer, linear(m, n, model, criterion)"
             )
         return True
-
-    def _enter(self, checked: Arguments) -> None:
-        """Make the checked sequence the constructor's network, and its target the present one."""
-        if len(checked.layers) != len(self.layers) or any(
-            a is not b for a, b in zip(checked.layers, self.layers, strict=True)
-        ):
-            self.clear()
-        for tool in checked.tools:
-            tool.ini()
-        for layer in checked.layers:
-            layer.adopt()
-        self.target = checked.target
 
 
 def _is_tool(value: Any) -> bool:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +16,11 @@ from mynn.errors import NotFiniteError, UsageError
 from mynn.report.toolbox.checks import positive_integer
 from mynn.report.toolbox.optimizer import optimizer_sgd
 from mynn.report.toolbox.passes import is_known
+from mynn.report.toolbox.record import Record
+from mynn.report.toolbox.sequence import Arguments
+from mynn.report.toolbox.tools import criterion_mse
 from mynn.tensor import Tensor, graph_node
 from mynn.trace import tracing
-
-if TYPE_CHECKING:
-    from mynn.report.toolbox.constructor import Arguments, model
-    from mynn.report.toolbox.tools import criterion_mse
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class _Epochs:
 
     def __init__(
         self,
-        net: model,
+        net: Record,
         checked: Arguments,
         optimizer: optimizer_sgd,
         batch: int,
@@ -131,18 +130,19 @@ def training_step(checked: Arguments, optimizer: optimizer_sgd) -> Callable[...,
 
 
 def run(
-    net: model,
+    net: Record,
     checked: Arguments,
     epochs: int,
     batch_size: int,
     shuffle: bool,
     optimizer: Any,
     plans: dict[Any, Plan],
+    train: Callable[..., Array],
 ) -> History:
     """Train; the arguments are those of `model.fit`, data and sequence checked.
 
-    All updates but the last run in native code; the last one is a `train` and an `update`, so that
-    the constructor holds what they record.
+    All updates but the last run in native code; the last one is a `train` (that of the model) and
+    an `update`, so that the constructor holds what they record.
     """
     called = time.perf_counter()
     epochs = positive_integer(epochs, "epochs")
@@ -152,7 +152,7 @@ def run(
     if optimizer.model is not net:
         raise UsageError("fit: the optimizer belongs to another constructor")
     optimizer.free_layers(list(checked.layers))
-    net._enter(checked)
+    net.enter(checked.tools, checked.layers, checked.target)
     x, t = checked.input, checked.target
     assert t is not None
     assert checked.criterion is not None
@@ -163,7 +163,7 @@ def run(
     more = whole.run(x[order[:last]], t[order[:last]], 1, False) if last else ([0.0], [0.0])
     losses, hits = [*losses, *more[0]], [*hits, *more[1]]
     rows = order[last] if batch == 1 else order[last:]
-    output = net.train(list(checked.tools), x[rows], t[rows])
+    output = train(list(checked.tools), x[rows], t[rows])
     losses[-1] += _finite_loss(net, checked.criterion, epochs)
     hits[-1] += int(np.sum(output.argmax(-1) == t[rows].argmax(-1)))
     optimizer.update()
@@ -171,7 +171,7 @@ def run(
     return History(np.array(losses), np.array(hits) / len(x), whole.seconds, rest)
 
 
-def _finite_loss(net: model, criterion: criterion_mse, epochs: int) -> float:
+def _finite_loss(net: Record, criterion: criterion_mse, epochs: int) -> float:
     """The loss of the pass that `net` recorded last, or `NotFiniteError`."""
     wrong = [k for k in range(1, net.lt + 1) if not np.isfinite(net.s[k]).all()]
     loss = float("nan") if wrong else float(criterion.loss())

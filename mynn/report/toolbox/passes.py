@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mynn.core import autodiff
 from mynn.core.graph import Node
 from mynn.core.types import Array
+from mynn.report.toolbox.sequence import Arguments
 from mynn.report.toolbox.tools import criterion_mse, linear, logistic, relu, sigmoid, tanh
 from mynn.tensor import Tensor, graph_node, wrap
-
-if TYPE_CHECKING:
-    from mynn.report.toolbox.constructor import Arguments
 
 # What other tools compute may depend on attributes that a program would not see change.
 KNOWN = (linear, sigmoid, tanh, logistic, relu)

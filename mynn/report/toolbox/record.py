@@ -13,16 +13,13 @@ that follows it). For one sample values have no batch axis, for a batch of B sam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mynn.core.types import Array
 from mynn.errors import UsageError
 from mynn.tensor import Tensor
-
-if TYPE_CHECKING:
-    from mynn.report.toolbox.tools import criterion_mse, linear
 
 Recorded = list[Any]
 
@@ -33,13 +30,13 @@ class Record:
     def __init__(self, dtype: Any, seed: Any) -> None:
         self.dtype = np.dtype(dtype)
         self.generator = np.random.default_rng(seed)
-        self.criterion: criterion_mse | None = None
+        self.criterion: Any = None
         self.target: Array | None = None
         self.clear()
 
     def clear(self) -> None:
         """Forget the network: no layers, nothing recorded. Layers keep their parameters."""
-        self.layers: list[linear] = []
+        self.layers: list[Any] = []
         self.x: Recorded = [None]
         self.s: Recorded = [None]
         self.w: Recorded = [None]
@@ -63,7 +60,7 @@ class Record:
         self.lt += 1
         return self.lt
 
-    def append(self, layer: linear, weight: Array, bias: Array) -> None:
+    def append(self, layer: Any, weight: Array, bias: Array) -> None:
         """Add a layer's parameters, and places for what will be recorded of it."""
         self.l_counter()
         self.layers.append(layer)
@@ -72,6 +69,18 @@ class Record:
         for entries in (self.x, self.s, self.dl_dw, self.dl_db, self.dl_ds, self.dl_dx):
             entries.append(None)
         self.ini = True
+
+    def enter(self, tools: tuple[Any, ...], layers: tuple[Any, ...], target: Array | None) -> None:
+        """Make a checked sequence the constructor's network, and its target the present one."""
+        if len(layers) != len(self.layers) or any(
+            a is not b for a, b in zip(layers, self.layers, strict=True)
+        ):
+            self.clear()
+        for tool in tools:
+            tool.ini()
+        for layer in layers:
+            layer.adopt()
+        self.target = target
 
     # -- a pass through the tools ------------------------------------------------------------------
 
