@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
-from mynn.compiler.codegen.kernel import step_text
+from mynn.compiler.codegen.host import emit_function
 from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.simplify import simplify
-from mynn.compiler.graph.status import stop_text, with_status
+from mynn.compiler.graph.status import with_status
 from mynn.compiler.graph.uniform import is_number
 from mynn.compiler.host.parked_workers import add_calls
-from mynn.compiler.host.workers import add_split_step
+from mynn.compiler.host.step import STEP, split_step, step
+from mynn.compiler.host.workers import add_barrier
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.memory.plan import Plan, make_plan, verify_plan
@@ -37,8 +38,6 @@ from mynn.compiler.parallel.split import parallelise
 from mynn.core.graph import Graph, Node, verify
 from mynn.core.types import Shape
 from mynn.target.target import Target
-
-STEP = "mynn_step"
 
 
 @dataclass
@@ -142,14 +141,13 @@ def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
     for kernel in kernels if check else ():
         verify_kernel(kernel)
     emit_kernels(module, kernels, lowered.slots, lowered.plan.scratch)
-    stops = {}
-    if status is not None:
-        checking = (kernel.name for kernel in kernels if status in buffers_of(kernel)[1])
-        stops = dict.fromkeys(checking, stop_text(lowered.slots[status]))
-    module.add(step_text(STEP, blocks, stops))
+    checking = {kernel.name for kernel in kernels if status in buffers_of(kernel)[1]}
+    slot = None if status is None else lowered.slots[status]
+    emit_function(module, step(blocks, checking, slot))
     if split:
         turns = arrange(kernels, lowered.plan.location, status, lowered.state)
-        add_split_step(module, turns, None if status is None else lowered.slots[status])
+        add_barrier(module)
+        emit_function(module, split_step(turns, slot))
         add_calls(module, STEP)
     if check:
         verify_exact(module.text())

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from mynn.compiler.codegen.kernel import step_text
+from mynn.compiler.codegen.host import emit_function
+from mynn.compiler.host.step import STEP, step
 from mynn.compiler.host.workers import FLUSH_BITS
 from mynn.compiler.loop_ir.ir import Kernel, buffers_of
 from mynn.compiler.parallel.cache_blocks import CacheBlock
-from mynn.compiler.pipeline import STEP, Lowered, emit
+from mynn.compiler.pipeline import Lowered, emit
 from mynn.core.types import SHORT_NAMES, Array
 from mynn.errors import ArgumentError
 from mynn.runtime.artifact import Image, bind, make_image
@@ -221,7 +222,7 @@ class _Bench:
             module.declare("declare void @llvm.x86.sse.ldmxcsr(ptr)")
         for block in lowered.blocks:
             for kernel in block.kernels:
-                module.add(step_text(_alone(kernel.name), [CacheBlock((kernel,))]))
+                emit_function(module, step([CacheBlock((kernel,))], name=_alone(kernel.name)))
         module.add(_timing_text([kernel.name for kernel in lowered.kernels], lowered.target))
         kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self.run: Any = build(module.text(), lowered.target).function("mynn_time", *kinds)

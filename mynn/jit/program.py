@@ -21,8 +21,9 @@ from mynn.base import sharing
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import STOPS
+from mynn.compiler.host.step import STEP
 from mynn.compiler.loop_ir.format import format_kernel
-from mynn.compiler.pipeline import STEP, Lowered, emit, lower
+from mynn.compiler.pipeline import Lowered, emit, lower
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array, Shape

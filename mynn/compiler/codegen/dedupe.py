@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from mynn.compiler.codegen.function import Module
-from mynn.compiler.codegen.kernel import KernelEmitter, parameters_of
+from mynn.compiler.codegen.function import FLUSHING, Function, Module
+from mynn.compiler.codegen.kernel import emit_kernel, parameters_of
 from mynn.compiler.codegen.stack import stack_bytes
+from mynn.compiler.codegen.values import constant
 from mynn.compiler.loop_ir.ir import (
+    INDEX,
     Buffer,
     Const,
     Expr,
@@ -96,23 +98,20 @@ def emit_kernels(
         first, buffers = members[0]
         if len(members) < FEWEST:
             for kernel, _ in members:
-                module.add(KernelEmitter(module, kernel, slots, scratch).function())
+                emit_kernel(module, kernel, slots, scratch)
             continue
         numbers = {buffer: number for number, buffer in enumerate(buffers)}
-        emitter = KernelEmitter(module, first, slots, scratch, numbers)
         body = f"{first.name}.body"
-        module.add(emitter.function(body))
+        emit_kernel(module, first, slots, scratch, body, numbers)
         for kernel, own in members:
-            module.add(_entry(kernel, body, [slots[buffer] for buffer in own]))
+            _emit_entry(module, kernel, body, [slots[buffer] for buffer in own])
 
 
-def _entry(kernel: Kernel, body: str, slots: Sequence[int]) -> str:
-    """The function of a kernel whose body others use too."""
+def _emit_entry(module: Module, kernel: Kernel, body: str, slots: Sequence[int]) -> None:
+    """Add the function of a kernel whose body others use too."""
     parameters = parameters_of(kernel)
-    numbers = ", ".join(f"i64 {slot}" for slot in slots)
-    return f"""@{kernel.name}.slots = private constant [{len(slots)} x i64] [{numbers}]
-define internal void @{kernel.name}({parameters}) nounwind #0 {{
-  call void @{body}({parameters}, ptr @{kernel.name}.slots)
-  ret void
-}}
-"""
+    numbers = module.constant(f"{kernel.name}.slots", [constant(slot, INDEX) for slot in slots])
+    f = Function(module, kernel.name, parameters, attributes=f"nounwind {FLUSHING}")
+    f.call(f"@{body}", [*parameters, numbers])
+    f.give()
+    f.finish()

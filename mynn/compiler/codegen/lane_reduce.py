@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mynn.compiler.codegen.function import BITS, Emitter, Value, assemble, narrow, shuffle
+from mynn.compiler.codegen.function import Function
 from mynn.compiler.codegen.ops import operation
+from mynn.compiler.codegen.values import BITS, Value
+from mynn.compiler.codegen.vectors import assemble, narrow, shuffle
 
 _COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
-def horizontal(e: Emitter, op: str, value: Value) -> Value:
+def reduce_lanes(f: Function, op: str, value: Value) -> Value:
     """All lanes of a vector combined into a scalar, as a tree."""
     while value.lanes > 1:
         half = value.lanes // 2
-        low = narrow(e, value, half)
-        high = shuffle(e, value, "poison", range(half, value.lanes))
-        value = operation(e, _COMBINE[op], [low, high], value.type)
+        low = narrow(f, value, half)
+        high = shuffle(f, value, None, range(half, value.lanes))
+        value = operation(f, _COMBINE[op], [low, high], value.type)
     return value
 
 
-def horizontal_rows(e: Emitter, op: str, rows: Sequence[Value], lanes: int) -> Value:
+def reduce_rows(f: Function, op: str, rows: Sequence[Value], lanes: int) -> Value:
     """Lane i of the result combines all lanes of `rows[i]`."""
     width = rows[0].lanes
     if width == 1:
-        return assemble(e, rows, lanes)
+        return assemble(f, rows, lanes)
     count = -(-lanes // width) * width
     padded = [*rows] + [rows[-1]] * (count - len(rows))
-    parts = [_combine_square(e, op, padded[i : i + width]) for i in range(0, count, width)]
+    parts = [_combine_square(f, op, padded[i : i + width]) for i in range(0, count, width)]
     while len(parts) > 1:
         parts = [
-            shuffle(e, a, b.text, range(2 * a.lanes))
+            shuffle(f, a, b, range(2 * a.lanes))
             for a, b in zip(parts[::2], parts[1::2], strict=True)
         ]
-    return narrow(e, parts[0], lanes)
+    return narrow(f, parts[0], lanes)
 
 
-def _combine_square(e: Emitter, op: str, rows: Sequence[Value]) -> Value:
+def _combine_square(f: Function, op: str, rows: Sequence[Value]) -> Value:
     """As many rows as lanes: pairs of rows are folded into one until one vector is left.
 
     The first rounds stay within blocks of 128 bits, where shuffles are cheapest; the last ones
@@ -66,7 +68,7 @@ def _combine_square(e: Emitter, op: str, rows: Sequence[Value]) -> Value:
                 for k in (0, 1)
             ]
         vectors = [
-            operation(e, _COMBINE[op], [shuffle(e, a, b.text, side) for side in sides], a.type)
+            operation(f, _COMBINE[op], [shuffle(f, a, b, side) for side in sides], a.type)
             for a, b in zip(vectors[::2], vectors[1::2], strict=True)
         ]
     return vectors[0]

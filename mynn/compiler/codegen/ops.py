@@ -6,15 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from mynn.compiler.codegen import math
-from mynn.compiler.codegen.function import (
-    BITS,
-    LLVM_TYPES,
-    Emitter,
-    Value,
-    llvm_type,
-    number,
-    suffix,
-)
+from mynn.compiler.codegen.function import Function
+from mynn.compiler.codegen.values import BITS, LLVM_TYPES, Value, constant, llvm_type, suffix, zero
 from mynn.errors import CompileError, VerifyError
 
 # No flag relaxes what these do: a value is the same bits wherever a program computes it.
@@ -34,182 +27,155 @@ _FLOAT_COMPARE = {"less": "olt", "less_equal": "ole", "equal": "oeq", "not_equal
 _INT_COMPARE = {"less": "lt", "less_equal": "le", "equal": "eq", "not_equal": "ne"}
 
 
-def intrinsic(e: Emitter, name: str, args: Sequence[Value]) -> Value:
+def intrinsic(f: Function, name: str, args: Sequence[Value]) -> Value:
     """A call of an LLVM intrinsic whose arguments and result have one type."""
     first = args[0]
-    vector = f"v{first.lanes}" if first.lanes > 1 else ""
-    full = f"@llvm.{name}.{vector}{suffix(first.type)}"
-    e.module.declare(f"declare {first.kind} {full}({', '.join([first.kind] * len(args))})")
-    given = ", ".join(f"{x.kind} {x.text}" for x in args)
-    return Value(e.emit(f"call {first.kind} {full}({given})"), first.type, first.lanes)
+    full = f"@llvm.{name}.{suffix(first.type, first.lanes)}"
+    return f.intrinsic(full, args, first.type, first.lanes)
 
 
-def _call(e: Emitter, op: str, args: Sequence[Value]) -> Value:
+def _call(f: Function, op: str, args: Sequence[Value]) -> Value:
     first = args[0]
-    name = e.module.math(op, first.type if first.type[0] == "f" else "u32", first.lanes)
-    given = ", ".join(f"{x.kind} {x.text}" for x in args)
-    return Value(e.emit(f"call {first.kind} {name}({given})"), first.type, first.lanes)
+    name = math.require(f.module, op, first.type if _floating(first) else "u32", first.lanes)
+    return f.call(name, args, first.type, first.lanes)
 
 
-def _zero(value: Value) -> str:
-    if value.lanes > 1:
-        return "zeroinitializer"
-    return number(0, value.type)
+def _floating(x: Value) -> bool:
+    return x.type[0] == "f"
 
 
-def _select(e: Emitter, condition: Value, x: Value, y: Value) -> Value:
-    return Value(
-        e.emit(f"select {condition.kind} {condition.text}, {x.kind} {x.text}, {y.kind} {y.text}"),
-        x.type,
-        x.lanes,
-    )
+def _signed(x: Value) -> bool:
+    return x.type in ("i32", "i64")
 
 
-def _compare(e: Emitter, predicate: str, x: Value, y: str) -> Value:
-    code = "fcmp" if x.type[0] == "f" else "icmp"
-    return Value(e.emit(f"{code} {predicate} {x.kind} {x.text}, {y}"), "bool", x.lanes)
+def _like(x: Value, number: int) -> Value:
+    return constant(number, x.type, x.lanes)
 
 
-def _same(e: Emitter, text: str, like: Value) -> Value:
-    return Value(e.emit(text), like.type, like.lanes)
+def _zero(x: Value) -> Value:
+    return zero(x.type, x.lanes)
 
 
-def _signed(type: str) -> bool:
-    return type in ("i32", "i64")
+def _compare(f: Function, predicate: str, x: Value, y: Value) -> Value:
+    """`predicate` without what tells floats (ordered) and signed integers from others."""
+    if _floating(x):
+        return f.compare(f"fcmp o{predicate}", x, y)
+    sign = "" if predicate in ("eq", "ne") else "s" if _signed(x) else "u"
+    return f.compare(f"icmp {sign}{predicate}", x, y)
 
 
-def _neg(e: Emitter, x: Value) -> Value:
-    if x.type[0] == "f":
-        return _same(e, f"fneg {x.kind} {x.text}", x)
-    return _same(e, f"sub {x.kind} {_zero(x)}, {x.text}", x)
+def _neg(f: Function, x: Value) -> Value:
+    if _floating(x):
+        return f.value(f"fneg {x.typed}", x.type, x.lanes)
+    return f.binary("sub", _zero(x), x)
 
 
-def _abs(e: Emitter, x: Value) -> Value:
-    if x.type[0] == "f":
-        return intrinsic(e, "fabs", [x])
-    if not _signed(x.type):
+def _abs(f: Function, x: Value) -> Value:
+    if _floating(x):
+        return intrinsic(f, "fabs", [x])
+    if not _signed(x):
         return x
-    return _select(e, _compare(e, "slt", x, _zero(x)), _neg(e, x), x)
+    return f.select(_compare(f, "lt", x, _zero(x)), _neg(f, x), x)
 
 
-def _sign(e: Emitter, x: Value) -> Value:
-    floating = x.type[0] == "f"
-    one = e.broadcast(Value(number(1, x.type), x.type, 1), x.lanes)
-    minus = e.broadcast(Value(number(-1, x.type), x.type, 1), x.lanes)
-    zero = Value(_zero(x), x.type, x.lanes)
-    above = _compare(e, "ogt" if floating else "sgt" if _signed(x.type) else "ne", x, _zero(x))
-    positive = _select(e, above, one, zero)
-    if not floating and not _signed(x.type):
+def _sign(f: Function, x: Value) -> Value:
+    above = _compare(f, "gt", x, _zero(x))
+    positive = f.select(above, _like(x, 1), _zero(x))
+    if not _floating(x) and not _signed(x):
         return positive
-    below = _compare(e, "olt" if floating else "slt", x, _zero(x))
-    return _select(e, below, minus, positive)
+    return f.select(_compare(f, "lt", x, _zero(x)), _like(x, -1), positive)
 
 
-def _relu(e: Emitter, x: Value) -> Value:
-    zero = Value(_zero(x), x.type, x.lanes)
-    if x.type[0] != "f" and not _signed(x.type):
+def _relu(f: Function, x: Value) -> Value:
+    if not _floating(x) and not _signed(x):
         return x
-    return _select(e, _compare(e, "olt" if x.type[0] == "f" else "slt", x, _zero(x)), zero, x)
+    return f.select(_compare(f, "lt", x, _zero(x)), _zero(x), x)
 
 
 def _extremum(op: str) -> Callable[..., Value]:
-    def emit(e: Emitter, x: Value, y: Value) -> Value:
-        side = "gt" if op == "maximum" else "lt"
-        if x.type[0] == "f":
-            # y where both are zeros, x where that is NaN. On x86 this takes half as much as what
-            # compares the signs of zeros; ARM has an instruction for the latter.
-            if not e.module.target.is_x86:
-                return intrinsic(e, op, [x, y])
-            best = _select(e, _compare(e, "o" + side, x, y.text), x, y)
-            return _select(e, _compare(e, "ord", x, x.text), best, x)
-        predicate = ("s" if _signed(x.type) else "u") + side
-        return _select(e, _compare(e, predicate, x, y.text), x, y)
+    side = "gt" if op == "maximum" else "lt"
+
+    def emit(f: Function, x: Value, y: Value) -> Value:
+        if not _floating(x):
+            return f.select(_compare(f, side, x, y), x, y)
+        # y where both are zeros, x where that is NaN. On x86 this takes half as much as what
+        # compares the signs of zeros; ARM has an instruction for the latter.
+        if not f.module.target.is_x86:
+            return intrinsic(f, op, [x, y])
+        best = f.select(_compare(f, side, x, y), x, y)
+        return f.select(f.compare("fcmp ord", x, x), best, x)
 
     return emit
 
 
-def _integer_power(e: Emitter, x: Value, y: Value) -> Value:
+def _integer_power(f: Function, x: Value, y: Value) -> Value:
     """x ** y by squaring, modulo 2^bits; a negative power is the whole part of the quotient."""
-    one = e.broadcast(Value("1", x.type, 1), x.lanes)
-    zero = Value(_zero(x), x.type, x.lanes)
+    one = _like(x, 1)
 
     def bit(place: int) -> Value:
-        mask = e.broadcast(Value(number(1 << place, x.type), x.type, 1), x.lanes)
-        return _compare(e, "ne", _same(e, f"and {y.kind} {y.text}, {mask.text}", y), _zero(y))
+        return f.compare("icmp ne", f.binary("and", y, _like(x, 1 << place)), _zero(y))
 
     result, square = one, x
-    signed = _signed(x.type)
-    bits = BITS[x.type] - signed
-    for place in range(bits):
-        product = _same(e, f"mul {x.kind} {result.text}, {square.text}", x)
-        result = _select(e, bit(place), product, result)
-        square = _same(e, f"mul {x.kind} {square.text}, {square.text}", x)
-    if not signed:
+    for place in range(BITS[x.type] - _signed(x)):
+        result = f.select(bit(place), f.binary("mul", result, square), result)
+        square = f.binary("mul", square, square)
+    if not _signed(x):
         return result
-    minus = e.broadcast(Value("-1", x.type, 1), x.lanes)
-    turned = _select(e, _compare(e, "eq", x, minus.text), _select(e, bit(0), minus, one), zero)
-    inverse = _select(e, _compare(e, "eq", x, one.text), one, turned)
-    return _select(e, _compare(e, "slt", y, _zero(y)), inverse, result)
+    minus = _like(x, -1)
+    turned = f.compare("icmp eq", x, minus)
+    turned = f.select(turned, f.select(bit(0), minus, one), _zero(x))
+    inverse = f.select(f.compare("icmp eq", x, one), one, turned)
+    return f.select(_compare(f, "lt", y, _zero(y)), inverse, result)
 
 
-def _mod(e: Emitter, x: Value, y: Value) -> Value:
+def _mod(f: Function, x: Value, y: Value) -> Value:
     """The remainder with the sign of the divisor; 0 for an integer divided by 0, as in NumPy."""
-    if x.type[0] == "f":
-        rest = _same(e, f"frem {x.kind} {x.text}, {y.text}", x)
-        wrong = _compare(e, "olt", _same(e, f"fmul {x.kind} {rest.text}, {y.text}", x), _zero(x))
-        return _select(e, wrong, _same(e, f"fadd {x.kind} {rest.text}, {y.text}", x), rest)
-    one = e.broadcast(Value("1", x.type, 1), x.lanes)
-    bad = _compare(e, "eq", y, _zero(y))
-    if not _signed(x.type):
-        safe = _select(e, bad, one, y)
-        return _same(e, f"urem {x.kind} {x.text}, {safe.text}", x)
-    minus = e.broadcast(Value("-1", x.type, 1), x.lanes)
-    trap = _compare(e, "eq", y, minus.text)
-    either = Value(e.emit(f"or {bad.kind} {bad.text}, {trap.text}"), "bool", x.lanes)
-    safe = _select(e, either, one, y)
-    rest = _same(e, f"srem {x.kind} {x.text}, {safe.text}", x)
-    mixed = _compare(e, "slt", _same(e, f"xor {x.kind} {rest.text}, {safe.text}", x), _zero(x))
-    some = _compare(e, "ne", rest, _zero(x))
-    wrong = Value(e.emit(f"and {some.kind} {some.text}, {mixed.text}"), "bool", x.lanes)
-    return _select(e, wrong, _same(e, f"add {x.kind} {rest.text}, {safe.text}", x), rest)
+    if _floating(x):
+        left = f.binary("frem", x, y)
+        wrong = _compare(f, "lt", f.binary("fmul", left, y), _zero(x))
+        return f.select(wrong, f.binary("fadd", left, y), left)
+    bad = f.compare("icmp eq", y, _zero(y))
+    if not _signed(x):
+        return f.binary("urem", x, f.select(bad, _like(x, 1), y))
+    trap = f.compare("icmp eq", y, _like(x, -1))
+    safe = f.select(f.binary("or", bad, trap), _like(x, 1), y)
+    left = f.binary("srem", x, safe)
+    mixed = _compare(f, "lt", f.binary("xor", left, safe), _zero(x))
+    some = f.compare("icmp ne", left, _zero(x))
+    return f.select(f.binary("and", some, mixed), f.binary("add", left, safe), left)
 
 
-def cast(e: Emitter, x: Value, target: str) -> Value:
+def cast(f: Function, x: Value, target: str) -> Value:
     """Convert between the scalar types as NumPy does; floats out of an integer's range saturate."""
-    if target == x.type or (LLVM_TYPES[target] == LLVM_TYPES[x.type] and x.type[0] != "f"):
+    if target == x.type or (LLVM_TYPES[target] == LLVM_TYPES[x.type] and not _floating(x)):
         return Value(x.text, target, x.lanes)
-    kind = llvm_type(target, x.lanes)
     if target == "bool":
-        return _compare(e, "une" if x.type[0] == "f" else "ne", x, _zero(x))
-    if x.type[0] == "f" and target[0] == "f":
+        return f.compare("fcmp une" if _floating(x) else "icmp ne", x, _zero(x))
+    to_float, to_signed = target[0] == "f", target in ("i32", "i64")
+    if _floating(x) and not to_float:
+        code = "fptosi" if to_signed else "fptoui"
+        names = suffix(target, x.lanes), suffix(x.type, x.lanes)
+        return f.intrinsic(f"@llvm.{code}.sat.{'.'.join(names)}", [x], target, x.lanes)
+    if _floating(x):
         code = "fpext" if target == "f64" else "fptrunc"
-        return Value(e.emit(f"{code} {x.kind} {x.text} to {kind}"), target, x.lanes)
-    if x.type[0] == "f":
-        code = "fptosi" if _signed(target) else "fptoui"
-        vector = f"v{x.lanes}" if x.lanes > 1 else ""
-        name = f"@llvm.{code}.sat.{vector}{suffix(target)}.{vector}{suffix(x.type)}"
-        e.module.declare(f"declare {kind} {name}({x.kind})")
-        return Value(e.emit(f"call {kind} {name}({x.kind} {x.text})"), target, x.lanes)
-    if target[0] == "f":
-        code = "sitofp" if _signed(x.type) else "uitofp"
-        return Value(e.emit(f"{code} {x.kind} {x.text} to {kind}"), target, x.lanes)
-    if BITS[target] < BITS[x.type]:
-        return Value(e.emit(f"trunc {x.kind} {x.text} to {kind}"), target, x.lanes)
-    code = "sext" if _signed(x.type) else "zext"
-    return Value(e.emit(f"{code} {x.kind} {x.text} to {kind}"), target, x.lanes)
+    elif to_float:
+        code = "sitofp" if _signed(x) else "uitofp"
+    elif BITS[target] < BITS[x.type]:
+        code = "trunc"
+    else:
+        code = "sext" if _signed(x) else "zext"
+    return f.value(f"{code} {x.typed} to {llvm_type(target, x.lanes)}", target, x.lanes)
 
 
-def _not(e: Emitter, x: Value) -> Value:
-    ones = e.broadcast(Value("true", "bool", 1), x.lanes)
-    return _same(e, f"xor {x.kind} {x.text}, {ones.text}", x)
+def _not(f: Function, x: Value) -> Value:
+    return f.binary("xor", x, constant(True, "bool", x.lanes))
 
 
-def _fma(e: Emitter, x: Value, y: Value, z: Value) -> Value:
+def _fma(f: Function, x: Value, y: Value, z: Value) -> Value:
     """x * y + z, rounded once where the processor can, twice where it cannot."""
-    if e.module.target.has_fma:
-        return intrinsic(e, "fma", [x, y, z])
-    product = _same(e, f"fmul {x.kind} {x.text}, {y.text}", x)
-    return _same(e, f"fadd {x.kind} {product.text}, {z.text}", x)
+    if f.module.target.has_fma:
+        return intrinsic(f, "fma", [x, y, z])
+    return f.binary("fadd", f.binary("fmul", x, y), z)
 
 
 _SPECIAL: dict[str, Callable[..., Value]] = {
@@ -222,35 +188,34 @@ _SPECIAL: dict[str, Callable[..., Value]] = {
     "mod": _mod,
     "logical_not": _not,
     "fma": _fma,
-    "where": _select,
-    "sqrt": lambda e, x: intrinsic(e, "sqrt", [x]),
-    "floor": lambda e, x: intrinsic(e, "floor", [x]),
+    "where": Function.select,
+    "sqrt": lambda f, x: intrinsic(f, "sqrt", [x]),
+    "floor": lambda f, x: intrinsic(f, "floor", [x]),
+    "offset": lambda f, x, n: f.value(f"getelementptr i8, {x.typed}, {n.typed}", "ptr"),
 }
 
 
-def operation(e: Emitter, name: str, args: Sequence[Value], type: str) -> Value:
+def operation(f: Function, name: str, args: Sequence[Value], type: str) -> Value:
     """One arithmetic operation of the loop IR; scalars among vectors are repeated."""
     lanes = max(x.lanes for x in args)
-    args = [e.broadcast(x, lanes) for x in args]
+    args = [f.broadcast(x, lanes) for x in args]
     x = args[0]
     if name == "cast":
-        return cast(e, x, type)
+        return cast(f, x, type)
     if name in _SPECIAL:
-        return _SPECIAL[name](e, *args)
-    if name == "pow" and x.type[0] != "f":
-        return _integer_power(e, *args)
+        return _SPECIAL[name](f, *args)
+    if name == "pow" and not _floating(x):
+        return _integer_power(f, *args)
     if name in math.OPS or name in math.INTEGER_OPS:
-        return _call(e, name, args)
+        return _call(f, name, args)
     if name in _FLOAT_COMPARE:
-        if x.type[0] == "f":
-            return _compare(e, _FLOAT_COMPARE[name], x, args[1].text)
-        side = _INT_COMPARE[name]
-        sign = "" if name.endswith("equal") and name != "less_equal" else "su"[not _signed(x.type)]
-        return _compare(e, sign + side, x, args[1].text)
-    table = _FLOAT_BINARY if x.type[0] == "f" else _INT_BINARY
+        if _floating(x):
+            return f.compare(f"fcmp {_FLOAT_COMPARE[name]}", *args)
+        return _compare(f, _INT_COMPARE[name], *args)
+    table = _FLOAT_BINARY if _floating(x) else _INT_BINARY
     if name not in table:
         raise CompileError(f"no instruction for {name} of {x.type}")
-    return _same(e, f"{table[name]} {x.kind} {x.text}, {args[1].text}", x)
+    return f.binary(table[name], *args)
 
 
 # What would let LLVM round one instruction differently from another of the same operands.

@@ -11,7 +11,7 @@ After:
     return %loss, %weight, %1
 
 `Plan` puts the kernels that make the word before all that write state, and a function that runs the
-kernels returns where it is not 0 (`stop_text`). Whoever called it looks at the word.
+kernels returns where it is not 0 (`mynn.compiler.host.step`). Whoever called it looks at the word.
 """
 
 from __future__ import annotations
@@ -51,19 +51,3 @@ def with_status(graph: Graph) -> Graph:
         word = mark if word is None else apply(elementwise.bitwise_or, word, mark)
     assert word is not None
     return Graph(graph.inputs, (*graph.outputs, word))
-
-
-def stop_text(slot: int) -> list[str]:
-    """LLVM IR that goes to the label `end` where a check that stops has failed.
-
-    `slot` is the place of the word in the table of the step.
-    """
-    return [
-        f"  %status.at = getelementptr ptr, ptr %table, i64 {slot}",
-        "  %status.word = load ptr, ptr %status.at",
-        "  %status = load i32, ptr %status.word",
-        f"  %status.stops = and i32 %status, {STOPS}",
-        "  %status.fine = icmp eq i32 %status.stops, 0",
-        "  br i1 %status.fine, label %go, label %end",
-        "go:",
-    ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.host.control_block import Sync
-from mynn.compiler.host.workers import SPLIT_STEP, leader_text, next_phase, worker_text
+from mynn.compiler.host.step import SPLIT_STEP
+from mynn.compiler.host.workers import leader_text, next_phase, worker_text
 
 CALL = "mynn_call"
 SERVE = "mynn_serve"

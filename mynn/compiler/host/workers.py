@@ -19,21 +19,16 @@ over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mynn.compiler.codegen.function import Module
-from mynn.compiler.graph.status import stop_text
 from mynn.compiler.host.control_block import COUNT_MASK, LINE, SHUTDOWN, Sync, WorkerState
-from mynn.compiler.parallel.barriers import COUNTS, Turn
+from mynn.compiler.parallel.barriers import COUNTS
 from mynn.target.target import Target
 
-SPLIT_STEP = "mynn_step_split"
 WORKER = "mynn_worker"
 # Flush denormals (bits FZ and DAZ of MXCSR): vanishing gradients must not slow arithmetic down.
 FLUSH_BITS = 0x8040
 # What a worker that was never acquired takes for the last phase that it knows; no step has it.
 _NONE = -2
-_ALL = 1 + sum(1 << count for count in COUNTS)
 # Rounds of waiting before a worker offers its processor to others.
 _PATIENCE = 2000
 # Rounds of offering it, for some tenths of a millisecond in all, before a worker that waits for a
@@ -123,30 +118,10 @@ idle.wait:
 """
 
 
-def add_split_step(module: Module, turns: Sequence[Turn], status: int | None = None) -> None:
-    """Add the step that every worker runs: its share of each kernel, meeting where it must.
-
-    `status` is the place of the status word in the table, if there is one.
-    """
+def add_barrier(module: Module) -> None:
+    """Add `mynn_barrier`."""
     _declare(module)
     module.add(barrier_text(module.target))
-    lines = []
-    for turn in turns:
-        # Bits for the numbers of workers that need not meet; that of 0 for more than are looked at.
-        free = sum(1 << n for n in COUNTS if not turn.meets(n)) + (0 if turn.many else 1)
-        if free != _ALL:
-            lines.append(f"  call void @mynn_barrier(ptr %sync, i64 %workers, i64 {free})")
-        if turn.look and status is not None:
-            lines += stop_text(status)
-        else:
-            lines.append(f"  call void @{turn.kernel.name}(ptr %table, i64 %worker, i64 %workers)")
-    if status is not None:
-        lines += ["  br label %end", "end:"]
-    lines.append("  call void @mynn_barrier(ptr %sync, i64 %workers, i64 0)")
-    head = (
-        f"define void @{SPLIT_STEP}(ptr %table, i64 %worker, i64 %workers, ptr %sync) nounwind {{"
-    )
-    module.add("\n".join([head, *lines, "  ret void", "}", ""]))
 
 
 def _flush(target: Target) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Op, Statement
+from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Kernel, Op, Statement
 
 
 def expr_type(expr: Expr) -> str:
@@ -27,3 +27,8 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
         yield statement
         if isinstance(statement, For):
             yield from statements(statement.body)
+
+
+def is_split(kernel: Kernel) -> bool:
+    """Whether the kernel takes the number of its worker, and of all workers."""
+    return any(isinstance(s, For) and s.kind == "parallel" for s in statements(kernel.body))

@@ -9,9 +9,10 @@ import numpy as np
 
 from mynn import debug
 from mynn.base import sharing
-from mynn.compiler.codegen.function import memory_type
+from mynn.compiler.codegen.values import memory_type
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.control_block import Control, ControlBlock
+from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import (
     FIT,
     Loop,
@@ -20,8 +21,7 @@ from mynn.compiler.host.train_loop import (
     loop_module,
     shuffle_python,
 )
-from mynn.compiler.host.workers import SPLIT_STEP, WORKER
-from mynn.compiler.pipeline import STEP
+from mynn.compiler.host.workers import WORKER
 from mynn.core import interpreter
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, IndexRangeError, UsageError

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.host import emit_function
 from mynn.compiler.host import parked_workers, train_loop, workers
 from mynn.compiler.host.control_block import SHUTDOWN, Control, Sync, worker_word
+from mynn.compiler.host.step import split_step
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import Turn
 from mynn.target.target import named
@@ -42,9 +44,9 @@ def add_two_kernels(module: Module) -> None:
     first: Any = SimpleNamespace(name="k0")
     second: Any = SimpleNamespace(name="k1")
     every = frozenset(barriers.COUNTS)
-    workers.add_split_step(
-        module, [Turn(first, frozenset(), many=False), Turn(second, every, many=True)]
-    )
+    workers.add_barrier(module)
+    turns = [Turn(first, frozenset(), many=False), Turn(second, every, many=True)]
+    emit_function(module, split_step(turns))
 
 
 def module_of_calls() -> str:

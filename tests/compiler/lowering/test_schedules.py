@@ -15,7 +15,7 @@ import pytest
 
 from mynn import functional
 from mynn.compiler import pipeline
-from mynn.compiler.codegen.function import MOST_STEPS
+from mynn.compiler.codegen.memory import MOST_STEPS
 from mynn.compiler.graph.contraction_dims import DOT_COLUMNS, DOT_ROWS
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel

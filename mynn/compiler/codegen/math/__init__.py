@@ -1,8 +1,6 @@
 """Transcendental functions as LLVM IR text, vectorised, of float32 without libm.
 
-    function_name("tanh", "f32", 16)  ->  "@mynn.tanh.f32x16"
-    definition("tanh", "f32", 16)     ->  "define internal <16 x float> @mynn.tanh.f32x16(...) {..."
-    declarations("tanh", "f32", 16)   ->  ("declare <16 x float> @llvm.fma.v16f32(...)", ...)
+    require(module, "tanh", "f32", 16)  ->  "@mynn.tanh.f32x16", which the module has then
 
 float32 is computed with polynomials and rational functions in fused multiply-adds, and float64 too
 but for erf, sin, cos and pow, which call libm for each lane. The coefficients are minimax (Remez
@@ -32,37 +30,37 @@ each of the result of the last; the least of 15 runs, in units of a dependent in
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
+from mynn.compiler.codegen.function import Function, Module
 from mynn.compiler.codegen.math import erf, exponential, logarithm, power, threefry, trigonometric
 from mynn.compiler.codegen.math.builder import FORMATS, Builder
+from mynn.compiler.codegen.values import Value
 
-UNARY_OPS: Final = ("exp", "log", "tanh", "logistic", "erf", "sin", "cos", "log1p", "expm1")
-BINARY_OPS: Final = ("pow",)
-OPS: Final = UNARY_OPS + BINARY_OPS
-INTEGER_OPS: Final = ("threefry2x32",)
-INTEGERS: Final = ("i32", "u32")
-LANES: Final = (1, 2, 4, 8, 16)
-
-_EMITTERS: Final[dict[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
-    "exp": (("%x",), exponential.exp),
-    "log": (("%x",), logarithm.log),
-    "tanh": (("%x",), exponential.tanh),
-    "logistic": (("%x",), exponential.logistic),
-    "erf": (("%x",), erf.erf),
-    "sin": (("%x",), trigonometric.sin),
-    "cos": (("%x",), trigonometric.cos),
-    "log1p": (("%x",), logarithm.log1p),
-    "expm1": (("%x",), exponential.expm1),
-    "pow": (("%x", "%y"), power.pow),
-    "threefry2x32": (("%k0", "%k1", "%c0", "%c1"), threefry.threefry2x32),
+_EMITTERS: Final[dict[str, Callable[..., Value]]] = {
+    "exp": exponential.exp,
+    "log": logarithm.log,
+    "tanh": exponential.tanh,
+    "logistic": exponential.logistic,
+    "erf": erf.erf,
+    "sin": trigonometric.sin,
+    "cos": trigonometric.cos,
+    "log1p": logarithm.log1p,
+    "expm1": exponential.expm1,
+    "pow": power.pow,
 }
-
-
+_INTEGER_EMITTERS: Final = {"threefry2x32": threefry.threefry2x32}
+# The arguments of those that do not have one.
+_ARITY: Final = {"pow": 2, "threefry2x32": 4}
 # Their float32 has a second function, for arguments that are rare.
 _LARGE: Final = ("sin", "cos")
+OPS: Final = tuple(_EMITTERS)
+UNARY_OPS: Final = tuple(op for op in OPS if op not in _ARITY)
+INTEGER_OPS: Final = tuple(_INTEGER_EMITTERS)
+INTEGERS: Final = ("i32", "u32")
+LANES: Final = (1, 2, 4, 8, 16)
+_PURE: Final = "nounwind willreturn memory(none)"
 
 
 def function_name(op: str, dtype: str, lanes: int) -> str:
@@ -73,44 +71,36 @@ def function_name(op: str, dtype: str, lanes: int) -> str:
     return f"@mynn.{op}.{'i32' if dtype in INTEGERS else dtype}x{lanes}"
 
 
-def definition(op: str, dtype: str, lanes: int) -> str:
-    """The text of the function: internal, always inlined, free of side effects."""
-    return _function(op, dtype, lanes)[0]
+def require(module: Module, op: str, dtype: str, lanes: int) -> str:
+    """The name of the function in a module, to which it is added where it is not there.
 
-
-def declarations(op: str, dtype: str, lanes: int) -> tuple[str, ...]:
-    """The `declare` lines that the definition needs; a module may have an equal line only once.
-
-    Those of LLVM's intrinsics have no attributes (LLVM knows them), so that equal is equal.
+    It is internal, always inlined, and free of side effects.
     """
-    return _function(op, dtype, lanes)[1]
-
-
-def library(requests: Iterable[tuple[str, str, int]]) -> str:
-    """The declarations and definitions of some (op, dtype, lanes), each once: a module's worth."""
-    wanted = {function_name(*request): request for request in requests}.values()
-    declares = dict.fromkeys(line for request in wanted for line in declarations(*request))
-    return "\n".join([*declares, *(definition(*request) for request in wanted)])
-
-
-@functools.cache
-def _function(op: str, dtype: str, lanes: int) -> tuple[str, tuple[str, ...]]:
     integer = op in INTEGER_OPS
-    if op not in _EMITTERS or dtype not in (INTEGERS if integer else FORMATS) or lanes not in LANES:
+    known = INTEGERS if integer else FORMATS
+    if op not in (*OPS, *INTEGER_OPS) or dtype not in known or lanes not in LANES:
         raise ValueError(f"there is no {op} of {lanes} {dtype}")
-    arguments, emit = _EMITTERS[op]
-    b = Builder("f32" if integer else dtype, lanes)
-    result = emit(b, *arguments)
-    kind = b.int_type if integer else b.type
-    parameters = ", ".join(f"{kind} {argument}" for argument in arguments)
-    head = f"define internal {kind} {function_name(op, dtype, lanes)}({parameters})"
-    attributes = "alwaysinline nounwind willreturn memory(none)"
-    lines = [f"{head} {attributes} {{", *b.lines, f"  ret {kind} {result}", "}", ""]
+    name = function_name(op, dtype, lanes)
+    emit = _INTEGER_EMITTERS[op] if integer else _EMITTERS[op]
+    module.require(name, lambda: _define(module, name, emit, op, dtype, lanes))
     if op in _LARGE and dtype == "f32":
-        part = Builder("f32", lanes)
-        result = trigonometric.large(part, "%x", op)
-        head = f"define internal {kind} {trigonometric.large_name(op, part)}({parameters})"
-        attributes = "noinline cold nounwind willreturn memory(none)"
-        lines += [f"{head} {attributes} {{", *part.lines, f"  ret {kind} {result}", "}", ""]
-        b.declares |= part.declares
-    return "\n".join(lines), tuple(b.declares)
+        module.require(f"{name}.large", lambda: _define_large(module, op, lanes))
+    return name
+
+
+def _define(
+    module: Module, name: str, emit: Callable[..., Value], op: str, dtype: str, lanes: int
+) -> None:
+    arguments = [Value(f"%x{k}", dtype, lanes) for k in range(_ARITY.get(op, 1))]
+    result = Value("", dtype, lanes)
+    f = Function(module, name[1:], arguments, result, f"alwaysinline {_PURE}")
+    f.give(emit(Builder(f, dtype if dtype in FORMATS else "f32", lanes), *arguments))
+    f.finish()
+
+
+def _define_large(module: Module, op: str, lanes: int) -> None:
+    x = Value("%x0", "f32", lanes)
+    name = trigonometric.large_name(op, lanes)[1:]
+    f = Function(module, name, [x], x, f"noinline cold {_PURE}")
+    f.give(trigonometric.large(Builder(f, "f32", lanes), x, op))
+    f.finish()

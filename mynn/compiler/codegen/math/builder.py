@@ -1,24 +1,31 @@
-"""The builder of a function: SSA instructions on vectors of one type."""
+"""Arithmetic on vectors of one type, in a function that is being built."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from mynn.compiler.codegen.function import Function
+from mynn.compiler.codegen.values import Value, constant, llvm_type, suffix
+from mynn.compiler.codegen.vectors import element, insert
+
 INF: Final = float("inf")
 NAN: Final = float("nan")
 
-Value = str | float
-"""An operand: the name of an SSA value, or a number that becomes a (splat) constant."""
+Operand = Value | float
+"""An SSA value, or a number that becomes a constant in every lane."""
+
+# What the C library computes is not computed by LLVM where it knows arguments.
+_LIBRARY = " nounwind willreturn nobuiltin memory(none)"
 
 
 @dataclass(frozen=True)
 class Format:
     """A floating-point format and the integer type of the same width."""
 
-    scalar: str
     integer: str
     bits: int
     mantissa: int
@@ -33,206 +40,183 @@ class Format:
 
 
 FORMATS: Final = {
-    "f32": Format("float", "i32", 32, 23, 127, 2.0**-126),
-    "f64": Format("double", "i64", 64, 52, 1023, 2.0**-1022),
+    "f32": Format("i32", 32, 23, 127, 2.0**-126),
+    "f64": Format("i64", 64, 52, 1023, 2.0**-1022),
 }
 
 
 class Builder:
-    """Appends SSA instructions on one vector type; equal instructions are emitted once.
+    """Writes instructions on vectors of `dtype`; equal ones are written once.
 
-    Methods take and return operands. A Python number stands for a constant, splat over the lanes.
+    Methods take and return operands. A Python number stands for a constant.
     """
 
-    def __init__(self, dtype: str, lanes: int, parent: Builder | None = None) -> None:
+    def __init__(self, function: Function, dtype: str, lanes: int) -> None:
+        self.function = function
         self.dtype = dtype
         self.lanes = lanes
         self.format = FORMATS[dtype]
-        self.type = _vector(self.format.scalar, lanes)
-        self.int_type = _vector(self.format.integer, lanes)
-        self.mask_type = _vector("i1", lanes)
-        self.suffix = dtype if lanes == 1 else f"v{lanes}{dtype}"
-        self.lines: list[str] = parent.lines if parent else []
-        self.declares: dict[str, None] = parent.declares if parent else {}
-        self._memo: dict[str, str] = parent._memo if parent else {}
 
     def view(self, dtype: str) -> Builder:
-        """A builder of another element type that appends to the same function."""
-        return Builder(dtype, self.lanes, parent=self)
+        """A builder of another element type in the same function."""
+        return Builder(self.function, dtype, self.lanes)
 
-    def emit(self, rhs: str) -> str:
-        """The name of the value of an instruction."""
-        name = self._memo.get(rhs)
-        if name is None:
-            name = self._memo[rhs] = f"%v{len(self.lines)}"
-            self.lines.append(f"  {name} = {rhs}")
-        return name
+    def _emit(self, text: str, type: str) -> Value:
+        f, lanes = self.function, self.lanes
+        return f.once(text, lambda: f.value(text, type, lanes))
 
-    def call(self, function: str, result: str, args: Sequence[tuple[str, str]]) -> str:
-        """A call of a declared function with (type, value) arguments."""
-        # `nobuiltin`: what the C library computes is not computed by LLVM where it knows arguments.
-        library = " nounwind willreturn nobuiltin memory(none)"
-        attributes = "" if function.startswith("@llvm.") else library
-        types = ", ".join(kind for kind, _ in args)
-        self.declares[f"declare {result} {function}({types}){attributes}"] = None
-        operands = ", ".join(f"{kind} {value}" for kind, value in args)
-        return self.emit(f"call {result} {function}({operands})")
+    def _call(self, name: str, args: Sequence[Value], type: str) -> Value:
+        f, lanes = self.function, self.lanes
+        return f.once((name, *args), lambda: f.intrinsic(name, args, type, lanes))
 
-    def _float(self, value: Value) -> str:
-        if isinstance(value, str):
+    def _float(self, value: Operand) -> Value:
+        return value if isinstance(value, Value) else constant(value, self.dtype, self.lanes)
+
+    def _int(self, value: Value | int) -> Value:
+        if isinstance(value, Value):
             return value
-        return _splat(f"{self.format.scalar} {_hex(value, self.dtype)}", self.lanes)
+        return constant(value, self.format.integer, self.lanes)
 
-    def _int(self, value: str | int) -> str:
-        if isinstance(value, str):
-            return value
-        return _splat(f"{self.format.integer} {value}", self.lanes)
+    def _intrinsic(self, name: str, *args: Operand) -> Value:
+        full = f"@llvm.{name}.{suffix(self.dtype, self.lanes)}"
+        return self._call(full, [self._float(a) for a in args], self.dtype)
 
-    def _intrinsic(self, name: str, *args: Value) -> str:
-        operands = [(self.type, self._float(a)) for a in args]
-        return self.call(f"@llvm.{name}.{self.suffix}", self.type, operands)
+    def _binary(self, code: str, x: Operand, y: Operand) -> Value:
+        return self._emit(f"{code} {self._float(x).typed}, {self._float(y).text}", self.dtype)
 
-    def _binary(self, opcode: str, x: Value, y: Value) -> str:
-        return self.emit(f"{opcode} {self.type} {self._float(x)}, {self._float(y)}")
-
-    def _binary_int(self, opcode: str, x: str | int, y: str | int) -> str:
-        return self.emit(f"{opcode} {self.int_type} {self._int(x)}, {self._int(y)}")
+    def _binary_int(self, code: str, x: Value | int, y: Value | int) -> Value:
+        text = f"{code} {self._int(x).typed}, {self._int(y).text}"
+        return self._emit(text, self.format.integer)
 
     # Arithmetic on the floating-point type.
 
-    def fma(self, x: Value, y: Value, z: Value) -> str:
+    def fma(self, x: Operand, y: Operand, z: Operand) -> Value:
         return self._intrinsic("fma", x, y, z)
 
-    def add(self, x: Value, y: Value) -> str:
+    def add(self, x: Operand, y: Operand) -> Value:
         return self._binary("fadd", x, y)
 
-    def sub(self, x: Value, y: Value) -> str:
+    def sub(self, x: Operand, y: Operand) -> Value:
         return self._binary("fsub", x, y)
 
-    def mul(self, x: Value, y: Value) -> str:
+    def mul(self, x: Operand, y: Operand) -> Value:
         return self._binary("fmul", x, y)
 
-    def div(self, x: Value, y: Value) -> str:
+    def div(self, x: Operand, y: Operand) -> Value:
         return self._binary("fdiv", x, y)
 
-    def neg(self, x: str) -> str:
-        return self.emit(f"fneg {self.type} {x}")
+    def neg(self, x: Value) -> Value:
+        return self._emit(f"fneg {x.typed}", self.dtype)
 
-    def abs(self, x: Value) -> str:
+    def abs(self, x: Operand) -> Value:
         return self._intrinsic("fabs", x)
 
-    def trunc(self, x: Value) -> str:
+    def trunc(self, x: Operand) -> Value:
         return self._intrinsic("trunc", x)
 
-    def copysign(self, magnitude: Value, sign: Value) -> str:
+    def copysign(self, magnitude: Operand, sign: Operand) -> Value:
         return self._intrinsic("copysign", magnitude, sign)
 
     def rounded(self, value: float) -> float:
         """The nearest number of this format."""
-        return (
-            value
-            if self.dtype == "f64"
-            else float(struct.unpack("<f", struct.pack("<f", value))[0])
-        )
+        return float(np.float32(value)) if self.dtype == "f32" else value
 
     # Comparison and selection.
 
-    def fcmp(self, predicate: str, x: Value, y: Value) -> str:
-        return self._binary(f"fcmp {predicate}", x, y)
+    def fcmp(self, predicate: str, x: Operand, y: Operand) -> Value:
+        text = f"fcmp {predicate} {self._float(x).typed}, {self._float(y).text}"
+        return self._emit(text, "bool")
 
-    def select(self, mask: str, x: Value, y: Value) -> str:
-        return self.emit(
-            f"select {self.mask_type} {mask}, {self.type} {self._float(x)}, "
-            f"{self.type} {self._float(y)}"
-        )
+    def select(self, mask: Value, x: Operand, y: Operand) -> Value:
+        text = f"select {mask.typed}, {self._float(x).typed}, {self._float(y).typed}"
+        return self._emit(text, self.dtype)
 
-    def both(self, x: str, y: str) -> str:
-        return self.emit(f"and {self.mask_type} {x}, {y}")
+    def both(self, x: Value, y: Value) -> Value:
+        return self._emit(f"and {x.typed}, {y.text}", "bool")
 
-    def clamp(self, x: str, low: float, high: float) -> str:
+    def clamp(self, x: Value, low: float, high: float) -> Value:
         """min(max(x, low), high), one instruction each; NaN stays NaN."""
         x = self.select(self.fcmp("olt", x, low), low, x)
         return self.select(self.fcmp("ogt", x, high), high, x)
 
-    def rarely(self, mask: str, function: str, x: str, usual: str) -> str:
+    def rarely(self, mask: Value, function: str, x: Value, usual: Value) -> Value:
         """`function(x)` in the lanes of `mask`, `usual` in the others; not called where no lane is.
 
         Once in a function: it ends its first block.
         """
-        some = mask
+        f, some = self.function, mask
         if self.lanes > 1:
-            reduce = f"@llvm.vector.reduce.or.v{self.lanes}i1"
-            some = self.call(reduce, "i1", [(self.mask_type, mask)])
-        self.lines += [
-            f"  br i1 {some}, label %rare, label %done",
-            "rare:",
-            f"  %called = call {self.type} {function}({self.type} {x})",
-            f"  %chosen = select {self.mask_type} {mask}, {self.type} %called, {self.type} {usual}",
-            "  br label %done",
-            "done:",
-            f"  %result = phi {self.type} [ {usual}, %0 ], [ %chosen, %rare ]",
-        ]
-        return "%result"
+            some = f.intrinsic(f"@llvm.vector.reduce.or.v{self.lanes}i1", [mask], "bool")
+        rare, done = f.make_block("rare"), f.make_block("done")
+        result = f.parameter(done, self.dtype, self.lanes)
+        f.branch(some, rare, (done, [usual]))
+        f.enter(rare)
+        called = f.call(function, [x], self.dtype, self.lanes)
+        f.jump((done, [f.select(mask, called, usual)]))
+        f.enter(done)
+        return result
 
     # The bits as integers.
 
-    def bits(self, x: str) -> str:
-        return self.emit(f"bitcast {self.type} {x} to {self.int_type}")
+    def bits(self, x: Value) -> Value:
+        kind = self.format.integer
+        return self._emit(f"bitcast {x.typed} to {llvm_type(kind, self.lanes)}", kind)
 
-    def from_bits(self, x: str) -> str:
-        return self.emit(f"bitcast {self.int_type} {x} to {self.type}")
+    def from_bits(self, x: Value) -> Value:
+        return self.cast("bitcast", x)
 
-    def int_to_float(self, x: str) -> str:
-        return self.emit(f"sitofp {self.int_type} {x} to {self.type}")
+    def int_to_float(self, x: Value) -> Value:
+        return self.cast("sitofp", x)
 
-    def iadd(self, x: str | int, y: str | int) -> str:
+    def iadd(self, x: Value | int, y: Value | int) -> Value:
         return self._binary_int("add", x, y)
 
-    def isub(self, x: str | int, y: str | int) -> str:
+    def isub(self, x: Value | int, y: Value | int) -> Value:
         return self._binary_int("sub", x, y)
 
-    def iand(self, x: str | int, y: str | int) -> str:
+    def iand(self, x: Value | int, y: Value | int) -> Value:
         return self._binary_int("and", x, y)
 
-    def ixor(self, x: str | int, y: str | int) -> str:
+    def ixor(self, x: Value | int, y: Value | int) -> Value:
         return self._binary_int("xor", x, y)
 
-    def shl(self, x: str, count: int) -> str:
+    def shl(self, x: Value, count: int) -> Value:
         return self._binary_int("shl", x, count)
 
-    def ashr(self, x: str, count: int) -> str:
+    def ashr(self, x: Value, count: int) -> Value:
         return self._binary_int("ashr", x, count)
 
-    def icmp(self, predicate: str, x: str, y: int) -> str:
-        return self._binary_int(f"icmp {predicate}", x, y)
+    def icmp(self, predicate: str, x: Value, y: int) -> Value:
+        return self._emit(f"icmp {predicate} {x.typed}, {self._int(y).text}", "bool")
 
-    def rotl(self, x: str, count: int) -> str:
-        kind, suffix = self.int_type, self.suffix.replace("f", "i")
-        args = [(kind, x), (kind, x), (kind, self._int(count))]
-        return self.call(f"@llvm.fshl.{suffix}", kind, args)
+    def rotl(self, x: Value, count: int) -> Value:
+        kind = self.format.integer
+        name = f"@llvm.fshl.{suffix(kind, self.lanes)}"
+        return self._call(name, [x, x, self._int(count)], kind)
 
     # Conversions between the views of one function.
 
-    def cast(self, opcode: str, x: str, source: Builder) -> str:
-        """fpext or fptrunc of `x`, a value of the type of `source`, to this type."""
-        return self.emit(f"{opcode} {source.type} {x} to {self.type}")
+    def cast(self, code: str, x: Value) -> Value:
+        """`x`, a value of another type, as this one."""
+        return self._emit(f"{code} {x.typed} to {llvm_type(self.dtype, self.lanes)}", self.dtype)
 
-    def low_bits(self, x: str, source: Builder) -> str:
-        """The low bits of the wider integers `x` of `source`."""
-        return self.emit(f"trunc {source.int_type} {x} to {self.int_type}")
+    def low_bits(self, x: Value) -> Value:
+        """The low bits of wider integers."""
+        kind = self.format.integer
+        return self._emit(f"trunc {x.typed} to {llvm_type(kind, self.lanes)}", kind)
 
     # Composite operations.
 
-    def horner(self, coefficients: Sequence[Value], x: str) -> str:
+    def horner(self, coefficients: Sequence[Operand], x: Value) -> Value:
         """c0 + x*(c1 + x*(c2 + ...)): the least rounding."""
-        result: Value = coefficients[-1]
+        result: Operand = coefficients[-1]
         for coefficient in reversed(coefficients[:-1]):
             result = self.fma(result, x, coefficient)
         return self._float(result)
 
-    def polynomial(self, coefficients: Sequence[float], x: str) -> str:
+    def polynomial(self, coefficients: Sequence[float], x: Value) -> Value:
         """c0 + c1*x + c2*x**2 + ...: pairs joined (Estrin) until three are left, for depth."""
-        terms: list[Value] = list(coefficients)
+        terms: list[Operand] = list(coefficients)
         while len(terms) > 3:
             odd = terms[-1:] if len(terms) % 2 else []
             pairs = zip(terms[:-1:2], terms[1::2], strict=True)
@@ -240,30 +224,15 @@ class Builder:
             x = self.mul(x, x)
         return self.horner(terms, x)
 
-    def libm(self, function: str, *args: str) -> str:
+    def libm(self, name: str, *args: Value) -> Value:
         """A call of the C library for each lane."""
-        scalar = self.format.scalar
+        f, type = self.function, self.dtype
+        types = ", ".join([llvm_type(type)] * len(args))
+        f.module.declare(f"declare {llvm_type(type)} @{name}({types}){_LIBRARY}")
         if self.lanes == 1:
-            return self.call(f"@{function}", scalar, [(scalar, a) for a in args])
-        result = "poison"
+            return f.call(f"@{name}", args, type)
+        result = Value("poison", type, self.lanes)
         for lane in range(self.lanes):
-            elements = [self.emit(f"extractelement {self.type} {a}, i32 {lane}") for a in args]
-            value = self.call(f"@{function}", scalar, [(scalar, e) for e in elements])
-            result = self.emit(f"insertelement {self.type} {result}, {scalar} {value}, i32 {lane}")
+            value = f.call(f"@{name}", [element(f, a, lane) for a in args], type)
+            result = insert(f, result, value, lane)
         return result
-
-
-def _vector(scalar: str, lanes: int) -> str:
-    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
-
-
-def _splat(constant: str, lanes: int) -> str:
-    """The operand for a typed constant: `splat (float 1.0)`, or the bare value for a scalar."""
-    return constant.split(" ", 1)[1] if lanes == 1 else f"splat ({constant})"
-
-
-def _hex(value: float, dtype: str) -> str:
-    """A floating-point constant in LLVM's notation: the bits of the (rounded) value as a double."""
-    if dtype == "f32":
-        value = struct.unpack("<f", struct.pack("<f", value))[0]
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mynn.compiler.codegen.math.builder import INF, Builder
+from mynn.compiler.codegen.values import Value
 
 LOG2E: Final = 1.4426950408889634
 # ln 2 = high + low. With FMA, n * high needs no spare bits.
@@ -37,7 +38,7 @@ EXP_RANGE: Final = {
 }
 
 
-def _reduce_exp(b: Builder, x: str, bias: int = 0) -> tuple[str, str]:
+def _reduce_exp(b: Builder, x: Value, bias: int = 0) -> tuple[Value, Value]:
     """r = x - n*ln(2) with n = round(x / ln(2)), and a float with n + bias in its low bits."""
     high, low = LN2[b.dtype]
     magic = b.format.magic + bias
@@ -46,12 +47,12 @@ def _reduce_exp(b: Builder, x: str, bias: int = 0) -> tuple[str, str]:
     return b.fma(n, -low, b.fma(n, -high, x)), t
 
 
-def power_of_two(b: Builder, t: str) -> str:
+def power_of_two(b: Builder, t: Value) -> Value:
     """2**n for a float with n + bias of the format in its low bits."""
     return b.from_bits(b.shl(b.bits(t), b.format.mantissa))
 
 
-def _expm1_reduced(b: Builder, r: str) -> str:
+def _expm1_reduced(b: Builder, r: Value) -> Value:
     """e**r - 1 = r + r**2 * q(r) for |r| <= ln(2) / 2, the low terms beside the high ones."""
     c0, c1, *rest = EXP[b.dtype]
     r2 = b.mul(r, r)
@@ -59,7 +60,7 @@ def _expm1_reduced(b: Builder, r: str) -> str:
     return b.fma(b.polynomial(rest, r), b.mul(r2, r2), low)
 
 
-def exp(b: Builder, x: str) -> str:
+def exp(b: Builder, x: Value) -> Value:
     """e**x = 2**n * e**r, n added to the exponent bits. Subnormal results are flushed to zero.
 
     Error: 1.3 ulp.
@@ -72,7 +73,7 @@ def exp(b: Builder, x: str) -> str:
     return b.select(b.fcmp("ugt", x, high), b.add(x, INF), scaled)
 
 
-def expm1(b: Builder, x: str) -> str:
+def expm1(b: Builder, x: Value) -> Value:
     """e**x - 1 = 2 * (2**(n-1) * (e**r - 1) + (2**(n-1) - 1/2)), with the sign of x (for -0).
 
     2**(n-1) keeps n = 1 + emax in range. Error: f32 2.5 ulp, f64 3.1 ulp.
@@ -83,7 +84,7 @@ def expm1(b: Builder, x: str) -> str:
     return b.copysign(b.add(half, half), x)
 
 
-def logistic(b: Builder, x: str) -> str:
+def logistic(b: Builder, x: Value) -> Value:
     """1 / (1 + e**-x), with 1 + e**-x = (2**n + 1) + 2**n * (e**r - 1).
 
     Clamped above, where the result rounds to 1; zero where it would be subnormal, below.
@@ -101,7 +102,7 @@ TANH_P: Final = (0.465499997, 0.0138613945, 5.32219419e-05)
 TANH_Q: Final = (0.930999994, 0.105306089, 0.00112365175, 1.14576221e-06)
 
 
-def tanh(b: Builder, x: str) -> str:
+def tanh(b: Builder, x: Value) -> Value:
     """f32: 2*t / (1 + t**2) for t = tanh(x / 2), rational; x is clamped to where tanh rounds to 1.
 
     f64: e / (e + 2) for e = expm1(2*x), with the sign of x (for -0).
@@ -116,7 +117,9 @@ def tanh(b: Builder, x: str) -> str:
     return b.copysign(b.div(e, b.add(e, 2.0)), x)
 
 
-def double_angle(b: Builder, x: str, limit: float, p: Sequence[float], q: Sequence[float]) -> str:
+def double_angle(
+    b: Builder, x: Value, limit: float, p: Sequence[float], q: Sequence[float]
+) -> Value:
     """2*t / (1 + t**2) for t = x * p(x**2) / q(x**2) = n/q, as 2*n*q / (q**2 + n**2): one division.
 
     Near t = 1, where both saturate, errors of t cancel: (1 - t**2) / (1 + t**2) of them is left.

@@ -6,6 +6,7 @@ from typing import Final
 
 from mynn.compiler.codegen.math.builder import INF, NAN, Builder
 from mynn.compiler.codegen.math.exponential import LN2
+from mynn.compiler.codegen.values import Value
 
 # q of log(1 + f) = f + f**2 * q(f) on |f| <= 1/3: relative error 3e-8.
 LOG_F32: Final = (
@@ -31,7 +32,7 @@ LOG_F64: Final = (
 )
 
 
-def split(b: Builder, x: str) -> tuple[str, str]:
+def split(b: Builder, x: Value) -> tuple[Value, Value]:
     """The bits of m and of 2**e, less those of 1, with x = 2**e * m and 2/3 <= m < 4/3."""
     two_thirds = {"f32": 0x3F2AAAAB, "f64": 0x3FE5555555555555}[b.dtype]
     bits = b.bits(x)
@@ -39,7 +40,7 @@ def split(b: Builder, x: str) -> tuple[str, str]:
     return b.isub(bits, shift), shift
 
 
-def _log_sum(b: Builder, f: str, e: str) -> str:
+def _log_sum(b: Builder, f: Value, e: Value) -> Value:
     """e * ln(2) + log(1 + f) for |f| <= 1/3, smallest terms first.
 
     f64: log(1 + f) = f - (h - s*(h + R)) with s = f / (2 + f) and h = f**2 / 2.
@@ -57,7 +58,7 @@ def _log_sum(b: Builder, f: str, e: str) -> str:
     return b.fma(e, high, b.add(f, tail))
 
 
-def log(b: Builder, x: str) -> str:
+def log(b: Builder, x: Value) -> Value:
     """log(x) = e*ln(2) + log(m) with x = 2**e * m, 2/3 <= m < 4/3; subnormals are scaled first.
 
     log(0) = -inf, log(x < 0) = nan. Error: f32 1.4 ulp, f64 0.8 ulp.
@@ -70,7 +71,7 @@ def log(b: Builder, x: str) -> str:
     return _log_special(b, x, x, y)
 
 
-def log1p(b: Builder, x: str) -> str:
+def log1p(b: Builder, x: Value) -> Value:
     """log(1 + x) = e*ln(2) + log(1 + f), with 1 + x = 2**e * (1 + f) about 2**e * m.
 
     f = x * 2**-e + (2**-e - 1), rounded once (at four times its size: 2**(2-e) is in range).
@@ -84,7 +85,7 @@ def log1p(b: Builder, x: str) -> str:
     return b.copysign(_log_special(b, x, u, y), x)
 
 
-def _log_special(b: Builder, x: str, u: str, y: str) -> str:
+def _log_special(b: Builder, x: Value, u: Value, y: Value) -> Value:
     """y = log(u), mended where u is zero (-inf), negative (nan), infinite or NaN (x)."""
     y = b.select(b.fcmp("olt", x, INF), y, x)
     pole = b.select(b.fcmp("oeq", u, 0.0), -INF, NAN)

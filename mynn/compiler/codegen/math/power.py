@@ -7,6 +7,7 @@ from typing import Final
 from mynn.compiler.codegen.math.builder import INF, NAN, Builder
 from mynn.compiler.codegen.math.exponential import LOG2E, power_of_two
 from mynn.compiler.codegen.math.logarithm import split
+from mynn.compiler.codegen.values import Value
 
 # R of log((1 + s) / (1 - s)) = 2*s + s**3 * R(s**2) on |s| <= 0.2: relative error 7e-13.
 LOG_POW: Final = (
@@ -28,7 +29,7 @@ EXP2_POW: Final = (
 )
 
 
-def pow(b: Builder, x: str, y: str) -> str:
+def pow(b: Builder, x: Value, y: Value) -> Value:
     """x**y = 2**(y * log2(|x|)), with the sign and the special values of C.
 
     f32: the logarithm and the power in f64, relative error 4e-8 from the final rounding and
@@ -37,15 +38,15 @@ def pow(b: Builder, x: str, y: str) -> str:
     if b.dtype == "f64":
         return b.libm("pow", x, y)
     d = b.view("f64")
-    t = d.mul(d.cast("fpext", y, b), _log2_pow(d, d.abs(d.cast("fpext", x, b))))
+    t = d.mul(d.cast("fpext", y), _log2_pow(d, d.abs(d.cast("fpext", x))))
     t = d.clamp(t, -200.0, 200.0)
     biased = d.add(t, d.format.magic + d.format.bias)
     f = d.sub(t, d.sub(biased, d.format.magic + d.format.bias))
     power = d.mul(d.polynomial(EXP2_POW, f), power_of_two(d, biased))
-    return _pow_special(b, x, y, b.cast("fptrunc", power, d))
+    return _pow_special(b, x, y, b.cast("fptrunc", power))
 
 
-def _log2_pow(d: Builder, a: str) -> str:
+def _log2_pow(d: Builder, a: Value) -> Value:
     """log2(a) of a double a >= 0 that was a float, relative error 7e-13: e + 2*atanh(s)/ln(2)."""
     bits, shift = split(d, a)
     m = d.from_bits(bits)
@@ -57,7 +58,7 @@ def _log2_pow(d: Builder, a: str) -> str:
     return d.select(d.fcmp("oeq", a, 0.0), -INF, log2)
 
 
-def _pow_special(b: Builder, x: str, y: str, magnitude: str) -> str:
+def _pow_special(b: Builder, x: Value, y: Value, magnitude: Value) -> Value:
     """|x|**y made x**y: 1 where |x| = 1 or y = 0, the sign for odd y, nan for fractional y."""
     half = b.mul(y, 0.5)
     whole = b.fcmp("oeq", b.trunc(y), y)

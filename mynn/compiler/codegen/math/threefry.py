@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mynn.compiler.codegen.math.builder import Builder
+from mynn.compiler.codegen.values import Value
 from mynn.ops.threefry import PARITY, ROTATIONS
 
 
-def threefry2x32(b: Builder, k0: str, k1: str, c0: str, c1: str) -> str:
+def threefry2x32(b: Builder, k0: Value, k1: Value, c0: Value, c1: Value) -> Value:
     """The first word of Threefry-2x32, 20 rounds; `mynn.ops.threefry` has the algorithm."""
     keys = (k0, k1, b.ixor(b.ixor(k0, k1), PARITY))
     x0, x1 = b.iadd(c0, k0), b.iadd(c1, k1)

@@ -1,0 +1,185 @@
+"""Expressions and indices of the loop IR as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mynn.compiler.codegen import memory
+from mynn.compiler.codegen.addresses import Addresses, Terms
+from mynn.compiler.codegen.function import Function, index
+from mynn.compiler.codegen.ops import operation
+from mynn.compiler.codegen.registers import Registers, VectorContext
+from mynn.compiler.codegen.values import Value, constant, vector
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import (
+    INDEX,
+    Buffer,
+    Const,
+    Expr,
+    FunctionAddress,
+    Load,
+    Op,
+    Reduce,
+    Store,
+    Var,
+)
+from mynn.errors import CompileError
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An index: constant, terms that are scalars, coefficient of the lane, terms for each lane."""
+
+    constant: int
+    scalars: Terms
+    step: int
+    vectors: tuple[Value, ...]
+
+
+class Expressions:
+    """The values of expressions; `env` holds the variables, those of unrolled loops as numbers."""
+
+    def __init__(self, function: Function, addresses: Addresses, registers: Registers) -> None:
+        self.function = function
+        self.addresses = addresses
+        self.registers = registers
+        self.env: dict[str, Value | int] = {}
+        self._loads: dict[tuple[Buffer, Affine, int], Value] = {}
+
+    def value(self, expr: Expr, v: VectorContext) -> Value:
+        """An expression as an SSA value or a constant."""
+        if isinstance(expr, Const):
+            return constant(expr.value, expr.type)
+        if isinstance(expr, Var):
+            found = self.env[expr.name]
+            return index(found) if isinstance(found, int) else found
+        if isinstance(expr, Affine):
+            return self.affine(expr, v)
+        if isinstance(expr, Load):
+            return self.load(expr, v)
+        if isinstance(expr, Reduce):
+            at, step = self.in_registers(expr.buffer, expr.index, v)
+            return self.registers.reduce(expr.op, expr.buffer, at, step, v)
+        if isinstance(expr, FunctionAddress):
+            return Value(f"@{expr.name}", expr.type)
+        args = [self.value(arg, v) for arg in expr.args]
+        return operation(self.function, expr.name, args, expr.type)
+
+    # -- indices -----------------------------------------------------------------------------------
+
+    def parts(self, at: Affine, v: VectorContext) -> Parts:
+        """An index by what varies in it."""
+        total, step = at.constant, 0
+        scalars: list[tuple[Value, int]] = []
+        vectors: list[Value] = []
+        for name, coefficient in at.terms:
+            if name == v.lane:
+                step = coefficient
+                continue
+            value = self.env[name]
+            if isinstance(value, int):
+                total += value * coefficient
+            elif value.lanes == 1:
+                scalars.append((value, coefficient))
+            else:
+                vectors.append(self._scaled(value, coefficient))
+        return Parts(total, tuple(scalars), step, tuple(vectors))
+
+    def _scaled(self, value: Value, factor: int) -> Value:
+        if factor == 1:
+            return value
+        return self.function.binary("mul", value, constant(factor, value.type, value.lanes))
+
+    def affine(self, at: Affine, v: VectorContext) -> Value:
+        """The value of an index."""
+        f, parts = self.function, self.parts(at, v)
+        total = index(parts.constant)
+        if parts.scalars:
+            scalars = self.addresses.sum(parts.scalars)
+            total = f.binary("add nsw", scalars, total) if parts.constant else scalars
+        vectors = parts.vectors
+        if parts.step:
+            steps = vector([parts.step * i for i in range(v.lanes)], "i64")
+            vectors = (Value(steps, INDEX, v.lanes), *vectors)
+        for value in vectors:
+            if total.text == "0":
+                total = value
+            else:
+                total = f.binary("add", f.broadcast(total, value.lanes), value)
+        return total
+
+    def in_registers(self, buffer: Buffer, at: Affine, v: VectorContext) -> tuple[int, int]:
+        """The first element and the lane coefficient of an index into registers."""
+        parts = self.parts(at, v)
+        if parts.scalars or parts.vectors:
+            raise CompileError(f"register buffer {buffer} is indexed by a variable: {at}")
+        return parts.constant, parts.step
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def forget_loads(self, buffer: Buffer | None = None) -> None:
+        """What was loaded, of a buffer or at all, may not be there any more."""
+        if buffer is None:
+            self._loads.clear()
+        for key in [key for key in self._loads if key[0] is buffer]:
+            del self._loads[key]
+
+    def load(self, load: Load, v: VectorContext) -> Value:
+        """An element, or one for each lane."""
+        if load.buffer in self.registers:
+            at, step = self.in_registers(load.buffer, load.index, v)
+            return self.registers.load(load.buffer, at, step, v)
+        names = [name for name, _ in load.index.terms]
+        shared = load.buffer.place == "view"  # with other views, and other threads
+        if shared or v.lane in names or any(isinstance(self.env.get(name), int) for name in names):
+            return self._load(load, v)
+        key = (load.buffer, load.index, v.extent)
+        found = self._loads.get(key)
+        if found is None:
+            found = self._loads[key] = self._load(load, v)
+        return found
+
+    def _load(self, load: Load, v: VectorContext) -> Value:
+        f, type, parts = self.function, load.buffer.type, self.parts(load.index, v)
+        step = parts.step
+        strided = v.extent > 1 and 1 < step <= memory.MOST_STEPS
+        if parts.vectors or not (step in (0, 1) or strided):
+            base = self.addresses.base(load.buffer)
+            return memory.gather(f, type, base, self.affine(load.index, v), v.extent)
+        pointer = self.addresses.pointer(load.buffer, parts.constant, parts.scalars)
+        if strided:
+            return memory.load_strided(f, type, pointer, step, v.extent, v.lanes)
+        return memory.load(f, type, pointer, v.lanes if step else 1)
+
+    def store(self, store: Store, v: VectorContext) -> None:
+        """Set an element, or one for each lane."""
+        buffer = store.buffer
+        if buffer in self.registers:
+            self._store_register(store, v)
+            return
+        f, value = self.function, self.value(store.value, v)
+        self.forget_loads(buffer)
+        parts = self.parts(store.index, v)
+        if v.lane is None and not parts.vectors:
+            memory.store(f, value, self.addresses.pointer(buffer, parts.constant, parts.scalars))
+            return
+        value = f.broadcast(value, v.lanes)
+        if parts.step == 1 and not parts.vectors:
+            rows = [c for _, c in parts.scalars] + [parts.constant, buffer.pitch]
+            whole = buffer.place == "scratch" or all(c % v.lanes == 0 for c in rows)
+            pointer = self.addresses.pointer(buffer, parts.constant, parts.scalars)
+            memory.store(f, value, pointer, v.lanes if whole else v.extent)
+            return
+        at = f.broadcast(self.affine(store.index, v), v.lanes)
+        memory.scatter(f, value, self.addresses.base(buffer), at, v.extent)
+
+    def _store_register(self, store: Store, v: VectorContext) -> None:
+        buffer, value = store.buffer, store.value
+        at, step = self.in_registers(buffer, store.index, v)
+        if isinstance(value, Op) and value.name == "fma":
+            x, y, old = value.args
+            if old == Load(buffer, store.index) and self.registers.is_part(buffer, at, step, v):
+                factors = (self.value(arg, v) for arg in (x, y))
+                self.registers.add_to_part(buffer, at, factors, v)
+                return
+        self.registers.store(buffer, at, step, self.value(value, v), v)

@@ -1,0 +1,121 @@
+"""The step: a function that runs all kernels in order.
+
+On one thread, the kernels of a cache block share by share (`mynn.compiler.parallel.cache_blocks`):
+
+    function mynn_step(table: ptr) exported:
+      call k0(table)
+      var share1 = 0
+      while less(share1, 16):
+        call k1(table, share1, 16)
+        call k2(table, share1, 16)
+        share1 = share1 + 1
+
+Split, every worker runs its share of each kernel, and they meet where `mynn.compiler.parallel`
+says that they must:
+
+    function mynn_step_split(table: ptr, worker: i64, workers: i64, sync: ptr) exported:
+      call k0(table, worker, workers)
+      call mynn_barrier(sync, workers, 4)
+      call k1(table, worker, workers)
+      call mynn_barrier(sync, workers, 0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from mynn.compiler.graph.status import STOPS
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import (
+    Action,
+    Assign,
+    Buffer,
+    Call,
+    Const,
+    Declare,
+    Expr,
+    Function,
+    If,
+    Load,
+    Op,
+    Return,
+    Var,
+    View,
+    While,
+)
+from mynn.compiler.loop_ir.walk import is_split
+from mynn.compiler.parallel.barriers import COUNTS, Turn
+from mynn.compiler.parallel.cache_blocks import CacheBlock
+
+STEP = "mynn_step"
+SPLIT_STEP = "mynn_step_split"
+BARRIER = "mynn_barrier"
+TABLE, SYNC = Var("table", "ptr"), Var("sync", "ptr")
+WORKER, WORKERS = Var("worker", "i64"), Var("workers", "i64")
+_ALL = 1 + sum(1 << count for count in COUNTS)
+
+
+def step(
+    blocks: Sequence[CacheBlock],
+    checking: Collection[str] = (),
+    status: int | None = None,
+    name: str = STEP,
+) -> Function:
+    """Runs all kernels, the shares of a block in a loop.
+
+    After a kernel of the names in `checking` it returns where a check has failed; `status` is the
+    place of the status word in the table.
+    """
+    body: list[Action] = []
+    for number, block in enumerate(blocks):
+        share = f"share{number}"
+        given: tuple[Expr, ...] = (Affine.var(share), Affine(block.shares))
+        if block.shares == 1:
+            given = Affine(0), Affine(1)
+        calls: list[Action] = []
+        for kernel in block.kernels:
+            calls.append(Call(kernel.name, (TABLE, *(given if is_split(kernel) else ()))))
+            if kernel.name in checking and status is not None:
+                calls += _leave_if_stopped(status)
+        if block.shares == 1:
+            body += calls
+            continue
+        more = Op("less", (Affine.var(share), Affine(block.shares)), "bool")
+        calls.append(Assign(share, Affine.var(share) + 1))
+        body += [Declare(share, Affine(0)), While(more, tuple(calls))]
+    return Function(name, (TABLE,), tuple(body), exported=True)
+
+
+def split_step(turns: Sequence[Turn], status: int | None = None) -> Function:
+    """What every worker runs: its share of each kernel, and barriers where they are needed.
+
+    `status` is the place of the status word in the table, if there is one.
+    """
+    body: list[Action] = []
+    for turn in turns:
+        # Bits for the numbers of workers that need not meet; that of 0 for more than are looked at.
+        free = sum(1 << n for n in COUNTS if not turn.meets(n)) + (0 if turn.many else 1)
+        if free != _ALL:
+            body.append(_meet(free))
+        if not turn.look:
+            body.append(Call(turn.kernel.name, (TABLE, WORKER, WORKERS)))
+        elif status is not None:
+            body += _leave_if_stopped(status, _meet())
+    parameters = TABLE, WORKER, WORKERS, SYNC
+    return Function(SPLIT_STEP, parameters, (*body, _meet()), exported=True)
+
+
+def _meet(free: int = 0) -> Call:
+    return Call(BARRIER, (SYNC, WORKERS, Affine(free)))
+
+
+def _leave_if_stopped(slot: int, *before: Action) -> list[Action]:
+    """Return where a check that stops has failed; `slot` is the place of the word in the table."""
+    entries, status = Buffer("entries", "ptr", 0, "view"), Buffer("status", "i32", 1, "view")
+    stops = Op("bitwise_and", (Load(status, Affine(0)), Const(STOPS, "i32")), "i32")
+    failed = Op("not_equal", (stops, Const(0, "i32")), "bool")
+    return [
+        View(entries, TABLE),
+        View(status, Load(entries, Affine(slot))),
+        If(failed, (*before, Return())),
+    ]
