@@ -13,7 +13,7 @@ from mynn import random
 from mynn.errors import ArgumentError
 from mynn.random import Generator, fold_seed
 from mynn.trace import tracing
-from tests.nn.harness import BACKENDS, Program, assert_all_close
+from tests.registry.running import BACKENDS, Program, assert_all_close
 
 DRAWS: dict[str, Any] = {
     "bits": lambda g: random.bits((3, 20), g),

@@ -1,7 +1,5 @@
-"""Every function of `mynn` and `mynn.functional` that PyTorch has too, against PyTorch's.
-
-Values, dtypes, shapes and gradients are compared, eager and compiled, and the names, order and
-defaults of the arguments. A public name is in the tables or has a reason not to be.
+"""Functions of `mynn` and `mynn.functional` that PyTorch has too: the names, order and defaults of
+their arguments, operators, what is in place. Their values are compared in `test_conformance.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import mynn
 from mynn import Tensor
 from mynn import functional as F
 from mynn.errors import ArgumentError
+from tests.registry import FUNCTIONS
 from tests.tensor.parity import assert_parity
 
 RNG = np.random.default_rng(3)
@@ -28,154 +27,9 @@ def floats(*shape: int, low: float = -2, high: float = 2) -> Any:
     return RNG.uniform(low, high, shape).astype(np.float32)
 
 
-KINKS = np.array([[0.0, -0.0, np.nan, 30.0, -30.0], [1.0, -1.0, 0.5, -80.0, 90.0]], np.float32)
-X, Y, IMAGE, SIGNAL = floats(3, 4), floats(3, 4), floats(2, 4, 6, 6), floats(2, 4, 9)
+X = floats(3, 4)
 LABELS = np.array([0, 3, 1])
-UNIT = floats(3, 4, low=0, high=1)
-POSITIVE = floats(4, low=0.2, high=2)
 
-Case = tuple[Callable[..., Any], tuple[Any, ...]]
-
-FUNCTIONS: dict[str, list[Case]] = {
-    "relu": [(lambda F, x: F.relu(x), (KINKS,))],
-    "leaky_relu": [
-        (lambda F, x: F.leaky_relu(x), (KINKS,)),
-        (lambda F, x: F.leaky_relu(x, 0.3), (X,)),
-    ],
-    "silu": [(lambda F, x: F.silu(x), (X,))],
-    "gelu": [
-        (lambda F, x: F.gelu(x), (X,)),
-        (lambda F, x: F.gelu(x, approximate="tanh"), (X,)),
-    ],
-    "tanh": [(lambda F, x: F.tanh(x), (KINKS,))],
-    "sigmoid": [(lambda F, x: F.sigmoid(x), (KINKS,))],
-    "softplus": [
-        (lambda F, x: F.softplus(x), (X * 12,)),
-        (lambda F, x: F.softplus(x, 2, 1), (X,)),
-    ],
-    "softmax": [
-        (lambda F, x: F.softmax(x, 1), (X,)),
-        (lambda F, x: F.softmax(x, dim=-2), (SIGNAL,)),
-        (lambda F, x: F.softmax(x.sum(), 0), (X,)),
-    ],
-    "log_softmax": [(lambda F, x: F.log_softmax(x, 0), (X,))],
-    "linear": [
-        (lambda F, x, w: F.linear(x, w), (X, floats(5, 4))),
-        (lambda F, x, w, b: F.linear(x, w, b), (floats(4), floats(5, 4), floats(5))),
-    ],
-    "dropout": [
-        (lambda F, x: F.dropout(x, 0.4, False), (X,)),
-        (lambda F, x: F.dropout(x, p=1.0), (X,)),
-    ],
-    "one_hot": [
-        (lambda F, x: F.one_hot(x, 5), (LABELS,)),
-        (lambda F, x: F.one_hot(x, num_classes=4), (LABELS.reshape(3, 1),)),
-    ],
-    "mse_loss": [
-        (lambda F, x, y: F.mse_loss(x, y), (X, Y)),
-        (lambda F, x, y: F.mse_loss(x, y, None, None, "none"), (X, Y)),
-    ],
-    "nll_loss": [
-        (lambda F, x, t: F.nll_loss(x, t), (X, LABELS)),
-        (
-            lambda F, x, t, w: F.nll_loss(x, t, w.detach(), None, 3, None, "sum"),
-            (X, LABELS, POSITIVE),
-        ),
-    ],
-    "cross_entropy": [
-        (lambda F, x, t: F.cross_entropy(x, t), (X, LABELS)),
-        (
-            lambda F, x, t, w: F.cross_entropy(x, t, w.detach(), None, -100, None, "mean", 0.1),
-            (X, LABELS, POSITIVE),
-        ),
-        (lambda F, x: F.cross_entropy(x, x.exp(), reduction="none"), (X,)),
-    ],
-    "binary_cross_entropy_with_logits": [
-        (lambda F, x, t: F.binary_cross_entropy_with_logits(x, t.detach()), (X, UNIT)),
-        (
-            lambda F, x, t, w: F.binary_cross_entropy_with_logits(
-                x, t.detach(), w.detach(), None, None, "sum", w.detach()
-            ),
-            (X, UNIT, POSITIVE),
-        ),
-    ],
-    "conv1d": [(lambda F, x, w: F.conv1d(x, w, None, 2, 1, 1, 2), (SIGNAL, floats(4, 2, 3)))],
-    "conv2d": [
-        (
-            lambda F, x, w, b: F.conv2d(x, w, b, (1, 2), 1, (2, 1), 2),
-            (IMAGE, floats(4, 2, 3, 3), floats(4)),
-        )
-    ],
-    "conv_transpose1d": [
-        (lambda F, x, w: F.conv_transpose1d(x, w, None, 2, 1, 1, 2), (SIGNAL, floats(4, 2, 3)))
-    ],
-    "conv_transpose2d": [
-        (
-            lambda F, x, w: F.conv_transpose2d(x, w, None, 2, 1, 1, 1, 1),
-            (IMAGE, floats(4, 2, 3, 3)),
-        )
-    ],
-    "max_pool1d": [(lambda F, x: F.max_pool1d(x, 3, 2, 1, 1, True), (SIGNAL,))],
-    "max_pool2d": [(lambda F, x: F.max_pool2d(x, 2, ceil_mode=True), (IMAGE,))],
-    "avg_pool1d": [(lambda F, x: F.avg_pool1d(x, 3, 2, 1, True, False), (SIGNAL,))],
-    "avg_pool2d": [(lambda F, x: F.avg_pool2d(x, 3, 2, 1, False, True, 5), (IMAGE,))],
-    "adaptive_avg_pool1d": [(lambda F, x: F.adaptive_avg_pool1d(x, 4), (SIGNAL,))],
-    "adaptive_avg_pool2d": [(lambda F, x: F.adaptive_avg_pool2d(x, (4, None)), (IMAGE,))],
-    "adaptive_max_pool1d": [(lambda F, x: F.adaptive_max_pool1d(x, 4), (SIGNAL,))],
-    "adaptive_max_pool2d": [(lambda F, x: F.adaptive_max_pool2d(x, 2), (IMAGE,))],
-    "batch_norm": [
-        (
-            lambda F, x, m, v, w, b: F.batch_norm(
-                x, m.detach(), v.detach(), w, b, False, 0.3, 1e-3
-            ),
-            (IMAGE, POSITIVE, POSITIVE, POSITIVE, POSITIVE),
-        ),
-        (lambda F, x: F.batch_norm(x, None, None, training=True), (IMAGE,)),
-    ],
-    "layer_norm": [
-        (
-            lambda F, x, w, b: F.layer_norm(x, (4,), w, b, 1e-3),
-            (X, POSITIVE, POSITIVE),
-        )
-    ],
-    "rms_norm": [(lambda F, x, w: F.rms_norm(x, (4,), w), (X, POSITIVE))],
-    "group_norm": [
-        (lambda F, x, w, b: F.group_norm(x, 2, w, b, 1e-3), (IMAGE, POSITIVE, POSITIVE))
-    ],
-}
-
-TOP: dict[str, list[Case]] = {
-    "cat": [
-        (lambda t, x, y: t.concatenate((x, y), 1), (X, Y)),
-        (lambda t, x, y: t.concatenate([x, y], dim=-2), (X, LABELS[None].repeat(4, 0).T.copy())),
-    ],
-    "concatenate": [(lambda t, x, y: t.concatenate((x, y), axis=0), (X, Y))],
-    "stack": [
-        (lambda t, x, y: t.stack((x, y)), (X, Y)),
-        (lambda t, x, y: t.stack((x, y), dim=-1), (X, Y)),
-    ],
-    "where": [
-        (lambda t, x, y: t.where(x > 0, x, y), (X, Y)),
-        (lambda t, x: t.where(condition=x > 0, input=x, other=0.5), (X,)),
-    ],
-    "maximum": [(lambda t, x, y: t.maximum(x, other=y), (KINKS, KINKS[::-1].copy()))],
-    "minimum": [(lambda t, x, y: t.minimum(x, y), (KINKS, np.zeros_like(KINKS)))],
-    "logsumexp": [
-        (lambda t, x: _owner(t, "logsumexp")(x, 1), (X,)),
-        (lambda t, x: _owner(t, "logsumexp")(x, (0, 1), True), (X,)),
-        (lambda t, x: _owner(t, "logsumexp")(x, dim=-1, keepdim=True), (KINKS,)),
-    ],
-}
-
-
-def _owner(module: Any, name: str) -> Any:
-    """The function, which we have in `mynn.functional` where PyTorch has it at the top."""
-    return getattr(module, name, None) or getattr(F, name)
-
-
-# Functions of our own, which PyTorch does not have under the name there.
-OURS = {"accuracy", "logistic"}
-ELSEWHERE = {"cat", "concatenate", "stack", "where", "maximum", "minimum", "logsumexp"}
 
 # What `mynn` has under a name of `torch` and is compared by other tests, or is meant otherwise.
 TOP_REASONS = {
@@ -192,51 +46,9 @@ TOP_REASONS = {
     "tensor": "`Tensor` under PyTorch's name; test_creation.py",
 }
 
-# Arguments that PyTorch has and we have not, or whose default differs.
-ARGUMENT_REASONS = {
-    ("cross_entropy", "ignore_index"): "None: a label of -100 is an error that names ignore_index",
-    ("nll_loss", "ignore_index"): "as cross_entropy",
-    ("mse_loss", "weight"): "not there yet",
-    ("softmax", "_stacklevel"): "private",
-    ("log_softmax", "_stacklevel"): "private",
-    ("max_pool1d", "return_indices"): "not there yet",
-    ("max_pool2d", "return_indices"): "not there yet",
-    ("adaptive_max_pool1d", "return_indices"): "not there yet",
-    ("adaptive_max_pool2d", "return_indices"): "not there yet",
-}
+REASONS = {(entry.name, one): why for entry in FUNCTIONS for one, why in entry.differs.items()}
 # Our own arguments stand behind PyTorch's, by keyword where there is one by position.
 OWN_ARGUMENTS = {"axis", "keepdims", "generator", "dtype"}
-
-
-@pytest.mark.parametrize(
-    ("name", "number"), [(k, i) for k, v in FUNCTIONS.items() for i in range(len(v))]
-)
-def test_function(name: str, number: int) -> None:
-    torch = pytest.importorskip("torch")
-    call, arrays = FUNCTIONS[name][number]
-    theirs = torch.nn.functional
-    assert_parity(lambda *x: call(F, *x), arrays, lambda *x: call(theirs, *x), rtol=2e-5, atol=5e-6)
-
-
-@pytest.mark.parametrize(
-    ("name", "number"), [(k, i) for k, v in TOP.items() for i in range(len(v))]
-)
-def test_top_level_function(name: str, number: int) -> None:
-    torch = pytest.importorskip("torch")
-    call, arrays = TOP[name][number]
-    assert_parity(
-        lambda *x: call(mynn, *x), arrays, lambda *x: call(torch, *x), rtol=2e-5, atol=5e-6
-    )
-
-
-def test_every_name_is_compared_or_has_a_reason() -> None:
-    torch = pytest.importorskip("torch")
-    shared = {name for name in F.__all__ if hasattr(torch.nn.functional, name)}
-    assert shared == FUNCTIONS.keys()
-    assert set(F.__all__) - shared == OURS | ELSEWHERE
-    assert TOP.keys() >= ELSEWHERE
-    top = {name for name in mynn.__all__ if hasattr(torch, name)}
-    assert top - TOP.keys() == TOP_REASONS.keys()
 
 
 def _signature(function: Any) -> dict[str, Any]:
@@ -255,19 +67,27 @@ def _signature(function: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_name_at_the_top_is_compared_or_has_a_reason() -> None:
+    torch = pytest.importorskip("torch")
+    top = {name for name in mynn.__all__ if hasattr(torch, name)}
+    assert top - set(F.__all__) == TOP_REASONS.keys()
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in FUNCTIONS])
 def test_arguments_have_their_names_order_and_defaults(name: str) -> None:
     torch = pytest.importorskip("torch")
+    if not hasattr(torch.nn.functional, name):
+        return
     theirs = _torch_arguments(torch, name)
     ours = _signature(getattr(F, name))
     extra = [one for one in ours if one not in theirs]
     assert set(extra) <= OWN_ARGUMENTS
-    missing = {one for one in theirs if one not in ours and (name, one) not in ARGUMENT_REASONS}
+    missing = {one for one in theirs if one not in ours and (name, one) not in REASONS}
     assert not missing
     order = [one for one in ours if one in theirs]
     assert order == [one for one in theirs if one in ours]
     for one in order:
-        if (name, one) not in ARGUMENT_REASONS and ours[one] is not inspect.Parameter.empty:
+        if (name, one) not in REASONS and ours[one] is not inspect.Parameter.empty:
             assert ours[one] == theirs[one], one
 
 

@@ -15,113 +15,19 @@ from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional import conv as functions
 from mynn.nn import conv
 from mynn.tensor import Tensor
-from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
-from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
+from tests.registry.entries import rng
+from tests.registry.running import (
+    BACKENDS,
+    pytorch,
+)
 
 # PyTorch warns of it once in a process, in whichever test comes first.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
-
-LAYERS: dict[str, Case] = {
-    "conv1d": (lambda nn: nn.Conv1d(3, 4, 3), (2, 3, 9)),
-    "conv1d_all": (lambda nn: nn.Conv1d(4, 6, 2, 2, 1, 3, 2, False), (3, 4, 11)),
-    "conv1d_same": (lambda nn: nn.Conv1d(2, 3, 4, padding="same", dilation=2), (2, 2, 9)),
-    "conv1d_single": (lambda nn: nn.Conv1d(2, 3, 3), (2, 7)),
-    "conv2d": (lambda nn: nn.Conv2d(3, 4, 3), (2, 3, 6, 7)),
-    "conv2d_5x5": (lambda nn: nn.Conv2d(1, 8, 5), (2, 1, 8, 9)),
-    "conv2d_1x1": (lambda nn: nn.Conv2d(5, 3, 1), (2, 5, 4, 3)),
-    "conv2d_1x1_stride": (lambda nn: nn.Conv2d(3, 2, 1, stride=2), (2, 3, 5, 6)),
-    "conv2d_1x1_padded": (lambda nn: nn.Conv2d(3, 2, 1, stride=2, padding=1), (2, 3, 4, 4)),
-    "conv2d_whole": (lambda nn: nn.Conv2d(3, 5, (4, 6)), (2, 3, 4, 6)),
-    "conv2d_stride": (lambda nn: nn.Conv2d(3, 4, 3, stride=(2, 3)), (2, 3, 8, 9)),
-    "conv2d_gaps": (lambda nn: nn.Conv2d(2, 3, 2, stride=3), (2, 2, 7, 9)),
-    "conv2d_padding": (lambda nn: nn.Conv2d(3, 4, 3, padding=(2, 1)), (2, 3, 5, 4)),
-    "conv2d_wide_padding": (lambda nn: nn.Conv2d(2, 3, 2, padding=3, stride=2), (1, 2, 3, 4)),
-    "conv2d_same": (lambda nn: nn.Conv2d(2, 3, (3, 4), padding="same"), (2, 2, 5, 6)),
-    "conv2d_valid": (lambda nn: nn.Conv2d(2, 3, 3, padding="valid"), (2, 2, 5, 6)),
-    "conv2d_dilation": (lambda nn: nn.Conv2d(2, 3, 3, dilation=(2, 1), padding=1), (2, 2, 7, 5)),
-    "conv2d_groups": (lambda nn: nn.Conv2d(4, 6, 3, groups=2), (2, 4, 5, 6)),
-    "conv2d_depthwise": (lambda nn: nn.Conv2d(4, 4, 3, padding=1, groups=4), (2, 4, 5, 5)),
-    "conv2d_multiplier": (lambda nn: nn.Conv2d(3, 6, 3, 2, 1, groups=3), (2, 3, 6, 5)),
-    "conv2d_all": (
-        lambda nn: nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 2), 2, False),
-        (2, 4, 7, 6),
-    ),
-    "conv2d_single": (lambda nn: nn.Conv2d(2, 3, 3), (2, 5, 6)),
-    "conv2d_vector": (lambda nn: nn.Conv2d(3, 17, 3, padding=1), (2, 3, 5, 19)),
-    "transpose1d": (lambda nn: nn.ConvTranspose1d(3, 4, 3), (2, 3, 5)),
-    "transpose1d_all": (
-        lambda nn: nn.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2, False, 2),
-        (2, 4, 5),
-    ),
-    "transpose2d": (lambda nn: nn.ConvTranspose2d(3, 4, 3), (2, 3, 4, 5)),
-    "transpose2d_stride": (lambda nn: nn.ConvTranspose2d(3, 2, 4, 2, 1), (2, 3, 4, 3)),
-    "transpose2d_gaps": (lambda nn: nn.ConvTranspose2d(2, 3, 2, 3), (2, 2, 3, 3)),
-    "transpose2d_output_padding": (
-        lambda nn: nn.ConvTranspose2d(2, 3, 3, (2, 3), 1, (1, 2)),
-        (2, 2, 4, 3),
-    ),
-    "transpose2d_cut": (lambda nn: nn.ConvTranspose2d(2, 3, 2, 1, 2), (2, 2, 6, 5)),
-    "transpose2d_groups": (
-        lambda nn: nn.ConvTranspose2d(4, 6, 3, 2, padding=1, groups=2),
-        (2, 4, 3, 4),
-    ),
-    "transpose2d_dilation": (
-        lambda nn: nn.ConvTranspose2d(2, 2, 2, 2, 1, output_padding=2, dilation=3),
-        (1, 2, 4, 4),
-    ),
-    "transpose2d_single": (lambda nn: nn.ConvTranspose2d(2, 3, 3), (2, 3, 4)),
-}
 
 
 @pytest.mark.parametrize("file", [conv, functions])
 def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_pytorch(name: str) -> None:
-    check_pytorch(pytorch(), name, LAYERS[name])
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_differences(name: str) -> None:
-    check_differences(name, LAYERS[name])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", LAYERS)
-def test_traced(name: str, backend: str) -> None:
-    check_backend(name, LAYERS[name], backend)
-
-
-# Called with mynn.functional and with torch.nn.functional; the arrays that they are given.
-FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
-    "conv1d": (
-        lambda F, x, w, b: F.conv1d(x, w, b, stride=2, padding=1, dilation=2, groups=2),
-        ((2, 4, 9), (6, 2, 3), (6,)),
-    ),
-    "conv2d": (
-        lambda F, x, w: F.conv2d(x, w, padding="same"),
-        ((2, 3, 5, 4), (2, 3, 3, 2)),
-    ),
-    "conv_transpose1d": (
-        lambda F, x, w, b: F.conv_transpose1d(x, w, b, 2, 1, 1, 2, 2),
-        ((2, 4, 5), (4, 3, 3), (6,)),
-    ),
-    "conv_transpose2d": (
-        lambda F, x, w: F.conv_transpose2d(x, w, stride=2, output_padding=1),
-        ((3, 4, 3), (3, 2, 3, 2)),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name: str) -> None:
-    torch = pytorch()
-    function, shapes = FUNCTIONS[name]
-    arrays = [rng(name).normal(size=shape) for shape in shapes]
-    expected = run_torch(torch, lambda *xs: function(torch.nn.functional, *xs), arrays)
-    assert_all_close(run_eager(lambda *xs: function(F, *xs), arrays), expected, 1e-12)
 
 
 def test_second_derivatives() -> None:

@@ -1,12 +1,11 @@
 """What is changed after compiling changes the program as it changes eager code.
 
-Layer by layer and option by option; the table is held to the constructors' signatures.
+Layer by layer and option by option, by the registry, which has every option of every constructor.
 """
 
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,176 +16,16 @@ import mynn
 from mynn import nn
 from mynn.core.types import Array
 from mynn.errors import MynnError
-from mynn.random import Generator
 from mynn.tensor import Tensor
+from tests.registry import MODULES
+from tests.registry.entries import DROP, ONLY_MADE
 
-IMAGE, ODD, SIGNAL, LONG, ROWS = (2, 4, 6, 6), (2, 4, 8, 8), (2, 4, 9), (2, 4, 10), (6, 4)
-LABELS = np.array([0, 1, 2, 3, 1, 2])
-POOL = {"kernel_size": 2, "stride": 1, "padding": 0, "ceil_mode": True}
-MAX_POOL = {**POOL, "dilation": 2, "return_indices": None}
-AVERAGE_POOL = {**POOL, "count_include_pad": False}
-CONV = {
-    "in_channels": 6,
-    "out_channels": None,
-    "kernel_size": None,
-    "stride": (2, 2),
-    "padding": (0, 0),
-    "dilation": (2, 2),
-    "groups": 2,
-    "bias": "drop",
-    "padding_mode": None,
-    "device": None,
-    "dtype": None,
-}
-CONV_1D = {
-    key: value[:1] if isinstance(value, tuple) else value  # as the layer keeps them
-    for key, value in CONV.items()
-}
-NORM = {
-    "num_features": 5,
-    "eps": 0.5,
-    "momentum": 0.7,
-    "affine": None,
-    "track_running_stats": False,
-    "device": None,
-    "dtype": np.dtype(np.float64),
-    "bias": "drop",
-}
-
-
-class Case:
-    """A layer, the shapes (or arrays) that it takes, and a new value for each of its options.
-
-    None: changing the attribute has no meaning, because only the constructor looks at it (or it has
-    one value alone); "drop": the parameter becomes None.
-    """
-
-    def __init__(
-        self, make: Callable[[], nn.Module], inputs: tuple[Any, ...], options: dict[str, Any]
-    ) -> None:
-        self.make = make
-        self.options = options
-        generator = np.random.default_rng(0)
-        self.inputs = [
-            generator.normal(size=x).astype(np.float32) if isinstance(x, tuple) else x
-            for x in inputs
-        ]
-
-
-LOSS = {"size_average": None, "reduce": None, "reduction": "sum"}
-WEIGHT = np.linspace(0.5, 2.0, 4, dtype=np.float32)
-TARGET = np.linspace(0.0, 1.0, 24, dtype=np.float32).reshape(ROWS)
-
-CASES: dict[str, Case] = {
-    "GELU": Case(nn.GELU, (ROWS,), {"approximate": "tanh"}),
-    "AdaptiveAvgPool1d": Case(lambda: nn.AdaptiveAvgPool1d(3), (SIGNAL,), {"output_size": 2}),
-    "AdaptiveAvgPool2d": Case(lambda: nn.AdaptiveAvgPool2d(3), (IMAGE,), {"output_size": (2, 1)}),
-    "AdaptiveMaxPool1d": Case(
-        lambda: nn.AdaptiveMaxPool1d(3), (SIGNAL,), {"output_size": 2, "return_indices": None}
-    ),
-    "AdaptiveMaxPool2d": Case(
-        lambda: nn.AdaptiveMaxPool2d(3), (IMAGE,), {"output_size": (2, 1), "return_indices": None}
-    ),
-    "AvgPool1d": Case(lambda: nn.AvgPool1d(3, stride=2, padding=1), (LONG,), AVERAGE_POOL),
-    "AvgPool2d": Case(
-        lambda: nn.AvgPool2d(3, stride=2, padding=1),
-        (ODD,),
-        {**AVERAGE_POOL, "divisor_override": 7},
-    ),
-    "BCEWithLogitsLoss": Case(
-        nn.BCEWithLogitsLoss, (ROWS, TARGET), {**LOSS, "weight": WEIGHT, "pos_weight": WEIGHT}
-    ),
-    "BatchNorm1d": Case(lambda: nn.BatchNorm1d(4), (ROWS,), NORM),
-    "BatchNorm2d": Case(lambda: nn.BatchNorm2d(4), (IMAGE,), NORM),
-    "Conv1d": Case(lambda: nn.Conv1d(4, 4, 3, padding=1), (SIGNAL,), CONV_1D),
-    "Conv2d": Case(lambda: nn.Conv2d(4, 4, 3, padding=1), (IMAGE,), CONV),
-    "ConvTranspose1d": Case(
-        lambda: nn.ConvTranspose1d(4, 4, 3, stride=3, padding=1),
-        (SIGNAL,),
-        {**CONV_1D, "output_padding": (1,)},
-    ),
-    "ConvTranspose2d": Case(
-        lambda: nn.ConvTranspose2d(4, 4, 3, stride=3, padding=1),
-        (IMAGE,),
-        {**CONV, "output_padding": (1, 1)},
-    ),
-    "CrossEntropyLoss": Case(
-        nn.CrossEntropyLoss,
-        (ROWS, LABELS),
-        {**LOSS, "weight": WEIGHT, "ignore_index": 2, "label_smoothing": 0.3},
-    ),
-    "Dropout": Case(nn.Dropout, (ROWS,), {"p": 0.9, "inplace": None, "generator": Generator(5)}),
-    "Flatten": Case(nn.Flatten, (IMAGE,), {"start_dim": 2, "end_dim": 2}),
-    "GroupNorm": Case(
-        lambda: nn.GroupNorm(2, 4),
-        (SIGNAL,),
-        {
-            "num_groups": 4,
-            "num_channels": 6,
-            "eps": 0.5,
-            "affine": None,
-            "device": None,
-            "dtype": np.dtype(np.float64),
-            "bias": "drop",
-        },
-    ),
-    "Identity": Case(nn.Identity, (ROWS,), {"args": None, "kwargs": None}),
-    "LayerNorm": Case(
-        lambda: nn.LayerNorm(4),
-        (ROWS,),
-        {
-            "normalized_shape": (6, 4),
-            "eps": 0.5,
-            "elementwise_affine": None,
-            "bias": "drop",
-            "device": None,
-            "dtype": np.dtype(np.float64),
-        },
-    ),
-    "LeakyReLU": Case(nn.LeakyReLU, (ROWS,), {"negative_slope": 0.5, "inplace": None}),
-    "Linear": Case(
-        lambda: nn.Linear(4, 3),
-        (ROWS,),
-        {
-            "in_features": 5,
-            "out_features": None,
-            "bias": "drop",
-            "device": None,
-            "dtype": None,
-        },
-    ),
-    "LogSoftmax": Case(lambda: nn.LogSoftmax(dim=1), (ROWS,), {"dim": 0}),
-    "MSELoss": Case(nn.MSELoss, (ROWS, ROWS), LOSS),
-    "MaxPool1d": Case(lambda: nn.MaxPool1d(3, stride=2, padding=1), (LONG,), MAX_POOL),
-    "MaxPool2d": Case(lambda: nn.MaxPool2d(3, stride=2, padding=1), (ODD,), MAX_POOL),
-    "ModuleList": Case(
-        lambda: nn.Sequential(*nn.ModuleList([nn.Tanh()])), (ROWS,), {"modules": None}
-    ),
-    "NLLLoss": Case(nn.NLLLoss, (ROWS, LABELS), {**LOSS, "weight": WEIGHT, "ignore_index": 2}),
-    "RMSNorm": Case(
-        lambda: nn.RMSNorm(4),
-        (ROWS,),
-        {
-            "normalized_shape": (6, 4),
-            "eps": 0.5,
-            "elementwise_affine": None,
-            "device": None,
-            "dtype": np.dtype(np.float64),
-        },
-    ),
-    "ReLU": Case(nn.ReLU, (ROWS,), {"inplace": None}),
-    "Sequential": Case(lambda: nn.Sequential(nn.Tanh()), (ROWS,), {"modules": None}),
-    "SiLU": Case(nn.SiLU, (ROWS,), {"inplace": None}),
-    "Sigmoid": Case(nn.Sigmoid, (ROWS,), {}),
-    "Softmax": Case(lambda: nn.Softmax(dim=1), (ROWS,), {"dim": 0}),
-    "Softplus": Case(nn.Softplus, (ROWS,), {"beta": 3.0, "threshold": 0.5}),
-    "Tanh": Case(nn.Tanh, (ROWS,), {}),
-}
+ENTRIES = {entry.name: entry for entry in MODULES}
 OPTIONS = [
-    (name, option)
-    for name, case in CASES.items()
-    for option, value in case.options.items()
-    if value is not None
+    (entry.name, option)
+    for entry in MODULES
+    for option, value in entry.options.items()
+    if value is not ONLY_MADE
 ]
 
 
@@ -217,18 +56,6 @@ def differ(a: list[Array] | str, b: list[Array] | str) -> bool:
     return any(x.shape != y.shape or not np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_table_holds_every_layer_and_every_option() -> None:
-    layers = {
-        name: kind
-        for name in nn.__all__
-        if isinstance(kind := getattr(nn, name), type) and issubclass(kind, nn.Module)
-    }
-    del layers["Module"]
-    assert CASES.keys() == layers.keys()
-    for name, kind in layers.items():
-        assert CASES[name].options.keys() == inspect.signature(kind).parameters.keys(), name
-
-
 def results(layer: nn.Module, inputs: list[Array]) -> list[Array] | str:
     """Output and what was noted in buffers, eagerly."""
     found = outcome(layer, inputs)
@@ -237,38 +64,35 @@ def results(layer: nn.Module, inputs: list[Array]) -> list[Array] | str:
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_option_changed_after_compiling(name: str, option: str) -> None:
-    case = CASES[name]
+    entry = ENTRIES[name]
+    case = entry.guarded or entry.plain
+    inputs = case.arrays(name, "float32")
     mynn.manual_seed(1)
-    layer = case.make()
+    layer: nn.Module = case.call(nn)
     for parameter in layer.parameters():
         parameter.data = np.random.default_rng(2).normal(size=parameter.shape)
     twin = copy.deepcopy(layer)
     compiled = mynn.compile(layer)
 
     def both() -> list[Array] | str:
-        got = outcome(compiled, case.inputs)
+        got = outcome(compiled, inputs)
         if not isinstance(got, str):
             got = [*got, *layer.state_dict().values()]
-        expected = results(twin, case.inputs)
+        expected = results(twin, inputs)
         assert_same(got, expected)
         return expected
 
     before = both()
     steady = both()
-    value = case.options[option]
+    value = entry.options[option]
+    dropped = isinstance(value, str) and value == DROP
     old = getattr(layer, option)
     for one in (layer, twin):
-        setattr(
-            one,
-            option,
-            None if isinstance(value, str) and value == "drop" else copy.deepcopy(value),
-        )
+        setattr(one, option, None if dropped else copy.deepcopy(value))
     after = both()
     assert differ(before, after) or differ(steady, after)
     for one in (layer, twin):
-        setattr(
-            one, option, copy.deepcopy(old) if isinstance(value, str) and value == "drop" else old
-        )
+        setattr(one, option, copy.deepcopy(old) if dropped else old)
     both()
 
 

@@ -18,114 +18,17 @@ from mynn.nn import normalization
 from mynn.ops import reduce
 from mynn.tensor import Tensor, graph_node
 from mynn.trace import tracing
-from tests.nn.conformance import (
-    Case,
-    check_backend,
-    check_differences,
-    check_pytorch,
-    namespace,
+from tests.registry.entries import rng
+from tests.registry.running import (
+    BACKENDS,
+    Namespace,
     pytorch,
 )
-from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
-
-LAYERS: dict[str, Case] = {
-    "batch1d": (lambda nn: nn.BatchNorm1d(3), (5, 3)),
-    "batch1d_spatial": (lambda nn: nn.BatchNorm1d(3), (4, 3, 5)),
-    "batch2d": (lambda nn: nn.BatchNorm2d(3), (4, 3, 5, 2)),
-    "batch2d_options": (lambda nn: nn.BatchNorm2d(3, 1e-2, 0.3), (4, 3, 5, 2)),
-    "batch2d_cumulative": (lambda nn: nn.BatchNorm2d(3, momentum=None), (4, 3, 5, 2)),
-    "batch2d_plain": (lambda nn: nn.BatchNorm2d(3, affine=False), (4, 3, 5, 2)),
-    "batch2d_untracked": (
-        lambda nn: nn.BatchNorm2d(3, track_running_stats=False),
-        (4, 3, 5, 2),
-    ),
-    "batch2d_untracked_eval": (
-        lambda nn: nn.BatchNorm2d(3, track_running_stats=False).eval(),
-        (4, 3, 5, 2),
-    ),
-    "batch2d_eval": (lambda nn: nn.BatchNorm2d(3).eval(), (4, 3, 5, 2)),
-    "batch2d_one_sample": (lambda nn: nn.BatchNorm2d(3), (1, 3, 2, 2)),
-    "layer": (lambda nn: nn.LayerNorm(7), (5, 7)),
-    "layer_sequence": (lambda nn: nn.LayerNorm(7, 1e-3), (2, 5, 7)),
-    "layer_many": (lambda nn: nn.LayerNorm((3, 4, 5)), (2, 3, 4, 5)),
-    "layer_plain": (lambda nn: nn.LayerNorm(7, elementwise_affine=False), (5, 7)),
-    "layer_no_bias": (lambda nn: nn.LayerNorm(7, bias=False), (5, 7)),
-    "layer_vector": (lambda nn: nn.LayerNorm(7), (7,)),
-    "group": (lambda nn: nn.GroupNorm(2, 6), (3, 6, 4, 5)),
-    "group_one": (lambda nn: nn.GroupNorm(1, 4), (3, 4, 5)),
-    "group_instance": (lambda nn: nn.GroupNorm(4, 4, 1e-3), (3, 4, 5)),
-    "group_plain": (lambda nn: nn.GroupNorm(2, 4, affine=False), (3, 4)),
-    "rms": (lambda nn: nn.RMSNorm(7), (5, 7)),
-    "rms_many": (lambda nn: nn.RMSNorm((4, 5), 1e-3), (2, 3, 4, 5)),
-    "rms_plain": (lambda nn: nn.RMSNorm(7, elementwise_affine=False), (5, 7)),
-}
 
 
 @pytest.mark.parametrize("file", [normalization, functions])
 def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_pytorch(name: str) -> None:
-    check_pytorch(pytorch(), name, LAYERS[name])
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_differences(name: str) -> None:
-    check_differences(name, LAYERS[name])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", LAYERS)
-def test_traced(name: str, backend: str) -> None:
-    check_backend(name, LAYERS[name], backend)
-
-
-# Called with mynn.functional and with torch.nn.functional, with arrays of these shapes.
-FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
-    "batch_norm": (
-        lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True, eps=1e-3),
-        ((4, 3, 5), (3,), (3,)),
-    ),
-    "batch_norm_no_weight": (
-        lambda F, x, b: F.batch_norm(x, None, None, None, b, True),
-        ((4, 3, 5), (3,)),
-    ),
-    "layer_norm": (
-        lambda F, x, w, b: F.layer_norm(x, (3, 5), w, b),
-        ((4, 3, 5), (3, 5), (3, 5)),
-    ),
-    "group_norm": (lambda F, x, w: F.group_norm(x, 2, w), ((4, 6, 5), (6,))),
-    "rms_norm": (lambda F, x, w: F.rms_norm(x, (5,), w), ((4, 3, 5), (5,))),
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name: str) -> None:
-    torch = pytorch()
-    function, shapes = FUNCTIONS[name]
-    arrays = [rng(name).normal(size=shape) for shape in shapes]
-    expected = run_torch(torch, lambda *xs: function(torch.nn.functional, *xs), arrays)
-    assert_all_close(run_eager(lambda *xs: function(F, *xs), arrays), expected, 1e-12)
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_second_derivatives(name: str) -> None:
-    """The Hessian times a direction: moments about a constant are exact to every order."""
-    torch = pytorch()
-    function, shapes = FUNCTIONS[name]
-    x, d, *rest = [rng(name).normal(size=shape) for shape in (shapes[0], *shapes)]
-
-    def slope(x: Any) -> Any:
-        gradient = mynn.grad(lambda x: (function(F, x, *rest) ** 3).sum())(x)
-        return (gradient * d).sum()
-
-    tx = torch.tensor(x, requires_grad=True)
-    y = function(torch.nn.functional, tx, *map(torch.tensor, rest))
-    (gradient,) = torch.autograd.grad((y**3).sum(), tx, create_graph=True)
-    (gradient * torch.tensor(d)).sum().backward()
-    np.testing.assert_allclose(mynn.grad(slope)(x).numpy(), tx.grad.numpy(), rtol=1e-9, atol=1e-9)
 
 
 def test_the_gradient_takes_two_sums() -> None:
@@ -157,7 +60,7 @@ def test_a_large_mean_costs_no_accuracy(offset: float) -> None:
 def test_running_statistics_over_steps(momentum: float | None, backend: str | None) -> None:
     """Training steps of unequal batches, then evaluation: as in PyTorch."""
     torch = pytorch()
-    ours = namespace("float64").BatchNorm1d(3, momentum=momentum)
+    ours = Namespace("float64").BatchNorm1d(3, momentum=momentum)
     theirs = torch.nn.BatchNorm1d(3, momentum=momentum).double()
     run = ours if backend is None else mynn.compile(ours, backend=backend)
     x = rng("running").normal(size=(30, 3)) * [1, 5, 0.1] + [0, 3, -20]

@@ -13,98 +13,16 @@ from mynn import nn
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional import pooling
 from mynn.nn import pooling as layers
-from tests.nn.conformance import Case, check_backend, check_differences, check_pytorch, pytorch
-from tests.nn.harness import BACKENDS, assert_all_close, rng, run_eager, run_torch
-
-LAYERS: dict[str, Case] = {
-    "max1d": (lambda nn: nn.MaxPool1d(2), (2, 3, 8)),
-    "max1d_all": (lambda nn: nn.MaxPool1d(3, 2, 1, 2, ceil_mode=True), (2, 3, 10)),
-    "max1d_single": (lambda nn: nn.MaxPool1d(2), (3, 8)),
-    "max2d": (lambda nn: nn.MaxPool2d(2), (2, 3, 6, 8)),
-    "max2d_rest": (lambda nn: nn.MaxPool2d(2), (2, 3, 7, 5)),
-    "max2d_overlap": (lambda nn: nn.MaxPool2d(3, 2), (2, 3, 7, 9)),
-    "max2d_padding": (lambda nn: nn.MaxPool2d(3, 2, 1), (2, 3, 6, 7)),
-    "max2d_stride_1": (lambda nn: nn.MaxPool2d(3, 1, 1), (2, 2, 4, 5)),
-    "max2d_gaps": (lambda nn: nn.MaxPool2d(2, 3), (2, 2, 8, 6)),
-    "max2d_mixed": (lambda nn: nn.MaxPool2d((2, 3), (2, 1)), (2, 3, 6, 7)),
-    "max2d_dilation": (lambda nn: nn.MaxPool2d(2, 2, 0, (2, 3)), (2, 2, 6, 7)),
-    "max2d_ceil": (lambda nn: nn.MaxPool2d(2, ceil_mode=True), (2, 3, 5, 6)),
-    "max2d_ceil_padding": (lambda nn: nn.MaxPool2d(3, 2, 1, ceil_mode=True), (2, 3, 6, 7)),
-    "max2d_ceil_outside": (lambda nn: nn.MaxPool2d(2, 3, 1, ceil_mode=True), (1, 2, 5, 6)),
-    "max2d_single": (lambda nn: nn.MaxPool2d(2), (3, 6, 8)),
-    "avg1d": (lambda nn: nn.AvgPool1d(2), (2, 3, 8)),
-    "avg1d_all": (lambda nn: nn.AvgPool1d(3, 2, 1, True, False), (2, 3, 8)),
-    "avg2d": (lambda nn: nn.AvgPool2d(2), (2, 3, 6, 8)),
-    "avg2d_overlap": (lambda nn: nn.AvgPool2d(3, 2), (2, 3, 7, 8)),
-    "avg2d_padding": (lambda nn: nn.AvgPool2d(3, 2, 1), (2, 3, 7, 8)),
-    "avg2d_not_padding": (
-        lambda nn: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        (2, 3, 7, 8),
-    ),
-    "avg2d_ceil": (lambda nn: nn.AvgPool2d(3, 2, 1, ceil_mode=True), (2, 3, 6, 8)),
-    "avg2d_ceil_not_padding": (
-        lambda nn: nn.AvgPool2d((2, 3), 2, (1, 0), True, False),
-        (2, 3, 7, 8),
-    ),
-    "avg2d_divisor": (lambda nn: nn.AvgPool2d(2, divisor_override=3), (2, 3, 6, 8)),
-    "avg2d_single": (lambda nn: nn.AvgPool2d(2), (3, 6, 8)),
-    "adaptive_avg1d": (lambda nn: nn.AdaptiveAvgPool1d(4), (2, 3, 8)),
-    "adaptive_avg1d_uneven": (lambda nn: nn.AdaptiveAvgPool1d(3), (2, 3, 8)),
-    "adaptive_avg2d": (lambda nn: nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 6, 9)),
-    "adaptive_avg2d_uneven": (lambda nn: nn.AdaptiveAvgPool2d((4, 3)), (2, 3, 6, 8)),
-    "adaptive_avg2d_wider": (lambda nn: nn.AdaptiveAvgPool2d((7, 4)), (2, 3, 3, 8)),
-    "adaptive_avg2d_global": (lambda nn: nn.AdaptiveAvgPool2d(1), (2, 3, 5, 7)),
-    "adaptive_avg2d_none": (lambda nn: nn.AdaptiveAvgPool2d((None, 2)), (2, 3, 5, 6)),
-    "adaptive_avg2d_identity": (lambda nn: nn.AdaptiveAvgPool2d((5, 6)), (2, 3, 5, 6)),
-    "adaptive_avg2d_single": (lambda nn: nn.AdaptiveAvgPool2d(2), (3, 5, 6)),
-    "adaptive_max1d": (lambda nn: nn.AdaptiveMaxPool1d(3), (2, 3, 7)),
-    "adaptive_max2d": (lambda nn: nn.AdaptiveMaxPool2d((2, 3)), (2, 3, 6, 9)),
-    "adaptive_max2d_uneven": (lambda nn: nn.AdaptiveMaxPool2d((4, 3)), (2, 3, 6, 8)),
-    "adaptive_max2d_global": (lambda nn: nn.AdaptiveMaxPool2d(1), (2, 3, 5, 7)),
-}
+from tests.registry.entries import rng
+from tests.registry.running import (
+    BACKENDS,
+    pytorch,
+)
 
 
 @pytest.mark.parametrize("file", [layers, pooling])
 def test_doctests(file: Any) -> None:
     assert doctest.testmod(file).failed == 0
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_pytorch(name: str) -> None:
-    check_pytorch(pytorch(), name, LAYERS[name])
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_differences(name: str) -> None:
-    check_differences(name, LAYERS[name])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", LAYERS)
-def test_traced(name: str, backend: str) -> None:
-    check_backend(name, LAYERS[name], backend)
-
-
-# Called with mynn.functional and with torch.nn.functional.
-FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
-    "max_pool1d": (lambda F, x: F.max_pool1d(x, 3, 2, 1, 2, True), (2, 3, 11)),
-    "max_pool2d": (lambda F, x: F.max_pool2d(x, (3, 2), ceil_mode=True), (2, 7, 5)),
-    "avg_pool1d": (lambda F, x: F.avg_pool1d(x, 4, 3, 2, True, False), (2, 3, 11)),
-    "avg_pool2d": (lambda F, x: F.avg_pool2d(x, 3, 2, 1, False, True, -4), (2, 7, 5)),
-    "adaptive_avg_pool1d": (lambda F, x: F.adaptive_avg_pool1d(x, 5), (2, 3, 11)),
-    "adaptive_avg_pool2d": (lambda F, x: F.adaptive_avg_pool2d(x, (3, None)), (2, 7, 5)),
-    "adaptive_max_pool1d": (lambda F, x: F.adaptive_max_pool1d(x, 5), (2, 3, 11)),
-    "adaptive_max_pool2d": (lambda F, x: F.adaptive_max_pool2d(x, (3, 5)), (2, 7, 5)),
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name: str) -> None:
-    torch = pytorch()
-    function, shape = FUNCTIONS[name]
-    arrays = [rng(name).normal(size=shape)]
-    expected = run_torch(torch, lambda x: function(torch.nn.functional, x), arrays)
-    assert_all_close(run_eager(lambda x: function(F, x), arrays), expected, 1e-12)
 
 
 def test_all_windows_of_small_inputs_are_pytorchs() -> None:

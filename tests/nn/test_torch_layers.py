@@ -13,19 +13,19 @@ import pytest
 
 from mynn import Tensor, nn, optim
 from mynn.errors import ArgumentError
+from tests.registry import MODULES, OPTIMIZERS
 
 EMPTY = inspect.Parameter.empty
 
 # Arguments of PyTorch's that are not there, or whose default differs.
 REASONS = {
-    ("CrossEntropyLoss", "ignore_index"): "None: a label of -100 is an error that names it",
-    ("NLLLoss", "ignore_index"): "as CrossEntropyLoss",
-    ("ModuleList", "modules"): "() is as empty as None",
     ("Parameter", "data"): "there is no parameter without a value",
-    ("Identity", "args"): "any",
-    ("Sequential", "args"): "called modules",
+    **{
+        (entry.name, one): why
+        for entry in (*MODULES, *OPTIMIZERS)
+        for one, why in entry.differs.items()
+    },
 }
-NOT_YET = {"foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
 OWN = {"generator", "name", "order", "dtype", "modules"}
 
 GROUPS: dict[str, tuple[Any, str, list[str]]] = {
@@ -62,7 +62,7 @@ def test_arguments_have_their_names_order_and_defaults(group: str, name: str) ->
         return
     common = [one for one in theirs if one in ours]
     assert [one for one in ours if one in theirs] == common
-    missing = set(theirs) - set(ours) - NOT_YET
+    missing = set(theirs) - set(ours)
     assert not {one for one in missing if (name, one) not in REASONS}
     assert set(ours) - set(theirs) <= OWN
     for one in common:

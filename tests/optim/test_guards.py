@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,36 +14,16 @@ import mynn
 from mynn import optim
 from mynn.optim.optimizer import Optimizer, ParamGroup
 from mynn.tensor import Parameter
+from tests.registry import OPTIMIZERS
 
-SGD = {
-    "lr": 0.3,
-    "momentum": 0.5,
-    "dampening": 0.4,
-    "weight_decay": 0.2,
-    "nesterov": True,
-    "maximize": True,
-}
-ADAM = {
-    "lr": 0.3,
-    "betas": (0.5, 0.6),
-    "eps": 0.1,
-    "weight_decay": 0.2,
-    "amsgrad": True,
-    "maximize": True,
-}
-# name: constructor, and a new value for each option
-OPTIMIZERS: dict[str, tuple[Callable[[Any], Optimizer], dict[str, Any]]] = {
-    "SGD": (lambda p: optim.SGD(p, lr=0.1, momentum=0.9), SGD),
-    "Adam": (lambda p: optim.Adam(p, lr=0.1), ADAM),
-    "AdamW": (lambda p: optim.AdamW(p, lr=0.1), ADAM),
-}
+ENTRIES = {entry.name: entry for entry in OPTIMIZERS}
 
 
-def test_table_holds_every_optimizer_and_every_option() -> None:
-    assert OPTIMIZERS.keys() == set(optim.__all__) - {"Optimizer"}
-    for name, (_, options) in OPTIMIZERS.items():
+def test_registry_holds_every_optimizer_and_every_option() -> None:
+    assert ENTRIES.keys() == set(optim.__all__) - {"Optimizer"}
+    for name, entry in ENTRIES.items():
         signature = inspect.signature(getattr(optim, name)).parameters
-        assert ["params", *options] == list(signature), name
+        assert ["params", *entry.options] == list(signature), name
 
 
 class Run:
@@ -67,16 +48,18 @@ class Run:
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [(n, option) for n, (_, all_) in OPTIMIZERS.items() for option in all_]
+    ("name", "option"), [(n, option) for n, entry in ENTRIES.items() for option in entry.options]
 )
 def test_option_changed_after_compiling(name: str, option: str) -> None:
-    make, values = OPTIMIZERS[name]
+    case = ENTRIES[name].guarded
+    assert case is not None
+    make, value = partial(case.call, optim), ENTRIES[name].options[option]
     eager, compiled, unchanged = Run(make, False), Run(make, True), Run(make, False)
     for run in (eager, compiled, unchanged):
         run()
     old = eager.optimizer.param_groups[0][option]
     for run in (eager, compiled):
-        run.optimizer.param_groups[0][option] = values[option]
+        run.optimizer.param_groups[0][option] = value
     expected = eager()
     np.testing.assert_allclose(compiled(), expected, rtol=1e-5, atol=1e-6)
     # amsgrad shows where gradients shrink, not in these few steps alone.

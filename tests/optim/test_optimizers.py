@@ -4,12 +4,14 @@ import copy
 import doctest
 import itertools
 import math
+import pickle
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import mynn
 from mynn import nn, optim
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ShapeError
@@ -17,41 +19,14 @@ from mynn.optim import adam, optimizer, sgd
 from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor
 from mynn.trace import tracing
-from tests.nn.harness import BACKENDS, Program
+from tests.registry import OPTIMIZERS
+from tests.registry.entries import all_cases
+from tests.registry.running import BACKENDS, Program, pytorch
 
 DTYPES = ("float32", "float64")
 
-# name: constructor that runs with mynn.optim and with torch.optim
-OPTIMIZERS: dict[str, Callable[[Any, Iterable[Any]], Any]] = {
-    "sgd": lambda optim, p: optim.SGD(p, lr=0.05),
-    "sgd_decay": lambda optim, p: optim.SGD(p, 0.05, weight_decay=0.1),
-    "sgd_momentum": lambda optim, p: optim.SGD(p, lr=0.02, momentum=0.9),
-    "sgd_nesterov": lambda optim, p: optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
-    "sgd_dampening": lambda optim, p: optim.SGD(p, lr=0.05, momentum=0.8, dampening=0.3),
-    "sgd_everything": lambda optim, p: optim.SGD(
-        p, lr=0.02, momentum=0.9, weight_decay=0.01, nesterov=True
-    ),
-    "sgd_maximize": lambda optim, p: optim.SGD(p, lr=0.01, momentum=0.5, maximize=True),
-    "adam": lambda optim, p: optim.Adam(p, lr=0.01),
-    "adam_options": lambda optim, p: optim.Adam(
-        p, lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1
-    ),
-    "adam_amsgrad": lambda optim, p: optim.Adam(p, lr=0.01, amsgrad=True),
-    "adam_maximize": lambda optim, p: optim.Adam(p, lr=0.01, maximize=True),
-    "adam_no_memory": lambda optim, p: optim.Adam(p, lr=0.01, betas=(0.0, 0.0), eps=0.1),
-    "adamw": lambda optim, p: optim.AdamW(p),
-    "adamw_options": lambda optim, p: optim.AdamW(
-        p, lr=0.02, betas=(0.8, 0.95), weight_decay=0.3, amsgrad=True
-    ),
-    "groups": lambda optim, p: groups(optim.SGD, list(p), lr=0.02, momentum=0.9),
-    "groups_adamw": lambda optim, p: groups(optim.AdamW, list(p), lr=0.02),
-}
-
-
-def groups(kind: Any, p: list[Any], **options: Any) -> Any:
-    """The first parameter with options of its own."""
-    return kind([{"params": p[:1], "lr": 0.005, "weight_decay": 0.2}, {"params": p[1:]}], **options)
-
+CASES = all_cases(OPTIMIZERS)
+every_case = pytest.mark.parametrize("name", CASES)
 
 SHAPES = ((3, 5), (5,), (2, 2, 2), ())
 
@@ -85,7 +60,7 @@ def parameters(dtype: str) -> list[Parameter]:
 def steps(name: str, dtype: str, count: int) -> tuple[list[Parameter], optim.Optimizer]:
     """Parameters after some eager steps, and their optimiser."""
     params = parameters(dtype)
-    chosen = OPTIMIZERS[name](optim, params)
+    chosen = CASES[name].call(optim, params)
     for _ in range(count):
         chosen.zero_grad()
         loss_of(params, slopes(dtype)).backward()
@@ -95,7 +70,7 @@ def steps(name: str, dtype: str, count: int) -> tuple[list[Parameter], optim.Opt
 
 def torch_steps(torch: Any, name: str, dtype: str, count: int) -> tuple[list[Any], Any]:
     params = [torch.nn.Parameter(torch.tensor(value)) for value in start(dtype)]
-    chosen = OPTIMIZERS[name](torch.optim, params)
+    chosen = CASES[name].call(torch.optim, params)
     for _ in range(count):
         chosen.zero_grad()
         loss_of(params, map(torch.tensor, slopes(dtype))).backward()
@@ -114,9 +89,9 @@ def test_doctests(file: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_case
 def test_pytorch_over_50_steps(name: str, dtype: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytorch()
     params, ours = steps(name, dtype, 50)
     others, theirs = torch_steps(torch, name, dtype, 50)
     tolerance = {"float32": 1e-5, "float64": 1e-9}[dtype]
@@ -133,7 +108,7 @@ def test_pytorch_over_50_steps(name: str, dtype: str) -> None:
                 np.testing.assert_allclose(got, value, rtol=10 * tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_case
 def test_formulas_against_numpy(name: str) -> None:
     """The first two steps, written down by hand, without PyTorch."""
     params, ours = steps(name, "float64", 2)
@@ -171,12 +146,12 @@ def by_hand(kind: str, o: dict[str, Any], memory: dict[str, Any], p: Any, g: Any
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_case
 def test_traced(name: str, backend: str) -> None:
     for dtype in DTYPES:
         expected, reference = steps(name, dtype, 10)
         params = parameters(dtype)
-        chosen = OPTIMIZERS[name](optim, params)
+        chosen = CASES[name].call(optim, params)
         factors = slopes(dtype)
 
         def step(params: Any = params, chosen: Any = chosen, factors: Any = factors) -> Any:
@@ -323,12 +298,12 @@ def test_options_can_change_between_steps() -> None:
     assert p.item() == 1 - 0.5 - 0.75
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_case
 def test_state_dict_continues_a_run(name: str) -> None:
     expected, _ = steps(name, "float64", 7)
     params, first = steps(name, "float64", 4)
     state = copy.deepcopy(first.state_dict())
-    chosen = OPTIMIZERS[name](optim, params)
+    chosen = CASES[name].call(optim, params)
     chosen.load_state_dict(state)
     for _ in range(3):
         chosen.zero_grad()
@@ -337,12 +312,12 @@ def test_state_dict_continues_a_run(name: str) -> None:
     assert_state(params, [p.data for p in expected], 1e-14)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@every_case
 def test_state_dict_of_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")
     others, theirs = torch_steps(torch, name, "float64", 5)
     params = [Parameter(p.detach().numpy()) for p in others]
-    chosen = OPTIMIZERS[name](optim, params)
+    chosen = CASES[name].call(optim, params)
     chosen.load_state_dict(theirs.state_dict())
     chosen.zero_grad()
     loss_of(params, slopes("float64")).backward()
@@ -365,7 +340,7 @@ def test_state_with_different_counts() -> None:
 
 
 def test_state_that_does_not_fit_changes_nothing() -> None:
-    params, chosen = steps("adam", "float64", 2)
+    params, chosen = steps("Adam-plain", "float64", 2)
     other = [Parameter(np.zeros(3)) for _ in params]
     before = copy.deepcopy(chosen.state_dict())
     with pytest.raises(ShapeError, match=r"exp_avg.*\(3, 5\).*\(3,\)"):
@@ -391,6 +366,44 @@ def test_zero_grad() -> None:
     assert p.grad.tolist() == [0, 0]
     chosen.zero_grad()
     assert p.grad is None
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@every_case
+def test_copies(name: str, way: Any) -> None:
+    """A copy of parameters and optimiser goes on as they do, and shares nothing with them."""
+    expected, _ = steps(name, "float64", 4)
+    params, chosen = steps(name, "float64", 2)
+    before = [p.numpy() for p in params]
+    twins, twin = way((params, chosen))
+    assert repr(twin) == repr(chosen)
+    for _ in range(2):
+        twin.zero_grad()
+        loss_of(twins, slopes("float64")).backward()
+        twin.step()
+    assert_state(twins, [p.data for p in expected], 1e-13)
+    assert_state(params, before, 0)
+
+
+@pytest.mark.parametrize(
+    "name", [f"{entry.name}-{next(iter(entry.cases))}" for entry in OPTIMIZERS]
+)
+def test_fit(name: str) -> None:
+    """Ten steps of `fit` leave what ten eager steps leave."""
+    expected, _ = steps(name, "float32", 10)
+    params = parameters("float32")
+    chosen = CASES[name].call(optim, params)
+    factors = [Tensor(value) for value in slopes("float32")]
+
+    def step(x: Any) -> Any:
+        chosen.zero_grad()
+        loss = loss_of(params, factors) + x.sum()
+        loss.backward()
+        chosen.step()
+        return loss
+
+    mynn.fit(step, np.zeros(5, np.float32), epochs=2, batch_size=1)
+    assert_state(params, [p.data for p in expected], 1e-5)
 
 
 def test_repr_and_copies() -> None:

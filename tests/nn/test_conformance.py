@@ -1,0 +1,180 @@
+"""What every layer and loss goes through, by the registry."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import nn, optim
+from mynn.core.types import Array
+from mynn.errors import DTypeError
+from mynn.tensor import Parameter
+from tests.helpers import same_bits
+from tests.registry import MODULES, Entry
+from tests.registry.entries import all_cases
+from tests.registry.running import (
+    DTYPES,
+    TOLERANCE,
+    assert_all_close,
+    backends,
+    build,
+    pytorch,
+    run_layer,
+    run_torch,
+    weights,
+)
+
+# PyTorch warns of it once in a process, in whichever test comes first.
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+
+CASES = all_cases(MODULES)
+every_case = pytest.mark.parametrize("name", CASES)
+every_entry = pytest.mark.parametrize("entry", MODULES, ids=lambda entry: entry.name)
+
+
+def test_registry_holds_every_layer_and_every_option() -> None:
+    layers = {
+        name: kind
+        for name in nn.__all__
+        if isinstance(kind := getattr(nn, name), type) and issubclass(kind, nn.Module)
+    }
+    del layers["Module"]
+    entries = {entry.name: entry for entry in MODULES}
+    assert entries.keys() == layers.keys()
+    for name, kind in layers.items():
+        assert entries[name].options.keys() == inspect.signature(kind).parameters.keys(), name
+
+
+@every_case
+def test_pytorch(name: str) -> None:
+    """Values, gradients, buffers, keys and the printed form are PyTorch's."""
+    torch = pytorch()
+    case = CASES[name]
+    for dtype in DTYPES:
+        layer, arrays = build(name, case, dtype)
+        other = case.call(torch.nn).to(getattr(torch, dtype))
+        assert repr(layer) == repr(other)
+        state = layer.state_dict()
+        assert list(state) == list(other.state_dict())
+        other.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+        other.train(layer._training)
+        expected = run_torch(torch, other, arrays, list(other.parameters()))
+        tolerance = 10 * TOLERANCE[dtype]
+        assert_all_close(
+            run_layer(layer, arrays),
+            [*expected, *(buffer.numpy() for buffer in other.buffers())],
+            tolerance,
+        )
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.smooth])
+def test_gradients(name: str) -> None:
+    """First and second derivatives for inputs and parameters, against differences."""
+    layer, arrays = build(name, CASES[name], "float64")
+    mynn.check_grads(layer, arrays)
+
+
+@backends
+@every_case
+def test_compiled(name: str, backend: str) -> None:
+    """A step with the layer gives what it gives eagerly; so do its buffers."""
+    for dtype in DTYPES:
+        expected = run_layer(*build(name, CASES[name], dtype))
+        got = run_layer(*build(name, CASES[name], dtype), backend)
+        assert_all_close(got, expected, 10 * TOLERANCE[dtype])
+
+
+class Trained:
+    """A layer behind a parameter of its own, and the step that trains all of it."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.layer, self.arrays = build(entry.name, entry.plain, "float32")
+        self.scale = Parameter(np.float32(0.5))
+        self.optimizer = optim.SGD([self.scale, *self.layer.parameters()], lr=0.01)
+        self.factors: Array | None = None
+
+    def step(self, x: Any, *targets: Any) -> Any:
+        self.optimizer.zero_grad()
+        y = self.layer(self.scale * x, *targets)
+        loss = (y * weights(y.shape).astype(np.float32)).mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def state(self) -> list[Array]:
+        return [self.scale.numpy(), *self.layer.state_dict().values()]
+
+
+@every_entry
+def test_fit(entry: Entry) -> None:
+    """`fit` leaves the parameters and buffers that a loop in Python leaves, and the same losses."""
+    ours, eager = Trained(entry), Trained(entry)
+    rows = len(ours.arrays[0])
+    data = [np.concatenate([array, array[::-1]]) for array in ours.arrays]
+    history = mynn.fit(ours.step, tuple(data), epochs=2, batch_size=rows, shuffle=False)
+    losses = [
+        eager.step(*(array[start : start + rows] for array in data)).item()
+        for _ in range(2)
+        for start in (0, rows)
+    ]
+    np.testing.assert_allclose(
+        history["loss"], np.reshape(losses, (2, 2)).mean(1), rtol=1e-5, atol=1e-6
+    )
+    assert_all_close(ours.state(), eager.state(), 2e-5)
+
+
+# -- copies and states -----------------------------------------------------------------------------
+
+
+@every_entry
+def test_states_go_from_one_to_another(entry: Entry) -> None:
+    layer, arrays = build(entry.name, entry.plain, "float32")
+    other, _ = build("another", entry.plain, "float32")
+    run_layer(layer, arrays)
+    state = layer.state_dict()
+    other.load_state_dict(state)
+    for key, value in other.state_dict().items():
+        assert same_bits(value, state[key]), key
+    for a, b in zip(run_layer(layer, arrays), run_layer(other, arrays), strict=True):
+        assert same_bits(a, b)
+
+
+@every_entry
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies(entry: Entry, way: Any) -> None:
+    """A copy computes the same, and shares nothing."""
+    layer, arrays = build(entry.name, entry.plain, "float32")
+    layer.eval()
+    twin = way(layer)
+    assert repr(twin) == repr(layer)
+    assert not twin._training
+    for a, b in zip(run_layer(layer, arrays), run_layer(twin, arrays), strict=True):
+        assert same_bits(a, b)
+    before = layer.state_dict()
+    for parameter in twin.parameters():
+        parameter.data = np.ones(parameter.shape)
+    for key, value in layer.state_dict().items():
+        assert same_bits(value, before[key]), key
+
+
+# -- dtypes ----------------------------------------------------------------------------------------
+
+
+@every_entry
+def test_dtypes(entry: Entry) -> None:
+    """Parameters decide, and without them the input; what is no number is refused."""
+    layer, (x, *rest) = build(entry.name, entry.plain, "float32")
+    typed = bool(list(layer.parameters()))
+    for dtype in ("float32", "float64"):
+        expected = "float32" if typed else dtype
+        given = [t.astype(dtype) if t.dtype.kind == "f" else t for t in rest]
+        assert layer(x.astype(dtype), *given).dtype == expected
+    first = next(iter(layer.children()), layer)
+    with pytest.raises(DTypeError, match=type(first).__name__):
+        layer(x.astype(complex), *rest)

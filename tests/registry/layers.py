@@ -1,0 +1,138 @@
+"""Layers, but for those with windows and normalisation."""
+
+from __future__ import annotations
+
+from mynn.random import Generator
+from tests.registry.convolution import CONVOLUTIONS
+from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
+from tests.registry.normalization import NORMALIZATIONS
+from tests.registry.pooling import POOLINGS
+
+ROWS = (6, 4)
+
+LAYERS: tuple[Entry, ...] = (
+    Entry(
+        "Linear",
+        {
+            "plain": Case(lambda nn: nn.Linear(3, 4), ((5, 3),)),
+            "one": Case(lambda nn: nn.Linear(3, 1), ((5, 3),)),
+            "no bias": Case(lambda nn: nn.Linear(3, 4, bias=False), ((5, 3),)),
+            "vector": Case(lambda nn: nn.Linear(3, 4), ((3,),)),
+            "sequence": Case(lambda nn: nn.Linear(3, 4), ((2, 5, 3),)),
+        },
+        {
+            "in_features": 5,
+            "out_features": ONLY_MADE,
+            "bias": DROP,
+            "device": ONLY_MADE,
+            "dtype": ONLY_MADE,
+        },
+    ),
+    Entry(
+        "Flatten",
+        {
+            "plain": Case(lambda nn: nn.Flatten(), ((2, 3, 4),)),
+            "some": Case(lambda nn: nn.Flatten(start_dim=0, end_dim=1), ((2, 3, 4),)),
+        },
+        {"start_dim": 2, "end_dim": 2},
+        guarded=Case(lambda nn: nn.Flatten(), ((2, 4, 6, 6),)),
+    ),
+    Entry(
+        "Identity",
+        {"plain": Case(lambda nn: nn.Identity(54, unused=True), (ROWS,))},
+        {"args": ONLY_MADE, "kwargs": ONLY_MADE},
+    ),
+    Entry(
+        "Dropout",
+        {
+            "eval": Case(lambda nn: nn.Dropout(0.5).eval(), (ROWS,)),
+            "of nothing": Case(lambda nn: nn.Dropout(p=0.0), (ROWS,)),
+        },
+        {"p": 0.9, "inplace": ONLY_MADE, "generator": Generator(5)},
+        guarded=Case(lambda nn: nn.Dropout(), (ROWS,)),
+    ),
+    Entry(
+        "Sequential",
+        {
+            "plain": Case(
+                lambda nn: nn.Sequential(
+                    *(nn.Flatten(), nn.Linear(6, 18), nn.Tanh(), nn.Linear(18, 4)),
+                    *(nn.ReLU(), nn.Linear(4, 2)),
+                ),
+                ((5, 2, 3),),
+            ),
+            "nested": Case(
+                lambda nn: nn.Sequential(
+                    nn.Sequential(nn.Linear(3, 4), nn.GELU()), nn.Linear(4, 2)
+                ),
+                ((5, 3),),
+            ),
+        },
+        {"modules": ONLY_MADE},
+        differs={"args": "called modules"},
+    ),
+    Entry(
+        "ModuleList",
+        {
+            "plain": Case(
+                lambda nn: nn.Sequential(*nn.ModuleList([nn.Linear(3, 2), nn.Tanh()])), ((5, 3),)
+            )
+        },
+        {"modules": ONLY_MADE},
+        differs={"modules": "() is as empty as None"},
+    ),
+    Entry("Tanh", {"plain": Case(lambda nn: nn.Tanh(), (ROWS,))}),
+    Entry("Sigmoid", {"plain": Case(lambda nn: nn.Sigmoid(), (ROWS,))}),
+    Entry(
+        "ReLU",
+        {"plain": Case(lambda nn: nn.ReLU(), (ROWS,))},
+        {"inplace": ONLY_MADE},
+    ),
+    Entry(
+        "LeakyReLU",
+        {
+            "plain": Case(lambda nn: nn.LeakyReLU(), (ROWS,)),
+            "slope": Case(lambda nn: nn.LeakyReLU(negative_slope=0.3), (ROWS,)),
+        },
+        {"negative_slope": 0.5, "inplace": ONLY_MADE},
+    ),
+    Entry(
+        "SiLU",
+        {"plain": Case(lambda nn: nn.SiLU(), (ROWS,))},
+        {"inplace": ONLY_MADE},
+    ),
+    Entry(
+        "GELU",
+        {
+            "plain": Case(lambda nn: nn.GELU(), (ROWS,)),
+            "tanh": Case(lambda nn: nn.GELU(approximate="tanh"), (ROWS,)),
+        },
+        {"approximate": "tanh"},
+    ),
+    Entry(
+        "Softplus",
+        {
+            "plain": Case(lambda nn: nn.Softplus(), (ROWS,)),
+            "beta": Case(lambda nn: nn.Softplus(beta=3.0), (ROWS,)),
+            "threshold": Case(lambda nn: nn.Softplus(2.0, 1.0), (ROWS,), smooth=False),
+        },
+        {"beta": 3.0, "threshold": 0.5},
+    ),
+    Entry(
+        "Softmax",
+        {
+            "plain": Case(lambda nn: nn.Softmax(dim=-1), (ROWS,)),
+            "middle": Case(lambda nn: nn.Softmax(dim=1), ((2, 3, 4),)),
+        },
+        {"dim": 0},
+        guarded=Case(lambda nn: nn.Softmax(dim=1), (ROWS,)),
+    ),
+    Entry(
+        "LogSoftmax",
+        {"plain": Case(lambda nn: nn.LogSoftmax(dim=1), (ROWS,))},
+        {"dim": 0},
+    ),
+    *CONVOLUTIONS,
+    *POOLINGS,
+    *NORMALIZATIONS,
+)

@@ -1,0 +1,88 @@
+"""Optimisers. A case makes one for parameters of several shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.registry.entries import Case, Entry
+
+
+def groups(kind: Any, params: Any, **options: Any) -> Any:
+    """The first parameter with options of its own."""
+    first, *rest = params
+    return kind(
+        [{"params": [first], "lr": 0.005, "weight_decay": 0.2}, {"params": rest}], **options
+    )
+
+
+ADAM = {
+    "lr": 0.3,
+    "betas": (0.5, 0.6),
+    "eps": 0.1,
+    "weight_decay": 0.2,
+    "amsgrad": True,
+    "maximize": True,
+}
+NOT_YET = dict.fromkeys(("foreach", "capturable", "differentiable", "fused"), "not there yet")
+
+OPTIMIZERS: tuple[Entry, ...] = (
+    Entry(
+        "SGD",
+        {
+            "plain": Case(lambda optim, p: optim.SGD(p, lr=0.05)),
+            "decay": Case(lambda optim, p: optim.SGD(p, 0.05, weight_decay=0.1)),
+            "momentum": Case(lambda optim, p: optim.SGD(p, lr=0.02, momentum=0.9)),
+            "nesterov": Case(lambda optim, p: optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True)),
+            "dampening": Case(lambda optim, p: optim.SGD(p, lr=0.05, momentum=0.8, dampening=0.3)),
+            "everything": Case(
+                lambda optim, p: optim.SGD(
+                    p, lr=0.02, momentum=0.9, weight_decay=0.01, nesterov=True
+                )
+            ),
+            "maximize": Case(lambda optim, p: optim.SGD(p, lr=0.01, momentum=0.5, maximize=True)),
+            "groups": Case(lambda optim, p: groups(optim.SGD, p, lr=0.02, momentum=0.9)),
+        },
+        {
+            "lr": 0.3,
+            "momentum": 0.5,
+            "dampening": 0.4,
+            "weight_decay": 0.2,
+            "nesterov": True,
+            "maximize": True,
+        },
+        guarded=Case(lambda optim, p: optim.SGD(p, lr=0.1, momentum=0.9)),
+        differs=NOT_YET,
+    ),
+    Entry(
+        "Adam",
+        {
+            "plain": Case(lambda optim, p: optim.Adam(p, lr=0.01)),
+            "options": Case(
+                lambda optim, p: optim.Adam(
+                    p, lr=0.02, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1
+                )
+            ),
+            "amsgrad": Case(lambda optim, p: optim.Adam(p, lr=0.01, amsgrad=True)),
+            "maximize": Case(lambda optim, p: optim.Adam(p, lr=0.01, maximize=True)),
+            "no memory": Case(lambda optim, p: optim.Adam(p, lr=0.01, betas=(0.0, 0.0), eps=0.1)),
+        },
+        ADAM,
+        guarded=Case(lambda optim, p: optim.Adam(p, lr=0.1)),
+        differs={**NOT_YET, "decoupled_weight_decay": "AdamW"},
+    ),
+    Entry(
+        "AdamW",
+        {
+            "plain": Case(lambda optim, p: optim.AdamW(p)),
+            "options": Case(
+                lambda optim, p: optim.AdamW(
+                    p, lr=0.02, betas=(0.8, 0.95), weight_decay=0.3, amsgrad=True
+                )
+            ),
+            "groups": Case(lambda optim, p: groups(optim.AdamW, p, lr=0.02)),
+        },
+        ADAM,
+        guarded=Case(lambda optim, p: optim.AdamW(p, lr=0.1)),
+        differs=NOT_YET,
+    ),
+)
