@@ -104,8 +104,8 @@ def _leaf_numpy(*arrays: Any, **params: Any) -> Any:
     raise VerifyError("an input has no value of its own: evaluate the graph with its inputs bound")
 
 
-INPUT = Primitive("input", "leaf", _leaf_infer, _leaf_numpy, None, _leaf_samples)
-CONSTANT = Primitive("constant", "leaf", _leaf_infer, _leaf_numpy, None, _leaf_samples)
+INPUT = Primitive("input", _leaf_infer, _leaf_numpy, None, _leaf_samples)
+CONSTANT = Primitive("constant", _leaf_infer, _leaf_numpy, None, _leaf_samples)
 
 
 def input_node(type: Type, name: str | None = None) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,14 @@ from typing import Any
 import numpy as np
 
 from mynn.core.types import Array, Type
+
+
+class Cost(enum.Enum):
+    """What an element takes: an addition (`LIGHT`), a division, or the instructions of an exp."""
+
+    LIGHT = 1
+    MODERATE = 2
+    HEAVY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,8 @@ class Sample:
 class Primitive:
     """One operation: shape rule, meaning in NumPy, gradient and sample inputs, in one block.
 
+    How the compiler lowers it stands in one record, in `mynn.compiler.rules`.
+
     - `infer(*types, **params) -> Type`: the shape rule; raises `ShapeError` or `DTypeError`.
     - `numpy(*arrays, **params) -> array`: the meaning.
     - `vjp(g, y, *xs, **params) -> tuple`: a cotangent for each input, or None where there is none.
@@ -30,7 +41,8 @@ class Primitive:
       builds graph nodes or computes at once. `None` instead of a rule says that the primitive has
       no gradient (comparisons, integers).
     - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
-    - `family`: which part of the compiler lowers it.
+    - `elementwise`: whether element i of the result is made of element i of each input.
+    - `cost`: what an element takes.
     - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
       that has no lowering of its own for it; None where it has.
     - `view`: whether the result is another look at the memory of its input: a change in place of
@@ -40,7 +52,6 @@ class Primitive:
     """
 
     name: str
-    family: str
     infer: Callable[..., Type]
     numpy: Callable[..., Any]
     vjp: Callable[..., tuple[Any, ...]] | None
@@ -48,6 +59,8 @@ class Primitive:
     expand: Callable[..., Any] | None = None
     view: bool = False
     put: Callable[..., Any] | None = None
+    elementwise: bool = False
+    cost: Cost = Cost.LIGHT
 
     def __repr__(self) -> str:
         return self.name

@@ -13,10 +13,8 @@ from mynn.nn import init
 from mynn.nn.module import Module
 from mynn.nn.placement import parameter_dtype
 from mynn.random import host_generator
+from mynn.target.storage import is_narrow
 from mynn.tensor import Parameter, Tensor, as_tensor
-
-# Outputs that fill no more than this are too few for a vector along them to pay.
-_NARROW_BYTES = 16
 
 
 class Linear(Module):
@@ -60,7 +58,7 @@ class Linear(Module):
         self.in_features = _extent("in_features", in_features)
         self.out_features = _extent("out_features", out_features)
         weight = np.empty((self.out_features, self.in_features), dtype)
-        narrow = self.out_features * weight.itemsize <= _NARROW_BYTES
+        narrow = is_narrow(self.out_features, weight.itemsize)
         self.weight = Parameter(weight, order=(0, 1) if narrow else (1, 0))
         self.bias = Parameter(np.empty(self.out_features, dtype)) if bias else None
         self.reset_parameters()

@@ -84,7 +84,7 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
 
 # true where any value of x lies outside low..high and is not `ignore`; `name`, `kind`, `axis` and
 # `warns` are for the message
-outside = Primitive("outside", "check", _infer, _numpy, None, _samples, _expand)
+outside = Primitive("outside", _infer, _numpy, None, _samples, _expand)
 
 
 PRIMITIVES = (outside,)

@@ -62,7 +62,6 @@ def _expand_matmul(a: Node, b: Node) -> Node | None:
 # y[..., m, n] = sum over k of a[..., m, k] b[..., k, n]
 matmul = Primitive(
     "matmul",
-    "contraction",
     _infer_matmul,
     np.matmul,
     lambda g, y, a, b: (g @ _swap(b), _swap(a) @ g),
@@ -141,7 +140,6 @@ def _contract_samples(rng: np.random.Generator) -> list[Sample]:
 # axes K:  y[b, p, q] = sum over k of a[b, p, k] b[b, k, q]
 contract = Primitive(
     "contract",
-    "contraction",
     _infer_contract,
     _numpy_contract,
     _contract_vjp,

@@ -212,7 +212,6 @@ def _conv_samples(rng: np.random.Generator) -> list[Sample]:
 # With more, channels are split into as many parts, and each part of O sees its part of C alone.
 conv = Primitive(
     "conv",
-    "convolution",
     _infer_conv,
     _numpy_conv,
     _conv_vjp,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.primitive import Primitive, Sample
+from mynn.core.primitive import Cost, Primitive, Sample
 from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.rules import (
@@ -19,12 +19,13 @@ from mynn.ops.rules import (
     FLOAT,
     NUMBER,
     SAMPLE_SHAPES,
+    binary,
     comparison,
     elementwise_samples,
     integer_samples,
     require_kind,
     require_same,
-    same_type,
+    unary,
     uniform,
 )
 
@@ -71,128 +72,124 @@ def _sign(x: Array) -> Array:
     return np.asarray(np.greater(x, 0).astype(x.dtype) - np.less(x, 0).astype(x.dtype))
 
 
-neg = Primitive(
+neg = unary(
     "neg",
-    "elementwise",
-    same_type("neg", NUMBER),
+    NUMBER,
     np.negative,
     lambda g, y, x: (-g,),
     elementwise_samples((-4, 4)),
 )
 
-abs = Primitive(
+abs = unary(
     "abs",
-    "elementwise",
-    same_type("abs", NUMBER),
+    NUMBER,
     np.abs,
     lambda g, y, x: (g * x.sign(),),
     elementwise_samples((0.5, 4)),
 )
 
-sign = Primitive(
+sign = unary(
     "sign",
-    "elementwise",
-    same_type("sign", NUMBER),
+    NUMBER,
     _sign,
     lambda g, y, x: (None,),
     elementwise_samples((-4, 4)),
 )
 
-exp = Primitive(
+exp = unary(
     "exp",
-    "elementwise",
-    same_type("exp", FLOAT),
+    FLOAT,
     np.exp,
     lambda g, y, x: (g * y,),
     elementwise_samples((-4, 4)),
+    cost=Cost.HEAVY,
 )
 
-expm1 = Primitive(
+expm1 = unary(
     "expm1",
-    "elementwise",
-    same_type("expm1", FLOAT),
+    FLOAT,
     np.expm1,
     lambda g, y, x: (g * (y + 1),),
     elementwise_samples((-2, 2)),
+    cost=Cost.HEAVY,
 )
 
-log = Primitive(
+log = unary(
     "log",
-    "elementwise",
-    same_type("log", FLOAT),
+    FLOAT,
     np.log,
     lambda g, y, x: (g / x,),
     elementwise_samples((0.2, 8)),
+    cost=Cost.HEAVY,
 )
 
-log1p = Primitive(
+log1p = unary(
     "log1p",
-    "elementwise",
-    same_type("log1p", FLOAT),
+    FLOAT,
     np.log1p,
     lambda g, y, x: (g / (x + 1),),
     elementwise_samples((-0.5, 4)),
+    cost=Cost.HEAVY,
 )
 
-sqrt = Primitive(
+sqrt = unary(
     "sqrt",
-    "elementwise",
-    same_type("sqrt", FLOAT),
+    FLOAT,
     np.sqrt,
     lambda g, y, x: (g * 0.5 / y,),
     elementwise_samples((0.2, 8)),
+    cost=Cost.MODERATE,
 )
 
-sin = Primitive(
+sin = unary(
     "sin",
-    "elementwise",
-    same_type("sin", FLOAT),
+    FLOAT,
     np.sin,
     lambda g, y, x: (g * x.cos(),),
     elementwise_samples((-4, 4)),
+    cost=Cost.HEAVY,
 )
 
-cos = Primitive(
+cos = unary(
     "cos",
-    "elementwise",
-    same_type("cos", FLOAT),
+    FLOAT,
     np.cos,
     lambda g, y, x: (-(g * x.sin()),),
     elementwise_samples((-4, 4)),
+    cost=Cost.HEAVY,
 )
 
-tanh = Primitive(
+tanh = unary(
     "tanh",
-    "elementwise",
-    same_type("tanh", FLOAT),
+    FLOAT,
     np.tanh,
     lambda g, y, x: (g * (1 - y * y),),
     elementwise_samples((-4, 4)),
+    cost=Cost.HEAVY,
 )
 
-logistic = Primitive(
+logistic = unary(
     "logistic",
-    "elementwise",
-    same_type("logistic", FLOAT),
+    FLOAT,
     _logistic,
     lambda g, y, x: (g * (y * (1 - y)),),
     elementwise_samples((-4, 4)),
+    cost=Cost.HEAVY,
 )
 
-erf = Primitive(
+erf = unary(
     "erf",
-    "elementwise",
-    same_type("erf", FLOAT),
+    FLOAT,
     _erf,
     lambda g, y, x: (g * ((-(x * x)).exp() * (2 / math.sqrt(math.pi))),),
     elementwise_samples((-3, 3)),
+    cost=Cost.HEAVY,
 )
 
 # max(x, 0) with gradient 0 at 0; NaN and its gradient pass through.
-relu = Primitive(
+relu = unary(
     "relu",
-    "elementwise",
-    same_type("relu", NUMBER),
+    NUMBER,
     lambda x: np.maximum(x, 0),
     lambda g, y, x: ((y <= 0).choose(0, g),),
     elementwise_samples(
@@ -200,20 +197,18 @@ relu = Primitive(
     ),
 )
 
-floor = Primitive(
+floor = unary(
     "floor",
-    "elementwise",
-    same_type("floor", FLOAT),
+    FLOAT,
     np.floor,
     lambda g, y, x: (None,),
     elementwise_samples((-4, 4)),
 )
 
 # The identity, through which no gradient flows.
-stop_gradient = Primitive(
+stop_gradient = unary(
     "stop_gradient",
-    "elementwise",
-    same_type("stop_gradient", ANY),
+    ANY,
     lambda x: x,
     lambda g, y, x: (None,),
     elementwise_samples((-4, 4)),
@@ -221,87 +216,81 @@ stop_gradient = Primitive(
     put=lambda x, new: new,
 )
 
-logical_not = Primitive(
+logical_not = unary(
     "logical_not",
-    "elementwise",
-    same_type("logical_not", "b"),
+    "b",
     np.logical_not,
     None,
     integer_samples(1, 0, 2, bool),
 )
 
-add = Primitive(
+add = binary(
     "add",
-    "elementwise",
-    same_type("add", NUMBER),
+    NUMBER,
     np.add,
     lambda g, z, x, y: (g, g),
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
-sub = Primitive(
+sub = binary(
     "sub",
-    "elementwise",
-    same_type("sub", NUMBER),
+    NUMBER,
     np.subtract,
     lambda g, z, x, y: (g, -g),
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
-mul = Primitive(
+mul = binary(
     "mul",
-    "elementwise",
-    same_type("mul", NUMBER),
+    NUMBER,
     np.multiply,
     lambda g, z, x, y: (g * y, g * x),
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
-div = Primitive(
+div = binary(
     "div",
-    "elementwise",
-    same_type("div", FLOAT),
+    FLOAT,
     np.divide,
     lambda g, z, x, y: (g / y, -(g * z / y)),
     elementwise_samples((-4, 4), (0.5, 4)),
+    cost=Cost.MODERATE,
 )
 
 # x - floor(x / y) * y: the result has the sign of y, as in NumPy.
-mod = Primitive(
+mod = binary(
     "mod",
-    "elementwise",
-    same_type("mod", NUMBER),
+    NUMBER,
     np.mod,
     lambda g, z, x, y: (g, -(g * (x / y).floor())),
     elementwise_samples((0.1, 0.9), (1, 3)),
+    cost=Cost.HEAVY,
 )
 
-pow = Primitive(
+pow = binary(
     "pow",
-    "elementwise",
-    same_type("pow", NUMBER),
+    NUMBER,
     _power,
     lambda g, z, x, y: (
         (y != 0).choose(g * y * x ** (y - 1), 0),
         g * z * ((x == 0) & (y >= 0)).choose(1, x).log(),
     ),
     elementwise_samples((0.3, 3), (-2, 2)),
+    cost=Cost.HEAVY,
 )
 
 # Where x = y each gets half of the gradient; NaN in either gives NaN, and the gradient to both.
-maximum = Primitive(
+maximum = binary(
     "maximum",
-    "elementwise",
-    same_type("maximum", NUMBER),
+    NUMBER,
     np.maximum,
     lambda g, z, x, y: (_share(g, x < y, x == y), _share(g, y < x, x == y)),
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
-minimum = Primitive(
+minimum = binary(
     "minimum",
-    "elementwise",
-    same_type("minimum", NUMBER),
+    NUMBER,
     np.minimum,
     lambda g, z, x, y: (_share(g, x > y, x == y), _share(g, y > x, x == y)),
     elementwise_samples((-4, 4), (-4, 4)),
@@ -312,64 +301,53 @@ def _share(g: Any, loses: Any, tie: Any) -> Any:
     return loses.choose(0, tie.choose(g * 0.5, g))
 
 
-less = Primitive(
+less = comparison(
     "less",
-    "elementwise",
-    comparison("less", ANY),
+    ANY,
     np.less,
-    None,
     elementwise_samples((-4, 4), (-4, 4)),
 )
 
-less_equal = Primitive(
+less_equal = comparison(
     "less_equal",
-    "elementwise",
-    comparison("less_equal", ANY),
+    ANY,
     np.less_equal,
-    None,
     integer_samples(2, -2, 2, np.int64),
 )
 
-equal = Primitive(
+equal = comparison(
     "equal",
-    "elementwise",
-    comparison("equal", ANY),
+    ANY,
     np.equal,
-    None,
     integer_samples(2, -2, 2, np.int32),
 )
 
-not_equal = Primitive(
+not_equal = comparison(
     "not_equal",
-    "elementwise",
-    comparison("not_equal", ANY),
+    ANY,
     np.not_equal,
-    None,
     integer_samples(2, -2, 2, np.float64),
 )
 
-bitwise_and = Primitive(
+bitwise_and = binary(
     "bitwise_and",
-    "elementwise",
-    same_type("bitwise_and", BITS),
+    BITS,
     np.bitwise_and,
     None,
     integer_samples(2, 0, 9, np.uint32),
 )
 
-bitwise_or = Primitive(
+bitwise_or = binary(
     "bitwise_or",
-    "elementwise",
-    same_type("bitwise_or", BITS),
+    BITS,
     np.bitwise_or,
     None,
     integer_samples(2, 0, 2, bool),
 )
 
-bitwise_xor = Primitive(
+bitwise_xor = binary(
     "bitwise_xor",
-    "elementwise",
-    same_type("bitwise_xor", BITS),
+    BITS,
     np.bitwise_xor,
     None,
     integer_samples(2, -9, 9, np.int64),
@@ -390,11 +368,11 @@ def _shift_samples(rng: np.random.Generator) -> list[Sample]:
 
 shift_right = Primitive(
     "shift_right",
-    "elementwise",
     _infer_shift,
     lambda x, bits: np.right_shift(x, x.dtype.type(bits)),
     None,
     _shift_samples,
+    elementwise=True,
 )
 
 
@@ -422,11 +400,11 @@ def _where_samples(rng: np.random.Generator) -> list[Sample]:
 
 where = Primitive(
     "where",
-    "elementwise",
     _infer_where,
     np.where,
     lambda g, z, condition, x, y: (None, condition.choose(g, 0), condition.choose(0, g)),
     _where_samples,
+    elementwise=True,
 )
 
 
@@ -443,11 +421,11 @@ def _cast_samples(rng: np.random.Generator) -> list[Sample]:
 # there is, and NaN becomes 0.
 cast = Primitive(
     "cast",
-    "elementwise",
     lambda x, dtype: x.with_dtype(dtype),
     lambda x, dtype: convert(np.asarray(x), dtype),
     lambda g, y, x, dtype: (g.astype(x.dtype) if x.dtype.kind == "f" else None,),
     _cast_samples,
+    elementwise=True,
 )
 
 PRIMITIVES = (

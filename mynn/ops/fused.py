@@ -13,7 +13,7 @@ import numpy as np
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
 from mynn.errors import ShapeError
-from mynn.ops.rules import FLOAT, elementwise_samples, require_kind, require_same, same_type
+from mynn.ops.rules import FLOAT, binary, elementwise_samples, require_kind, require_same
 
 FORMS = ("xy+z", "xy-z", "z-xy")
 
@@ -69,13 +69,12 @@ def _fma_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 # x * y + z, or another of FORMS, rounded once.
-fma = Primitive("fma", "elementwise", _infer_fma, _fma, _fma_vjp, _fma_samples)
+fma = Primitive("fma", _infer_fma, _fma, _fma_vjp, _fma_samples, elementwise=True)
 
 # x * y, which only sums read, and need not round before they add it up.
-mul_unrounded = Primitive(
+mul_unrounded = binary(
     "mul_unrounded",
-    "elementwise",
-    same_type("mul_unrounded", FLOAT),
+    FLOAT,
     np.multiply,
     lambda g, z, x, y: (g * y, g * x),
     elementwise_samples((-4, 4), (-4, 4)),

@@ -43,7 +43,6 @@ def _take_samples(rng: np.random.Generator) -> list[Sample]:
 # y[..., i, ...] = x[..., index[i], ...]
 take = Primitive(
     "take",
-    "gather",
     _infer_take,
     lambda x, index, axis: np.take(x, index, axis, mode="clip"),
     lambda g, y, x, index, axis: (g.scatter_rows(index, axis, x.shape[axis], clip=True), None),
@@ -94,7 +93,6 @@ def _scatter_samples(rng: np.random.Generator) -> list[Sample]:
 # y = 0; y[..., index[i], ...] += updates[..., i, ...], in the order of i
 scatter_add = Primitive(
     "scatter_add",
-    "gather",
     _infer_scatter,
     _numpy_scatter,
     _scatter_vjp,

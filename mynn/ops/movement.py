@@ -43,7 +43,6 @@ def _put_reshape(x: Node, new: Node, shape: Shape) -> Node:
 
 reshape = Primitive(
     "reshape",
-    "movement",
     _infer_reshape,
     lambda x, shape: np.reshape(x, shape),
     lambda g, y, x, shape: (g.reshape(x.shape),),
@@ -82,7 +81,6 @@ def _put_transpose(x: Node, new: Node, axes: Axes) -> Node:
 
 transpose = Primitive(
     "transpose",
-    "movement",
     _infer_transpose,
     lambda x, axes: np.transpose(x, axes),
     _transpose_vjp,
@@ -117,7 +115,6 @@ def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Shape) -> tuple[Any]:
 # Axes of extent 1 are repeated; the number of axes stays (Tensor reshapes first).
 broadcast_to = Primitive(
     "broadcast_to",
-    "movement",
     _infer_broadcast,
     lambda x, shape: np.broadcast_to(x, shape),
     _broadcast_vjp,
@@ -154,7 +151,6 @@ def _put_slice(x: Node, new: Node, starts: Axes, stops: Axes, steps: Axes) -> No
 
 slice_ = Primitive(
     "slice",
-    "movement",
     _infer_slice,
     _numpy_slice,
     _slice_vjp,
@@ -223,7 +219,6 @@ def _update_samples(rng: np.random.Generator) -> list[Sample]:
 # x with new values at starts, starts + steps... of each axis.
 update_slice = Primitive(
     "update_slice",
-    "movement",
     _infer_update,
     _numpy_update,
     _update_vjp,
@@ -274,7 +269,6 @@ def _pad_vjp(g: Any, y: Any, x: Any, widths: Widths, value: float) -> tuple[Any]
 # axis.
 pad = Primitive(
     "pad",
-    "movement",
     _infer_pad,
     _numpy_pad,
     _pad_vjp,
@@ -298,7 +292,6 @@ def _put_flip(x: Node, new: Node, axes: Axes) -> Node:
 
 flip = Primitive(
     "flip",
-    "movement",
     _infer_flip,
     lambda x, axes: np.flip(x, axes),
     lambda g, y, x, axes: (g.flip(axes),),
@@ -354,7 +347,6 @@ def _concatenate_samples(rng: np.random.Generator) -> list[Sample]:
 
 concatenate = Primitive(
     "concatenate",
-    "movement",
     _infer_concatenate,
     lambda *xs, axis: np.concatenate(xs, axis),
     _concatenate_vjp,
@@ -375,7 +367,6 @@ def _numpy_iota(shape: Shape, axis: int, dtype: Any) -> Array:
 # The position along `axis`: 0, 1, 2...
 iota = Primitive(
     "iota",
-    "movement",
     _infer_iota,
     _numpy_iota,
     None,
@@ -476,7 +467,6 @@ def _windows_samples(rng: np.random.Generator) -> list[Sample]:
 #     y[.., o.., j..] = x[.., o s + j d, ..]
 windows = Primitive(
     "windows",
-    "movement",
     _infer_windows,
     _numpy_windows,
     _windows_vjp,

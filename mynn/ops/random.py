@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mynn.core.primitive import Primitive, Sample
+from mynn.core.primitive import Cost, Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops.threefry import threefry2x32
@@ -35,6 +35,6 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
 
 
 # bits[i] = the first word of threefry2x32(key, (i, 0)), i counting the elements in row-major order
-random_bits = Primitive("random_bits", "random", _infer_bits, _numpy_bits, None, _samples)
+random_bits = Primitive("random_bits", _infer_bits, _numpy_bits, None, _samples, cost=Cost.HEAVY)
 
 PRIMITIVES = (random_bits,)

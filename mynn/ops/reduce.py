@@ -72,7 +72,6 @@ def _samples(dtype: Any = np.float64) -> Samples:
 
 sum = Primitive(
     "sum",
-    "reduce",
     _infer("sum"),
     lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype),
     lambda g, y, x, axes: (_spread(g, x.shape, axes),),
@@ -82,7 +81,6 @@ sum = Primitive(
 # max and min: `first` gives the gradient to the first of equal values alone, in row-major order.
 max = Primitive(
     "max",
-    "reduce",
     _infer("max"),
     lambda x, axes, first=False: np.max(x, axis=axes),
     _extremum_vjp,
@@ -91,7 +89,6 @@ max = Primitive(
 
 min = Primitive(
     "min",
-    "reduce",
     _infer("min"),
     lambda x, axes, first=False: np.min(x, axis=axes),
     _extremum_vjp,
@@ -117,7 +114,6 @@ def _argmax_samples(rng: np.random.Generator) -> list[Sample]:
 # The first index of the largest value; NaN counts as the largest.
 argmax = Primitive(
     "argmax",
-    "reduce",
     _infer_argmax,
     lambda x, axis: np.argmax(x, axis=axis),
     None,

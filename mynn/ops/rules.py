@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.primitive import Sample
+from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
 
@@ -50,15 +50,39 @@ def same_type(name: str, kinds: str) -> Callable[..., Type]:
     return infer
 
 
-def comparison(name: str, kinds: str) -> Callable[..., Type]:
-    """The rule of comparisons: equal inputs, bool output."""
+def unary(
+    name: str,
+    kinds: str,
+    numpy: Callable[..., Any],
+    vjp: Callable[..., tuple[Any, ...]] | None,
+    samples: Samples,
+    **more: Any,
+) -> Primitive:
+    """y[i] = f(x[i]), in the dtype of x, which is one of NumPy's `kinds`."""
+    return Primitive(name, same_type(name, kinds), numpy, vjp, samples, elementwise=True, **more)
+
+
+def binary(
+    name: str,
+    kinds: str,
+    numpy: Callable[..., Any],
+    vjp: Callable[..., tuple[Any, ...]] | None,
+    samples: Samples,
+    **more: Any,
+) -> Primitive:
+    """z[i] = f(x[i], y[i]), in the dtype of both, which is one of NumPy's `kinds`."""
+    return unary(name, kinds, numpy, vjp, samples, **more)
+
+
+def comparison(name: str, kinds: str, numpy: Callable[..., Any], samples: Samples) -> Primitive:
+    """z[i] = whether x[i] and y[i] are in a relation."""
 
     def infer(*types: Type) -> Type:
         require_same(name, *types)
         require_kind(name, types[0], kinds)
         return types[0].with_dtype(bool)
 
-    return infer
+    return Primitive(name, infer, numpy, None, samples, elementwise=True)
 
 
 def normalize_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:

@@ -25,6 +25,18 @@ _block: list[Array] = []
 _lock = forks.register(threading.Lock())
 
 
+# Outputs of a layer that are too few for a vector along them to pay.
+_NARROW_COLUMNS = 4
+
+
+def is_narrow(columns: int, itemsize: int) -> bool:
+    """Whether a product of so many columns is computed along its rows, by dot products.
+
+    Its second operand lies along the summed axis then; weights are stored so from the start.
+    """
+    return columns <= _NARROW_COLUMNS
+
+
 def padded_extent(extent: int, itemsize: int) -> int:
     """Elements that an axis occupies: a power of two up to a vector of 64 bytes, then vectors."""
     lanes = ALIGNMENT // itemsize

@@ -37,7 +37,7 @@ def row_of(staged: Staged, known: Mapping[Node, Array], found: Failure) -> int |
         if node in known:
             continue
         given = [rows[x] for x in node.inputs if x in rows]
-        if node.primitive.family == "elementwise" and given:
+        if node.primitive.elementwise and given:
             if all(np.array_equal(other, given[0]) for other in given[1:]):
                 rows[node] = given[0]
         elif node.primitive in _MOVES and given:

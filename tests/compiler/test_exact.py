@@ -16,6 +16,8 @@ from mynn.compiler import pipeline
 from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.simplify import simplify
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import ArgMax, Elementwise, Reduction
 from mynn.core.graph import Graph, verify
 from mynn.core.types import Type
 from mynn.errors import VerifyError
@@ -100,7 +102,9 @@ def largest(x: Any) -> Any:
 def operations(graph: Graph) -> list[str]:
     """The names of the operations after the pass, those of inputs and movement left out."""
     return [
-        n.primitive.name for n in graph.nodes() if n.primitive.family in ("elementwise", "reduce")
+        node.primitive.name
+        for node in graph.nodes()
+        if isinstance(rule_of(node), Elementwise | Reduction | ArgMax)
     ]
 
 

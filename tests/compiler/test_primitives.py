@@ -32,7 +32,7 @@ def variants(primitive: Primitive, dtype: np.dtype[Any]) -> list[Sample]:
     found = []
     for sample in samples(primitive):
         values = [array.dtype.kind == "f" for array in sample.arrays]
-        if not any(values) and primitive.family == "elementwise":
+        if not any(values) and primitive.elementwise:
             values = [True] * len(values)
         if not any(values) and dtype != np.float32:
             continue
@@ -82,7 +82,7 @@ SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 88.0, -87.0, 1e-20, 1e20, np.in
 FLOATS = [
     primitive
     for primitive in PRIMITIVES
-    if primitive.family == "elementwise"
+    if primitive.elementwise
     and primitive is not elementwise.cast
     and variants(primitive, np.dtype(np.float32))
 ]

@@ -540,7 +540,6 @@ def test_primitives_of_others_are_not_kept(folder: Path) -> None:
     tanh = elementwise.tanh
     twice = Primitive(
         "twice",
-        tanh.family,
         tanh.infer,
         lambda x: x + x,
         None,

@@ -9,8 +9,6 @@ from mynn.compiler.codegen.ops import operation
 from mynn.compiler.codegen.values import BITS, Value
 from mynn.compiler.codegen.vectors import assemble, narrow, shuffle
 
-_COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
-
 
 def reduce_lanes(f: Function, op: str, value: Value) -> Value:
     """All lanes of a vector combined into a scalar, as a tree."""
@@ -18,7 +16,7 @@ def reduce_lanes(f: Function, op: str, value: Value) -> Value:
         half = value.lanes // 2
         low = narrow(f, value, half)
         high = shuffle(f, value, None, range(half, value.lanes))
-        value = operation(f, _COMBINE[op], [low, high], value.type)
+        value = operation(f, op, [low, high], value.type)
     return value
 
 
@@ -68,7 +66,7 @@ def _combine_square(f: Function, op: str, rows: Sequence[Value]) -> Value:
                 for k in (0, 1)
             ]
         vectors = [
-            operation(f, _COMBINE[op], [shuffle(f, a, b, side) for side in sides], a.type)
+            operation(f, op, [shuffle(f, a, b, side) for side in sides], a.type)
             for a, b in zip(vectors[::2], vectors[1::2], strict=True)
         ]
     return vectors[0]

@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Container
 from math import prod
 
-from mynn.compiler.graph.index_map import reshape_groups, unit_reshape
 from mynn.compiler.graph.layout import Layouts
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Reduction
+from mynn.compiler.rules.reshape import reshape_groups
 from mynn.core.graph import Graph, Node
+from mynn.ops import movement
 
 # Reductions over at most so many values are written out, and so are blocks.
 MOST = 16
-
-_REDUCTIONS = ("sum", "max", "min")
 
 
 def small(graph: Graph, layouts: Layouts) -> frozenset[Node]:
@@ -35,7 +36,7 @@ def small(graph: Graph, layouts: Layouts) -> frozenset[Node]:
 
 
 def _is_small(node: Node, layouts: Layouts) -> bool:
-    if node.primitive.name not in _REDUCTIONS or not node.type.size:
+    if not isinstance(rule_of(node), Reduction) or not node.type.size:
         return False
     x = node.inputs[0]
     if x.type.size > MOST * node.type.size:
@@ -46,7 +47,7 @@ def _is_small(node: Node, layouts: Layouts) -> bool:
 
 def block_axes(node: Node) -> frozenset[int]:
     """Axes of the input of a reshape that become the places within blocks of an axis."""
-    if node.primitive.name != "reshape":
+    if node.primitive is not movement.reshape:
         return frozenset()
     old, new = node.inputs[0].shape, node.shape
     found: set[int] = set()
@@ -89,21 +90,13 @@ def _inputs(
     node: Node, within: frozenset[int], small: Container[Node]
 ) -> list[tuple[Node, frozenset[int]]]:
     """The inputs of a node that are needed for its block only, with the axes within the block."""
-    name = node.primitive.name
-    if node.primitive.family == "elementwise":
-        return [(x, within) for x in node.inputs]
     if node in small and not within:
         return [(node.inputs[0], frozenset(node.params["axes"]))]
-    if not node.inputs:
+    axes = rule_of(node).axes(node)
+    if axes is None:
         return []
-    x = node.inputs[0]
-    if name == "transpose":
-        return [(x, frozenset(node.params["axes"][axis] for axis in within))]
-    if name == "broadcast_to":
-        repeated = {i for i, (m, n) in enumerate(zip(x.shape, node.shape, strict=True)) if m != n}
-        return [(x, within - repeated)] if repeated <= within else []
-    if name == "reshape" and unit_reshape(x.shape, node.shape):
-        wide = [axis for axis, n in enumerate(node.shape) if n != 1]
-        source = [axis for axis, n in enumerate(x.shape) if n != 1]
-        return [(x, frozenset(source[wide.index(axis)] for axis in within if axis in wide))]
-    return []
+    repeated = {i for i, axis in enumerate(axes) if axis is None and node.shape[i] != 1}
+    if not repeated <= within:
+        return []
+    inside = frozenset(axis for i in within if (axis := axes[i]) is not None)
+    return [(x, inside) for x in node.inputs]

@@ -9,52 +9,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Contraction, ContractionDims
 from mynn.core.graph import Node
 from mynn.core.types import Shape
+from mynn.target.storage import is_narrow
 from mynn.target.target import Target
 
-PRODUCTS = frozenset(["matmul", "contract"])
 # Up to so many rows a product whose operands lie along the summed axis is done by dot products.
 DOT_ROWS = 6
-# And so many columns, where vectors of results run along the rows.
-DOT_COLUMNS = 4
-
-
 # Columns of so many terms are turned into memory that is near.
 TURNED_TERMS = 512
 
 
-@dataclass(frozen=True)
-class Axes:
-    """How many axes a product has of each group, and their extents."""
-
-    batch: Shape
-    rows: Shape
-    columns: Shape
-    summed: Shape
-
-    def parts(self, values: Shape, second: bool) -> tuple[Shape, Shape, Shape]:
-        """Numbers for the axes of an operand: those for batch, kept and summed axes."""
-        batch, rest = values[: len(self.batch)], values[len(self.batch) :]
-        if second:
-            return batch, rest[len(self.summed) :], rest[: len(self.summed)]
-        return batch, rest[: len(self.rows)], rest[len(self.rows) :]
-
-    @property
-    def operations(self) -> int:
-        """A multiply and an add for each product."""
-        every = (*self.batch, *self.rows, *self.columns, *self.summed)
-        return 2 * math.prod(every)
+def is_contraction(node: Node) -> bool:
+    """Whether the node is a product summed over axes."""
+    return isinstance(rule_of(node), Contraction)
 
 
-def axes_of(node: Node) -> Axes:
-    """The groups of axes of a product."""
-    a, b = (x.shape for x in node.inputs)
-    if node.primitive.name == "matmul":
-        return Axes(a[:-2], a[-2:-1], b[-1:], a[-1:])
-    batch, summed = node.params["batch"], node.params["summed"]
-    end = len(a) - summed
-    return Axes(a[:batch], a[batch:end], b[batch + summed :], a[end:])
+def dims_of(node: Node) -> ContractionDims:
+    """The groups of axes of a contraction."""
+    rule = rule_of(node)
+    assert isinstance(rule, Contraction)
+    return rule.dims(node)
 
 
 @dataclass(frozen=True)
@@ -78,20 +55,22 @@ class Mode:
 
 def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
     """The mode for operands with these strides, and a result with those, where it is known."""
-    axes = axes_of(node)
+    axes = dims_of(node)
     nb, nk = len(axes.batch), len(axes.summed)
     row_strides, a_sum = a[nb : len(a) - nk], a[len(a) - nk :]
     b_sum, column_strides = b[nb : nb + nk], b[nb + nk :]
     column = _unit_axis(axes.columns, column_strides)
     row = _unit_axis(axes.rows, row_strides)
     count_rows, count_columns = math.prod(axes.rows), math.prod(axes.columns)
+    narrow = bool(axes.rows) and is_narrow(count_columns, node.dtype.itemsize)
     along_sum = nk == 1 and a_sum[0] == 1 and b_sum[0] == 1 and axes.summed[0] > 1
     if count_columns == 1 and count_rows > 1:
         if row is not None:
             return Mode("tiles", True, row, _tile_axis(axes.columns))
         if along_sum and _wide_axes(axes.rows) <= 1:
             return Mode("dot", True, _longest(axes.rows), None)
-    either = column is not None and row is not None and node.primitive.name == "matmul"
+    single = len(axes.rows) == len(axes.columns) == 1
+    either = column is not None and row is not None and single
     if either and result and result[-2] == 1 != result[-1]:
         return Mode("tiles", True, len(axes.rows) - 1, _tile_axis(axes.columns))
     if column is not None:
@@ -100,7 +79,7 @@ def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
         return Mode("dot", False, _longest(axes.columns), _tile_axis(axes.rows))
     if row is not None:
         return Mode("tiles", True, row, _tile_axis(axes.columns))
-    if along_sum and count_columns <= DOT_COLUMNS and _wide_axes(axes.rows) <= 1 and axes.rows:
+    if along_sum and narrow and _wide_axes(axes.rows) <= 1:
         return Mode("dot", True, _longest(axes.rows), _tile_axis(axes.columns))
     if count_columns == 1 or not axes.columns:
         if axes.rows and not axes.columns:

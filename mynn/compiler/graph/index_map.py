@@ -6,119 +6,34 @@ latter.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Movement
 from mynn.core.graph import Node
 from mynn.core.types import Shape
-from mynn.errors import VerifyError
 from mynn.ops import movement
-
-Index = tuple[Affine, ...]
-
-# Movement that neither repeats nor invents elements.
-PLACING = frozenset([movement.reshape, movement.transpose, movement.flip, movement.slice_])
-# Movement that maps an affine index to an affine index.
-_AFFINE = ("transpose", "broadcast_to", "slice", "flip", "windows")
-
-
-def unit_reshape(old: Shape, new: Shape) -> bool:
-    """Whether a reshape only adds or removes axes of extent 1."""
-    return [n for n in old if n != 1] == [n for n in new if n != 1]
-
-
-def splits_only(old: Shape, new: Shape) -> bool:
-    """Whether a reshape splits axes, but merges none (axes of extent 1 aside)."""
-    return all(sum(old[axis] != 1 for axis in left) <= 1 for left, _ in reshape_groups(old, new))
 
 
 def is_affine(node: Node) -> bool:
     """Whether the node is movement that maps every affine index to an affine index."""
-    name = node.primitive.name
-    if name == "reshape":
-        return splits_only(node.inputs[0].shape, node.shape)
-    return name in _AFFINE
+    rule = rule_of(node)
+    return isinstance(rule, Movement) and rule.affine(node)
+
+
+def is_placing(node: Node) -> bool:
+    """Whether the node is movement that neither repeats nor invents elements."""
+    rule = rule_of(node)
+    return isinstance(rule, Movement) and rule.places
 
 
 def source_index(node: Node, index: Index) -> Index:
     """For movement that `is_affine`: the index into its input of the element at `index`."""
-    name, params = node.primitive.name, node.params
-    if name == "transpose":
-        result = [Affine()] * len(index)
-        for place, axis in enumerate(params["axes"]):
-            result[axis] = index[place]
-        return tuple(result)
-    if name == "broadcast_to":
-        shape = node.inputs[0].shape
-        return tuple(Affine() if n == 1 else i for n, i in zip(shape, index, strict=True))
-    if name == "slice":
-        return tuple(
-            i * step + start
-            for i, start, step in zip(index, params["starts"], params["steps"], strict=True)
-        )
-    if name == "flip":
-        return tuple(
-            -i + (n - 1) if axis in params["axes"] else i
-            for axis, (i, n) in enumerate(zip(index, node.shape, strict=True))
-        )
-    if name == "windows":
-        inner = list(index[: len(node.inputs[0].shape)])
-        offsets = index[len(inner) :]
-        lists = (params["axes"], params["strides"], params["dilations"], offsets)
-        for axis, stride, dilation, offset in zip(*lists, strict=True):
-            inner[axis] = inner[axis] * stride + offset * dilation
-        return tuple(inner)
-    return reshape_index(node.inputs[0].shape, node.shape, index, _no_division)
-
-
-def _no_division(value: Affine, divisor: int, modulus: int) -> Affine:
-    raise VerifyError("a reshape that merges axes has no affine index")
-
-
-def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
-    """Pair the shortest runs of axes of `old` and `new` that hold the same number of elements."""
-    groups: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        left: list[int] = []
-        right: list[int] = []
-        a = b = 1
-        while (not left and not right) or a != b:
-            if (a <= b and i < len(old)) or j >= len(new):
-                left.append(i)
-                a *= old[i]
-                i += 1
-            else:
-                right.append(j)
-                b *= new[j]
-                j += 1
-        groups.append((left, right))
-    return groups
-
-
-def reshape_index(
-    old: Shape, new: Shape, index: Index, divide: Callable[[Affine, int, int], Affine]
-) -> Index:
-    """The index into `old` of the element at `index` of `new`, in row-major order.
-
-    `divide(value, divisor, modulus)` gives (value // divisor) % modulus as a new variable.
-    """
-    result = [Affine()] * len(old)
-    for left, right in reshape_groups(old, new):
-        linear = Affine()
-        for axis in right:
-            linear = linear * new[axis] + index[axis]
-        wide = [axis for axis in left if old[axis] != 1]
-        if len(wide) == 1:
-            result[wide[0]] = linear
-            continue
-        step = math.prod(old[axis] for axis in wide)
-        for axis in wide:
-            step //= old[axis]
-            result[axis] = divide(linear, step, old[axis])
-    return tuple(result)
+    rule = rule_of(node)
+    assert isinstance(rule, Movement)
+    return rule.index(node, index)
 
 
 @dataclass(frozen=True)
@@ -147,7 +62,7 @@ class View:
 
 def is_border(node: Node) -> bool:
     """Whether the node puts zeros around a value, and none between its elements."""
-    if node.primitive.name != "pad" or node.dtype.kind != "f" or node.params["value"] != 0:
+    if node.primitive is not movement.pad or node.dtype.kind != "f" or node.params["value"] != 0:
         return False
     return not any(interior for *_, interior in node.params["widths"])
 

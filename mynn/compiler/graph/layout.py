@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mynn.compiler.graph.contraction_dims import DOT_COLUMNS
-from mynn.compiler.graph.index_map import reshape_groups, unit_reshape
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Elementwise, Order
 from mynn.core.graph import CONSTANT, Node
 from mynn.core.types import Shape
-from mynn.target.storage import ALIGNMENT, padded_strides
-
-Order = tuple[int, ...]
+from mynn.ops import movement
+from mynn.target.storage import padded_strides
 
 
 class Layouts:
@@ -25,7 +24,7 @@ class Layouts:
         self.given = dict(given)
         self._orders: dict[Node, Order] = {}
         # Nodes that are computed from an index alone, and so lie in any order.
-        self._loose: set[Node] = set()
+        self._free: set[Node] = set()
 
     def strides(self, node: Node) -> Shape:
         """Strides in elements of the node's storage."""
@@ -52,8 +51,8 @@ class Layouts:
             stack.pop()
             if top not in self._orders:
                 self._orders[top] = self._compute(top)
-                if _is_loose(top, self._loose):
-                    self._loose.add(top)
+                if _is_free(top, self._free):
+                    self._free.add(top)
         return self._orders[node]
 
     def _compute(self, node: Node) -> Order:
@@ -63,70 +62,26 @@ class Layouts:
             return tuple(sorted(identity, key=lambda axis: -strides[axis]))
         if not node.inputs or node.type.size == 1:
             return identity
-        first = node.inputs[0]
-        old = self._orders[first]
-        name = node.primitive.name
-        if node.primitive.family == "elementwise":
+        rule = rule_of(node)
+        if isinstance(rule, Elementwise):
             varied = [x for x in node.inputs if not _uniform(x)]
             if not varied:
                 return identity
-            largest = max(varied, key=lambda x: (x.type.size, x not in self._loose))
+            largest = max(varied, key=lambda x: (x.type.size, x not in self._free))
             return self._orders[largest]
-        if name == "matmul" and self._is_narrow(node):
-            return (*identity[:-2], identity[-1], identity[-2])
-        if name == "transpose":
-            return tuple(node.params["axes"].index(axis) for axis in old)
-        if name in ("slice", "pad", "flip", "broadcast_to", "concatenate"):
-            return old
-        if name == "windows":
-            return (*old[:-1], *range(len(old), len(node.shape)), *old[-1:])
-        if name == "reshape":
-            return _reshaped(first.shape, node.shape, old)
-        if name in ("sum", "max", "min"):
-            kept = [axis for axis in range(len(first.shape)) if axis not in node.params["axes"]]
-            return tuple(kept.index(axis) for axis in old if axis in kept)
-        return identity
-
-    def _is_narrow(self, node: Node) -> bool:
-        """Whether a product of few columns is computed along its rows: its second operand lies
-        along the summed axis, and the rows fill vectors."""
-        *batch, rows, columns = node.shape
-        b = node.inputs[1]
-        return (
-            not batch
-            and columns <= DOT_COLUMNS
-            and rows * node.dtype.itemsize >= ALIGNMENT
-            and self._orders[b][-1] == 0
-        )
+        return rule.order(node, [self._orders[x] for x in node.inputs])
 
 
-def _is_loose(node: Node, loose: set[Node]) -> bool:
+def _is_free(node: Node, free: set[Node]) -> bool:
     """Whether nothing that lies in memory gives the node's axes an order."""
-    name = node.primitive.name
-    if name == "broadcast_to":
-        return node.inputs[0].type.size < node.type.size
-    elementwise = node.primitive.family == "elementwise"
-    return name == "iota" or (elementwise and all(x in loose for x in node.inputs))
+    rule = rule_of(node)
+    if isinstance(rule, Elementwise):
+        return all(x in free for x in node.inputs)
+    return rule.any_order(node)
 
 
 def _uniform(node: Node) -> bool:
     """Whether every element is the same, so that the order of the axes says nothing."""
-    while node.primitive.name in ("broadcast_to", "reshape"):
+    while node.primitive in (movement.broadcast_to, movement.reshape):
         node = node.inputs[0]
     return node.type.size == 1 or node.primitive is CONSTANT
-
-
-def _reshaped(old: Shape, new: Shape, order: Order) -> Order:
-    """Axes that are split stay together; merged ones lie where the first of them lay."""
-    if unit_reshape(old, new):
-        wide = [axis for axis, n in enumerate(new) if n != 1]
-        source = [axis for axis, n in enumerate(old) if n != 1]
-        moved = [wide[source.index(axis)] for axis in order if axis in source]
-        return (*(axis for axis, n in enumerate(new) if n == 1), *moved)
-    groups = reshape_groups(old, new)
-    parts = {}
-    for left, right in groups:
-        wide = [axis for axis in left if old[axis] != 1]
-        parts.update(dict.fromkeys(wide[:1], right))
-    moved = [axis for source in order if source in parts for axis in parts[source]]
-    return (*(axis for axis in range(len(new)) if axis not in moved), *moved)

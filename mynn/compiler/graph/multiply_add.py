@@ -17,7 +17,7 @@ instruction carries a flag that lets LLVM choose (`mynn.compiler.codegen.ops`).
 
 from __future__ import annotations
 
-from mynn.compiler.graph.index_map import PLACING
+from mynn.compiler.graph.index_map import is_placing
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import rebuild
 from mynn.ops import elementwise, fused, reduce
@@ -69,7 +69,7 @@ def _only_summed(node: Node, readers: dict[Node, list[Node | None]]) -> bool:
             return False
         if reader.primitive is reduce.sum:
             continue
-        if reader.primitive not in PLACING or not _only_summed(reader, readers):
+        if not is_placing(reader) or not _only_summed(reader, readers):
             return False
     return True
 
@@ -89,7 +89,7 @@ def _free_product(node: Node, readers: dict[Node, list[Node | None]]) -> int | N
 
 
 def _is_product(node: Node) -> bool:
-    while node.primitive in PLACING:
+    while is_placing(node):
         node = node.inputs[0]
     return node.primitive is elementwise.mul
 

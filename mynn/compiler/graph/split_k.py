@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from mynn.compiler.graph.contraction_dims import axes_of
+from mynn.compiler.graph.contraction_dims import dims_of
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import rewrite
 from mynn.core.types import Shape
@@ -57,7 +57,7 @@ def _cut(x: Node, axis: int, parts: int) -> Node:
 
 def _contract(node: Node) -> Node | None:
     a, b = node.inputs
-    axes = axes_of(node)
+    axes = dims_of(node)
     terms = math.prod(axes.summed)
     results = math.prod((*axes.batch, *axes.rows, *axes.columns))
     if len(axes.summed) < 2 or results > _MOST_RESULTS * terms:

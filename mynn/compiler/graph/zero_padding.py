@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from mynn.compiler.graph.contraction_dims import PRODUCTS, Axes, axes_of, choose_mode, tile_axes
-from mynn.compiler.graph.index_map import Bound, Index, View, view_of
+from mynn.compiler.graph.contraction_dims import choose_mode, dims_of, is_contraction, tile_axes
+from mynn.compiler.graph.index_map import Bound, View, view_of
 from mynn.compiler.graph.layout import Layouts
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.rules.record import ContractionDims
 from mynn.core.graph import Graph, Node
 from mynn.target.target import Target
 
@@ -48,7 +49,7 @@ class Border:
         return result if self.kept is None else result + kept[self.kept] * self.step
 
 
-def border_of(axes: Axes, bound: Bound, second: bool) -> Border | None:
+def border_of(axes: ContractionDims, bound: Bound, second: bool) -> Border | None:
     """A bound of an operand as a border; None where it depends on other axes than those."""
     kept_shape = axes.columns if second else axes.rows
     batch, kept, summed = axes.parts(bound.steps, second)
@@ -66,7 +67,7 @@ def border_of(axes: Axes, bound: Bound, second: bool) -> Border | None:
 
 def _leaves_out(product: Node, views: tuple[View, View], target: Target) -> bool:
     """Whether the schedule of a product can leave out what meets the zeros around its operands."""
-    axes = axes_of(product)
+    axes = dims_of(product)
     mode = choose_mode(product, views[0].strides, views[1].strides)
     if mode.kind != "tiles":
         return False
@@ -96,7 +97,7 @@ def absorbed(graph: Graph, layouts: Layouts, target: Target) -> frozenset[Node]:
     seen: set[Node] = set()
     needed: set[Node] = set()
     for node in graph.nodes():
-        if node.primitive.name in PRODUCTS:
+        if is_contraction(node):
             first, second = (view_of(x, layouts.strides, outputs) for x in node.inputs)
             pads = {*first.pads, *second.pads}
             seen |= pads
@@ -107,7 +108,7 @@ def absorbed(graph: Graph, layouts: Layouts, target: Target) -> frozenset[Node]:
 
 def operations(product: Node, stored: Container[Node]) -> int:
     """A multiply and an add for each product of the sum that is not left out."""
-    axes = axes_of(product)
+    axes = dims_of(product)
     total = axes.operations
     for second, x in enumerate(product.inputs):
         view = view_of(x, lambda base: (0,) * len(base.shape), stored)

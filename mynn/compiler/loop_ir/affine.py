@@ -56,3 +56,7 @@ class Affine:
         if self.constant or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts)
+
+
+# For each axis of a value, the place of an element.
+Index = tuple[Affine, ...]

@@ -5,7 +5,8 @@ Slow, and what native code is tested against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,6 @@ from mynn.ops.threefry import threefry2x32
 
 DTYPES = {short: np.dtype(name) for name, short in SHORT_NAMES.items()}
 _PRIMITIVES = {primitive.name: primitive for primitive in elementwise.PRIMITIVES}
-_REDUCE: dict[str, Callable[[Array], Any]] = {"sum": np.sum, "max": np.max, "min": np.min}
 
 Environment = dict[str, Any]
 
@@ -70,7 +70,8 @@ def _value(expr: Expr, env: Environment, memory: Mapping[Buffer, Array]) -> Any:
         return memory[expr.buffer][_index(expr.index, env)]
     if isinstance(expr, Reduce):
         start = _index(expr.index, env)
-        return _REDUCE[expr.op](memory[expr.buffer][start : start + expr.count])
+        values = memory[expr.buffer][start : start + expr.count]
+        return functools.reduce(_PRIMITIVES[expr.op].numpy, values)
     if isinstance(expr, FunctionAddress):
         return expr.name
     return _op(expr, [_value(arg, env, memory) for arg in expr.args])

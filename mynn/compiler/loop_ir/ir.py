@@ -150,7 +150,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """`op` (sum, max, min) over the `count` elements of a register buffer that start at `index`."""
+    """`op` (add, mul, maximum...) over `count` elements of a register buffer, from `index` on."""
 
     op: str
     buffer: Buffer

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mynn.compiler.fusion.fuse import Group
-from mynn.compiler.graph.index_map import Index
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Reduce, Statement, Store, Var
 from mynn.compiler.loop_ir.walk import sub_expressions
-from mynn.compiler.lowering.inline import Names, Place, Puller, loads
+from mynn.compiler.lowering.inline import ElementBuilder, Place, loads
+from mynn.compiler.rules.expressions import Names
 from mynn.core.graph import Node
 from mynn.core.types import Shape
 from mynn.target.target import Target
@@ -30,27 +30,27 @@ class Context:
     target: Target
     name: str = ""
     names: Names = field(default_factory=Names)
-    touched: set[Node] = field(default_factory=set)
+    loaded: set[Node] = field(default_factory=set)
 
-    def puller(
+    def builder(
         self,
         given: Mapping[tuple[Node, Index], Expr] | None = None,
         extents: Mapping[str, int] | None = None,
-    ) -> Puller:
+    ) -> ElementBuilder:
         """A new loop body."""
         inside = self.group.maps.__contains__
-        return Puller(self.places, inside, self.names, self.touched, given, extents)
+        return ElementBuilder(self.places, inside, self.names, self.loaded, given, extents)
 
-    def emit_outputs(self, puller: Puller, *points: Index) -> list[Statement]:
+    def emit_outputs(self, builder: ElementBuilder, *points: Index) -> list[Statement]:
         """Statements that compute and store every output for points of the group's space."""
         stores: list[Statement] = []
         for loops in points:
             for node in self.group.outputs:
                 index = self.index_of(node, loops)
-                value = puller.value(node, index)
+                value = builder.value(node, index)
                 place = self.targets[node]
                 stores.append(Store(place.buffer, place.offset(index), value))
-        return [*puller.body, *stores]
+        return [*builder.body, *stores]
 
     def index_of(self, node: Node, loops: Index) -> Index:
         """The index of an output at a point of the space."""
@@ -106,7 +106,7 @@ def axis_scores(context: Context, node: Node) -> dict[int, int]:
 
     A load or store of neighbours counts 1 (a store 2), one that has to be gathered -2 (a store -4).
     """
-    probe = context.puller()
+    probe = context.builder()
     names = [f"axis{axis}" for axis in range(len(node.shape))]
     probe.value(node, tuple(Affine.var(name) for name in names))
     accesses = [load.index for load in loads(probe.body)]

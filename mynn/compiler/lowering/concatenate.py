@@ -49,9 +49,9 @@ def _piece(
         source[axis] = index
         target = list(source)
         target[joined] = source[joined] + start
-        puller = context.puller()
-        puller.memo[anchor, tuple(target)] = puller.value(x, tuple(source))
-        return context.emit_outputs(puller, tuple(target))
+        builder = context.builder()
+        builder.memo[anchor, tuple(target)] = builder.value(x, tuple(source))
+        return context.emit_outputs(builder, tuple(target))
 
     if axis == joined:
         return _exact_vectors(context, extent, at)

@@ -11,27 +11,32 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 
 from mynn.compiler.fusion.fuse import Group
-from mynn.compiler.graph.contraction_dims import PRODUCTS
 from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
+from mynn.compiler.lowering.argmax import lower_argmax
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
 from mynn.compiler.lowering.map import lower_map
 from mynn.compiler.lowering.reduce import lower_reduce
-from mynn.compiler.lowering.serial import lower_argmax, lower_scatter
+from mynn.compiler.lowering.scatter import lower_scatter
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import (
+    ArgMax,
+    Concatenation,
+    Contraction,
+    Reduction,
+    Rule,
+    ScatterAdd,
+)
 from mynn.core.graph import Node
-from mynn.ops import movement
 
-_SCHEDULES: dict[str, Callable[[Context], list[Statement]]] = {
-    "matmul": lower_product,
-    "contract": lower_product,
-    "sum": lower_reduce,
-    "max": lower_reduce,
-    "min": lower_reduce,
-    "argmax": lower_argmax,
-    "scatter_add": lower_scatter,
-    "concatenate": lower_concatenate,
+_SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
+    Contraction: lower_product,
+    Reduction: lower_reduce,
+    ArgMax: lower_argmax,
+    ScatterAdd: lower_scatter,
+    Concatenation: lower_concatenate,
 }
 
 
@@ -39,7 +44,7 @@ def lower_group(name: str, context: Context) -> Kernel:
     """The kernel of a group."""
     group = context.group
     anchor = group.anchor
-    schedule = lower_map if anchor is None else _SCHEDULES[anchor.primitive.name]
+    schedule = lower_map if anchor is None else _SCHEDULES[type(rule_of(anchor))]
     # Schedules leave out the loops of axes of extent 1, not those of 0.
     empty = not any(node.type.size for node in group.outputs)
     body = () if empty else tuple(schedule(context))
@@ -60,12 +65,13 @@ def count_operations(group: Group, stored: Container[Node]) -> int:
     anchor = group.anchor
     total = 0
     if anchor is not None:
-        if anchor.primitive.name in PRODUCTS:
+        rule = rule_of(anchor)
+        if isinstance(rule, Contraction):
             total += operations(anchor, stored)
-        elif anchor.primitive is not movement.concatenate:
+        elif not isinstance(rule, Concatenation):
             total += anchor.inputs[0].type.size
     for node in group.outputs:
         if node is not anchor:
-            written_out = node.primitive.family == "reduce"
+            written_out = isinstance(rule_of(node), Reduction)
             total += (node.inputs[0] if written_out else node).type.size
     return total

@@ -27,7 +27,7 @@ def lower_map(context: Context) -> list[Statement]:
     space = context.group.space
     first = context.group.outputs[0]
     if not space:
-        return context.emit_outputs(context.puller(), ())
+        return context.emit_outputs(context.builder(), ())
     crossed = _crossed_axes(context)
     if crossed is not None:
         return _lower_crossed(context, *crossed)
@@ -47,8 +47,8 @@ def lower_map(context: Context) -> list[Statement]:
             ]
             loops[axis] = index
             points.append(tuple(loops))
-        puller = context.puller(extents=dict(zip(names, extents, strict=True)))
-        return context.emit_outputs(puller, *points)
+        builder = context.builder(extents=dict(zip(names, extents, strict=True)))
+        return context.emit_outputs(builder, *points)
 
     inner = vector_loops(context.names, space[axis], context.lanes(), body)
     outer = [(n, e) for i, (n, e) in enumerate(zip(names, extents, strict=True)) if i != axis]
@@ -63,11 +63,11 @@ def _blocks(context: Context, names: list[str], axis: int) -> list[int]:
     the elements of a window share is computed once.
     """
     space = context.group.space
-    puller = context.puller()
-    context.emit_outputs(puller, tuple(plain_index(names, space)))
+    builder = context.builder()
+    context.emit_outputs(builder, tuple(plain_index(names, space)))
     sides = [1] * len(space)
     for i, name in enumerate(names):
-        pairs = [(d, m) for value, d, m in puller.divided if value == Affine.var(name)]
+        pairs = [(d, m) for value, d, m in builder.quotients if value == Affine.var(name)]
         side = min((m for d, m in pairs if d == 1), default=1)
         fits = all(d % side == 0 or (d, m) == (1, side) for d, m in pairs)
         if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST:
@@ -87,7 +87,7 @@ def _crossed_axes(context: Context) -> tuple[int, int] | None:
         return None
     names = [f"axis{axis}" for axis in range(len(node.shape))]
     index = tuple(Affine.var(name) for name in names)
-    probe = context.puller()
+    probe = context.builder()
     probe.value(node, index)
     bound = {s.name for s in probe.body if isinstance(s, Let)}
     accesses = [load.index for load in loads(probe.body)]
@@ -118,10 +118,10 @@ def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement
         for c in range(columns):
             lane = context.names.fresh("v")
             point[loaded], point[stored] = row + Affine.var(lane), column + c
-            puller = context.puller()
-            value = puller.value(node, tuple(point))
+            builder = context.builder()
+            value = builder.value(node, tuple(point))
             store = Store(square, Affine.var(lane) + c * lanes, value)
-            body.append(For(lane, rows, (*puller.body, store), "vector"))
+            body.append(For(lane, rows, (*builder.body, store), "vector"))
         for r in range(rows):
             lane = context.names.fresh("v")
             point[loaded], point[stored] = row + r, column + Affine.var(lane)
@@ -159,9 +159,9 @@ def copy_kernel(
         at = plain_index(names, node.shape)
         if at:
             at[axis] = index
-        puller = context.puller()
-        value = puller.value(node, tuple(at))
-        return [*puller.body, Store(target.buffer, target.offset(tuple(at)), value)]
+        builder = context.builder()
+        value = builder.value(node, tuple(at))
+        return [*builder.body, Store(target.buffer, target.offset(tuple(at)), value)]
 
     if not node.shape:
         return Kernel(name, tuple(body(Affine())), "copy", 0, 2 * node.type.nbytes)

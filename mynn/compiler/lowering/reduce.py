@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mynn.compiler.graph.index_map import Index
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import (
     Buffer,
     Const,
@@ -19,29 +18,19 @@ from mynn.compiler.loop_ir.ir import (
     Store,
 )
 from mynn.compiler.lowering.base import Context, best_axis, canonical, chunks, plain_index, serial
-from mynn.compiler.lowering.inline import COMBINE
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Reduction
 from mynn.core.graph import Node
 from mynn.core.types import Shape
-
-_IDENTITY = {
-    "f32": (float("-inf"), float("inf")),
-    "f64": (float("-inf"), float("inf")),
-    "i32": (-(2**31), 2**31 - 1),
-    "i64": (-(2**63), 2**63 - 1),
-    "u32": (0, 2**32 - 1),
-    "u8": (0, 255),
-}
 
 # Accumulators of a long reduction: what an addition's latency leaves room for.
 _CHAINS = 4
 
 
-def identity(op: str, type: str) -> Const:
-    """The value that changes nothing in a sum, max or min."""
-    if op == "sum":
-        return Const(0.0 if type[0] == "f" else 0, type)
-    low, high = _IDENTITY[type]
-    return Const(low if op == "max" else high, type)
+def _rule(anchor: Node) -> Reduction:
+    rule = rule_of(anchor)
+    assert isinstance(rule, Reduction)
+    return rule
 
 
 def lower_reduce(context: Context) -> list[Statement]:
@@ -54,9 +43,9 @@ def lower_reduce(context: Context) -> list[Statement]:
     x = anchor.inputs[0]
     axes: Shape = anchor.params["axes"]
     if not x.shape:
-        puller = context.puller()
-        puller.memo[anchor, ()] = puller.value(x, ())
-        return context.emit_outputs(puller, ())
+        builder = context.builder()
+        builder.memo[anchor, ()] = builder.value(x, ())
+        return context.emit_outputs(builder, ())
     names = [context.names.fresh("i") for _ in x.shape]
     axis = best_axis(context, x)
     build = _reduce_across if axis in axes else _reduce_along
@@ -70,9 +59,9 @@ def _kept(values: list[Affine], axes: Shape) -> Index:
 def _accumulate(
     context: Context, anchor: Node, acc: Buffer, at: Affine, index: Index
 ) -> list[Statement]:
-    puller = context.puller()
-    total = puller.combine(anchor, Load(acc, at), anchor.inputs[0], index)
-    return [*puller.body, Store(acc, at, total)]
+    builder = context.builder()
+    total = builder.combine(_rule(anchor).combine, Load(acc, at), anchor.inputs[0], index)
+    return [*builder.body, Store(acc, at, total)]
 
 
 def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
@@ -95,7 +84,7 @@ def _vector_of_results(
 
     A long reduction has several accumulators, so that an addition need not wait for the last one.
     """
-    x, op = anchor.inputs[0], anchor.primitive.name
+    x, rule = anchor.inputs[0], _rule(anchor)
     axes: Shape = anchor.params["axes"]
     lanes = context.lanes()
     around = [i for i in axes if x.shape[i] != 1]
@@ -115,7 +104,7 @@ def _vector_of_results(
         lane = context.names.fresh("v")
         return For(lane, width, tuple(body(lane, Affine.var(lane) + split * lanes)), "vector")
 
-    zero = identity(op, x.type.short)
+    zero = Const(rule.start(x.type.short), x.type.short)
     clear = [over(lambda lane, at: [Store(acc, at, zero)], split) for split in range(splits)]
 
     def add(split: int, k: Affine) -> Statement:
@@ -134,11 +123,11 @@ def _vector_of_results(
         parts: list[Expr] = [Load(acc, at + split * lanes) for split in range(splits)]
         while len(parts) > 1:
             pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [Op(COMBINE[op], pair, acc.type) for pair in pairs]
+            parts = [Op(rule.combine, pair, acc.type) for pair in pairs]
         loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
-        puller = context.puller()
-        puller.memo[anchor, loops] = parts[0] if splits == 1 else puller.let(parts[0])
-        return context.emit_outputs(puller, loops)
+        builder = context.builder()
+        builder.memo[anchor, loops] = parts[0] if splits == 1 else builder.let(parts[0])
+        return context.emit_outputs(builder, loops)
 
     loops = [(names[i], x.shape[i]) for i in around]
     return [Local(acc), *clear, *serial(loops, body), over(finish, 0)]
@@ -148,8 +137,8 @@ def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) 
     """Vectors along a reduced axis: each lane accumulates, the lanes are combined at the end."""
     x = anchor.inputs[0]
     axes: Shape = anchor.params["axes"]
-    op = anchor.primitive.name
-    start = identity(op, x.type.short)
+    rule = _rule(anchor)
+    start = Const(rule.start(x.type.short), x.type.short)
     lanes = min(context.lanes(), 1 << (x.shape[axis] - 1).bit_length())
     acc = Buffer(context.names.fresh("acc"), x.type.short, lanes, "register")
     lane = context.names.fresh("v")
@@ -170,9 +159,9 @@ def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) 
     around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
     body += serial(around, inner)
     loops = _kept(plain_index(names, x.shape), axes)
-    total = Reduce(op, acc, Affine(), lanes)
-    puller = context.puller()
-    puller.memo[anchor, loops] = puller.let(total)
-    body += context.emit_outputs(puller, loops)
+    total = Reduce(rule.combine, acc, Affine(), lanes)
+    builder = context.builder()
+    builder.memo[anchor, loops] = builder.let(total)
+    body += context.emit_outputs(builder, loops)
     outer = [(names[i], e) for i, e in enumerate(x.shape) if i not in axes and e != 1]
     return serial(outer, body)

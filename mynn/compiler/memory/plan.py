@@ -12,10 +12,12 @@ import heapq
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mynn.compiler.fusion.fuse import Fusion, Group, fuse, insert_packing, is_leaf
-from mynn.compiler.graph.contraction_dims import PRODUCTS
+from mynn.compiler.fusion.fuse import Fusion, Group, fuse
+from mynn.compiler.fusion.stored import is_leaf
+from mynn.compiler.graph.contraction_dims import is_contraction
 from mynn.compiler.graph.index_map import peel
 from mynn.compiler.graph.layout import Layouts
+from mynn.compiler.graph.pack_operands import insert_packing
 from mynn.compiler.graph.split_k import split_sums
 from mynn.compiler.graph.zero_padding import absorbed
 from mynn.compiler.loop_ir.affine import Affine
@@ -111,9 +113,7 @@ class _Planner:
         self.fusion: Fusion = fuse(graph, self.layouts, pads)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}
-        operands = {
-            peel(x, pads) for n in graph.nodes() if n.primitive.name in PRODUCTS for x in n.inputs
-        }
+        operands = {peel(x, pads) for n in graph.nodes() if is_contraction(n) for x in n.inputs}
         for node in graph.nodes():
             scalar = node.primitive is CONSTANT and node.type.size == 1
             if is_leaf(node) and (not scalar or node in operands):
@@ -190,7 +190,7 @@ class _Planner:
                 return task
         context = Context(group, places, places, self.target, f"k{number}")
         kernel = lower_group(f"k{number}", context)
-        task = _Task(kernel, context.touched, group)
+        task = _Task(kernel, context.loaded, group)
         anchor = [group.anchor] if group.anchor is not None else []
         touched = [node for node in (*task.reads, *group.outputs, *anchor) if node in places]
         self.tasks[number] = task, {node: places[node] for node in touched}

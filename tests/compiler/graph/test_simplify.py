@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import mynn.compiler.graph.simplify
-from mynn.compiler.graph.simplify import PASSES, cse, simplify
+from mynn.compiler.graph.cse import cse
+from mynn.compiler.graph.simplify import PASSES, simplify
 from mynn.compiler.graph.uniform import full, uniform_value
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, apply, constant, format_graph, input_node, verify

@@ -88,7 +88,7 @@ def test_every_form_is_printed() -> None:
                 For("u", 2, (Store(TILE, Affine.var("u"), Load(X, AT_I * 16 + 2)),), "unroll"),
                 Let("a", Op("fma", (Load(X, AT_I), Const(2.0, "f32"), Load(Y, AT_I)), "f32")),
                 Let("c", Op("cast", (Var("a", "f32"),), "i32")),
-                Let("s", Reduce("sum", ACC, Affine(), 16)),
+                Let("s", Reduce("add", ACC, Affine(), 16)),
                 Store(N, AT_I, AT_I * 2 + 1),
             ),
         ),
@@ -108,7 +108,7 @@ def test_every_form_is_printed() -> None:
         "      tile[u] = x[16*i + 2]",
         "    let a = fma(x[i], 2.0, y[i])",
         "    let c = cast.i32(a)",
-        "    let s = reduce_sum acc[0 +: 16]",
+        "    let s = reduce_add acc[0 +: 16]",
         "    n[i] = 2*i + 1",
         "  for w in 3 parallel:",
         "    y[w] = 0.0",
@@ -183,7 +183,7 @@ BROKEN: dict[str, tuple[tuple[Statement, ...], str]] = {
     "unbound index as a value": ((let("a", AT_I),), "i is used before it is bound"),
     "register unmade": ((let("a", Load(ACC, Affine())),), "acc is used before it is made"),
     "stack unmade": ((Store(TILE, Affine(), ONE), Local(TILE)), "tile is used before it is made"),
-    "reduce unmade": ((let("a", Reduce("sum", ACC, Affine(), 4)),), "acc is used before"),
+    "reduce unmade": ((let("a", Reduce("add", ACC, Affine(), 4)),), "acc is used before"),
     "made in a loop": (
         (For("i", 2, (Local(ACC),)), Store(ACC, Affine(), ONE)),
         "acc is used before it is made",
@@ -252,7 +252,9 @@ def test_conditions_leave_rounds_out() -> None:
     np.testing.assert_array_equal(y[:20].reshape(4, 5), expected)
 
 
-@pytest.mark.parametrize(("op", "expected"), [("sum", 14.0), ("max", 5.0), ("min", 2.0)])
+@pytest.mark.parametrize(
+    ("op", "expected"), [("add", 14.0), ("mul", 120.0), ("maximum", 5.0), ("minimum", 2.0)]
+)
 def test_reduce(op: str, expected: float) -> None:
     y = np.zeros(64, np.float32)
     fill = For("j", 8, (Store(ACC, AT_J, Op("cast", (AT_J,), "f32")),), "vector")

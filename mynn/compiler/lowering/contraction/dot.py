@@ -74,7 +74,7 @@ def _dot_block(
         loop: Statement = vector(width, inner, lane)
         body.append(For(kvar, times, (loop,)) if times > 1 else loop)
     lane = context.names.fresh("v")
-    total = Reduce("sum", acc, Affine.var(lane, lanes_k), lanes_k)
+    total = Reduce("add", acc, Affine.var(lane, lanes_k), lanes_k)
     index = product.index(p, q + Affine.var(lane))
     body.append(vector(count, finish(context, index, total), lane))
     return body

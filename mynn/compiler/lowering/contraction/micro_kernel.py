@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mynn.compiler.graph.index_map import Index
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, For, Let, Load, Op, Statement, Store, Var
 from mynn.compiler.lowering.base import Context, plain_index, serial
 from mynn.compiler.lowering.contraction.operands import Product, filled, vector

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 
-from mynn.compiler.graph.contraction_dims import Axes
-from mynn.compiler.graph.index_map import Index, view_of
+from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.zero_padding import Border, border_of
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Statement, Within
 from mynn.compiler.lowering.base import Context, canonical
+from mynn.compiler.rules.record import ContractionDims
 from mynn.core.graph import Node
 from mynn.core.types import Shape
 from mynn.errors import CompileError
@@ -194,7 +194,7 @@ def filled(index: Index, place: int | None, value: Affine) -> Index:
     return (*index[:place], value, *index[place + 1 :])
 
 
-def operand_of(context: Context, node: Node, axes: Axes, second: bool) -> Operand:
+def operand_of(context: Context, node: Node, axes: ContractionDims, second: bool) -> Operand:
     """Where an operand of a product lies."""
     places = context.places
 
@@ -202,7 +202,7 @@ def operand_of(context: Context, node: Node, axes: Axes, second: bool) -> Operan
         return places[base].strides
 
     view = view_of(node, strides, places)
-    context.touched.add(view.base)
+    context.loaded.add(view.base)
     batch, kept, summed = axes.parts(view.strides, second)
     borders = tuple(border_of(axes, bound, second) for bound in view.bounds)
     known = tuple(border for border in borders if border is not None)
@@ -227,6 +227,6 @@ def finish(context: Context, index: Index, value: Expr) -> list[Statement]:
     """The epilogue: every output of the group, from the value of the product."""
     anchor = context.group.anchor
     assert anchor is not None
-    puller = context.puller()
-    puller.memo[anchor, index] = puller.let(value)
-    return context.emit_outputs(puller, index)
+    builder = context.builder()
+    builder.memo[anchor, index] = builder.let(value)
+    return context.emit_outputs(builder, index)

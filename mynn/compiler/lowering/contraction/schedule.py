@@ -9,9 +9,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from mynn.compiler.graph.contraction_dims import axes_of, choose_mode, tile_axes
-from mynn.compiler.graph.index_map import Index
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.graph.contraction_dims import choose_mode, dims_of, tile_axes
+from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Load, Statement, Store
 from mynn.compiler.lowering.base import Context, serial, vector_loops
 from mynn.compiler.lowering.contraction.dot import dots
@@ -41,7 +40,7 @@ def lower_product(context: Context) -> list[Statement]:
     """Choose the schedule by how the operands lie in memory."""
     anchor = context.group.anchor
     assert anchor is not None
-    axes = axes_of(anchor)
+    axes = dims_of(anchor)
     a = operand_of(context, anchor.inputs[0], axes, second=False)
     b = operand_of(context, anchor.inputs[1], axes, second=True)
     mode = choose_mode(

@@ -44,10 +44,9 @@ from mynn.compiler.lowering.inline import Place
 # Where the operands of an epilogue are larger together, they lie outside the second cache, and are
 # fetched while the sum runs.
 _FAR_BYTES = 1 << 20
-# Functions that make an epilogue too long to be written out for every vector of a tile.
-_LONG = frozenset(
-    ["exp", "expm1", "log", "log1p", "tanh", "logistic", "erf", "sin", "cos", "pow", "mod"]
-)
+# An epilogue of more operations is too long to be written out for every vector of a tile, and so is
+# one with a function that is a sequence of instructions.
+_LONG_EPILOGUE = 12
 
 
 def tiles(context: Context, product: Product, partial: Place | None = None) -> list[Statement]:
@@ -161,14 +160,14 @@ def _prefetches(epilogue: list[For]) -> list[Statement]:
 def _is_long(context: Context) -> bool:
     anchor = context.group.anchor
     assert anchor is not None
-    puller = context.puller()
+    builder = context.builder()
     loops = tuple(
         Affine.var(f"axis{i}") if n != 1 else Affine() for i, n in enumerate(anchor.shape)
     )
-    puller.memo[anchor, loops] = Const(0.0, anchor.type.short)
-    context.emit_outputs(puller, loops)
-    ops = [s.value.name for s in puller.body if isinstance(s, Let) and isinstance(s.value, Op)]
-    return any(name in _LONG for name in ops) or len(ops) > 12
+    builder.memo[anchor, loops] = Const(0.0, anchor.type.short)
+    context.emit_outputs(builder, loops)
+    operations = sum(isinstance(s, Let) and isinstance(s.value, Op) for s in builder.body)
+    return builder.costly or operations > _LONG_EPILOGUE
 
 
 def _epilogue_loop(

@@ -1,0 +1,158 @@
+"""Which values a program stores, and why; all others are computed where they are needed.
+
+A value that is not stored costs nothing but its operations, once for each kernel and each element
+that needs it. One that is stored costs a store, the loads, and a place in memory.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Container
+
+from mynn.compiler.graph.contraction_dims import is_contraction
+from mynn.compiler.graph.index_map import peel
+from mynn.compiler.graph.pack_operands import is_copy
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Computed, Elementwise, Leaf, Movement
+from mynn.core.graph import Graph, Node
+from mynn.core.primitive import Cost
+from mynn.ops import fused
+
+# A shared expression of more nodes than this is stored. To load it takes a store, which is one
+# operation for every reader, and a load, which is two a cycle beside the arithmetic; of tanh', say,
+# two nodes, each reader computes its own.
+SHARED_LIMIT = 6
+# An expression of more nodes is stored in any case: its intermediate values must fit in registers,
+# and LLVM takes more than linear time for a function.
+SIZE_LIMIT = 96
+
+
+class Reason(enum.Enum):
+    """Why a value is stored."""
+
+    OUTPUT = "an output"
+    COPY = "an operand copied so that a product can read it"
+    OPERAND = "read by a product"
+    KERNEL = "computed by loops of its own"
+    REPEATED = "costly, and repeated by what reads it"
+    PICKED = "a small reduction whose elements are picked one by one"
+    SHARED_EPILOGUE = "the epilogue of a product, read more than once"
+    SHARED_COSTLY = "costly, and read more than once"
+    SHARED_LONG = f"more than {SHARED_LIMIT} operations, and read more than once"
+    LONG = f"more than {SIZE_LIMIT} operations"
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether the node is there before the program runs."""
+    return isinstance(rule_of(node), Leaf)
+
+
+class Storing:
+    """The stored nodes of a graph with their reasons, in `why`.
+
+    - `small`: reductions that are written out where they are needed.
+    - `blocks`: nodes that are needed for the elements of one block each, so that nothing is
+      repeated.
+    - `pads`: paddings that products see through.
+    - `weight`: for each node the operations that compute an element of it from what is stored.
+    """
+
+    def __init__(
+        self, graph: Graph, small: Container[Node], blocks: Container[Node], pads: Container[Node]
+    ) -> None:
+        self.small = small
+        self.blocks = blocks
+        self.why: dict[Node, Reason] = {}
+        self.weight: dict[Node, int] = {}
+        self._costly: dict[Node, bool] = {}
+        self._epilogue: set[Node] = set()
+        self._readers: dict[Node, int] = {}
+        order = [node for node in graph.nodes() if not is_leaf(node)]
+        for node in order:
+            for x in dict.fromkeys(node.inputs):
+                self._readers[x] = self._readers.get(x, 0) + 1
+        for node in graph.outputs:
+            self._store(node, Reason.OUTPUT)
+        self._seen_through = self._store_operands(order, pads)
+        for node in order:
+            self._store_repeated(node)
+            self._measure(node)
+            reason = self.why_stored(node)
+            if reason is not None:
+                self._store(node, reason)
+
+    def is_anchor(self, node: Node) -> bool:
+        """Whether the node needs loops of its own."""
+        return rule_of(node).own_kernel(node) and node not in self.small
+
+    def why_stored(self, node: Node) -> Reason | None:
+        """Why a node whose inputs are settled is stored; None where it is computed as needed."""
+        if node in self.why:
+            return self.why[node]
+        if is_copy(node):
+            return Reason.COPY
+        if self.is_anchor(node):
+            return Reason.KERNEL
+        if node in self._seen_through or node in self.blocks:
+            return None
+        if self._readers.get(node, 0) > 1:
+            if node in self._epilogue:
+                return Reason.SHARED_EPILOGUE
+            if node.primitive.cost is Cost.HEAVY:
+                return Reason.SHARED_COSTLY
+            if self.weight[node] > SHARED_LIMIT:
+                return Reason.SHARED_LONG
+        return Reason.LONG if self.weight[node] > SIZE_LIMIT else None
+
+    def _store(self, node: Node, reason: Reason) -> None:
+        if not is_leaf(node):
+            self.why.setdefault(node, reason)
+
+    def _store_operands(self, order: list[Node], pads: Container[Node]) -> set[Node]:
+        """Store what products read; returns the movement that they see it through."""
+        seen_through: set[Node] = set()
+        for node in order:
+            for x in node.inputs if is_contraction(node) else ():
+                base = peel(x, pads)
+                self._store(base, Reason.OPERAND)
+                while x is not base:
+                    seen_through.add(x)
+                    x = x.inputs[0]
+        return seen_through
+
+    def _store_repeated(self, node: Node) -> None:
+        """Store what a node repeats where it costs more to compute again than to load.
+
+        And small reductions whose elements it picks one by one.
+        """
+        if node in self.blocks or not node.inputs:
+            return
+        rule = rule_of(node)
+        repeats = rule.repeats and node.inputs[0].type.size < node.type.size
+        picks = isinstance(rule, Computed) and rule.picks
+        picks = picks or (isinstance(rule, Movement) and not rule.affine(node))
+        for x in node.inputs if repeats or picks else ():
+            base = peel(x)
+            if repeats and self._costly.get(base, False):
+                self._store(base, Reason.REPEATED)
+            if picks and base in self.small:
+                self._store(base, Reason.PICKED)
+
+    def _measure(self, node: Node) -> None:
+        """What it takes to compute an element of the node, and whether that is costly."""
+        computed = [x for x in node.inputs if x not in self.why and not is_leaf(x)]
+        weight = 1 + sum(self.weight[x] for x in computed)
+        if node.primitive is fused.fma:
+            weight += 1  # two operations
+        if node in self.small:
+            weight *= node.inputs[0].type.size // node.type.size
+        self.weight[node] = weight
+        self._costly[node] = (
+            node.primitive.cost is not Cost.LIGHT
+            or node in self.small
+            or any(self._costly[x] for x in computed)
+        )
+        if isinstance(rule_of(node), Elementwise) and any(
+            is_contraction(x) or x in self._epilogue for x in node.inputs
+        ):
+            self._epilogue.add(node)

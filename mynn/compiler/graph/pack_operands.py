@@ -1,0 +1,41 @@
+"""Copies of the operands of products that lie the wrong way for any schedule."""
+
+from __future__ import annotations
+
+from mynn.compiler.graph.contraction_dims import choose_mode, is_contraction
+from mynn.compiler.graph.index_map import view_of
+from mynn.compiler.graph.layout import Layouts
+from mynn.core.graph import Graph, Node, apply
+from mynn.core.rewrite import rewrite
+from mynn.ops import elementwise
+
+
+def is_copy(node: Node) -> bool:
+    """Whether the node is a copy that `insert_packing` made: an identity that is stored."""
+    return node.primitive is elementwise.stop_gradient
+
+
+def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
+    """Copy the operands of products whose columns lie beside each other in no schedule.
+
+    Expects a simplified graph, in which no identity is left.
+    Guarantees that each identity of the result is a copy that has to be stored, row-major.
+
+    Before: `matmul(a, b)`; after: `matmul(a, stop_gradient(b))`, where the copy has its columns
+    side by side.
+    """
+    packed: dict[Node, Node] = {}
+
+    def rule(node: Node) -> Node | None:
+        if not is_contraction(node):
+            return None
+        a, b = (view_of(x, layouts.strides, borders=False) for x in node.inputs)
+        if choose_mode(node, a.strides, b.strides).kind != "pack":
+            return None
+        left, right = node.inputs
+        if right not in packed:
+            packed[right] = copy = apply(elementwise.stop_gradient, right)
+            layouts.row_major(copy)
+        return apply(node.primitive, left, packed[right], **node.params)
+
+    return rewrite(graph, rule)

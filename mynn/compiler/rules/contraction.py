@@ -1,0 +1,42 @@
+"""Records of contractions: which axes are batch, rows, columns and summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mynn.compiler.rules.record import Composite, Contraction, ContractionDims, Order, Rule
+from mynn.core.graph import Node
+from mynn.core.primitive import Primitive
+from mynn.ops import contraction, convolution
+from mynn.target.storage import ALIGNMENT, is_narrow
+
+
+def _matmul_dims(node: Node) -> ContractionDims:
+    a, b = (x.shape for x in node.inputs)
+    return ContractionDims(a[:-2], a[-2:-1], b[-1:], a[-1:])
+
+
+def _matmul_order(node: Node, orders: Sequence[Order]) -> Order:
+    """With few columns the rows are the fastest axis, if the second operand lies along the sum and
+    the rows fill vectors: it is computed along its rows then.
+    """
+    *batch, rows, columns = range(len(node.shape))
+    itemsize = node.dtype.itemsize
+    narrow = is_narrow(node.shape[columns], itemsize) and node.shape[rows] * itemsize >= ALIGNMENT
+    if batch or not narrow or orders[1][-1] != 0:
+        return (*batch, rows, columns)
+    return (columns, rows)
+
+
+def _contract_dims(node: Node) -> ContractionDims:
+    a, b = (x.shape for x in node.inputs)
+    batch, summed = node.params["batch"], node.params["summed"]
+    end = len(a) - summed
+    return ContractionDims(a[:batch], a[batch:end], b[batch + summed :], a[end:])
+
+
+RULES: dict[Primitive, Rule] = {
+    contraction.matmul: Contraction(_matmul_dims, order=_matmul_order, over_nothing=0),
+    contraction.contract: Contraction(_contract_dims, over_nothing=0),
+    convolution.conv: Composite(),
+}

@@ -1,0 +1,47 @@
+"""Records of reductions: the operation that combines, and the number that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mynn.compiler.rules.record import ArgMax, Order, Reduction, Rule
+from mynn.core.graph import Node
+from mynn.core.primitive import Primitive
+from mynn.ops import reduce
+
+# The least and the largest number of each dtype.
+_LIMITS = {
+    "f32": (float("-inf"), float("inf")),
+    "f64": (float("-inf"), float("inf")),
+    "i32": (-(2**31), 2**31 - 1),
+    "i64": (-(2**63), 2**63 - 1),
+    "u32": (0, 2**32 - 1),
+    "u8": (0, 255),
+}
+
+
+def _kept_order(node: Node, orders: Sequence[Order]) -> Order:
+    """The axes that are left, in the order of the input."""
+    axes = node.params["axes"]
+    kept = [axis for axis in range(len(node.inputs[0].shape)) if axis not in axes]
+    return tuple(kept.index(axis) for axis in orders[0] if axis in kept)
+
+
+def _zero(type: str) -> float:
+    return 0.0 if type[0] == "f" else 0
+
+
+def _least(type: str) -> float:
+    return _LIMITS[type][0]
+
+
+def _largest(type: str) -> float:
+    return _LIMITS[type][1]
+
+
+RULES: dict[Primitive, Rule] = {
+    reduce.sum: Reduction("add", _zero, order=_kept_order, over_nothing=0),
+    reduce.max: Reduction("maximum", _least, order=_kept_order, keeps_uniform=True),
+    reduce.min: Reduction("minimum", _largest, order=_kept_order, keeps_uniform=True),
+    reduce.argmax: ArgMax(),
+}

@@ -1,0 +1,63 @@
+"""Reshapes as index arithmetic: which axes hold the same elements before and after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.core.types import Shape
+
+
+def unit_reshape(old: Shape, new: Shape) -> bool:
+    """Whether a reshape only adds or removes axes of extent 1."""
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def splits_only(old: Shape, new: Shape) -> bool:
+    """Whether a reshape splits axes, but merges none (axes of extent 1 aside)."""
+    return all(sum(old[axis] != 1 for axis in left) <= 1 for left, _ in reshape_groups(old, new))
+
+
+def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
+    """Pair the shortest runs of axes of `old` and `new` that hold the same number of elements."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        left: list[int] = []
+        right: list[int] = []
+        a = b = 1
+        while (not left and not right) or a != b:
+            if (a <= b and i < len(old)) or j >= len(new):
+                left.append(i)
+                a *= old[i]
+                i += 1
+            else:
+                right.append(j)
+                b *= new[j]
+                j += 1
+        groups.append((left, right))
+    return groups
+
+
+def reshape_index(
+    old: Shape, new: Shape, index: Index, divide: Callable[[Affine, int, int], Affine]
+) -> Index:
+    """The index into `old` of the element at `index` of `new`, in row-major order.
+
+    `divide(value, divisor, modulus)` gives (value // divisor) % modulus as a new variable.
+    """
+    result = [Affine()] * len(old)
+    for left, right in reshape_groups(old, new):
+        linear = Affine()
+        for axis in right:
+            linear = linear * new[axis] + index[axis]
+        wide = [axis for axis in left if old[axis] != 1]
+        if len(wide) == 1:
+            result[wide[0]] = linear
+            continue
+        step = math.prod(old[axis] for axis in wide)
+        for axis in wide:
+            step //= old[axis]
+            result[axis] = divide(linear, step, old[axis])
+    return tuple(result)
