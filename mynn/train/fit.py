@@ -15,7 +15,7 @@ from mynn import random
 from mynn.base import notices
 from mynn.base.arguments import explained, flag, positive, shown, whole_number
 from mynn.core.types import Array
-from mynn.data import dataset
+from mynn.data import arrays as dataset
 from mynn.errors import ArgumentError, UsageError
 from mynn.jit import stage
 from mynn.jit.compile import Compiled

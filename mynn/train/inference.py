@@ -11,7 +11,7 @@ from mynn import nn
 from mynn.base import sharing
 from mynn.base.arguments import explained, positive
 from mynn.core.types import Array
-from mynn.data import dataset
+from mynn.data import arrays as dataset
 from mynn.errors import ShapeError, UsageError
 from mynn.jit import stage
 from mynn.jit.compile import Compiled
