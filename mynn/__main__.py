@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mynn_command import main
+from mynn.cli.app import main
 
 if __name__ == "__main__":
     main()

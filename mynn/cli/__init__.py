@@ -1,1 +1,7 @@
-"""The commands, one a file: arguments only. `mynn_command.py` lists them."""
+"""The command line."""
+
+from __future__ import annotations
+
+from mynn.cli.app import main
+
+__all__ = ["main"]

@@ -17,6 +17,7 @@ from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
 from mynn.jit.program import InterpretedProgram, Program
+from mynn.jit.structure import flatten
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
@@ -117,29 +118,51 @@ class Compiled:
         return Compiled, (self.function, self.backend, self.threads)
 
     def lookup(
-        self, arguments: tuple[Any, ...], thoroughly: bool = False
+        self,
+        arguments: tuple[Any, ...],
+        thoroughly: bool = False,
+        check: Callable[[stage.Staged], None] | None = None,
     ) -> tuple[stage.Staged, Any]:
         """The staged function and the program for these arguments, made now if need be.
 
         There may be several for one signature: the mode of modules (training or evaluation), frozen
         parameters, options of optimisers and plain values decide what is traced. Large arrays among
-        these are looked at where it is asked for.
+        these are looked at where it is asked for. `check(staged)` may raise, before a program is
+        made.
         """
         signature = _signature(arguments)
         found = self._find(signature, thoroughly)
         if found is None:
             with self._lock:  # one thread traces
-                found = self._find(signature, thoroughly)
-                if found is None:
-                    self._note_change(signature)
-                    staged = self._stage(arguments)
-                    found = staged, self.make(staged)
-                    self._programs.setdefault(signature, []).append(found)
-                    code = found[1].code
-                    code.holders.add(self)
-                    if code.dropped:
-                        self.forget(code)
+                found = self._find(signature, thoroughly) or self._made(signature, arguments, check)
+        if check is not None:
+            check(found[0])
         return found
+
+    def known(
+        self, arguments: tuple[Any, ...], thoroughly: bool = False
+    ) -> tuple[stage.Staged, Any] | None:
+        """What `lookup` finds without tracing."""
+        return self._find(_signature(arguments), thoroughly)
+
+    def _made(
+        self,
+        signature: Any,
+        arguments: tuple[Any, ...],
+        check: Callable[[stage.Staged], None] | None,
+    ) -> tuple[stage.Staged, Any]:
+        """What `lookup` makes where it finds nothing."""
+        self._note_change(signature)
+        staged = self._stage(arguments)
+        if check is not None:
+            check(staged)
+        made = staged, self.make(staged)
+        self._programs.setdefault(signature, []).append(made)
+        code = made[1].code
+        code.holders.add(self)
+        if code.dropped:
+            self.forget(code)
+        return made
 
     def _find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
@@ -258,7 +281,7 @@ class Compiled:
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
-            for x in (arguments if _flat(arguments) else stage.flatten(arguments))
+            for x in (arguments if _flat(arguments) else flatten(arguments))
         ]
         results = program(arrays)
         if staged.structure == 0:

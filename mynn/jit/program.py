@@ -21,12 +21,13 @@ from mynn.base import sharing
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import STOPS
+from mynn.compiler.host.argument_layout import ArgumentLayout
 from mynn.compiler.host.step import STEP
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.pipeline import Lowered, emit, lower
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, format_graph
-from mynn.core.types import Array, Shape
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import DataError, UsageError
 from mynn.jit.profile import Profile, profile
 from mynn.runtime import cache, parallel_call, store
@@ -481,20 +482,23 @@ class Program:
         """
         self._first.run()
 
-    def argument_slot(self, number: int) -> int | None:
-        """The place of an argument's buffer in the table, or None where it is not read."""
-        return self.image.slot("input", number)
+    def argument_layout(self, number: int) -> ArgumentLayout:
+        """Where an argument lies."""
+        return self._layout("input", number, self.arguments[number])
+
+    def result_layout(self, number: int) -> ArgumentLayout:
+        """Where a result lies."""
+        return self._layout("result", number, self.outputs[number])
+
+    def _layout(self, role: str, number: int, array: Array) -> ArgumentLayout:
+        slot = self.image.slot(role, number)
+        type = Type.of(array).short
+        return ArgumentLayout(slot, type, array.itemsize, array.shape, array.strides)
 
     @property
     def status_slot(self) -> int | None:
         """The place of the status word in the table, where the program has checks."""
         return self.image.slot("result", len(self.outputs)) if self.image.status else None
-
-    def result_slot(self, number: int) -> tuple[int, str]:
-        """The place of a result's buffer in the table, and its type."""
-        slot = self.image.slot("result", number)
-        assert slot is not None, f"no kernel sets result {number}"
-        return slot, self.image.slots[slot].type
 
     # -- the glass box -----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,61 +12,10 @@ import numpy as np
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Type
 from mynn.errors import UsageError
+from mynn.jit.structure import flatten, leaf_names, rebuild
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 from mynn.trace import tracing
 from mynn.trace.effects import Watch
-
-
-def flatten(value: Any) -> Iterator[Any]:
-    """The leaves of nested tuples, lists and dicts, in order."""
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from flatten(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from flatten(item)
-    elif value is not None:
-        yield value
-
-
-def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
-    """`structure` with its leaves replaced, one after the other."""
-    if isinstance(structure, tuple | list):
-        items = [rebuild(item, leaves) for item in structure]
-        if hasattr(structure, "_fields"):
-            return type(structure)(*items)
-        return type(structure)(items)
-    if isinstance(structure, Mapping):
-        return {key: rebuild(item, leaves) for key, item in structure.items()}
-    return None if structure is None else next(leaves)
-
-
-def leaf_names(value: Any, fallback: str) -> list[str]:
-    """A different name for each leaf.
-
-    Keys of dicts and fields of named tuples, joined by dots; `fallback`, `fallback1`... for leaves
-    that are in none; a number behind a name that is taken.
-    """
-    names: list[str] = []
-
-    def walk(item: Any, name: str) -> None:
-        if hasattr(item, "_asdict"):
-            item = item._asdict()
-        if isinstance(item, Mapping):
-            for key, inner in item.items():
-                walk(inner, f"{name}.{key}" if name else str(key))
-        elif isinstance(item, tuple | list):
-            for inner in item:
-                walk(inner, name)
-        elif item is not None:
-            base = name or (fallback if not names else f"{fallback}{len(names)}")
-            unique, count = base, 1
-            while unique in names:
-                unique, count = f"{base}{count}", count + 1
-            names.append(unique)
-
-    walk(value, "")
-    return names
 
 
 @dataclass(frozen=True)
@@ -96,6 +45,12 @@ class Staged:
     def state_nodes(self) -> tuple[Node, ...]:
         """The inputs of the graph that stand for state."""
         return self.graph.inputs[len(self.arguments) :]
+
+    @property
+    def written(self) -> tuple[Tensor, ...]:
+        """The state that changes."""
+        pairs = zip(self.state, self.state_nodes, strict=True)
+        return tuple(tensor for tensor, node in pairs if node in self.writes)
 
     @property
     def result_names(self) -> list[str]:

@@ -2,9 +2,9 @@
 
 A second worker helps where steps are long and its processor is free; where another process needs
 the processor, workers wait for each other and are slower than one. Which it is, nobody knows
-beforehand, and it changes. The results are the same bits for any number of workers, so `Pace`
-changes the number on the way: now and then a few steps run with more or fewer of them, and the
-faster number is kept.
+beforehand, and it changes. The results are the same bits for any number of workers, so the number
+is changed on the way: now and then a few steps run with more or fewer of them, and the faster one
+is kept.
 
 Trials take about a millisecond. Where they bring nothing they become rarer, down to one in ten
 seconds.
@@ -28,12 +28,12 @@ _SHARE = 0.02
 _BETTER = 0.95
 
 
-class Pace:
+class Autotuner:
     """The number of workers for a run: at most `most`, which it starts with.
 
     Example:
-        >>> pace = Pace(4)
-        >>> pace.counts, pace.workers
+        >>> tuner = Autotuner(4)
+        >>> tuner.counts, tuner.workers
         ((1, 2, 4), 4)
     """
 
@@ -42,7 +42,7 @@ class Pace:
         while counts[-1] < most:
             counts.append(min(2 * counts[-1], most))
         self.counts = tuple(counts)
-        self._place = len(counts) - 1
+        self._index = len(counts) - 1
         self._clock = clock
         self._step = 0.0  # seconds of a step with the present number
         self._down = True  # the direction of the next trial
@@ -52,39 +52,39 @@ class Pace:
     @property
     def workers(self) -> int:
         """The number that is fastest as far as is known."""
-        return self.counts[self._place]
+        return self.counts[self._index]
 
     def run(self, budget: int, run: Run) -> None:
         """Run `budget` steps, with a trial among them where one is due."""
         if self._step and self._clock() >= self._due:
-            place = self._other()
+            index = self._other()
             steps = max(1, int(_TRIAL / self._step))
             few = 4 * steps <= budget
-            if place is not None and (few or self._step >= _LONG):
-                budget -= self._try(place, steps, run, wake=few)
+            if index is not None and (few or self._step >= _LONG):
+                budget -= self._try(index, steps, run, wake=few)
         if budget > 0:
             self._step = self._timed(self.workers, budget, run) or self._step
 
     def _other(self) -> int | None:
-        """The place of the number to try next: fewer and more in turn."""
-        fits = [p for p in (self._place - 1, self._place + 1) if 0 <= p < len(self.counts)]
+        """The index of the number to try next: fewer and more in turn."""
+        fits = [i for i in (self._index - 1, self._index + 1) if 0 <= i < len(self.counts)]
         if not fits:
             return None
         self._down = not self._down
         return fits[0] if self._down else fits[-1]
 
-    def _try(self, place: int, steps: int, run: Run, wake: bool) -> int:
+    def _try(self, index: int, steps: int, run: Run, wake: bool) -> int:
         """Run steps with another number, which becomes ours where it is faster.
 
         With `wake`, a step before them wakes the workers and is not timed.
         """
         began = self._clock()
-        workers = self.counts[place]
+        workers = self.counts[index]
         if wake:
             run(workers, 1)
         seconds = self._timed(workers, steps, run)
         if seconds and seconds < _BETTER * self._step:
-            self._place, self._step, self._interval = place, seconds, _SOONEST
+            self._index, self._step, self._interval = index, seconds, _SOONEST
         else:
             self._interval = min(2 * self._interval, _LATEST)
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment that suits."""
+"""Deferred SIGINT: Ctrl-C takes effect after a block that must run as a whole."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C within the block takes effect at its end, so that what it changes is changed as a
-    whole. Programs that handle the signal themselves, and other threads, are left alone.
+    """Ctrl-C within the block raises `KeyboardInterrupt` at its end, so that what the block changes
+    is changed as a whole.
+
+    Programs that handle the signal themselves, and other threads, are left alone.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

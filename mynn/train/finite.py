@@ -10,14 +10,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from mynn.base import sharing
 from mynn.core import interpreter
 from mynn.core.graph import Node, topological
 from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
-from mynn.train.engine.native import Engine
+from mynn.train.engine.base import Executor
+from mynn.train.engine.cursor import Snapshot
 
 # Copies of the state may cost at most this share of the time; going back repeats the steps since.
 _SHARE = 0.005
@@ -34,64 +34,49 @@ def _may_hold(tensor: Tensor) -> bool:
     return not np.isnan(tensor.data).any()
 
 
-class Guard:
-    """Keeps a recent copy of everything that steps change, to go back to.
+class NanGuard:
+    """Keeps a recent snapshot of a run, to go back to.
 
-    Steps are repeated from there, and give what they gave before. So a copy is due whenever
-    something else may have changed the state.
+    Steps are repeated from there, and give what they gave before. So one is due whenever something
+    else may have changed the state.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.arrays: list[Array] = []
-        self.copies: list[Array] = []
-        self.kept: dict[Tensor, Array] = {}
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.last: Snapshot | None = None
+        self.storage: dict[Tensor, Array] = {}
         self.watched: list[Tensor] = []
-        self.row: Array = np.zeros(0)
-        self.step = self.epoch = 0
         self.taken = 0.0
         self.cost = 0.0
 
     def keep(self, due: bool) -> None:
-        """Take a copy, unless it is not `due`, the last one is recent and copying is dear.
+        """Take a snapshot, unless it is not `due`, the last one is recent and copying is costly.
 
         It is `due` where something else than the steps may have changed the state since `check`.
         Raises `NotFiniteError` where a parameter is not finite (any more).
         """
         now = time.perf_counter()
-        due = due or not self.copies
+        due = due or self.last is None
         if not due and now - self.taken < self.cost / _SHARE:
             return
-        engine = self.engine
-        changed = engine.changed()
         if due:
             self.check_outside()
-            self.watched = [t for t in changed if t.requires_grad]
+            self.watched = [t for t in self.executor.run.written if t.requires_grad]
         else:
             self.check()
-        self.arrays = [tensor.home() for tensor in changed]
-        self.copies = [self.storage(tensor) for tensor in changed]
-        for array in (engine.control.words, engine.order):
-            if array is not None:
-                self.arrays.append(array)
-                self.copies.append(np.empty_like(array))
-        with sharing.whole(changed):
-            for array, copy in zip(self.arrays, self.copies, strict=True):
-                copy[...] = array
-        self.step, self.epoch = engine.steps, engine.epoch
-        self.row = np.array(engine.metrics[self.epoch])
+        self.last = self.executor.snapshot(self._storage)
         self.taken = time.perf_counter()
         self.cost = self.taken - now
 
-    def storage(self, tensor: Tensor) -> Array:
+    def _storage(self, tensor: Tensor) -> Array:
         """Where the value of a tensor is copied to: memory that no other run has."""
-        if tensor not in self.kept:
-            self.kept[tensor] = self.engine.compiled.take_storage(tensor)
-        return self.kept[tensor]
+        if tensor not in self.storage:
+            self.storage[tensor] = self.executor.run.compiled.take_storage(tensor)
+        return self.storage[tensor]
 
     def finish(self) -> None:
         """Leave the memory of the copies to the next run."""
-        self.engine.compiled.give_storage(self.kept)
+        self.executor.run.compiled.give_storage(self.storage)
 
     def broken(self) -> Tensor | None:
         """What is watched, was finite and is not any more."""
@@ -99,110 +84,109 @@ class Guard:
 
     def check(self) -> None:
         """Raise `NotFiniteError` where steps have made a parameter not finite."""
-        if self.copies and self.broken() is not None:
+        if self.last is not None and self.broken() is not None:
             self.explain()
 
     def check_outside(self) -> None:
         """Raise `NotFiniteError` where something else than the steps has made a parameter not
         finite; `check` found none after the last of them.
         """
-        for tensor in self.engine.changed():
+        for tensor in self.executor.run.written:
             if tensor.requires_grad and not _is_finite(tensor.data):
-                step = self.engine.steps
-                self.blame_outside(tensor, f"it was changed after step {step - 1}")
+                step = self.executor.steps
+                self._blame_outside(tensor, f"it was changed after step {step - 1}")
 
-    def name(self, tensor: Tensor) -> str:
+    def _name(self, tensor: Tensor) -> str:
         """What to call a state tensor."""
-        staged = self.engine.staged
+        staged = self.executor.run.staged
         names = dict(zip(staged.state, (node.name for node in staged.state_nodes), strict=True))
-        kind = "parameter" if tensor.requires_grad else "the state"
-        return f"{kind} {tensor.name or names.get(tensor) or ''}".rstrip()
+        what = "parameter" if tensor.requires_grad else "the state"
+        return f"{what} {tensor.name or names.get(tensor) or ''}".rstrip()
 
-    def blame_outside(self, tensor: Tensor, when: str) -> NoReturn:
+    def _blame_outside(self, tensor: Tensor, when: str) -> NoReturn:
         """Raise `NotFiniteError` for state that was not finite before the next step."""
-        engine = self.engine
-        step = engine.steps
+        executor = self.executor
+        step = executor.steps
         how = f"{when} from outside the steps (by a callback?)"
         how = how if step else "it was so when the run began"
         raise NotFiniteError(
-            f"{self.name(tensor)} is not finite before step {step} (epoch {engine.epoch}, batch "
-            f"{engine.batch}): {how}. Set it anew, or load a state; check_finite=False trains on "
+            f"{self._name(tensor)} is not finite before step {step} (epoch {executor.epoch}, batch "
+            f"{executor.batch}): {how}. Set it anew, or load a state; check_finite=False trains on "
             "regardless"
         )
 
     def explain(self) -> NoReturn:
         """Restore the state before the step that went wrong, and raise naming where it arose.
 
-        No other thread trains in the meantime. What others did to the state since the last copy is
-        undone too.
+        No other thread trains in the meantime. What others did to the state since the last snapshot
+        is undone too.
         """
-        self.engine.access.alone(self._explain)
+        self.executor.access.alone(self._explain)
         raise AssertionError("the explanation raises")
 
     def _explain(self) -> None:
-        engine = self.engine
-        failed = engine.steps - 1 if engine.stopped else engine.steps
-        if engine.stopped:
-            self.go_to(failed)
+        executor = self.executor
+        failed = executor.steps
+        if executor.stopped:
+            failed -= 1
+            self._go_to(failed)
         broken = self.broken()
         if broken is not None:
-            failed = self.origin(broken, failed)
-        self.go_to(failed)
-        while (guilty := self.guilty_state(broken)) is not None:
-            broken, failed = guilty, self.origin(guilty, failed)
-            self.go_to(failed)
-        engine.begin_epoch()
-        staged, _, batch = engine.batch_arguments()
-        values = [*batch, *(np.array(tensor.home()) for tensor in staged.state)]
-        where = first_not_finite(staged, values, result_of(staged, broken))
-        what = "the loss" if broken is None else self.name(broken)
+            failed = self._origin(broken, failed)
+        self._go_to(failed)
+        while (guilty := self._guilty_state(broken)) is not None:
+            broken, failed = guilty, self._origin(guilty, failed)
+            self._go_to(failed)
+        executor.begin_epoch()
+        step, batch = executor.batch_arguments(executor.batch)
+        values = [*batch, *(np.array(tensor.home()) for tensor in step.staged.state)]
+        where = first_not_finite(step.staged, values, result_of(step.staged, broken))
+        what = "the loss" if broken is None else self._name(broken)
         raise NotFiniteError(
             f"{what} is not finite {'at' if broken is None else 'after'} step {failed} "
-            f"(epoch {engine.epoch}, batch {engine.batch}): {where}. The parameters are as they "
-            "were before this step. Lower the learning rate, or look at the data of this batch; "
-            "check_finite=False trains on regardless"
+            f"(epoch {executor.epoch}, batch {executor.batch}): {where}. The parameters are as "
+            "they were before this step. Lower the learning rate, or look at the data of this "
+            "batch; check_finite=False trains on regardless"
         )
 
-    def guilty_state(self, broken: Tensor | None) -> Tensor | None:
+    def _guilty_state(self, broken: Tensor | None) -> Tensor | None:
         """State that is not finite before the next step, and goes into the loss, or into the new
         value of what breaks. Infinity may be meant where it is no parameter.
         """
-        staged, _, _ = self.engine.batch_arguments()
+        staged = self.executor.run.step(self.executor.batch)[0].staged
         reached = set(topological((result_of(staged, broken),)))
         for node, tensor in zip(staged.state_nodes, staged.state, strict=True):
             if node in reached and not _may_hold(tensor):
                 return tensor
         return None
 
-    def origin(self, tensor: Tensor, high: int) -> int:
-        """The step that made a tensor not finite; before step `high` it is not."""
+    def _origin(self, tensor: Tensor, high: int) -> int:
+        """The step that made a tensor not finite; before step `high` it is not.
+
+        Found by bisection between the snapshot and there.
+        """
+        assert self.last is not None
+        low = self.last.cursor.steps
         self.watched = [tensor]
-        self.go_to(self.step)
+        self._go_to(low)
         if not _may_hold(tensor):
-            self.blame_outside(tensor, "it was so when the run began, or was changed since")
-        return self.last_finite_step(high)
-
-    def go_to(self, step: int) -> None:
-        """The state before a step, by repeating the steps since the copy."""
-        engine = self.engine
-        engine.metrics[self.epoch : engine.epoch + 1] = 0
-        for array, copy in zip(self.arrays, self.copies, strict=True):
-            array[...] = copy
-        engine.metrics[self.epoch] = self.row
-        while engine.steps < step and not engine.stopped:
-            engine.run(step - engine.steps)
-
-    def last_finite_step(self, high: int) -> int:
-        """The last step before which the parameters are finite; before step `high` they are not."""
-        low = self.step
+            self._blame_outside(tensor, "it was so when the run began, or was changed since")
         while high - low > 1:
             middle = (low + high) // 2
-            self.go_to(middle)
+            self._go_to(middle)
             if self.broken() is None:
                 low = middle
             else:
                 high = middle
         return low
+
+    def _go_to(self, step: int) -> None:
+        """The state before a step, by repeating the steps since the snapshot."""
+        executor = self.executor
+        assert self.last is not None
+        executor.restore(self.last)
+        while executor.steps < step and not executor.stopped:
+            executor.advance(step - executor.steps)
 
 
 def result_of(staged: Staged, tensor: Tensor | None) -> Node:
@@ -233,16 +217,16 @@ def first_not_finite(staged: Staged, values: list[Array], result: Node) -> str:
         return "interpreted, the step stays finite, so it is at the edge of what floats can hold"
     first = found[0]
     source = f" (made at {first.source})" if first.source else ""
-    place = _place(staged, order, order[first])
-    return f"it first arose in {place}{first.primitive.name}{source}"
+    layer = _layer(staged, order, order[first])
+    return f"it first arose in {layer}{first.primitive.name}{source}"
 
 
-def _place(staged: Staged, order: dict[Node, int], first: int) -> str:
+def _layer(staged: Staged, order: dict[Node, int], first: int) -> str:
     """The layer in which the operation number `first` stands, or the gradient or the update."""
     tracer = staged.tracer
 
-    def nearest(places: Iterable[tuple[Node, str]]) -> str | None:
-        later = [(order[n], name) for n, name in places if n in order and order[n] >= first]
+    def nearest(nodes: Iterable[tuple[Node, str]]) -> str | None:
+        later = [(order[n], name) for n, name in nodes if n in order and order[n] >= first]
         return min(later)[1] if later else None
 
     layers = [(node, path) for path, node in tracer.activations.items() if path]

@@ -8,24 +8,24 @@ returns the state is always that of whole steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mynn import random
 from mynn.base import notices
 from mynn.base.arguments import explained, flag, positive, shown, whole_number
-from mynn.core.types import Array
-from mynn.data import arrays as dataset
 from mynn.errors import ArgumentError, UsageError
-from mynn.jit import stage
 from mynn.jit.compile import Compiled
+from mynn.jit.stage import Staged
 from mynn.nn import Module
 from mynn.tensor import Parameter
 from mynn.train.callbacks.base import Callback
 from mynn.train.callbacks.progress import progress_bar
-from mynn.train.engine.native import Engine, make_engine, next_budget
-from mynn.train.finite import Guard
+from mynn.train.engine.run import Run
+from mynn.train.finite import NanGuard
 from mynn.train.history import History
+from mynn.train.plan import check_count, check_outside, executor_for, load, plan
 from mynn.train.record import Record
 
 
@@ -94,7 +94,7 @@ def fit(
         >>> bool(history["loss"][-1] < 0.01)
         True
     """
-    dataset.check_outside("fit")
+    check_outside("fit")
     _refuse_others(step)
     epochs = positive("epochs", epochs)
     batch_size = positive("batch_size", batch_size)
@@ -103,34 +103,28 @@ def fit(
     check_finite = flag("check_finite", check_finite)
     seed = None if seed is None else whole_number("seed", seed)
     called = _checked_callbacks(callbacks)
-    if record is not None and not isinstance(record, Record):
-        raise ArgumentError(
-            f"record must be a mynn.Record, it is {shown(record)}; write for example "
-            "mynn.Record(every=10)"
-        )
+    record = _checked_record(record)
     compiled = step if isinstance(step, Compiled) else Compiled(step)
-    arguments, arrays = dataset.load(data, check_finite)
+    arguments, arrays = load(data, check_finite)
     _check_step(compiled, arguments)
-
-    def trace(single: list[Array]) -> stage.Staged:
-        batch = stage.rebuild(arguments, (array[:batch_size] for array in single))
-        return stage.stage(compiled.function, batch)
-
-    arrays = dataset.match_precision(trace, arrays, check_finite)
-    engine = _make_engine(compiled, arguments, arrays, batch_size, drop_last, record)
-    if seed is None:
-        seed = _drawn_seed() if shuffle else 0
-    engine.start(epochs, shuffle, seed, check_finite)
-    run = _Run(engine, epochs, called, record, check_finite)
-    if verbose:
-        run.callbacks += progress_bar()
-    return run.go()
+    run = plan(compiled, arguments, arrays, _check_results, batch_size, check_finite, drop_last)
+    run = replace(run, epochs=epochs, shuffle=shuffle, check_finite=check_finite, record=record)
+    return Training(run, called, seed, verbose).go()
 
 
 def _drawn_seed() -> int:
     """64 bits from the default generator."""
     high, low = random.bits((2,)).tolist()
     return int(high) << 32 | int(low)
+
+
+def _checked_record(record: Any) -> Record | None:
+    if record is not None and not isinstance(record, Record):
+        raise ArgumentError(
+            f"record must be a mynn.Record, it is {shown(record)}; write for example "
+            "mynn.Record(every=10)"
+        )
+    return record
 
 
 def _checked_callbacks(callbacks: Any) -> list[Callback]:
@@ -147,38 +141,12 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
     return found
 
 
-def _make_engine(
-    compiled: Compiled,
-    arguments: tuple[Any, ...],
-    arrays: list[Array],
-    batch_size: int,
-    drop_last: bool,
-    record: Record | None,
-) -> Engine:
-    """The engine for data that was checked, its programs checked too."""
-    rows = len(arrays[0])
-    if drop_last and rows < batch_size:
-        raise ArgumentError(
-            f"drop_last leaves nothing to train on: there are {rows} samples, "
-            f"batch_size is {batch_size}"
-        )
-    engine = make_engine(compiled, arguments, arrays, batch_size, drop_last, record)
-    for staged, _ in engine.programs:
-        _check_results(staged)
-    if record is not None:
-        engine.recorder(engine.batch_rows)
-    _check_training(engine.staged)
-    return engine
-
-
-def _check_training(staged: stage.Staged) -> None:
+def _check_training(staged: Staged) -> None:
     """Say where the step reads parameters and changes none."""
-    nodes = zip(staged.state, staged.state_nodes, strict=True)
-    written = [tensor for tensor, node in nodes if node in staged.writes]
     parameters = [t for t in staged.state if t.requires_grad or isinstance(t, Parameter)]
     updated = any(name == "signature" for _, name in staged.tracer.guards)
     trainable = any(t.requires_grad for t in parameters)
-    if any(t.requires_grad or isinstance(t, Parameter) for t in written):
+    if any(t.requires_grad or isinstance(t, Parameter) for t in staged.written):
         return
     if trainable or (parameters and updated):
         remedy = "is loss.backward() or optimizer.step() missing, or the optimizer another net's?"
@@ -187,7 +155,7 @@ def _check_training(staged: stage.Staged) -> None:
         notices.warn("untrained", f"the step changes no parameter, so nothing is trained; {remedy}")
 
 
-def _check_results(staged: stage.Staged) -> None:
+def _check_results(staged: Staged) -> None:
     results = staged.graph.outputs[: staged.results]
     if not results:
         raise UsageError("the step returns nothing; return the loss, so that it can be measured")
@@ -199,124 +167,114 @@ def _check_results(staged: stage.Staged) -> None:
             )
 
 
-class _Run:
-    """One call of `fit`."""
+class Training:
+    """One call of `fit`: the executor, and what happens between its turns."""
 
     def __init__(
-        self,
-        engine: Engine,
-        epochs: int,
-        callbacks: list[Callback],
-        record: Record | None,
-        check_finite: bool,
+        self, run: Run, callbacks: list[Callback], seed: int | None, verbose: bool
     ) -> None:
-        self.engine = engine
-        self.epochs = epochs
-        self.callbacks = callbacks
+        self.executor = executor_for(run)
+        if run.record is not None:
+            self.executor.recorder(run.whole.rows)
+        _check_training(run.staged)
+        if run.shuffle:
+            self.executor.seed(_drawn_seed() if seed is None else seed)
         self.by_epoch = bool(callbacks)
         self.by_progress = any(type(c).on_progress is not Callback.on_progress for c in callbacks)
-        self.record = record
-        self.guard = Guard(engine) if check_finite else None
+        self.callbacks = callbacks + (progress_bar() if verbose else [])
+        self.guard = NanGuard(self.executor) if run.check_finite else None
         self.history = History()
         self.reported = 0
 
     def go(self) -> History:
         """Train until the last epoch, an error, or Ctrl-C."""
+        executor = self.executor
         for callback in self.callbacks:
             callback.stop = False
-            callback.on_train_begin(self.epochs, self.engine.steps_per_epoch)
+            callback.on_train_begin(executor.run.epochs, executor.run.batches)
         start = time.perf_counter()
         try:
-            for _ in self.chunks():
+            budget = 1
+            while not executor.over:
+                budget = self.turn(budget)
                 self.report()
-                if any(c.stop for c in self.callbacks) and self.engine.batch == 0:
+                if executor.batch == 0 and any(c.stop for c in self.callbacks):
                     break
-            if self.guard is not None and self.by_epoch:  # its steps were looked at before
-                self.guard.check_outside()
-            elif self.guard is not None:
-                self.guard.check()
+            if self.guard is not None:
+                # After callbacks that are told of epochs, its steps have been looked at.
+                self.guard.check_outside() if self.by_epoch else self.guard.check()
         finally:
             self.history.seconds = time.perf_counter() - start
             try:
                 self.finish()
             finally:
-                self.engine.finish()
+                executor.finish()
                 if self.guard is not None:
                     self.guard.finish()
         return self.history
 
-    def chunks(self) -> Iterator[None]:
-        """Run the engine in pieces; each yield is a return to Python."""
-        engine = self.engine
-        budget = 1
-        while engine.epoch < self.epochs:
-            touched = self.by_epoch and engine.batch == 0
-            if touched:
-                engine.refresh()
-            if self.guard is not None:
-                self.guard.keep(touched or self.by_progress)
-            recorded = self.record.next_due(engine.steps) if self.record is not None else None
-            count = budget
-            if recorded is not None:
-                count = min(count, recorded - engine.steps)
-            if self.by_epoch:
-                count = min(count, engine.steps_per_epoch - engine.batch)
-            began = time.perf_counter()
-            if count:
-                engine.run(count)
-            else:
-                self.history.records.append(engine.run_recorded())
-            elapsed = time.perf_counter() - began
-            if engine.stopped and self.guard is not None:
+    def turn(self, budget: int) -> int:
+        """Run steps until Python is to have control again; returns a budget for the next turn."""
+        executor, record = self.executor, self.executor.run.record
+        at_epoch = self.by_epoch and executor.batch == 0
+        if at_epoch:
+            executor.refresh()
+        if self.guard is not None:
+            self.guard.keep(at_epoch or self.by_progress)
+        due = None if record is None else record.next_due(executor.steps)
+        most = [] if due is None else [due - executor.steps]
+        if self.by_epoch:
+            most.append(executor.run.batches - executor.batch)
+        if due == executor.steps:
+            self.history.records.append(executor.record_step())
+        else:
+            budget = executor.advance_for_a_turn(budget, min(most, default=None))
+        if self.guard is not None:
+            if executor.stopped:
                 self.guard.explain()
-            if self.guard is not None and (
-                self.by_progress or (self.by_epoch and engine.batch == 0)
-            ):
+            if self.by_progress or (self.by_epoch and executor.batch == 0):
                 self.guard.check()
-            if count == budget:
-                budget = next_budget(budget, elapsed)
-            yield
+        return budget
 
     def report(self) -> None:
         """Tell the callbacks what happened since the last return."""
         if not self.callbacks:
             return
-        engine = self.engine
-        while self.reported < min(engine.epoch, self.epochs):
-            logs = engine.means(self.reported)
+        executor = self.executor
+        while self.reported < executor.epoch:
+            logs = executor.means(self.reported)
             for callback in self.callbacks:
                 callback.on_epoch_end(self.reported, logs)
             self.reported += 1
-        logs = engine.means(engine.epoch) if engine.epoch < self.epochs else {}
+        logs = {} if executor.over else executor.means(executor.epoch)
         for callback in self.callbacks:
-            callback.on_progress(engine.epoch, engine.batch, logs)
+            callback.on_progress(executor.epoch, executor.batch, logs)
 
     def finish(self) -> None:
-        """Fill in the history."""
-        done = min(self.engine.epoch, self.epochs)
-        self.history.epochs = done
-        self.history.steps = self.engine.steps
-        self.history.compile_seconds = self.engine.compile_seconds
-        table = self.engine.metrics[:done] / self.engine.samples
-        self.history.metrics = {
-            name: table[:, i].copy() for i, name in enumerate(self.engine.names)
-        }
-        self.say_goodbye(self.callbacks)
+        """Fill in the history, and tell every callback that training is over."""
+        executor, history = self.executor, self.history
+        history.epochs = executor.epoch
+        history.steps = executor.steps
+        history.compile_seconds = executor.compile_seconds
+        table = executor.sums[: history.epochs] / executor.run.samples
+        history.metrics = {name: table[:, i].copy() for i, name in enumerate(executor.run.names)}
+        _end(self.callbacks, history)
 
-    def say_goodbye(self, callbacks: Sequence[Callback]) -> None:
-        """Tell every callback that training is over, the others too where one of them raises."""
-        if callbacks:
-            try:
-                callbacks[0].on_train_end(self.history)
-            finally:
-                self.say_goodbye(callbacks[1:])
+
+def _end(callbacks: Sequence[Callback], history: History) -> None:
+    """Call `on_train_end` of all, of the others too where one of them raises."""
+    if callbacks:
+        try:
+            callbacks[0].on_train_end(history)
+        finally:
+            _end(callbacks[1:], history)
 
 
 def _check_step(compiled: Compiled, arguments: tuple[Any, ...]) -> None:
     """Raise where the data does not fit the step, and where a network is given instead of one."""
     inner = compiled.function
     try:
-        dataset.check_count(getattr(inner, "forward", inner), arguments)
+        check_count(getattr(inner, "forward", inner), arguments)
     except ArgumentError as error:
         if not isinstance(inner, Module):
             raise

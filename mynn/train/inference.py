@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mynn import nn
-from mynn.base import sharing
 from mynn.base.arguments import explained, positive
-from mynn.core.types import Array
-from mynn.data import arrays as dataset
 from mynn.errors import ShapeError, UsageError
-from mynn.jit import stage
 from mynn.jit.compile import Compiled
+from mynn.jit.stage import Staged
 from mynn.nn.module import evaluating
-from mynn.train.engine.native import Engine, make_engine, next_budget
+from mynn.train.engine.base import Executor
+from mynn.train.engine.run import Run, is_drawn
+from mynn.train.plan import Check, check_count, check_outside, executor_for, load, plan
 
 
 @explained
@@ -43,23 +44,10 @@ def evaluate(
         >>> mynn.evaluate(lambda x: {"mean": x.mean()}, np.arange(10, dtype=np.float32))
         {'mean': 4.5}
     """
-    dataset.check_outside("evaluate")
+    check_outside("evaluate")
     with _evaluating(function):
-        engine = _engine("evaluate", function, data, batch_size, check_finite)
-        staged = engine.staged
-        if not staged.results:
-            raise UsageError(
-                "evaluate: the function returns nothing; return what is to be measured"
-            )
-        nodes = staged.graph.outputs[: staged.results]
-        for name, node in zip(staged.result_names, nodes, strict=True):
-            if node.type.size != 1:
-                raise ShapeError(
-                    f"evaluate: the function returns {name} of shape {node.shape}; reduce it to a "
-                    "single number with .mean() or .sum()"
-                )
-        _run(engine)
-    return engine.means(0)
+        run = _plan(function, data, batch_size, _check_measures, check_finite)
+        return _run(run).means(0)
 
 
 @explained
@@ -87,50 +75,50 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
         >>> mynn.predict(lambda x: x * 2, np.arange(3, dtype=np.float32))
         array([0., 2., 4.], dtype=float32)
     """
-    dataset.check_outside("predict")
+    check_outside("predict")
     with _evaluating(function):
-        engine = _engine("predict", function, data, batch_size, check_finite=False)
-        if not engine.staged.results:
-            raise UsageError("predict: the function returns nothing")
-        for staged, _ in engine.programs:
-            rows = staged.arguments[0].shape[0]
-            for node in staged.graph.outputs[: staged.results]:
-                if node.shape[:1] != (rows,):
-                    raise ShapeError(
-                        f"predict: the function gives shape {node.shape} for a batch of {rows} "
-                        "samples; it must give one row for each sample"
-                    )
-        engine.keep_results()
-        _run(engine)
-    return engine.staged.bundle(engine.outputs)
+        run = _plan(function, data, batch_size, _check_rows, check_finite=False)
+        nodes = run.staged.graph.outputs[: run.staged.results]
+        outputs = tuple(np.empty((run.samples, *node.shape[1:]), node.dtype) for node in nodes)
+        _run(replace(run, outputs=outputs))
+    return run.staged.bundle(outputs)
 
 
-def _engine(
-    name: str, function: Callable[..., Any], data: Any, batch_size: int, check_finite: bool
-) -> Engine:
-    """The engine for one pass over the data."""
-    size = positive("batch_size", batch_size)
-    compiled = function if isinstance(function, Compiled) else Compiled(function)
-    arguments, arrays = dataset.load(data, check_finite)
-    dataset.check_count(compiled.function, arguments)
-
-    def trace(single: list[Array]) -> stage.Staged:
-        batch = stage.rebuild(arguments, (array[:size] for array in single))
-        return stage.stage(compiled.function, batch)
-
-    arrays = dataset.match_precision(trace, arrays, check_finite)
-    engine = make_engine(compiled, arguments, arrays, size)
-    _check_changes(name, engine)
-    return engine
+def _check_measures(staged: Staged) -> None:
+    """Refuse what `evaluate` cannot take the means of."""
+    _check_changes("evaluate", staged)
+    if not staged.results:
+        raise UsageError("evaluate: the function returns nothing; return what is to be measured")
+    nodes = staged.graph.outputs[: staged.results]
+    for name, node in zip(staged.result_names, nodes, strict=True):
+        if node.type.size != 1:
+            raise ShapeError(
+                f"evaluate: the function returns {name} of shape {node.shape}; reduce it to a "
+                "single number with .mean() or .sum()"
+            )
 
 
-def _check_changes(name: str, engine: Engine) -> None:
+def _check_rows(staged: Staged) -> None:
+    """Refuse results without a row for each sample."""
+    _check_changes("predict", staged)
+    if not staged.results:
+        raise UsageError("predict: the function returns nothing")
+    rows = staged.arguments[0].shape[0]
+    for node in staged.graph.outputs[: staged.results]:
+        if node.shape[:1] != (rows,):
+            raise ShapeError(
+                f"predict: the function gives shape {node.shape} for a batch of {rows} "
+                "samples; it must give one row for each sample"
+            )
+
+
+def _check_changes(name: str, staged: Staged) -> None:
     """Refuse a function that changes state; drawing random numbers is no change."""
-    changed = []
-    for tensor in engine.changed():
-        domain = sharing.domain_of(tensor)
-        if domain is None or not domain.drawn:
-            changed.append(tensor.name or f"a tensor of shape {tensor.shape}")
+    changed = [
+        tensor.name or f"a tensor of shape {tensor.shape}"
+        for tensor in staged.written
+        if not is_drawn(tensor)
+    ]
     if changed:
         shown = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")
         raise UsageError(
@@ -140,17 +128,27 @@ def _check_changes(name: str, engine: Engine) -> None:
         )
 
 
-def _run(engine: Engine) -> None:
+def _plan(
+    function: Callable[..., Any], data: Any, batch_size: int, check: Check, check_finite: bool
+) -> Run:
+    """One pass over the data."""
+    size = positive("batch_size", batch_size)
+    compiled = function if isinstance(function, Compiled) else Compiled(function)
+    arguments, arrays = load(data, check_finite)
+    check_count(compiled.function, arguments)
+    return plan(compiled, arguments, arrays, check, size, check_finite)
+
+
+def _run(run: Run) -> Executor:
     """Run one epoch; between two budgets, Python handles Ctrl-C."""
-    engine.start()
+    executor = executor_for(run)
     budget = 1
     try:
-        while not engine.epoch:
-            began = time.perf_counter()
-            engine.run(budget)
-            budget = next_budget(budget, time.perf_counter() - began)
+        while not executor.over:
+            budget = executor.advance_for_a_turn(budget)
     finally:
-        engine.finish()
+        executor.finish()
+    return executor
 
 
 def _evaluating(function: Any) -> AbstractContextManager[None]:

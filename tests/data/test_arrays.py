@@ -16,8 +16,10 @@ import pytest
 import mynn
 from mynn import Tensor
 from mynn.compiler.host import train_loop
-from mynn.compiler.host.train_loop import Loop, Metric, Source, loop_text
+from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
+from mynn.compiler.host.train_loop import Loop, loop_text
 from mynn.core.types import Array
+from mynn.target.target import host
 from tests.train.reference import Problem, assert_same_state, backends
 
 
@@ -180,6 +182,7 @@ def test_many_rows_in_an_image() -> None:
 def test_the_loop_has_no_line_for_each_row() -> None:
     lengths = []
     for rows in (9, 4000):
-        loop = Loop(32, 0, (Source(rows, 12, 16, 0, 0),), (Metric(1, 1, "float"),))
-        lengths.append(len(loop_text(loop).splitlines()))
+        x = ArgumentLayout(0, "f32", 4, (32, rows, 3), (16 * rows, 16, 4))
+        loop = Loop(StepLayout(32, (x,), (ArgumentLayout(1, "f32", 4, (), ()),)))
+        lengths.append(len(loop_text(loop, host()).splitlines()))
     assert lengths[0] == lengths[1] < 200

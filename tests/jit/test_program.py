@@ -186,14 +186,17 @@ def test_running_by_hand() -> None:
         program([np.zeros(3, np.float32)])
 
 
-def test_slots() -> None:
-    program = mynn.compile(lambda x, y: x.sum()).program(*[np.zeros(3, np.float32)] * 2)
-    slot = program.argument_slot(0)
-    assert slot is not None
-    assert program.table[slot] == program.arguments[0].ctypes.data
-    assert program.argument_slot(1) is None  # not read
-    slot, kind = program.result_slot(0)
-    assert (program.table[slot], kind) == (program.outputs[0].ctypes.data, "f32")
+def test_layouts() -> None:
+    program = mynn.compile(lambda x, y: x.sum()).program(*[np.zeros((3, 5), np.float32)] * 2)
+    layout = program.argument_layout(0)
+    assert layout.slot is not None
+    assert program.table[layout.slot] == program.arguments[0].ctypes.data
+    assert (layout.shape, layout.strides) == ((3, 5), program.arguments[0].strides)
+    assert (layout.blocks, layout.block_bytes, layout.pitch) == (1, 20, layout.strides[0])
+    assert program.argument_layout(1).slot is None  # not read
+    result = program.result_layout(0)
+    assert program.table[result.slot] == program.outputs[0].ctypes.data
+    assert (result.type, result.shape) == ("f32", ())
 
 
 def test_state_is_used_where_it_lies() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.runtime import autotune as pace_module
+from mynn.runtime import autotune
 from mynn.runtime import threads as counts
-from mynn.runtime.autotune import Pace
-from mynn.train.engine import native as engine_module
+from mynn.runtime.autotune import Autotuner
+from mynn.train.engine import native
 
 
 class Machine:
@@ -32,20 +32,20 @@ class Machine:
         self.steps[workers] += steps
         return steps
 
-    def train(self, pace: Pace, seconds: float) -> float:
+    def train(self, tuner: Autotuner, seconds: float) -> float:
         """Steps a second, in chunks of a twenty-fifth of a second."""
         start, before = self.now, sum(self.steps.values())
         while self.now < start + seconds:
-            pace.run(max(1, int(0.04 / self.seconds[pace.workers])), self.run)
+            tuner.run(max(1, int(0.04 / self.seconds[tuner.workers])), self.run)
         return (sum(self.steps.values()) - before) / (self.now - start)
 
 
 def test_doctest() -> None:
-    assert doctest.testmod(pace_module).failed == 0
+    assert doctest.testmod(autotune).failed == 0
 
 
 def test_counts() -> None:
-    assert [Pace(n).counts for n in (1, 2, 3, 6)] == [(1,), (1, 2), (1, 2, 3), (1, 2, 4, 6)]
+    assert [Autotuner(n).counts for n in (1, 2, 3, 6)] == [(1,), (1, 2), (1, 2, 3), (1, 2, 4, 6)]
 
 
 @pytest.mark.parametrize(
@@ -60,29 +60,29 @@ def test_counts() -> None:
 )
 def test_the_fastest_number(seconds: dict[int, float], best: int) -> None:
     machine = Machine(seconds)
-    pace = Pace(max(seconds), machine.clock)
-    machine.train(pace, 5)
-    assert pace.workers == best
-    assert machine.train(pace, 30) > 0.9 / seconds[best]
+    tuner = Autotuner(max(seconds), machine.clock)
+    machine.train(tuner, 5)
+    assert tuner.workers == best
+    assert machine.train(tuner, 30) > 0.9 / seconds[best]
 
 
 def test_a_processor_is_taken_and_given_back() -> None:
     machine = Machine({1: 1e-5, 2: 6e-6})
-    pace = Pace(2, machine.clock)
-    machine.train(pace, 1)
+    tuner = Autotuner(2, machine.clock)
+    machine.train(tuner, 1)
     machine.seconds[2] = 1e-3
-    machine.train(pace, 12)
-    assert pace.workers == 1
-    assert machine.train(pace, 30) > 0.9 / 1e-5
+    machine.train(tuner, 12)
+    assert tuner.workers == 1
+    assert machine.train(tuner, 30) > 0.9 / 1e-5
     machine.seconds[2] = 6e-6
-    machine.train(pace, 22)
-    assert pace.workers == 2
+    machine.train(tuner, 22)
+    assert tuner.workers == 2
 
 
 def test_nothing_runs_after_the_end() -> None:
-    pace = Pace(2)
-    pace.run(5, lambda workers, steps: 0)
-    assert pace.workers == 2
+    tuner = Autotuner(2)
+    tuner.run(5, lambda workers, steps: 0)
+    assert tuner.workers == 2
 
 
 def train(threads: Any, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
@@ -111,7 +111,7 @@ def test_same_bits_whatever_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     one = train(1, monkeypatch)
     tried: list[int] = []
 
-    class Restless(Pace):
+    class Restless(Autotuner):
         """Another number for every few steps."""
 
         def run(self, budget: int, run: Any) -> None:
@@ -122,7 +122,7 @@ def test_same_bits_whatever_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
                     return
                 budget -= 7
 
-    monkeypatch.setattr(engine_module, "Pace", Restless)
+    monkeypatch.setattr(native, "Autotuner", Restless)
     several = train("auto", monkeypatch)
     assert set(tried) == {1, 2, 3}
     for a, b in zip(one, several, strict=True):
@@ -130,10 +130,10 @@ def test_same_bits_whatever_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_number_that_was_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(most: int) -> Pace:
+    def refuse(most: int) -> Autotuner:
         raise AssertionError("nothing is to be found out")
 
-    monkeypatch.setattr(engine_module, "Pace", refuse)
+    monkeypatch.setattr(native, "Autotuner", refuse)
     train(2, monkeypatch)
     with pytest.raises(AssertionError, match="nothing"):
         train("auto", monkeypatch)

@@ -15,7 +15,7 @@ import mynn
 from mynn import nn, optim
 from mynn.compiler.host.control_block import SHUTDOWN, Sync, WorkerState, worker_word
 from mynn.runtime import parallel_call, worker_pool
-from mynn.train.engine.native import NativeEngine
+from mynn.train.engine.native import NativeExecutor
 from tests.runtime.children import run_child
 
 X = np.random.default_rng(0).normal(size=(37, 20)).astype(np.float32)
@@ -187,7 +187,7 @@ def test_an_exception_as_a_worker_is_started(moment: str) -> None:
 
 
 def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody closes the engine; it is forgotten, and its data after its threads."""
+    """Nobody closes the executor; it is forgotten, and its data after its threads."""
     running = _thread._count()
     seen: list[weakref.ref[Any]] = []
 
@@ -195,11 +195,11 @@ def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
             raise KeyboardInterrupt
 
-    def close(self: NativeEngine) -> None:
+    def close(self: NativeExecutor) -> None:
         if self.pool is not None:
             seen.append(weakref.ref(self.pool.sync.words))
 
-    monkeypatch.setattr(NativeEngine, "close", close)
+    monkeypatch.setattr(NativeExecutor, "close", close)
     net = network()
     step = mynn.compile(lambda x: (net(x) ** 2).mean(), threads=3)
     with (
@@ -218,17 +218,17 @@ def test_an_abandoned_run_lets_its_threads_go(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine lives on, in a traceback for example, and its threads do not stay."""
+    """The executor lives on, in a traceback for example, and its threads do not stay."""
     running = _thread._count()
-    kept: list[NativeEngine] = []
-    monkeypatch.setattr(NativeEngine, "close", lambda self: kept.append(self))
+    kept: list[NativeExecutor] = []
+    monkeypatch.setattr(NativeExecutor, "close", lambda self: kept.append(self))
     expected = train(1)
     for a, b in zip(expected, train(3), strict=True):
         np.testing.assert_array_equal(a, b)
     assert gone(running)
-    engine = kept[-1]
-    assert engine.pool is not None
-    assert engine.pool.sync.all_away()
+    executor = kept[-1]
+    assert executor.pool is not None
+    assert executor.pool.sync.all_away()
 
 
 def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,10 +245,10 @@ def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -
 
 def test_all_workers_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer are for times of need."""
-    kept: list[NativeEngine] = []
-    close = NativeEngine.close
-    monkeypatch.setattr(NativeEngine, "close", lambda self: (kept.append(self), close(self)))
+    kept: list[NativeExecutor] = []
+    close = NativeExecutor.close
+    monkeypatch.setattr(NativeExecutor, "close", lambda self: (kept.append(self), close(self)))
     for _ in range(10):
         train(3, epochs=200)
-    shared = [engine.control.acquired for engine in kept]
+    shared = [executor.control.acquired for executor in kept]
     assert max(shared) == 3

@@ -8,10 +8,12 @@ epoch is done, a loss is not finite, or a check of a step fails.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.values import memory_type
 from mynn.compiler.graph.status import STOPS
+from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.control_block import Control, Sync
 from mynn.compiler.host.workers import (
     FLUSH_BITS,
@@ -33,68 +35,31 @@ _SHARE_PARAMETERS = "ptr %table, i64 %worker, i64 %workers, ptr %sync"
 
 
 @dataclass(frozen=True)
-class Source:
-    """One array of the data set, and where its rows go; or of results, and where they come from.
+class Loop:
+    """What a loop is made for: the step on whole batches, and that on a smaller last one."""
 
-    Each sample is `blocks` pieces of `block_bytes`, side by side in the array; in the buffer of the
-    step the pieces are `pitch` bytes apart. `slot` is the buffer's place in the table, or None
-    where the step ignores it.
-    """
-
-    blocks: int
-    block_bytes: int
-    pitch: int
-    slot: int | None
-    slot_rest: int | None
+    whole: StepLayout
+    remainder: StepLayout | None = None
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes of a sample in the array."""
-        return self.blocks * self.block_bytes
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A result of the step that is averaged: its place in the tables, its LLVM type in memory."""
-
-    slot: int
-    slot_rest: int | None
-    type: str
-    signed: bool = True
-
-
-@dataclass(frozen=True)
-class Loop:
-    """What the loop is made for: rows in a batch, rows left at the end of an epoch (0: none),
-    whether the steps on them are split among workers, results that are kept row by row, and the
-    places of the status words in the tables (None: no checks).
-    """
-
-    batch: int
-    rest: int
-    sources: tuple[Source, ...]
-    metrics: tuple[Metric, ...]
-    split: bool = False
-    split_rest: bool = False
-    outputs: tuple[Source, ...] = ()
-    status: int | None = None
-    status_rest: int | None = None
+    def steps(self) -> tuple[StepLayout, ...]:
+        """The steps on batches of different sizes."""
+        return (self.whole,) if self.remainder is None else (self.whole, self.remainder)
 
     @property
     def has_workers(self) -> bool:
         """Whether threads wait for their share of steps."""
-        return self.split or self.split_rest
+        return any(step.split for step in self.steps)
 
-    def is_direct(self, source: Source) -> bool:
+    def is_direct(self, argument: ArgumentLayout) -> bool:
         """Whether a whole batch lies in the data as it does in the buffer, and is worth leaving."""
-        dense = source.slot is not None and source.block_bytes == source.pitch
-        return dense and self.batch * source.row_bytes >= _DIRECT_BYTES
+        dense = argument.slot is not None and argument.dense
+        return dense and self.whole.rows * argument.row_bytes >= _DIRECT_BYTES
 
-    def shares_rows(self, rest: bool) -> bool:
-        """Whether all workers gather the rows of a batch (or of the rest)."""
-        rows = self.rest if rest else self.batch
-        size = sum(source.row_bytes for source in self.sources)
-        return (self.split_rest if rest else self.split) and rows * size >= _SHARED_BYTES
+
+def _shares_rows(step: StepLayout) -> bool:
+    """Whether all workers gather the rows of a batch."""
+    return step.split and step.nbytes >= _SHARED_BYTES
 
 
 def shuffle_python(order: list[int], state: int) -> int:
@@ -197,23 +162,23 @@ class _Text:
         self.effect(f"store i64 {value}, ptr {self.word(word)}")
 
 
-def _gather_text(loop: Loop, rest: bool) -> str:
+def _gather_text(loop: Loop, step: StepLayout) -> str:
     """The function that copies rows `low` to `high` of a batch into the input buffers of a step.
 
     Where the table names the data itself (`_point_at_rows`), nothing is copied.
     """
     t = _Text()
     head = "ptr %control, ptr %table, i64 %low, i64 %high"
-    t.lines.append(f"define internal void @{_gather_name(rest)}({head}) alwaysinline nounwind {{")
+    name = _name(loop, step, "gather")
+    t.lines.append(f"define internal void @{name}({head}) alwaysinline nounwind {{")
     t.label("entry")
     sources = []
-    for number, source in enumerate(loop.sources):
-        slot = source.slot_rest if rest else source.slot
-        if slot is not None:
+    for number, source in enumerate(step.arguments):
+        if source.slot is not None:
             data = t.get(Control.DATA + number, "ptr")
-            place = t.emit(f"getelementptr ptr, ptr %table, i64 {slot}")
+            place = t.emit(f"getelementptr ptr, ptr %table, i64 {source.slot}")
             sources.append((source, data, t.emit(f"load ptr, ptr {place}")))
-    first = t.emit(f"mul i64 {t.get(Control.BATCH)}, {loop.batch}")
+    first = t.emit(f"mul i64 {t.get(Control.BATCH)}, {loop.whole.rows}")
     order = t.get(Control.ORDER, "ptr")
     in_order = t.emit(f"icmp eq ptr {order}, null")
     t.effect("br label %row")
@@ -232,7 +197,7 @@ def _gather_text(loop: Loop, rest: bool) -> str:
     index = t.emit(f"phi i64 [ {at}, %choose ], [ {picked}, %pick ]")
     block = "copy"
     for number, (source, data, target) in enumerate(sources):
-        if not rest and loop.is_direct(source):
+        if step is loop.whole and loop.is_direct(source):
             here = t.emit(f"getelementptr i8, ptr {data}, i64 {t.times(first, source.row_bytes)}")
             there = t.emit(f"icmp eq ptr {target}, {here}")
             block = f"sample.{number}"
@@ -243,7 +208,7 @@ def _gather_text(loop: Loop, rest: bool) -> str:
         a = t.emit(f"getelementptr i8, ptr {data}, i64 {start}")
         b = t.emit(f"getelementptr i8, ptr {target}, i64 {end}")
         block = _copy_pieces(t, source, b, a, block, str(number))
-        if not rest and loop.is_direct(source):
+        if step is loop.whole and loop.is_direct(source):
             block = f"next.{number}"
             t.effect(f"br label %{block}")
             t.label(block)
@@ -261,7 +226,7 @@ def _direct_slots(t: _Text, loop: Loop) -> dict[int, tuple[str, str]]:
     that stands there.
     """
     found = {}
-    for number, source in enumerate(loop.sources):
+    for number, source in enumerate(loop.whole.arguments):
         if loop.is_direct(source):
             table = t.get(Control.TABLE, "ptr")
             place = t.emit(f"getelementptr ptr, ptr {table}, i64 {source.slot}")
@@ -277,40 +242,37 @@ def _point_at_rows(t: _Text, loop: Loop, batch: str, slots: Mapping[int, tuple[s
     """
     in_order = t.emit(f"icmp eq ptr {t.get(Control.ORDER, 'ptr')}, null")
     for number, (place, buffer) in slots.items():
-        size = loop.sources[number].row_bytes
-        further = loop.batch + -(-SLACK // size)
-        end = t.emit(f"add i64 {t.times(batch, loop.batch)}, {further}")
+        size, rows = loop.whole.arguments[number].row_bytes, loop.whole.rows
+        further = rows + -(-SLACK // size)
+        end = t.emit(f"add i64 {t.times(batch, rows)}, {further}")
         inside = t.emit(f"icmp ule i64 {end}, {t.get(Control.ROWS)}")
         direct = t.emit(f"and i1 {in_order}, {inside}")
         data = t.get(Control.DATA + number, "ptr")
-        here = t.emit(f"getelementptr i8, ptr {data}, i64 {t.times(batch, loop.batch * size)}")
+        here = t.emit(f"getelementptr i8, ptr {data}, i64 {t.times(batch, rows * size)}")
         t.effect(
             f"store ptr {t.emit(f'select i1 {direct}, ptr {here}, ptr {buffer}')}, ptr {place}"
         )
 
 
-def _gather_name(rest: bool) -> str:
-    return "mynn_gather_rest" if rest else "mynn_gather"
+def _name(loop: Loop, step: StepLayout, what: str) -> str:
+    """The name of a function that belongs to a step."""
+    return f"mynn_{what}" if step is loop.whole else f"mynn_{what}_remainder"
 
 
-def _share_name(rest: bool) -> str:
-    return "mynn_share_rest" if rest else "mynn_share"
-
-
-def _share_text(loop: Loop, rest: bool) -> str:
+def _share_text(loop: Loop, step: StepLayout) -> str:
     """The function that every worker runs where rows are shared too: gather, meet, step."""
-    rows = loop.rest if rest else loop.batch
-    step = int(Control.STEP_REMAINDER if rest else Control.STEP)
-    return f"""define internal void @{_share_name(rest)}({_SHARE_PARAMETERS}) nounwind {{
+    word = int(Control.STEP if step is loop.whole else Control.STEP_REMAINDER)
+    name, gather = _name(loop, step, "share"), _name(loop, step, "gather")
+    return f"""define internal void @{name}({_SHARE_PARAMETERS}) nounwind {{
   %control.at = getelementptr i64, ptr %sync, i64 {int(Sync.CONTROL)}
   %control = load ptr, ptr %control.at
-  %low.all = mul i64 %worker, {rows}
+  %low.all = mul i64 %worker, {step.rows}
   %low = udiv i64 %low.all, %workers
-  %high.all = add i64 %low.all, {rows}
+  %high.all = add i64 %low.all, {step.rows}
   %high = udiv i64 %high.all, %workers
-  call void @{_gather_name(rest)}(ptr %control, ptr %table, i64 %low, i64 %high)
+  call void @{gather}(ptr %control, ptr %table, i64 %low, i64 %high)
   call void @mynn_barrier(ptr %sync, i64 %workers, i64 0)
-  %step.at = getelementptr i64, ptr %control, i64 {step}
+  %step.at = getelementptr i64, ptr %control, i64 {word}
   %step = load ptr, ptr %step.at
   call void %step(ptr %table, i64 %worker, i64 %workers, ptr %sync)
   ret void
@@ -319,13 +281,20 @@ def _share_text(loop: Loop, rest: bool) -> str:
 
 
 def _copy_pieces(
-    t: _Text, source: Source, to: str, origin: str, block: str, tag: str, out: bool = False
+    t: _Text,
+    source: ArgumentLayout,
+    to: str,
+    origin: str,
+    block: str,
+    tag: str,
+    out_rows: int = 0,
 ) -> str:
-    """Copy the pieces of a sample into the buffer, or `out` of it; returns the label of the block
-    that it ends in.
+    """Copy the pieces of a sample into the buffer, or of `out_rows` samples out of it; returns the
+    label of the block that it ends in.
     """
-    pieces, size = source.blocks, source.block_bytes
-    if size == source.pitch:
+    out = out_rows > 0
+    pieces, size = (out_rows or 1) * source.blocks, source.block_bytes
+    if source.dense:
         pieces, size = 1, size * pieces
     to_step, origin_step = (size, source.pitch) if out else (source.pitch, size)
 
@@ -353,41 +322,37 @@ def _copy_pieces(
     return f"{label}.end"
 
 
-def _keep_results(t: _Text, loop: Loop, rest: bool, table: str, block: str) -> None:
+def _keep_results(t: _Text, loop: Loop, step: StepLayout, table: str, block: str) -> None:
     """Copy the results of a batch to the rows of its samples."""
-    rows = loop.rest if rest else loop.batch
-    for number, output in enumerate(loop.outputs):
-        slot = output.slot_rest if rest else output.slot
-        if slot is None:
+    for number, output in enumerate(step.outputs):
+        if output.slot is None:
             continue
-        place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+        place = t.emit(f"getelementptr ptr, ptr {table}, i64 {output.slot}")
         origin = t.emit(f"load ptr, ptr {place}")
-        kept = t.get(Control.DATA + len(loop.sources) + number, "ptr")
-        first = t.times(t.get(Control.BATCH), loop.batch * output.row_bytes)
+        kept = t.get(Control.DATA + len(step.arguments) + number, "ptr")
+        first = t.times(t.get(Control.BATCH), loop.whole.rows * output.row_bytes)
         target = t.emit(f"getelementptr i8, ptr {kept}, i64 {first}")
-        batch = replace(output, blocks=rows * output.blocks)
-        tag = f"{'rest' if rest else 'full'}.{number}"
-        block = _copy_pieces(t, batch, target, origin, block, tag, out=True)
+        tag = f"{_tag(loop, step)}.{number}"
+        block = _copy_pieces(t, output, target, origin, block, tag, step.rows)
 
 
-def _measure(t: _Text, loop: Loop, rest: bool, table: str, epoch: str) -> str:
+def _measure(t: _Text, step: StepLayout, table: str, epoch: str) -> str:
     """Add the results of the step to the sums of the epoch; returns the loss as a double."""
-    rows = loop.rest if rest else loop.batch
     sums = t.get(Control.METRICS, "ptr")
-    base = t.emit(f"mul i64 {epoch}, {len(loop.metrics)}")
+    base = t.emit(f"mul i64 {epoch}, {len(step.metrics)}")
     loss = "0.0"
-    for number, metric in enumerate(loop.metrics):
-        slot = metric.slot_rest if rest else metric.slot
-        place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
-        value = t.emit(f"load {metric.type}, ptr {t.emit(f'load ptr, ptr {place}')}")
-        if metric.type == "float":
+    for number, metric in enumerate(step.metrics):
+        type = memory_type(metric.type)
+        place = t.emit(f"getelementptr ptr, ptr {table}, i64 {metric.slot}")
+        value = t.emit(f"load {type}, ptr {t.emit(f'load ptr, ptr {place}')}")
+        if type == "float":
             value = t.emit(f"fpext float {value} to double")
-        elif metric.type != "double":
-            convert = "sitofp" if metric.signed else "uitofp"
-            value = t.emit(f"{convert} {metric.type} {value} to double")
+        elif type != "double":
+            convert = "sitofp" if metric.type[0] == "i" else "uitofp"
+            value = t.emit(f"{convert} {type} {value} to double")
         if number == 0:
             loss = value
-        weighted = t.emit(f"fmul double {value}, {float(rows):.1f}")
+        weighted = t.emit(f"fmul double {value}, {float(step.rows):.1f}")
         at = t.emit(f"add i64 {base}, {number}")
         place = t.emit(f"getelementptr double, ptr {sums}, i64 {at}")
         old = t.emit(f"load double, ptr {place}")
@@ -425,28 +390,34 @@ def _split_step(t: _Text, table: str, step: str) -> None:
     t.effect(f"call void {step}(ptr {table}, i64 0, i64 %workers, ptr {sync})")
 
 
-def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, str]]) -> None:
+def _tag(loop: Loop, step: StepLayout) -> str:
+    return "full" if step is loop.whole else "remainder"
+
+
+def _one_step(
+    t: _Text, loop: Loop, layout: StepLayout, slots: Mapping[int, tuple[str, str]]
+) -> None:
     """Gather, run the step, keep, measure, count; go on, or `stop` at a loss that is not finite."""
-    tag = "rest" if rest else "full"
+    tag, whole = _tag(loop, layout), layout is loop.whole
     t.label(tag)
     batch = t.get(Control.BATCH)
-    table = t.get(Control.TABLE_REMAINDER if rest else Control.TABLE, "ptr")
-    if slots and not rest:
+    table = t.get(Control.TABLE if whole else Control.TABLE_REMAINDER, "ptr")
+    if slots and whole:
         _point_at_rows(t, loop, batch, slots)
-    if loop.shares_rows(rest):
-        _split_step(t, table, f"@{_share_name(rest)}")
+    if _shares_rows(layout):
+        _split_step(t, table, f"@{_name(loop, layout, 'share')}")
     else:
-        rows = loop.rest if rest else loop.batch
-        t.effect(f"call void @{_gather_name(rest)}(ptr %control, ptr {table}, i64 0, i64 {rows})")
-        step = t.get(Control.STEP_REMAINDER if rest else Control.STEP, "ptr")
-        if loop.split_rest if rest else loop.split:
+        gather = _name(loop, layout, "gather")
+        t.effect(f"call void @{gather}(ptr %control, ptr {table}, i64 0, i64 {layout.rows})")
+        step = t.get(Control.STEP if whole else Control.STEP_REMAINDER, "ptr")
+        if layout.split:
             _split_step(t, table, step)
         else:
             t.effect(f"call void {step}(ptr {table})")
-    status = _check_status(t, loop, rest, table, tag)
-    _keep_results(t, loop, rest, table, tag if status is None else f"{tag}.fine")
+    status = _check_status(t, layout, table, tag)
+    _keep_results(t, loop, layout, table, tag if status is None else f"{tag}.fine")
     epoch = t.get(Control.EPOCH)
-    loss = _measure(t, loop, rest, table, epoch)
+    loss = _measure(t, layout, table, epoch)
     t.set(Control.BATCH, t.emit(f"add i64 {batch}, 1"))
     t.set(Control.STEPS, t.emit(f"add i64 {t.get(Control.STEPS)}, 1"))
     t.set(Control.BUDGET, t.emit(f"sub i64 {t.get(Control.BUDGET)}, 1"))
@@ -464,12 +435,11 @@ def _one_step(t: _Text, loop: Loop, rest: bool, slots: Mapping[int, tuple[str, s
     t.effect(f"br i1 {stop}, label %stop, label %head")
 
 
-def _check_status(t: _Text, loop: Loop, rest: bool, table: str, tag: str) -> str | None:
+def _check_status(t: _Text, step: StepLayout, table: str, tag: str) -> str | None:
     """Leave the loop where a check has stopped the step. Returns the bits of checks that warn."""
-    slot = loop.status_rest if rest else loop.status
-    if slot is None:
+    if step.status is None:
         return None
-    place = t.emit(f"getelementptr ptr, ptr {table}, i64 {slot}")
+    place = t.emit(f"getelementptr ptr, ptr {table}, i64 {step.status}")
     word = t.emit(f"load i32, ptr {t.emit(f'load ptr, ptr {place}')}")
     seen = t.emit(f"xor i64 {t.get(Control.MUTED)}, -1")
     status = t.emit(f"and i64 {t.emit(f'zext i32 {word} to i64')}, {seen}")
@@ -502,7 +472,7 @@ def loop_text(loop: Loop, target: Target) -> str:
         _acquire(t)
     slots = _direct_slots(t, loop)
     whole = t.get(Control.WHOLE)
-    last = t.emit(f"add i64 {whole}, {1 if loop.rest else 0}")
+    last = t.emit(f"add i64 {whole}, {len(loop.steps) - 1}")
     t.effect("br label %head")
     t.label("head")
     spent = t.emit(f"icmp sle i64 {t.get(Control.BUDGET)}, 0")
@@ -525,11 +495,11 @@ def loop_text(loop: Loop, target: Target) -> str:
     t.effect(f"call void @mynn_shuffle(ptr {order}, i64 {rows}, ptr {random})")
     t.effect("br label %choose")
     t.label("choose")
-    is_rest = t.emit(f"icmp uge i64 {now}, {whole}")
-    t.effect(f"br i1 {is_rest}, label %{'rest' if loop.rest else 'exit'}, label %full")
-    _one_step(t, loop, False, slots)
-    if loop.rest:
-        _one_step(t, loop, True, slots)
+    is_last = t.emit(f"icmp uge i64 {now}, {whole}")
+    other = "exit" if loop.remainder is None else "remainder"
+    t.effect(f"br i1 {is_last}, label %{other}, label %full")
+    for step in loop.steps:
+        _one_step(t, loop, step, slots)
     t.label("stop")
     t.set(Control.STOPPED, "1")
     t.effect("br label %exit")
@@ -561,16 +531,15 @@ def loop_text(loop: Loop, target: Target) -> str:
 def loop_module(loop: Loop, target: Target) -> str:
     """The text of the whole module: the loop, and what its workers run."""
     module = Module(target)
-    kinds = (False, True) if loop.rest else (False,)
     if loop.has_workers:
         module.add(leader_text(module))
         module.add(worker_text(module, WORKER, loop=True))
-    if any(map(loop.shares_rows, kinds)):
+    if any(map(_shares_rows, loop.steps)):
         module.add(barrier_text(target))
-    for rest in kinds:
-        module.add(_gather_text(loop, rest))
-        if loop.shares_rows(rest):
-            module.add(_share_text(loop, rest))
+    for step in loop.steps:
+        module.add(_gather_text(loop, step))
+        if _shares_rows(step):
+            module.add(_share_text(loop, step))
     module.add(loop_text(loop, target))
     return module.text()
 

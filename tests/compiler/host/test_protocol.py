@@ -15,6 +15,7 @@ import pytest
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_function
 from mynn.compiler.host import parked_workers, train_loop, workers
+from mynn.compiler.host.argument_layout import StepLayout
 from mynn.compiler.host.control_block import SHUTDOWN, Control, Sync, worker_word
 from mynn.compiler.host.step import split_step
 from mynn.compiler.parallel import barriers
@@ -120,7 +121,7 @@ def module_of_a_loop() -> str:
 
 
 def explore_loop(text: str, wanted: tuple[int, ...], starts: int) -> int:
-    """`NativeEngine._run` for each number of workers that is wanted, then `WorkerPool.close`."""
+    """`NativeExecutor._run` for each number of workers that is wanted, then `WorkerPool.close`."""
     most = max(wanted)
     control = worker_word(most)
     script: list[tuple[Any, ...]] = []
@@ -147,7 +148,8 @@ def test_loop(wanted: tuple[int, ...], starts: int) -> None:
 
 def test_every_way_out_of_the_loop_releases() -> None:
     """One return, and right before it the release."""
-    text = train_loop.loop_module(train_loop.Loop(4, 1, (), (), split=True), TARGET)
+    loop = train_loop.Loop(StepLayout(4, split=True), StepLayout(1))
+    text = train_loop.loop_module(loop, TARGET)
     body = text[text.index("@mynn_fit(") :].split("\n}\n")[0]
     assert body.count("@mynn_acquire(") == body.count("@mynn_release(") == 1
     *_, release, leave = body.strip().splitlines()

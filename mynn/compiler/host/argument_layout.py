@@ -1,0 +1,79 @@
+"""Where the arguments and results of a step lie, as the code around it needs to know it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mynn.core.types import Shape
+
+
+@dataclass(frozen=True)
+class ArgumentLayout:
+    """An argument or a result of a program, whose rows are the samples of a batch.
+
+    - `slot`: its entry in the table of addresses, None where no kernel touches it.
+    - `type`: the short name of its dtype (f32); `itemsize`: the bytes of an element.
+    - `shape`; `strides` in bytes, of the buffer.
+
+    A sample is `blocks` pieces of `block_bytes`; in the buffer the pieces are `pitch` bytes apart.
+
+    Example:
+        >>> padded = ArgumentLayout(0, "f32", 4, (8, 5, 3), (80, 16, 4))
+        >>> padded.blocks, padded.block_bytes, padded.pitch, padded.row_bytes, padded.dense
+        (5, 12, 16, 60, False)
+    """
+
+    slot: int | None
+    type: str
+    itemsize: int
+    shape: Shape
+    strides: Shape
+
+    @property
+    def blocks(self) -> int:
+        """Pieces of a sample."""
+        return math.prod(self.shape[1:-1])
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a piece."""
+        return self.itemsize * (self.shape[-1] if len(self.shape) > 1 else 1)
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from one piece to the next in the buffer."""
+        return self.strides[-2] if len(self.shape) > 1 else self.itemsize
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a sample where its pieces lie side by side."""
+        return self.blocks * self.block_bytes
+
+    @property
+    def dense(self) -> bool:
+        """Whether they do in the buffer."""
+        return self.block_bytes == self.pitch
+
+
+@dataclass(frozen=True)
+class StepLayout:
+    """A program as the training loop sees it: the step on batches of so many `rows`.
+
+    - `arguments`: one for each array of the data.
+    - `metrics`: the results that are added up; `outputs`: those that are kept row by row.
+    - `status`: the entry of the status word in the table, None where there are no checks.
+    - `split`: whether workers share it.
+    """
+
+    rows: int
+    arguments: tuple[ArgumentLayout, ...] = ()
+    metrics: tuple[ArgumentLayout, ...] = ()
+    outputs: tuple[ArgumentLayout, ...] = ()
+    status: int | None = None
+    split: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a batch."""
+        return self.rows * sum(argument.row_bytes for argument in self.arguments)

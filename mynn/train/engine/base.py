@@ -1,0 +1,294 @@
+"""What executors share: where the run is, what it has added up, what it says of a failed step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn.base import sharing
+from mynn.compiler.host.control_block import ControlBlock
+from mynn.compiler.host.train_loop import shuffle_python
+from mynn.core import interpreter
+from mynn.core.types import Array
+from mynn.errors import ArgumentError, DataError, IndexRangeError, UsageError
+from mynn.jit.stage import Staged
+from mynn.runtime.signals import uninterrupted
+from mynn.tensor import Tensor
+from mynn.train.engine.cursor import Cursor, Snapshot
+from mynn.train.engine.run import Run, Step
+from mynn.train.provenance import row_of
+from mynn.train.record import Recorded, Recorder
+
+# Python gets control back after about so long.
+_TURN_SECONDS = 0.04
+
+
+class Executor:
+    """Runs the steps of a `Run`, from wherever it stands.
+
+    - `control`: the control block: epoch, batch, steps, random state of the shuffle.
+    - `sums`: float64 [epochs + 1, metrics]: of every metric over the samples of each epoch.
+    - `order`: the order of the rows in this epoch, None where they lie in order.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.control = control = ControlBlock(len(run.arrays) + len(run.outputs))
+        control.epochs = run.epochs
+        control.rows = run.rows
+        control.shuffle = int(run.shuffle)
+        control.check = int(run.check_finite)
+        control.whole = run.whole_batches
+        self.sums = _zeros(run.epochs + 1, len(run.names))
+        self.order = np.arange(run.rows, dtype=np.int64) if run.shuffle else None
+        self.compile_seconds = 0.0
+        self.connect(run)
+
+    def connect(self, run: Run) -> None:
+        """Get ready to run its programs."""
+        self.run = run
+        self.recorders: dict[int, tuple[Recorder, Any]] = {}
+        self.compile_seconds += run.compile_seconds
+        self.access = sharing.join(run.state, run.written)
+
+    def refresh(self) -> None:
+        """Take other programs where what decided them was changed in between."""
+        run = self.run.refreshed()
+        if run is not self.run:
+            self.connect(run)
+
+    def seed(self, seed: int) -> None:
+        """Let the orders of the rows come from 64 bits."""
+        self.control.random = seed
+
+    def finish(self) -> None:
+        """Let go of threads and memory: the run is over."""
+
+    # -- where it is -------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are complete."""
+        return self.control.epoch
+
+    @property
+    def batch(self) -> int:
+        """The next batch of the epoch."""
+        return self.control.batch
+
+    @property
+    def steps(self) -> int:
+        """Steps that have run."""
+        return self.control.steps
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a loss was not finite."""
+        return bool(self.control.stopped)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is complete."""
+        return self.epoch >= self.run.epochs
+
+    def means(self, epoch: int) -> dict[str, float]:
+        """Means of the metrics over an epoch, or over its part that has run."""
+        run = self.run
+        samples = run.samples
+        if epoch >= self.epoch:
+            samples = min(self.batch * run.whole.rows, samples)
+        means = self.sums[epoch] / max(samples, 1)
+        return dict(zip(run.names, map(float, means), strict=True))
+
+    def cursor(self) -> Cursor:
+        """Where the run stands, as values that stay as they are."""
+        control, epoch = self.control, self.epoch
+        keys = [tensor.numpy() for tensor in self.run.generators]
+        return Cursor(
+            epoch,
+            control.batch,
+            control.steps,
+            control.random,
+            np.zeros(0, np.int64) if self.order is None else self.order.copy(),
+            self.sums[: epoch + 1].copy(),
+            np.array(keys, np.uint32).reshape(-1, 2),
+        )
+
+    def go_to(self, cursor: Cursor) -> None:
+        """Go on from a cursor of this run, or of another one with the same plan.
+
+        Raises:
+            UsageError: it is one of a run with other data, batches, metrics or generators.
+        """
+        self._check_cursor(cursor)
+        control, run = self.control, self.run
+        with uninterrupted(), sharing.whole(run.generators, write=True):
+            self.sums[cursor.epoch : max(cursor.epoch, self.epoch) + 1] = 0
+            self.sums[: cursor.epoch + 1] = cursor.sums
+            if self.order is not None:
+                self.order[:] = cursor.order
+            control.epoch, control.batch, control.steps = cursor.epoch, cursor.batch, cursor.steps
+            control.random = cursor.random
+            control.stopped = 0
+            for tensor, key in zip(run.generators, cursor.generators, strict=True):
+                tensor.home()[...] = key
+
+    def _check_cursor(self, cursor: Cursor) -> None:
+        run, rows = self.run, 0 if self.order is None else len(self.order)
+        facts = (
+            ("epochs", cursor.epoch <= run.epochs, cursor.epoch, f"at most {run.epochs}"),
+            ("batches", cursor.batch < run.batches, cursor.batch, f"fewer than {run.batches}"),
+            ("rows in its order", len(cursor.order) == rows, len(cursor.order), rows),
+            (
+                "sums",
+                cursor.sums.shape == (cursor.epoch + 1, len(run.names)),
+                cursor.sums.shape,
+                (cursor.epoch + 1, len(run.names)),
+            ),
+            (
+                "generators",
+                len(cursor.generators) == len(run.generators),
+                len(cursor.generators),
+                len(run.generators),
+            ),
+        )
+        for what, right, given, wanted in facts:
+            if not right:
+                raise UsageError(
+                    f"the cursor is one of another run: it has {given} {what}, this run has "
+                    f"{wanted}; go on with the same data, batch_size, shuffle and step"
+                )
+
+    def snapshot(self, storage: Callable[[Tensor], Array] | None = None) -> Snapshot:
+        """The cursor and the state; values are copied to where `storage` says."""
+        written = self.run.written
+        values = {t: np.empty_like(t.home()) if storage is None else storage(t) for t in written}
+        with sharing.whole(written):
+            for tensor, copy in values.items():
+                copy[...] = tensor.home()
+            return Snapshot(self.cursor(), values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot."""
+        with sharing.whole(snapshot.values, write=True):
+            for tensor, copy in snapshot.values.items():
+                tensor.home()[...] = copy
+            self.go_to(snapshot.cursor)
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def advance(self, budget: int) -> None:
+        """Run as many steps, or fewer where the last epoch ends or a loss is not finite.
+
+        No other thread writes the state that they read in the meantime.
+        """
+        if self.access.written or self.order is not None:
+            self.access.alone(lambda: self._advance(budget))
+            return
+        begin = self.cursor()
+
+        def attempt() -> None:  # once more, where another thread wrote the state
+            if self.steps != begin.steps:
+                self.go_to(begin)
+            self._advance(budget)
+
+        self.access.run(attempt)
+
+    def _advance(self, budget: int) -> None:
+        raise NotImplementedError
+
+    def advance_for_a_turn(self, budget: int, most: int | None = None) -> int:
+        """Run `budget` steps, `most` at most; returns a budget for the next turn."""
+        began = time.perf_counter()
+        self.advance(budget if most is None else min(budget, most))
+        if most is not None and most < budget:
+            return budget
+        factor = _TURN_SECONDS / max(time.perf_counter() - began, 1e-6)
+        return max(1, int(budget * min(max(factor, 0.25), 8.0)))
+
+    def begin_epoch(self) -> None:
+        """Shuffle, where a new epoch begins."""
+        if self.order is not None and self.batch == 0:
+            order = self.order.tolist()
+            self.control.random = shuffle_python(order, self.control.random)
+            self.order[:] = order
+
+    def batch_arguments(self, batch: int) -> tuple[Step, list[Array]]:
+        """The step for a batch of this epoch, and its rows of every array."""
+        step, rows = self.run.step(batch)
+        index = rows if self.order is None else self.order[rows]
+        return step, [array[index] for array in self.run.arrays]
+
+    def call(self, staged: Staged, program: Any, arguments: list[Array]) -> list[Array]:
+        """Run a step by itself; where a check fails the error says where in the data."""
+        try:
+            results: list[Array] = program(arguments)
+        except (DataError, IndexRangeError):
+            self.explain_check(staged, arguments)
+            raise
+        return results
+
+    def count_step(self, results: list[Array]) -> None:
+        """Keep, add up and count the results of a step that Python ran."""
+        control, run = self.control, self.run
+        step, rows = run.step(self.batch)
+        for output, value in zip(run.outputs, results, strict=False):
+            output[rows] = value
+        for number, value in enumerate(results[: len(run.names)]):
+            self.sums[self.epoch, number] += float(value.reshape(-1)[0]) * step.rows
+        if control.check and not np.isfinite(results[0]).all():
+            control.stopped = 1
+        control.steps += 1
+        control.batch += 1
+        if control.batch == run.batches:
+            control.batch = 0
+            control.epoch += 1
+
+    def recorder(self, rows: int) -> tuple[Recorder, Any]:
+        """The step that records, for so many rows, and its program; made when first needed."""
+        found = self.recorders.get(rows)
+        if found is None:
+            found = self.recorders[rows] = self.run.recorder(rows)
+            self.compile_seconds += found[1].compile_seconds
+        return found
+
+    def record_step(self) -> Recorded:
+        """Run one step that records."""
+        return self.access.alone(self._record_step)
+
+    def _record_step(self) -> Recorded:
+        number, epoch = self.steps, self.epoch
+        self.begin_epoch()
+        step, arguments = self.batch_arguments(self.batch)
+        recorder, program = self.recorder(step.rows)
+        results = self.call(recorder.staged, program, arguments)
+        self.count_step(results[: recorder.results])
+        return recorder.collect(number, epoch, results)
+
+    def explain_check(self, staged: Staged, arguments: list[Array]) -> None:
+        """Raise what the check that fails on this batch has to say, and where in the data it is."""
+        values = [*arguments, *(tensor.home() for tensor in staged.state)]
+        known = interpreter.bound(staged.graph, values)
+        for found in interpreter.failures(staged.graph, known):
+            if found.warns:
+                continue
+            row = row_of(staged, known, found)
+            where = f", in batch {self.batch} of epoch {self.epoch}"
+            if row is not None:
+                sample = self.batch * self.run.whole.rows + row
+                sample = sample if self.order is None else int(self.order[sample])
+                where += f", row {row} of the batch: sample {sample} of the data"
+            raise found.error(f"{where}. The state is as it was before this step")
+
+
+def _zeros(epochs: int, metrics: int) -> Array:
+    """Room for the sums of so many epochs."""
+    try:
+        return np.zeros((epochs, metrics), np.float64)
+    except (MemoryError, ValueError):
+        raise ArgumentError(
+            f"epochs is {epochs - 1}: there is no memory for a history with a row for each; give "
+            "fewer, and call fit several times"
+        ) from None
