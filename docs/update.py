@@ -3,14 +3,16 @@
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`. The forms of
 the small program in architecture.md are those of `examples.walk`; the tables of measured times in
 README.md and performance.md come from what `make bench`, `make mnist`, `make lenet` and
-`make sweep` leave in build/. What has not been measured is marked as such.
+`make sweep` leave in build/. What has not been measured is marked as such. The lists of features.md
+are the registry of the tests.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,9 +21,11 @@ from benchmarks.layers import LAYERS
 from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
 from examples import walk
+from mynn import functional, nn, optim
+from tests import registry
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/architecture.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/architecture.md", "docs/features.md", "docs/performance.md")
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 MISSING = "NOT MEASURED YET"
 # Marks what only a person can fill in.
@@ -172,6 +176,26 @@ def _sweep() -> str:
     return _table(head, lines) if lines else f"| {MISSING} |\n"
 
 
+def _features(module: Any, entries: Iterable[registry.Entry]) -> str:
+    """A line for each public name: its arguments, what it does, what PyTorch has for it."""
+    lines = []
+    for entry in entries:
+        found = getattr(module, entry.name)
+        given = inspect.signature(found).parameters.values()
+        plain = [one.replace(annotation=inspect.Parameter.empty) for one in given]
+        call = f"`{entry.name}{inspect.Signature(plain)}`".replace(", device=None, dtype=None", "")
+        about = (found.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
+        where = "" if entry.twin is None else f"`{entry.twin}`"
+        differs: dict[str, list[str]] = {}
+        for argument, why in entry.differs.items():
+            differs.setdefault(why, []).append(f"`{argument}`")
+        shown = "; ".join(f"{', '.join(names)}: {why}" for why, names in differs.items())
+        lines.append([call, about, where, shown])
+    head = ["", "", "in PyTorch", "what differs"]
+    table = _table(head, lines)
+    return table.replace("---:", "---")
+
+
 def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     """Every generated part by its name, with the function that makes its text."""
     yield "steps", lambda: _steps(BRIEF, limits=False)
@@ -181,6 +205,10 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "mnist", _mnist
     yield "lenet", _lenet
     yield "sweep", _sweep
+    yield "layers", lambda: _features(nn, registry.LAYERS)
+    yield "losses", lambda: _features(nn, registry.LOSSES)
+    yield "optimizers", lambda: _features(optim, registry.OPTIMIZERS)
+    yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     for stage, text in walk.stages().items():
         yield f"walk-{stage}", lambda text=text: f"```text\n{text}\n```\n"
 

@@ -119,6 +119,12 @@ def test_generated_parts_are_there(name: str) -> None:
     assert update.OPEN not in text(name)
 
 
+@pytest.mark.parametrize("part", ["layers", "losses", "optimizers", "functions"])
+def test_features_are_those_of_the_registry(part: str) -> None:
+    made = dict(update.parts())[part]()
+    assert made in FEATURES, "python -m docs.update brings it up to date"
+
+
 def test_walk_is_what_the_compiler_does() -> None:
     """The loops depend on the width of the vectors; LLVM's part is shown for the reader alone."""
     stages = walk.stages()
@@ -134,6 +140,7 @@ def test_walk_is_what_the_compiler_does() -> None:
 
 
 WALK = text(ARCHITECTURE)
+FEATURES = text("docs/features.md")
 
 
 # -- names -----------------------------------------------------------------------------------------

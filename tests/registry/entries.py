@@ -55,6 +55,7 @@ class Entry:
 
     - `options`: each option of the constructor with another value, ONLY_MADE or DROP.
     - `guarded`: the case in which these options change what is computed; the first if None.
+    - `twin`: the module of PyTorch that has the name; None where it has not.
     - `differs`: PyTorch's arguments that are not there or have another default, with the reason.
     """
 
@@ -62,6 +63,7 @@ class Entry:
     cases: Mapping[str, Case]
     options: Mapping[str, Any] = field(default_factory=dict)
     guarded: Case | None = None
+    twin: str | None = "torch.nn"
     differs: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -6,6 +6,7 @@ that lacks the name, `torch`. Weights that PyTorch wants without a gradient are 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -433,4 +434,15 @@ JOINING = (
     ),
 )
 
-FUNCTIONS: tuple[Entry, ...] = (*ACTIVATIONS, *LAYERS, *LOSSES, *JOINING)
+# Functions that PyTorch has at its top, and those that it has not.
+TOP = {"cat", "concatenate", "logsumexp", "maximum", "minimum", "stack", "where"}
+OURS = {"accuracy", "logistic"}
+
+
+def _twin(name: str) -> str | None:
+    return None if name in OURS else "torch" if name in TOP else "torch.nn.functional"
+
+
+FUNCTIONS: tuple[Entry, ...] = tuple(
+    replace(entry, twin=_twin(entry.name)) for entry in (*ACTIVATIONS, *LAYERS, *LOSSES, *JOINING)
+)

@@ -51,6 +51,7 @@ OPTIMIZERS: tuple[Entry, ...] = (
             "maximize": True,
         },
         guarded=Case(lambda optim, p: optim.SGD(p, lr=0.1, momentum=0.9)),
+        twin="torch.optim",
         differs=NOT_YET,
     ),
     Entry(
@@ -68,6 +69,7 @@ OPTIMIZERS: tuple[Entry, ...] = (
         },
         ADAM,
         guarded=Case(lambda optim, p: optim.Adam(p, lr=0.1)),
+        twin="torch.optim",
         differs={**NOT_YET, "decoupled_weight_decay": "AdamW"},
     ),
     Entry(
@@ -83,6 +85,7 @@ OPTIMIZERS: tuple[Entry, ...] = (
         },
         ADAM,
         guarded=Case(lambda optim, p: optim.AdamW(p, lr=0.1)),
+        twin="torch.optim",
         differs=NOT_YET,
     ),
 )
