@@ -126,10 +126,10 @@ def test_state_and_copies() -> None:
 
 
 def test_generator_made_in_a_trace_is_state() -> None:
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         generator = Generator(0)
         generator.bits(2)
-    assert list(tracer.writes()) == [generator.key]
+    assert list(trace.writes()) == [generator.key]
 
 
 @pytest.mark.parametrize(

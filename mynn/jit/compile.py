@@ -174,7 +174,7 @@ class Compiled:
     def _note_change(self, signature: Any) -> None:
         """Say which value from outside makes the function be compiled again and again."""
         made = self._programs.get(signature)
-        name = made[-1][0].tracer.stale() if made else None
+        name = made[-1][0].trace.guards.stale() if made else None
         if name is None:
             return
         self._changes[name] = self._changes.get(name, 0) + 1
@@ -250,7 +250,7 @@ class Compiled:
                 type(array) is np.ndarray
                 and array.dtype is direct.dtype
                 and array.shape == direct.shape
-                and tracing.watch[0] == direct.edits
+                and tracing.activity.watch == direct.edits
                 and (direct.same is None or direct.same())
             ):
                 return direct.run(array)
@@ -277,7 +277,7 @@ class Compiled:
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """Look the program up; one from array to array, without conditions, is kept ready."""
-        edits = tracing.edits()
+        edits = tracing.activity.edits()
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
@@ -287,25 +287,14 @@ class Compiled:
         if staged.structure == 0:
             simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
             ready = simple and program.backend == "native" and not program.code.dropped
-            if ready and not _conditions(staged):
+            if ready and not staged.trace.guards.each_time:
                 array = arrays[0]
-                same = staged.tracer.same_names if _mentions(staged) else None
+                guards = staged.trace.guards
+                same = guards.same_names if guards.by_name else None
                 run, code = program.direct(), program.code
                 self._direct = _Direct(array.shape, array.dtype, edits, same, run, code)
             return results[0]
         return staged.bundle(results)
-
-
-def _conditions(staged: stage.Staged) -> bool:
-    """Whether something has to be looked at before the program may run again."""
-    tracer = staged.tracer
-    return bool(tracer.guards or tracer.contents)
-
-
-def _mentions(staged: stage.Staged) -> bool:
-    """Whether the code mentions values from outside."""
-    tracer = staged.tracer
-    return bool(tracer.tables or tracer.cells or tracer.held)
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

@@ -16,6 +16,7 @@ from mynn.jit.structure import flatten, leaf_names, rebuild
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 from mynn.trace import tracing
 from mynn.trace.effects import Watch
+from mynn.trace.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Staged:
     writes: dict[Node, int]
     structure: Any
     results: int
-    tracer: tracing.Tracer
+    trace: Trace
     seconds: float
     seen: list[int]
 
@@ -62,12 +63,12 @@ class Staged:
 
         Large arrays are looked at where it is asked for: where many steps are about to run.
         """
-        edits = tracing.edits()
+        edits = tracing.activity.edits()
         if self.seen[0] != edits:
-            if not self.tracer.holds():
+            if not self.trace.guards.holds():
                 return False
             self.seen[0] = edits
-        return self.tracer.unchanged() and (not thoroughly or self.tracer.same_large())
+        return self.trace.guards.unchanged() and (not thoroughly or self.trace.guards.same_large())
 
     def bundle(self, results: Iterable[Any]) -> Any:
         """Flat results in the form that the function returned."""
@@ -77,11 +78,11 @@ class Staged:
 def stage(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
-    extra: Callable[[tracing.Tracer], Iterable[Node]] | None = None,
+    extra: Callable[[Trace], Iterable[Node]] | None = None,
 ) -> Staged:
     """Trace `function` for arguments of these shapes and dtypes.
 
-    `extra(tracer)` may name further nodes that become results (what `record=` asks for).
+    `extra(trace)` may name further nodes that become results (what `record=` asks for).
     """
     return tracing.tidy(lambda: _stage(function, arguments, extra))
 
@@ -89,15 +90,15 @@ def stage(
 def _stage(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
-    extra: Callable[[tracing.Tracer], Iterable[Node]] | None,
+    extra: Callable[[Trace], Iterable[Node]] | None,
 ) -> Staged:
     start = time.perf_counter()
     nodes = [
         input_node(Type.of(as_array(leaf)), f"arg{i}") for i, leaf in enumerate(flatten(arguments))
     ]
     watch = Watch(function)
-    with tracing.tracing() as tracer:
-        tracer.arguments = frozenset(nodes)
+    with tracing.tracing() as trace:
+        trace.arguments = frozenset(nodes)
         tensors = rebuild(arguments, (Tensor.from_node(node) for node in nodes))
         returned = function(*tensors)
         leaves = []
@@ -108,11 +109,11 @@ def _stage(
                     f"them; it returned {type(leaf).__name__}: return only what was computed"
                 )
             leaves.append(graph_node(as_tensor(leaf)))
-        results = [*leaves, *(extra(tracer) if extra is not None else ())]
-    watch.compare(tracer)
-    written = tracer.writes()
-    reads = tracer.reads
-    checks = tuple(dict.fromkeys(tracer.checks))
+        results = [*leaves, *(extra(trace) if extra is not None else ())]
+    watch.compare(trace.guards, trace.effects)
+    written = trace.writes()
+    reads = trace.reads
+    checks = tuple(dict.fromkeys(trace.checks))
     graph = Graph((*nodes, *reads.values()), (*results, *written.values()), checks)
     writes = {reads[tensor]: len(results) + i for i, tensor in enumerate(written)}
     count = iter(range(len(leaves)))
@@ -124,7 +125,7 @@ def _stage(
         writes,
         structure,
         len(results),
-        tracer,
+        trace,
         time.perf_counter() - start,
-        [tracing.edits()],
+        [tracing.activity.edits()],
     )

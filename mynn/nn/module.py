@@ -18,7 +18,9 @@ from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
 from mynn.tensor.loaded import checked_mapping, loaded_array
-from mynn.trace import guards, tracing
+from mynn.trace import tracing
+from mynn.trace.snapshot import is_plain
+from mynn.trace.trace import Trace
 
 
 class LoadResult(NamedTuple):
@@ -109,9 +111,9 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        tracer = tracing.active()
-        if tracer is not None:
-            _enter_trace(self, tracer)
+        trace = tracing.active()
+        if trace is not None:
+            _enter_trace(self, trace)
         _calls.modules.append(self)
         try:
             output = self.forward(*args, **kwargs)
@@ -123,8 +125,8 @@ class Module:
             raise
         finally:
             _calls.modules.pop()
-        if tracer is not None and isinstance(output, Tensor):
-            tracer.activations[tracer.modules[self]] = graph_node(output)
+        if trace is not None and isinstance(output, Tensor):
+            trace.observer.activations[trace.observer.modules[self]] = graph_node(output)
         return output
 
     # -- attributes --------------------------------------------------------------------------------
@@ -166,10 +168,10 @@ class Module:
                 self._check_name_is_meant(name, value)
             object.__setattr__(self, name, value)
             if name in self._kept:
-                tracing.note_edit()
-                tracer = tracing.active()
-                if tracer is not None:
-                    tracer.assigned[self, name] = user_place()
+                tracing.activity.note_edit()
+                trace = tracing.active()
+                if trace is not None:
+                    trace.effects.assigned[self, name] = user_place()
 
     def _write_buffer(self, name: str, value: Any) -> None:
         """In a trace a buffer is state: it gets a new value, of its shape and dtype."""
@@ -217,10 +219,10 @@ class Module:
             entries = self.__dict__.get(table, {})
             if name in entries:
                 return entries[name]
-        tracer = tracing.active()
-        if tracer is not None and "_kept" in self.__dict__:
+        trace = tracing.active()
+        if trace is not None and "_kept" in self.__dict__:
             self._kept.add(name)
-            tracer.keep_absence(self, name)
+            trace.guards.keep_absence(self, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
@@ -245,7 +247,7 @@ class Module:
         """A part was replaced: programs made from a trace of the module do not stand for it now."""
         if self._traced:
             object.__setattr__(self, "_edits", self._edits + 1)
-            tracing.note_edit()
+            tracing.activity.note_edit()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; None keeps the name free for one."""
@@ -431,10 +433,10 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether dropout and the like are at work. A trace that reads it holds for that mode."""
-        tracer = tracing.active()
+        trace = tracing.active()
         mode = self._mode
-        if tracer is not None:
-            tracer.guards[self, "_mode"] = mode
+        if trace is not None:
+            trace.guards.properties[self, "_mode"] = mode
         return mode
 
     @training.setter
@@ -485,18 +487,18 @@ _OWN = frozenset(
 def _read_in_trace(self: Module, name: str) -> Any:
     """`Module.__getattribute__` while anything is traced: the trace keeps the plain attributes."""
     value = object.__getattribute__(self, name)
-    tracer = tracing.active()
-    if tracer is not None and name not in _OWN:
+    trace = tracing.active()
+    if trace is not None and name not in _OWN:
         own = object.__getattribute__(self, "__dict__")
         if name in own:
             own["_kept"].add(name)
-            tracer.keep(self, name, value)
-        elif guards.is_plain(value):
-            _keep_default(self, tracer, name, value)
+            trace.guards.keep(self, name, value)
+        elif is_plain(value):
+            _keep_default(self, trace, name, value)
     return value
 
 
-def _keep_default(module: Module, tracer: tracing.Tracer, name: str, value: Any) -> None:
+def _keep_default(module: Module, trace: Trace, name: str, value: Any) -> None:
     """The trace keeps a plain value that a class of the user's has for all its instances.
 
     An instance may get a value of its own later on.
@@ -504,9 +506,9 @@ def _keep_default(module: Module, tracer: tracing.Tracer, name: str, value: Any)
     for kind in type(module).__mro__:
         if name in vars(kind):
             if vars(kind)[name] is value and not kind.__module__.startswith("mynn."):
-                tracer.keep_default(kind, name, value)
+                trace.guards.keep_default(kind, name, value)
                 module._kept.add(name)
-                tracer.keep_absence(module, name)
+                trace.guards.keep_absence(module, name)
             return
 
 
@@ -555,27 +557,27 @@ def _check_name(module: Module, name: str, table: Mapping[str, Any]) -> None:
         raise ArgumentError(f"{type(module).__name__}: attribute {name!r} is taken")
 
 
-def _enter_trace(module: Module, tracer: tracing.Tracer) -> None:
+def _enter_trace(module: Module, trace: Trace) -> None:
     """Note the paths of the outermost module and of all below it, and name the parameters by them.
 
     The first outermost module of a trace (the network) has the path "", others (the loss, a second
     network) the name of their class, with a number where it is taken.
     """
-    if module in tracer.modules:
+    if module in trace.observer.modules:
         return
     calls = _calls.modules
     if calls:
-        root = tracer.modules.get(calls[0], "")
+        root = trace.observer.modules.get(calls[0], "")
         path = f"{root}.{type(module).__name__}" if root else type(module).__name__
     else:
-        path = type(module).__name__ if tracer.modules else ""
-    taken = set(tracer.modules.values())
+        path = type(module).__name__ if trace.observer.modules else ""
+    taken = set(trace.observer.modules.values())
     unique, count = path, 2
     while unique in taken:
         unique, count = f"{path}{count}", count + 1
     for name, one in module.named_modules(prefix=unique):
-        tracer.modules.setdefault(one, name)
-        tracer.versions[one] = one._edits
+        trace.observer.modules.setdefault(one, name)
+        trace.guards.versions[one] = one._edits
         object.__setattr__(one, "_traced", True)
     for name, tensor in [*module.named_parameters(unique), *module.named_buffers(unique)]:
         if tensor.name in (None, name.rpartition(".")[2]):

@@ -23,7 +23,9 @@ from mynn.optim.options import ParamGroup, check_range, meant, unknown_option
 from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.loaded import loaded_array
-from mynn.trace import guards, tracing
+from mynn.trace import tracing
+from mynn.trace.guards import Guards
+from mynn.trace.snapshot import is_plain
 
 # Attributes that are this class's own; `signature` stands for what a trace builds in of them.
 _OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept"})
@@ -171,8 +173,8 @@ class Optimizer:
 
         From several threads: whole steps, one after the other, also among those of compiled steps.
         """
-        tracer = tracing.active()
-        if tracer is None:
+        trace = tracing.active()
+        if trace is None:
             tensors = self._tensors()
             sharing.claim(tensors)
             with _turns, sharing.whole(tensors, write=True):
@@ -181,8 +183,8 @@ class Optimizer:
         with _turns:  # two traces at once find the same slots
             self._name_slots()
             self._step()
-        tracer.guards[self, "signature"] = self.signature
-        self._keep(tracer)
+        trace.guards.properties[self, "signature"] = self.signature
+        self._keep(trace.guards)
 
     def _step(self) -> None:
         with no_grad():
@@ -196,27 +198,27 @@ class Optimizer:
         """The parameters and what is kept for them."""
         return [*self.state, *(slot for slots in self.state.values() for slot in slots.values())]
 
-    def _keep(self, tracer: tracing.Tracer) -> None:
+    def _keep(self, guards: Guards) -> None:
         """The trace has built in whatever plain attributes a subclass has."""
         for name, value in vars(self).items():
             if name not in _OWN:
                 self._kept.add(name)
-                tracer.keep(self, name, value)
+                guards.keep(self, name, value)
         for kind in type(self).__mro__:
             if not kind.__module__.startswith("mynn.") and kind is not object:
                 for name, value in vars(kind).items():
-                    if not name.startswith("__") and guards.is_plain(value):
+                    if not name.startswith("__") and is_plain(value):
                         self._kept.add(name)
-                        tracer.keep_default(kind, name, value)
+                        guards.keep_default(kind, name, value)
                         if name not in vars(self):
-                            tracer.keep_absence(self, name)
+                            guards.keep_absence(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__ and not hasattr(type(self), name):
             self._check_attribute(name, value)
         object.__setattr__(self, name, value)
         if name in self.__dict__.get("_kept", ()):
-            tracing.note_edit()
+            tracing.activity.note_edit()
 
     def _check_attribute(self, name: str, value: Any) -> None:
         """Refuse what looks like an option, unless a method of a subclass sets it."""

@@ -37,14 +37,14 @@ def require_range(
     """
     words = {"name": name, "kind": kind, "axis": axis, "warns": warns}
     params = {"low": low, "high": high, "ignore": ignore, **words}
-    tracer = tracing.active()
-    node = None if tracer is None else graph_node(x)
+    trace = tracing.active()
+    node = None if trace is None else graph_node(x)
     value: Array | None = value_of(x) if node is None else node.value
     if node is not None and (node.primitive is not CONSTANT or value is None):
-        assert tracer is not None
+        assert trace is not None
         source = tracing.user_source()
         check = Node(outside, (node,), params, outside.infer(node.type), source=source)
-        tracer.checks.append(check)
+        trace.checks.append(check)
     elif value is not None and wrong_places(value, low, high, ignore).any():
         check = Node(outside, (), params, outside.infer(x.spec), source=tracing.user_source())
         found = failure(check, value)

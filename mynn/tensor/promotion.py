@@ -17,7 +17,7 @@ from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.tape import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
 from mynn.tensor.view import current, look
-from mynn.trace import strays, tracing
+from mynn.trace import leaks, tracing
 
 
 def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
@@ -63,7 +63,7 @@ def _without_value(x: AnyTensor, result: Type) -> Any:
     """What comes of a tensor that has no value outside a trace."""
     source = changed_source(x)
     if source is None:
-        raise strays.without_value(x.node)
+        raise leaks.without_value(x.node)
     return missing(source, result)
 
 
@@ -220,10 +220,10 @@ def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Any:
 
 def _check_pairs(a: AnyTensor, b: AnyTensor) -> None:
     """Say where the columns [N, 1] of a batch meet values [N]: that gives N x N differences."""
-    tracer, count = tracing.active(), a.shape[0]
+    trace, count = tracing.active(), a.shape[0]
     if {a.shape, b.shape} != {(count, 1), (count,)} or count == 1 or a.dtype.kind != "f":
         return
-    if tracer is None or not any(n.shape[:1] == (count,) for n in tracer.arguments or ()):
+    if trace is None or not any(n.shape[:1] == (count,) for n in trace.arguments or ()):
         return
     if _origin(graph_node(a)) is not _origin(graph_node(b)):
         notices.warn(

@@ -19,7 +19,8 @@ from mynn.ops import elementwise
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import AnyTensor, Value, View
 from mynn.tensor.view import follow, value_of
-from mynn.trace import guards, strays, tracing
+from mynn.trace import leaks, tracing
+from mynn.trace.snapshot import ArrayContent
 
 STOP = elementwise.stop_gradient
 # The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.
@@ -37,17 +38,17 @@ def graph_node(tensor: AnyTensor) -> Node:
     """The node of a tensor: in a trace its present value, otherwise its eager history or a leaf."""
     if tensor._view is not None:
         return _view_node(tensor, tensor._view)
-    tracer = tracing.active()
-    if tracer is not None and tensor._value is not None:
-        return tracer.read(tensor)
+    trace = tracing.active()
+    if trace is not None and tensor._value is not None:
+        return trace.read(tensor)
     node = tensor.node
     if node is None or _is_old(tensor, node):
         with _lock:  # threads that use a parameter at once have one leaf
             node = tensor.node
             if node is None or _is_old(tensor, node):
                 node = tensor.node = _leaf(tensor, {"mark": _mark(tensor)})
-    elif tracer is not None:
-        tracer.check_own(tensor, node)
+    elif trace is not None:
+        trace.check_own(tensor, node)
     return node
 
 
@@ -70,23 +71,23 @@ def _leaf(tensor: AnyTensor, params: dict[str, Any]) -> Node:
 
 def _view_node(tensor: AnyTensor, view: View) -> Node:
     """The node of a view, made anew where its base was changed since."""
-    tracer = tracing.active()
+    trace = tracing.active()
     leaf = tensor._requires_grad and not view.attached
-    if tensor._value is None or tracer is None:
+    if tensor._value is None or trace is None:
         if leaf and tensor._value is not None:
             return _shared_leaf(tensor, view)
-        if tracer is None and tensor._value is None and tensor.node is not None:
+        if trace is None and tensor._value is None and tensor.node is not None:
             return tensor.node
         base = graph_node(view.base)
         if tensor.node is None or view.origin is not base:
-            tensor.node, view.origin = _seen(base, view, tracer is None), base
+            tensor.node, view.origin = _seen(base, view, trace is None), base
         return tensor.node
     base = graph_node(view.base)
-    known = tracer.views.get(tensor)
+    known = trace.views.get(tensor)
     if known is None or known[0] is not base:
-        known = tracer.views[tensor] = (base, _seen(base, view, False))
+        known = trace.views[tensor] = (base, _seen(base, view, False))
         if leaf:
-            tracer.leaves[known[1]] = tensor
+            trace.leaves[known[1]] = tensor
     return known[1]
 
 
@@ -113,11 +114,11 @@ def is_users_call() -> bool:
 
 def note_read(tensor: AnyTensor, value: Array | None) -> None:
     """The user's code looks at the value of program state while it is traced."""
-    tracer = tracing.active()
+    trace = tracing.active()
     frame = sys._getframe(2)
-    if tracer is not None and value is not None and not notices.is_ours(frame):
+    if trace is not None and value is not None and not notices.is_ours(frame):
         place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
-        tracer.looks.setdefault(tensor, (place, guards.ArrayContent.of(value)))
+        trace.effects.looks.setdefault(tensor, (place, ArrayContent.of(value)))
 
 
 def array_of(tensor: AnyTensor) -> Array:
@@ -138,7 +139,7 @@ def without_value(tensor: AnyTensor, message: str) -> UsageError:
     """The error for a value that a traced tensor lacks, during its trace or afterwards."""
     if tracing.active() is not None:
         return tracing.refuse(message)
-    return strays.without_value(tensor.node)
+    return leaks.without_value(tensor.node)
 
 
 # -- values that were changed after they were recorded ---------------------------------------------
@@ -220,28 +221,28 @@ def backward(output: AnyTensor, seed: AnyTensor) -> None:
     if tracing.active() is not None:
         _backward_traced(output, seed)
     elif value_of(output) is None:
-        raise strays.without_value(output.node)
+        raise leaks.without_value(output.node)
     else:
         _backward_eager(output, seed)
 
 
 def gradient_of(tensor: AnyTensor) -> Any:
     """The gradient accumulated by `backward`, or None; in a trace that of state as it is there."""
-    tracer = tracing.active()
-    if tracer is not None and tensor._value is not None:
-        return tracer.gradients.get(tensor)
+    trace = tracing.active()
+    if trace is not None and tensor._value is not None:
+        return trace.gradients.get(tensor)
     return tensor._grad
 
 
 def set_gradient(tensor: AnyTensor, gradient: AnyTensor | None) -> None:
     """Put another gradient, or none, in the place of the one that there is."""
-    tracer = tracing.active()
-    if tracer is None or tensor._value is None:
+    trace = tracing.active()
+    if trace is None or tensor._value is None:
         tensor._grad = gradient
     elif gradient is None:
-        tracer.gradients.pop(tensor, None)
+        trace.gradients.pop(tensor, None)
     else:
-        tracer.gradients[tensor] = gradient
+        trace.gradients[tensor] = gradient
 
 
 def _accumulate(tensor: AnyTensor, gradient: Any) -> None:
@@ -251,16 +252,16 @@ def _accumulate(tensor: AnyTensor, gradient: Any) -> None:
 
 
 def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
-    tracer = tracing.active()
-    assert tracer is not None
+    trace = tracing.active()
+    assert trace is not None
     seeds = {graph_node(output): seed}
     wanted = {
         node: tensor
-        for node, tensor in tracer.leaves.items()
-        if tensor.requires_grad and tensor not in tracer.promoted
+        for node, tensor in trace.leaves.items()
+        if tensor.requires_grad and tensor not in trace.promoted
     }
     reached = autodiff.reverse(seeds, wanted.__contains__, wrap)
-    tracer.cotangents.update(reached)
+    trace.observer.cotangents.update(reached)
     with no_grad():
         for node, tensor in wanted.items():
             if node in reached:

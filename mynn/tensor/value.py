@@ -177,8 +177,8 @@ class Value(Generic[T]):
         node = self.node
         if self._value is None or (node is not None and node.inputs):
             return False
-        tracer = tracing.active()
-        return tracer is None or self not in tracer.promoted
+        trace = tracing.active()
+        return trace is None or self not in trace.promoted
 
 
 # A tensor, where nothing is said of what its operations make.

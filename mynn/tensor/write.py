@@ -127,8 +127,8 @@ def _overwritten(old: Node, new: Node) -> Node:
 def _write_traced(
     x: AnyTensor, base: AnyTensor, new: AnyTensor, recorded: bool, derived: bool, name: str
 ) -> None:
-    tracer = tracing.active()
-    if tracer is None:
+    trace = tracing.active()
+    if trace is None:
         raise UsageError(
             f"{name}: a traced tensor was used outside the function that made it; return its value"
         )
@@ -149,8 +149,8 @@ def _write_traced(
         base.node, base._requires_grad = node, base._requires_grad or recorded
         return
     if recorded and not base.requires_grad:
-        tracer.promote(base)
-    tracer.write(base, node)
+        trace.promote(base)
+    trace.write(base, node)
 
 
 def set_value(x: AnyTensor, value: Array) -> None:
@@ -169,8 +169,8 @@ def assign(x: AnyTensor, value: Any) -> None:
         )
     if x._value is None:
         raise UsageError("only tensors made before the traced function can be assigned to")
-    tracer = tracing.active()
-    if tracer is None:
+    trace = tracing.active()
+    if trace is None:
         store(x, array_of(new))
         changed(x if x._view is None else x._view.base)
         return
@@ -183,4 +183,4 @@ def assign(x: AnyTensor, value: Any) -> None:
     if new.requires_grad:
         # The tensor is a leaf, also where the value is that of another one.
         node = Node(STOP, (node,), {}, node.type)
-    tracer.write(base, node)
+    trace.write(base, node)

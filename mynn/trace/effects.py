@@ -1,4 +1,4 @@
-"""What a traced function did beside computing: it will not be done again.
+"""Side effects: what a traced function did beside computing, which will not be done again.
 
 Python in a compiled function runs once, while it is traced. What it changes (a counter, a list), or
 reads from a source that goes on (random numbers, the time), is found by comparing before and after,
@@ -10,16 +10,17 @@ from __future__ import annotations
 import random
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from mynn.base import notices
 from mynn.base.notices import Place
-from mynn.trace import guards, names
-
-if TYPE_CHECKING:
-    from mynn.trace.tracing import Tracer
+from mynn.trace import free_variables
+from mynn.trace.free_variables import GONE
+from mynn.trace.guards import Guards
+from mynn.trace.snapshot import ArrayContent, changes_in_place, same, snapshot
 
 _DRAWN = (
     "{what} gave numbers while the function was traced: they are built into the program, the same "
@@ -54,44 +55,58 @@ _SWALLOWED = (
 )
 
 
+@dataclass
+class Effects:
+    """What a trace noted while it went on.
+
+    - `assigned`: attributes of modules that were assigned, with the lines.
+    - `looks`: tensors whose values were looked at, with the lines and the content then.
+    - `refused`: what could not be traced, with the lines.
+    """
+
+    assigned: dict[tuple[Any, str], Place] = field(default_factory=dict)
+    looks: dict[Any, tuple[Place, ArrayContent]] = field(default_factory=dict)
+    refused: list[tuple[str, Place]] = field(default_factory=list)
+
+
 class Watch:
     """What the function could change, as it was before the trace."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.names = names.scan(function)
+        self.names = free_variables.scan(function)
         self.lengths = [
             (bound, len(bound.kept)) for bound in self.names.bound if _is_list(bound.kept)
         ]
-        self.numpy = names.state_of(np.random.mtrand._rand)
+        self.numpy = free_variables.state_of(np.random.mtrand._rand)
         self.python = random.getstate()
 
-    def compare(self, tracer: Tracer) -> None:
-        """Say what was changed and what was read that goes on; the trace keeps the rest."""
-        self._sources(tracer)
+    def compare(self, guards: Guards, effects: Effects) -> None:
+        """Say what was changed and what was read that goes on; the rest becomes guards."""
+        self._sources(guards)
         self._bound()
-        attributes(tracer)
+        attributes(guards, effects)
         for name in dict.fromkeys(self.names.clocks):
             place = self.names.place(name)
             notices.warn("clock", _CLOCK.format(what=name), place)
-        for tensor, (place, content) in tracer.looks.items():
-            written = not guards.same(content, tensor.value)
+        for tensor, (place, content) in effects.looks.items():
+            written = not same(content, tensor.value)
             message = _WRITTEN if written else _LOOKED
             notices.warn("look", message.format(what=tensor.name or "a tensor"), place)
-        for message, place in tracer.refused:
+        for message, place in effects.refused:
             notices.warn("refused", _SWALLOWED.format(message=message), place)
-        tracer.keep_names(self.names)
+        guards.keep_names(self.names)
 
-    def _sources(self, tracer: Tracer) -> None:
+    def _sources(self, guards: Guards) -> None:
         drawn = []
-        if names.state_of(np.random.mtrand._rand) != self.numpy:
+        if free_variables.state_of(np.random.mtrand._rand) != self.numpy:
             drawn.append(("numpy.random", self.names.place("random")))
         if random.getstate() != self.python:
             drawn.append(("Python's random", self.names.place("random")))
         for name, source, state in self.names.sources:
-            if names.state_of(source) != state:
+            if free_variables.state_of(source) != state:
                 drawn.append((f"the generator {name}", self.names.place(name)))
-        for (owner, name), (source, state) in tracer.sources.items():
-            if names.state_of(source) != state:
+        for (owner, name), (source, state) in guards.sources.items():
+            if free_variables.state_of(source) != state:
                 what = f"the generator {name} of {type(owner).__name__}"
                 drawn.append((what, self.names.place(name)))
         for what, place in drawn:
@@ -105,41 +120,41 @@ class Watch:
         self.names.bound = [bound for bound in self.names.bound if not self._own(bound)]
         self.names.contents = [bound for bound in self.names.contents if not self._own(bound)]
 
-    def _own(self, bound: names.Bound) -> bool:
+    def _own(self, bound: free_variables.Bound) -> bool:
         """Whether the function itself changes the value, so that it cannot be held to it."""
         now = bound.now()
-        if guards.same(bound.kept, now):
+        if same(bound.kept, now):
             return False
         if _are_numbers(bound.kept, now):
             place = self.names.place(bound.name, store=True)
             notices.warn("counter", _counted(bound.name, bound.name, bound.kept, now), place)
             return True
-        if not guards.changes_in_place(bound.kept):
+        if not changes_in_place(bound.kept):
             return False
         what = f"the {type(now).__name__} {bound.name}"
         _changed_content(what, bound.kept, now, self.names.place(bound.name))
         return True
 
 
-def attributes(tracer: Tracer) -> None:
+def attributes(guards: Guards, effects: Effects) -> None:
     """The same for attributes of modules, which the trace saw being read."""
-    for (owner, name), kept in list(tracer.attributes.items()):
-        now = vars(owner).get(name, names.GONE)
-        if guards.same(kept, now):
+    for (owner, name), kept in list(guards.attributes.items()):
+        now = vars(owner).get(name, GONE)
+        if same(kept, now):
             continue
-        place = tracer.assigned.get((owner, name))
+        place = effects.assigned.get((owner, name))
         what = f"{type(owner).__name__}.{name}"
         if _are_numbers(kept, now):
             notices.warn("counter", _counted(f"self.{name}", what, kept, now), place)
-        elif guards.changes_in_place(kept) and guards.changes_in_place(guards.snapshot(now)):
+        elif changes_in_place(kept) and changes_in_place(snapshot(now)):
             _changed_content(what, kept, now, place)
         else:
             continue
-        del tracer.attributes[owner, name]
-    tracer.contents = [
+        del guards.attributes[owner, name]
+    guards.contents = [
         (owner, name, kept)
-        for owner, name, kept in tracer.contents
-        if (owner, name) in tracer.attributes
+        for owner, name, kept in guards.contents
+        if (owner, name) in guards.attributes
     ]
 
 
@@ -160,7 +175,7 @@ def _are_numbers(kept: Any, now: Any) -> bool:
     return all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool)
         for value in (kept, now)
-    ) and not guards.same(kept, now)
+    ) and not same(kept, now)
 
 
 def _is_list(value: Any) -> bool:

@@ -1,102 +1,134 @@
-"""What a trace took for granted, and whether it still holds.
+"""Guards: what a trace has read of Python beside its arguments, and whether it still holds.
 
 A trace reads plain Python values (a slope, a list of widths, a NumPy array), and the program has
-them built in. So each one that was read is kept, and compared before the program runs again.
-Values that are assigned through `Module.__setattr__` are compared only after an assignment
-(`tracing.edits`); the content of lists, dicts, sets and arrays can change in place, and is compared
-each time.
+them built in. So each one that was read is kept as a snapshot, and compared before the program runs
+again. Values that are assigned through `Module.__setattr__` are compared only after an assignment
+(`tracing.activity`); the content of lists, dicts, sets and arrays can change in place, and is
+compared each time.
 """
 
 from __future__ import annotations
 
-import enum
-import math
-import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import CellType
 from typing import Any
 
-import numpy as np
-
-_PLAIN = (
-    *(bool, int, float, complex, str, bytes, type(None), range, slice, frozenset),
-    *(np.generic, np.dtype, enum.Enum),
-)
-_CONTAINERS = (list, tuple, dict, set)
-# Larger arrays are kept as a checksum.
-_COPIED_BYTES = 2**20
-_DEPTH = 6
+from mynn.trace.free_variables import GONE, SMALL_BYTES, SOURCES, Bound, FreeVariables, state_of
+from mynn.trace.snapshot import ArrayContent, changes_in_place, same, snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayContent:
-    """What stands in an array: its bytes in logical order, or their checksum."""
+class Guards:
+    """The values outside that a trace has built in. A program made from it is valid while they
+    hold.
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    content: bytes | int
+    - `properties`: computed attributes (object, name) that decided what was traced, with their
+      values: the mode of modules, the signature of optimisers. Compared each time.
+    - `versions`: modules that were called, with the number of their parts' replacements until then
+      (`Activity.note_edit`).
+    - `attributes`: plain attributes of modules and optimisers that were read, with snapshots of
+      their values; `Module.__setattr__` notes a change (`Activity.note_edit`).
+    - `contents`: those among them that can change in place, so that they are compared each time.
+    - `tables`: values that lie in the dicts of classes, Python's modules and objects, which note
+      nothing; `cells`: those in closures. `held`: the content of what they hold.
+    - `large`: content that is compared only where a run of many steps begins.
+    - `sources`: generators of random numbers behind attributes that were read, with their states.
+    """
+
+    def __init__(self) -> None:
+        self.properties: dict[tuple[Any, str], Any] = {}
+        self.versions: dict[Any, int] = {}
+        self.attributes: dict[tuple[Any, str], Any] = {}
+        self.contents: list[tuple[Any, str, Any]] = []
+        self.tables: list[tuple[Mapping[str, Any], str, Any]] = []
+        self.cells: list[tuple[CellType, str, Any]] = []
+        self.held: list[Bound] = []
+        self.large: list[Bound] = []
+        self.sources: dict[tuple[Any, str], tuple[Any, Any]] = {}
+
+    def keep(self, owner: Any, name: str, value: Any) -> None:
+        """The trace read a plain attribute from the `__dict__` of a module or an optimiser."""
+        if (owner, name) not in self.attributes:
+            kept = self.attributes[owner, name] = snapshot(value)
+            if changes_in_place(kept):
+                self.contents.append((owner, name, kept))
+            elif isinstance(value, SOURCES):
+                self.sources[owner, name] = (value, state_of(value))
+
+    def keep_absence(self, owner: Any, name: str) -> None:
+        """The trace found that there is no such attribute."""
+        self.attributes.setdefault((owner, name), GONE)
+
+    def keep_default(self, kind: type, name: str, value: Any) -> None:
+        """The trace read a plain value that a class has for all its instances."""
+        table = vars(kind)
+        if not any(held is table and held_name == name for held, held_name, _ in self.tables):
+            self.tables.append((table, name, snapshot(value)))
+
+    def keep_names(self, found: FreeVariables) -> None:
+        """What the code mentions, as it is after the trace."""
+        for bound in found.bound:
+            if isinstance(bound.where, CellType):
+                self.cells.append((bound.where, bound.name, bound.kept))
+            else:
+                self.tables.append((bound.where, bound.name, bound.kept))
+        for bound in found.contents:
+            kept = bound.kept
+            large = isinstance(kept, ArrayContent) and kept.nbytes > SMALL_BYTES
+            (self.large if large else self.held).append(bound)
+
+    def holds(self) -> bool:
+        """Whether modules consist of the same parts, and what was read has the same values."""
+        return all(module._edits == count for module, count in self.versions.items()) and all(
+            same(kept, vars(owner).get(name, GONE))
+            for (owner, name), kept in self.attributes.items()
+        )
+
+    def unchanged(self) -> bool:
+        """Whether that is so where nothing notes a change."""
+        for owner, name, kept in self.contents:
+            if not same(kept, vars(owner).get(name, GONE)):
+                return False
+        return self.same_names() and not any(
+            getattr(owner, name) != value for (owner, name), value in self.properties.items()
+        )
+
+    def same_names(self) -> bool:
+        """Whether the names in the code stand for what they stood for."""
+        for table, name, kept in self.tables:
+            value = table.get(name, GONE)
+            if value is not kept and not same(kept, value):
+                return False
+        for cell, _, kept in self.cells:
+            try:
+                value = cell.cell_contents
+            except ValueError:  # empty
+                return False
+            if value is not kept and not same(kept, value):
+                return False
+        return not self.held or all(same(one.kept, one.now()) for one in self.held)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the array."""
-        return math.prod(self.shape) * self.dtype.itemsize
+    def each_time(self) -> bool:
+        """Whether there is something to compare before every run, besides names in the code."""
+        return bool(self.properties or self.contents)
 
-    @staticmethod
-    def of(array: np.ndarray[Any, Any]) -> ArrayContent:
-        """That of an array now."""
-        content: bytes | int
-        if array.nbytes <= _COPIED_BYTES:
-            content = array.tobytes()
-        else:
-            content = zlib.crc32(np.ascontiguousarray(array).data)
-        return ArrayContent(array.shape, array.dtype, content)
+    @property
+    def by_name(self) -> bool:
+        """Whether the code mentions values from outside."""
+        return bool(self.tables or self.cells or self.held)
 
+    def same_large(self) -> bool:
+        """Whether large arrays hold what they held."""
+        return all(same(one.kept, one.now()) for one in self.large)
 
-def snapshot(value: Any, depth: int = _DEPTH) -> Any:
-    """A copy that no later change of `value` reaches; what is neither plain nor a container of
-    plain things stands for itself.
-    """
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return ArrayContent.of(value)
-    if depth and type(value) in (list, set):
-        return type(value)(snapshot(item, depth - 1) for item in value)
-    if depth and isinstance(value, tuple):
-        return tuple(snapshot(item, depth - 1) for item in value)
-    if depth and type(value) is dict:
-        return {key: snapshot(item, depth - 1) for key, item in value.items()}
-    return value
-
-
-def same(kept: Any, value: Any) -> bool:
-    """Whether `value` is what it was when `kept` was its snapshot: type, value, order."""
-    if kept is value:
-        return True
-    if isinstance(kept, ArrayContent):
-        return isinstance(value, np.ndarray) and ArrayContent.of(value) == kept
-    if isinstance(kept, tuple) and isinstance(value, tuple):
-        return len(kept) == len(value) and all(map(same, kept, value))
-    if type(kept) is not type(value):
-        return False
-    if isinstance(kept, float):
-        return bool(kept == value) or (kept != kept and value != value)
-    if isinstance(kept, list):
-        return len(kept) == len(value) and all(map(same, kept, value))
-    if isinstance(kept, dict):
-        return list(kept) == list(value) and all(map(same, kept.values(), value.values()))
-    if isinstance(kept, set):
-        return bool(kept == value)
-    return isinstance(kept, _PLAIN) and bool(kept == value)
-
-
-def changes_in_place(kept: Any) -> bool:
-    """Whether the value behind a snapshot can become another one without an assignment."""
-    if isinstance(kept, tuple):
-        return any(map(changes_in_place, kept))
-    return isinstance(kept, list | dict | set | ArrayContent)
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value says all by itself: a number, a text, a dtype, a tuple of them."""
-    if isinstance(value, _CONTAINERS):
-        items = [*value, *value.values()] if isinstance(value, dict) else value
-        return all(map(is_plain, items))
-    return isinstance(value, (*_PLAIN, np.ndarray))
+    def stale(self) -> str | None:
+        """The name of a value that is another now, if it is one that a program has built in."""
+        named = [
+            *(
+                (f"{type(o).__name__}.{n}", k, vars(o).get(n, GONE))
+                for (o, n), k in self.attributes.items()
+            ),
+            *((name, kept, table.get(name, GONE)) for table, name, kept in self.tables),
+            *((n, k, Bound(cell, n, k).now()) for cell, n, k in self.cells),
+        ]
+        return next((name for name, kept, now in named if not same(kept, now)), None)

@@ -223,13 +223,13 @@ def first_not_finite(staged: Staged, values: list[Array], result: Node) -> str:
 
 def _layer(staged: Staged, order: dict[Node, int], first: int) -> str:
     """The layer in which the operation number `first` stands, or the gradient or the update."""
-    tracer = staged.tracer
+    trace, found = staged.trace, staged.trace.observer.cotangents
 
     def nearest(nodes: Iterable[tuple[Node, str]]) -> str | None:
         later = [(order[n], name) for n, name in nodes if n in order and order[n] >= first]
         return min(later)[1] if later else None
 
-    layers = [(node, path) for path, node in tracer.activations.items() if path]
+    layers = [(node, path) for path, node in trace.observer.activations.items() if path]
     layer = nearest(layers)
     if layer is not None:
         return f"layer {layer!r}, in "
@@ -237,13 +237,13 @@ def _layer(staged: Staged, order: dict[Node, int], first: int) -> str:
     if results and first <= max(results):
         return ""
     cotangents = [
-        (graph_node(tracer.cotangents[node]), f"the gradient of the output of layer {path!r}, in ")
+        (graph_node(found[node]), f"the gradient of the output of layer {path!r}, in ")
         for node, path in layers
-        if node in tracer.cotangents
+        if node in found
     ]
     gradients = [
         (graph_node(gradient), f"the gradient of {tensor.name}, in ")
-        for tensor, gradient in tracer.gradients.items()
+        for tensor, gradient in trace.gradients.items()
     ]
     updates = [
         (staged.graph.outputs[staged.writes[node]], f"the update of {node.name}, in ")

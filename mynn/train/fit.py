@@ -144,7 +144,7 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
 def _check_training(staged: Staged) -> None:
     """Say where the step reads parameters and changes none."""
     parameters = [t for t in staged.state if t.requires_grad or isinstance(t, Parameter)]
-    updated = any(name == "signature" for _, name in staged.tracer.guards)
+    updated = any(name == "signature" for _, name in staged.trace.guards.properties)
     trainable = any(t.requires_grad for t in parameters)
     if any(t.requires_grad or isinstance(t, Parameter) for t in staged.written):
         return

@@ -13,7 +13,7 @@ from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.jit import stage
 from mynn.tensor import Tensor, graph_node
-from mynn.trace.tracing import Tracer
+from mynn.trace.trace import Trace
 
 QUANTITIES = ("activations", "gradients", "parameters")
 
@@ -112,13 +112,16 @@ class Recorder:
         self.staged = stage.stage(function, arguments, self._extra)
         self.results = self.staged.results - len(self.keys)
 
-    def _extra(self, tracer: Tracer) -> list[Node]:
-        names = list(tracer.activations)
+    def _extra(self, trace: Trace) -> list[Node]:
+        observer = trace.observer
+        names = list(observer.activations)
         for pattern in self.record.patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
                 known = ", ".join(repr(name) for name in names) or "none"
                 raise ArgumentError(f"record: no layer is called {pattern!r}; layers are {known}")
-        chosen = {n: x for n, x in tracer.activations.items() if _matches(n, self.record.patterns)}
+        chosen = {
+            n: x for n, x in observer.activations.items() if _matches(n, self.record.patterns)
+        }
         nodes: list[Node] = []
 
         def add(kind: str, name: str, node: Node) -> None:
@@ -130,9 +133,9 @@ class Recorder:
                 add("activations", name, node)
         if "gradients" in self.record.kinds:
             for name, node in chosen.items():
-                if node in tracer.cotangents:
-                    add("gradients", name, graph_node(tracer.cotangents[node]))
-        for tensor in tracer.reads:
+                if node in observer.cotangents:
+                    add("gradients", name, graph_node(observer.cotangents[node]))
+        for tensor in trace.reads:
             layer, _, _ = (tensor.name or "").rpartition(".")
             if (
                 not tensor.requires_grad
@@ -140,8 +143,8 @@ class Recorder:
                 or not _matches(layer, self.record.patterns)
             ):
                 continue
-            if "gradients" in self.record.kinds and tensor in tracer.gradients:
-                add("gradients", tensor.name, graph_node(tracer.gradients[tensor]))
+            if "gradients" in self.record.kinds and tensor in trace.gradients:
+                add("gradients", tensor.name, graph_node(trace.gradients[tensor]))
             if "parameters" in self.record.kinds:
                 self.parameters[tensor.name] = tensor
         return nodes

@@ -185,9 +185,9 @@ def slow(x):
 other = threading.Thread(target=lambda: mynn.compile(slow)(X))
 other.start()
 inside.wait()
-child(lambda: tracing.watch[0] == tracing.edits() and call(X).shape == (96, 16))
+child(lambda: tracing.activity.watch == tracing.activity.edits() and call(X).shape == (96, 16))
 leave.set()
 other.join()
-assert tracing.watch[0] == tracing.edits()
+assert tracing.activity.watch == tracing.activity.edits()
 """
     )

@@ -152,38 +152,38 @@ def test_traced_backward_equals_eager() -> None:
 
     loss().backward()
     assert w.grad is not None
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         assert w.grad is None
         loss().backward()
         traced = w.grad
         assert traced is not None
         assert traced.value is None
         node = graph_node(traced)
-    value = interpreter.evaluate_nodes([node], {tracer.reads[w]: w.data})[0]
+    value = interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0]
     np.testing.assert_allclose(value, w.grad.numpy(), rtol=1e-13)
 
 
 def test_traced_gradient_is_of_the_present_value() -> None:
     """After an assignment within the trace, backward reaches the new value."""
     w = Tensor([2.0], requires_grad=True)
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         with no_grad():
             w.assign(w * 3)
         (w * w).sum().backward()
         assert w.grad is not None
         node = graph_node(w.grad)
-    assert interpreter.evaluate_nodes([node], {tracer.reads[w]: w.data})[0].tolist() == [12]
+    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0].tolist() == [12]
 
 
 def test_no_grad_in_a_trace_stops_the_flow() -> None:
     w = Tensor([2.0], requires_grad=True)
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         with no_grad():
             scale = w * 10
         (w * scale).sum().backward()
         assert w.grad is not None
         node = graph_node(w.grad)
-    assert interpreter.evaluate_nodes([node], {tracer.reads[w]: w.data})[0].tolist() == [20]
+    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0].tolist() == [20]
 
 
 def test_reverse_goes_only_where_something_is_wanted() -> None:
@@ -203,9 +203,9 @@ def test_reverse_goes_only_where_something_is_wanted() -> None:
 
 def test_cotangents_are_kept_for_recording() -> None:
     w = Tensor([2.0], requires_grad=True)
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         hidden = w * 3
         (hidden * hidden).sum().backward()
-        assert hidden.node in tracer.cotangents
-        node = graph_node(tracer.cotangents[hidden.node])
-    assert interpreter.evaluate_nodes([node], {tracer.reads[w]: w.data})[0].tolist() == [12]
+        assert hidden.node in trace.observer.cotangents
+        node = graph_node(trace.observer.cotangents[hidden.node])
+    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0].tolist() == [12]

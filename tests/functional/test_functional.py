@@ -72,14 +72,14 @@ def test_cross_entropy_is_small() -> None:
 
     kinds = [Type((4, 3), np.dtype("float32")), Type((4,), np.dtype("int64"))]
     nodes = [input_node(kind) for kind in kinds]
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         result = loss(*map(Tensor.from_node, nodes))
     assert result.node is not None
     graph = mynn.core.graph.Graph(tuple(nodes), (result.node,))
     wide = [n.primitive.name for n in graph.nodes() if n.shape == (4, 3) and n.inputs]
     arithmetic = [name for name in wide if name not in ("broadcast_to", "stop_gradient")]
     assert sorted(arithmetic) == ["equal", "exp", "sub", "where"]
-    (check,) = tracer.checks
+    (check,) = trace.checks
     assert check.inputs == (nodes[1],)
     assert (check.params["name"], check.params["low"], check.params["high"]) == (
         "cross_entropy",

@@ -244,8 +244,8 @@ def _gradient_adds_up(g: Generator, y: Node) -> Node | None:
     x, axis = _windows(g, y)
     top = apply(g.pick((reduce.max, reduce.min)), x, axes=(axis,))
     weights = constant(g.rng.integers(1, 9, top.shape).astype(y.dtype))
-    with tracing.tracing() as tracer:
-        tracer.first = -1  # the nodes so far are its own
+    with tracing.tracing() as trace:
+        trace.first = -1  # the nodes so far are its own
         cotangent = Tensor.from_node(weights)
         reached = autodiff.reverse({top: cotangent}, lambda node: node is x, wrap)
         total = apply(reduce.sum, graph_node(reached[x]), axes=(axis,))

@@ -58,8 +58,8 @@ def gradient(seed: int) -> Program | None:
     if loss is None:
         return None
     wanted = [node for node in g.inputs if node.dtype == g.dtype]
-    with tracing.tracing() as tracer:
-        tracer.first = -1  # the nodes so far are its own
+    with tracing.tracing() as trace:
+        trace.first = -1  # the nodes so far are its own
         seed_value = Tensor.from_node(constant(np.ones((), g.dtype)))
         reached = autodiff.reverse({loss: seed_value}, wanted.__contains__, wrap)
         outputs = [loss]

@@ -126,8 +126,8 @@ class Subject:
     def check(self) -> None:
         """Everything is whole, and the next call is right."""
         assert tracing.active() is None, "still tracing"
-        edits = tracing.edits()
-        assert tracing.watch[0] == edits, "counted as tracing"
+        edits = tracing.activity.edits()
+        assert tracing.activity.watch == edits, "counted as tracing"
         assert self.bytes() in self.known, "not the state of a whole number of steps"
         assert all(m.training for m in self.net.modules()), "the mode was left changed"
         self.reset()

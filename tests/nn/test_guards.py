@@ -210,10 +210,10 @@ def test_attributes_that_no_trace_read_change_nothing() -> None:
     compiled = mynn.compile(layer)
     x = np.array([-1.0], np.float32)
     first = compiled.program(x)
-    edits = mynn.trace.tracing.edits()
+    edits = mynn.trace.tracing.activity.edits()
     layer.note = "seen in training"
     assert compiled.program(x) is first
-    assert mynn.trace.tracing.edits() == edits
+    assert mynn.trace.tracing.activity.edits() == edits
 
 
 def test_attribute_read_by_the_step_alone() -> None:

@@ -118,10 +118,10 @@ def test_dropout_modes() -> None:
 
 def test_mode_is_a_guard_of_the_trace() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         net(Tensor(np.ones((1, 2), np.float32)))
-    assert tracer.guards == {(net[1], "_mode"): True}
-    assert tracer.attributes[net[1], "p"] == 0.5
+    assert trace.guards.properties == {(net[1], "_mode"): True}
+    assert trace.guards.attributes[net[1], "p"] == 0.5
 
 
 def test_compiled_network_follows_its_mode() -> None:

@@ -233,10 +233,10 @@ def test_repr() -> None:
 
 def test_trace_fills_activations_and_names() -> None:
     net, loss = Net(), nn.MSELoss()
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         y = net(Tensor(X))
         loss(y, np.zeros((5, 2), np.float32))
-    assert list(tracer.activations) == [
+    assert list(trace.observer.activations) == [
         "encoder.0",
         "encoder.1",
         "encoder",
@@ -244,20 +244,20 @@ def test_trace_fills_activations_and_names() -> None:
         "",
         "MSELoss",
     ]
-    assert tracer.activations[""] is y.node
-    assert tracer.modules[net.encoder[1]] == "encoder.1"
+    assert trace.observer.activations[""] is y.node
+    assert trace.observer.modules[net.encoder[1]] == "encoder.1"
     assert net.encoder[0].weight.name == "encoder.0.weight"
-    names = {node.name for node in tracer.reads.values()}
+    names = {node.name for node in trace.reads.values()}
     assert {"mean", "scale", "heads.0.bias"} <= names
     assert "heads.1.bias" not in names
 
 
 def test_trace_of_two_networks() -> None:
     first, second = nn.Sequential(nn.Tanh()), nn.Sequential(nn.Sigmoid())
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         second(first(Tensor(X)))
         second(Tensor(X))
-    assert list(tracer.activations) == ["0", "", "Sequential.0", "Sequential"]
+    assert list(trace.observer.activations) == ["0", "", "Sequential.0", "Sequential"]
 
 
 def test_error_names_a_layer_that_is_not_registered() -> None:

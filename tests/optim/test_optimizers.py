@@ -281,10 +281,10 @@ def test_signature_changes_with_what_a_trace_builds_in() -> None:
     assert frozen != first
     chosen.param_groups[0]["weight_decay"] = 0.1
     assert chosen.signature != frozen
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         (p * 2.0).sum().backward()
         chosen.step()
-    assert tracer.guards[chosen, "signature"] == chosen.signature
+    assert trace.guards.properties[chosen, "signature"] == chosen.signature
 
 
 def test_options_can_change_between_steps() -> None:

@@ -40,28 +40,28 @@ def test_a_trace_that_does_not_end_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         mynn.compile(leaves_one_behind)(x)
     assert tracing.active() is None
-    assert tracing.watch[0] == tracing.edits()
+    assert tracing.activity.watch == tracing.activity.edits()
     assert mynn.compile(lambda v: v * 2)(x).tolist() == [2, 2, 2]
     kept.clear()
-    assert tracing.watch[0] == tracing.edits()
+    assert tracing.activity.watch == tracing.activity.edits()
 
 
 def test_an_end_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What depends on whether somebody traces is put right the next time that it is asked for."""
-    settle = tracing.settle
+    settle = tracing.Activity.settle
     calls: list[int] = []
 
-    def interrupted() -> None:
+    def interrupted(activity: tracing.Activity) -> None:
         calls.append(1)
         if len(calls) > 1:
             raise KeyboardInterrupt
-        settle()
+        settle(activity)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracing, "settle", interrupted)
+        patch.setattr(tracing.Activity, "settle", interrupted)
         with pytest.raises(KeyboardInterrupt):
             mynn.compile(lambda v: v * 2)(np.ones(3, np.float32))
-    edits = tracing.edits()
-    assert tracing.watch[0] == edits
-    assert not tracing._told[0]
+    edits = tracing.activity.edits()
+    assert tracing.activity.watch == edits
+    assert not tracing.activity.told
     assert tracing.active() is None

@@ -363,14 +363,14 @@ def test_traced_tensors_have_no_value() -> None:
 
 def test_state_is_found_by_the_tracer() -> None:
     x, y = Tensor([1.0], name="x"), Tensor([2.0], name="y")
-    with tracing.tracing() as tracer:
+    with tracing.tracing() as trace:
         x.assign(x + y)
         z = x * 3
         assert z.node is not None
-    assert [t.name for t in tracer.reads] == ["x", "y"]
-    assert [t.name for t in tracer.writes()] == ["x"]
-    new = tracer.writes()[x]
-    known = {tracer.reads[x]: x.data, tracer.reads[y]: y.data}
+    assert [t.name for t in trace.reads] == ["x", "y"]
+    assert [t.name for t in trace.writes()] == ["x"]
+    new = trace.writes()[x]
+    known = {trace.reads[x]: x.data, trace.reads[y]: y.data}
     assert interpreter.evaluate_nodes([new, z.node], known) == [3, 9]
     assert x.tolist() == [1]
 

@@ -112,15 +112,15 @@ def training_step(checked: Arguments, optimizer: optimizer_sgd) -> Callable[...,
 
     def step(x: Tensor, t: Tensor) -> dict[str, Tensor]:
         y = x
-        tracer = tracing.active()
+        trace = tracing.active()
         for number, tool in enumerate(checked.tools):
             y = tool.operation(y)
-            if tracer is not None:
+            if trace is not None:
                 # Named, so that an error about NaN can say where it arose.
-                tracer.activations[f"{number}: {tool}"] = graph_node(y)
+                trace.observer.activations[f"{number}: {tool}"] = graph_node(y)
         loss = criterion.operation(y, t)
-        if tracer is not None:
-            tracer.activations[type(criterion).__name__] = graph_node(loss)
+        if trace is not None:
+            trace.observer.activations[type(criterion).__name__] = graph_node(loss)
         loss.backward()
         optimizer.step(free)
         hits = (y.argmax(1) == t.argmax(1)).astype(y.dtype)

@@ -65,7 +65,7 @@ def test_argument_kept() -> None:
 def test_used_outside() -> None:
     net = Keeps(lambda y, h: y)
     mynn.compile(net)(X)
-    with pytest.raises(UsageError, match=r"made while the function was traced.*test_strays"):
+    with pytest.raises(UsageError, match=r"made while the function was traced.*test_leaks"):
         net.h.sum().item()
     with pytest.raises(UsageError, match="made while the function was traced"):
         net.h.sum().backward()

@@ -1,4 +1,4 @@
-"""Tensors of a trace that has ended: they have no value, and belong to no other trace."""
+"""Leaked tensors: those of a trace that has ended have no value, and belong to no other trace."""
 
 from __future__ import annotations
 

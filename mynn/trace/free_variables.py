@@ -1,4 +1,4 @@
-"""Which plain values a Python function reads from outside: globals, closures, attributes, items.
+"""Free variables: what a Python function reads from outside: globals, closures, attributes, items.
 
 The names that its code mentions are looked up, not its instructions: so a name may be kept that is
 not read in the end, and one that is made up while the function runs (`getattr(x, text)`) is not
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.notices import Place
-from mynn.trace import guards
+from mynn.trace.snapshot import is_plain, snapshot
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _FOREIGN = (_PACKAGE, *(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")))
@@ -59,7 +59,7 @@ GONE = object()
 
 
 @dataclass
-class Names:
+class FreeVariables:
     """What the code of a function and of those that it calls mentions.
 
     - `bound`: numbers, texts, functions, networks: what can only change by another assignment.
@@ -102,16 +102,16 @@ def state_of(source: Any) -> Any:
     if isinstance(source, random.Random):
         return source.getstate()
     if isinstance(source, np.random.Generator):
-        return guards.snapshot(source.bit_generator.state)
-    return guards.snapshot(source.get_state(legacy=False))
+        return snapshot(source.bit_generator.state)
+    return snapshot(source.get_state(legacy=False))
 
 
-def scan(function: Any) -> Names:
+def scan(function: Any) -> FreeVariables:
     """What the function reads from outside, now."""
     scanner = _Scanner()
     scanner.value({"function": function}, "function", function, frozenset(), frozenset(), 0)
-    del scanner.names.bound[:1]
-    return scanner.names
+    del scanner.found.bound[:1]
+    return scanner.found
 
 
 def _mentioned(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -128,7 +128,7 @@ def _of_others(file: str) -> bool:
 
 class _Scanner:
     def __init__(self) -> None:
-        self.names = Names()
+        self.found = FreeVariables()
         self.seen: set[Any] = set()
 
     def function(self, function: types.FunctionType, owner: Any, depth: int) -> None:
@@ -138,7 +138,7 @@ class _Scanner:
             return
         self.seen.add((code, id(owner)))
         inner = list(_mentioned(code))
-        self.names.codes += inner
+        self.found.codes += inner
         names = frozenset(name for one in inner for name in one.co_names)
         texts = frozenset(c for one in inner for c in one.co_consts if isinstance(c, str))
         for name in names & function.__globals__.keys():
@@ -163,20 +163,20 @@ class _Scanner:
         depth: int,
     ) -> None:
         """One value that a name stands for."""
-        names_found = self.names
-        if len(names_found.bound) + len(names_found.contents) > _MOST:
+        found = self.found
+        if len(found.bound) + len(found.contents) > _MOST:
             return
         if isinstance(value, types.ModuleType):
             self.module(name, value, names, texts, depth)
         elif isinstance(value, SOURCES):
-            names_found.sources.append((name, value, state_of(value)))
+            found.sources.append((name, value, state_of(value)))
         elif isinstance(value, list | dict | set | np.ndarray):
             self.container(where, name, value, names, texts, depth)
         elif isinstance(value, types.BuiltinFunctionType):
             if value.__name__ in CLOCKS and value.__module__ == "time":
-                names_found.clocks.append(name)
+                found.clocks.append(name)
         else:
-            names_found.bound.append(Bound(where, name, guards.snapshot(value)))
+            found.bound.append(Bound(where, name, snapshot(value)))
             self.called(value, names, texts, depth + 1)
 
     def called(self, value: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
@@ -190,7 +190,7 @@ class _Scanner:
             self.value(vars(value), "func", value.func, names, texts, depth)
         elif type(value).__module__ == "mynn.jit.compile":
             self.called(value.function, names, texts, depth)
-        elif not isinstance(value, type) and not guards.is_plain(value):
+        elif not isinstance(value, type) and not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
 
     def module(
@@ -203,7 +203,7 @@ class _Scanner:
     ) -> None:
         """A Python module: its own values, where the user wrote it; clocks."""
         if module is time:
-            self.names.clocks += [name for clock in names & CLOCKS if clock]
+            self.found.clocks += [name for clock in names & CLOCKS if clock]
         file = getattr(module, "__file__", None)
         if file is not None and not _of_others(file) and depth < _DEPTH:
             for inner in names & vars(module).keys():
@@ -219,9 +219,9 @@ class _Scanner:
         depth: int,
     ) -> None:
         """A list, a dict, a set or an array."""
-        self.names.bound.append(Bound(where, name, value))
-        if isinstance(value, np.ndarray) or (len(value) <= SMALL_ITEMS and guards.is_plain(value)):
-            self.names.contents.append(Bound(where, name, guards.snapshot(value)))
+        self.found.bound.append(Bound(where, name, value))
+        if isinstance(value, np.ndarray) or (len(value) <= SMALL_ITEMS and is_plain(value)):
+            self.found.contents.append(Bound(where, name, snapshot(value)))
         elif isinstance(value, dict) and depth < _DEPTH:
             for key in texts & value.keys():
                 self.value(value, key, value[key], names, texts, depth + 1)
