@@ -31,12 +31,16 @@ from mynn.compiler.loop_ir.ir import (
     View,
     While,
 )
+from mynn.compiler.loop_ir.op_types import argument_type, literal, literal_type
+from mynn.compiler.loop_ir.walk import expr_type
 
 
-def format_expr(expr: Expr) -> str:
-    """An expression as text."""
+def format_expr(expr: Expr, expected: str | None = None) -> str:
+    """An expression as text. A number says its type only where that is not what is `expected`."""
     if isinstance(expr, Const):
-        return str(expr.value)
+        text = literal(expr.value, expr.type)
+        plain = expr.type == (expected or literal_type(text))
+        return text if plain else f"{text}:{expr.type}"
     if isinstance(expr, Var):
         return expr.name
     if isinstance(expr, Load):
@@ -47,8 +51,14 @@ def format_expr(expr: Expr) -> str:
         return str(expr)
     if isinstance(expr, FunctionAddress):
         return f"@{expr.name}"
+    args: list[str] = []
+    before = None
+    for place, arg in enumerate(expr.args):
+        args.append(format_expr(arg, argument_type(expr.name, place, expected, before)))
+        if expr.name != "where" or place:
+            before = before or expr_type(arg)
     suffix = f".{expr.type}" if expr.name == "cast" else ""
-    return f"{expr.name}{suffix}({_format_all(expr.args)})"
+    return f"{expr.name}{suffix}({', '.join(args)})"
 
 
 def _format_all(exprs: Iterable[Expr]) -> str:
@@ -72,7 +82,7 @@ def _format_nest(statement: For | If | While, indent: str) -> Iterator[str]:
         yield from _format_body(statement.body, inner)
         return
     word = "if" if isinstance(statement, If) else "while"
-    yield f"{indent}{word} {format_expr(statement.condition)}:"
+    yield f"{indent}{word} {format_expr(statement.condition, 'bool')}:"
     yield from _format_body(statement.body, inner)
     if isinstance(statement, If) and statement.orelse:
         yield f"{indent}else:"
@@ -89,7 +99,7 @@ def _format_line(statement: Statement | Action) -> str:
         case Assign(name, value):
             return f"{name} = {format_expr(value)}"
         case Store(buffer, index, value):
-            return f"{buffer}[{index}] = {format_expr(value)}"
+            return f"{buffer}[{index}] = {format_expr(value, buffer.type)}"
         case Local(buffer):
             return f"local {buffer}: {buffer.type}[{buffer.elements}] {buffer.place}"
         case View(buffer, address):
@@ -99,7 +109,7 @@ def _format_line(statement: Statement | Action) -> str:
             return f"prefetch {buffer}[{index}]"
         case Atomic(op, buffer, index, args, order, result):
             let = f"let {result} = " if result else ""
-            operands = "".join(f", {format_expr(arg)}" for arg in args)
+            operands = "".join(f", {format_expr(arg, buffer.type)}" for arg in args)
             return f"{let}atomic {op}({buffer}[{index}]{operands}) {order}"
         case Call(callee, args, result, type):
             let = f"let {result}: {type} = " if result else ""

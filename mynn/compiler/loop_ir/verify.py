@@ -1,106 +1,380 @@
-"""The invariants of the loop IR."""
+"""The invariants of the loop IR: names, structure and types; the bounds are in `bounds.py`.
+
+Expects anything that can be built of the grammar. Guarantees, where nothing is raised: the program
+has a meaning, whatever the memory holds, and native code touches nothing outside of its buffers and
+their slack.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+
 from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.bounds import verify_bounds
 from mynn.compiler.loop_ir.ir import (
+    ADDRESS,
+    ATOMIC_OPS,
+    INDEX,
+    ORDERS,
+    SYSTEM,
+    Action,
+    Assign,
+    Atomic,
+    Break,
     Buffer,
+    Call,
+    Const,
+    Declare,
     Expr,
     For,
+    Function,
+    FunctionAddress,
+    If,
     Kernel,
     Let,
     Load,
     Local,
+    Op,
     Prefetch,
     Reduce,
+    Return,
+    Signature,
     Statement,
+    Store,
     Var,
+    View,
+    While,
 )
-from mynn.compiler.loop_ir.walk import expr_type, sub_expressions
+from mynn.compiler.loop_ir.op_types import DTYPES, op_type
+from mynn.compiler.loop_ir.ranges import TYPE_RANGES
+from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
 
 MAX_VECTOR = 64
 _KINDS = ("serial", "unroll", "vector", "parallel")
+_PLACES = ("memory", "register", "scratch", "view")
+_REDUCTIONS = ("sum", "max", "min")
 
 
 def verify_kernel(kernel: Kernel) -> None:
-    """Raise `VerifyError` where the kernel breaks an invariant of `mynn.compiler.loop_ir.ir`."""
-    _verify_body(kernel.body, frozenset(), frozenset(), kernel.name, "serial")
+    """Raise `VerifyError` where the kernel breaks an invariant of `mynn.compiler.loop_ir.ir`.
+
+    Takes time in proportion to the kernel's length.
+    """
+    _Kernel(kernel.name).body(kernel.body, "serial")
+    verify_bounds(kernel.name, kernel.body)
 
 
-def _verify_body(
-    body: tuple[Statement, ...],
-    bound: frozenset[str],
-    locals_: frozenset[Buffer],
-    where: str,
-    around: str,
-) -> None:
-    """`around` is the kind of the loops around: "serial" where there are only serial ones."""
-    for statement in body:
-        if isinstance(statement, For):
-            if around == "vector":
-                raise VerifyError(f"{where}: loop {statement.var} stands inside a vector loop")
-            if statement.kind not in _KINDS or statement.extent < 0:
-                raise VerifyError(f"{where}: loop {statement.var} has a bad kind or extent")
-            if statement.kind == "parallel" and around != "serial":
-                raise VerifyError(f"{where}: parallel loop {statement.var} stands in another loop")
-            if statement.kind == "vector" and not 1 <= statement.extent <= MAX_VECTOR:
-                raise VerifyError(f"{where}: vector loop {statement.var} of {statement.extent}")
-            if statement.var in bound:
-                raise VerifyError(f"{where}: {statement.var} is bound twice")
-            inner = bound | {statement.var}
-            _verify_conditions(statement, inner, where)
-            kind = statement.kind if around == "serial" or statement.kind == "vector" else around
-            _verify_body(statement.body, inner, locals_, where, kind)
-        elif isinstance(statement, Local):
-            locals_ = locals_ | {statement.buffer}
-        elif isinstance(statement, Let):
-            _verify_expr(statement.value, bound, locals_, where)
-            if statement.name in bound:
-                raise VerifyError(f"{where}: {statement.name} is bound twice")
-            bound = bound | {statement.name}
-        elif isinstance(statement, Prefetch):
-            if statement.buffer.place != "memory":
-                raise VerifyError(f"{where}: prefetch of {statement.buffer}, not in memory")
-            _verify_access(statement.buffer, statement.index, bound, locals_, where)
+def verify_function(function: Function, signatures: Mapping[str, Signature] | None = None) -> None:
+    """The same for host code; `signatures` are those of the kernels and functions that it may call
+    and whose address it may take.
+    """
+    checker = _Host(function, {**SYSTEM, **(signatures or {})})
+    for parameter in function.parameters:
+        checker.bind(parameter.name, parameter.type)
+    ends = checker.body(function.body, loops=0)
+    if function.result and not ends:
+        raise VerifyError(f"{function.name}: not every path returns a {function.result}")
+    verify_bounds(function.name, function.body)
+
+
+class _Names:
+    """What names mean at a place of a program, and what is wrong with expressions there."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.types: dict[str, str] = {}
+        self.buffers: dict[str, Buffer] = {}
+        self.made: set[Buffer] = set()
+
+    def fail(self, message: str) -> None:
+        """Say what is wrong, and in which kernel or function."""
+        raise VerifyError(f"{self.where}: {message}")
+
+    def bind(self, name: str, type: str) -> None:
+        """Give a name a meaning."""
+        if name in self.types:
+            self.fail(f"{name} is bound twice")
+        if type not in DTYPES:
+            self.fail(f"{name} has the type {type}, which does not exist")
+        self.types[name] = type
+
+    def known(self, buffer: Buffer) -> None:
+        """Look at a buffer: no other has its name."""
+        if self.buffers.setdefault(buffer.name, buffer) is not buffer:
+            self.fail(f"two buffers have the name {buffer}")
+        if buffer.type not in DTYPES or buffer.place not in _PLACES or buffer.elements < 0:
+            self.fail(f"{buffer} is no buffer: {buffer.type}[{buffer.elements}] {buffer.place}")
+
+    def make(self, buffer: Buffer, places: tuple[str, ...]) -> None:
+        """Begin to know a buffer that is made here."""
+        if buffer.place not in places:
+            self.fail(f"{buffer} is made, but its place is {buffer.place}")
+        self.known(buffer)
+        self.made.add(buffer)
+
+    def index(self, index: Affine, use: str) -> None:
+        """Look at the variables of an index."""
+        for name, _ in index.terms:
+            if name not in self.types:
+                self.fail(f"{name} is used {use}before it is bound")
+            if self.types[name] != INDEX:
+                self.fail(f"{name} is {self.types[name]}, used {use}as an index")
+
+    def access(self, buffer: Buffer, index: Affine) -> None:
+        """Look at an element of a buffer."""
+        if buffer.place == "memory":
+            self.known(buffer)
+        elif buffer not in self.made:
+            self.fail(f"{buffer} is used before it is made")
+        self.index(index, f"in {buffer}[{index}] ")
+
+    def want(self, type: str, expr: Expr, use: str) -> None:
+        """Look at an expression whose type is given."""
+        self.expr(expr)
+        if expr_type(expr) != type:
+            self.fail(f"{expr_type(expr)} {use}")
+
+    def expr(self, expr: Expr) -> None:
+        """Look at an expression and all in it."""
+        if isinstance(expr, Var):
+            if expr.name not in self.types:
+                self.fail(f"{expr.name} is used before it is bound")
+            if self.types[expr.name] != expr.type:
+                self.fail(f"{expr.name} is {self.types[expr.name]}, used as {expr.type}")
+        elif isinstance(expr, Affine):
+            self.index(expr, "")
+        elif isinstance(expr, Load):
+            self.access(expr.buffer, expr.index)
+        elif isinstance(expr, Reduce):
+            self.access(expr.buffer, expr.index)
+            if expr.op not in _REDUCTIONS or expr.buffer.place != "register":
+                self.fail(f"there is no reduce_{expr.op} in {expr.buffer.place}")
+        elif isinstance(expr, Const):
+            self.number(expr)
+        elif isinstance(expr, Op):
+            for arg in expr.args:
+                self.expr(arg)
+            try:
+                type = op_type(expr.name, tuple(map(expr_type, expr.args)), expr.type)
+            except VerifyError as error:
+                self.fail(str(error))
+            else:
+                if type != expr.type:
+                    self.fail(f"{expr.name} is {type}, not {expr.type}")
         else:
-            _verify_expr(statement.value, bound, locals_, where)
-            _verify_access(statement.buffer, statement.index, bound, locals_, where)
-            if expr_type(statement.value) != statement.buffer.type:
-                raise VerifyError(
-                    f"{where}: {expr_type(statement.value)} stored to {statement.buffer}"
-                    f" of {statement.buffer.type}"
-                )
+            self.address(expr)
+
+    def number(self, number: Const) -> None:
+        """Look at a number: its type has it."""
+        type, value = number.type, number.value
+        if type in ("f32", "f64"):
+            fits = isinstance(value, float | int)
+        elif type in TYPE_RANGES:
+            low, high = TYPE_RANGES[type]
+            fits = math.isfinite(value) and low <= value <= high and int(value) == value
+        else:
+            fits = False
+        if not fits:
+            self.fail(f"there is no {value} of type {type}")
+
+    def address(self, address: FunctionAddress) -> None:
+        """Look at the address of a function."""
+        self.fail(f"a kernel does not know @{address.name}")
 
 
-def _verify_conditions(loop: For, bound: frozenset[str], where: str) -> None:
-    if loop.where and loop.kind != "serial":
-        raise VerifyError(f"{where}: {loop.kind} loop {loop.var} has a condition")
-    for condition in loop.where:
-        if condition.index.coefficient(loop.var) < 1:
-            raise VerifyError(f"{where}: {condition} does not grow with {loop.var}")
-        for name, _ in condition.index.terms:
-            if name not in bound:
-                raise VerifyError(f"{where}: {name} is used in {condition} before it is bound")
+class _Kernel(_Names):
+    """The checks of kernels."""
+
+    def body(self, body: Iterable[Statement | Action], around: str) -> None:
+        """`around` is the kind of the loops around: "serial" where there are only serial ones."""
+        bound: list[str] = []
+        made: list[Buffer] = []
+        for statement in body:
+            if isinstance(statement, For):
+                self.loop(statement, around)
+            elif isinstance(statement, Let):
+                self.expr(statement.value)
+                self.bind(statement.name, expr_type(statement.value))
+                bound.append(statement.name)
+            elif isinstance(statement, Local):
+                self.make(statement.buffer, ("register", "scratch"))
+                made.append(statement.buffer)
+            elif isinstance(statement, Prefetch):
+                if statement.buffer.place != "memory":
+                    self.fail(f"prefetch of {statement.buffer}, not in memory")
+                self.access(statement.buffer, statement.index)
+            elif isinstance(statement, Store):
+                buffer = statement.buffer
+                self.want(buffer.type, statement.value, f"stored to {buffer} of {buffer.type}")
+                self.access(buffer, statement.index)
+            else:
+                self.fail(f"{type(statement).__name__} stands in a kernel")
+        for name in bound:
+            del self.types[name]
+        for buffer in made:
+            self.made.discard(buffer)
+            self.buffers.pop(buffer.name, None)
+
+    def loop(self, loop: For, around: str) -> None:
+        """Look at a loop and its body."""
+        if around == "vector":
+            self.fail(f"loop {loop.var} stands inside a vector loop")
+        if loop.kind not in _KINDS or loop.extent < 0:
+            self.fail(f"loop {loop.var} has a bad kind or extent")
+        if loop.kind == "parallel" and around != "serial":
+            self.fail(f"parallel loop {loop.var} stands in another loop")
+        if loop.kind == "vector" and not 1 <= loop.extent <= MAX_VECTOR:
+            self.fail(f"vector loop {loop.var} of {loop.extent}")
+        if loop.where and loop.kind != "serial":
+            self.fail(f"{loop.kind} loop {loop.var} has a condition")
+        self.bind(loop.var, INDEX)
+        for condition in loop.where:
+            if condition.index.coefficient(loop.var) < 1:
+                self.fail(f"{condition} does not grow with {loop.var}")
+            self.index(condition.index, f"in {condition} ")
+        kind = loop.kind if around == "serial" or loop.kind == "vector" else around
+        self.body(loop.body, kind)
+        del self.types[loop.var]
 
 
-def _verify_access(
-    buffer: Buffer, index: Affine, bound: frozenset[str], locals_: frozenset[Buffer], where: str
-) -> None:
-    if buffer.place != "memory" and buffer not in locals_:
-        raise VerifyError(f"{where}: {buffer} is used before it is made")
-    for name, _ in index.terms:
-        if name not in bound:
-            raise VerifyError(f"{where}: {name} is used in {buffer}[{index}] before it is bound")
+class _Host(_Names):
+    """The checks of host code."""
+
+    def __init__(self, function: Function, signatures: Mapping[str, Signature]) -> None:
+        super().__init__(function.name)
+        self.function = function
+        self.signatures = signatures
+        self.mutable: set[str] = set()
+
+    def body(self, body: Iterable[Statement | Action], loops: int) -> bool:
+        """Look at statements inside so many loops; whether none goes on behind the last."""
+        bound = len(self.types)
+        made: list[Buffer] = []
+        ends = False
+        for action in body:
+            if ends:
+                self.fail("nothing comes to what stands behind break or return")
+            if isinstance(action, If):
+                self.want("bool", action.condition, "as a condition")
+                both = self.body(action.body, loops), self.body(action.orelse, loops)
+                ends = all(both)
+            elif isinstance(action, While):
+                self.want("bool", action.condition, "as a condition")
+                self.body(action.body, loops + 1)
+                ends = action.condition == Const(True, "bool") and not _breaks(action.body)
+            elif isinstance(action, Break):
+                if not loops:
+                    self.fail("break stands in no loop")
+                ends = True
+            elif isinstance(action, Return):
+                self.leave(action)
+                ends = True
+            elif isinstance(action, View):
+                self.want(ADDRESS, action.address, f"as the address of {action.buffer}")
+                self.make(action.buffer, ("view",))
+                made.append(action.buffer)
+            else:
+                self.simple(action)
+        for name in list(self.types)[bound:]:
+            del self.types[name]
+            self.mutable.discard(name)
+        for buffer in made:
+            self.made.discard(buffer)
+            self.buffers.pop(buffer.name, None)
+        return ends
+
+    def leave(self, action: Return) -> None:
+        """Look at what a function returns."""
+        result = self.function.result
+        if action.value is None:
+            if result:
+                self.fail(f"nothing is returned instead of {result}")
+        else:
+            self.want(result, action.value, f"returned instead of {result or 'nothing'}")
+
+    def simple(self, action: Statement | Action) -> None:
+        """Look at a statement without others in it."""
+        if isinstance(action, Let | Declare):
+            self.expr(action.value)
+            self.bind(action.name, expr_type(action.value))
+            if isinstance(action, Declare):
+                self.mutable.add(action.name)
+        elif isinstance(action, Assign):
+            if action.name not in self.mutable:
+                self.fail(f"{action.name} is assigned, but no variable that may change")
+            type = self.types[action.name]
+            self.want(type, action.value, f"assigned to {action.name} of {type}")
+        elif isinstance(action, Store):
+            buffer = action.buffer
+            self.want(buffer.type, action.value, f"stored to {buffer} of {buffer.type}")
+            self.access(buffer, action.index)
+        elif isinstance(action, Call):
+            self.call(action)
+        elif isinstance(action, Atomic):
+            self.atomic(action)
+        else:
+            self.fail(f"{action.__class__.__name__} stands in a function")
+
+    def call(self, call: Call) -> None:
+        """Look at a call."""
+        for arg in call.args:
+            self.expr(arg)
+        given = Signature(tuple(map(expr_type, call.args)), call.type)
+        if not isinstance(call.callee, str):
+            self.want(ADDRESS, call.callee, "called")
+            signature = Signature(given.parameters)
+        elif call.callee in self.signatures:
+            signature = self.signatures[call.callee]
+        else:
+            self.fail(f"{call.callee} is called, which does not exist")
+        if given != signature or bool(call.result) != bool(call.type):
+            self.fail(f"{call.callee} is called as {_shown(given)}, it is {_shown(signature)}")
+        if call.result:
+            self.bind(call.result, call.type)
+
+    def atomic(self, atomic: Atomic) -> None:
+        """Look at an atomic step."""
+        op, buffer = atomic.op, atomic.buffer
+        if ATOMIC_OPS.get(op) != len(atomic.args) or atomic.order not in ORDERS:
+            self.fail(f"there is no atomic {op} of {len(atomic.args)} values, {atomic.order}")
+        if (op, atomic.order) in _BAD_ORDERS:
+            self.fail(f"atomic {op} cannot be {atomic.order}")
+        if DTYPES[buffer.type].itemsize < 4 or buffer.type[0] == "f":
+            self.fail(f"atomic {op} of {buffer.type}")
+        self.access(buffer, atomic.index)
+        for arg in atomic.args:
+            self.want(buffer.type, arg, f"in atomic {op} of {buffer.type}")
+        if atomic.result:
+            if op == "store":
+                self.fail(f"{atomic.result} is bound to an atomic store")
+            self.bind(atomic.result, atomic.type)
+
+    def address(self, address: FunctionAddress) -> None:
+        """Look at the address of a function."""
+        if address.name not in self.signatures or address.name in SYSTEM:
+            self.fail(f"@{address.name} does not exist")
 
 
-def _verify_expr(expr: Expr, bound: frozenset[str], locals_: frozenset[Buffer], where: str) -> None:
-    for part in sub_expressions(expr):
-        if isinstance(part, Var) and part.name not in bound:
-            raise VerifyError(f"{where}: {part.name} is used before it is bound")
-        if isinstance(part, Load | Reduce):
-            _verify_access(part.buffer, part.index, bound, locals_, where)
-        if isinstance(part, Affine):
-            for name, _ in part.terms:
-                if name not in bound:
-                    raise VerifyError(f"{where}: {name} is used before it is bound")
+# Orders that a step cannot have; a compare_exchange has its own.
+_BAD_ORDERS = {
+    ("load", "release"),
+    ("load", "acq_rel"),
+    ("store", "acquire"),
+    ("store", "acq_rel"),
+    *(("compare_exchange", order) for order in ORDERS if order != "acq_rel"),
+}
+
+
+def _shown(signature: Signature) -> str:
+    return f"({', '.join(signature.parameters)}) -> {signature.result or 'nothing'}"
+
+
+def _breaks(body: Iterable[Statement | Action]) -> bool:
+    """Whether something in a loop's body leaves the loop."""
+    return any(
+        isinstance(action, Break)
+        or (isinstance(action, If) and (_breaks(action.body) or _breaks(action.orelse)))
+        for action in body
+    )

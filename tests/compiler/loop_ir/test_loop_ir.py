@@ -269,7 +269,11 @@ def test_reduce(op: str, expected: float) -> None:
         (Op("quotient", (Affine(17), Const(5, "i64")), "i64"), "i64", 3),
         (Op("remainder", (Affine(17), Const(5, "i64")), "i64"), "i64", 2),
         (Op("cast", (Const(2.75, "f32"),), "i64"), "i64", 2),
-        (Op("shift_right", (Const(12, "i64"), Const(2, "i64")), "i64"), "i64", 3),
+        (
+            Op("cast", (Op("shift_right", (Const(12, "u32"), Const(2, "u32")), "u32"),), "i64"),
+            "i64",
+            3,
+        ),
         (Op("where", (Const(False, "bool"), ONE, Const(7.0, "f32")), "f32"), "f32", 7.0),
         (Op("tanh", (Const(0.5, "f32"),), "f32"), "f32", np.tanh(np.float32(0.5))),
     ],
