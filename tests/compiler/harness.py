@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mynn.compiler import pipeline
-from mynn.compiler.loop_ir.evaluate import DTYPES, evaluate_kernel
+from mynn.compiler.loop_ir.evaluate import evaluate_kernel
 from mynn.compiler.loop_ir.ir import Buffer
+from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.pipeline import Lowered
 from mynn.core import interpreter

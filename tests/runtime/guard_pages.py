@@ -22,7 +22,7 @@ from benchmarks.ours import Trainer
 from benchmarks.works import WORKS
 from mynn import functional, nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.loop_ir.evaluate import DTYPES
+from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.pipeline import Lowered
 from mynn.core.graph import Graph, Node
 from mynn.core.interpreter import evaluate

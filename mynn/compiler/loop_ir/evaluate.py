@@ -1,12 +1,14 @@
-"""The meaning of the loop IR, in plain Python and NumPy.
+"""The meaning of the loop IR's kernels, in plain Python and NumPy.
 
-Slow, and what native code is tested against.
+Slow, and what native code is tested against. Native code may add up the lanes of a `Reduce` in
+another order, and NumPy's transcendental functions are not the ones of
+`mynn.compiler.codegen.math`; all else is the same, bit for bit.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,79 +24,109 @@ from mynn.compiler.loop_ir.ir import (
     Let,
     Load,
     Local,
-    Op,
     Reduce,
     Statement,
     Store,
     Var,
 )
-from mynn.core.types import SHORT_NAMES, Array
-from mynn.ops import elementwise
+from mynn.compiler.loop_ir.op_types import DTYPES, PRIMITIVES
+from mynn.core.types import Array
+from mynn.ops import elementwise, fused
 from mynn.ops.threefry import threefry2x32
 
-DTYPES = {short: np.dtype(name) for name, short in SHORT_NAMES.items()}
-_PRIMITIVES = {primitive.name: primitive for primitive in elementwise.PRIMITIVES}
-
 Environment = dict[str, Any]
+Functions = Mapping[str, Callable[..., Any]]
+
+# Operations that are no primitives, or have other arguments.
+FUNCTIONS: Functions = {
+    "fma": lambda x, y, z: fused.fma.numpy(x, y, z, "xy+z")[()],
+    "quotient": lambda x, y: x // y,
+    "remainder": lambda x, y: x % y,
+    "shift_right": lambda x, bits: x >> bits,
+    "offset": lambda address, count: address + np.uint64(count),
+    "threefry2x32": lambda *words: threefry2x32(*words)[0],
+    **{name: primitive.numpy for name, primitive in PRIMITIVES.items()},
+}
 
 
-def _index(index: Affine, env: Environment) -> int:
-    return index.constant + sum(int(env[name]) * c for name, c in index.terms)
+def index_of(index: Affine, env: Environment) -> int:
+    """The number that an index is."""
+    total = index.constant
+    for name, coefficient in index.terms:
+        total += int(env[name]) * coefficient
+    return total
 
 
-def _op(op: Op, args: list[Any]) -> Any:
-    dtype = DTYPES[op.type]
-    if op.name == "fma":
-        return dtype.type(args[0] * args[1] + args[2])
-    if op.name == "quotient":
-        return args[0] // args[1]
-    if op.name == "remainder":
-        return args[0] % args[1]
-    if op.name == "cast":
-        return elementwise.convert(np.asarray(args[0]), dtype)[()]
-    if op.name == "threefry2x32":
-        return threefry2x32(*args)[0]
-    if op.name == "shift_right":
-        return args[0] >> args[1]
-    return _PRIMITIVES[op.name].numpy(*args)
-
-
-def _value(expr: Expr, env: Environment, memory: Mapping[Buffer, Array]) -> Any:
+def value_of(
+    expr: Expr,
+    env: Environment,
+    load: Callable[[Buffer, int, int], Array],
+    functions: Functions = FUNCTIONS,
+) -> Any:
+    """The value of an expression; `load` gives so many elements of a buffer from an index on."""
     if isinstance(expr, Const):
         return DTYPES[expr.type].type(expr.value)
     if isinstance(expr, Var):
         return env[expr.name]
     if isinstance(expr, Affine):
-        return np.int64(_index(expr, env))
+        return np.int64(index_of(expr, env))
     if isinstance(expr, Load):
-        return memory[expr.buffer][_index(expr.index, env)]
+        return load(expr.buffer, index_of(expr.index, env), 1)[0]
     if isinstance(expr, Reduce):
-        start = _index(expr.index, env)
-        values = memory[expr.buffer][start : start + expr.count]
-        return functools.reduce(_PRIMITIVES[expr.op].numpy, values)
+        values = load(expr.buffer, index_of(expr.index, env), expr.count)
+        return functools.reduce(functions[expr.op], values)
     if isinstance(expr, FunctionAddress):
         return expr.name
-    return _op(expr, [_value(arg, env, memory) for arg in expr.args])
+    args = [value_of(arg, env, load, functions) for arg in expr.args]
+    if expr.name == "cast":
+        return elementwise.convert(np.asarray(args[0]), DTYPES[expr.type])[()]
+    return functions[expr.name](*args)
 
 
-def _run(body: tuple[Statement, ...], env: Environment, memory: dict[Buffer, Array]) -> None:
-    for statement in body:
-        if isinstance(statement, For):
-            for i in range(statement.extent):
-                inner = {**env, statement.var: i}
-                if all(0 <= _index(c.index, inner) < c.extent for c in statement.where):
-                    _run(statement.body, inner, memory)
-        elif isinstance(statement, Let):
-            env[statement.name] = _value(statement.value, env, memory)
-        elif isinstance(statement, Local):
-            buffer = statement.buffer
-            memory[buffer] = np.zeros(buffer.elements, DTYPES[buffer.type])
-        elif isinstance(statement, Store):
-            place = _index(statement.index, env)
-            memory[statement.buffer][place] = _value(statement.value, env, memory)
+class _Run:
+    """A run of a kernel on some memory."""
+
+    def __init__(self, memory: Mapping[Buffer, Array], functions: Functions) -> None:
+        self.memory = dict(memory)
+        self.functions = functions
+        self.env: Environment = {}
+
+    def elements(self, buffer: Buffer, index: int, count: int) -> Array:
+        """So many elements of a buffer; an `IndexError` where it has not got them."""
+        flat = self.memory[buffer]
+        if not 0 <= index <= len(flat) - count:
+            raise IndexError(f"{buffer}[{index} +: {count}] of {len(flat)} elements")
+        return flat[index : index + count]
+
+    def value(self, expr: Expr) -> Any:
+        """The value of an expression."""
+        return value_of(expr, self.env, self.elements, self.functions)
+
+    def body(self, body: tuple[Statement, ...]) -> None:
+        """Run statements."""
+        env = self.env
+        for statement in body:
+            if isinstance(statement, For):
+                for i in range(statement.extent):
+                    env[statement.var] = i
+                    if all(0 <= index_of(c.index, env) < c.extent for c in statement.where):
+                        self.body(statement.body)
+            elif isinstance(statement, Let):
+                env[statement.name] = self.value(statement.value)
+            elif isinstance(statement, Local):
+                buffer = statement.buffer
+                self.memory[buffer] = np.zeros(buffer.elements, DTYPES[buffer.type])
+            elif isinstance(statement, Store):
+                place = index_of(statement.index, env)
+                self.elements(statement.buffer, place, 1)[0] = self.value(statement.value)
 
 
-def evaluate_kernel(kernel: Kernel, memory: Mapping[Buffer, Array]) -> None:
-    """Run a kernel on flat arrays, one for each memory buffer; changes them in place."""
+def evaluate_kernel(
+    kernel: Kernel, memory: Mapping[Buffer, Array], functions: Functions | None = None
+) -> None:
+    """Run a kernel on flat arrays, one for each memory buffer; changes them in place.
+
+    `functions` are operations that are to be computed otherwise than with NumPy.
+    """
     with np.errstate(all="ignore"):
-        _run(kernel.body, {}, dict(memory))
+        _Run(memory, {**FUNCTIONS, **(functions or {})}).body(kernel.body)

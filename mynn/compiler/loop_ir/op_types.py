@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mynn.compiler.loop_ir.ir import ADDRESS, INDEX
-from mynn.core.graph import SHORT_NAMES, Type
+from mynn.core.types import SHORT_NAMES, Type
 from mynn.errors import MynnError, VerifyError
 from mynn.ops import elementwise
 
@@ -45,6 +45,12 @@ _OF_ADDRESSES = {
 
 
 @functools.cache
+def _arity(name: str) -> int:
+    """How many arguments a primitive takes, as its samples have it."""
+    return len(PRIMITIVES[name].samples(np.random.default_rng(0))[0].arrays)
+
+
+@functools.cache
 def op_type(name: str, args: tuple[str, ...], declared: str) -> str:
     """The type of an operation on arguments of these types; `declared` is what a cast is to.
 
@@ -61,7 +67,7 @@ def op_type(name: str, args: tuple[str, ...], declared: str) -> str:
         count, types = _ALIKE[name]
         if len(args) == count and args[0] in types and len(set(args)) == 1:
             return args[0]
-    elif name in PRIMITIVES:
+    elif name in PRIMITIVES and len(args) == _arity(name):
         try:
             PRIMITIVES[name].infer(*(Type((), DTYPES[arg]) for arg in args))
         except (MynnError, TypeError, KeyError) as error:

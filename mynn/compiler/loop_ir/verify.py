@@ -54,7 +54,7 @@ from mynn.errors import VerifyError
 MAX_VECTOR = 64
 _KINDS = ("serial", "unroll", "vector", "parallel")
 _PLACES = ("memory", "register", "scratch", "view")
-_REDUCTIONS = ("sum", "max", "min")
+_REDUCTIONS = ("add", "mul", "maximum", "minimum")
 
 
 def verify_kernel(kernel: Kernel) -> None:
