@@ -91,7 +91,7 @@ TYPES: dict[str, tuple[tuple[Statement, ...], str]] = {
     "too large": ((Store(B, Affine(), Const(256, "u8")),), "there is no 256 of type u8"),
     "no such type": ((Let("a", Const(1, "i7")),), "there is no 1 of type i7"),
     "reduction": ((Local(ACC), store(Reduce("prod", ACC, Affine(), 2))), "no reduce_prod"),
-    "reduction in memory": ((store(Reduce("sum", X, Affine(), 2)),), "reduce_sum in memory"),
+    "reduction in memory": ((store(Reduce("add", X, Affine(), 2)),), "reduce_add in memory"),
     "memory made": ((Local(X),), "x is made, but its place is memory"),
     "one name": ((Store(Buffer("x", "f32", 1), Affine(), Load(X, Affine())),), "two buffers"),
     "address": ((Let("a", FunctionAddress("f")),), "a kernel does not know @f"),
@@ -102,7 +102,7 @@ OUTSIDE: dict[str, tuple[tuple[Statement, ...], str]] = {
     "loop": ((loop(65, store(ONE, AT_I)),), "goes from 0 to 64"),
     "load": ((loop(9, Let("a", Load(N, AT_I))),), r"n\[i\] goes from 0 to 8"),
     "register": ((Local(ACC), loop(17, Store(ACC, AT_I, ONE))), "acc has 16 elements"),
-    "reduce": ((Local(ACC), store(Reduce("sum", ACC, Affine(9), 8))), "goes from 9 to 16"),
+    "reduce": ((Local(ACC), store(Reduce("add", ACC, Affine(9), 8))), "goes from 9 to 16"),
     "data": (
         (Let("a", Load(N, Affine())), store(ONE, Affine.var("a"))),
         "goes from -9223372036854775808",
