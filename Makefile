@@ -15,8 +15,10 @@ WORKERS ?= 2
 # `make fuzz MINUTES=60 SEED=100000` runs longer, and other seeds.
 MINUTES ?= 10
 SEED ?= 0
+# `make test-arm SEEDS=1000` runs so many random graphs of each kind.
+SEEDS ?= 100
 
-.PHONY: help reproduce test fuzz check format bench sweep processes mnist mnist-data lenet clean
+.PHONY: help reproduce test test-arm fuzz check format bench sweep processes mnist mnist-data lenet clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -27,6 +29,9 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch64-linux-gnu)
+	$(BIN)/python -m tests.target.arm --seeds $(SEEDS)
 
 fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs and whole trainings for MINUTES, from SEED on
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)

@@ -28,7 +28,7 @@ from mynn.core.graph import Graph, Node
 from mynn.core.types import Shape, Type
 from mynn.functional import losses
 from mynn.target.storage import is_narrow
-from mynn.target.target import host
+from mynn.target.target import Target, host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
 from tests.compiler import harness
@@ -84,14 +84,14 @@ class Kind:
     mark: str
     orders: tuple[tuple[int, ...] | None, ...] = ()
 
-    def case(self, n: int) -> Case:
+    def case(self, n: int, target: Target | None = None) -> Case:
         graph = graph_of(self.function, *self.types(n))
         layouts = {
             node: layout(node, order)
             for node, order in zip(graph.inputs, self.orders, strict=False)
             if order is not None
         }
-        return Case(graph, layouts=layouts)
+        return Case(graph, layouts=layouts, target=target or harness.default_target())
 
 
 def long_epilogue(x: Tensor, w: Tensor) -> Tensor:
