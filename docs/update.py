@@ -22,6 +22,7 @@ from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
 from examples import walk
 from mynn import functional, nn, optim
+from mynn.compiler.pipeline import PASSES, Repeated
 from tests import registry
 
 ROOT = Path(__file__).parents[1]
@@ -196,8 +197,22 @@ def _features(module: Any, entries: Iterable[registry.Entry]) -> str:
     return table.replace("---:", "---")
 
 
+def _passes() -> str:
+    """A line for each pass of the compiler; those that are repeated are marked."""
+    lines = []
+    for entry in PASSES:
+        again = isinstance(entry, Repeated)
+        for each in entry.passes if isinstance(entry, Repeated) else (entry,):
+            file = each.does.__module__.removeprefix("mynn.").replace(".", "/")
+            name = f"`{each.name}`" + " (until nothing changes)" * again
+            lines.append([name, each.stage, each.about, f"`{file}.py`"])
+    rows = [["pass", "stage", "what comes out", "file"], ["---"] * 4, *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
 def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     """Every generated part by its name, with the function that makes its text."""
+    yield "passes", _passes
     yield "steps", lambda: _steps(BRIEF, limits=False)
     yield "steps-in-full", lambda: _steps(FULL, limits=True)
     yield "other-works", _others

@@ -8,8 +8,11 @@
 6  LLVM IR after LLVM's passes
 7  machine code
 
-Each level prints what those below it print. `MYNN_CHECK=1` runs the verifiers between the passes,
-and takes no program from the cache on disk, so that there are passes.
+Each level prints what those below it print. Names of the compiler's passes in place of the number,
+with commas between them, print what comes out of these: `MYNN_DEBUG=split_k,fuse`.
+
+`MYNN_CHECK=1` runs the verifiers between the passes, and takes no program from the cache on disk,
+so that there are passes.
 """
 
 from __future__ import annotations
@@ -33,9 +36,17 @@ def level() -> int:
     text = os.environ.get("MYNN_DEBUG")
     if not text:
         return 0
+    if stages():
+        return 0
     if not text.isdecimal() or int(text) > LEVELS:
         raise ArgumentError(f"MYNN_DEBUG must be a number from 0 to {LEVELS}, it is {text!r}")
     return int(text)
+
+
+def stages() -> list[str]:
+    """The passes of the compiler that `MYNN_DEBUG` names, where it is no number."""
+    names = os.environ.get("MYNN_DEBUG", "").split(",")
+    return names if all(name.isidentifier() for name in names) else []
 
 
 def checking() -> bool:
@@ -52,7 +63,12 @@ def say(*lines: str) -> None:
 def show(least: int, title: str, text: Callable[[], str]) -> None:
     """Print `text()` under a heading, from level `least` on."""
     if level() >= least:
-        say(f"-- {title} ".ljust(WIDTH, "-"), text())
+        section(title, text())
+
+
+def section(title: str, text: str) -> None:
+    """Print text under a heading."""
+    say(f"-- {title} ".ljust(WIDTH, "-"), text)
 
 
 def report(what: str, seconds: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 import mynn
 from mynn import debug
 from mynn.compiler import pipeline
-from mynn.compiler.graph.simplify import simplify
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Type
 from mynn.errors import ArgumentError, VerifyError
@@ -52,7 +52,9 @@ def printed(script: str, folder: Path, **variables: str) -> str:
 def timeless(text: str) -> str:
     """Without the milliseconds, which are others each time."""
     text = re.sub(r"in \d+ ms", "in # ms", text)
-    return re.sub(r"(trace|simplify|plan|emit|LLVM|cache) [\d.]+(?=[,\n]|$)", r"\1 #", text)
+    return re.sub(
+        r"(trace|rewrite|fuse|plan|share|emit|LLVM|cache) [\d.]+(?=[,\n]|$)", r"\1 #", text
+    )
 
 
 def assert_shown(shown: str, got: str) -> None:
@@ -68,10 +70,10 @@ def assert_shown(shown: str, got: str) -> None:
 
 def test_the_page(tmp_path: Path) -> None:
     """Every console block of the page, one after the other: the second run finds the cache."""
-    assert len(CONSOLE) == 5
+    assert len(CONSOLE) == 6
     for block in CONSOLE:
         command, shown = block.split("\n", 1)
-        found = re.fullmatch(r"\$ ((?:MYNN_\w+=\w+ )+)python layer\.py", command)
+        found = re.fullmatch(r"\$ ((?:MYNN_\w+=[\w,]+ )+)python layer\.py", command)
         assert found is not None, command
         variables = dict(word.split("=", 1) for word in found[1].split())
         assert_shown(shown, printed(SCRIPT, tmp_path, **variables))
@@ -136,6 +138,16 @@ def test_bad_levels(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         mynn.compile(lambda x: x + 1.0)(np.ones(3))
 
 
+def test_named_passes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes out of each, in the order in which they run, whatever the order of the names."""
+    monkeypatch.setenv("MYNN_DEBUG", "fuse,fold")
+    mynn.compile(lambda x: x * 2.0 + 41.0)(np.ones(3, np.float32))
+    err = capsys.readouterr().err
+    assert re.findall(r"^-- (.*?) -+$", err, re.MULTILINE) == ["fold", "fuse"]
+    assert "group 0 loops 3:" in err
+    assert "mynn: " not in err
+
+
 def test_nothing_is_computed_when_off(monkeypatch: pytest.MonkeyPatch) -> None:
     def never() -> str:
         raise AssertionError
@@ -162,13 +174,14 @@ def test_checking(value: str, on: bool, monkeypatch: pytest.MonkeyPatch) -> None
 def test_checks_find_a_broken_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A simplifier that gets a type wrong goes unnoticed without, and is told with MYNN_CHECK."""
 
-    def broken(graph: Graph) -> Graph:
-        graph = simplify(graph)
+    def broken(c: pipeline.Compilation) -> pipeline.Compilation:
+        graph = c.graph
         (output,) = graph.outputs
         wrong = Node(elementwise.neg, output.inputs[:1], {}, Type((3,), np.dtype(np.float64)))
-        return Graph(graph.inputs, (wrong,)) if debug.checking() else graph
+        return replace(c, graph=Graph(graph.inputs, (wrong,))) if debug.checking() else c
 
-    monkeypatch.setattr(pipeline, "simplify", broken)
+    last = replace(pipeline.LOWERING[0], run=broken)
+    monkeypatch.setattr(pipeline, "LOWERING", (last, *pipeline.LOWERING[1:]))
     x = np.ones(3, np.float32)
     monkeypatch.delenv("MYNN_CHECK", raising=False)
     mynn.compile(lambda x: x + 1.0)(x)
@@ -191,7 +204,7 @@ def test_checked_training(threads: int, monkeypatch: pytest.MonkeyPatch) -> None
 def test_stages_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_CACHE", "0")
     program = mynn.compile(lambda x: x + 1.0).program(np.ones(3))
-    assert list(program.seconds) == ["simplify", "plan", "emit", "LLVM"]
+    assert list(program.seconds) == ["rewrite", "fuse", "plan", "share", "emit", "LLVM"]
     assert all(value > 0 for value in program.seconds.values())
     assert sum(program.seconds.values()) <= program.compile_seconds
     monkeypatch.delenv("MYNN_CACHE")

@@ -115,6 +115,8 @@ def test_generated_parts_are_there(name: str) -> None:
         assert part in known
         assert name in update.DOCUMENTS
         assert len(whole) > 0
+        if part == "passes":
+            assert known[part]() in text(name), "run python -m docs.update"
     assert update.MISSING not in text(name), "run make bench, make mnist, python -m docs.update"
     assert update.OPEN not in text(name)
 

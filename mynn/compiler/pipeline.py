@@ -1,67 +1,112 @@
-"""The compiler: the passes from a graph to native code, in order.
+"""The compiler: `PASSES` lists every step from a graph to LLVM IR, in order, and is run here.
 
-status    checks -> a word          a further output             compiler/graph/status.py
-simplify  graph -> graph            fold, algebra, shared work   compiler/graph/simplify.py
-multiply  graph -> graph            which products are rounded   compiler/graph/multiply_add.py
-fuse      graph -> groups           which nodes share a kernel   compiler/fusion/fuse.py
-plan      groups -> places          storage, updates in place    compiler/memory/plan.py
-lower     groups -> kernels         loops: tiles, vectors        compiler/lowering/lower.py
-emit      kernels -> LLVM IR        text                         compiler/codegen/kernel.py
-build     LLVM IR -> machine code   LLVM's own passes            runtime/llvm_jit.py
-bind      plan -> memory            the table of addresses       runtime/artifact.py
+A pass takes the record of what is known of a program, a `Compilation`, and gives a new one with its
+own part filled in. Each has a verifier, which runs behind it where `check` is set, and a printer:
+what it prints is what the next pass works on, and in the end what runs.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_function
 from mynn.compiler.codegen.ops import verify_exact
+from mynn.compiler.fusion.fuse import fuse
+from mynn.compiler.fusion.groups import Fusion, format_fusion, verify_fusion
+from mynn.compiler.graph.algebra import algebraic
+from mynn.compiler.graph.cse import cse
+from mynn.compiler.graph.decompose import decompose
+from mynn.compiler.graph.fold import fold
+from mynn.compiler.graph.layout import Layouts, format_layouts, layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
-from mynn.compiler.graph.simplify import simplify
-from mynn.compiler.graph.status import with_status
-from mynn.compiler.graph.uniform import is_number
+from mynn.compiler.graph.pack_operands import insert_packing, is_copy
+from mynn.compiler.graph.simplify import MAX_ROUNDS
+from mynn.compiler.graph.split_k import split_sums
+from mynn.compiler.graph.status import never_set, with_status
+from mynn.compiler.graph.zero_padding import absorbed
 from mynn.compiler.host.parked_workers import add_calls
 from mynn.compiler.host.step import STEP, split_step, step
 from mynn.compiler.host.workers import add_barrier
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
 from mynn.compiler.loop_ir.verify import verify_kernel
-from mynn.compiler.memory.plan import Plan, make_plan, verify_plan
-from mynn.compiler.parallel.barriers import arrange, choose
-from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks
+from mynn.compiler.memory.plan import Plan, format_plan, make_plan, verify_plan
+from mynn.compiler.parallel.barriers import Turn, arrange, choose, format_turns
+from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks, format_blocks
 from mynn.compiler.parallel.split import parallelise
-from mynn.core.graph import Graph, Node, verify
+from mynn.core.graph import Graph, Node, format_graph, verify
 from mynn.core.types import Shape
 from mynn.target.target import Target
 
 
-@dataclass
-class Lowered:
-    """A graph as kernels, before LLVM: what `make_plan` gives, with the table of buffers.
+@dataclass(frozen=True)
+class Compilation:
+    """A program on its way to LLVM IR: what was asked for, then what each pass found.
 
-    `seconds` is what each stage took.
+    - `graph`, `target`: what to compile, for what.
+    - `writes`: for each input that is state, the number of the output that is its new value.
+    - `given`: strides in elements of inputs that are not row-major with a padded last axis.
+    - `split`: whether several workers share the kernels.
+    - `status`: whether the last output is the status word.
+    - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
+    - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
+    - `blocks`, `turns`: what one thread runs; what each of several workers runs.
+    - `seconds`: what each stage took.
     """
 
     graph: Graph
-    plan: Plan
-    table: list[Buffer]
     target: Target
-    seconds: dict[str, float] = field(default_factory=dict)
+    writes: Mapping[Node, int] = field(default_factory=dict)
+    given: Mapping[Node, Shape] = field(default_factory=dict)
+    split: bool = False
+    status: bool = False
+    layouts: Layouts = field(default_factory=lambda: Layouts({}))
+    pads: frozenset[Node] = frozenset()
+    fusion: Fusion = field(default_factory=Fusion)
+    plan: Plan = field(default_factory=Plan)
+    kernels: Sequence[Kernel] = ()
+    blocks: Sequence[CacheBlock] = ()
+    turns: Sequence[Turn] = ()
+    module: Module | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def kernels(self) -> Sequence[Kernel]:
-        """The kernels in the order in which they run."""
-        return self.plan.kernels
+    def results(self) -> list[Node]:
+        """The outputs that are handed to the caller: those that are no new state."""
+        written = set(self.writes.values())
+        return [node for i, node in enumerate(self.graph.outputs) if i not in written]
 
     @functools.cached_property
-    def blocks(self) -> list[CacheBlock]:
-        """The kernels as one thread runs them."""
-        return cache_blocks(self.kernels, self.plan.location, self.plan.status)
+    def table(self) -> list[Buffer]:
+        """The buffers whose addresses the program is given, in order."""
+        used: dict[Buffer, None] = {}
+        for kernel in self.plan.kernels:
+            reads, written = buffers_of(kernel)
+            used.update(dict.fromkeys([*reads, *written]))
+        if self.plan.scratch is not None:
+            used[self.plan.scratch] = None
+        return list(used)
+
+    @property
+    def slots(self) -> dict[Buffer, int]:
+        """Each buffer's place in the table."""
+        return {buffer: place for place, buffer in enumerate(self.table)}
+
+    @property
+    def text(self) -> str:
+        """LLVM IR, once the last pass has run."""
+        assert self.module is not None
+        return self.module.text()
+
+    @property
+    def stack_bytes(self) -> int:
+        """What a run takes of the stack of a thread at most."""
+        assert self.module is not None
+        return self.module.stack_bytes
 
     @property
     def state(self) -> set[Buffer]:
@@ -70,10 +115,316 @@ class Lowered:
         inputs = {places[node].buffer for node in self.graph.inputs if node in places}
         return {b for kernel in self.kernels for b in buffers_of(kernel)[1] if b in inputs}
 
-    @property
-    def slots(self) -> dict[Buffer, int]:
-        """Each buffer's place in the table."""
-        return {buffer: place for place, buffer in enumerate(self.table)}
+
+@dataclass(frozen=True)
+class Pass:
+    """A step of the compiler.
+
+    - `stage`: which part of the way it belongs to; `about`: what comes out.
+    - `does`: what does it, in whose file more is said.
+    - `run` gives the record that comes out; `verify` raises `VerifyError` where that is not what
+      the pass guarantees, `show` prints it.
+    - `when`: whether it is run at all.
+    """
+
+    name: str
+    stage: str
+    about: str
+    does: Callable[..., object]
+    run: Callable[[Compilation], Compilation]
+    verify: Callable[[Compilation], None]
+    show: Callable[[Compilation], str]
+    when: Callable[[Compilation], bool] = lambda c: True
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Passes over the graph that run one after the other until none of them finds anything."""
+
+    passes: tuple[Pass, ...]
+
+
+# -- what the passes fill in -----------------------------------------------------------------------
+
+
+def _status(c: Compilation) -> Compilation:
+    return replace(c, graph=with_status(c.graph), status=bool(c.graph.checks))
+
+
+def _known_status(c: Compilation) -> Compilation:
+    if not c.status or not never_set(c.graph):
+        return c
+    return replace(c, graph=Graph(c.graph.inputs, c.graph.outputs[:-1]), status=False)
+
+
+def _pack_operands(c: Compilation) -> Compilation:
+    return replace(c, graph=insert_packing(c.graph, layouts_of(c.given, c.results)))
+
+
+def _layout(c: Compilation) -> Compilation:
+    copies = filter(is_copy, c.graph.nodes())
+    return replace(c, layouts=layouts_of(c.given, [*copies, *c.results]))
+
+
+def _zero_padding(c: Compilation) -> Compilation:
+    state = frozenset(c.graph.outputs[number] for number in c.writes.values())
+    return replace(c, pads=absorbed(c.graph, c.layouts, c.target, state))
+
+
+def _fuse(c: Compilation) -> Compilation:
+    return replace(c, fusion=fuse(c.graph, c.layouts, c.pads))
+
+
+def _plan(c: Compilation) -> Compilation:
+    plan = make_plan(c.graph, c.fusion, c.writes, c.layouts, c.pads, c.target, c.status)
+    return replace(c, plan=plan, kernels=plan.kernels)
+
+
+def _cache_blocks(c: Compilation) -> Compilation:
+    blocks = cache_blocks(c.kernels, c.plan.location, c.plan.status)
+    return replace(c, blocks=blocks, kernels=[k for block in blocks for k in block.kernels])
+
+
+def _split(c: Compilation) -> Compilation:
+    kernels = choose([parallelise(kernel) for kernel in c.kernels], c.plan.location)
+    return replace(c, kernels=kernels, blocks=[CacheBlock(tuple(kernels))])
+
+
+def _barriers(c: Compilation) -> Compilation:
+    turns = arrange(c.kernels, c.plan.location, c.plan.status, c.state)
+    return replace(c, turns=turns)
+
+
+def _emit(c: Compilation) -> Compilation:
+    module, slots, status = Module(c.target), c.slots, c.plan.status
+    emit_kernels(module, c.kernels, slots, c.plan.scratch)
+    checking = {kernel.name for kernel in c.kernels if status in buffers_of(kernel)[1]}
+    slot = None if status is None else slots[status]
+    emit_function(module, step(c.blocks, checking, slot))
+    if c.split:
+        add_barrier(module)
+        emit_function(module, split_step(c.turns, slot))
+        add_calls(module, STEP)
+    return replace(c, module=module)
+
+
+# -- verifiers and printers ------------------------------------------------------------------------
+
+
+def _verify_graph(c: Compilation) -> None:
+    verify(c.graph)
+
+
+def _show_graph(c: Compilation) -> str:
+    return format_graph(c.graph)
+
+
+def _verify_fusion(c: Compilation) -> None:
+    verify_fusion(c.fusion, c.graph)
+
+
+def _verify_plan(c: Compilation) -> None:
+    verify_plan(c.plan, c.graph, c.writes)
+    _verify_kernels(c)
+
+
+def _verify_kernels(c: Compilation) -> None:
+    for kernel in c.kernels:
+        verify_kernel(kernel)
+
+
+def show_kernels(c: Compilation) -> str:
+    """The kernels as they run: those of cache blocks and of workers in shares, with barriers."""
+    if c.turns:
+        return format_turns(c.turns)
+    return format_blocks(c.blocks or [CacheBlock(tuple(c.kernels))])
+
+
+# -- the list --------------------------------------------------------------------------------------
+
+
+def _rewrite(name: str, about: str, does: Callable[[Graph], Graph]) -> Pass:
+    """A pass that sees the graph alone."""
+
+    def run(c: Compilation) -> Compilation:
+        graph = does(c.graph)
+        return c if graph is c.graph else replace(c, graph=graph)
+
+    return Pass(name, "rewrite", about, does, run, _verify_graph, _show_graph)
+
+
+def _has_fma(c: Compilation) -> bool:
+    return c.target.has_fma
+
+
+def _alone(c: Compilation) -> bool:
+    return not c.split
+
+
+def _shared(c: Compilation) -> bool:
+    return c.split
+
+
+LOWERING: tuple[Pass | Repeated, ...] = (
+    Pass(
+        "status",
+        "rewrite",
+        "checks become a status word, a further output",
+        with_status,
+        _status,
+        _verify_graph,
+        _show_graph,
+    ),
+    # Composites are written out, then constants, since the other rules look for them.
+    Repeated(
+        (
+            _rewrite("decompose", "composites in terms of other primitives", decompose),
+            _rewrite("fold", "what depends on constants alone", fold),
+            _rewrite("algebra", "nodes that do nothing, or undo each other", algebraic),
+            _rewrite("cse", "equal nodes become one", cse),
+        )
+    ),
+    Pass(
+        "known_status",
+        "rewrite",
+        "no status word where no check can fail",
+        never_set,
+        _known_status,
+        _verify_graph,
+        _show_graph,
+    ),
+    replace(
+        _rewrite("multiply_add", "which products are added unrounded", fuse_multiply_adds),
+        when=_has_fma,
+    ),
+    Pass(
+        "pack_operands",
+        "rewrite",
+        "copies of operands that lie the wrong way for any vector",
+        insert_packing,
+        _pack_operands,
+        _verify_graph,
+        _show_graph,
+    ),
+    _rewrite("split_k", "long sums in parts that threads can share", split_sums),
+    Pass(
+        "layout",
+        "fuse",
+        "in which order the axes of a value lie in memory",
+        Layouts,
+        _layout,
+        _verify_graph,
+        lambda c: format_layouts(c.graph, c.layouts),
+    ),
+    Pass(
+        "zero_padding",
+        "fuse",
+        "zeros around operands that products leave out",
+        absorbed,
+        _zero_padding,
+        _verify_graph,
+        lambda c: format_layouts(c.graph, c.layouts, c.pads),
+    ),
+    Pass(
+        "fuse",
+        "fuse",
+        "nodes become groups, a group a kernel",
+        fuse,
+        _fuse,
+        _verify_fusion,
+        lambda c: format_fusion(c.fusion, c.graph),
+    ),
+    Pass(
+        "plan",
+        "plan",
+        "places in memory, kernels, their order, updates in place",
+        make_plan,
+        _plan,
+        _verify_plan,
+        lambda c: format_plan(c.plan, c.table),
+    ),
+)
+EMISSION: tuple[Pass | Repeated, ...] = (
+    Pass(
+        "cache_blocks",
+        "share",
+        "for one thread: kernels that stream through memory run block by block",
+        cache_blocks,
+        _cache_blocks,
+        _verify_kernels,
+        show_kernels,
+        _alone,
+    ),
+    Pass(
+        "split",
+        "share",
+        "for several workers: which loops they share",
+        parallelise,
+        _split,
+        _verify_kernels,
+        show_kernels,
+        _shared,
+    ),
+    Pass(
+        "barriers",
+        "share",
+        "for several workers: the order of kernels, and where they wait for each other",
+        arrange,
+        _barriers,
+        _verify_kernels,
+        show_kernels,
+        _shared,
+    ),
+    Pass(
+        "emit",
+        "emit",
+        "LLVM IR: a function for each kernel, and one that runs them",
+        emit_kernels,
+        _emit,
+        lambda c: verify_exact(c.text),
+        lambda c: c.text,
+    ),
+)
+PASSES = (*LOWERING, *EMISSION)
+
+Observer = Callable[[Pass, Compilation], None]
+
+
+def every_pass() -> list[Pass]:
+    """The passes of the list, those that are repeated among them."""
+    return [
+        p for entry in PASSES for p in (entry.passes if isinstance(entry, Repeated) else [entry])
+    ]
+
+
+def run(
+    passes: Sequence[Pass | Repeated],
+    c: Compilation,
+    check: bool = False,
+    observe: Observer | None = None,
+) -> Compilation:
+    """What comes out of some passes; `check` runs their verifiers, `observe` is shown the record
+    behind each pass, behind repeated ones in each round.
+    """
+    seconds = dict(c.seconds)
+    for entry in passes:
+        repeated = isinstance(entry, Repeated)
+        for _ in range(MAX_ROUNDS if repeated else 1):
+            before = c
+            for each in entry.passes if isinstance(entry, Repeated) else (entry,):
+                if not each.when(c):
+                    continue
+                start = time.perf_counter()
+                c = each.run(c)
+                took = time.perf_counter() - start
+                seconds[each.stage] = seconds.get(each.stage, 0.0) + took
+                if check:
+                    each.verify(c)
+                if observe is not None:
+                    observe(each, c)
+            if c is before:
+                break
+    return replace(c, seconds=seconds)
 
 
 def lower(
@@ -82,9 +433,11 @@ def lower(
     writes: Mapping[Node, int] | None = None,
     layouts: Mapping[Node, Shape] | None = None,
     check: bool = False,
-) -> Lowered:
-    """All passes up to the loop IR.
+    observe: Observer | None = None,
+) -> Compilation:
+    """All passes up to the kernels, before it is known how many workers run them.
 
+    - `target`: what code is made for.
     - `target`: what code is made for.
     - `writes`: for each input that is state, the number of the output that is its new value.
     - `layouts`: strides in elements of inputs that are not row-major with a padded last axis.
@@ -92,69 +445,31 @@ def lower(
     """
     if check:
         verify(graph)
-    start = time.perf_counter()
-    graph, status = _simplified(graph)
-    if target.has_fma:
-        graph = fuse_multiply_adds(graph)
-    simplified = time.perf_counter()
-    if check:
-        verify(graph)
-    plan = make_plan(graph, dict(writes or {}), dict(layouts or {}), target, status)
-    seconds = {"simplify": simplified - start, "plan": time.perf_counter() - simplified}
-    if check:
-        verify_plan(plan, graph, writes or {})
-        for kernel in plan.kernels:
-            verify_kernel(kernel)
-    used: dict[Buffer, None] = {}
-    for kernel in plan.kernels:
-        reads, written = buffers_of(kernel)
-        used.update(dict.fromkeys([*reads, *written]))
-    if plan.scratch is not None:
-        used[plan.scratch] = None
-    return Lowered(graph, plan, list(used), target, seconds)
+    start = Compilation(graph, target, dict(writes or {}), dict(layouts or {}))
+    return run(LOWERING, start, check, observe)
 
 
-def _simplified(graph: Graph) -> tuple[Graph, bool]:
-    """The graph, simplified, and whether its last output is the status word."""
-    simple = simplify(with_status(graph))
-    word = simple.outputs[-1] if graph.checks else None
-    if word is not None and is_number(word, 0):  # no check can fail
-        return Graph(simple.inputs, simple.outputs[:-1]), False
-    return simple, word is not None
+def finish(
+    lowered: Compilation,
+    split: bool = False,
+    check: bool = False,
+    observe: Observer | None = None,
+) -> Compilation:
+    """All passes from the kernels to LLVM IR: a function for each, and one that runs them in order.
 
-
-def emit(lowered: Lowered, split: bool = False, check: bool = False) -> Module:
-    """LLVM IR for the kernels and a function that runs them in order.
-
-    - `split`: the outer loops are shared among workers, and `mynn_step_split` is what each of them
-      runs.
-    - `check`: run the verifiers on the kernels that were split, and on the text.
+    With `split` the outer loops are shared among workers, and `mynn_step_split` is what each of
+    them runs.
     """
-    module = Module(lowered.target)
-    if split:
-        kernels = shared_kernels(lowered)
-        blocks = [CacheBlock(tuple(kernels))]
-    else:
-        blocks = lowered.blocks
-        kernels = [kernel for block in blocks for kernel in block.kernels]
-    status = lowered.plan.status
-    for kernel in kernels if check else ():
-        verify_kernel(kernel)
-    emit_kernels(module, kernels, lowered.slots, lowered.plan.scratch)
-    checking = {kernel.name for kernel in kernels if status in buffers_of(kernel)[1]}
-    slot = None if status is None else lowered.slots[status]
-    emit_function(module, step(blocks, checking, slot))
-    if split:
-        turns = arrange(kernels, lowered.plan.location, status, lowered.state)
-        add_barrier(module)
-        emit_function(module, split_step(turns, slot))
-        add_calls(module, STEP)
-    if check:
-        verify_exact(module.text())
+    return run(EMISSION, replace(lowered, split=split), check, observe)
+
+
+def emit(lowered: Compilation, split: bool = False, check: bool = False) -> Module:
+    """LLVM IR for the kernels: what `finish` gives."""
+    module = finish(lowered, split, check).module
+    assert module is not None
     return module
 
 
-def shared_kernels(lowered: Lowered) -> list[Kernel]:
+def shared_kernels(lowered: Compilation) -> list[Kernel]:
     """The kernels with their loops shared among workers."""
-    ways = [parallelise(kernel) for kernel in lowered.kernels]
-    return choose(ways, lowered.plan.location)
+    return list(_split(lowered).kernels)

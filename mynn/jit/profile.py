@@ -21,7 +21,7 @@ from mynn.compiler.host.step import STEP, step
 from mynn.compiler.host.workers import FLUSH_BITS
 from mynn.compiler.loop_ir.ir import Kernel, buffers_of
 from mynn.compiler.parallel.cache_blocks import CacheBlock
-from mynn.compiler.pipeline import Lowered, emit
+from mynn.compiler.pipeline import Compilation, finish
 from mynn.core.types import SHORT_NAMES, Array
 from mynn.errors import ArgumentError
 from mynn.runtime.artifact import Image, bind, make_image
@@ -215,14 +215,15 @@ def _spread(image: Image) -> Image:
 class _Bench:
     """A program's kernels on memory of their own."""
 
-    def __init__(self, lowered: Lowered, image: Image, inputs: Sequence[Array]) -> None:
-        module = emit(lowered)
+    def __init__(self, lowered: Compilation, image: Image, inputs: Sequence[Array]) -> None:
+        made = finish(lowered)
+        module = made.module
+        assert module is not None
         if lowered.target.is_x86:
             module.declare("declare void @llvm.x86.sse.stmxcsr(ptr)")
             module.declare("declare void @llvm.x86.sse.ldmxcsr(ptr)")
-        for block in lowered.blocks:
-            for kernel in block.kernels:
-                emit_function(module, step([CacheBlock((kernel,))], name=_alone(kernel.name)))
+        for kernel in made.kernels:
+            emit_function(module, step([CacheBlock((kernel,))], name=_alone(kernel.name)))
         module.add(_timing_text([kernel.name for kernel in lowered.kernels], lowered.target))
         kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self.run: Any = build(module.text(), lowered.target).function("mynn_time", *kinds)
@@ -271,7 +272,7 @@ def _kernel_profile(kernel: Kernel, seconds: float) -> KernelProfile:
     )
 
 
-def profile(lowered: Lowered, inputs: Sequence[Array], repeat: int = 7) -> Profile:
+def profile(lowered: Compilation, inputs: Sequence[Array], repeat: int = 7) -> Profile:
     """Measure each kernel; `inputs` are arguments and state, which stay as they are."""
     if repeat < 1:
         raise ArgumentError(f"repeat must be at least 1, it is {repeat}")

@@ -19,16 +19,21 @@ import numpy as np
 from mynn import debug
 from mynn.base import sharing
 from mynn.base.lazy import lazy
-from mynn.compiler.codegen.function import Module
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import ArgumentLayout
 from mynn.compiler.host.step import STEP
-from mynn.compiler.loop_ir.format import format_kernel
-from mynn.compiler.pipeline import Lowered, emit, lower
+from mynn.compiler.pipeline import (
+    Compilation,
+    Pass,
+    every_pass,
+    finish,
+    lower,
+    show_kernels,
+)
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array, Shape, Type
-from mynn.errors import DataError, UsageError
+from mynn.errors import ArgumentError, DataError, UsageError
 from mynn.jit.profile import Profile, profile
 from mynn.runtime import cache, parallel_call, store
 from mynn.runtime.artifact import Image, bind, bind_constants, graph_key, make_image, summary
@@ -40,6 +45,7 @@ from mynn.target.target import Target, host, named
 
 # Bytes of memory that the store of programs looks at at once.
 _LARGE = 2**20
+PASS_NAMES = tuple(each.name for each in every_pass())
 
 
 class StateTensor(Protocol):
@@ -73,17 +79,28 @@ class Recipe:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @lazy
-    def lowered(self) -> Lowered:
+    def lowered(self) -> Compilation:
         """The kernels, and where everything lies."""
         return lower(self.graph, self.target, self.writes, self.layouts, debug.checking())
 
-    def emit(self, threads: int) -> Module:
-        """LLVM IR for so many threads."""
-        return emit(self.lowered, threads > 1, debug.checking())
+    def finished(self, threads: int) -> Compilation:
+        """All passes, for so many threads."""
+        return finish(self.lowered, threads > 1, debug.checking())
 
     def text(self, threads: int) -> str:
-        """The text of it."""
-        return self.emit(threads).text()
+        """LLVM IR for so many threads."""
+        return self.finished(threads).text
+
+    def stages(self, threads: int) -> dict[str, Callable[[], str]]:
+        """The printers of what came out of each pass, for so many threads."""
+        found: dict[str, Callable[[], str]] = {}
+
+        def observe(step: Pass, c: Compilation) -> None:
+            found[step.name] = lambda: step.show(c)
+
+        lowered = lower(self.graph, self.target, self.writes, self.layouts, observe=observe)
+        finish(lowered, threads > 1, observe=observe)
+        return found
 
     def make(self, requested: Threads | None, digest: bytes | None) -> tuple[Image, NativeModule]:
         """The image and its code: from the cache on disk, or made now and kept there.
@@ -100,32 +117,41 @@ class Recipe:
             if image is not None and native is not None:
                 self.seconds["cache"] = time.perf_counter() - start
                 threads = image.threads
-                self._show(lambda: self.text(threads))
+                self._show(threads)
                 return image, native
         lowered = self.lowered
         threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
-        start = time.perf_counter()
-        module = self.emit(threads)
-        text = module.text()
-        self.seconds.update(lowered.seconds, emit=time.perf_counter() - start)
-        self._show(lambda: text)
+        made = self.finished(threads)
+        text = made.text
+        self.seconds.update(made.seconds)
+        self._show(threads)
         native = build(text, self.target, lambda: self.text(threads))
         self.seconds["LLVM"] = native.seconds
-        known = threads, native.key, module.stack_bytes
+        known = threads, native.key, made.stack_bytes
         image = make_image(lowered.plan, lowered.table, self.graph.inputs, *known)
         if key is not None:
             cache.store(key, image.to_bytes())
         vars(self).pop("lowered")  # several times the size of the code; made again for who looks
         return image, native
 
-    def _show(self, text: Callable[[], str]) -> None:
+    def _show(self, threads: int) -> None:
         """The debug output of what comes before machine code."""
-        debug.show(3, "simplified graph", lambda: format_graph(self.lowered.graph))
-        debug.show(
-            3, "kernels", lambda: "\n".join(k.line for k in map(summary, self.lowered.kernels))
-        )
-        debug.show(4, "loop IR", lambda: "\n\n".join(map(format_kernel, self.lowered.kernels)))
-        debug.show(5, "LLVM IR", text)
+        names = debug.stages()
+        if debug.level() < 3 and not names:
+            return
+        if not set(names) <= set(PASS_NAMES):
+            raise ArgumentError(
+                f"MYNN_DEBUG must be a number from 0 to {debug.LEVELS}, or names out of "
+                f"{', '.join(PASS_NAMES)} with commas between them, it is {','.join(names)!r}"
+            )
+        for name, text in self.stages(threads).items() if names else ():
+            if name in names:
+                debug.section(name, text())
+        made = self.finished(threads)
+        debug.show(3, "simplified graph", lambda: format_graph(made.graph))
+        debug.show(3, "kernels", lambda: "\n".join(k.line for k in map(summary, made.kernels)))
+        debug.show(4, "loop IR", lambda: show_kernels(made))
+        debug.show(5, "LLVM IR", lambda: made.text)
 
     def _load(self, image: Image) -> NativeModule | None:
         return load(image.code, self.target, lambda: self.text(image.threads))
@@ -503,13 +529,37 @@ class Program:
     # -- the glass box -----------------------------------------------------------------------------
 
     @property
-    def lowered(self) -> Lowered:
+    def lowered(self) -> Compilation:
         """The kernels and the plan of the memory; after a hit in the cache, made when asked for."""
         return self.recipe.lowered
 
     @property
+    def stages(self) -> list[str]:
+        """The names of the compiler's passes that were run, in order."""
+        return list(self.recipe.stages(self.threads))
+
+    def stage(self, name: str) -> str:
+        """What came out of a pass, printed.
+
+        Raises:
+            ArgumentError: no pass of this name was run.
+
+        Example:
+            >>> import numpy as np, mynn
+            >>> program = mynn.compile(lambda x: (x + 0).tanh()).program(np.zeros(3, np.float32))
+            >>> print(program.stage("fuse"))
+            group 0 loops 3:
+              load %arg0
+              store %0[0] = tanh f32[3]   # an output
+        """
+        stages = self.recipe.stages(self.threads)
+        if name not in stages:
+            raise ArgumentError(f"stage must be one of {', '.join(stages)}; it is {name!r}")
+        return stages[name]()
+
+    @property
     def graph(self) -> str:
-        """The simplified graph, printed."""
+        """The simplified graph, from which the kernels were made, printed."""
         return format_graph(self.lowered.graph)
 
     @property
@@ -519,8 +569,8 @@ class Program:
 
     @property
     def loop_ir(self) -> str:
-        """The kernels in the loop IR, printed."""
-        return "\n\n".join(format_kernel(kernel) for kernel in self.lowered.kernels)
+        """The kernels in the loop IR as they run, with shares and barriers, printed."""
+        return show_kernels(self.recipe.finished(self.threads))
 
     @property
     def llvm_ir(self) -> str:

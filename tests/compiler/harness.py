@@ -17,7 +17,7 @@ from mynn.compiler.loop_ir.evaluate import evaluate_kernel
 from mynn.compiler.loop_ir.ir import Buffer
 from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.lowering.inline import Place
-from mynn.compiler.pipeline import Lowered
+from mynn.compiler.pipeline import Compilation
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Array, Shape
@@ -57,7 +57,7 @@ def view(memory: Memory, place: Place, shape: Shape) -> Array:
     return np.lib.stride_tricks.as_strided(flat, shape, strides)
 
 
-def memory_for(lowered: Lowered, values: Mapping[Node, Array]) -> Memory:
+def memory_for(lowered: Compilation, values: Mapping[Node, Array]) -> Memory:
     """Memory for all buffers of a program, with its inputs and constants in place."""
     memory = Memory()
     plan = lowered.plan
@@ -79,14 +79,14 @@ def memory_for(lowered: Lowered, values: Mapping[Node, Array]) -> Memory:
     return memory
 
 
-def result_place(lowered: Lowered, number: int) -> Place:
+def result_place(lowered: Compilation, number: int) -> Place:
     """Where a result lies: row-major, the last axis padded."""
     result = lowered.plan.results[number]
     node = result.node
     return Place(result.buffer, padded_strides(node.shape, node.dtype.itemsize))
 
 
-def outputs_of(lowered: Lowered, memory: Memory, writes: Mapping[Node, int]) -> list[Array]:
+def outputs_of(lowered: Compilation, memory: Memory, writes: Mapping[Node, int]) -> list[Array]:
     """All outputs of the graph in order: results, and new values of state."""
     graph, plan = lowered.graph, lowered.plan
     written = {number: plan.places[state] for state, number in writes.items()}

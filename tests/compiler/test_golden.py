@@ -15,7 +15,7 @@ import pytest
 from mynn import nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.loop_ir.format import format_kernel
-from mynn.compiler.pipeline import Lowered
+from mynn.compiler.pipeline import Compilation
 from mynn.core.graph import format_graph
 from mynn.jit import stage
 from mynn.runtime.artifact import summary
@@ -42,7 +42,7 @@ def staged_step() -> stage.Staged:
     return stage.stage(step, (x, x))
 
 
-def places(lowered: Lowered) -> str:
+def places(lowered: Compilation) -> str:
     """Where everything lies: buffers with their kind, and what is updated in place."""
     plan = lowered.plan
     known = {place.buffer: node for node, place in plan.places.items()}

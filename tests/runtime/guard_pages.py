@@ -23,7 +23,7 @@ from benchmarks.works import WORKS
 from mynn import functional, nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.loop_ir.op_types import DTYPES
-from mynn.compiler.pipeline import Lowered
+from mynn.compiler.pipeline import Compilation
 from mynn.core.graph import Graph, Node
 from mynn.core.interpreter import evaluate
 from mynn.core.types import Array
@@ -61,7 +61,7 @@ def guarded(nbytes: int, at_end: bool, alignment: int = ALIGNMENT) -> Array:
     return inside
 
 
-def memory_for(lowered: Lowered, values: dict[Node, Array], at_end: bool) -> Memory:
+def memory_for(lowered: Compilation, values: dict[Node, Array], at_end: bool) -> Memory:
     """A block of its own for every buffer, those of the arena too, with no more than the slack."""
     memory = Memory()
     plan = lowered.plan
@@ -75,7 +75,7 @@ def memory_for(lowered: Lowered, values: dict[Node, Array], at_end: bool) -> Mem
     return memory
 
 
-def call(lowered: Lowered, memory: Memory, split: bool) -> None:
+def call(lowered: Compilation, memory: Memory, split: bool) -> None:
     """One run of native code."""
     addresses = [memory.flat[buffer].ctypes.data for buffer in lowered.table]
     pointers = np.array(addresses or [0], np.uint64)

@@ -15,53 +15,19 @@ h is stored.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container
 
+from mynn.compiler.fusion.groups import Fusion, Group, covers, identity_map
 from mynn.compiler.fusion.pool_windows import blocks, small
-from mynn.compiler.fusion.stored import SIZE_LIMIT, Reason, Storing, is_leaf
+from mynn.compiler.fusion.stored import SIZE_LIMIT, Storing, is_leaf
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import AxisMap
 from mynn.core.graph import Graph, Node, topological
-from mynn.core.types import Shape
 
 # A group of more nodes takes no more of them: what LLVM takes for a function grows faster than its
 # length, and values that are needed at once must not fill the stack.
 _GROUP_LIMIT = 2 * SIZE_LIMIT
-
-
-@dataclass(eq=False)
-class Group:
-    """The nodes of one kernel.
-
-    - `anchor`: the contraction, reduction, scatter or concatenation, if there is one.
-    - `space`: extents of the loops around an output element.
-    - `maps`: for the anchor and the outputs, which loop each of their axes follows (None: extent
-      1).
-    - `outputs`: nodes whose values are stored (the anchor only if it is among them).
-    - `needs`: the groups that it loads from. `weight`: how many nodes it computes.
-    """
-
-    anchor: Node | None
-    space: Shape
-    maps: dict[Node, AxisMap]
-    outputs: list[Node] = field(default_factory=list)
-    needs: set[Group] = field(default_factory=set)
-    weight: int = 0
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """Groups in order, and why nodes have storage, beside inputs and constants."""
-
-    groups: tuple[Group, ...]
-    stored: Mapping[Node, Reason]
-
-
-def identity_map(shape: Shape) -> AxisMap:
-    """Each axis follows the loop of the same number."""
-    return tuple(range(len(shape)))
 
 
 class _Planner:
@@ -113,7 +79,7 @@ class _Planner:
                 if group.weight > _GROUP_LIMIT:
                     continue
                 axis_map = _axis_map(node, group, self.stored)
-                if axis_map is None or not _covers(axis_map, node.shape, group.space):
+                if axis_map is None or not covers(axis_map, node.shape, group.space):
                     continue
                 others = [other for other in producers if other is not group]
                 if any(self.reaches(other, group) for other in others):
@@ -191,14 +157,6 @@ def _axis_map(node: Node, group: Group, stored: Container[Node]) -> AxisMap | No
         known[x] = step(x)
     result = known[node]
     return result if isinstance(result, tuple) else None
-
-
-def _covers(axis_map: AxisMap, shape: Shape, space: Shape) -> bool:
-    used = [m for m, n in zip(axis_map, shape, strict=True) if n != 1 and m is not None]
-    wide = [axis for axis, n in enumerate(space) if n != 1]
-    return sorted(used) == wide and all(
-        m is None or shape[axis] == space[m] for axis, m in enumerate(axis_map)
-    )
 
 
 def fuse(graph: Graph, layouts: Layouts, pads: Container[Node] = ()) -> Fusion:

@@ -7,11 +7,11 @@ of the axes that a user sees, and what is computed from it follows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Elementwise, Order
-from mynn.core.graph import CONSTANT, Node
+from mynn.core.graph import CONSTANT, Graph, Node, node_names
 from mynn.core.types import Shape
 from mynn.ops import movement
 from mynn.target.storage import padded_strides
@@ -70,6 +70,28 @@ class Layouts:
             largest = max(varied, key=lambda x: (x.type.size, x not in self._free))
             return self._orders[largest]
         return rule.order(node, [self._orders[x] for x in node.inputs])
+
+
+def layouts_of(given: Mapping[Node, Shape], row_major: Iterable[Node]) -> Layouts:
+    """The orders of nodes where inputs have these strides, and some nodes lie in row-major order:
+    results, as callers expect, and copies of operands.
+    """
+    layouts = Layouts(given)
+    for node in row_major:
+        if node not in layouts.given:
+            layouts.row_major(node)
+    return layouts
+
+
+def format_layouts(graph: Graph, layouts: Layouts, pads: Container[Node] = ()) -> str:
+    """A line for each node with several axes: which lies slowest to fastest; and the `pads`."""
+    names = node_names(graph)
+    return "\n".join(
+        f"{names[node]}: {node.type} order {' '.join(map(str, layouts.order(node)))}"
+        + " (zeros that products leave out)" * (node in pads)
+        for node in graph.nodes()
+        if len(node.shape) > 1
+    )
 
 
 def _is_free(node: Node, free: set[Node]) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mynn.compiler.graph.uniform import is_number
 from mynn.core.graph import Graph, Node, apply, constant
 from mynn.ops import elementwise
 
@@ -51,3 +52,8 @@ def with_status(graph: Graph) -> Graph:
         word = mark if word is None else apply(elementwise.bitwise_or, word, mark)
     assert word is not None
     return Graph(graph.inputs, (*graph.outputs, word))
+
+
+def never_set(graph: Graph) -> bool:
+    """Whether the status word, the last output, is 0 whatever the inputs are."""
+    return is_number(graph.outputs[-1], 0)

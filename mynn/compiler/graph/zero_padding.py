@@ -17,7 +17,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from mynn.compiler.graph.contraction_dims import choose_mode, dims_of, is_contraction, tile_axes
-from mynn.compiler.graph.index_map import Bound, View, view_of
+from mynn.compiler.graph.index_map import Bound, View, peel, view_of
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.rules.record import ContractionDims
@@ -88,10 +88,13 @@ def _leaves_out(product: Node, views: tuple[View, View], target: Target) -> bool
     return len(set(taken)) == len(taken) and taps <= _MOST_TAPS
 
 
-def absorbed(graph: Graph, layouts: Layouts, target: Target) -> frozenset[Node]:
+def absorbed(
+    graph: Graph, layouts: Layouts, target: Target, state: Container[Node] = ()
+) -> frozenset[Node]:
     """The paddings that every product which reads them can do without.
 
-    An output lies in memory, so that products read it there and not what it is a view of.
+    An output lies in memory, so that products read it there and not what it is a view of. New
+    `state` lies where the old state lies, in an order that is not known here.
     """
     outputs = frozenset(graph.outputs)
     seen: set[Node] = set()
@@ -103,7 +106,8 @@ def absorbed(graph: Graph, layouts: Layouts, target: Target) -> frozenset[Node]:
             seen |= pads
             if pads and not _leaves_out(node, (first, second), target):
                 needed |= pads
-    return frozenset(seen - needed)
+    pads = seen - needed
+    return frozenset(pad for pad in pads if peel(pad, pads, state) not in state)
 
 
 def operations(product: Node, stored: Container[Node]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from mynn.compiler.fusion.fuse import Group
+from mynn.compiler.fusion.groups import Group
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Reduce, Statement, Store, Var
 from mynn.compiler.loop_ir.walk import sub_expressions

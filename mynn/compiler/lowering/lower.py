@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
-from mynn.compiler.fusion.fuse import Group
+from mynn.compiler.fusion.groups import Group
 from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
 from mynn.compiler.lowering.argmax import lower_argmax

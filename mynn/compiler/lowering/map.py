@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from mynn.compiler.fusion.fuse import Group
+from mynn.compiler.fusion.groups import Group
 from mynn.compiler.fusion.pool_windows import MOST
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Local, Statement, Store

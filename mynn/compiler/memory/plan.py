@@ -9,17 +9,14 @@ memory. Kernels that make the status word run before all that write state.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mynn.compiler.fusion.fuse import Fusion, Group, fuse
+from mynn.compiler.fusion.groups import Fusion, Group
 from mynn.compiler.fusion.stored import is_leaf
 from mynn.compiler.graph.contraction_dims import is_contraction
 from mynn.compiler.graph.index_map import peel
 from mynn.compiler.graph.layout import Layouts
-from mynn.compiler.graph.pack_operands import insert_packing
-from mynn.compiler.graph.split_k import split_sums
-from mynn.compiler.graph.zero_padding import absorbed
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Statement, Store, buffers_of
 from mynn.compiler.loop_ir.walk import sub_expressions
@@ -29,7 +26,7 @@ from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.lowering.map import copy_kernel
 from mynn.compiler.memory.scratch import scratch_buffer
 from mynn.core.graph import CONSTANT, Graph, Node
-from mynn.core.types import Array, Shape
+from mynn.core.types import Array
 from mynn.errors import VerifyError
 from mynn.target.storage import ALIGNMENT, SLACK, padded_strides, storage_elements
 from mynn.target.target import Target
@@ -57,12 +54,12 @@ class Plan:
     word.
     """
 
-    kernels: list[Kernel]
-    places: dict[Node, Place]
-    arena: dict[Buffer, int]
-    arena_bytes: int
-    constants: dict[Node, Array]
-    results: list[Result]
+    kernels: list[Kernel] = field(default_factory=list)
+    places: dict[Node, Place] = field(default_factory=dict)
+    arena: dict[Buffer, int] = field(default_factory=dict)
+    arena_bytes: int = 0
+    constants: dict[Node, Array] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
     in_place: list[Node] = field(default_factory=list)
     scratch: Buffer | None = None
     status: Buffer | None = None
@@ -87,30 +84,24 @@ class _Planner:
     def __init__(
         self,
         graph: Graph,
-        writes: dict[Node, int],
-        layouts: dict[Node, Shape],
+        fusion: Fusion,
+        writes: Mapping[Node, int],
+        layouts: Layouts,
+        pads: Container[Node],
         target: Target,
         status: bool,
     ) -> None:
-        self.layouts = Layouts(layouts)
+        self.layouts = layouts
         self.made: dict[tuple[Node, int], Place] = {}
         self.tasks: dict[int, tuple[_Task, dict[Node, Place]]] = {}
-        graph = split_sums(insert_packing(graph, self.layouts))
         self.graph = graph
+        self.fusion = fusion
         self.target = target
         self.status = status
         self.count = 0
         self.targets = {state: graph.outputs[number] for state, number in writes.items()}
         written = set(writes.values())
         self.result_nodes = [n for i, n in enumerate(graph.outputs) if i not in written]
-        for node in self.result_nodes:
-            if node not in self.layouts.given:
-                self.layouts.row_major(node)
-        pads = absorbed(graph, self.layouts, target)
-        # New state lies where the old state lies, in an order that `absorbed` does not know.
-        state = frozenset(self.targets.values())
-        pads -= {pad for pad in pads if peel(pad, pads, state) in state}
-        self.fusion: Fusion = fuse(graph, self.layouts, pads)
         self.leaves: dict[Node, Place] = {}
         self.constants: dict[Node, Array] = {}
         operands = {peel(x, pads) for n in graph.nodes() if is_contraction(n) for x in n.inputs}
@@ -359,22 +350,37 @@ def _same_element_only(body: Sequence[Statement], buffer: Buffer) -> bool:
 
 def make_plan(
     graph: Graph,
-    writes: dict[Node, int],
-    layouts: dict[Node, Shape],
+    fusion: Fusion,
+    writes: Mapping[Node, int],
+    layouts: Layouts,
+    pads: Container[Node],
     target: Target,
     status: bool = False,
 ) -> Plan:
-    """Fuse, place, lower and order; state that cannot be updated in place is copied at the end.
+    """Place, lower and order; state that cannot be updated in place is copied at the end.
 
     With `status` the last output is the status word.
     """
-    planner = _Planner(graph, writes, layouts, target, status)
+    planner = _Planner(graph, fusion, writes, layouts, pads, target, status)
     refused: set[Node] = set()
     while True:
         result = planner.attempt(refused)
         if isinstance(result, Plan):
             return result
         refused.add(result)
+
+
+def format_plan(plan: Plan, table: Sequence[Buffer]) -> str:
+    """Where everything lies: each buffer of the table, and what is updated in place."""
+    known = {place.buffer: place for place in plan.places.values()}
+    lines = []
+    for buffer in table:
+        at = f"arena at {plan.arena[buffer]}" if buffer in plan.arena else "of its own"
+        strides = known[buffer].strides if buffer in known else "rows"
+        lines.append(f"{buffer.name:14} {buffer.type}[{buffer.elements}] {strides} {at}")
+    lines.append(f"arena: {plan.arena_bytes} bytes")
+    lines.append(f"in place: {', '.join(str(node.name) for node in plan.in_place)}")
+    return "\n".join(lines)
 
 
 # -- checking --------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 
 from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import (
     Buffer,
     For,
@@ -94,6 +95,19 @@ def phases(turns: Sequence[Turn], workers: int) -> list[list[Kernel]]:
             result.append([])
         result[-1].append(turn.kernel)
     return result
+
+
+def format_turns(turns: Sequence[Turn]) -> str:
+    """The kernels in order, and between them for which numbers of workers there is a barrier."""
+    parts = []
+    for turn in turns:
+        counts = [*map(str, sorted(turn.meet)), *([f"{max(COUNTS) + 1}+"] if turn.many else [])]
+        if counts:
+            parts.append(f"barrier for {', '.join(counts)} workers")
+        parts.append(
+            "stop where the status word says so" if turn.look else format_kernel(turn.kernel)
+        )
+    return "\n\n".join(parts)
 
 
 def separate(

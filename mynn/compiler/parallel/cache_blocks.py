@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
 from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.parallel.barriers import Location, choose, separate
@@ -39,6 +40,18 @@ class CacheBlock:
 
     kernels: tuple[Kernel, ...]
     shares: int = 1
+
+
+def format_blocks(blocks: Sequence[CacheBlock]) -> str:
+    """The kernels in order, those of a block inside the loop over its shares."""
+    parts = []
+    for block in blocks:
+        text = "\n\n".join(map(format_kernel, block.kernels))
+        if block.shares > 1:
+            inner = "\n".join(f"  {line}".rstrip() for line in text.splitlines())
+            text = f"for share in {block.shares}:\n{inner}"
+        parts.append(text)
+    return "\n\n".join(parts)
 
 
 def cache_blocks(

@@ -57,7 +57,7 @@ def test_kernels_share_memory() -> None:
     assert share.nbytes % 128 == 0
 
 
-def product() -> pipeline.Lowered:
+def product() -> pipeline.Compilation:
     """A product whose second operand is copied column by column."""
     return pipeline.lower(graph_of(lambda x, w: x @ w.T, f32(12, 48), f32(40, 48)), host())
 

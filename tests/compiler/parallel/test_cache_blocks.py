@@ -13,7 +13,7 @@ from mynn import functional as F
 from mynn.compiler import pipeline
 from mynn.compiler.parallel import cache_blocks, split
 from mynn.compiler.parallel.cache_blocks import CacheBlock
-from mynn.compiler.pipeline import Lowered
+from mynn.compiler.pipeline import Compilation
 from mynn.runtime.llvm_jit import build
 from mynn.target.target import host
 from mynn.tensor import Tensor
@@ -53,8 +53,8 @@ CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def shares(lowered: Lowered) -> list[int]:
-    return [block.shares for block in lowered.blocks]
+def shares(lowered: Compilation) -> list[int]:
+    return [block.shares for block in pipeline.finish(lowered).blocks]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -101,7 +101,8 @@ def test_only_what_streams_is_cut(tiny_cache: pytest.MonkeyPatch) -> None:
     def function(x: Tensor, w: Tensor) -> Tensor:
         return F.softmax((x @ w).tanh() @ w, 1)
 
-    blocks = pipeline.lower(graph_of(function, f32(64, 64), f32(64, 64)), host()).blocks
+    lowered = pipeline.lower(graph_of(function, f32(64, 64), f32(64, 64)), host())
+    blocks = pipeline.finish(lowered).blocks
     products = [b for b in blocks if any("matmul" in k.comment for k in b.kernels)]
     assert products
     assert all(block.shares == 1 for block in products)
@@ -109,7 +110,7 @@ def test_only_what_streams_is_cut(tiny_cache: pytest.MonkeyPatch) -> None:
 
 def test_what_fits_the_cache_stays_whole() -> None:
     lowered = pipeline.lower(graph_of(softmax, f32(37, 11), f32(37, 11)), host())
-    assert lowered.blocks == [CacheBlock(tuple(lowered.kernels))]
+    assert pipeline.finish(lowered).blocks == [CacheBlock(tuple(lowered.kernels))]
 
 
 def test_large_normalisation_is_one_pass_forward_and_backward() -> None:
@@ -117,7 +118,7 @@ def test_large_normalisation_is_one_pass_forward_and_backward() -> None:
     lowered = pipeline.lower(
         graph_of(normalised_4, f32(*shape), f32(*shape), f32(16), f32(16)), host()
     )
-    blocks = lowered.blocks
+    blocks = pipeline.finish(lowered).blocks
     assert blocks[0].shares > 8
     moved = sum(kernel.nbytes for kernel in blocks[0].kernels)
     assert moved > 0.95 * sum(kernel.nbytes for kernel in lowered.kernels)
@@ -130,5 +131,5 @@ def normalised_4(x: Tensor, g: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, ..
 
 def test_profile_of_blocks() -> None:
     program = mynn.compile(lambda x: F.softmax(x, 1)).program(np.ones((4096, 128), np.float32))
-    assert any(block.shares > 1 for block in program.lowered.blocks)
+    assert any(block.shares > 1 for block in pipeline.finish(program.lowered).blocks)
     assert len(program.profile(repeat=1)) == len(program.lowered.kernels)
