@@ -438,7 +438,6 @@ def lower(
     """All passes up to the kernels, before it is known how many workers run them.
 
     - `target`: what code is made for.
-    - `target`: what code is made for.
     - `writes`: for each input that is state, the number of the output that is its new value.
     - `layouts`: strides in elements of inputs that are not row-major with a padded last axis.
     - `check`: run the verifiers between the passes.
