@@ -12,7 +12,7 @@ from mynn import functional
 from mynn.compiler import pipeline
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, Prefetch, buffers_of
 from mynn.compiler.loop_ir.walk import statements
-from mynn.compiler.pipeline import Lowered, shared_kernels
+from mynn.compiler.pipeline import Compilation, shared_kernels
 from mynn.target.target import host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
@@ -23,7 +23,7 @@ from tests.helpers import f32, graph_of
 NAMES = tuple(work.name for work in WORKS)
 
 
-def kernels_of(lowered: Lowered) -> list[Kernel]:
+def kernels_of(lowered: Compilation) -> list[Kernel]:
     """The kernels of a program, whole and as workers share them."""
     return [*lowered.kernels, *shared_kernels(lowered)]
 
