@@ -508,18 +508,27 @@ class Program:
         """
         self._first.run()
 
-    def argument_layout(self, number: int) -> ArgumentLayout:
-        """Where an argument lies."""
-        return self._layout("input", number, self.arguments[number])
+    @lazy
+    def argument_layouts(self) -> tuple[ArgumentLayout, ...]:
+        """Where the arguments lie."""
+        return self._layouts("input", self.arguments)
 
-    def result_layout(self, number: int) -> ArgumentLayout:
-        """Where a result lies."""
-        return self._layout("result", number, self.outputs[number])
+    @lazy
+    def result_layouts(self) -> tuple[ArgumentLayout, ...]:
+        """Where the results lie."""
+        return self._layouts("result", self.outputs)
 
-    def _layout(self, role: str, number: int, array: Array) -> ArgumentLayout:
-        slot = self.image.slot(role, number)
-        type = Type.of(array).short
-        return ArgumentLayout(slot, type, array.itemsize, array.shape, array.strides)
+    def _layouts(self, role: str, arrays: Sequence[Array]) -> tuple[ArgumentLayout, ...]:
+        return tuple(
+            ArgumentLayout(
+                self.image.slot(role, number),
+                Type.of(array).short,
+                array.itemsize,
+                array.shape,
+                array.strides,
+            )
+            for number, array in enumerate(arrays)
+        )
 
     @property
     def status_slot(self) -> int | None:

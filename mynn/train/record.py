@@ -124,8 +124,8 @@ class Recorder:
         }
         nodes: list[Node] = []
 
-        def add(kind: str, name: str, node: Node) -> None:
-            self.keys.append((kind, name))
+        def add(quantity: str, name: str, node: Node) -> None:
+            self.keys.append((quantity, name))
             nodes.append(node)
 
         if "activations" in self.record.kinds:
@@ -152,7 +152,7 @@ class Recorder:
     def collect(self, step: int, epoch: int, results: list[Array]) -> Recorded:
         """The record of a step from the results of its program."""
         recorded = Recorded(step, epoch)
-        for (kind, name), value in zip(self.keys, results[self.results :], strict=True):
-            getattr(recorded, kind)[name] = value
+        for (quantity, name), value in zip(self.keys, results[self.results :], strict=True):
+            getattr(recorded, quantity)[name] = value
         recorded.parameters = {name: tensor.numpy() for name, tensor in self.parameters.items()}
         return recorded

@@ -188,13 +188,13 @@ def test_running_by_hand() -> None:
 
 def test_layouts() -> None:
     program = mynn.compile(lambda x, y: x.sum()).program(*[np.zeros((3, 5), np.float32)] * 2)
-    layout = program.argument_layout(0)
+    layout = program.argument_layouts[0]
     assert layout.slot is not None
     assert program.table[layout.slot] == program.arguments[0].ctypes.data
     assert (layout.shape, layout.strides) == ((3, 5), program.arguments[0].strides)
     assert (layout.blocks, layout.block_bytes, layout.pitch) == (1, 20, layout.strides[0])
-    assert program.argument_layout(1).slot is None  # not read
-    result = program.result_layout(0)
+    assert program.argument_layouts[1].slot is None  # not read
+    result = program.result_layouts[0]
     assert program.table[result.slot] == program.outputs[0].ctypes.data
     assert (result.type, result.shape) == ("f32", ())
 

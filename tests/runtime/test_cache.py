@@ -381,8 +381,8 @@ def test_looking_into_a_cached_program(folder: Path) -> None:
     again, _ = trained()
     for name in ("kernels", "operations", "bytes", "buffers", "threads"):
         assert getattr(again, name) == getattr(first, name)
-    assert again.argument_layout(0) == first.argument_layout(0)
-    assert again.result_layout(1) == first.result_layout(1)
+    assert again.argument_layouts == first.argument_layouts
+    assert again.result_layouts == first.result_layouts
     assert not was_lowered(again)
     assert "lowered" not in vars(again.recipe)
     for name in ("graph", "loop_ir", "llvm_ir", "assembly"):

@@ -57,12 +57,11 @@ def loop_module_for(loop: Loop, target: Target) -> tuple[NativeModule, float]:
 def layout_of(step: Step, run: Run) -> StepLayout:
     """A step as the loop sees it."""
     program: Program = step.program
-    results = tuple(program.result_layout(number) for number in range(step.staged.results))
     return StepLayout(
         step.rows,
-        tuple(program.argument_layout(number) for number in range(len(run.arrays))),
-        results[: len(run.names)],
-        results[: len(run.outputs)],
+        program.argument_layouts,
+        program.result_layouts[: len(run.names)],
+        program.result_layouts[: len(run.outputs)],
         program.status_slot,
         program.threads > 1,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from mynn.base import sharing
+from mynn.base.lazy import lazy
 from mynn.core.types import Array
 from mynn.errors import UsageError
 from mynn.jit.compile import Compiled
@@ -66,7 +66,7 @@ class Run:
         """What it took to make the programs."""
         return float(sum(step.program.compile_seconds for step in self.steps))
 
-    @cached_property
+    @lazy
     def names(self) -> list[str]:
         """Names of the results that are added up."""
         return [] if self.outputs else self.staged.result_names
@@ -91,17 +91,17 @@ class Run:
         """Rows that take part in an epoch."""
         return self.whole_batches * self.whole.rows + self.remainder
 
-    @cached_property
+    @lazy
     def state(self) -> tuple[Tensor, ...]:
         """The tensors that steps read or change."""
         return tuple(dict.fromkeys(tensor for step in self.steps for tensor in step.staged.state))
 
-    @cached_property
+    @lazy
     def written(self) -> tuple[Tensor, ...]:
         """Those that steps change."""
         return tuple(dict.fromkeys(t for step in self.steps for t in step.staged.written))
 
-    @cached_property
+    @lazy
     def generators(self) -> tuple[Tensor, ...]:
         """Those that are keys of random numbers."""
         return tuple(t for t in self.written if is_drawn(t))
