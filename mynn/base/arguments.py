@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 # What other toolboxes and NumPy call arguments, and what is written here instead.
 HABITS: dict[str, str] = {
-    "out": "results are returned; write the method instead of NumPy's function: x.sum()",
+    "out": "results are returned; write the method, such as x.sum(), instead of NumPy's function",
     "lr": "give lr to the optimiser, as in optim.SGD(net.parameters(), lr=0.1)",
     "learning_rate": 'the learning rate is called "lr" and belongs to the optimiser',
     "threads": "give threads to mynn.compile(step, threads=...), or set MYNN_THREADS",

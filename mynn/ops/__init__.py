@@ -13,11 +13,13 @@ from mynn.ops import (
     movement,
     random,
     reduce,
+    scan,
 )
 
 PRIMITIVES: tuple[Primitive, ...] = (
     *elementwise.PRIMITIVES,
     *reduce.PRIMITIVES,
+    *scan.PRIMITIVES,
     *movement.PRIMITIVES,
     *contraction.PRIMITIVES,
     *convolution.PRIMITIVES,

@@ -1,4 +1,4 @@
-"""Reductions over axes: sum, max, min, argmax. The reduced axes disappear."""
+"""Reductions over axes: sum, prod, max, min, argmax. The reduced axes disappear."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from mynn.ops.rules import NUMBER, Samples, require_kind, uniform
 Axes = tuple[int, ...]
 
 
+# What has a value over no values at all.
+_OVER_NOTHING = ("sum", "prod")
+
+
 def _infer(name: str) -> Callable[..., Type]:
     def infer(x: Type, axes: Axes, first: bool = False) -> Type:
         require_kind(name, x, NUMBER)
-        if name != "sum" and any(x.shape[axis] == 0 for axis in axes):
+        if name not in _OVER_NOTHING and any(x.shape[axis] == 0 for axis in axes):
             raise ShapeError(
                 f"{name}: the reduced axes {axes} of {x} hold no values; leave empty ones out"
             )
@@ -49,7 +53,7 @@ def _extremum_vjp(g: Any, y: Any, x: Any, axes: Axes, first: bool = False) -> tu
     return (chosen.choose(_spread(g, x.shape, axes), x.dtype.type(0)),)
 
 
-def _samples(dtype: Any = np.float64) -> Samples:
+def _samples(low: float = -4, high: float = 4) -> Samples:
     cases: tuple[tuple[Shape, Axes], ...] = (
         ((5,), (0,)),
         ((37,), (0,)),
@@ -62,10 +66,7 @@ def _samples(dtype: Any = np.float64) -> Samples:
     )
 
     def samples(rng: np.random.Generator) -> list[Sample]:
-        return [
-            Sample((uniform(rng, -4, 4, shape).astype(dtype),), {"axes": axes})
-            for shape, axes in cases
-        ]
+        return [Sample((uniform(rng, low, high, shape),), {"axes": axes}) for shape, axes in cases]
 
     return samples
 
@@ -76,6 +77,43 @@ sum = Primitive(
     lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype),
     lambda g, y, x, axes: (_spread(g, x.shape, axes),),
     _samples(),
+)
+
+
+def _prod_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
+    """Each value gets g times the product of all others, without a quotient: x may be 0.
+
+    Pairs are multiplied, and pairs of these, up to y. On the way back, each of a pair gets what
+    arrives at their product, times the other.
+    """
+    if not math.prod(x.shape):
+        return (x,)
+    kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
+    order = (*kept, *axes)
+    last = len(kept)
+    level = x.permute(order).reshape((*(x.shape[axis] for axis in kept), -1))
+    levels = []
+    while (n := level.shape[last]) > 1:
+        levels.append(level)
+        half = n // 2
+        pairs = level[..., :half] * level[..., half : 2 * half]
+        level = pairs.concatenate([level[..., 2 * half :]], last) if n % 2 else pairs
+    g = g.reshape(level.shape)
+    for level in reversed(levels):
+        half = level.shape[last] // 2
+        each, rest = g[..., :half], [g[..., half:]] if level.shape[last] % 2 else []
+        first, second = level[..., :half], level[..., half : 2 * half]
+        g = (each * second).concatenate([each * first, *rest], last)
+    g = g.reshape(tuple(x.shape[axis] for axis in order))
+    return (g.permute(tuple(order.index(axis) for axis in range(len(order)))),)
+
+
+prod = Primitive(
+    "prod",
+    _infer("prod"),
+    lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype),
+    _prod_vjp,
+    _samples(0.5, 1.6),
 )
 
 # max and min: `first` gives the gradient to the first of equal values alone, in row-major order.
@@ -120,4 +158,4 @@ argmax = Primitive(
     _argmax_samples,
 )
 
-PRIMITIVES = (sum, max, min, argmax)
+PRIMITIVES = (sum, prod, max, min, argmax)

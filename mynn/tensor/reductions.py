@@ -16,11 +16,11 @@ from mynn.base.arguments import explained
 from mynn.core.primitive import Primitive
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError, ShapeError
-from mynn.ops import elementwise, movement, reduce
+from mynn.ops import elementwise, movement, reduce, scan
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.movement import Movement
 from mynn.tensor.promotion import apply, binary
-from mynn.tensor.spelling import kept, one_of
+from mynn.tensor.spelling import kept, one_of, required
 
 T = TypeVar("T", bound="Reductions[Any]")
 
@@ -49,12 +49,49 @@ class Reductions(Movement[T]):
     ) -> T:
         """Sum over `dim`; integers and bools are added up as int64 where `dtype` is left out."""
         axes = _axes("sum", self, dim, axis)
-        x = self
-        if dtype is not None:
-            x = x.astype(dtype)
-        elif x.dtype.kind != "f":
-            x = x.astype(np.int64)
-        return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims))
+        return _reduce(_widened(self, dtype), reduce.sum, axes, kept(keepdim, keepdims))
+
+    @explained
+    def prod(
+        self: T,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        dtype: Any = None,
+        axis: Any = None,
+        keepdims: bool | None = None,
+    ) -> T:
+        """Product over `dim`; integers and bools are multiplied as int64 where `dtype` is left out.
+
+        The gradient is right where values are 0 too.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1.0, 2.0], [3.0, 0.0]]).prod(1)
+            Tensor([2., 0.])
+        """
+        axes = _axes("prod", self, dim, axis)
+        return _reduce(_widened(self, dtype), reduce.prod, axes, kept(keepdim, keepdims))
+
+    @explained
+    def cumsum(self: T, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> T:
+        """Along `dim`, the sum of each value and all before it.
+
+        Integers and bools are added up as int64 where `dtype` is left out.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1, 2, 3], [4, 5, 6]]).cumsum(1)
+            Tensor([[ 1,  3,  6], [ 4,  9, 15]], dtype=int64)
+        """
+        chosen = required("cumsum", dim, axis)
+        axes = normalize_axes(chosen, self.ndim, "cumsum")
+        x = _widened(self, dtype)
+        if not self.ndim:
+            return x.reshape(1).cumsum(0).reshape(())
+        if len(axes) != 1:
+            raise ArgumentError(f"cumsum: dim must be one axis, it is {chosen!r}")
+        return apply(scan.cumsum, x, axis=axes[0])
 
     @explained
     def mean(
@@ -228,6 +265,13 @@ def _axes(name: str, x: T, dim: Any, axis: Any) -> tuple[int, ...]:
     if isinstance(chosen, tuple | list) and not chosen:
         chosen = None
     return normalize_axes(chosen, x.ndim, name)
+
+
+def _widened(x: T, dtype: Any) -> T:
+    """x in the dtype in which it is added up or multiplied."""
+    if dtype is not None:
+        return x.astype(dtype)
+    return x if x.dtype.kind == "f" else x.astype(np.int64)
 
 
 def _reduce(x: T, primitive: Primitive, axes: tuple[int, ...], keepdim: bool) -> T:

@@ -12,7 +12,17 @@ import numpy as np
 
 from mynn.core.graph import CONSTANT, Node, constant
 from mynn.core.types import Type
-from mynn.ops import checks, contraction, convolution, elementwise, gather, movement, random, reduce
+from mynn.ops import (
+    checks,
+    contraction,
+    convolution,
+    elementwise,
+    gather,
+    movement,
+    random,
+    reduce,
+    scan,
+)
 from tests.fuzz.generator import COMPARISONS, Generator
 
 UNARY = (
@@ -89,13 +99,11 @@ def _reduce(g: Generator) -> Node | None:
     axes = tuple(axis for axis in range(len(x.shape)) if g.chance(0.5)) or (len(x.shape) - 1,)
     if x.type.size == 0:
         return None
-    primitive = g.pick((reduce.sum, reduce.sum, reduce.sum, reduce.max, reduce.min))
-    if primitive is reduce.sum and x.dtype.kind == "f":
-        count = math.prod(x.shape[axis] for axis in axes)
-        weight = constant(np.full((1,) * len(x.shape), 1 / max(count, 1), x.dtype))
-        g.values[weight] = np.asarray(weight.value)
-        weights = g.add(movement.broadcast_to, weight, shape=x.shape)
-        scaled = weights and g.add(elementwise.mul, x, weights)
+    primitive = g.pick((*(reduce.sum,) * 3, reduce.prod, reduce.max, reduce.min))
+    if primitive in (reduce.sum, reduce.prod) and x.dtype.kind == "f":
+        scaled = _scaled(g, x, axes)
+        if scaled is not None and primitive is reduce.prod:
+            scaled = g.add(elementwise.exp, scaled)
         if scaled is None:
             return None
         x = scaled
@@ -104,6 +112,22 @@ def _reduce(g: Generator) -> Node | None:
         kept = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
         y = g.add(movement.reshape, y, shape=kept)
     return y
+
+
+def _scaled(g: Generator, x: Node, axes: tuple[int, ...]) -> Node | None:
+    """x divided by the number of values along the axes."""
+    count = math.prod(x.shape[axis] for axis in axes)
+    weight = constant(np.full((1,) * len(x.shape), 1 / max(count, 1), x.dtype))
+    g.values[weight] = np.asarray(weight.value)
+    weights = g.add(movement.broadcast_to, weight, shape=x.shape)
+    return weights and g.add(elementwise.mul, x, weights)
+
+
+def _cumsum(g: Generator) -> Node | None:
+    x = g.any("f" if g.chance(0.85) else "iu", ndim=1)
+    axis = int(g.rng.integers(len(x.shape)))
+    scaled = _scaled(g, x, (axis,)) if x.dtype.kind == "f" else x
+    return scaled and g.add(scan.cumsum, scaled, axis=axis)
 
 
 def _argmax(g: Generator) -> Node | None:
@@ -373,7 +397,7 @@ def _softmax(g: Generator) -> Node | None:
 
 STEPS: tuple[Callable[[Generator], Node | None], ...] = (
     *(_unary, _unary, _unary, _unary, _binary, _binary, _binary, _binary, _binary),
-    *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _argmax),
+    *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _cumsum, _argmax),
     *(
         _reshape,
         _transpose,

@@ -11,7 +11,7 @@ from mynn.core.graph import verify
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, UsageError
-from mynn.ops import PRIMITIVES, contraction, elementwise, movement, reduce
+from mynn.ops import PRIMITIVES, contraction, elementwise, movement, reduce, scan
 from mynn.tensor import apply, as_tensor
 from tests.ops.cases import cases, evaluate, graph_of_sample, samples, with_float
 
@@ -108,7 +108,7 @@ def test_backward_through_what_has_no_gradient(primitive: Primitive) -> None:
 
 ARITHMETIC = (
     *(elementwise.add, elementwise.mul, elementwise.div, elementwise.exp, elementwise.neg),
-    *(reduce.sum, reduce.max, reduce.argmax, contraction.matmul),
+    *(reduce.sum, reduce.prod, reduce.max, reduce.argmax, scan.cumsum, contraction.matmul),
 )
 
 
@@ -120,6 +120,13 @@ def test_bools_are_no_numbers(primitive: Primitive) -> None:
         primitive.infer(*bools, **sample.params)
 
 
+def _torch_prod(x: Any, axes: tuple[int, ...]) -> Any:
+    """PyTorch multiplies along one axis at a time."""
+    for axis in reversed(axes):
+        x = x.prod(axis)
+    return x
+
+
 # Called with torch, then with the arguments of the primitive.
 TORCH: dict[Primitive, Callable[..., Any]] = {
     elementwise.logistic: lambda torch, x: torch.sigmoid(x),
@@ -127,6 +134,8 @@ TORCH: dict[Primitive, Callable[..., Any]] = {
     elementwise.less: lambda torch, x, y: torch.less(x, y),
     elementwise.equal: lambda torch, x, y: torch.eq(x, y),
     reduce.sum: lambda torch, x, axes: x.sum(axes) if axes else x,
+    reduce.prod: lambda torch, x, axes: _torch_prod(x, axes),
+    scan.cumsum: lambda torch, x, axis: torch.cumsum(x, axis),
     reduce.max: lambda torch, x, axes: torch.amax(x, axes) if axes else x,
     reduce.min: lambda torch, x, axes: torch.amin(x, axes) if axes else x,
     reduce.argmax: lambda torch, x, axis: torch.argmax(x, axis),

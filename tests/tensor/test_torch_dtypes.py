@@ -72,6 +72,8 @@ WHOLE: dict[str, Callable[[Any], Any]] = {
     "neg": lambda x: -x,
     "complement": lambda x: ~x,
     "sum": lambda x: x.sum(),
+    "prod": lambda x: x.prod(),
+    "cumsum": lambda x: x.cumsum(0),
     "square": lambda x: x**2,
     "power 20": lambda x: x**20,
     "power 0": lambda x: x**0,
@@ -125,6 +127,8 @@ BOOLS: dict[str, Callable[..., Any]] = {
     "square": lambda x, y: x**2,
     "sign-free": lambda x, y: ~x,
     "sum": lambda x, y: x.sum(0),
+    "prod": lambda x, y: x.prod(0),
+    "cumsum": lambda x, y: x.cumsum(0),
 }
 
 

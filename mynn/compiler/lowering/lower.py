@@ -19,6 +19,7 @@ from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
 from mynn.compiler.lowering.map import lower_map
 from mynn.compiler.lowering.reduce import lower_reduce
+from mynn.compiler.lowering.scan import lower_scan
 from mynn.compiler.lowering.scatter import lower_scatter
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import (
@@ -27,6 +28,7 @@ from mynn.compiler.rules.record import (
     Contraction,
     Reduction,
     Rule,
+    Scan,
     ScatterAdd,
 )
 from mynn.core.graph import Node
@@ -35,6 +37,7 @@ _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     Contraction: lower_product,
     Reduction: lower_reduce,
     ArgMax: lower_argmax,
+    Scan: lower_scan,
     ScatterAdd: lower_scatter,
     Concatenation: lower_concatenate,
 }

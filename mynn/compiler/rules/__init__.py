@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mynn.compiler.rules import contraction, elementwise, gather, movement, reduce
+from mynn.compiler.rules import contraction, elementwise, gather, movement, reduce, scan
 from mynn.compiler.rules.record import Composite, Leaf, Rule
 from mynn.core.graph import CONSTANT, INPUT, Node
 from mynn.core.primitive import Primitive
@@ -15,6 +15,7 @@ RULES: dict[Primitive, Rule] = {
     **elementwise.RULES,
     **movement.RULES,
     **reduce.RULES,
+    **scan.RULES,
     **contraction.RULES,
     **gather.RULES,
     checks.outside: Composite(),

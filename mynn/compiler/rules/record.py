@@ -56,6 +56,16 @@ def no_axes(node: Node) -> AxisMap | None:
     return None
 
 
+def zero(type: str) -> float:
+    """0 in a dtype, given by its short name."""
+    return 0.0 if type[0] == "f" else 0
+
+
+def one(type: str) -> float:
+    """1 in a dtype, given by its short name."""
+    return 1.0 if type[0] == "f" else 1
+
+
 def always(node: Node) -> bool:
     """Of every application of the primitive."""
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mynn.compiler.rules.record import ArgMax, Order, Reduction, Rule
+from mynn.compiler.rules.record import ArgMax, Order, Reduction, Rule, one, zero
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.ops import reduce
@@ -27,10 +27,6 @@ def _kept_order(node: Node, orders: Sequence[Order]) -> Order:
     return tuple(kept.index(axis) for axis in orders[0] if axis in kept)
 
 
-def _zero(type: str) -> float:
-    return 0.0 if type[0] == "f" else 0
-
-
 def _least(type: str) -> float:
     return _LIMITS[type][0]
 
@@ -40,7 +36,8 @@ def _largest(type: str) -> float:
 
 
 RULES: dict[Primitive, Rule] = {
-    reduce.sum: Reduction("add", _zero, order=_kept_order, over_nothing=0),
+    reduce.sum: Reduction("add", zero, order=_kept_order, over_nothing=0),
+    reduce.prod: Reduction("mul", one, order=_kept_order, over_nothing=1),
     reduce.max: Reduction("maximum", _least, order=_kept_order, keeps_uniform=True),
     reduce.min: Reduction("minimum", _largest, order=_kept_order, keeps_uniform=True),
     reduce.argmax: ArgMax(),
