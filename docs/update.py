@@ -1,10 +1,11 @@
 """Write the generated parts of the documents anew: `python -m docs.update`.
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`. The forms of
-the small program in architecture.md are those of `examples.walk`; the tables of measured times in
-README.md and performance.md come from what `make bench`, `make mnist`, `make lenet` and
-`make sweep` leave in build/. What has not been measured is marked as such. The lists of features.md
-are the registry of the tests.
+the small program in architecture.md are those of `examples.walk`; the primitives in adding-an-op.md
+are cut out of the source (`docs.blocks`); the tables of measured times in README.md and
+performance.md come from what `make bench`, `make mnist`, `make lenet` and `make sweep` leave in
+build/. What has not been measured is marked as such. The lists of features.md are the registry of
+the tests.
 """
 
 from __future__ import annotations
@@ -20,13 +21,20 @@ from typing import Any
 from benchmarks.layers import LAYERS
 from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
+from docs import blocks
 from examples import walk
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
 from tests import registry
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/architecture.md", "docs/features.md", "docs/performance.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/adding-an-op.md",
+    "docs/architecture.md",
+    "docs/features.md",
+    "docs/performance.md",
+)
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 MISSING = "NOT MEASURED YET"
 # Marks what only a person can fill in.
@@ -210,6 +218,19 @@ def _passes() -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
+def _primitive(name: str, family: str, *own: str) -> str:
+    """All that the package says of a primitive: its block, its record, the method of tensors."""
+    ops, rules = f"mynn/ops/{family}.py", f"mynn/compiler/rules/{family}.py"
+    tensor = "mynn/tensor/reductions.py"
+    return "\n".join(
+        [
+            blocks.diff(ops, blocks.definitions(ops, *own, name)),
+            blocks.diff(rules, blocks.entry(rules, name)),
+            blocks.diff(tensor, blocks.method(tensor, name)),
+        ]
+    )
+
+
 def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     """Every generated part by its name, with the function that makes its text."""
     yield "passes", _passes
@@ -224,6 +245,8 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "losses", lambda: _features(nn, registry.LOSSES)
     yield "optimizers", lambda: _features(optim, registry.OPTIMIZERS)
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
+    yield "op-prod", lambda: _primitive("prod", "reduce", "_prod_vjp")
+    yield "op-cumsum", lambda: _primitive("cumsum", "scan", "_infer_cumsum", "_cumsum_samples")
     for stage, text in walk.stages().items():
         yield f"walk-{stage}", lambda text=text: f"```text\n{text}\n```\n"
 

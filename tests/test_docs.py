@@ -127,6 +127,17 @@ def test_features_are_those_of_the_registry(part: str) -> None:
     assert made in FEATURES, "python -m docs.update brings it up to date"
 
 
+@pytest.mark.parametrize("part", ["op-prod", "op-cumsum"])
+def test_primitives_are_shown_as_they_are(part: str) -> None:
+    """The blocks, the records and the methods that the source has."""
+    document = text("docs/adding-an-op.md")
+    shown = {name: whole for whole, name, _ in update.PART.findall(document)}
+    start = document.index(shown[part]) + len(shown[part])
+    made = dict(update.parts())[part]()
+    assert document[start:].startswith(made), "python -m docs.update brings it up to date"
+    assert made.count("```diff") == 3
+
+
 def test_walk_is_what_the_compiler_does() -> None:
     """The loops depend on the width of the vectors; LLVM's part is shown for the reader alone."""
     stages = walk.stages()

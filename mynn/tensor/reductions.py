@@ -81,8 +81,8 @@ class Reductions(Movement[T]):
 
         Example:
             >>> from mynn import Tensor
-            >>> Tensor([[1, 2, 3], [4, 5, 6]]).cumsum(1)
-            Tensor([[ 1,  3,  6], [ 4,  9, 15]], dtype=int64)
+            >>> Tensor([1, 2, 3]).cumsum(0)
+            Tensor([1, 3, 6])
         """
         chosen = required("cumsum", dim, axis)
         axes = normalize_axes(chosen, self.ndim, "cumsum")
