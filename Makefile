@@ -67,7 +67,7 @@ mnist-data: $(VENV)/.core ## fetch MNIST into build/data/mnist
 
 clean: ## remove environments, caches and outputs
 	rm -rf $(VENV) $(BENCH_VENV) build dist reproduction *.egg-info
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- environments: one stamp for each set of packages, remade when pyproject.toml changes

@@ -1,7 +1,9 @@
 """Runs lowered graphs on memory that shows every mistake.
 
 Buffers lie as the plan says, between guards; all that nobody has set yet (padding, the arena, the
-space of results) is filled with bytes that read as NaN, -1 or 255.
+space of results) is filled with bytes that read as NaN, -1 or 255. Native code runs a second time
+where every buffer, those of the arena too, lies alone between pages that may not be touched, with
+no more than the slack behind it: what it reads outside ends the process.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from mynn.core.types import Array, Shape
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.target.storage import ALIGNMENT, SLACK, padded_strides
 from mynn.target.target import Target, host
+from tests.helpers import same_bits
+from tests.pages import AVAILABLE, guarded
 
 FILL = 0xFF
 GUARD = 256
@@ -50,6 +54,30 @@ class Memory:
             assert (raw[end + slack :] == FILL).all(), f"written after {name}"
 
 
+def guarded_memory(lowered: Compilation, values: Mapping[Node, Array], at_end: bool) -> Memory:
+    """A block of its own for every buffer, between pages that may not be touched."""
+    memory = Memory()
+    for buffer in buffers_of(lowered):
+        dtype = DTYPES[buffer.type]
+        nbytes = buffer.elements * dtype.itemsize
+        memory.flat[buffer] = guarded(nbytes + SLACK, at_end)[:nbytes].view(dtype)
+    fill_in(lowered, memory, values)
+    return memory
+
+
+def buffers_of(lowered: Compilation) -> list[Buffer]:
+    """All buffers of a program, each once."""
+    plan = lowered.plan
+    places = [*plan.places.values(), *(result_place(lowered, i) for i in range(len(plan.results)))]
+    return list(dict.fromkeys([*(place.buffer for place in places), *lowered.table]))
+
+
+def fill_in(lowered: Compilation, memory: Memory, values: Mapping[Node, Array]) -> None:
+    """Inputs and constants, where they lie."""
+    for node, value in {**lowered.plan.constants, **values}.items():
+        view(memory, lowered.plan.places[node], node.shape)[...] = value
+
+
 def view(memory: Memory, place: Place, shape: Shape) -> Array:
     """The logical array that lies at a place."""
     flat = memory.flat[place.buffer]
@@ -62,10 +90,7 @@ def memory_for(lowered: Compilation, values: Mapping[Node, Array]) -> Memory:
     memory = Memory()
     plan = lowered.plan
     arena = memory.block("arena", plan.arena_bytes)
-    places = [*plan.places.values(), *(result_place(lowered, i) for i in range(len(plan.results)))]
-    known = {place.buffer for place in places}
-    extra = [buffer for buffer in lowered.table if buffer not in known]
-    for buffer in dict.fromkeys([*known, *extra]):
+    for buffer in buffers_of(lowered):
         dtype = DTYPES[buffer.type]
         if buffer in plan.arena:
             offset = plan.arena[buffer]
@@ -74,8 +99,7 @@ def memory_for(lowered: Compilation, values: Mapping[Node, Array]) -> Memory:
         else:
             piece = memory.block(buffer.name, buffer.elements * dtype.itemsize)
         memory.flat[buffer] = piece.view(dtype)
-    for node, value in {**plan.constants, **values}.items():
-        view(memory, plan.places[node], node.shape)[...] = value
+    fill_in(lowered, memory, values)
     return memory
 
 
@@ -147,13 +171,25 @@ class Case:
 
 
 def run_native(case: Case, native: NativeModule, arguments: Sequence[Array]) -> list[Array]:
-    """Outputs of one run of native code, which may not write outside its buffers."""
+    """Outputs of native code, which may neither write nor read outside its buffers."""
     memory = case.memory(arguments)
-    addresses = [memory.flat[buffer].ctypes.data for buffer in case.lowered.table]
+    call_step(case.lowered, native, memory)
+    memory.check_guards(SLACK)
+    outputs = case.outputs(memory)
+    if AVAILABLE:
+        values = dict(zip(case.graph.inputs, arguments, strict=True))
+        alone = guarded_memory(case.lowered, values, at_end=True)
+        call_step(case.lowered, native, alone)
+        for a, b in zip(case.outputs(alone), outputs, strict=True):
+            assert same_bits(a, b), "where the buffers lie changes the result"
+    return outputs
+
+
+def call_step(lowered: Compilation, native: NativeModule, memory: Memory) -> None:
+    """One run of native code on such memory."""
+    addresses = [memory.flat[buffer].ctypes.data for buffer in lowered.table]
     table = np.array(addresses or [0], np.uint64)
     native.function(pipeline.STEP, ctypes.c_void_p)(table.ctypes.data)
-    memory.check_guards(SLACK)
-    return case.outputs(memory)
 
 
 def layout(node: Node, order: tuple[int, ...]) -> Shape:

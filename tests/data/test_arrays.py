@@ -112,7 +112,7 @@ def guarded(values: Array) -> Iterator[Array]:
 
 @pytest.mark.skipif(os.name != "posix", reason="pages are protected by mprotect")
 @pytest.mark.parametrize("shape", [(40, 16), (41, 16), (23, 4), (64, 1), (9, 64), (5, 3, 32)])
-@pytest.mark.parametrize("batch", [1, 4, 8, 23])
+@pytest.mark.parametrize("batch", [1, 4, 23])
 def test_rows_are_read_where_they_lie(
     shape: tuple[int, ...], batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +130,7 @@ def test_rows_are_read_where_they_lie(
     for least in (1 << 60, 0):
         monkeypatch.setattr(train_loop, "_DIRECT_BYTES", least)
         mynn.programs().clear()
-        for threads in (1, 2, 3):
+        for threads in (1, 3):
             weight.data = np.zeros(shape[-1])
             run = mynn.compile(step, threads=threads)
             double = mynn.compile(lambda x: x * 2, threads=threads)

@@ -10,7 +10,6 @@ python -m tests.runtime.guard_pages fit end
 from __future__ import annotations
 
 import ctypes
-import mmap
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,65 +21,19 @@ from benchmarks.ours import Trainer
 from benchmarks.works import WORKS
 from mynn import functional, nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.loop_ir.op_types import DTYPES
-from mynn.compiler.pipeline import Compilation
 from mynn.core.graph import Graph, Node
 from mynn.core.interpreter import evaluate
 from mynn.core.types import Array
 from mynn.runtime.llvm_jit import build
 from mynn.target import storage
-from mynn.target.storage import ALIGNMENT, SLACK
+from mynn.target.storage import SLACK
 from mynn.target.target import host
 from mynn.transform.grad import grad
-from tests.compiler.harness import Memory, outputs_of, result_place, view
-from tests.fuzz.programs import gradient, plain, stateful
+from tests.compiler.harness import call_step, guarded_memory, outputs_of
+from tests.fuzz import native
+from tests.fuzz.programs import stateful
 from tests.helpers import assert_close, f32, graph_of, random_arrays
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-_kept: list[mmap.mmap] = []
-
-
-def guarded(nbytes: int, at_end: bool, alignment: int = ALIGNMENT) -> Array:
-    """Bytes between two pages that may not be touched: directly behind the first, or before the
-    second, as near as the alignment lets them be.
-    """
-    page = mmap.PAGESIZE
-    room = -(-max(nbytes, 1) // page) * page
-    block = mmap.mmap(-1, room + 2 * page)
-    _kept.append(block)
-    raw = np.frombuffer(block, np.uint8)
-    for start in (0, page + room):
-        if _LIBC.mprotect(raw.ctypes.data + start, page, 0):
-            raise OSError(ctypes.get_errno(), "mprotect")
-    first = page
-    if at_end:
-        first += room - -(-nbytes // alignment) * alignment
-    inside = raw[first : first + nbytes]
-    inside[...] = 0xFF
-    return inside
-
-
-def memory_for(lowered: Compilation, values: dict[Node, Array], at_end: bool) -> Memory:
-    """A block of its own for every buffer, those of the arena too, with no more than the slack."""
-    memory = Memory()
-    plan = lowered.plan
-    places = [*plan.places.values(), *(result_place(lowered, i) for i in range(len(plan.results)))]
-    for buffer in dict.fromkeys([*(place.buffer for place in places), *lowered.table]):
-        dtype = DTYPES[buffer.type]
-        nbytes = buffer.elements * dtype.itemsize
-        memory.flat[buffer] = guarded(nbytes + SLACK, at_end)[:nbytes].view(dtype)
-    for node, value in {**plan.constants, **values}.items():
-        view(memory, plan.places[node], node.shape)[...] = value
-    return memory
-
-
-def call(lowered: Compilation, memory: Memory, split: bool) -> None:
-    """One run of native code."""
-    addresses = [memory.flat[buffer].ctypes.data for buffer in lowered.table]
-    pointers = np.array(addresses or [0], np.uint64)
-    native = build(pipeline.emit(lowered, split=split).text(), lowered.target)
-    native.function(pipeline.STEP, ctypes.c_void_p)(pointers.ctypes.data)
+from tests.pages import guarded
 
 
 def run(graph: Graph, arguments: Sequence[Array], writes: dict[Node, int], at_end: bool) -> None:
@@ -89,10 +42,10 @@ def run(graph: Graph, arguments: Sequence[Array], writes: dict[Node, int], at_en
     lowered = pipeline.lower(graph, host(), writes)
     for split in (False, True):
         values = dict(zip(graph.inputs, arguments, strict=True))
-        memory = memory_for(lowered, values, at_end)
-        call(lowered, memory, split)
+        memory = guarded_memory(lowered, values, at_end)
+        module = pipeline.emit(lowered, split=split)
+        call_step(lowered, build(module.text(), lowered.target), memory)
         assert_close(outputs_of(lowered, memory, writes), expected, scale=100.0)
-        _kept.clear()
 
 
 def window_gradients(x: mynn.Tensor) -> Any:
@@ -136,18 +89,13 @@ def programs(at_end: bool) -> None:
 
 
 def fuzz(at_end: bool, first: int, count: int) -> None:
-    """Random programs, with gradients and state."""
-    for kind in (plain, gradient, stateful):
-        for seed in range(first, first + count):
-            program = kind(seed)
-            if program is not None:
-                graph = program.graph
-                writes = {graph.inputs[place]: output for place, output in program.writes.items()}
-                lowered = pipeline.lower(graph, host(), writes)
-                values = dict(zip(graph.inputs, program.arguments, strict=True))
-                call(lowered, memory_for(lowered, values, at_end), split=False)
-                _kept.clear()
-        print(kind.__name__, "done", flush=True)
+    """Random programs with state, bound as they are for users."""
+    guard_everything(at_end)
+    for seed in range(first, first + count):
+        program = stateful(seed)
+        if program is not None:
+            native.run(program)
+    print("fuzz done", flush=True)
 
 
 def data(value: Array, at_end: bool) -> Array:

@@ -21,7 +21,7 @@ from mynn.runtime.store import Limit, Store, Stored
 
 STATM = Path("/proc/self/statm")
 # How many batch sizes there are in a large run: MYNN_TEST_SIZES=10000.
-SIZES = int(os.environ.get("MYNN_TEST_SIZES", "300"))
+SIZES = int(os.environ.get("MYNN_TEST_SIZES", "200"))
 
 
 @pytest.fixture(autouse=True)

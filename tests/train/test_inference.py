@@ -70,7 +70,7 @@ def test_results_of_any_shape(backend: str, dtype: str, shape: tuple[int, ...]) 
     """The rows of results lie where their samples do."""
     x = np.random.default_rng(0).integers(0, 2, (11, *shape)).astype(dtype)
     run = mynn.compile(lambda x: (x, x[:, None], x * 1), backend=backend)
-    for batch_size in (1, 3, 4, 11, 12):
+    for batch_size in (1, 4, 12):
         same, inner, product = mynn.predict(run, x, batch_size=batch_size)
         np.testing.assert_array_equal(same, x)
         np.testing.assert_array_equal(inner, x[:, None])
