@@ -16,7 +16,8 @@ from mynn.base.arguments import check_call
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
-from mynn.jit.program import InterpretedProgram, Program
+from mynn.jit.interpreted import InterpretedProgram
+from mynn.jit.program import Program
 from mynn.jit.structure import flatten
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
@@ -204,7 +205,6 @@ class Compiled:
         program = kind(
             staged.graph,
             len(staged.arguments),
-            staged.results,
             staged.writes,
             staged.state,
             self.threads,

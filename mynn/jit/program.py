@@ -1,4 +1,4 @@
-"""A program: a staged function that can run, natively or by interpretation.
+"""A program: a staged function that can run, natively.
 
 The glass box: a program prints its graph, kernels, loop IR, LLVM IR and assembly, and says what it
 costs.
@@ -8,44 +8,32 @@ from __future__ import annotations
 
 import ctypes
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
-
-import numpy as np
 
 from mynn import debug
 from mynn.base import sharing
 from mynn.base.lazy import lazy
-from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import ArgumentLayout
 from mynn.compiler.host.step import STEP
-from mynn.compiler.pipeline import (
-    Compilation,
-    Pass,
-    every_pass,
-    finish,
-    lower,
-    show_kernels,
-)
-from mynn.core import interpreter
+from mynn.compiler.pipeline import Compilation, show_kernels
 from mynn.core.graph import Graph, Node, format_graph
-from mynn.core.types import Array, Shape, Type
-from mynn.errors import ArgumentError, DataError, UsageError
+from mynn.core.types import Array, Type
+from mynn.errors import ArgumentError
+from mynn.jit.code import CompileRequest, code_of, signature_text
+from mynn.jit.direct import direct_call
+from mynn.jit.instance import Instance
 from mynn.jit.profile import Profile, profile
-from mynn.runtime import cache, parallel_call, store
-from mynn.runtime.artifact import Image, bind, bind_constants, graph_key, make_image, summary
-from mynn.runtime.llvm_jit import NativeModule, assembly, build, load
-from mynn.runtime.signals import uninterrupted
-from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
+from mynn.runtime import parallel_call, store
+from mynn.runtime.llvm_jit import assembly
+from mynn.runtime.threads import Threads, default_threads, processors
 from mynn.target.storage import allocate
-from mynn.target.target import Target, host, named
+from mynn.target.target import host, named
 
 # Bytes of memory that the store of programs looks at at once.
 _LARGE = 2**20
-PASS_NAMES = tuple(each.name for each in every_pass())
 
 
 class StateTensor(Protocol):
@@ -68,204 +56,6 @@ class BufferInfo:
     role: str
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a program is made from; lowered where the cache on disk does not know enough."""
-
-    graph: Graph
-    writes: Mapping[Node, int]
-    layouts: Mapping[Node, Shape]
-    target: Target
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @lazy
-    def lowered(self) -> Compilation:
-        """The kernels, and where everything lies."""
-        return lower(self.graph, self.target, self.writes, self.layouts, debug.checking())
-
-    def finished(self, threads: int) -> Compilation:
-        """All passes, for so many threads."""
-        return finish(self.lowered, threads > 1, debug.checking())
-
-    def text(self, threads: int) -> str:
-        """LLVM IR for so many threads."""
-        return self.finished(threads).text
-
-    def stages(self, threads: int) -> dict[str, Callable[[], str]]:
-        """The printers of what came out of each pass, for so many threads."""
-        found: dict[str, Callable[[], str]] = {}
-
-        def observe(step: Pass, c: Compilation) -> None:
-            found[step.name] = lambda: step.show(c)
-
-        lowered = lower(self.graph, self.target, self.writes, self.layouts, observe=observe)
-        finish(lowered, threads > 1, observe=observe)
-        return found
-
-    def make(self, requested: Threads | None, digest: bytes | None) -> tuple[Image, NativeModule]:
-        """The image and its code: from the cache on disk, or made now and kept there.
-
-        `digest` is the graph's, if it has one (`graph_key`).
-        """
-        start = time.perf_counter()
-        key = None
-        if digest is not None and cache.enabled():
-            key = cache.key_of("image", digest, target_text(self.target, requested))
-        if key is not None and not debug.checking():
-            image = Image.from_bytes(cache.load(key) or b"")
-            native = None if image is None else self._load(image)
-            if image is not None and native is not None:
-                self.seconds["cache"] = time.perf_counter() - start
-                threads = image.threads
-                self._show(threads)
-                return image, native
-        lowered = self.lowered
-        threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
-        made = self.finished(threads)
-        text = made.text
-        self.seconds.update(made.seconds)
-        self._show(threads)
-        native = build(text, self.target, lambda: self.text(threads))
-        self.seconds["LLVM"] = native.seconds
-        known = threads, native.key, made.stack_bytes
-        image = make_image(lowered.plan, lowered.table, self.graph.inputs, *known)
-        if key is not None:
-            cache.store(key, image.to_bytes())
-        vars(self).pop("lowered")  # several times the size of the code; made again for who looks
-        return image, native
-
-    def _show(self, threads: int) -> None:
-        """The debug output of what comes before machine code."""
-        names = debug.stages()
-        if debug.level() < 3 and not names:
-            return
-        if not set(names) <= set(PASS_NAMES):
-            raise ArgumentError(
-                f"MYNN_DEBUG must be a number from 0 to {debug.LEVELS}, or names out of "
-                f"{', '.join(PASS_NAMES)} with commas between them, it is {','.join(names)!r}"
-            )
-        for name, text in self.stages(threads).items() if names else ():
-            if name in names:
-                debug.section(name, text())
-        made = self.finished(threads)
-        debug.show(3, "simplified graph", lambda: format_graph(made.graph))
-        debug.show(3, "kernels", lambda: "\n".join(k.line for k in map(summary, made.kernels)))
-        debug.show(4, "loop IR", lambda: show_kernels(made))
-        debug.show(5, "LLVM IR", lambda: made.text)
-
-    def _load(self, image: Image) -> NativeModule | None:
-        return load(image.code, self.target, lambda: self.text(image.threads))
-
-
-def target_text(target: Target, requested: Threads | None) -> str:
-    """What code is made for, besides the graph."""
-    wanted = default_threads() if requested is None else requested
-    return f"{target} {wanted} {processors()}"
-
-
-class Code(store.Stored):
-    """What programs that compute the same have in common: kernels, machine code, constants."""
-
-    def __init__(self, recipe: Recipe, requested: Threads | None, digest: bytes | None) -> None:
-        super().__init__()
-        self.recipe = recipe
-        self.image, self.native = recipe.make(requested, digest)
-        self.constants = bind_constants(self.image)
-        self.kernels = len(self.image.kernels)
-        self.programs: weakref.WeakSet[Program] = weakref.WeakSet()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of machine code, constants, and the memory that programs keep for their runs."""
-        constants = sum(value.nbytes for value in self.image.constants)
-        return self.native.nbytes + constants + sum(p.nbytes for p in list(self.programs))
-
-
-def code_of(recipe: Recipe, requested: Threads | None, signature: str) -> Code:
-    """The code for a recipe, from the store if it is there."""
-
-    def make() -> Code:
-        code = Code(recipe, requested, digest)
-        code.signature = signature
-        return code
-
-    digest = graph_key(recipe.graph, recipe.writes, recipe.layouts)
-    made_for = target_text(recipe.target, requested), debug.checking()
-    key = (digest, *made_for) if digest is not None else object()
-    return store.STORE.fetch(key, make)
-
-
-class Instance:
-    """The memory of one run: arguments, results, arena, and the table of all addresses.
-
-    One thread at a time has it; `Program.take` lends it.
-    """
-
-    __slots__ = (
-        "address",
-        "arguments",
-        "function",
-        "keep",
-        "muted",
-        "outputs",
-        "source",
-        "state",
-        "status",
-        "table",
-    )
-
-    def __init__(
-        self,
-        code: Code,
-        source: Graph,
-        function: Callable[[int], Any],
-        arguments: list[Array],
-        state: list[Array],
-        muted: list[int],
-    ) -> None:
-        self.source = source
-        self.muted = muted
-        self.function = function
-        self.arguments = arguments
-        self.state = state
-        bound = bind(code.image, [*arguments, *state], code.constants)
-        self.table, self.outputs, self.keep = bound
-        self.status = self.outputs.pop() if code.image.status else None
-        self.address = self.table.ctypes.data
-
-    def run(self) -> None:
-        """Run on what lies in `arguments`; the results lie in `outputs` afterwards.
-
-        Raises `DataError` or `IndexRangeError` where a check fails; the state is not changed then.
-        """
-        self.function(self.address)
-        if self.status is not None and self.status.item():
-            self.explain(self.status.item())
-
-    def explain(self, status: int) -> None:
-        """Raise what the check that failed has to say; or warn, once for each check."""
-        if status & ~self.muted[0]:
-            explain(self.source, [*self.arguments, *self.state], status)
-            self.muted[0] |= status
-
-
-def explain(graph: Graph, values: Sequence[Array], status: int) -> None:
-    """Raise what the check that failed natively says where the inputs of the graph are `values`, or
-    warn.
-    """
-    stops = status & STOPS
-    for found in interpreter.failures(graph, interpreter.bound(graph, values)):
-        if not found.warns:
-            raise found.error()
-        if not stops:
-            found.warn()
-    if stops:
-        raise DataError(
-            "a label or an index is out of range natively, and in range where the step is "
-            "interpreted: it comes from rounded numbers at the edge of what it may be"
-        )
-
-
 class Program:
     """A graph bound to state, ready to run, in several threads at once.
 
@@ -275,7 +65,6 @@ class Program:
     Args:
         graph: inputs are arguments, then state; outputs are results, then new values of state.
         arguments: how many of the inputs are arguments.
-        results: how many of the outputs are results.
         writes: for each state input that changes, the number of the output that is its new value.
         state: the tensors behind the state inputs.
         threads: how many threads `fit` runs a step with: a number, "auto" (the fastest,
@@ -301,7 +90,6 @@ class Program:
         self,
         graph: Graph,
         arguments: int,
-        results: int,
         writes: dict[Node, int],
         state: Sequence[StateTensor],
         threads: Threads | None = None,
@@ -317,12 +105,12 @@ class Program:
             node: tuple(step // array.itemsize for step in array.strides)
             for node, array in zip(state_nodes, state_arrays, strict=True)
         }
-        recipe = Recipe(graph, dict(writes), layouts, host())
-        self.code = code_of(recipe, threads, signature_text(name, graph.inputs[:arguments]))
-        self.recipe, self.image, self.native = self.code.recipe, self.code.image, self.code.native
+        request = CompileRequest(graph, dict(writes), layouts, host())
+        self.code = code_of(request, threads, signature_text(name, graph.inputs[:arguments]))
+        self.image, self.native = self.code.image, self.code.native
         debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
         debug.show(7, "machine code", lambda: self.assembly)
-        self.target = recipe.target
+        self.target = request.target
         self.threads = self.image.threads
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"
@@ -334,19 +122,20 @@ class Program:
         ]
         self.access = sharing.join(state, written) if state else None
         # Those that no run has. Memory for as many runs as there are processors is kept.
-        self._free: deque[Instance] = deque(maxlen=max(2, processors()))
-        self._first = self._instance()
+        self.free: deque[Instance] = deque(maxlen=max(2, processors()))
+        self._first = self.new_instance()
         self.code.programs.add(self)
         if self.nbytes > _LARGE:
             store.STORE.make_room()
-        found = self.recipe is not recipe
+        found = self.code.request is not request
         self.seconds: Mapping[str, float] = (
-            {"store": time.perf_counter() - start} if found else recipe.seconds
+            {"store": time.perf_counter() - start} if found else self.code.seconds
         )
-        self._free.append(self._first)
+        self.free.append(self._first)
         self.compile_seconds = time.perf_counter() - start
 
-    def _instance(self) -> Instance:
+    def new_instance(self) -> Instance:
+        """Memory for a run."""
         function: Callable[[int], Any] = (
             parallel_call.SharedCall(self.native, self.threads)
             if self.threads > 1 and self.operations >= parallel_call.LEAST_OPERATIONS
@@ -359,28 +148,28 @@ class Program:
     def take(self) -> Instance:
         """Memory for a run, which nobody else has until `give_back`."""
         try:
-            return self._free.pop()
+            return self.free.pop()
         except IndexError:
-            return self._instance()
+            return self.new_instance()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the memory that is kept for runs."""
         arrays = *self._first.arguments, *self._first.outputs
         one = self.image.arena_bytes + sum(array.nbytes for array in arrays)
-        return one * max(1, len(self._free))
+        return one * max(1, len(self.free))
 
     def give_back(self, instance: Instance) -> None:
         """For the next run."""
-        self._free.append(instance)
+        self.free.append(instance)
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Copy the arguments in, run, copy the results out."""
         self.code.touched = True
         try:
-            instance = self._free.pop()
+            instance = self.free.pop()
         except IndexError:
-            instance = self._instance()
+            instance = self.new_instance()
         try:
             for place, value in zip(instance.arguments, arguments, strict=True):
                 place[...] = value
@@ -393,96 +182,11 @@ class Program:
                 access.run(instance.run)
             return [place.copy() for place in instance.outputs]
         finally:
-            self._free.append(instance)
+            self.free.append(instance)
 
     def direct(self) -> Callable[[Array], Array]:
         """For one argument and one result: a function with as little around the run as can be."""
-        if self.access is None:
-            return self._direct()
-        return (
-            self._direct_write(self.access)
-            if self.access.written
-            else self._direct_read(self.access)
-        )
-
-    def _direct(self) -> Callable[[Array], Array]:
-        pop, push, new, code = self._free.pop, self._free.append, self._instance, self.code
-
-        def call(array: Array) -> Array:
-            code.touched = True
-            try:
-                instance = pop()
-            except IndexError:
-                instance = new()
-            try:
-                instance.arguments[0][...] = array
-                instance.function(instance.address)
-                if instance.status is not None and instance.status.item():
-                    instance.explain(instance.status.item())
-                return instance.outputs[0].copy()
-            finally:
-                push(instance)
-
-        return call
-
-    def _direct_read(self, access: sharing.Access) -> Callable[[Array], Array]:
-        """`Access.run` for state that is only read, written out."""
-        pop, push, new, code = self._free.pop, self._free.append, self._instance, self.code
-
-        def read(array: Array) -> Array:
-            domain = access.sole
-            mark = domain.mark
-            code.touched = True
-            try:
-                instance = pop()
-            except IndexError:
-                instance = new()
-            try:
-                instance.arguments[0][...] = array
-                instance.function(instance.address)
-                if instance.status is not None and instance.status.item():
-                    instance.explain(instance.status.item())
-                if mark is not None and domain.mark is mark and access.sole is domain:
-                    return instance.outputs[0].copy()
-            except Exception:
-                if mark is not None and domain.mark is mark and access.sole is domain:
-                    raise
-            finally:
-                push(instance)
-            return self((array,))[0]
-
-        return read
-
-    def _direct_write(self, access: sharing.Access) -> Callable[[Array], Array]:
-        """`Access.alone`, written out."""
-        pop, push, new, code = self._free.pop, self._free.append, self._instance, self.code
-
-        def write(array: Array) -> Array:
-            domain = access.sole
-            if domain.wanted or domain is sharing.SEVERAL:
-                return self((array,))[0]
-            code.touched = True
-            try:
-                instance = pop()
-            except IndexError:
-                instance = new()
-            try:
-                instance.arguments[0][...] = array
-                with domain.lock:
-                    if access.sole is domain:
-                        outer, domain.mark = domain.mark, None
-                        try:
-                            instance.function(instance.address)
-                            if instance.status is not None and instance.status.item():
-                                instance.explain(instance.status.item())
-                        finally:
-                            domain.mark = None if outer is None else object()
-                        return instance.outputs[0].copy()
-            finally:
-                push(instance)
-            return self((array,))[0]
-
-        return write
+        return direct_call(self)
 
     # -- by hand, for one thread -------------------------------------------------------------------
 
@@ -540,12 +244,12 @@ class Program:
     @property
     def lowered(self) -> Compilation:
         """The kernels and the plan of the memory; after a hit in the cache, made when asked for."""
-        return self.recipe.lowered
+        return self.code.request.lowered
 
     @property
     def stages(self) -> list[str]:
         """The names of the compiler's passes that were run, in order."""
-        return list(self.recipe.stages(self.threads))
+        return list(self.code.request.stages(self.threads))
 
     def stage(self, name: str) -> str:
         """What came out of a pass, printed.
@@ -561,7 +265,7 @@ class Program:
               load %arg0
               store %0[0] = tanh f32[3]   # an output
         """
-        stages = self.recipe.stages(self.threads)
+        stages = self.code.request.stages(self.threads)
         if name not in stages:
             raise ArgumentError(f"stage must be one of {', '.join(stages)}; it is {name!r}")
         return stages[name]()
@@ -579,7 +283,7 @@ class Program:
     @property
     def loop_ir(self) -> str:
         """The kernels in the loop IR as they run, with shares and barriers, printed."""
-        return show_kernels(self.recipe.finished(self.threads))
+        return show_kernels(self.code.request.finished(self.threads))
 
     @property
     def llvm_ir(self) -> str:
@@ -606,8 +310,8 @@ class Program:
             >>> "fadd" in program.assembly_for("aarch64")
             True
         """
-        recipe = replace(self.recipe, target=named(name), seconds={})
-        return assembly(recipe.text(self.threads), recipe.target)
+        request = replace(self.code.request, target=named(name))
+        return assembly(request.text(self.threads), request.target)
 
     @property
     def operations(self) -> int:
@@ -662,74 +366,3 @@ class Program:
             f"Program of {kernels} kernel{'s' * (kernels != 1)}, {self.operations} operations, "
             f"{self.bytes} bytes, compiled in {1e3 * self.compile_seconds:.0f} ms"
         )
-
-
-def signature_text(name: str, arguments: Sequence[Node]) -> str:
-    """The function and the types of its arguments."""
-    return f"{name or 'graph'}({', '.join(str(node.type) for node in arguments)})"
-
-
-class InterpretedProgram:
-    """The same as `Program`, run by the NumPy interpreter.
-
-    Slow, and what native code is held to.
-    """
-
-    backend = "interpreter"
-    compile_seconds = 0.0
-    threads = 1
-    adaptive = False
-
-    def __init__(
-        self,
-        graph: Graph,
-        arguments: int,
-        results: int,
-        writes: dict[Node, int],
-        state: Sequence[StateTensor],
-        threads: Threads | None = None,
-        name: str = "",
-    ) -> None:
-        debug.show(2, "traced graph", lambda: format_graph(graph))
-        self.source = graph
-        self.code = store.Stored()
-        self.code.kind = "interpreted"
-        self.code.signature = signature_text(name, graph.inputs[:arguments])
-        store.STORE.add(object(), self.code)
-        self.seconds: Mapping[str, float] = {}
-        self.count = results
-        self.writes = dict(writes)
-        self.state_arrays = [tensor.home() for tensor in state]
-        self.state_nodes = graph.inputs[arguments:]
-        pairs = zip(state, self.state_nodes, strict=True)
-        self.access = sharing.join(state, [tensor for tensor, node in pairs if node in writes])
-
-    def __call__(self, arguments: Sequence[Any]) -> list[Array]:
-        """Evaluate the graph, then change the state."""
-        self.code.touched = True
-        return self.access.run(lambda: self._run(arguments))
-
-    def _run(self, arguments: Sequence[Any]) -> list[Array]:
-        values = interpreter.evaluate(self.source, [*arguments, *self.state_arrays])
-        results = [np.array(value) for value in values[: self.count]]
-        new = [
-            np.array(values[self.writes[n]]) if n in self.writes else None for n in self.state_nodes
-        ]
-        with uninterrupted():
-            for array, value in zip(self.state_arrays, new, strict=True):
-                if value is not None:
-                    array[...] = value
-        return results
-
-    @property
-    def graph(self) -> str:
-        """The graph as it was traced, printed."""
-        return format_graph(self.source)
-
-    def __str__(self) -> str:
-        return f"InterpretedProgram of {len(self.source.nodes())} nodes"
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(Program, name):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        raise UsageError(f"an interpreted program has no {name}; compile with backend='native'")

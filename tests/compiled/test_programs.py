@@ -17,7 +17,7 @@ import mynn
 import mynn.jit.compile
 from mynn import Tensor, nn, optim
 from mynn.jit import compile
-from mynn.jit.program import InterpretedProgram
+from mynn.jit.interpreted import InterpretedProgram
 from mynn.runtime import llvm_jit
 from tests.jit.harness import BACKENDS, backends, ramp, step_of
 

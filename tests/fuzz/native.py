@@ -66,9 +66,7 @@ def run(program: Program) -> list[list[Array]]:
     writes = {graph.inputs[place]: order.index(k) for place, k in program.writes.items()}
     pipeline.lower(reordered, host(), writes, check=True)
     tensors = {place: State(program.arguments[place], rng) for place in state}
-    native = runtime.Program(
-        reordered, len(arguments), len(results), writes, [tensors[place] for place in state]
-    )
+    native = runtime.Program(reordered, len(arguments), writes, [tensors[place] for place in state])
     steps = []
     for _ in range(STEPS):
         made = dict(zip(results, native([program.arguments[k] for k in arguments]), strict=True))

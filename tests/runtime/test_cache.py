@@ -21,7 +21,7 @@ from mynn.compiler import pipeline
 from mynn.core.graph import CONSTANT, Graph, apply, constant, input_node
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
-from mynn.jit import program as programs
+from mynn.jit import code as programs
 from mynn.jit.program import Program
 from mynn.ops import elementwise
 from mynn.runtime import cache, llvm_jit
@@ -384,10 +384,10 @@ def test_looking_into_a_cached_program(folder: Path) -> None:
     assert again.argument_layouts == first.argument_layouts
     assert again.result_layouts == first.result_layouts
     assert not was_lowered(again)
-    assert "lowered" not in vars(again.recipe)
+    assert "lowered" not in vars(again.code.request)
     for name in ("graph", "loop_ir", "llvm_ir", "assembly"):
         assert getattr(again, name) == getattr(first, name)
-    assert "lowered" in vars(again.recipe)
+    assert "lowered" in vars(again.code.request)
 
 
 def test_other_programs_miss(folder: Path, lowerings: list[Graph]) -> None:

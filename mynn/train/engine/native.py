@@ -11,7 +11,8 @@ from mynn.compiler.host.control_block import Control
 from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import FIT, Loop, loop_module
 from mynn.compiler.host.workers import WORKER
-from mynn.jit.program import Instance, Program, explain
+from mynn.jit.instance import Instance, explain
+from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.runtime.store import STORE, Stored

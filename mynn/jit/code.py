@@ -1,0 +1,165 @@
+"""Code: what programs that compute the same share, and the request that it is compiled from."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mynn import debug
+from mynn.base.lazy import lazy
+from mynn.compiler.pipeline import Compilation, Pass, every_pass, finish, lower, show_kernels
+from mynn.core.graph import Graph, Node, format_graph
+from mynn.core.types import Shape
+from mynn.errors import ArgumentError
+from mynn.runtime import cache, store
+from mynn.runtime.artifact import Image, bind_constants, graph_key, make_image, summary
+from mynn.runtime.llvm_jit import NativeModule, build, load
+from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
+from mynn.target.target import Target
+
+PASS_NAMES = tuple(each.name for each in every_pass())
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """What code is made from: a graph, where its state lies, and for which processor.
+
+    - `writes`: for each state input that changes, the number of the output that is its new value.
+    - `layouts`: for each state input its strides in elements.
+    """
+
+    graph: Graph
+    writes: Mapping[Node, int]
+    layouts: Mapping[Node, Shape]
+    target: Target
+
+    @lazy
+    def lowered(self) -> Compilation:
+        """The kernels, and where everything lies; made where the cache does not know enough."""
+        return lower(self.graph, self.target, self.writes, self.layouts, debug.checking())
+
+    def finished(self, threads: int) -> Compilation:
+        """All passes, for so many threads."""
+        return finish(self.lowered, threads > 1, debug.checking())
+
+    def text(self, threads: int) -> str:
+        """LLVM IR for so many threads."""
+        return self.finished(threads).text
+
+    def stages(self, threads: int) -> dict[str, Callable[[], str]]:
+        """The printers of what came out of each pass, for so many threads."""
+        found: dict[str, Callable[[], str]] = {}
+
+        def observe(step: Pass, c: Compilation) -> None:
+            found[step.name] = lambda: step.show(c)
+
+        lowered = lower(self.graph, self.target, self.writes, self.layouts, observe=observe)
+        finish(lowered, threads > 1, observe=observe)
+        return found
+
+    def show(self, threads: int) -> None:
+        """The debug output of what comes before machine code."""
+        names = debug.stages()
+        if debug.level() < 3 and not names:
+            return
+        if not set(names) <= set(PASS_NAMES):
+            raise ArgumentError(
+                f"MYNN_DEBUG must be a number from 0 to {debug.LEVELS}, or names out of "
+                f"{', '.join(PASS_NAMES)} with commas between them, it is {','.join(names)!r}"
+            )
+        for name, text in self.stages(threads).items() if names else ():
+            if name in names:
+                debug.section(name, text())
+        made = self.finished(threads)
+        debug.show(3, "simplified graph", lambda: format_graph(made.graph))
+        debug.show(3, "kernels", lambda: "\n".join(k.line for k in map(summary, made.kernels)))
+        debug.show(4, "loop IR", lambda: show_kernels(made))
+        debug.show(5, "LLVM IR", lambda: made.text)
+
+
+def made_for(target: Target, requested: Threads | None) -> str:
+    """What code depends on besides the graph: the processor, and how many threads there may be."""
+    wanted = default_threads() if requested is None else requested
+    return f"{target} {wanted} {processors()}"
+
+
+class Code(store.Stored):
+    """Kernels, machine code and constants. `seconds` says what making them took, by stages.
+
+    `digest` is the graph's, if it has one (`graph_key`): then the cache on disk keeps the code.
+    """
+
+    def __init__(
+        self, request: CompileRequest, requested: Threads | None, digest: bytes | None
+    ) -> None:
+        super().__init__()
+        self.request = request
+        self.seconds: dict[str, float] = {}
+        key = None
+        if digest is not None and cache.enabled():
+            key = cache.key_of("image", digest, made_for(request.target, requested))
+        found = None if key is None or debug.checking() else self._load(key)
+        self.image, self.native = found or self._compile(requested, key)
+        self.constants = bind_constants(self.image)
+        self.kernels = len(self.image.kernels)
+        self.programs: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def _load(self, key: str) -> tuple[Image, NativeModule] | None:
+        """The image and its code from the cache on disk, if they are there."""
+        start = time.perf_counter()
+        request = self.request
+        image = Image.from_bytes(cache.load(key) or b"")
+        if image is None:
+            return None
+        threads = image.threads
+        native = load(image.code, request.target, lambda: request.text(threads))
+        if native is None:
+            return None
+        self.seconds["cache"] = time.perf_counter() - start
+        request.show(threads)
+        return image, native
+
+    def _compile(self, requested: Threads | None, key: str | None) -> tuple[Image, NativeModule]:
+        """The image and its code, made now and put into the cache."""
+        request = self.request
+        lowered = request.lowered
+        threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
+        made = request.finished(threads)
+        self.seconds.update(made.seconds)
+        request.show(threads)
+        native = build(made.text, request.target, lambda: request.text(threads))
+        self.seconds["LLVM"] = native.seconds
+        known = threads, native.key, made.stack_bytes
+        image = make_image(lowered.plan, lowered.table, request.graph.inputs, *known)
+        if key is not None:
+            cache.store(key, image.to_bytes())
+        vars(request).pop("lowered")  # several times the size of the code; made again if looked at
+        return image, native
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of machine code, constants, and the memory that programs keep for their runs."""
+        constants = sum(value.nbytes for value in self.image.constants)
+        runs: int = sum(program.nbytes for program in list(self.programs))
+        return self.native.nbytes + constants + runs
+
+
+def code_of(request: CompileRequest, requested: Threads | None, signature: str) -> Code:
+    """The code for a request, from the store if it is there."""
+
+    def make() -> Code:
+        code = Code(request, requested, digest)
+        code.signature = signature
+        return code
+
+    digest = graph_key(request.graph, request.writes, request.layouts)
+    key = (digest, made_for(request.target, requested), debug.checking())
+    return store.STORE.fetch(key if digest is not None else object(), make)
+
+
+def signature_text(name: str, arguments: Sequence[Node]) -> str:
+    """The function and the types of its arguments."""
+    return f"{name or 'graph'}({', '.join(str(node.type) for node in arguments)})"

@@ -1,0 +1,125 @@
+"""Calls of a program from one array to one array, with as little around the run as can be.
+
+What `Program.__call__` and `mynn.base.sharing` do in general is written out here for the one case
+that is called millions of times.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from mynn.base import sharing
+from mynn.core.types import Array
+from mynn.jit.code import Code
+from mynn.jit.instance import Instance
+
+
+class Callee(Protocol):
+    """What is called: a `Program`."""
+
+    code: Code
+    access: sharing.Access | None
+    free: deque[Instance]
+
+    def new_instance(self) -> Instance:
+        """Memory for a run, where none is free."""
+        ...
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Array]:
+        """Any number of arguments, in the general way."""
+        ...
+
+
+def direct_call(program: Callee) -> Callable[[Array], Array]:
+    """The function for a program of one argument and one result."""
+    access = program.access
+    if access is None:
+        return _stateless(program)
+    return _writing(program, access) if access.written else _reading(program, access)
+
+
+def _stateless(program: Callee) -> Callable[[Array], Array]:
+    pop, push, new = program.free.pop, program.free.append, program.new_instance
+    code = program.code
+
+    def call(array: Array) -> Array:
+        code.touched = True
+        try:
+            instance = pop()
+        except IndexError:
+            instance = new()
+        try:
+            instance.arguments[0][...] = array
+            instance.function(instance.address)
+            if instance.status is not None and instance.status.item():
+                instance.explain(instance.status.item())
+            return instance.outputs[0].copy()
+        finally:
+            push(instance)
+
+    return call
+
+
+def _reading(program: Callee, access: sharing.Access) -> Callable[[Array], Array]:
+    """`Access.run` for state that is only read, written out."""
+    pop, push, new = program.free.pop, program.free.append, program.new_instance
+    code = program.code
+
+    def read(array: Array) -> Array:
+        domain = access.sole
+        mark = domain.mark
+        code.touched = True
+        try:
+            instance = pop()
+        except IndexError:
+            instance = new()
+        try:
+            instance.arguments[0][...] = array
+            instance.function(instance.address)
+            if instance.status is not None and instance.status.item():
+                instance.explain(instance.status.item())
+            if mark is not None and domain.mark is mark and access.sole is domain:
+                return instance.outputs[0].copy()
+        except Exception:
+            if mark is not None and domain.mark is mark and access.sole is domain:
+                raise
+        finally:
+            push(instance)
+        return program((array,))[0]
+
+    return read
+
+
+def _writing(program: Callee, access: sharing.Access) -> Callable[[Array], Array]:
+    """`Access.alone`, written out."""
+    pop, push, new = program.free.pop, program.free.append, program.new_instance
+    code = program.code
+
+    def write(array: Array) -> Array:
+        domain = access.sole
+        if domain.wanted or domain is sharing.SEVERAL:
+            return program((array,))[0]
+        code.touched = True
+        try:
+            instance = pop()
+        except IndexError:
+            instance = new()
+        try:
+            instance.arguments[0][...] = array
+            with domain.lock:
+                if access.sole is domain:
+                    outer, domain.mark = domain.mark, None
+                    try:
+                        instance.function(instance.address)
+                        if instance.status is not None and instance.status.item():
+                            instance.explain(instance.status.item())
+                    finally:
+                        domain.mark = None if outer is None else object()
+                    return instance.outputs[0].copy()
+        finally:
+            push(instance)
+        return program((array,))[0]
+
+    return write
