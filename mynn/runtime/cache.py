@@ -40,7 +40,7 @@ STALE = 3600.0
 # Bytes that this process has written since it last looked how many there are.
 _written = [LIMIT]
 # What decides how the compiler translates, besides what it is given.
-_SOURCES = ("compiler", "ops", "runtime")
+_SOURCES = ("compiler", "core", "ops", "runtime", "target")
 
 
 def enabled() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -128,6 +129,14 @@ def test_keys_depend_on_mynn(monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.key_of("k", "a")
     monkeypatch.setattr(cache, "_sources", lambda: "another version")
     assert cache.key_of("k", "a") != before
+
+
+def test_keys_depend_on_all_that_the_compiler_is_made_of() -> None:
+    """A package that the compiler imports is among those whose files are looked at."""
+    compiler = Path(mynn.__file__).parent / "compiler"
+    text = "".join(path.read_text(encoding="utf-8") for path in compiler.rglob("*.py"))
+    packages = set(re.findall(r"^from mynn\.(\w+)", text, re.MULTILINE))
+    assert packages - {"base", "errors"} <= set(cache._SOURCES)
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
