@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
-from mynn.compiler.codegen.host import emit_function
+from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.fusion.fuse import fuse
 from mynn.compiler.fusion.groups import Fusion, format_fusion, verify_fusion
@@ -29,9 +29,9 @@ from mynn.compiler.graph.simplify import MAX_ROUNDS
 from mynn.compiler.graph.split_k import split_sums
 from mynn.compiler.graph.status import never_set, with_status
 from mynn.compiler.graph.zero_padding import absorbed
-from mynn.compiler.host.parked_workers import add_calls
-from mynn.compiler.host.step import STEP, split_step, step
-from mynn.compiler.host.workers import add_barrier
+from mynn.compiler.host.parallel_call import parallel_call
+from mynn.compiler.host.step import split_step, step
+from mynn.compiler.host.workers import barrier
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.memory.plan import Plan, format_plan, make_plan, verify_plan
@@ -200,12 +200,10 @@ def _emit(c: Compilation) -> Compilation:
     emit_kernels(module, c.kernels, slots, c.plan.scratch)
     checking = {kernel.name for kernel in c.kernels if status in buffers_of(kernel)[1]}
     slot = None if status is None else slots[status]
-    emit_function(module, step(c.blocks, checking, slot))
+    functions = [step(c.blocks, checking, slot)]
     if c.split:
-        add_barrier(module)
-        emit_function(module, split_step(c.turns, slot))
-        add_calls(module, STEP)
-    return replace(c, module=module)
+        functions += [barrier(), split_step(c.turns, slot), *parallel_call(c.target.is_posix)]
+    return replace(c, module=emit_functions(module, functions))
 
 
 # -- verifiers and printers ------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mynn.compiler.codegen.host import emit_function
+from mynn.compiler.codegen.host import emit_functions
+from mynn.compiler.host.measure import REPEAT, repeat
 from mynn.compiler.host.step import STEP, step
-from mynn.compiler.host.workers import FLUSH_BITS
 from mynn.compiler.loop_ir.ir import Kernel, buffers_of
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.pipeline import Compilation, finish
@@ -28,7 +28,6 @@ from mynn.runtime.artifact import Image, bind, make_image
 from mynn.runtime.llvm_jit import build
 from mynn.runtime.roofline import level_of, peak
 from mynn.target.storage import ALIGNMENT, SLACK, aligned_bytes
-from mynn.target.target import Target
 
 _ITEMSIZE = {short: np.dtype(name).itemsize for name, short in SHORT_NAMES.items()}
 # Seconds that one measurement takes at least, so that the clock does not matter.
@@ -162,36 +161,6 @@ def _alone(kernel: str) -> str:
     return f"{kernel}_alone"
 
 
-def _timing_text(kernels: Sequence[str], target: Target) -> str:
-    """`mynn_time`: runs the kernel of a number, or the step, again and again."""
-    functions = ", ".join(f"ptr @{name}" for name in [*map(_alone, kernels), STEP])
-    x86 = target.is_x86
-    before = f"""  %mode = alloca i32
-  call void @llvm.x86.sse.stmxcsr(ptr %mode)
-  %old = load i32, ptr %mode
-  %new = or i32 %old, {FLUSH_BITS}
-  store i32 %new, ptr %mode
-  call void @llvm.x86.sse.ldmxcsr(ptr %mode)
-"""
-    after = "  store i32 %old, ptr %mode\n  call void @llvm.x86.sse.ldmxcsr(ptr %mode)\n"
-    return f"""@mynn_kernels = private constant [{len(kernels) + 1} x ptr] [{functions}]
-define void @mynn_time(ptr %table, i64 %number, i64 %count) nounwind {{
-entry:
-{before if x86 else ""}  %place = getelementptr ptr, ptr @mynn_kernels, i64 %number
-  %kernel = load ptr, ptr %place, align 8
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  call void %kernel(ptr %table)
-  %next = add i64 %i, 1
-  %more = icmp ult i64 %next, %count
-  br i1 %more, label %loop, label %done
-done:
-{after if x86 else ""}  ret void
-}}
-"""
-
-
 def _copy(array: Array) -> Array:
     """A copy with the same strides, in storage that native code can use."""
     last = sum((n - 1) * step for n, step in zip(array.shape, array.strides, strict=True))
@@ -217,20 +186,18 @@ class _Bench:
 
     def __init__(self, lowered: Compilation, image: Image, inputs: Sequence[Array]) -> None:
         made = finish(lowered)
-        module = made.module
-        assert module is not None
-        if lowered.target.is_x86:
-            module.declare("declare void @llvm.x86.sse.stmxcsr(ptr)")
-            module.declare("declare void @llvm.x86.sse.ldmxcsr(ptr)")
-        for kernel in made.kernels:
-            emit_function(module, step([CacheBlock((kernel,))], name=_alone(kernel.name)))
-        module.add(_timing_text([kernel.name for kernel in lowered.kernels], lowered.target))
-        kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-        self.run: Any = build(module.text(), lowered.target).function("mynn_time", *kinds)
+        assert made.module is not None
+        alone = [step([CacheBlock((k,))], name=_alone(k.name)) for k in made.kernels]
+        module = emit_functions(made.module, [*alone, repeat()])
+        native = build(module.text(), lowered.target)
+        names = [*(_alone(kernel.name) for kernel in lowered.kernels), STEP]
+        self.functions = [native.address(name) for name in names]
+        kinds = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+        self.run: Any = native.function(REPEAT, *kinds)
         self.originals = inputs
         self.copies = [_copy(array) for array in inputs]
         self.table, self.outputs, self.keep = bind(_spread(image), self.copies)
-        self.run(self.table.ctypes.data, len(lowered.kernels), 1)
+        self.run(self.functions[-1], self.table.ctypes.data, 1)
 
     def seconds(self, number: int, repeat: int) -> float:
         """The time of one run of a kernel: the median over `repeat` loops of many runs."""
@@ -239,7 +206,7 @@ class _Bench:
         table, count = self.table.ctypes.data, 1
         while True:
             start = perf_counter()
-            self.run(table, number, count)
+            self.run(self.functions[number], table, count)
             took = perf_counter() - start
             if took >= _LEAST or count >= 1 << 24:
                 break
@@ -247,7 +214,7 @@ class _Bench:
         times = [took / count]
         for _ in range(repeat - 1):
             start = perf_counter()
-            self.run(table, number, count)
+            self.run(self.functions[number], table, count)
             times.append((perf_counter() - start) / count)
         return median(times)
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mynn.base.lazy import lazy
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.host import emit_functions
+from mynn.compiler.loop_ir.parse import parse_function
 from mynn.errors import CompileError
 from mynn.runtime import cache
 from mynn.target.target import Target, host
@@ -217,7 +220,12 @@ def _from_cache(key: str, target: Target) -> tuple[Any, int] | None:
 
 def self_test() -> None:
     """Compile and run one instruction; raises where LLVM cannot make code for this processor."""
-    text = "define void @mynn_test(ptr %x) {\n  store i64 42, ptr %x\n  ret void\n}\n"
+    test = """
+        function mynn_test(x: ptr) exported:
+          view word: i64[1] at x
+          word[0] = 42
+        """
+    text = emit_functions(Module(host()), [parse_function(test)]).text()
     value = ctypes.c_int64(0)
     build(text, host()).function("mynn_test", ctypes.c_void_p)(ctypes.addressof(value))
     if value.value != 42:

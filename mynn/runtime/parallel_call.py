@@ -1,14 +1,14 @@
 """A single call of a large program on several threads.
 
-After a call the threads stand by for some tenths of a millisecond, then they end: a call that
-follows at once does not have to start them again (`mynn.compiler.host.parked_workers`).
+After a call the threads stay parked for some tenths of a millisecond, then they end: a call that
+follows at once does not have to start them again (`mynn.compiler.host.parallel_call`).
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from mynn.compiler.host.parked_workers import CALL, SERVE
+from mynn.compiler.host.parallel_call import CALL, CALL_WORKER
 from mynn.runtime.llvm_jit import NativeModule
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 
@@ -27,7 +27,7 @@ class SharedCall:
         kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
         self._call = native.function(CALL, *kinds, result=ctypes.c_int64)
         self._workers = workers
-        self._pool = WorkerPool(worker_function(native, SERVE), workers)
+        self._pool = WorkerPool(worker_function(native, CALL_WORKER), workers)
         self._sync = self._pool.sync.address
 
     def __call__(self, address: int) -> None:

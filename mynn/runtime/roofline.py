@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.host import emit_function
+from mynn.compiler.codegen.kernel import emit_kernel
+from mynn.compiler.host.measure import multiply_adds, reads
+from mynn.compiler.host.step import STEP, step
+from mynn.compiler.loop_ir.ir import Buffer, Kernel
+from mynn.compiler.parallel.cache_blocks import CacheBlock
+from mynn.core.types import Array
 from mynn.runtime.llvm_jit import build
 from mynn.target.storage import aligned_bytes
 from mynn.target.target import host
@@ -29,101 +38,46 @@ class Level:
     bandwidth: float
 
 
-def _loop(arguments: str, entry: list[str], phis: list[str], body: list[str]) -> str:
-    """`mynn_measure`: a loop that runs `body` so many times as its argument %count says.
-
-    The results of its last round, %n0, %n1..., must be used by whoever calls this.
-    """
-    return "\n  ".join(
-        [
-            f'define void @mynn_measure({arguments}) "prefer-vector-width"="512" {{\nentry:',
-            *entry,
-            "br label %loop\nloop:",
-            "%i = phi i64 [ 0, %entry ], [ %next, %loop ]",
-            *phis,
-            *body,
-            "%next = add i64 %i, 1",
-            "%more = icmp ult i64 %next, %count",
-            "br i1 %more, label %loop, label %done\ndone:",
-        ]
-    )
-
-
-def _combined(operation: str, vector: str, count: int) -> str:
-    """What follows the loop: all results combined and stored."""
-    lines = [f"%s0 = {operation} {vector} %n0, %n0"]
-    lines += [f"%s{k} = {operation} {vector} %s{k - 1}, %n{k}" for k in range(1, count)]
-    lines += [f"store {vector} %s{count - 1}, ptr %out, align 4", "ret void\n}\n"]
-    return "\n  ".join(["", *lines])
-
-
-def _multiply_add_text(kind: str, lanes: int) -> str:
-    """Independent fused multiply-adds on vectors of `lanes` numbers, which %out holds at first."""
-    vector = f"<{lanes} x {kind}>"
-    function = f"@llvm.fma.v{lanes}{'f32' if kind == 'float' else 'f64'}"
-    each = range(ACCUMULATORS)
-    entry = [f"%x = load {vector}, ptr %out, align 4"]
-    phis = [f"%a{k} = phi {vector} [ %x, %entry ], [ %n{k}, %loop ]" for k in each]
-    body = [
-        f"%n{k} = call {vector} {function}({vector} %a{k}, {vector} %x, {vector} %x)" for k in each
-    ]
-    declaration = f"declare {vector} {function}({vector}, {vector}, {vector})\n"
-    loop = _loop("ptr %out, i64 %count", entry, phis, body)
-    return declaration + loop + _combined("fadd", vector, ACCUMULATORS)
-
-
-def _read_text(lanes: int) -> str:
-    """Reads of `_STREAMS` neighbouring vectors a round, from the start again after %mask + 1."""
-    vector = f"<{lanes} x i32>"
-    each = range(_STREAMS)
-    phis = [f"%a{k} = phi {vector} [ zeroinitializer, %entry ], [ %n{k}, %loop ]" for k in each]
-    body = ["%round = and i64 %i, %mask", f"%at = mul i64 %round, {_STREAMS}"]
-    for k in each:
-        body += [
-            f"%p{k} = add i64 %at, {k}",
-            f"%x{k} = getelementptr {vector}, ptr %data, i64 %p{k}",
-            f"%v{k} = load {vector}, ptr %x{k}, align 4",
-            f"%n{k} = xor {vector} %a{k}, %v{k}",
-        ]
-    loop = _loop("ptr %out, ptr %data, i64 %mask, i64 %count", [], phis, body)
-    return loop + _combined("xor", vector, _STREAMS)
+def _timed(kernel: Kernel, buffers: Sequence[Buffer], arrays: Sequence[Array]) -> float:
+    """Seconds of a run of a kernel on the arrays of its buffers, the least of five."""
+    module = Module(host())
+    emit_kernel(module, kernel, {buffer: slot for slot, buffer in enumerate(buffers)})
+    emit_function(module, step([CacheBlock((kernel,))]))
+    run = build(module.text(), host()).function(STEP, ctypes.c_void_p)
+    table = np.array([array.ctypes.data for array in arrays], np.uint64)
+    best = float("inf")
+    for _ in range(5):
+        start = perf_counter()
+        run(table.ctypes.data)
+        best = min(best, perf_counter() - start)
+    return best
 
 
 @functools.cache
 def peak(itemsize: int = 4) -> float:
     """Operations a second of one core in float32 (or float64: 8), a multiply-add counted as two."""
-    kind, dtype = ("float", np.float32) if itemsize == 4 else ("double", np.float64)
-    out = aligned_bytes(128)
+    type, dtype = ("f32", np.float32) if itemsize == 4 else ("f64", np.float64)
     best = 0.0
     for width in (16, 32, 64):
         lanes = width // itemsize
-        module = build(_multiply_add_text(kind, lanes), host())
-        run = module.function("mynn_measure", ctypes.c_void_p, ctypes.c_int64)
-        for _ in range(5):
-            out.view(dtype)[:] = 0.5  # x / 2 + 1 / 2 stays where it is
-            start = perf_counter()
-            run(out.ctypes.data, STEPS)
-            seconds = perf_counter() - start
-            best = max(best, 2.0 * lanes * ACCUMULATORS * STEPS / seconds)
+        kernel, buffers = multiply_adds(type, lanes, ACCUMULATORS, STEPS)
+        x = aligned_bytes(buffers[0].nbytes)
+        x.view(dtype)[:] = 0.5  # x / 2 + 1 / 2 goes to 1
+        seconds = _timed(kernel, buffers, [x])
+        best = max(best, 2.0 * lanes * ACCUMULATORS * STEPS / seconds)
     return best
 
 
 def _read_bandwidth(nbytes: int) -> float:
     """Bytes a second that one core reads from a set of so many, again and again."""
     lanes = host().vector_bytes // 4
-    kinds = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    run = build(_read_text(lanes), host()).function("mynn_measure", *kinds)
     round_bytes = 4 * lanes * _STREAMS
-    rounds = 1 << max(0, (nbytes // round_bytes).bit_length() - 1)
-    data, out = aligned_bytes(rounds * round_bytes), aligned_bytes(128)
-    data[:] = 1
-    count = max(rounds, _BYTES_READ // round_bytes)
-    best = 0.0
-    for _ in range(5):
-        start = perf_counter()
-        run(out.ctypes.data, data.ctypes.data, rounds - 1, count)
-        best = max(best, count * round_bytes / (perf_counter() - start))
-    return best
+    places = 1 << max(0, (nbytes // round_bytes).bit_length() - 1)
+    rounds = max(places, _BYTES_READ // round_bytes)
+    kernel, buffers = reads(lanes, _STREAMS, places, rounds)
+    arrays = [aligned_bytes(buffer.nbytes) for buffer in buffers]
+    arrays[0][:] = 1
+    return rounds * round_bytes / _timed(kernel, buffers, arrays)
 
 
 @functools.cache

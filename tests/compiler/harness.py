@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mynn.compiler import pipeline
+from mynn.compiler.host.step import STEP
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel
 from mynn.compiler.loop_ir.ir import Buffer
 from mynn.compiler.loop_ir.op_types import DTYPES
@@ -189,7 +190,7 @@ def call_step(lowered: Compilation, native: NativeModule, memory: Memory) -> Non
     """One run of native code on such memory."""
     addresses = [memory.flat[buffer].ctypes.data for buffer in lowered.table]
     table = np.array(addresses or [0], np.uint64)
-    native.function(pipeline.STEP, ctypes.c_void_p)(table.ctypes.data)
+    native.function(STEP, ctypes.c_void_p)(table.ctypes.data)
 
 
 def layout(node: Node, order: tuple[int, ...]) -> Shape:

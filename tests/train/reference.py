@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import Callback, History, nn, optim
-from mynn.compiler.host.train_loop import shuffle_python
+from mynn.compiler.host.shuffle import shuffle_python
 from mynn.core.types import Array
 
 BACKENDS = ("native", "interpreter")

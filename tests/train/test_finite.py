@@ -11,7 +11,7 @@ import pytest
 
 import mynn
 from mynn import Callback, History, Tensor, nn, optim
-from mynn.compiler.host.train_loop import shuffle_python
+from mynn.compiler.host.shuffle import shuffle_python
 from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from tests.train.reference import Problem, assert_same_state, backends

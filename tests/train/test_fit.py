@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import Tensor
-from mynn.compiler.host.train_loop import shuffle_python
+from mynn.compiler.host.shuffle import shuffle_python
 from tests.train.reference import (
     BACKENDS,
     Problem,

@@ -194,9 +194,10 @@ class Function:
         self._count += 1
         return Block(f"{name}{self._count}")
 
-    def parameter(self, block: Block, type: str, lanes: int = 1) -> Value:
+    def parameter(self, block: Block, type: str, lanes: int = 1, name: str = "v") -> Value:
         """A new parameter of a block."""
-        value = Value(self.name_value(), type, lanes)
+        self._count += 1
+        value = Value(f"%{name}{self._count}", type, lanes)
         block.parameters.append(value)
         return value
 

@@ -6,7 +6,7 @@ parameter of the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mynn.compiler.codegen import memory, system
 from mynn.compiler.codegen.addresses import Addresses
@@ -50,6 +50,13 @@ def emit_function(module: Module, function: ir.Function) -> None:
     if emitter.body(function.body):
         f.give()
     f.finish()
+
+
+def emit_functions(module: Module, functions: Iterable[ir.Function]) -> Module:
+    """Add functions of host code to a module."""
+    for function in functions:
+        emit_function(module, function)
+    return module
 
 
 def _assigned(body: Sequence[Action]) -> Iterator[str]:
@@ -140,7 +147,7 @@ class _HostEmitter:
 
     def _become_parameters(self, names: Sequence[str], block: Block) -> None:
         for name, value in zip(names, self._values(names), strict=True):
-            self.env[name] = self.function.parameter(block, value.type)
+            self.env[name] = self.function.parameter(block, value.type, name=f"{name}.")
 
     def _if(self, action: If) -> bool:
         f, names = self.function, self._changing(action.body, action.orelse)

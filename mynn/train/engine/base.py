@@ -10,7 +10,7 @@ import numpy as np
 
 from mynn.base import sharing
 from mynn.compiler.host.control_block import ControlBlock
-from mynn.compiler.host.train_loop import shuffle_python
+from mynn.compiler.host.shuffle import shuffle_python
 from mynn.core import interpreter
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, IndexRangeError, UsageError

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 
 from mynn import debug
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import StepLayout
 from mynn.compiler.host.control_block import Control
 from mynn.compiler.host.step import SPLIT_STEP, STEP
-from mynn.compiler.host.train_loop import FIT, Loop, loop_module
-from mynn.compiler.host.workers import WORKER
+from mynn.compiler.host.train_loop import FIT, Loop, training_loop
+from mynn.compiler.host.workers import WORKER_MAIN
+from mynn.compiler.loop_ir.format import format_function
 from mynn.jit.instance import Instance, explain
 from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
@@ -29,7 +32,9 @@ class LoopCode(Stored):
 
     def __init__(self, loop: Loop, target: Target) -> None:
         super().__init__()
-        text = loop_module(loop, target)
+        functions = training_loop(loop, target.is_posix)
+        debug.show(4, "training loop", lambda: "\n\n".join(map(format_function, functions)))
+        text = emit_functions(Module(target), functions).text()
         debug.show(5, "training loop, LLVM IR", lambda: text)
         self.native = build(text, target)
         left = loop.remainder.rows if loop.remainder is not None else 0
@@ -86,7 +91,7 @@ class NativeExecutor(Executor):
         module, seconds = loop_module_for(loop, run.whole.program.target)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
-        self.worker = worker_function(module, WORKER) if loop.has_workers else None
+        self.worker = worker_function(module, WORKER_MAIN) if loop.has_workers else None
         programs: list[Program] = [step.program for step in run.steps]
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))

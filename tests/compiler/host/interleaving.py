@@ -66,7 +66,7 @@ def parse(text: str) -> dict[str, Function]:
         label = "entry"
         function.blocks[label] = 0
         for line in body.splitlines():
-            line = line.split(";")[0].strip()
+            line = re.sub(r" (inbounds|nsw|nuw)\b", "", line.split(";")[0]).strip()
             if not line:
                 continue
             if line.endswith(":"):
@@ -175,6 +175,7 @@ _TESTS = {
     "ugt": lambda a, b: a > b,
     "uge": lambda a, b: a >= b,
     "slt": lambda a, b: _signed(a) < _signed(b),
+    "sle": lambda a, b: _signed(a) <= _signed(b),
 }
 _ARITHMETIC = {
     "add": lambda a, b: (a + b) & MASK,
@@ -182,6 +183,7 @@ _ARITHMETIC = {
     "mul": lambda a, b: (a * b) & MASK,
     "and": lambda a, b: a & b,
     "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
     "shl": lambda a, b: (a << b) & MASK,
     "lshr": lambda a, b: a >> b,
 }
@@ -435,6 +437,8 @@ class Explorer:
             phi = function.ops[index]
             word = phi.operands[phi.extra.index(source)]
             new[phi.result] = values[word] if word[0] == "%" else constant(word)
+            if _COUNTERS.match(phi.result):
+                new[phi.result] = min(new[phi.result], _MOST)
             index += 1
         values.update(new)
         return index
@@ -453,8 +457,6 @@ class Explorer:
             result = operands[0]
         else:
             result = _ARITHMETIC[op.kind](*operands)
-        if _COUNTERS.match(op.result):
-            result = min(result, _MOST)
         values[op.result] = result
 
 
@@ -462,7 +464,8 @@ def constant(word: str) -> Value:
     """A number, or the name of a function."""
     if word[0] == "@":
         return word
-    return {"null": 0, "true": 1, "false": 0}.get(word) or int(word) & MASK
+    known = {"null": 0, "true": 1, "false": 0}
+    return known[word] if word in known else int(word) & MASK
 
 
 def _kept(values: dict[str, Value], live: frozenset[str]) -> Registers:

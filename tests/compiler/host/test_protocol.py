@@ -1,4 +1,4 @@
-"""The protocol of leaders and workers, in the LLVM IR that is compiled, in every interleaving.
+"""The protocol of leaders and workers, in every interleaving of the LLVM IR that is compiled.
 
 Nobody waits for ever, no share is done twice or left out, and no table is touched after its call.
 """
@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 
 from mynn.compiler.codegen.function import Module
-from mynn.compiler.codegen.host import emit_function
-from mynn.compiler.host import parked_workers, train_loop, workers
+from mynn.compiler.codegen.host import emit_functions
+from mynn.compiler.host import train_loop, workers
 from mynn.compiler.host.argument_layout import StepLayout
 from mynn.compiler.host.control_block import SHUTDOWN, Control, Sync, worker_word
+from mynn.compiler.host.parallel_call import CALL, CALL_WORKER, parallel_call
 from mynn.compiler.host.step import split_step
+from mynn.compiler.loop_ir.format import format_function
+from mynn.compiler.loop_ir.ir import Function
+from mynn.compiler.loop_ir.parse import parse_function
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import Turn
 from mynn.target.target import named
@@ -29,38 +33,34 @@ TARGET = replace(named("aarch64"), triple="riscv64-unknown-linux-gnu")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits is tired at once; how long it takes is no matter here."""
-    for name, value in {
-        "_PATIENCE": 0,
-        "_OFFERS": 0,
-        "_SLEEPS": 0,
-        "_CALL_ROUNDS": 0,
-        "_LOOP_ROUNDS": 0,
-    }.items():
-        monkeypatch.setattr(workers, name, value)
+    """Who waits has soon waited enough; how long it takes is no matter here."""
+    for name in ("_SPINS", "_YIELDS", "_SLEEPS", "_CALL_SPINS", "_LOOP_SPINS"):
+        monkeypatch.setattr(workers, name, 0)
 
 
-def add_two_kernels(module: Module) -> None:
+def two_kernels() -> Function:
     """A split step; the workers meet before the second kernel, and after it."""
     first: Any = SimpleNamespace(name="k0")
     second: Any = SimpleNamespace(name="k1")
     every = frozenset(barriers.COUNTS)
-    workers.add_barrier(module)
-    turns = [Turn(first, frozenset(), many=False), Turn(second, every, many=True)]
-    emit_function(module, split_step(turns))
+    return split_step([Turn(first, frozenset(), many=False), Turn(second, every, many=True)])
 
 
 def module_of_calls() -> str:
-    module = Module(TARGET)
-    module.add(
-        "define void @mynn_step(ptr %table) nounwind {\n"
-        "  call void @k0(ptr %table, i64 0, i64 1)\n"
-        "  call void @k1(ptr %table, i64 0, i64 1)\n"
-        "  ret void\n}\n"
-    )
-    add_two_kernels(module)
-    parked_workers.add_calls(module, "mynn_step")
-    return module.text()
+    """Host code for single calls, as loop IR."""
+    whole = """
+        function mynn_step(table: ptr) exported:
+          call k0(table, 0, 1)
+          call k1(table, 0, 1)
+        """
+    functions = [workers.barrier(), two_kernels(), parse_function(whole), *parallel_call(True)]
+    return "\n\n".join(map(format_function, functions))
+
+
+def native(text: str) -> str:
+    """Loop IR as LLVM IR."""
+    functions = map(parse_function, text.split("\n\n"))
+    return emit_functions(Module(TARGET), functions).text()
 
 
 class Protocol(Explorer):
@@ -77,7 +77,7 @@ class Protocol(Explorer):
 def one_call(place: int, table: int, count: int) -> list[tuple[Any, ...]]:
     """`SharedCall.__call__`, from the place in the script on."""
     starts: list[tuple[Any, ...]] = [("start", n, worker_word(n)) for n in range(1, count)]
-    call = "@" + parked_workers.CALL
+    call = "@" + CALL
     script: list[tuple[Any, ...]] = [("open", table), ("call", call, (table, count, 0, 0))]
     again: list[tuple[Any, ...]] = [*starts, ("call", call, (table, count, 0, 1))]
     return [*script, ("unless", place + 3 + len(again)), *again, ("close", table)]
@@ -91,7 +91,7 @@ def explore_calls(text: str, count: int, calls: int, leaders: int = 1, starts: i
             script += one_call(len(script), 1 + leader * calls + call, count)
         scripts.append(script)
     words = worker_word(count)
-    return Protocol(text, scripts, "@" + parked_workers.SERVE, 2, words, count, starts).explore()
+    return Protocol(native(text), scripts, "@" + CALL_WORKER, 2, words, count, starts).explore()
 
 
 @pytest.mark.parametrize(
@@ -105,19 +105,19 @@ def test_calls(count: int, calls: int, leaders: int, starts: int) -> None:
 
 def module_of_a_loop() -> str:
     """The training loop's way through a call, with two steps and nothing between them."""
-    module = Module(TARGET)
-    module.add(workers.leader_text(module))
-    module.add(workers.worker_text(module, workers.WORKER, loop=True))
-    add_two_kernels(module)
-    t = train_loop._Text()
-    t.lines.append("define void @leader(ptr %control, ptr %one, ptr %two) nounwind {")
-    train_loop._acquire(t)
-    for table in ("%one", "%two"):
-        train_loop._split_step(t, table, "@mynn_step_split")
-    train_loop._release(t)
-    t.lines += ["  ret void", "}", ""]
-    module.add("\n".join(t.lines))
-    return module.text()
+    asked = f"words[{int(Control.WORKERS)}], words[{int(Control.PATIENCE)}]"
+    way = f"""
+        function leader(control: ptr, one: ptr, two: ptr) exported:
+          view words: i64[] at control
+          view addresses: ptr[] at control
+          let workers: i64 = call mynn_acquire(addresses[{int(Control.SYNC)}], {asked})
+          call mynn_lead(addresses[{int(Control.SYNC)}], workers, one, @mynn_step_split)
+          call mynn_lead(addresses[{int(Control.SYNC)}], workers, two, @mynn_step_split)
+          call mynn_release(addresses[{int(Control.SYNC)}], workers)
+        """
+    functions = [workers.barrier(), two_kernels(), *workers.leader(), parse_function(way)]
+    functions += workers.worker_main(workers.WORKER_MAIN, loop=True, sleeps=True)
+    return "\n\n".join(map(format_function, functions))
 
 
 def explore_loop(text: str, wanted: tuple[int, ...], starts: int) -> int:
@@ -137,7 +137,9 @@ def explore_loop(text: str, wanted: tuple[int, ...], starts: int) -> int:
         ]
     script.append(("store", int(Sync.PHASE), SHUTDOWN))
     words = control + Control.DATA
-    return Protocol(text, [script], "@" + workers.WORKER, 2, words, most, starts).explore()
+    return Protocol(
+        native(text), [script], "@" + workers.WORKER_MAIN, 2, words, most, starts
+    ).explore()
 
 
 @pytest.mark.parametrize(("wanted", "starts"), [((2, 2, 2), 2), ((2, 1, 2), 2), ((3, 2), 1)])
@@ -147,15 +149,15 @@ def test_loop(wanted: tuple[int, ...], starts: int) -> None:
 
 
 def test_every_way_out_of_the_loop_releases() -> None:
-    """One return, and right before it the release."""
+    """There is one, at the end, and right before it the release."""
     loop = train_loop.Loop(StepLayout(4, split=True), StepLayout(1))
-    text = train_loop.loop_module(loop, TARGET)
-    body = text[text.index("@mynn_fit(") :].split("\n}\n")[0]
-    assert body.count("@mynn_acquire(") == body.count("@mynn_release(") == 1
-    *_, release, leave = body.strip().splitlines()
-    assert "@mynn_release" in release
-    assert leave.strip() == "ret void"
-    assert body.count("ret void") == 1
+    fit = train_loop.training_loop(loop, sleeps=True)[-1]
+    *_, release, mode = fit.body
+    assert [getattr(call, "callee", "") for call in (release, mode)] == [
+        "mynn_release",
+        "set_float_mode",
+    ]
+    assert "return" not in format_function(fit)
 
 
 SMALL = [(2, 2, 1, 2), (2, 1, 2, 1), (3, 1, 1, 1)]
@@ -164,52 +166,48 @@ SMALL = [(2, 2, 1, 2), (2, 1, 2, 1), (3, 1, 1, 1)]
 @pytest.mark.parametrize(
     ("pattern", "instead"),
     [
-        ("  store atomic i64 0, ptr %arrived.*\n", ""),
-        ("  store atomic i64 %next, ptr %round .*\n", ""),
-        ("  store atomic i64 %new, ptr %phase .*\n", ""),
-        ("  store atomic i64 0, ptr %leader .*\n", ""),
-        ("  store atomic i64 1, ptr %state .*\n", ""),
-        ("  store ptr %table, ptr %table.at.*\n", ""),
-        ("  store atomic i64 %base, ptr %base.at.*\n", ""),
+        (r" +atomic store\(words\[8\], 0\) .*\n", ""),
+        (r" +atomic store\(words\[16\], now \+ 1\) .*\n", ""),
+        (r" +atomic store\(words\[0\], .*\n", ""),
+        (r" +atomic store\(words\[4\], 0\) .*\n", ""),
+        (r" +atomic store\(words\[8\*worker \+ 24\], 1\) .*\n", ""),
+        (r" +addresses\[1\] = table\n", ""),
+        (r" +atomic store\(words\[5\], base\) .*\n", ""),
         # the table is told after the workers were woken
-        (
-            r"(  store ptr %table, ptr %table.at.*\n)((?:.*\n)*?)(  store atomic i64 %new, .*\n)",
-            r"\2\3\1",
-        ),
+        (r"( +addresses\[1\] = table\n)((?:.*\n)*?)( +atomic store\(words\[0\], .*\n)", r"\2\3\1"),
         # a worker that has begun takes what it sees for over
-        (r"phi i64 \[ -2, %begin \]", "phi i64 [ %first, %begin ]"),
+        ("var over = -2", "var over = first"),
         # a second thread for a worker stays
-        ("br i1 %only, label %ready, label %end", "br label %ready"),
+        (r"if logical_not\(alone\):", "if False:"),
         # a worker leaves although it was acquired
-        ("br i1 %left, label %end, label %pause", "br label %end"),
+        ("if leaves:", "if True:"),
         # a caller does not look whether there is another one
-        ("br i1 %led, label %acquire, label %alone", "br label %acquire"),
+        (r"if logical_not\(leads\):", "if False:"),
         # a worker that is not there is waited for, or counted on
-        ("%fewer = sub i64 %rest, 1", "%fewer = add i64 %rest, 0"),
-        ("br i1 %tired, label %done, label %wait", "br i1 %tired, label %next, label %wait"),
-        # no meeting between the kernels; none at the end
-        (r"(  call void @k0.*\n)  call void @mynn_barrier.*\n", r"\1"),
-        (r"(  call void @k1\(ptr %table, i64 %w.*\n)  call void @mynn_barrier.*\n", r"\1"),
+        (r"left = left \+ -1", "left = left"),
+        (r"if equal\(left, 0\):\n +break", "if equal(left, 0):\n        worker = worker + 1"),
+        # no barrier between the kernels; none at the end
+        (r"( +call k0\(table, worker.*\n) +call mynn_barrier.*\n", r"\1"),
+        (r"( +call k1\(table, worker.*\n) +call mynn_barrier.*(?=\n|$)", r"\1"),
         # a barrier that opens one too soon
-        ("%last = icmp eq i64 %count, %workers", "%last = icmp uge i64 %now, 0"),
+        (r"if equal\(before \+ 1, workers\):", "if less_equal(0, now):"),
     ],
 )
 def test_mistakes_are_found(pattern: str, instead: str) -> None:
-    text = module_of_calls()
-    changed, count = re.subn(pattern, instead, text)
+    changed, count = re.subn(pattern, instead, module_of_calls())
     assert count
 
     def explore() -> None:
         for sizes in SMALL:
             explore_calls(changed, *sizes)
 
-    with pytest.raises((Wrong, IndexError, KeyError)):
+    with pytest.raises(Wrong):
         explore()
 
 
 def test_a_worker_that_runs_steps_of_others_is_found() -> None:
     text = module_of_a_loop()
-    changed = text.replace("br i1 %mine, label %work, label %idle", "br label %work")
+    changed = text.replace("if less(worker, bitwise_and(now, 65535)):", "if True:")
     assert changed != text
     with pytest.raises(Wrong):
         explore_loop(changed, (3, 2), 1)
