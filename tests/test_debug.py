@@ -53,7 +53,7 @@ def timeless(text: str) -> str:
     """Without the milliseconds, which are others each time."""
     text = re.sub(r"in \d+ ms", "in # ms", text)
     return re.sub(
-        r"(trace|rewrite|fuse|plan|share|emit|LLVM|cache) [\d.]+(?=[,\n]|$)", r"\1 #", text
+        r"(trace|rewrite|fuse|plan|lower|share|emit|LLVM|cache) [\d.]+(?=[,\n]|$)", r"\1 #", text
     )
 
 
@@ -204,7 +204,7 @@ def test_checked_training(threads: int, monkeypatch: pytest.MonkeyPatch) -> None
 def test_stages_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_CACHE", "0")
     program = mynn.compile(lambda x: x + 1.0).program(np.ones(3))
-    assert list(program.seconds) == ["rewrite", "fuse", "plan", "share", "emit", "LLVM"]
+    assert list(program.seconds) == ["rewrite", "fuse", "plan", "lower", "share", "emit", "LLVM"]
     assert all(value > 0 for value in program.seconds.values())
     assert sum(program.seconds.values()) <= program.compile_seconds
     monkeypatch.delenv("MYNN_CACHE")

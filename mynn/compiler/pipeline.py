@@ -34,7 +34,12 @@ from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
 from mynn.compiler.loop_ir.verify import verify_kernel
-from mynn.compiler.memory.plan import Plan, format_plan, make_plan, verify_plan
+from mynn.compiler.lowering.lower import lower_group
+from mynn.compiler.memory.arena import arena
+from mynn.compiler.memory.order import Order, format_order, order_steps, verify_order
+from mynn.compiler.memory.places import Places, format_places, places_of
+from mynn.compiler.memory.plan import Plan, format_plan, lower_steps, verify_plan
+from mynn.compiler.memory.scratch import scratch_buffer
 from mynn.compiler.parallel.barriers import Turn, arrange, choose, format_turns
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks, format_blocks
 from mynn.compiler.parallel.split import parallelise
@@ -53,6 +58,7 @@ class Compilation:
     - `split`: whether several workers share the kernels.
     - `status`: whether the last output is the status word.
     - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
+    - `order`, `places`: the kernels to be, in order; where stored values lie.
     - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
     - `blocks`, `turns`: what one thread runs; what each of several workers runs.
     - `seconds`: what each stage took.
@@ -67,6 +73,8 @@ class Compilation:
     layouts: Layouts = field(default_factory=lambda: Layouts({}))
     pads: frozenset[Node] = frozenset()
     fusion: Fusion = field(default_factory=Fusion)
+    order: Order = field(default_factory=Order)
+    places: Places = field(default_factory=Places)
     plan: Plan = field(default_factory=Plan)
     kernels: Sequence[Kernel] = ()
     blocks: Sequence[CacheBlock] = ()
@@ -175,9 +183,28 @@ def _fuse(c: Compilation) -> Compilation:
     return replace(c, fusion=fuse(c.graph, c.layouts, c.pads))
 
 
-def _plan(c: Compilation) -> Compilation:
-    plan = make_plan(c.graph, c.fusion, c.writes, c.layouts, c.pads, c.target, c.status)
+def _order(c: Compilation) -> Compilation:
+    targets = {state: c.graph.outputs[number] for state, number in c.writes.items()}
+    return replace(c, order=order_steps(c.fusion, targets, c.results, c.status))
+
+
+def _places(c: Compilation) -> Compilation:
+    places = places_of(c.graph, c.fusion, c.order, c.results, c.layouts, c.pads)
+    return replace(c, places=places)
+
+
+def _lower(c: Compilation) -> Compilation:
+    plan = lower_steps(c.fusion, c.order, c.places, c.target, c.status)
     return replace(c, plan=plan, kernels=plan.kernels)
+
+
+def _scratch(c: Compilation) -> Compilation:
+    return replace(c, plan=replace(c.plan, scratch=scratch_buffer(c.kernels)))
+
+
+def _arena(c: Compilation) -> Compilation:
+    offsets, size = arena(c.kernels, c.plan.fixed)
+    return replace(c, plan=replace(c.plan, arena=offsets, arena_bytes=size))
 
 
 def _cache_blocks(c: Compilation) -> Compilation:
@@ -333,11 +360,47 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         lambda c: format_fusion(c.fusion, c.graph),
     ),
     Pass(
+        "order",
         "plan",
+        "the order of the groups, and which state is updated in place",
+        order_steps,
+        _order,
+        lambda c: verify_order(c.order, c.fusion),
+        lambda c: format_order(c.order, c.graph),
+    ),
+    Pass(
+        "places",
         "plan",
-        "places in memory, kernels, their order, updates in place",
-        make_plan,
-        _plan,
+        "a buffer for each stored value",
+        places_of,
+        _places,
+        lambda c: verify_order(c.order, c.fusion),
+        lambda c: format_places(c.places, c.graph),
+    ),
+    Pass(
+        "lower",
+        "lower",
+        "groups become kernels of the loop IR",
+        lower_group,
+        _lower,
+        _verify_kernels,
+        show_kernels,
+    ),
+    Pass(
+        "scratch",
+        "plan",
+        "memory that kernels make for themselves",
+        scratch_buffer,
+        _scratch,
+        _verify_kernels,
+        lambda c: f"scratch: {c.plan.scratch.elements if c.plan.scratch else 0} bytes a worker",
+    ),
+    Pass(
+        "arena",
+        "plan",
+        "memory that values share which are not needed together",
+        arena,
+        _arena,
         _verify_plan,
         lambda c: format_plan(c.plan, c.table),
     ),

@@ -82,7 +82,8 @@ def test_nothing_lies_on_the_stack() -> None:
 
 def test_too_small_a_share_is_refused() -> None:
     lowered = product()
-    lowered.plan.scratch = replace(lowered.table[-1], elements=64)
+    scratch = replace(lowered.table[-1], elements=64)
+    lowered = replace(lowered, plan=replace(lowered.plan, scratch=scratch))
     with pytest.raises(CompileError, match=r"k0 needs \d+ bytes of scratch memory"):
         pipeline.emit(lowered)
 

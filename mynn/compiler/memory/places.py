@@ -1,0 +1,109 @@
+"""Places: where inputs, constants, results and all other stored values lie.
+
+Expects an order. Guarantees: a place for every stored node, of its own but for new state that
+overwrites the old one and for results that are written at once; rows are padded to whole vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+
+from mynn.compiler.fusion.groups import Fusion
+from mynn.compiler.fusion.stored import is_leaf
+from mynn.compiler.graph.contraction_dims import is_contraction
+from mynn.compiler.graph.index_map import peel
+from mynn.compiler.graph.layout import Layouts
+from mynn.compiler.loop_ir.ir import Buffer
+from mynn.compiler.lowering.inline import Place
+from mynn.compiler.memory.order import Order
+from mynn.core.graph import CONSTANT, Graph, Node, node_names
+from mynn.core.types import Array
+from mynn.target.storage import padded_strides, storage_elements
+
+
+@dataclass(frozen=True)
+class Result:
+    """An output that is handed to the caller: the node, and the buffer it lies in, row-major."""
+
+    node: Node
+    buffer: Buffer
+
+    @property
+    def place(self) -> Place:
+        """Where it lies."""
+        return Place(self.buffer, padded_strides(self.node.shape, self.node.dtype.itemsize))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where stored nodes lie (`of`), constants with their values, results, and the old values of
+    state that are kept aside.
+    """
+
+    of: dict[Node, Place] = field(default_factory=dict)
+    constants: dict[Node, Array] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    old: dict[Node, Place] = field(default_factory=dict)
+
+
+def places_of(
+    graph: Graph,
+    fusion: Fusion,
+    order: Order,
+    results: Sequence[Node],
+    layouts: Layouts,
+    pads: Container[Node],
+) -> Places:
+    """A place for everything that is stored; products see through the padding in `pads`."""
+    count = 0
+
+    def new(node: Node, name: str) -> Place:
+        nonlocal count
+        count += 1
+        return _new_place(node, f"{name}.{count}", layouts)
+
+    places: dict[Node, Place] = {}
+    constants: dict[Node, Array] = {}
+    operands = {peel(x, pads) for n in graph.nodes() if is_contraction(n) for x in n.inputs}
+    for node in graph.nodes():
+        scalar = node.primitive is CONSTANT and node.type.size == 1
+        if is_leaf(node) and (not scalar or node in operands):
+            places[node] = new(node, node.name or "c")
+            if node.primitive is CONSTANT and node.value is not None:
+                constants[node] = node.value
+    outputs: list[Result] = []
+    for number, node in enumerate(results):
+        place = new(node, "out")
+        outputs.append(Result(node, place.buffer))
+        if order.direct.get(node) == number:
+            places[node] = place
+    for node in graph.nodes():
+        if node in order.in_place:
+            places[node] = places[order.in_place[node]]
+        elif node in fusion.stored and node not in places:
+            places[node] = new(node, node.name or node.primitive.name)
+    kept = [step.node for step in order.steps if step.node is not None and step.result is None]
+    return Places(places, constants, outputs, {node: new(node, "old") for node in kept})
+
+
+def _new_place(node: Node, name: str, layouts: Layouts) -> Place:
+    """Storage for a node: that of an input as it is given, otherwise new."""
+    strides = layouts.strides(node)
+    size = storage_elements(node.shape, node.dtype.itemsize, layouts.order(node))
+    last = sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True))
+    steps = [s for n, s in zip(node.shape, strides, strict=True) if n > 1 and s > 1]
+    clean = "".join(c if c.isalnum() or c in "._" else "_" for c in name)
+    buffer = Buffer(clean, node.type.short, max(size, last + 1), pitch=min(steps, default=0))
+    return Place(buffer, strides)
+
+
+def format_places(places: Places, graph: Graph) -> str:
+    """A line for each node that lies in memory: its buffer and strides."""
+    names = node_names(graph)
+    lines = [
+        f"{names[node]}: {place.buffer.name} {place.buffer.type}[{place.buffer.elements}] "
+        f"strides {place.strides}"
+        for node, place in places.of.items()
+    ]
+    return "\n".join(lines)
