@@ -15,9 +15,9 @@ from mynn.errors import ShapeError, UsageError
 from mynn.jit.compile import Compiled
 from mynn.jit.stage import Staged
 from mynn.nn.module import evaluating
+from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
-from mynn.train.engine.run import Run, is_drawn
-from mynn.train.plan import Check, check_count, check_outside, executor_for, load, plan
+from mynn.train.plan import Check, Run, check_count, check_outside, is_drawn, load, plan
 
 
 @explained

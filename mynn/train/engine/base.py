@@ -18,7 +18,7 @@ from mynn.jit.stage import Staged
 from mynn.runtime.signals import uninterrupted
 from mynn.tensor import Tensor
 from mynn.train.engine.cursor import Cursor, Snapshot
-from mynn.train.engine.run import Run, Step
+from mynn.train.plan import Run, Step
 from mynn.train.provenance import row_of
 from mynn.train.record import Recorded, Recorder
 

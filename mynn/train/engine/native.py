@@ -22,7 +22,7 @@ from mynn.runtime.store import STORE, Stored
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.target.target import Target
 from mynn.train.engine.base import Executor
-from mynn.train.engine.run import Run, Step
+from mynn.train.plan import Run, Step
 
 
 class LoopCode(Stored):
