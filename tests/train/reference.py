@@ -10,7 +10,6 @@ import pytest
 
 import mynn
 from mynn import Callback, History, nn, optim
-from mynn.compiler.host.shuffle import shuffle_python
 from mynn.core.types import Array
 
 BACKENDS = ("native", "interpreter")
@@ -57,6 +56,20 @@ class Problem:
 
     def compiled(self, backend: str = "native") -> Any:
         return mynn.compile(self.step, backend=backend)
+
+
+def shuffle_python(order: list[int], state: int) -> int:
+    """The shuffle of `fit`, as Python says it; returns the new state."""
+    mask = 2**64 - 1
+    for i in range(len(order) - 1, 0, -1):
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        z ^= z >> 31
+        j = ((z >> 32) * (i + 1)) >> 32
+        order[i], order[j] = order[j], order[i]
+    return state
 
 
 def assert_same_state(a: dict[str, Array], b: dict[str, Array]) -> None:

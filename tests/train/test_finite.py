@@ -11,10 +11,9 @@ import pytest
 
 import mynn
 from mynn import Callback, History, Tensor, nn, optim
-from mynn.compiler.host.shuffle import shuffle_python
 from mynn.core.types import Array
 from mynn.errors import NotFiniteError
-from tests.train.reference import Problem, assert_same_state, backends
+from tests.train.reference import Problem, assert_same_state, backends, shuffle_python
 
 
 def failure(run: Callable[[], Any]) -> str:

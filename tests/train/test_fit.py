@@ -10,7 +10,6 @@ import pytest
 
 import mynn
 from mynn import Tensor
-from mynn.compiler.host.shuffle import shuffle_python
 from tests.train.reference import (
     BACKENDS,
     Problem,
@@ -18,6 +17,7 @@ from tests.train.reference import (
     backends,
     compare,
     reference_fit,
+    shuffle_python,
 )
 
 

@@ -14,10 +14,9 @@ import mynn
 from mynn import Callback, Record, Tensor, nn, optim
 from mynn import functional as F
 from mynn.base import notices
-from mynn.compiler.host.shuffle import shuffle_python
 from mynn.core.types import Array
 from mynn.errors import DataError, DTypeError, IndexRangeError, ShapeError
-from tests.train.reference import assert_same_state
+from tests.train.reference import assert_same_state, shuffle_python
 
 ROWS, BATCH = 50, 16
 

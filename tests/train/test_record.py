@@ -84,7 +84,7 @@ def test_recording_changes_nothing(backend: str) -> None:
 
 def test_the_rows_of_a_shuffled_batch() -> None:
     """What is recorded is of the samples that the order says."""
-    from mynn.compiler.host.shuffle import shuffle_python
+    from tests.train.reference import shuffle_python
 
     problem = Problem(20)
     order = list(range(20))

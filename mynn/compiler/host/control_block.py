@@ -133,6 +133,10 @@ class ControlBlock:
         self.address = int(self.words.ctypes.data)
         self._kept: dict[int, Array] = {}
 
+    def address_of(self, word: int) -> int:
+        """The address of a word."""
+        return self.address + self.words.itemsize * word
+
     def point(self, word: int, array: Array) -> None:
         """Write the address of an array into a word."""
         self._kept[word] = array

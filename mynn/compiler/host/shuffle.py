@@ -16,7 +16,7 @@ def shuffle() -> Function:
     2019.
     """
     return parse_function(f"""
-        function {SHUFFLE}(order: ptr, rows: i64, random: ptr) noinline:
+        function {SHUFFLE}(order: ptr, rows: i64, random: ptr) exported noinline:
           view rows_in_order: i64[] at order
           view state: u64[1] at random
           var s = state[0]
@@ -34,17 +34,3 @@ def shuffle() -> Function:
             i = i + -1
           state[0] = s
         """)
-
-
-def shuffle_python(order: list[int], state: int) -> int:
-    """The same in Python; returns the new state."""
-    mask = 2**64 - 1
-    for i in range(len(order) - 1, 0, -1):
-        state = (state + 0x9E3779B97F4A7C15) & mask
-        z = state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        z ^= z >> 31
-        j = ((z >> 32) * (i + 1)) >> 32
-        order[i], order[j] = order[j], order[i]
-    return state

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base import sharing
-from mynn.compiler.host.control_block import ControlBlock
-from mynn.compiler.host.shuffle import shuffle_python
+from mynn.compiler.host.control_block import Control, ControlBlock
 from mynn.core import interpreter
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError, IndexRangeError, UsageError
@@ -52,6 +51,11 @@ class Executor:
         self.recorders: dict[int, tuple[Recorder, Any]] = {}
         self.compile_seconds += run.compile_seconds
         self.access = sharing.join(run.state, run.written)
+        if self.order is not None:
+            self.control.point(Control.ORDER, self.order)
+        self.control.point(Control.METRICS, self.sums)
+        for number, array in enumerate([*run.arrays, *run.outputs]):
+            self.control.point(Control.DATA + number, array)
 
     def refresh(self) -> None:
         """Take other programs where what decided them was changed in between."""
@@ -211,9 +215,12 @@ class Executor:
     def begin_epoch(self) -> None:
         """Shuffle, where a new epoch begins."""
         if self.order is not None and self.batch == 0:
-            order = self.order.tolist()
-            self.control.random = shuffle_python(order, self.control.random)
-            self.order[:] = order
+            address = self.control.address_of(Control.RANDOM)
+            self._shuffle(self.order.ctypes.data, len(self.order), address)
+
+    def _shuffle(self, order: int, rows: int, random: int) -> None:
+        """Run the shuffle of the loop on what lies at two addresses."""
+        raise NotImplementedError
 
     def batch_arguments(self, batch: int) -> tuple[Step, list[Array]]:
         """The step for a batch of this epoch, and its rows of every array."""

@@ -9,7 +9,7 @@ from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import StepLayout
-from mynn.compiler.host.control_block import Control
+from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
@@ -91,6 +91,7 @@ class NativeExecutor(Executor):
         module, seconds = loop_module_for(loop, run.whole.program.target)
         self.compile_seconds += seconds
         self.function = module.function(FIT, ctypes.c_void_p)
+        self.shuffle = module.function(SHUFFLE, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
         self.worker = worker_function(module, WORKER_MAIN) if loop.has_workers else None
         programs: list[Program] = [step.program for step in run.steps]
         self.control.workers = self.most = max(program.threads for program in programs)
@@ -99,11 +100,6 @@ class NativeExecutor(Executor):
             instance = self.instances[program] = program.take()
             step = program.native.address(SPLIT_STEP if layout.split else STEP)
             self.control.set_step(instance.address, step, remainder=number == 1)
-        if self.order is not None:
-            self.control.point(Control.ORDER, self.order)
-        self.control.point(Control.METRICS, self.sums)
-        for number, array in enumerate([*run.arrays, *run.outputs]):
-            self.control.point(Control.DATA + number, array)
 
     def _tune(self, adaptive: bool) -> None:
         """Have the fastest number of workers found, where it is left open."""
@@ -117,6 +113,9 @@ class NativeExecutor(Executor):
             self._run(self.control.workers, budget)
         else:
             self.autotuner.run(budget, self._run)
+
+    def _shuffle(self, order: int, rows: int, random: int) -> None:
+        self.shuffle(order, rows, random)
 
     def _run(self, workers: int, budget: int) -> int:
         """Run steps with so many workers, or fewer where threads are missing; how many ran."""
