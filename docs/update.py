@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.layers import LAYERS
 from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
-from docs import blocks
+from docs import batch_walk, blocks
 from examples import walk
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
@@ -234,6 +234,7 @@ def _primitive(name: str, family: str, *own: str) -> str:
 def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     """Every generated part by its name, with the function that makes its text."""
     yield "passes", _passes
+    yield "batch", batch_walk.table
     yield "steps", lambda: _steps(BRIEF, limits=False)
     yield "steps-in-full", lambda: _steps(FULL, limits=True)
     yield "other-works", _others

@@ -1,15 +1,1 @@
 """What runs the steps of a training."""
-
-from __future__ import annotations
-
-from mynn.jit.compile import native_available
-from mynn.train.engine.base import Executor
-from mynn.train.engine.interpreted import InterpretedExecutor
-from mynn.train.engine.native import NativeExecutor
-from mynn.train.plan import Run
-
-
-def executor_for(run: Run) -> Executor:
-    """The native loop, or the interpreter doing the same in Python."""
-    native = run.compiled.backend == "native" and native_available()
-    return NativeExecutor(run) if native else InterpretedExecutor(run)
