@@ -15,7 +15,7 @@ import pytest
 
 import mynn
 from mynn import Tensor
-from mynn.compiler.host import train_loop
+from mynn.compiler.host import gather
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.train_loop import Loop, training_loop
 from mynn.compiler.loop_ir.format import format_function
@@ -128,7 +128,7 @@ def test_rows_are_read_where_they_lie(
 
     found = []
     for least in (1 << 60, 0):
-        monkeypatch.setattr(train_loop, "_DIRECT_BYTES", least)
+        monkeypatch.setattr(gather, "_DIRECT_BYTES", least)
         mynn.programs().clear()
         for threads in (1, 3):
             weight.data = np.zeros(shape[-1])
