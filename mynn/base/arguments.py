@@ -108,7 +108,22 @@ def number(name: str, value: Any) -> float:
     return float(value)
 
 
-def _truth(name: str, value: Any) -> bool:
+def in_range(name: str, value: Any, low: float, high: float = math.inf) -> float:
+    """`value` as a float in [low, high), so that it is finite."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(
+            f"{name} must be a number, it is {shown(value)}; give a float"
+        ) from None
+    if not low <= number < high:
+        limits = f"at least {low:g} and finite" if high == math.inf else f"in [{low:g}, {high:g})"
+        limits = "finite" if low == -math.inf else limits
+        raise ArgumentError(f"{name} must be {limits}, it is {value}")
+    return number
+
+
+def truth(name: str, value: Any) -> bool:
     """Like `flag`, and 0 or 1, which PyTorch's layers take."""
     return bool(value) if isinstance(value, int) and value in (0, 1) else flag(name, value)
 
@@ -122,7 +137,7 @@ def _text(name: str, value: Any) -> str:
 _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "int": whole_number,
     "float": number,
-    "bool": _truth,
+    "bool": truth,
     "str": _text,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ from mynn.nn.module import Module
 class _Numbered(Module):
     """Children named "0", "1", "2"..."""
 
+    @abstractmethod
+    def _sliced(self, members: list[Module]) -> Module:
+        """A container of the same kind for some of the members."""
+
     def __len__(self) -> int:
         return len(self._modules)
 
@@ -22,14 +27,11 @@ class _Numbered(Module):
     def __getitem__(self, index: int | slice) -> Any:
         members = list(self)
         if isinstance(index, slice):
-            return self._like(members[index])
+            return self._sliced(members[index])
         return members[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(list(self._modules)[index], module)
-
-    def _like(self, members: list[Module]) -> Module:
-        raise NotImplementedError
 
     def append(self, module: Module) -> Any:
         """Add a module at the end; returns the container."""
@@ -88,7 +90,7 @@ class Sequential(_Numbered):
             value = module(value)
         return value
 
-    def _like(self, members: list[Module]) -> Module:
+    def _sliced(self, members: list[Module]) -> Module:
         return Sequential(*members)
 
 
@@ -105,5 +107,5 @@ class ModuleList(_Numbered):
         super().__init__()
         self.extend(modules)
 
-    def _like(self, members: list[Module]) -> Module:
+    def _sliced(self, members: list[Module]) -> Module:
         return ModuleList(members)

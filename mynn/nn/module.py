@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mynn.base import sharing
-from mynn.base.arguments import check_call, check_constructor, checked, shown
+from mynn.base.arguments import check_call, check_constructor, checked, nearest, shown
 from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
@@ -205,11 +204,11 @@ class Module:
         if type(self).__module__.startswith("mynn."):
             known += [key for key in vars(self) if not key.startswith("_")]
             known += [*self._parameters, *self._buffers]
-        close = difflib.get_close_matches(name, known, 1, 0.85)
+        close = nearest(name, known, 0.85)
         if close:
             raise ArgumentError(
                 f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
-                f"change nothing; did you mean {close[0]!r}?"
+                f"change nothing; did you mean {close!r}?"
             )
 
     def __getattr__(self, name: str) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
-from mynn.errors import ArgumentError
 from mynn.optim.optimizer import Optimizer
-from mynn.optim.options import ParamGroup, check_flag, check_range
-from mynn.optim.sgd import gradient
+from mynn.optim.options import Check, ParamGroup, between, pair_between, switch
+from mynn.optim.transform import add_penalty, descent, one_minus_power, running_mean
 from mynn.tensor import Parameter, Tensor
 
 
@@ -53,6 +51,14 @@ class Adam(Optimizer):
     # Weight decay adds to the gradient instead of shrinking the parameter itself.
     decoupled = False
 
+    ranges: ClassVar[Mapping[str, Check]] = {
+        **Optimizer.ranges,
+        "betas": pair_between(0.0, 1.0),
+        "eps": between(0.0),
+        "amsgrad": switch,
+        "maximize": switch,
+    }
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -74,18 +80,6 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def check(self, options: Mapping[str, Any]) -> None:
-        """Raise `ArgumentError` where an option is out of its range."""
-        super().check(options)
-        betas = options["betas"]
-        if not isinstance(betas, Sequence) or len(betas) != 2:
-            raise ArgumentError(f"betas must be two numbers (b1, b2), they are {betas!r}")
-        for i, beta in enumerate(betas):
-            check_range(f"betas[{i}]", beta, 0.0, 1.0)
-        check_range("eps", options["eps"], 0.0)
-        check_flag("amsgrad", options["amsgrad"])
-        check_flag("maximize", options["maximize"])
-
     def make_slots(self, group: ParamGroup) -> None:
         """`step` t, `exp_avg` m, `exp_avg_sq` v, and with amsgrad `max_exp_avg_sq`."""
         self.counter(group)
@@ -99,8 +93,8 @@ class Adam(Optimizer):
         """One step of the parameters, by the class's equations."""
         b1, b2 = group["betas"]
         for step, members in self.advance(params):
-            correction = _one_minus_power(b2, step).sqrt()
-            rate = group.rate * correction / _one_minus_power(b1, step)
+            correction = one_minus_power(b2, step).sqrt()
+            rate = group.rate * correction / one_minus_power(b1, step)
             self._descend(group, members, rate, correction * group["eps"])
 
     def _descend(
@@ -110,14 +104,14 @@ class Adam(Optimizer):
         decay = group["weight_decay"]
         keep = 1.0 - group.rate * decay if self.decoupled and decay != 0 else None
         for parameter in params:
-            p, g = parameter.detach(), gradient(group, parameter)
-            if keep is not None:
-                p = p * keep.astype(p.dtype)
-            elif decay != 0:
-                g = g + p * decay
+            p, g = parameter.detach(), descent(group, parameter)
+            if self.decoupled:
+                p = p if keep is None else p * keep.astype(p.dtype)
+            else:
+                g = add_penalty(g, p, decay)
             slots = self.state[parameter]
-            m = slots["exp_avg"] * b1 + g * (1 - b1)
-            v = slots["exp_avg_sq"] * b2 + g * g * (1 - b2)
+            m = running_mean(slots["exp_avg"], g, b1)
+            v = running_mean(slots["exp_avg_sq"], g * g, b2)
             slots["exp_avg"].assign(m)
             slots["exp_avg_sq"].assign(v)
             if group["amsgrad"]:
@@ -157,10 +151,3 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
-
-
-def _one_minus_power(beta: float, step: Tensor) -> Tensor:
-    """1 - beta^step, without cancellation."""
-    if beta == 0:
-        return step * 0.0 + 1.0
-    return -(step * math.log(beta)).expm1()

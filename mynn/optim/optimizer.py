@@ -10,19 +10,25 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mynn.base import forks, notices, sharing
-from mynn.base.arguments import check_constructor, shown
-from mynn.core.types import Array
+from mynn.base.arguments import check_constructor
 from mynn.errors import ArgumentError, UsageError
 from mynn.optim import saved
-from mynn.optim.options import ParamGroup, check_range, meant, unknown_option
+from mynn.optim.options import (
+    Check,
+    ParamGroup,
+    between,
+    checked_parameters,
+    listed,
+    meant,
+    unknown_option,
+)
 from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
-from mynn.tensor.loaded import loaded_array
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
 from mynn.trace.snapshot import is_plain
@@ -57,6 +63,9 @@ class Optimizer:
         >>> optimizer = SignSGD(nn.Linear(2, 1).parameters(), {"lr": 0.1, "weight_decay": 0.0})
     """
 
+    # The range of each option. A subclass adds its own.
+    ranges: ClassVar[Mapping[str, Check]] = {"lr": between(0.0), "weight_decay": between(0.0)}
+
     # Whether weight decay shrinks parameters themselves, where a class comes in both kinds.
     decoupled: bool | None = None
 
@@ -77,7 +86,7 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self._splits = 0
         self._kept: set[str] = set()
-        entries = _listed(type(self).__name__, params)
+        entries = listed(type(self).__name__, params)
         if not entries:
             raise ArgumentError(
                 f"{type(self).__name__}: the list of parameters is empty; give net.parameters()"
@@ -93,7 +102,7 @@ class Optimizer:
                 raise unknown_option(f"{type(self).__name__}: a group", name, self.defaults)
         options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
         self.check(options)
-        params = _parameters(type(self).__name__, param_group.get("params"))
+        params = checked_parameters(type(self).__name__, param_group.get("params"))
         for place, parameter in enumerate(params):
             if parameter in self.state or any(parameter is other for other in params[:place]):
                 raise ArgumentError(
@@ -108,16 +117,20 @@ class Optimizer:
     # -- what an optimiser defines -----------------------------------------------------------------
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Raise `ArgumentError` where an option is out of its range."""
-        check_range("lr", options["lr"], 0.0)
-        check_range("weight_decay", options["weight_decay"], 0.0)
+        """Raise `ArgumentError` where an option is out of its range, or does not go with others."""
+        for name, check in self.ranges.items():
+            if name in options:
+                check(name, options[name])
 
     def make_slots(self, group: ParamGroup) -> None:
         """Make the state of a group's parameters, where it is not there yet."""
 
     def update(self, group: ParamGroup, params: list[Parameter]) -> None:
         """Change those parameters of a group that have a gradient; called under `no_grad`."""
-        raise NotImplementedError
+        raise UsageError(
+            f"{type(self).__name__} does not define update; write def update(self, group, params) "
+            "in it"
+        )
 
     # -- what they share ---------------------------------------------------------------------------
 
@@ -306,7 +319,8 @@ class Optimizer:
         before = [dict(group.options) for group in self.param_groups]
         try:
             self._set_options(new.options)
-            plan = self._matched(new)
+            order = [p for group in self.param_groups for p in group["params"]]
+            plan = saved.matched(name, new, order, self.state)
         except Exception:
             for group, options in zip(self.param_groups, before, strict=True):
                 group.options.update(options)
@@ -338,24 +352,6 @@ class Optimizer:
         ]
         self._split(step, others)
 
-    def _matched(self, new: saved.Saved) -> list[tuple[Parameter, str, Array]]:
-        """The values that the slots are to have, with names, shapes and dtypes checked."""
-        name, plan = type(self).__name__, []
-        order = [p for group in self.param_groups for p in group["params"]]
-        for number, parameter in zip(
-            (n for group in new.numbers for n in group), order, strict=True
-        ):
-            given, own = new.slots.get(number, {}), self.state[parameter]
-            saved.check_slots(name, number, given, own)
-            for key, slot in own.items():
-                # PyTorch's SGD keeps no count: its buffer tells that a step was made.
-                value = given.get(key, float(key == "step" and bool(given)))
-                if key in given:
-                    what = f"{name}: {key} of {parameter.name or number}"
-                    value = loaded_array(what, value, slot.shape, slot.dtype)
-                plan.append((parameter, key, np.broadcast_to(value, slot.shape)))
-        return plan
-
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
@@ -368,40 +364,3 @@ def _count(value: float) -> Tensor:
     count = Tensor.from_value(np.array(value))
     count.name = "step"
     return count
-
-
-def _instead(given: Any) -> str:
-    """What to give instead of something that is no parameter."""
-    kind = type(given).__module__.partition(".")[0]
-    if kind == "torch":
-        return "it is PyTorch's: build the network with mynn.nn"
-    if callable(given):
-        return "give net.parameters(), with its parentheses"
-    return "give net.parameters()"
-
-
-def _listed(name: str, params: Any) -> list[Any]:
-    """What was given for `params`, as a list."""
-    if isinstance(params, Tensor):
-        return [params]
-    if not isinstance(params, Iterable) or isinstance(params, str):
-        raise ArgumentError(
-            f"{name}: params must be a list of parameters, it is {shown(params)}; "
-            f"{_instead(params)}"
-        )
-    return list(params)
-
-
-def _parameters(name: str, params: Any) -> list[Parameter]:
-    """A group's parameters as a list, checked."""
-    if params is None:
-        raise ArgumentError(f'{name}: a group needs "params"')
-    entries = _listed(name, params)
-    result: list[Any] = [one[1] if isinstance(one, tuple) else one for one in entries]
-    for entry in result:
-        if not isinstance(entry, Tensor) or entry.value is None or entry.dtype.kind != "f":
-            raise ArgumentError(
-                f"{name}: params must be float tensors made outside a trace, one is "
-                f"{shown(entry)}; {_instead(entry)}"
-            )
-    return result

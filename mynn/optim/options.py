@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mynn.base.arguments import nearest
+from mynn.base.arguments import in_range, nearest, shown, truth
 from mynn.errors import ArgumentError, UsageError
 from mynn.tensor import Parameter, Tensor
 from mynn.trace import tracing
@@ -33,22 +33,31 @@ NO_OPERATION = frozenset(
 )
 
 
-def check_range(name: str, value: Any, low: float, high: float = math.inf) -> float:
-    """`value` as a float in [low, high) (so that it is finite), or `ArgumentError` naming it."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"{name} must be a number, it is {value!r}") from None
-    if not low <= number < high:
-        limits = f"at least {low:g} and finite" if high == math.inf else f"in [{low:g}, {high:g})"
-        raise ArgumentError(f"{name} must be {limits}, it is {value}")
-    return number
+# Raises where an option, of that name and value, is out of its range.
+Check = Callable[[str, Any], Any]
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise `ArgumentError` unless `value` is True or False; a text would count as true."""
-    if not isinstance(value, bool | np.bool_) and value not in (0, 1, None):
-        raise ArgumentError(f"{name} must be True or False, it is {value!r}")
+def between(low: float, high: float = math.inf) -> Check:
+    """A number in [low, high), so that it is finite."""
+    return lambda name, value: in_range(name, value, low, high)
+
+
+def pair_between(low: float, high: float) -> Check:
+    """Two numbers in [low, high)."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, Sequence) or len(value) != 2:
+            raise ArgumentError(f"{name} must be two numbers (b1, b2), they are {value!r}")
+        for i, one in enumerate(value):
+            in_range(f"{name}[{i}]", one, low, high)
+
+    return check
+
+
+def switch(name: str, value: Any) -> None:
+    """True or False, or None for False; a text would count as true."""
+    if value is not None:
+        truth(name, value)
 
 
 def meant(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
@@ -85,7 +94,7 @@ class ParamGroup(MutableMapping[str, Any]):
         self.options = {"params": params, **options}
         self.owner = owner
         self.check = check
-        self.rate = Tensor.from_value(np.array(check_range("lr", options["lr"], 0.0)))
+        self.rate = Tensor.from_value(np.array(in_range("lr", options["lr"], 0.0)))
         self.rate.name = "lr"
 
     def __getitem__(self, key: str) -> Any:
@@ -115,7 +124,7 @@ class ParamGroup(MutableMapping[str, Any]):
         if isinstance(value, Tensor) and tracing.active() is not None:
             self.rate.assign(value.reshape(()))
         else:
-            self.rate.assign(np.array(check_range("lr", value, 0.0)))
+            self.rate.assign(np.array(in_range("lr", value, 0.0)))
 
     def __delitem__(self, key: str) -> None:
         raise UsageError(f"the option {key!r} of a group cannot be taken away")
@@ -128,3 +137,43 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+# -- what is given for `params` --------------------------------------------------------------------
+
+
+def _instead(given: Any) -> str:
+    """What to give instead of something that is no parameter."""
+    kind = type(given).__module__.partition(".")[0]
+    if kind == "torch":
+        return "it is PyTorch's: build the network with mynn.nn"
+    if callable(given):
+        return "give net.parameters(), with its parentheses"
+    return "give net.parameters()"
+
+
+def listed(name: str, params: Any) -> list[Any]:
+    """What was given for `params`, as a list."""
+    if isinstance(params, Tensor):
+        return [params]
+    if not isinstance(params, Iterable) or isinstance(params, str):
+        raise ArgumentError(
+            f"{name}: params must be a list of parameters, it is {shown(params)}; "
+            f"{_instead(params)}"
+        )
+    return list(params)
+
+
+def checked_parameters(name: str, params: Any) -> list[Parameter]:
+    """A group's parameters as a list, checked."""
+    if params is None:
+        raise ArgumentError(f'{name}: a group needs "params"')
+    entries = listed(name, params)
+    result: list[Any] = [one[1] if isinstance(one, tuple) else one for one in entries]
+    for entry in result:
+        if not isinstance(entry, Tensor) or entry.value is None or entry.dtype.kind != "f":
+            raise ArgumentError(
+                f"{name}: params must be float tensors made outside a trace, one is "
+                f"{shown(entry)}; {_instead(entry)}"
+            )
+    return result

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.optim.options import NO_OPERATION
-from mynn.tensor.loaded import checked_mapping, unboxed
+from mynn.tensor import Parameter, Tensor
+from mynn.tensor.loaded import checked_mapping, loaded_array, unboxed
 
 # Options that came late, so that older states lack them.
 _OPTIONAL = frozenset({"maximize", "amsgrad", "nesterov"})
@@ -71,6 +73,30 @@ def check_slots(name: str, number: int, given: Iterable[str], own: Iterable[str]
             f"with these options keeps {', '.join(own) or 'nothing'}; it is that of another class, "
             "or of other options: make the optimizer that it was saved from"
         )
+
+
+def matched(
+    name: str,
+    new: Saved,
+    order: Sequence[Parameter],
+    state: Mapping[Tensor, Mapping[str, Tensor]],
+) -> list[tuple[Parameter, str, Array]]:
+    """The values that the slots of the parameters, in order, are to have: names, shapes and dtypes
+    are checked.
+    """
+    plan = []
+    numbers = (n for group in new.numbers for n in group)
+    for number, parameter in zip(numbers, order, strict=True):
+        given, own = new.slots.get(number, {}), state[parameter]
+        check_slots(name, number, given, own)
+        for key, slot in own.items():
+            # PyTorch's SGD keeps no count: its buffer tells that a step was made.
+            value = given.get(key, float(key == "step" and bool(given)))
+            if key in given:
+                what = f"{name}: {key} of {parameter.name or number}"
+                value = loaded_array(what, value, slot.shape, slot.dtype)
+            plan.append((parameter, key, np.broadcast_to(value, slot.shape)))
+    return plan
 
 
 def _options(

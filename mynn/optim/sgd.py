@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mynn.base import notices
 from mynn.errors import ArgumentError
 from mynn.optim.optimizer import Optimizer
-from mynn.optim.options import ParamGroup, check_flag, check_range
+from mynn.optim.options import Check, ParamGroup, between, switch
+from mynn.optim.transform import add_penalty, descent
 from mynn.tensor import Parameter, Tensor
 
 
@@ -47,6 +49,14 @@ class SGD(Optimizer):
     deep learning", 2013, with PyTorch's way of writing the equations.
     """
 
+    ranges: ClassVar[Mapping[str, Check]] = {
+        **Optimizer.ranges,
+        "momentum": between(0.0),
+        "dampening": between(-math.inf),
+        "nesterov": switch,
+        "maximize": switch,
+    }
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -69,9 +79,8 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Raise `ArgumentError` where an option is out of its range."""
+        """Raise `ArgumentError` where an option is out of its range, or does not go with others."""
         super().check(options)
-        check_range("momentum", options["momentum"], 0.0)
         if options["momentum"] > 1:
             notices.warn(
                 "momentum",
@@ -79,9 +88,6 @@ class SGD(Optimizer):
                 "usually 0.9",
                 category=UserWarning,
             )
-        check_range("dampening", options["dampening"], -float("inf"))
-        check_flag("nesterov", options["nesterov"])
-        check_flag("maximize", options["maximize"])
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise ArgumentError(
                 "nesterov needs momentum above 0 and dampening 0, they are "
@@ -110,9 +116,8 @@ class SGD(Optimizer):
         momentum, decay = group["momentum"], group["weight_decay"]
         rates: dict[Any, Tensor] = {}
         for parameter in params:
-            p, g = parameter.detach(), gradient(group, parameter)
-            if decay != 0:
-                g = g + p * decay
+            p = parameter.detach()
+            g = add_penalty(descent(group, parameter), p, decay)
             if momentum != 0:
                 buffer = self.state[parameter]["momentum_buffer"]
                 v = buffer * momentum + (g if share is None else g * share.astype(p.dtype))
@@ -121,10 +126,3 @@ class SGD(Optimizer):
             if p.dtype not in rates:
                 rates[p.dtype] = group.rate.astype(p.dtype)
             parameter.assign(p - g * rates[p.dtype])
-
-
-def gradient(group: ParamGroup, parameter: Parameter) -> Tensor:
-    """The gradient in the direction to go down: negated where the group maximizes."""
-    assert parameter.grad is not None
-    g = parameter.grad.detach().astype(parameter.dtype)
-    return -g if group["maximize"] else g

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.arguments import shown
 from mynn.core.types import SHORT_NAMES, Array, Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.tensor.promotion import plain_array
@@ -50,15 +51,10 @@ def _numbers(what: str, value: Any) -> Array:
         array = np.asarray(None)
     if array.dtype.name not in SHORT_NAMES and array.dtype.kind not in "iu":
         raise DTypeError(
-            f"{what}: the new value must be an array of numbers, it is {_short(value)}; give what "
+            f"{what}: the new value must be an array of numbers, it is {shown(value)}; give what "
             "state_dict() gave"
         )
     return array
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
 def unboxed(value: Any) -> Any:
@@ -81,4 +77,4 @@ def checked_mapping(what: str, value: Any) -> Mapping[Any, Any]:
     remedy = "give the dict that state_dict() returned"
     if isinstance(value, str) or hasattr(value, "__fspath__"):
         remedy = f"load the file first: with numpy.load({str(value)!r}) as saved: ..."
-    raise ArgumentError(f"{what} takes a dict, it was given {_short(value)}; {remedy}")
+    raise ArgumentError(f"{what} takes a dict, it was given {shown(value)}; {remedy}")

@@ -174,7 +174,7 @@ def damaged(change: Callable[[dict[str, Any]], Any]) -> Callable[[], Any]:
 
 
 BAD_STATES: dict[str, tuple[Callable[[], Any], str]] = {
-    "none": (lambda: None, "takes a dict.*NoneType"),
+    "none": (lambda: None, "takes a dict.*None"),
     "path": (lambda: "net.npz", r"takes a dict.*numpy.load\('net.npz'\)"),
     "module": (lambda: nn.Linear(2, 2).state_dict(), '"state" and "param_groups".*weight'),
     "names": (
@@ -278,7 +278,7 @@ def test_module_takes_parameters_and_any_float_of_pytorch() -> None:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (None, "takes a dict.*NoneType"),
+        (None, "takes a dict.*None"),
         ("net.npz", "takes a dict.*numpy.load"),
         ({"weight": "abc", "bias": np.ones(2)}, "weight.*numbers.*'abc'"),
         ({"weight": np.ones((2, 3), complex), "bias": np.ones(2)}, "weight.*numbers"),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.tensor import plain_array
 
 
@@ -55,28 +53,6 @@ def samples(value: Any, what: str, features: int, layer: str, dtype: np.dtype[An
             f"sample or (B, {features}) for a batch, it is {array.shape}"
         )
     return array
-
-
-def positive_integer(value: Any, what: str) -> int:
-    """`value` as an int of 1 or more, or an `ArgumentError`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentError(f"{what} must be a whole number, it is {value!r}") from None
-    if isinstance(value, bool | np.bool_) or number < 1:
-        raise ArgumentError(f"{what} must be 1 or more, it is {value!r}")
-    return number
-
-
-def learning_rate(value: Any) -> float:
-    """`value` as a float of 0 or more, or an `ArgumentError`."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"the learning rate must be a number, it is {value!r}") from None
-    if not math.isfinite(number) or number < 0:
-        raise ArgumentError(f"the learning rate must be finite and not negative, it is {number}")
-    return number
 
 
 def is_same_memory(value: Any, array: Array) -> bool:

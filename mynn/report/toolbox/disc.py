@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.arguments import positive
 from mynn.core.types import Array
-from mynn.report.toolbox.checks import positive_integer
 
 RADIUS = 0.5
 
@@ -36,7 +36,7 @@ def generate_disc_set(n: int, seed: Any = None) -> tuple[Array, Array]:
 
     Source: the report, section 1.3; figure 2 shows the quarter of the disc.
     """
-    count = positive_integer(n, "the number of points")
+    count = positive("the number of points", n)
     points = np.random.default_rng(seed).random((count, 2), dtype=np.float32)
     inside = np.sum(points.astype(np.float64) ** 2, axis=1) < RADIUS**2
     return points, np.stack([inside, ~inside], axis=1).astype(np.float32)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import mynn
+from mynn.base.arguments import positive
 from mynn.core.types import Array
 from mynn.errors import NotFiniteError, UsageError
-from mynn.report.toolbox.checks import positive_integer
 from mynn.report.toolbox.optimizer import optimizer_sgd
 from mynn.report.toolbox.passes import is_known
 from mynn.report.toolbox.record import Record
@@ -145,8 +145,8 @@ def run(
     an `update`, so that the constructor holds what they record.
     """
     called = time.perf_counter()
-    epochs = positive_integer(epochs, "epochs")
-    batch = positive_integer(batch_size, "batch_size")
+    epochs = positive("epochs", epochs)
+    batch = positive("batch_size", batch_size)
     if not isinstance(optimizer, optimizer_sgd):
         raise UsageError("fit: give an optimizer, optimizer=optimizer_sgd(lr, model)")
     if optimizer.model is not net:

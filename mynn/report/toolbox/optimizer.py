@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.arguments import in_range, positive
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ShapeError, UsageError
-from mynn.report.toolbox.checks import learning_rate, positive_integer, real_array
+from mynn.report.toolbox.checks import real_array
 from mynn.report.toolbox.programs import Programs
 from mynn.report.toolbox.tools import linear, require_constructor
 from mynn.tensor import Parameter, Tensor, no_grad
@@ -45,7 +46,7 @@ class optimizer_sgd:
 
     def __init__(self, lr: float, model: Any, freeze: str | int | Iterable[int] = ()) -> None:
         self.model = require_constructor(model, "optimizer_sgd(lr, model)")
-        rate = learning_rate(lr)
+        rate = in_range("the learning rate", lr, 0.0)
         self.freeze = _frozen(freeze)
         self._programs = Programs()
         # A tensor, so that a compiled program reads it and need not be made anew when it changes.
@@ -61,7 +62,7 @@ class optimizer_sgd:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._rate.assign(np.asarray(learning_rate(value), self.model.dtype))
+        self._rate.assign(np.asarray(in_range("the learning rate", value, 0.0), self.model.dtype))
 
     def free_layers(self, layers: list[linear]) -> list[linear]:
         """Those of `layers` that are updated."""
@@ -139,4 +140,4 @@ def _frozen(freeze: str | int | Iterable[int]) -> str | tuple[int, ...]:
             raise ArgumentError(f"freeze takes layer numbers or 'output', it was given {freeze!r}")
         return freeze
     numbers = (freeze,) if isinstance(freeze, int | np.integer) else tuple(freeze)
-    return tuple(positive_integer(number, "freeze: a layer's number") for number in numbers)
+    return tuple(positive("freeze: a layer's number", number) for number in numbers)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.arguments import positive
 from mynn.core.types import Array, Shape
 from mynn.errors import ShapeError, UsageError
-from mynn.report.toolbox.checks import is_same_memory, positive_integer, real_array, samples
+from mynn.report.toolbox.checks import is_same_memory, real_array, samples
 from mynn.report.toolbox.programs import Programs
 from mynn.report.toolbox.record import Record
 from mynn.tensor import Parameter, Tensor, no_grad
@@ -81,8 +82,8 @@ class linear:
         criterion: criterion_mse | None = None,
         init: Initializer | None = None,
     ) -> None:
-        self.m = positive_integer(m, "linear: the number of input units")
-        self.n = positive_integer(n, "linear: the number of output units")
+        self.m = positive("linear: the number of input units", m)
+        self.n = positive("linear: the number of output units", n)
         self.model = require_constructor(model, f"linear({m}, {n}, model)")
         if criterion is not None and not isinstance(criterion, criterion_mse):
             raise UsageError(f"linear({m}, {n}): the criterion must be criterion_mse(model)")

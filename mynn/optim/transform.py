@@ -1,0 +1,35 @@
+"""The pieces that updates are made of: gradients, weight decay, running means.
+
+Each is a function of tensors, so that it is traced and compiled with the step.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mynn.optim.options import ParamGroup
+from mynn.tensor import Parameter, Tensor
+
+
+def descent(group: ParamGroup, parameter: Parameter) -> Tensor:
+    """The gradient g of what is to be made smaller: negated where the group maximizes."""
+    assert parameter.grad is not None
+    g = parameter.grad.detach().astype(parameter.dtype)
+    return -g if group["maximize"] else g
+
+
+def add_penalty(g: Tensor, p: Tensor, decay: float) -> Tensor:
+    """g + decay p: the gradient with that of an L2 penalty."""
+    return g + p * decay if decay != 0 else g
+
+
+def running_mean(mean: Tensor, value: Tensor, beta: float) -> Tensor:
+    """beta mean + (1 - beta) value."""
+    return mean * beta + value * (1 - beta)
+
+
+def one_minus_power(beta: float, step: Tensor) -> Tensor:
+    """1 - beta^step, without cancellation: by how much a running mean from zero is too small."""
+    if beta == 0:
+        return step * 0.0 + 1.0
+    return -(step * math.log(beta)).expm1()
