@@ -15,7 +15,9 @@ from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError
 from mynn.runtime import cache, store
-from mynn.runtime.artifact import Image, bind_constants, graph_key, make_image, summary
+from mynn.runtime.artifact import Artifact, make_artifact, summary
+from mynn.runtime.binding import bind_constants
+from mynn.runtime.graph_key import graph_key
 from mynn.runtime.llvm_jit import NativeModule, build, load
 from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
 from mynn.target.target import Target
@@ -100,30 +102,30 @@ class Code(store.Stored):
         self.seconds: dict[str, float] = {}
         key = None
         if digest is not None and cache.enabled():
-            key = cache.key_of("image", digest, made_for(request.target, requested))
+            key = cache.key_of("artifact", digest, made_for(request.target, requested))
         found = None if key is None or debug.checking() else self._load(key)
-        self.image, self.native = found or self._compile(requested, key)
-        self.constants = bind_constants(self.image)
-        self.kernels = len(self.image.kernels)
+        self.artifact, self.native = found or self._compile(requested, key)
+        self.constants = bind_constants(self.artifact)
+        self.kernels = len(self.artifact.kernels)
         self.programs: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def _load(self, key: str) -> tuple[Image, NativeModule] | None:
-        """The image and its code from the cache on disk, if they are there."""
+    def _load(self, key: str) -> tuple[Artifact, NativeModule] | None:
+        """The artifact and its code from the cache on disk, if they are there."""
         start = time.perf_counter()
         request = self.request
-        image = Image.from_bytes(cache.load(key) or b"")
-        if image is None:
+        artifact = Artifact.from_bytes(cache.load(key) or b"")
+        if artifact is None:
             return None
-        threads = image.threads
-        native = load(image.code, request.target, lambda: request.text(threads))
+        threads = artifact.threads
+        native = load(artifact.object_key, request.target, lambda: request.text(threads))
         if native is None:
             return None
         self.seconds["cache"] = time.perf_counter() - start
         request.show(threads)
-        return image, native
+        return artifact, native
 
-    def _compile(self, requested: Threads | None, key: str | None) -> tuple[Image, NativeModule]:
-        """The image and its code, made now and put into the cache."""
+    def _compile(self, requested: Threads | None, key: str | None) -> tuple[Artifact, NativeModule]:
+        """The artifact and its code, made now and put into the cache."""
         request = self.request
         lowered = request.lowered
         threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
@@ -133,16 +135,16 @@ class Code(store.Stored):
         native = build(made.text, request.target, lambda: request.text(threads))
         self.seconds["LLVM"] = native.seconds
         known = threads, native.key, made.stack_bytes
-        image = make_image(lowered.plan, lowered.table, request.graph.inputs, *known)
+        artifact = make_artifact(lowered.plan, lowered.table, request.graph.inputs, *known)
         if key is not None:
-            cache.store(key, image.to_bytes())
+            cache.store(key, artifact.to_bytes())
         vars(request).pop("lowered")  # several times the size of the code; made again if looked at
-        return image, native
+        return artifact, native
 
     @property
     def nbytes(self) -> int:
         """Bytes of machine code, constants, and the memory that programs keep for their runs."""
-        constants = sum(value.nbytes for value in self.image.constants)
+        constants = sum(value.nbytes for value in self.artifact.constants)
         runs: int = sum(program.nbytes for program in list(self.programs))
         return self.native.nbytes + constants + runs
 

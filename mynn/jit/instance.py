@@ -11,7 +11,7 @@ from mynn.core.graph import Graph
 from mynn.core.types import Array
 from mynn.errors import DataError
 from mynn.jit.code import Code
-from mynn.runtime.artifact import bind
+from mynn.runtime.binding import bind
 
 
 class Instance:
@@ -47,9 +47,9 @@ class Instance:
         self.function = function
         self.arguments = arguments
         self.state = state
-        bound = bind(code.image, [*arguments, *state], code.constants)
+        bound = bind(code.artifact, [*arguments, *state], code.constants)
         self.table, self.outputs, self.keep = bound
-        self.status = self.outputs.pop() if code.image.status else None
+        self.status = self.outputs.pop() if code.artifact.status else None
         self.address = self.table.ctypes.data
 
     def run(self) -> None:

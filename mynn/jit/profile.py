@@ -24,7 +24,8 @@ from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.pipeline import Compilation, finish
 from mynn.core.types import SHORT_NAMES, Array
 from mynn.errors import ArgumentError
-from mynn.runtime.artifact import Image, bind, make_image
+from mynn.runtime.artifact import Artifact, make_artifact
+from mynn.runtime.binding import bind
 from mynn.runtime.llvm_jit import build
 from mynn.runtime.roofline import level_of, peak
 from mynn.target.storage import ALIGNMENT, SLACK, aligned_bytes
@@ -170,21 +171,21 @@ def _copy(array: Array) -> Array:
     return copy
 
 
-def _spread(image: Image) -> Image:
-    """The image with memory of its own for every buffer of the arena."""
+def _spread(artifact: Artifact) -> Artifact:
+    """The artifact with memory of its own for every buffer of the arena."""
     offset, slots = 0, []
-    for slot in image.slots:
+    for slot in artifact.slots:
         if slot.role == "arena":
             size = slot.elements * _ITEMSIZE[slot.type] + SLACK
             slot, offset = replace(slot, number=offset), offset + -(-size // ALIGNMENT) * ALIGNMENT
         slots.append(slot)
-    return replace(image, slots=tuple(slots), arena_bytes=offset)
+    return replace(artifact, slots=tuple(slots), arena_bytes=offset)
 
 
 class _Bench:
     """A program's kernels on memory of their own."""
 
-    def __init__(self, lowered: Compilation, image: Image, inputs: Sequence[Array]) -> None:
+    def __init__(self, lowered: Compilation, artifact: Artifact, inputs: Sequence[Array]) -> None:
         made = finish(lowered)
         assert made.module is not None
         alone = [step([CacheBlock((k,))], name=_alone(k.name)) for k in made.kernels]
@@ -196,7 +197,7 @@ class _Bench:
         self.run: Any = native.function(REPEAT, *kinds)
         self.originals = inputs
         self.copies = [_copy(array) for array in inputs]
-        self.table, self.outputs, self.keep = bind(_spread(image), self.copies)
+        self.table, self.outputs, self.keep = bind(_spread(artifact), self.copies)
         self.run(self.functions[-1], self.table.ctypes.data, 1)
 
     def seconds(self, number: int, repeat: int) -> float:
@@ -243,8 +244,8 @@ def profile(lowered: Compilation, inputs: Sequence[Array], repeat: int = 7) -> P
     """Measure each kernel; `inputs` are arguments and state, which stay as they are."""
     if repeat < 1:
         raise ArgumentError(f"repeat must be at least 1, it is {repeat}")
-    image = make_image(lowered.plan, lowered.table, lowered.graph.inputs)
-    bench = _Bench(lowered, image, inputs)
+    artifact = make_artifact(lowered.plan, lowered.table, lowered.graph.inputs)
+    bench = _Bench(lowered, artifact, inputs)
     kernels = tuple(
         _kernel_profile(kernel, bench.seconds(number, repeat))
         for number, kernel in enumerate(lowered.kernels)

@@ -107,11 +107,11 @@ class Program:
         }
         request = CompileRequest(graph, dict(writes), layouts, host())
         self.code = code_of(request, threads, signature_text(name, graph.inputs[:arguments]))
-        self.image, self.native = self.code.image, self.code.native
+        self.artifact, self.native = self.code.artifact, self.code.native
         debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
         debug.show(7, "machine code", lambda: self.assembly)
         self.target = request.target
-        self.threads = self.image.threads
+        self.threads = self.artifact.threads
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"
         self._types = [node.type for node in graph.inputs[:arguments]]
@@ -156,7 +156,7 @@ class Program:
     def nbytes(self) -> int:
         """Bytes of the memory that is kept for runs."""
         arrays = *self._first.arguments, *self._first.outputs
-        one = self.image.arena_bytes + sum(array.nbytes for array in arrays)
+        one = self.artifact.arena_bytes + sum(array.nbytes for array in arrays)
         return one * max(1, len(self.free))
 
     def give_back(self, instance: Instance) -> None:
@@ -225,7 +225,7 @@ class Program:
     def _layouts(self, role: str, arrays: Sequence[Array]) -> tuple[ArgumentLayout, ...]:
         return tuple(
             ArgumentLayout(
-                self.image.slot(role, number),
+                self.artifact.slot(role, number),
                 Type.of(array).short,
                 array.itemsize,
                 array.shape,
@@ -237,7 +237,7 @@ class Program:
     @property
     def status_slot(self) -> int | None:
         """The place of the status word in the table, where the program has checks."""
-        return self.image.slot("result", len(self.outputs)) if self.image.status else None
+        return self.artifact.slot("result", len(self.outputs)) if self.artifact.status else None
 
     # -- the glass box -----------------------------------------------------------------------------
 
@@ -278,7 +278,7 @@ class Program:
     @property
     def kernels(self) -> str:
         """A line for each kernel: name, what it computes, operations and bytes."""
-        return "\n".join(kernel.line for kernel in self.image.kernels)
+        return "\n".join(kernel.line for kernel in self.artifact.kernels)
 
     @property
     def loop_ir(self) -> str:
@@ -316,17 +316,17 @@ class Program:
     @property
     def operations(self) -> int:
         """Arithmetic operations of one run; a multiply-add counts as two."""
-        return sum(kernel.operations for kernel in self.image.kernels)
+        return sum(kernel.operations for kernel in self.artifact.kernels)
 
     @property
     def bytes(self) -> int:
         """Bytes that one run reads and writes, each buffer once for each kernel."""
-        return sum(kernel.nbytes for kernel in self.image.kernels)
+        return sum(kernel.nbytes for kernel in self.artifact.kernels)
 
     @property
     def stack_bytes(self) -> int:
         """What a run takes of the stack of each of its threads at most: never more than 32 KB."""
-        return self.image.stack_bytes
+        return self.artifact.stack_bytes
 
     @property
     def buffers(self) -> list[BufferInfo]:
@@ -339,7 +339,7 @@ class Program:
                 slot.elements,
                 "state" if slot.role == "input" and slot.number >= state else slot.role,
             )
-            for slot in self.image.slots
+            for slot in self.artifact.slots
         ]
 
     def profile(self, repeat: int = 7) -> Profile:
@@ -361,7 +361,7 @@ class Program:
             self.give_back(instance)
 
     def __str__(self) -> str:
-        kernels = len(self.image.kernels)
+        kernels = len(self.artifact.kernels)
         return (
             f"Program of {kernels} kernel{'s' * (kernels != 1)}, {self.operations} operations, "
             f"{self.bytes} bytes, compiled in {1e3 * self.compile_seconds:.0f} ms"

@@ -41,7 +41,7 @@ def step() -> Staged:
 
 
 def convolution() -> Staged:
-    """Convolution, batch normalisation and pooling of images 6 x 6, in training."""
+    """Convolution, batch normalisation and pooling of artifacts 6 x 6, in training."""
     net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2))
     return stage.stage(net, (zeros(2, 6, 6),))
 

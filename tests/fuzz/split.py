@@ -15,7 +15,8 @@ import numpy as np
 from mynn.compiler import pipeline
 from mynn.compiler.parallel import barriers, split
 from mynn.core.types import Array
-from mynn.runtime import artifact
+from mynn.runtime.artifact import make_artifact
+from mynn.runtime.binding import bind
 from mynn.runtime.llvm_jit import build
 from mynn.target.storage import allocate
 from mynn.target.target import Target
@@ -42,8 +43,8 @@ def split_problems(program: Program, target: Target) -> list[str]:
         memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
         for place, value in zip(memory, program.arguments, strict=True):
             place[...] = value
-        made = artifact.make_image(lowered.plan, lowered.table, graph.inputs, workers)
-        table, outputs, keep = artifact.bind(made, memory)
+        artifact = make_artifact(lowered.plan, lowered.table, graph.inputs, workers)
+        table, outputs, keep = bind(artifact, memory)
         order = range(workers - 1, -1, -1) if backwards else range(workers)
         for phase in barriers.phases(turns, workers):
             for worker in order:

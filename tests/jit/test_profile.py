@@ -68,10 +68,10 @@ def test_rows() -> None:
     program, _, _ = make_step()
     profile = program.profile(repeat=1)
     assert [kernel.name for kernel in profile] == [k.name for k in program.lowered.kernels]
-    assert [kernel.computes for kernel in profile] == [k.comment for k in program.image.kernels]
+    assert [kernel.computes for kernel in profile] == [k.comment for k in program.artifact.kernels]
     assert sum(kernel.operations for kernel in profile) == program.operations
     assert sum(kernel.bytes for kernel in profile) == program.bytes
-    assert len(profile) == len(program.image.kernels)
+    assert len(profile) == len(program.artifact.kernels)
     assert profile[0].name == "k0"
     for kernel in profile:
         assert 0 < kernel.seconds < 0.1
@@ -136,7 +136,7 @@ def test_what_it_refuses() -> None:
 def test_memory_of_its_own() -> None:
     """No two buffers share memory, and copies lie as the originals do."""
     program, _, _ = make_step()
-    slots = [slot for slot in _spread(program.image).slots if slot.role == "arena"]
+    slots = [slot for slot in _spread(program.artifact).slots if slot.role == "arena"]
     ends = [slot.number + slot.elements for slot in slots]
     assert all(end <= slot.number for end, slot in zip(ends, slots[1:], strict=False))
     array = Tensor(np.arange(12.0).reshape(3, 4)).home(order=(1, 0))

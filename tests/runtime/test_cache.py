@@ -26,7 +26,8 @@ from mynn.jit import code as programs
 from mynn.jit.program import Program
 from mynn.ops import elementwise
 from mynn.runtime import cache, llvm_jit
-from mynn.runtime.artifact import Image, _canonical, graph_key
+from mynn.runtime.artifact import Artifact
+from mynn.runtime.graph_key import _canonical, graph_key
 from mynn.target.target import host
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and owners of POSIX")
@@ -451,20 +452,21 @@ def test_code_that_was_evicted(folder: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"slots": 1}', b"\xff\n", b"null\n"])
 def test_images_that_are_none(content: bytes) -> None:
-    assert Image.from_bytes(content) is None
+    assert Artifact.from_bytes(content) is None
 
 
 def test_images_as_bytes(folder: Path) -> None:
-    image = trained()[0].image
-    again = Image.from_bytes(image.to_bytes())
+    artifact = trained()[0].artifact
+    again = Artifact.from_bytes(artifact.to_bytes())
     assert again is not None
-    assert again.to_bytes() == image.to_bytes()
-    assert (again.slots, again.types, again.kernels) == (image.slots, image.types, image.kernels)
-    assert Image.from_bytes(image.to_bytes()[:-1]) is None or not image.constants
+    assert again.to_bytes() == artifact.to_bytes()
+    assert (again.slots, again.types) == (artifact.slots, artifact.types)
+    assert again.kernels == artifact.kernels
+    assert Artifact.from_bytes(artifact.to_bytes()[:-1]) is None or not artifact.constants
 
 
 def test_constants_are_kept(folder: Path) -> None:
-    """Tables that the traced function closes over come back with the image."""
+    """Tables that the traced function closes over come back with the artifact."""
     for dtype in (np.float32, np.float64, np.int32, np.uint8, np.bool_):
         table = (np.arange(30) % 7).astype(dtype).reshape(5, 6)
         run = [mynn.compile(lambda i, table=table: Tensor(table)[i]) for _ in range(2)]

@@ -48,7 +48,7 @@ def test_equal_programs_are_one() -> None:
     assert len(codes) == 1
     (info,) = mynn.programs()
     assert (info.kind, info.signature, info.hits) == ("program", "Linear(f32[4,3])", 2)
-    assert info.kernels == len(runs[0].program(ones(4)).image.kernels)
+    assert info.kernels == len(runs[0].program(ones(4)).artifact.kernels)
     assert info.bytes > 1000
     assert "store" in runs[1].program(ones(4)).seconds
 

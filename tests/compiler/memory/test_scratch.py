@@ -11,7 +11,8 @@ from mynn.compiler import pipeline
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, Statement
 from mynn.compiler.memory.scratch import scratch_buffer, scratch_offsets
 from mynn.errors import CompileError
-from mynn.runtime.artifact import bind, make_image
+from mynn.runtime.artifact import make_artifact
+from mynn.runtime.binding import bind
 from mynn.target.storage import ALIGNMENT, SLACK, allocate
 from mynn.target.target import host
 from tests.compiler.harness import Case
@@ -65,11 +66,11 @@ def product() -> pipeline.Compilation:
 def test_a_program_lists_its_scratch_memory() -> None:
     lowered = product()
     assert lowered.plan.scratch is lowered.table[-1]
-    image = make_image(lowered.plan, lowered.table, lowered.graph.inputs, threads=3)
-    slot = image.slots[-1]
+    artifact = make_artifact(lowered.plan, lowered.table, lowered.graph.inputs, threads=3)
+    slot = artifact.slots[-1]
     assert (slot.role, slot.number) == ("scratch", 3)
     inputs = [allocate(node.shape, node.dtype) for node in lowered.graph.inputs]
-    table, _, keep = bind(image, inputs)
+    table, _, keep = bind(artifact, inputs)
     assert table[-1] == keep[-1].ctypes.data
     assert keep[-1].nbytes == 3 * slot.elements
 
