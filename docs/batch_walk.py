@@ -25,8 +25,10 @@ ROOMS = ("compiler", "data", "jit", "runtime", "train")
 Files = dict[str, str]
 
 
-def files() -> tuple[Files, Files]:
-    """The files entered before the native loop, and after it, each with the function by which."""
+def files() -> tuple[Files, Files, Files]:
+    """The files entered before the native loop, between two turns of it, and after the last one,
+    each with the function by which.
+    """
     net = nn.Linear(2, 1)
     optimizer = optim.SGD(net.parameters(), lr=0.1)
 
@@ -39,21 +41,17 @@ def files() -> tuple[Files, Files]:
         return loss
 
     x = np.ones((8, 2), np.float32)
-    before: Files = {}
-    after: Files = {}
+    turns: list[Files] = [{}]
     loop = NativeExecutor._run.__code__
-    ran = False
 
     def watch(frame: FrameType, event: str, value: Any) -> None:
-        nonlocal ran
         path = Path(frame.f_code.co_filename)
         if event == "return" and frame.f_code is loop:
-            ran = True
-            after.clear()
+            turns.append({})
         elif event == "call" and path.is_relative_to(PACKAGE):
             name = path.relative_to(PACKAGE).as_posix()
             if name.partition("/")[0] in ROOMS:
-                (after if ran else before).setdefault(name, frame.f_code.co_qualname)
+                turns[-1].setdefault(name, frame.f_code.co_qualname)
 
     def train() -> None:
         mynn.fit(step, (x, x[:, :1]), batch_size=4, seed=0, verbose=False)
@@ -64,7 +62,8 @@ def files() -> tuple[Files, Files]:
         train()
     finally:
         sys.setprofile(None)
-    return before, after
+    assert len(turns) == 3, "a turn for the first step, one for the other, and the way back"
+    return turns[0], turns[1], turns[2]
 
 
 def about(name: str) -> str:
@@ -75,11 +74,14 @@ def about(name: str) -> str:
 
 def table() -> str:
     """A line for each file before the native loop; then those after it."""
-    before, after = files()
+    before, between, after = files()
     lines = [
         f"| {number} | `{name}` | `{function}` | {about(name)} |"
         for number, (name, function) in enumerate(before.items(), 1)
     ]
     head = ["| | file | entered by | what it is |", "|---:|---|---|---|"]
-    back = ", ".join(f"`{name}`" for name in after)
-    return "\n".join([*head, *lines, "", f"And back, {len(after)} files: {back}.", ""])
+    listed = [
+        f"- {what}, {len(found)} files: {', '.join(f'`{name}`' for name in found)}."
+        for what, found in (("Between two turns of the loop", between), ("And back", after))
+    ]
+    return "\n".join([*head, *lines, "", *listed, ""])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import mynn
-from docs import update
+from docs import batch_walk, update
 from examples import walk
 from mynn.target.target import host
 
@@ -136,6 +136,10 @@ def test_primitives_are_shown_as_they_are(part: str) -> None:
     made = dict(update.parts())[part]()
     assert document[start:].startswith(made), "python -m docs.update brings it up to date"
     assert made.count("```diff") == 3
+
+
+def test_the_way_of_a_batch_is_what_fit_enters() -> None:
+    assert batch_walk.table() in WALK, "python -m docs.update brings it up to date"
 
 
 def test_walk_is_what_the_compiler_does() -> None:
