@@ -1,7 +1,8 @@
 """The long run: `make fuzz MINUTES=10 SEED=...`, or `python -m tests.fuzz --minutes 10 --seed 0`.
 
-Takes turns between random graphs and whole trainings of random networks, counts what ran, prints a
-smaller program for what failed, and ends with an error where anything did.
+Takes turns between random graphs, random kernels of the loop IR and whole trainings of random
+networks, counts what ran, prints a smaller program for what failed, and ends with an error where
+anything did.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from mynn.target.target import host
 from tests.fuzz.native import KINDS, problems, report
 from tests.fuzz.networks import network
+from tests.fuzz.run_kernels import run_seeds
 from tests.fuzz.training import pytorch, training_problems, training_report
 
 # How much of the time each kind has.
@@ -24,7 +27,8 @@ SHARES = {
     "plain": 0.08,
     "gradient": 0.07,
     "stateful": 0.05,
-    "split": 0.05,
+    "split": 0.03,
+    "kernels": 0.02,
 }
 
 
@@ -46,8 +50,15 @@ def run_training(seed: int) -> str | None:
     return training_report(drawn) if training_problems(drawn) else ""
 
 
+def run_kernel(seed: int) -> str:
+    """The same for a kernel of the loop IR."""
+    return "".join(report for _, report in run_seeds([seed], host()))
+
+
 def runner(kind: str) -> Callable[[int], str | None]:
     """What runs a seed of a kind."""
+    if kind == "kernels":
+        return run_kernel
     return run_training if kind == "training" else lambda seed: run_graph(kind, seed)
 
 

@@ -44,7 +44,7 @@ class Expressions:
         self.addresses = addresses
         self.registers = registers
         self.env: dict[str, Value | int] = {}
-        self._loads: dict[tuple[Buffer, Affine, int], Value] = {}
+        self._loads: dict[tuple[Buffer, Parts, int], Value] = {}
 
     def value(self, expr: Expr, v: VectorContext) -> Value:
         """An expression as an SSA value or a constant."""
@@ -133,7 +133,8 @@ class Expressions:
         shared = load.buffer.place == "view"  # with other views, and other threads
         if shared or v.lane in names or any(isinstance(self.env.get(name), int) for name in names):
             return self._load(load, v)
-        key = (load.buffer, load.index, v.extent)
+        # By what the names stand for: in an unrolled loop that is something else each round.
+        key = (load.buffer, self.parts(load.index, v), v.extent)
         found = self._loads.get(key)
         if found is None:
             found = self._loads[key] = self._load(load, v)

@@ -10,7 +10,7 @@ from mynn.compiler.codegen.lane_reduce import reduce_lanes, reduce_rows
 from mynn.compiler.codegen.ops import operation
 from mynn.compiler.codegen.values import Value, mask, zero
 from mynn.compiler.codegen.vectors import element, insert, narrow, transpose, widen
-from mynn.compiler.loop_ir.ir import Buffer, Statement, Store
+from mynn.compiler.loop_ir.ir import Buffer, Local, Statement, Store
 from mynn.compiler.loop_ir.walk import statements
 from mynn.errors import CompileError
 
@@ -62,8 +62,14 @@ class Registers:
     # -- loops and joins ---------------------------------------------------------------------------
 
     def changed(self, body: Sequence[Statement]) -> list[tuple[Buffer, int]]:
-        """The slots that are there and that the statements may change."""
-        stored = {s.buffer for s in statements(tuple(body)) if isinstance(s, Store)}
+        """The slots that are there and that the statements may change.
+
+        What they make for themselves is not: in an unrolled loop it may be there from the round
+        before.
+        """
+        inside = list(statements(tuple(body)))
+        stored = {s.buffer for s in inside if isinstance(s, Store)}
+        stored -= {s.buffer for s in inside if isinstance(s, Local)}
         return [(b, at) for b, slots in self._slots.items() if b in stored for at in slots]
 
     def values(self, places: Sequence[tuple[Buffer, int]]) -> list[Value]:

@@ -111,6 +111,8 @@ class _Names:
         """Begin to know a buffer that is made here."""
         if buffer.place not in places:
             self.fail(f"{buffer} is made, but its place is {buffer.place}")
+        if buffer.place == "view":  # its name may have meant another one before
+            self.buffers.pop(buffer.name, None)
         self.known(buffer)
         self.made.add(buffer)
 

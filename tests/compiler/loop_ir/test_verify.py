@@ -259,3 +259,9 @@ def test_every_path_returns() -> None:
             verify_function(Function("f", (), body, "i64"))
     with pytest.raises(VerifyError, match="nothing is returned instead of i64"):
         verify_function(Function("f", (), (Return(),), "i64"))
+
+
+def test_a_view_takes_the_name_of_another() -> None:
+    """The name means the last one."""
+    body = (VIEW, View(Buffer("words", "f64", 0, "view"), SYNC), VIEW, Let("a", Load(WORDS, ZERO)))
+    verify_function(Function("f", (SYNC,), body))
