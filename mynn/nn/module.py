@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +15,10 @@ from mynn.base import sharing
 from mynn.base.arguments import check_call, check_constructor, checked, nearest, shown
 from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
+from mynn.nn.state import LoadResult, load
+from mynn.nn.traced import enter, read_attribute
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
-from mynn.tensor.loaded import checked_mapping, loaded_array
 from mynn.trace import tracing
-from mynn.trace.snapshot import is_plain
-from mynn.trace.trace import Trace
-
-
-class LoadResult(NamedTuple):
-    """What `load_state_dict` could not pair up."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class _Calls(threading.local):
@@ -112,7 +104,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = tracing.active()
         if trace is not None:
-            _enter_trace(self, trace)
+            enter(self, trace, _calls.modules[0] if _calls.modules else None)
         _calls.modules.append(self)
         try:
             output = self.forward(*args, **kwargs)
@@ -391,32 +383,8 @@ class Module:
             ShapeError: a value of another shape. DTypeError: no numbers, or no whole numbers for
                 integers. Nothing has been changed then.
         """
-        name = type(self).__name__
-        state_dict = checked_mapping(f"load_state_dict of {name}", state_dict)
-        own = dict(self._persistent())
-        result = LoadResult(
-            [key for key in own if key not in state_dict],
-            [key for key in state_dict if key not in own],
-        )
-        if strict and any(result):
-            raise ArgumentError(
-                f"load_state_dict of {name}: missing keys {result.missing_keys}, "
-                f"unexpected keys {result.unexpected_keys}; give all of them, or "
-                "strict=False to load the others"
-            )
-        if tracing.active() is not None:
-            return _load_traced(own, state_dict, result)
-        values = {
-            key: loaded_array(
-                f"load_state_dict of {name}: {key}", state_dict[key], t.shape, t.dtype
-            )
-            for key, t in own.items()
-            if key in state_dict
-        }
-        with sharing.whole(own.values(), write=True):
-            for key, value in values.items():
-                own[key].data = value
-        return result
+        what = f"load_state_dict of {type(self).__name__}"
+        return load(what, dict(self._persistent()), state_dict, strict)
 
     def train(self, mode: bool = True) -> Module:
         """Set `training` here and below: dropout is at work in training."""
@@ -475,46 +443,10 @@ class Module:
         return "\n".join([head, *lines, ")"]) if lines else f"{head})"
 
 
-# Attributes that are this class's own: the tables note their changes themselves, the mode is a
-# guard.
-_OWN = frozenset(
-    {"_parameters", "_buffers", "_modules", "_transient", "_training", "_traced", "_edits"}
-    | {"_kept", "_compiled_methods", "__dict__", "__class__"}
-)
-
-
-def _read_in_trace(self: Module, name: str) -> Any:
-    """`Module.__getattribute__` while anything is traced: the trace keeps the plain attributes."""
-    value = object.__getattribute__(self, name)
-    trace = tracing.active()
-    if trace is not None and name not in _OWN:
-        own = object.__getattribute__(self, "__dict__")
-        if name in own:
-            own["_kept"].add(name)
-            trace.guards.keep(self, name, value)
-        elif is_plain(value):
-            _keep_default(self, trace, name, value)
-    return value
-
-
-def _keep_default(module: Module, trace: Trace, name: str, value: Any) -> None:
-    """The trace keeps a plain value that a class of the user's has for all its instances.
-
-    An instance may get a value of its own later on.
-    """
-    for kind in type(module).__mro__:
-        if name in vars(kind):
-            if vars(kind)[name] is value and not kind.__module__.startswith("mynn."):
-                trace.guards.keep_default(kind, name, value)
-                module._kept.add(name)
-                trace.guards.keep_absence(module, name)
-            return
-
-
 def _watch_reads(on: bool) -> None:
     """Reading attributes costs nothing while nothing is traced: there is no Python code for it."""
     if on:
-        type.__setattr__(Module, "__getattribute__", _read_in_trace)
+        type.__setattr__(Module, "__getattribute__", read_attribute)
     elif "__getattribute__" in vars(Module):
         type.__delattr__(Module, "__getattribute__")
 
@@ -524,20 +456,6 @@ tracing.observe(_watch_reads)
 
 # Kinds of dtypes (new, old) whose values would be lost.
 _LOSSY = {(new, old) for new, old in ("fi", "fu", "fb", "ib", "ub")}
-
-
-def _load_traced(
-    own: Mapping[str, Tensor], state_dict: Mapping[str, Any], result: LoadResult
-) -> LoadResult:
-    """In a trace the values are written to the program's state, in every call."""
-    values = {key: as_tensor(state_dict[key]) for key in own if key in state_dict}
-    for key, value in values.items():
-        if value.shape != own[key].shape:
-            raise ShapeError(f"{key} has shape {own[key].shape}, the new value {value.shape}")
-    with no_grad():
-        for key, value in values.items():
-            own[key].assign(value.detach())
-    return result
 
 
 def _as_buffer(name: str, value: Any) -> Tensor:
@@ -554,33 +472,6 @@ def _check_name(module: Module, name: str, table: Mapping[str, Any]) -> None:
         )
     if name not in table and (name in module.__dict__ or hasattr(type(module), name)):
         raise ArgumentError(f"{type(module).__name__}: attribute {name!r} is taken")
-
-
-def _enter_trace(module: Module, trace: Trace) -> None:
-    """Note the paths of the outermost module and of all below it, and name the parameters by them.
-
-    The first outermost module of a trace (the network) has the path "", others (the loss, a second
-    network) the name of their class, with a number where it is taken.
-    """
-    if module in trace.observer.modules:
-        return
-    calls = _calls.modules
-    if calls:
-        root = trace.observer.modules.get(calls[0], "")
-        path = f"{root}.{type(module).__name__}" if root else type(module).__name__
-    else:
-        path = type(module).__name__ if trace.observer.modules else ""
-    taken = set(trace.observer.modules.values())
-    unique, count = path, 2
-    while unique in taken:
-        unique, count = f"{path}{count}", count + 1
-    for name, one in module.named_modules(prefix=unique):
-        trace.observer.modules.setdefault(one, name)
-        trace.guards.versions[one] = one._edits
-        object.__setattr__(one, "_traced", True)
-    for name, tensor in [*module.named_parameters(unique), *module.named_buffers(unique)]:
-        if tensor.name in (None, name.rpartition(".")[2]):
-            tensor.name = name
 
 
 def _name_layer(error: MynnError) -> None:

@@ -1,0 +1,61 @@
+"""Values loaded into the parameters and buffers of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mynn.base import sharing
+from mynn.errors import ArgumentError, ShapeError
+from mynn.tensor import Tensor, as_tensor, no_grad
+from mynn.tensor.loaded import checked_mapping, loaded_array
+from mynn.trace import tracing
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict` could not pair up."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load(
+    what: str, own: Mapping[str, Tensor], state_dict: Mapping[str, Any], strict: bool
+) -> LoadResult:
+    """Copy the values of a state dict into the tensors of their names; see `load_state_dict`."""
+    state_dict = checked_mapping(what, state_dict)
+    result = LoadResult(
+        [key for key in own if key not in state_dict],
+        [key for key in state_dict if key not in own],
+    )
+    if strict and any(result):
+        raise ArgumentError(
+            f"{what}: missing keys {result.missing_keys}, "
+            f"unexpected keys {result.unexpected_keys}; give all of them, or "
+            "strict=False to load the others"
+        )
+    if tracing.active() is not None:
+        return _load_traced(own, state_dict, result)
+    values = {
+        key: loaded_array(f"{what}: {key}", state_dict[key], t.shape, t.dtype)
+        for key, t in own.items()
+        if key in state_dict
+    }
+    with sharing.whole(own.values(), write=True):
+        for key, value in values.items():
+            own[key].data = value
+    return result
+
+
+def _load_traced(
+    own: Mapping[str, Tensor], state_dict: Mapping[str, Any], result: LoadResult
+) -> LoadResult:
+    """In a trace the values are written to the program's state, in every call."""
+    values = {key: as_tensor(state_dict[key]) for key in own if key in state_dict}
+    for key, value in values.items():
+        if value.shape != own[key].shape:
+            raise ShapeError(f"{key} has shape {own[key].shape}, the new value {value.shape}")
+    with no_grad():
+        for key, value in values.items():
+            own[key].assign(value.detach())
+    return result
