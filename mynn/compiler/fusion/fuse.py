@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from mynn.compiler.fusion.groups import Fusion, Group, covers, identity_map
-from mynn.compiler.fusion.pool_windows import blocks, small
+from mynn.compiler.fusion.pool_windows import inlined_reductions, window_blocks
 from mynn.compiler.fusion.stored import SIZE_LIMIT, Storing, is_leaf
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.rules import rule_of
@@ -33,8 +33,8 @@ _GROUP_LIMIT = 2 * SIZE_LIMIT
 class _Planner:
     def __init__(self, graph: Graph, layouts: Layouts, pads: Container[Node]) -> None:
         self.graph = graph
-        reductions = small(graph, layouts)
-        self.storing = Storing(graph, reductions, blocks(graph, reductions), pads)
+        reductions = inlined_reductions(graph, layouts)
+        self.storing = Storing(graph, reductions, window_blocks(graph, reductions), pads)
         self.stored = self.storing.why
         self.frontiers: dict[Node, frozenset[Node]] = {}
         self.home: dict[Node, Group] = {}

@@ -10,8 +10,8 @@ the windows in their place:
 
 A loop over the 8 x 8 elements would compute `%each` four times, or load it. A loop over the 4 x 4
 windows with the four elements of a window written out (`mynn.compiler.lowering.map`) computes it
-once, so it need not be stored. `blocks` finds the nodes that such a loop computes; `small` the
-reductions that are written out too.
+once, so it need not be stored. `window_blocks` finds the nodes that such a loop computes,
+`inlined_reductions` the reductions that are written out too.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from mynn.core.graph import Graph, Node
 from mynn.ops import movement
 
 # Reductions over at most so many values are written out, and so are blocks.
-MOST = 16
+MOST_INLINED = 16
 
 
-def small(graph: Graph, layouts: Layouts) -> frozenset[Node]:
+def inlined_reductions(graph: Graph, layouts: Layouts) -> frozenset[Node]:
     """Reductions of a few values whose vectors run along a kept axis."""
-    return frozenset(n for n in graph.nodes() if _is_small(n, layouts))
+    return frozenset(n for n in graph.nodes() if _is_inlined(n, layouts))
 
 
-def _is_small(node: Node, layouts: Layouts) -> bool:
+def _is_inlined(node: Node, layouts: Layouts) -> bool:
     if not isinstance(rule_of(node), Reduction) or not node.type.size:
         return False
     x = node.inputs[0]
-    if x.type.size > MOST * node.type.size:
+    if x.type.size > MOST_INLINED * node.type.size:
         return False
     wide = [axis for axis in layouts.order(x) if x.shape[axis] > 1]
     return bool(wide) and wide[-1] not in node.params["axes"]
@@ -55,10 +55,10 @@ def block_axes(node: Node) -> frozenset[int]:
         wide = [axis for axis in left if old[axis] != 1]
         if len(wide) > 1 and sum(new[axis] != 1 for axis in right) == 1:
             found.update(wide[1:])
-    return frozenset(found) if prod(old[axis] for axis in found) <= MOST else frozenset()
+    return frozenset(found) if prod(old[axis] for axis in found) <= MOST_INLINED else frozenset()
 
 
-def blocks(graph: Graph, small: Container[Node]) -> frozenset[Node]:
+def window_blocks(graph: Graph, inlined: Container[Node]) -> frozenset[Node]:
     """Nodes that are only needed for the elements of one block each, so that nothing is repeated.
 
     From a reshape that puts blocks in their place, up to what others need too.
@@ -79,7 +79,7 @@ def blocks(graph: Graph, small: Container[Node]) -> frozenset[Node]:
         for node in reversed(order[:place]):
             if node in axes and node not in outputs and readers[node] <= inside:
                 inside.add(node)
-                for x, within in _inputs(node, axes[node], small):
+                for x, within in _inputs(node, axes[node], inlined):
                     if axes.setdefault(x, within) != within:
                         del axes[x]
         found |= inside - {root}
@@ -87,10 +87,10 @@ def blocks(graph: Graph, small: Container[Node]) -> frozenset[Node]:
 
 
 def _inputs(
-    node: Node, within: frozenset[int], small: Container[Node]
+    node: Node, within: frozenset[int], inlined: Container[Node]
 ) -> list[tuple[Node, frozenset[int]]]:
     """The inputs of a node that are needed for its block only, with the axes within the block."""
-    if node in small and not within:
+    if node in inlined and not within:
         return [(node.inputs[0], frozenset(node.params["axes"]))]
     axes = rule_of(node).axes(node)
     if axes is None:

@@ -50,18 +50,22 @@ def is_leaf(node: Node) -> bool:
 class Storing:
     """The stored nodes of a graph with their reasons, in `why`.
 
-    - `small`: reductions that are written out where they are needed.
-    - `blocks`: nodes that are needed for the elements of one block each, so that nothing is
+    - `inlined`: reductions that are written out where they are needed.
+    - `windows`: nodes that are needed for the elements of one window each, so that nothing is
       repeated.
     - `pads`: paddings that products see through.
     - `weight`: for each node the operations that compute an element of it from what is stored.
     """
 
     def __init__(
-        self, graph: Graph, small: Container[Node], blocks: Container[Node], pads: Container[Node]
+        self,
+        graph: Graph,
+        inlined: Container[Node],
+        windows: Container[Node],
+        pads: Container[Node],
     ) -> None:
-        self.small = small
-        self.blocks = blocks
+        self.inlined = inlined
+        self.windows = windows
         self.why: dict[Node, Reason] = {}
         self.weight: dict[Node, int] = {}
         self._costly: dict[Node, bool] = {}
@@ -83,7 +87,7 @@ class Storing:
 
     def is_anchor(self, node: Node) -> bool:
         """Whether the node needs loops of its own."""
-        return rule_of(node).own_kernel(node) and node not in self.small
+        return rule_of(node).own_kernel(node) and node not in self.inlined
 
     def why_stored(self, node: Node) -> Reason | None:
         """Why a node whose inputs are settled is stored; None where it is computed as needed."""
@@ -93,7 +97,7 @@ class Storing:
             return Reason.COPY
         if self.is_anchor(node):
             return Reason.KERNEL
-        if node in self._seen_through or node in self.blocks:
+        if node in self._seen_through or node in self.windows:
             return None
         if self._readers.get(node, 0) > 1:
             if node in self._epilogue:
@@ -125,7 +129,7 @@ class Storing:
 
         And small reductions whose elements it picks one by one.
         """
-        if node in self.blocks or not node.inputs:
+        if node in self.windows or not node.inputs:
             return
         rule = rule_of(node)
         repeats = rule.repeats and node.inputs[0].type.size < node.type.size
@@ -135,7 +139,7 @@ class Storing:
             base = peel(x)
             if repeats and self._costly.get(base, False):
                 self._store(base, Reason.REPEATED)
-            if picks and base in self.small:
+            if picks and base in self.inlined:
                 self._store(base, Reason.PICKED)
 
     def _measure(self, node: Node) -> None:
@@ -144,12 +148,12 @@ class Storing:
         weight = 1 + sum(self.weight[x] for x in computed)
         if node.primitive is fused.fma:
             weight += 1  # two operations
-        if node in self.small:
+        if node in self.inlined:
             weight *= node.inputs[0].type.size // node.type.size
         self.weight[node] = weight
         self._costly[node] = (
             node.primitive.cost is not Cost.LIGHT
-            or node in self.small
+            or node in self.inlined
             or any(self._costly[x] for x in computed)
         )
         if isinstance(rule_of(node), Elementwise) and any(

@@ -6,6 +6,7 @@ where B, P, K and Q are groups of axes.
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass
 
@@ -18,8 +19,9 @@ from mynn.target.target import Target
 
 # Up to so many rows a product whose operands lie along the summed axis is done by dot products.
 DOT_ROWS = 6
-# Columns of so many terms are turned into memory that is near.
-TURNED_TERMS = 512
+# Columns of up to so many terms are transposed into memory that is near; longer ones are copied
+# once for all tiles.
+TRANSPOSED_TERMS = 512
 
 
 def is_contraction(node: Node) -> bool:
@@ -34,73 +36,86 @@ def dims_of(node: Node) -> ContractionDims:
     return rule.dims(node)
 
 
-@dataclass(frozen=True)
-class Mode:
-    """How the loops of a product run.
+class Kind(enum.Enum):
+    """How the loops of a contraction run.
 
-    - `kind`: "tiles" (vectors along a kept axis), "dot" (vectors along the summed axis, results
-      gathered along a kept one), "turned" (tiles for which columns of the second operand, which
-      lies along the summed axis, are turned on the way) or "pack" (the second operand has to be
-      copied first).
+    - `TILES`: tiles of accumulators, with vectors along a kept axis.
+    - `DOT`: vectors along the summed axis; the results are gathered along a kept one.
+    - `TRANSPOSED`: tiles for which columns of the second operand, which lies along the summed axis,
+      are transposed on the way.
+    - `PACK`: the second operand has to be copied first.
+    """
+
+    TILES = "tiles"
+    DOT = "dot"
+    TRANSPOSED = "transposed"
+    PACK = "pack"
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How a contraction is computed, by how its operands lie in memory.
+
     - `swapped`: vectors run along a row axis, that is an axis of the first operand.
     - `lane`: the vector axis, counted within the rows or the columns.
     - `tile`: the axis of the other group that gives a tile its height, or None where there is none.
     """
 
-    kind: str
+    kind: Kind
     swapped: bool
     lane: int
     tile: int | None
 
 
-def choose_mode(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Mode:
-    """The mode for operands with these strides, and a result with those, where it is known."""
-    axes = dims_of(node)
-    nb, nk = len(axes.batch), len(axes.summed)
-    row_strides, a_sum = a[nb : len(a) - nk], a[len(a) - nk :]
-    b_sum, column_strides = b[nb : nb + nk], b[nb + nk :]
-    column = _unit_axis(axes.columns, column_strides)
-    row = _unit_axis(axes.rows, row_strides)
-    count_rows, count_columns = math.prod(axes.rows), math.prod(axes.columns)
-    narrow = bool(axes.rows) and is_narrow(count_columns, node.dtype.itemsize)
-    along_sum = nk == 1 and a_sum[0] == 1 and b_sum[0] == 1 and axes.summed[0] > 1
-    if count_columns == 1 and count_rows > 1:
+def choose_strategy(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Strategy:
+    """The strategy for operands with these strides, and a result with those, where it is known."""
+    dims = dims_of(node)
+    batch, summed = len(dims.batch), len(dims.summed)
+    row_strides, a_sum = a[batch : len(a) - summed], a[len(a) - summed :]
+    b_sum, column_strides = b[batch : batch + summed], b[batch + summed :]
+    rows, columns = math.prod(dims.rows), math.prod(dims.columns)
+    row_tile, column_tile = _tile_axis(dims.rows), _tile_axis(dims.columns)
+    row = _unit_axis(dims.rows, row_strides)
+    column = _unit_axis(dims.columns, column_strides)
+    along_sum = summed == 1 and a_sum[0] == 1 and b_sum[0] == 1 and dims.summed[0] > 1
+    dot_rows = along_sum and _wide_axes(dims.rows) <= 1
+    dot_columns = along_sum and _wide_axes(dims.columns) <= 1
+    if columns == 1 and rows > 1:
         if row is not None:
-            return Mode("tiles", True, row, _tile_axis(axes.columns))
-        if along_sum and _wide_axes(axes.rows) <= 1:
-            return Mode("dot", True, _longest(axes.rows), None)
-    single = len(axes.rows) == len(axes.columns) == 1
-    either = column is not None and row is not None and single
+            return Strategy(Kind.TILES, True, row, column_tile)
+        if dot_rows:
+            return Strategy(Kind.DOT, True, _longest(dims.rows), None)
+    either = row is not None and column is not None and len(dims.rows) == len(dims.columns) == 1
     if either and result and result[-2] == 1 != result[-1]:
-        return Mode("tiles", True, len(axes.rows) - 1, _tile_axis(axes.columns))
+        return Strategy(Kind.TILES, True, 0, column_tile)
     if column is not None:
-        return Mode("tiles", False, column, _tile_axis(axes.rows))
-    if along_sum and count_rows <= DOT_ROWS and _wide_axes(axes.columns) <= 1 and axes.columns:
-        return Mode("dot", False, _longest(axes.columns), _tile_axis(axes.rows))
+        return Strategy(Kind.TILES, False, column, row_tile)
+    if dot_columns and rows <= DOT_ROWS and dims.columns:
+        return Strategy(Kind.DOT, False, _longest(dims.columns), row_tile)
     if row is not None:
-        return Mode("tiles", True, row, _tile_axis(axes.columns))
-    if along_sum and narrow and _wide_axes(axes.rows) <= 1:
-        return Mode("dot", True, _longest(axes.rows), _tile_axis(axes.columns))
-    if count_columns == 1 or not axes.columns:
-        if axes.rows and not axes.columns:
-            return Mode("tiles", True, _longest(axes.rows), None)
-        return Mode("tiles", False, 0, _tile_axis(axes.rows))
-    short = nk == 1 and b_sum[0] == 1 and axes.summed[0] <= TURNED_TERMS
-    if short and len(axes.columns) == 1:
-        return Mode("turned", False, 0, _tile_axis(axes.rows))
-    return Mode("pack", False, len(axes.columns) - 1, _tile_axis(axes.rows))
+        return Strategy(Kind.TILES, True, row, column_tile)
+    if dot_rows and is_narrow(columns, node.dtype.itemsize) and dims.rows:
+        return Strategy(Kind.DOT, True, _longest(dims.rows), column_tile)
+    if columns == 1 or not dims.columns:
+        if dims.rows and not dims.columns:
+            return Strategy(Kind.TILES, True, _longest(dims.rows), None)
+        return Strategy(Kind.TILES, False, 0, row_tile)
+    short = summed == 1 and b_sum[0] == 1 and dims.summed[0] <= TRANSPOSED_TERMS
+    if short and len(dims.columns) == 1:
+        return Strategy(Kind.TRANSPOSED, False, 0, row_tile)
+    return Strategy(Kind.PACK, False, len(dims.columns) - 1, row_tile)
 
 
-def tile_axes(shape: Shape, mode: Mode, target: Target) -> tuple[int, ...]:
+def tile_axes(shape: Shape, strategy: Strategy, target: Target) -> tuple[int, ...]:
     """The axes that a tile's rows run over: one, or several that are too short by themselves."""
-    if mode.tile is None:
+    if strategy.tile is None:
         return ()
-    axes = [mode.tile]
-    rows = shape[mode.tile]
+    axes = [strategy.tile]
+    rows = shape[strategy.tile]
     most = target.vector_registers - 4
-    if mode.kind == "tiles" and rows < 8:
+    if strategy.kind is Kind.TILES and rows < 8:
         for axis in reversed(range(len(shape))):
-            if axis != mode.tile and shape[axis] > 1 and rows * shape[axis] <= most:
+            if axis != strategy.tile and shape[axis] > 1 and rows * shape[axis] <= most:
                 axes.append(axis)
                 rows *= shape[axis]
     return tuple(sorted(axes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mynn.compiler.graph.contraction_dims import choose_mode, is_contraction
+from mynn.compiler.graph.contraction_dims import Kind, choose_strategy, is_contraction
 from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.layout import Layouts
 from mynn.core.graph import Graph, Node, apply
@@ -30,7 +30,7 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
         if not is_contraction(node):
             return None
         a, b = (view_of(x, layouts.strides, borders=False) for x in node.inputs)
-        if choose_mode(node, a.strides, b.strides).kind != "pack":
+        if choose_strategy(node, a.strides, b.strides).kind is not Kind.PACK:
             return None
         left, right = node.inputs
         if right not in packed:

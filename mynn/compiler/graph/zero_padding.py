@@ -16,7 +16,13 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from mynn.compiler.graph.contraction_dims import choose_mode, dims_of, is_contraction, tile_axes
+from mynn.compiler.graph.contraction_dims import (
+    Kind,
+    choose_strategy,
+    dims_of,
+    is_contraction,
+    tile_axes,
+)
 from mynn.compiler.graph.index_map import Bound, View, peel, view_of
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.affine import Affine, Index
@@ -68,10 +74,10 @@ def border_of(axes: ContractionDims, bound: Bound, second: bool) -> Border | Non
 def _leaves_out(product: Node, views: tuple[View, View], target: Target) -> bool:
     """Whether the schedule of a product can leave out what meets the zeros around its operands."""
     axes = dims_of(product)
-    mode = choose_mode(product, views[0].strides, views[1].strides)
-    if mode.kind != "tiles":
+    strategy = choose_strategy(product, views[0].strides, views[1].strides)
+    if strategy.kind is not Kind.TILES:
         return False
-    tile = tile_axes(axes.columns if mode.swapped else axes.rows, mode, target)
+    tile = tile_axes(axes.columns if strategy.swapped else axes.rows, strategy, target)
     taken: list[int] = []
     taps = 1
     for second, view in enumerate(views):
@@ -79,10 +85,10 @@ def _leaves_out(product: Node, views: tuple[View, View], target: Target) -> bool
             border = border_of(axes, bound, bool(second))
             if border is None or border.summed_step < 1:
                 return False
-            lined = bool(second) != mode.swapped
-            if lined and border.kept == mode.lane:
+            in_vectors = bool(second) != strategy.swapped
+            if in_vectors and border.kept == strategy.lane:
                 return False
-            if not lined and border.kept in tile:
+            if not in_vectors and border.kept in tile:
                 taps *= axes.summed[border.summed]
             taken.append(border.summed)
     return len(set(taken)) == len(taken) and taps <= _MOST_TAPS

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from mynn.compiler.fusion.pool_windows import MOST
+from mynn.compiler.fusion.pool_windows import MOST_INLINED
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, Let, Load, Op, Statement
 from mynn.compiler.rules import rule_of
@@ -171,7 +171,7 @@ class ElementBuilder(Expressions):
     def _written_out(self, node: Node, rule: Reduction, index: Index) -> Computation:
         """A reduction of a few values, written out."""
         x, axes = node.inputs[0], node.params["axes"]
-        if x.type.size > MOST * node.type.size:
+        if x.type.size > MOST_INLINED * node.type.size:
             # A kernel of its own adds up in another order.
             raise CompileError(f"{node!r} can only be computed by a kernel of its own")
         total: Expr | None = None

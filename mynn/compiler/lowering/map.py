@@ -6,7 +6,7 @@ import itertools
 import math
 
 from mynn.compiler.fusion.groups import Group
-from mynn.compiler.fusion.pool_windows import MOST
+from mynn.compiler.fusion.pool_windows import MOST_INLINED
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import (
@@ -70,7 +70,7 @@ def _blocks(context: Context, names: list[str], axis: int) -> list[int]:
         pairs = [(d, m) for value, d, m in builder.quotients if value == Affine.var(name)]
         side = min((m for d, m in pairs if d == 1), default=1)
         fits = all(d % side == 0 or (d, m) == (1, side) for d, m in pairs)
-        if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST:
+        if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST_INLINED:
             sides[i] = side
     return sides
 

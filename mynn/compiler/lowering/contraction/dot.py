@@ -21,7 +21,7 @@ from mynn.compiler.loop_ir.ir import (
     Var,
 )
 from mynn.compiler.lowering.base import Context
-from mynn.compiler.lowering.contraction.operands import Product, finish, vector
+from mynn.compiler.lowering.contraction.operands import Product, finish, vector_loop
 
 
 def dots(context: Context, product: Product) -> list[Statement]:
@@ -53,7 +53,7 @@ def _dot_block(
     for r in range(0 if once else count):
         lane = context.names.fresh("v")
         zero = Store(acc, Affine.var(lane) + r * lanes_k, Const(0.0, type))
-        body.append(vector(lanes_k, [zero], lane))
+        body.append(vector_loop(lanes_k, [zero], lane))
     kvar = context.names.fresh("k")
     for first, times, width in ((0, whole, lanes_k), (whole * lanes_k, 1, rest)):
         if not times or not width:
@@ -61,20 +61,20 @@ def _dot_block(
         lane = context.names.fresh("v")
         k = Affine.var(lane) + first + (Affine.var(kvar, lanes_k) if times > 1 else 0)
         name = context.names.fresh("a")
-        load = Load(product.spread.buffer, product.spread_at(p, (k,)))
+        load = Load(product.broadcast.buffer, product.broadcast_at(p, (k,)))
         inner: list[Statement] = [Let(name, load)]
         for r in range(count):
             at = Affine.var(lane) + r * lanes_k
-            b = Load(product.lined.buffer, product.lined_at(q + r, (k,)))
+            b = Load(product.vector.buffer, product.vector_at(q + r, (k,)))
             factors = (Var(name, type), b)
             value = Op("fma", (*factors, Load(acc, at)), type)
             if once and width == lanes_k:
                 value = Op("mul", factors, type)
             inner.append(Store(acc, at, value))
-        loop: Statement = vector(width, inner, lane)
+        loop: Statement = vector_loop(width, inner, lane)
         body.append(For(kvar, times, (loop,)) if times > 1 else loop)
     lane = context.names.fresh("v")
     total = Reduce("add", acc, Affine.var(lane, lanes_k), lanes_k)
     index = product.index(p, q + Affine.var(lane))
-    body.append(vector(count, finish(context, index, total), lane))
+    body.append(vector_loop(count, finish(context, index, total), lane))
     return body

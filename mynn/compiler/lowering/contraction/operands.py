@@ -44,17 +44,61 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class TileAt:
+    """A tile of results: `height` rows from `row` on, vectors of `widths` from `column` on.
+
+    Its accumulators lie row after row in a register buffer, each vector in `lanes` elements, with
+    `splits` of them for each result.
+    """
+
+    row: Affine
+    height: int
+    column: Affine
+    widths: tuple[int, ...]
+    lanes: int
+    splits: int = 1
+
+    @property
+    def line(self) -> int:
+        """Elements of a row of accumulators."""
+        return self.lanes * len(self.widths)
+
+    @property
+    def vectors(self) -> int:
+        """Accumulators, in vectors, of one split."""
+        return self.height * len(self.widths)
+
+    def place(self, row: int, split: int = 0) -> int:
+        """Where a row of accumulators begins."""
+        return (split * self.height + row) * self.line
+
+
+@dataclass(frozen=True)
+class SumPoint:
+    """A place of the sum: its index into the summed axes, and which accumulators it goes to.
+
+    `first`: whether it sets them. `rows`: the rows of the tile that take part.
+    """
+
+    index: Index
+    rows: tuple[int, ...]
+    split: int = 0
+    first: bool = False
+
+
+@dataclass(frozen=True)
 class Product:
     """A product as its schedule sees it.
 
-    Elements of `spread` are repeated over all lanes, vectors of `lined` are loaded. `outer` are the
-    loops around the tiles; `batch`, `spread_index` and `lined_index` are the indices that they
-    give, in which the places `tile` and `lane` are filled in.
+    Elements of the operand `broadcast` are repeated over all lanes, of `vector` vectors are loaded.
+    There are `p` rows of tiles along the kept axes `tile` of the former, and `q` columns along the
+    axis `lane` of the latter. `outer` are the loops around the tiles; `batch`, `broadcast_index`
+    and `vector_index` are the indices that they give, in which `tile` and `lane` are filled in.
     """
 
     anchor: Node
-    spread: Operand
-    lined: Operand
+    broadcast: Operand
+    vector: Operand
     p: int
     q: int
     summed: Shape
@@ -62,8 +106,8 @@ class Product:
     tile: tuple[int, ...]
     lane: int
     batch: Index
-    spread_index: Index
-    lined_index: Index
+    broadcast_index: Index
+    vector_index: Index
     outer: tuple[tuple[str, int], ...]
     tile_shape: Shape
     panel_start: Affine | None = None
@@ -74,31 +118,31 @@ class Product:
         return len(self.tile) > 1
 
     @property
-    def turned(self) -> bool:
-        """Whether the lined operand lies along the sum, so that its columns have to be turned."""
-        if not self.lined.kept or len(self.summed) != 1 or self.q == 1 or self.k == 0:
+    def transposed(self) -> bool:
+        """Whether the vector operand lies along the sum, so that its columns are transposed."""
+        if not self.vector.kept or len(self.summed) != 1 or self.q == 1 or self.k == 0:
             return False
-        return self.lined.kept[self.lane] != 1 and self.lined.summed[0] == 1
+        return self.vector.kept[self.lane] != 1 and self.vector.summed[0] == 1
 
-    def spread_axes(self, p: Affine) -> Index:
-        """The index into the kept axes of the spread operand at row p of the tiles."""
+    def broadcast_axes(self, p: Affine) -> Index:
+        """The index into the kept axes of the broadcast operand at row p of the tiles."""
         if not self.whole:
-            return filled(self.spread_index, self.tile[0] if self.tile else None, p)
-        index, rest = self.spread_index, p.constant
+            return filled(self.broadcast_index, self.tile[0] if self.tile else None, p)
+        index, rest = self.broadcast_index, p.constant
         for axis, extent in reversed(list(zip(self.tile, self.tile_shape, strict=True))):
             index = filled(index, axis, Affine(rest % extent))
             rest //= extent
         return index
 
     def with_panel(self, panel: Buffer, line: int, start: Affine) -> Product:
-        """The same product with columns of its lined operand copied, from `start` on."""
+        """The same product with columns of its vector operand copied, from `start` on."""
         strides = [0] * len(self.summed)
         strides[self.inner] = line
-        kept = [0] * len(self.lined.kept)
+        kept = [0] * len(self.vector.kept)
         kept[self.lane] = 1
-        batch = (0,) * len(self.lined.batch)
-        lined = Operand(panel, 0, batch, tuple(kept), tuple(strides))
-        return replace(self, lined=lined, panel_start=start)
+        batch = (0,) * len(self.vector.batch)
+        vector = Operand(panel, 0, batch, tuple(kept), tuple(strides))
+        return replace(self, vector=vector, panel_start=start)
 
     def without_axis(self, axis: int, variable: str) -> Product:
         """The same product with one summed axis taken out of the sum: it follows `variable`."""
@@ -107,45 +151,47 @@ class Product:
             return replace(operand, extra=((variable, operand.summed[axis]),))
 
         summed = tuple(1 if i == axis else n for i, n in enumerate(self.summed))
-        return replace(self, spread=fixed(self.spread), lined=fixed(self.lined), summed=summed)
+        return replace(
+            self, broadcast=fixed(self.broadcast), vector=fixed(self.vector), summed=summed
+        )
 
-    def spread_at(self, p: Affine, summed: Index) -> Affine:
-        """Offset of an element of the spread operand."""
-        return self.spread.at(self.batch, self.spread_axes(p), summed)
+    def broadcast_at(self, p: Affine, summed: Index) -> Affine:
+        """Offset of an element of the broadcast operand."""
+        return self.broadcast.at(self.batch, self.broadcast_axes(p), summed)
 
-    def lined_at(self, q: Affine, summed: Index) -> Affine:
-        """Offset of an element of the lined operand."""
+    def vector_at(self, q: Affine, summed: Index) -> Affine:
+        """Offset of an element of the vector operand."""
         if self.panel_start is not None:
             q = q + -self.panel_start
-        return self.lined.at(self.batch, filled(self.lined_index, self.lane, q), summed)
+        return self.vector.at(self.batch, filled(self.vector_index, self.lane, q), summed)
 
     def index(self, p: Affine, q: Affine) -> Index:
         """The anchor's index at (p, q)."""
-        spread = self.spread_axes(p)
-        lined = filled(self.lined_index, self.lane, q)
-        kept = (*lined, *spread) if self.swapped else (*spread, *lined)
+        broadcast = self.broadcast_axes(p)
+        vector = filled(self.vector_index, self.lane, q)
+        kept = (*vector, *broadcast) if self.swapped else (*broadcast, *vector)
         return canonical((*self.batch, *kept), self.anchor.shape)
 
     @property
     def borders(self) -> tuple[Border, ...]:
         """Where products of the sum are left out, because a factor is known to be zero."""
-        return (*self.spread.borders, *self.lined.borders)
+        return (*self.broadcast.borders, *self.vector.borders)
 
     @property
-    def crossed(self) -> tuple[int, ...]:
+    def masked(self) -> tuple[int, ...]:
         """The summed axes that are written out, since what they may be depends on the tile's row.
 
         See `taps`.
         """
-        return tuple(sorted(b.summed for b in self.spread.borders if b.kept in self.tile))
+        return tuple(sorted(b.summed for b in self.broadcast.borders if b.kept in self.tile))
 
     def taps(self, row: int, height: int) -> tuple[tuple[Index, tuple[int, ...]], ...]:
-        """The rows of a tile that take part in the sum at each place of the `crossed` axes.
+        """The rows of a tile that take part in the sum at each place of the `masked` axes.
 
         `row` is the tile's first row; the indices are 0 for all other summed axes.
         """
-        axes = self.crossed
-        borders = [b for b in self.spread.borders if b.summed in axes]
+        axes = self.masked
+        borders = [b for b in self.broadcast.borders if b.summed in axes]
         result = []
         for place in itertools.product(*(range(self.summed[axis]) for axis in axes)):
             index: Index = (Affine(),) * len(self.summed)
@@ -153,7 +199,7 @@ class Product:
                 index = filled(index, axis, Affine(k))
             rows = []
             for i in range(height):
-                kept = self.spread_axes(Affine(row + i))
+                kept = self.broadcast_axes(Affine(row + i))
                 if all(0 <= b.at(kept, index).constant < b.extent for b in borders):
                     rows.append(i)
             if rows:
@@ -162,7 +208,7 @@ class Product:
 
     def conditions(self, axis: int, index: Index) -> tuple[Within, ...]:
         """Where the loop over a summed axis meets values of the operands, not the zeros around."""
-        pairs = ((self.spread, self.spread_index), (self.lined, self.lined_index))
+        pairs = ((self.broadcast, self.broadcast_index), (self.vector, self.vector_index))
         return tuple(
             Within(border.at(kept, index), border.extent)
             for operand, kept in pairs
@@ -218,7 +264,7 @@ def operand_of(context: Context, node: Node, axes: ContractionDims, second: bool
     )
 
 
-def vector(width: int, body: list[Statement], lane: str) -> For:
+def vector_loop(width: int, body: list[Statement], lane: str) -> For:
     """A vector loop around `body`."""
     return For(lane, width, tuple(body), "vector")
 

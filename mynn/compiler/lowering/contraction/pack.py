@@ -5,7 +5,7 @@ from __future__ import annotations
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import Context, chunks
-from mynn.compiler.lowering.contraction.operands import Product, vector
+from mynn.compiler.lowering.contraction.operands import Product, vector_loop
 
 
 def with_columns(
@@ -13,14 +13,14 @@ def with_columns(
 ) -> tuple[list[Statement], Product]:
     """A copy of the columns of a tile, side by side, where that is needed or pays.
 
-    Columns that lie along the sum are turned. Rows that lie a multiple of a kilobyte apart fall
+    Columns that lie along the sum are transposed. Rows that lie a multiple of a kilobyte apart fall
     into few sets of the cache and push each other out; where many tiles read them, they are first
     copied side by side.
     """
     itemsize = product.anchor.dtype.itemsize
-    pitch = product.lined.summed[product.inner] * itemsize if product.summed else 0
-    if product.turned:
-        return _turned(context, product, q, widths)
+    pitch = product.vector.summed[product.inner] * itemsize if product.summed else 0
+    if product.transposed:
+        return _transposed(context, product, q, widths)
     if (
         product.nested
         or product.borders
@@ -41,19 +41,19 @@ def with_columns(
     for j, width in enumerate(widths):
         lane = context.names.fresh("v")
         column = Affine.var(lane) + j * lanes
-        load = Load(product.lined.buffer, product.lined_at(q + column, tuple(index)))
+        load = Load(product.vector.buffer, product.vector_at(q + column, tuple(index)))
         store = Store(panel, column + Affine.var(row, line), load)
-        copies.append(vector(width, [store], lane))
+        copies.append(vector_loop(width, [store], lane))
     body: list[Statement] = [Local(panel), For(row, product.k, tuple(copies))]
     return body, product.with_panel(panel, line, q)
 
 
-def _turned(
+def _transposed(
     context: Context, product: Product, q: Affine, widths: list[int]
 ) -> tuple[list[Statement], Product]:
     """The columns of a tile side by side, from an operand that lies along the sum.
 
-    Squares of it are loaded along the sum, turned in registers, and stored along the columns.
+    Squares of it are loaded along the sum, transposed in registers, and stored along the columns.
     """
     lanes = context.target.lanes(product.anchor.dtype.itemsize)
     line = lanes * len(widths)
@@ -69,15 +69,15 @@ def _turned(
             body.append(Local(square))
             for c in range(width):
                 lane = context.names.fresh("v")
-                source = product.lined_at(q + (j * lanes + c), (k + Affine.var(lane),))
-                load = Load(product.lined.buffer, source)
+                source = product.vector_at(q + (j * lanes + c), (k + Affine.var(lane),))
+                load = Load(product.vector.buffer, source)
                 body.append(
-                    vector(terms, [Store(square, Affine.var(lane) + c * lanes, load)], lane)
+                    vector_loop(terms, [Store(square, Affine.var(lane) + c * lanes, load)], lane)
                 )
             for r in range(terms):
                 lane = context.names.fresh("v")
                 place = (k + r) * line + Affine.var(lane) + j * lanes
                 value = Load(square, Affine.var(lane, lanes) + r)
-                body.append(vector(width, [Store(panel, place, value)], lane))
+                body.append(vector_loop(width, [Store(panel, place, value)], lane))
         result.append(For(block, count, tuple(body)))
     return result, product.with_panel(panel, line, q)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from mynn.compiler.graph.contraction_dims import choose_mode, dims_of, tile_axes
+from mynn.compiler.graph.contraction_dims import Kind, choose_strategy, dims_of, tile_axes
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Load, Statement, Store
 from mynn.compiler.lowering.base import Context, serial, vector_loops
@@ -22,8 +22,13 @@ from mynn.core.types import Shape
 from mynn.errors import CompileError
 from mynn.target.storage import padded_strides, storage_elements
 
-# What a tile's operands may take of the cache nearest to the processor but one.
+# What a tile's operands may take of the second cache, half of the smallest that is common.
 _CACHE_BYTES = 1 << 19
+# So often at least both operands would be streamed through the cache, for blocks to pay: each block
+# loads and stores all results once more.
+_LEAST_PASSES = 4
+# Rows of a tile, roughly.
+_TILE_ROWS = 12
 
 
 def _result_strides(context: Context, anchor: Node) -> Shape:
@@ -40,24 +45,24 @@ def lower_product(context: Context) -> list[Statement]:
     """Choose the schedule by how the operands lie in memory."""
     anchor = context.group.anchor
     assert anchor is not None
-    axes = dims_of(anchor)
-    a = operand_of(context, anchor.inputs[0], axes, second=False)
-    b = operand_of(context, anchor.inputs[1], axes, second=True)
-    mode = choose_mode(
+    dims = dims_of(anchor)
+    a = operand_of(context, anchor.inputs[0], dims, second=False)
+    b = operand_of(context, anchor.inputs[1], dims, second=True)
+    strategy = choose_strategy(
         anchor,
         (*a.batch, *a.kept, *a.summed),
         (*b.batch, *b.summed, *b.kept),
         _result_strides(context, anchor),
     )
-    spread, lined = (b, a) if mode.swapped else (a, b)
-    in_vectors = any(border.kept == mode.lane for border in lined.borders)
-    if in_vectors or (mode.kind != "tiles" and (*spread.borders, *lined.borders)):
+    broadcast, vector = (b, a) if strategy.swapped else (a, b)
+    in_vectors = any(border.kept == strategy.lane for border in vector.borders)
+    if in_vectors or (strategy.kind is not Kind.TILES and (*broadcast.borders, *vector.borders)):
         raise CompileError(f"{anchor!r}: this schedule cannot leave out the zeros of a padding")
-    spread_shape, lined_shape = axes.rows, axes.columns
-    if mode.swapped:
-        spread_shape, lined_shape = lined_shape, spread_shape
+    broadcast_shape, vector_shape = dims.rows, dims.columns
+    if strategy.swapped:
+        broadcast_shape, vector_shape = vector_shape, broadcast_shape
     outer: list[tuple[str, int]] = []
-    tile = tile_axes(spread_shape, mode, context.target)
+    tile = tile_axes(broadcast_shape, strategy, context.target)
 
     def loops(shape: Shape, prefix: str, without: tuple[int, ...]) -> Index:
         index = []
@@ -69,26 +74,27 @@ def lower_product(context: Context) -> list[Statement]:
                 outer.append((name, extent))
         return tuple(index)
 
-    batch = loops(axes.batch, "b", ())
-    spread_index = loops(spread_shape, "p", tile)
-    lined_index = loops(lined_shape, "q", (mode.lane,))
+    batch = loops(dims.batch, "b", ())
+    broadcast_index = loops(broadcast_shape, "p", tile)
+    vector_index = loops(vector_shape, "q", (strategy.lane,))
+    tile_shape = tuple(broadcast_shape[axis] for axis in tile)
     product = Product(
-        anchor,
-        spread,
-        lined,
-        math.prod(spread_shape[axis] for axis in tile),
-        lined_shape[mode.lane] if lined_shape else 1,
-        axes.summed,
-        mode.swapped,
-        tile,
-        mode.lane,
-        batch,
-        spread_index,
-        lined_index,
-        tuple(outer),
-        tuple(spread_shape[axis] for axis in tile),
+        anchor=anchor,
+        broadcast=broadcast,
+        vector=vector,
+        p=math.prod(tile_shape),
+        q=vector_shape[strategy.lane] if vector_shape else 1,
+        summed=dims.summed,
+        swapped=strategy.swapped,
+        tile=tile,
+        lane=strategy.lane,
+        batch=batch,
+        broadcast_index=broadcast_index,
+        vector_index=vector_index,
+        outer=tuple(outer),
+        tile_shape=tile_shape,
     )
-    if mode.kind == "dot":
+    if strategy.kind is Kind.DOT:
         return serial(list(product.outer), dots(context, product))
     blocked = _blocked_axis(product)
     if blocked is not None:
@@ -107,10 +113,10 @@ def _blocked_axis(product: Product) -> int | None:
     axis = next(i for i, n in enumerate(product.summed) if n > 1)
     total = math.prod(product.summed)
     per_sum = product.q + product.p
-    passes = math.prod(n for _, n in product.outer) * -(-product.p // 12)
+    passes = math.prod(n for _, n in product.outer) * -(-product.p // _TILE_ROWS)
     data = total * per_sum * product.anchor.dtype.itemsize
     free = axis != product.inner and all(axis != b.summed for b in product.borders)
-    return axis if data > _CACHE_BYTES and passes >= 4 and free else None
+    return axis if data > _CACHE_BYTES and passes >= _LEAST_PASSES and free else None
 
 
 def _in_blocks(context: Context, product: Product, axis: int) -> list[Statement]:

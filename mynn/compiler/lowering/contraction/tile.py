@@ -1,7 +1,7 @@
 """Tiles of a product held in registers while the sum runs.
 
 A tile is MR rows by NR vectors. A row of one operand is loaded as vectors, an element of the other
-is spread over all lanes; operands stay where they are in memory.
+is broadcast over all lanes; operands stay where they are in memory.
 
     for each tile:
       acc[MR, NR vectors] = 0
@@ -12,7 +12,7 @@ is spread over all lanes; operands stay where they are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
@@ -30,8 +30,8 @@ from mynn.compiler.loop_ir.ir import (
 )
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.lowering.base import Context
-from mynn.compiler.lowering.contraction.micro_kernel import sum_over_k
-from mynn.compiler.lowering.contraction.operands import Product, finish, vector
+from mynn.compiler.lowering.contraction.micro_kernel import micro_kernel
+from mynn.compiler.lowering.contraction.operands import Product, TileAt, finish, vector_loop
 from mynn.compiler.lowering.contraction.pack import with_columns
 from mynn.compiler.lowering.contraction.tile_cost import (
     Tile,
@@ -58,78 +58,84 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
     lanes = context.target.lanes(product.anchor.dtype.itemsize)
     if product.whole:
         vectors = (context.target.vector_registers - 2) // (product.p + 1)
-        tile = Tile(product.p, max(1, min(vectors, -(-product.q // lanes))), 1)
+        size = Tile(product.p, max(1, min(vectors, -(-product.q // lanes))), 1)
     else:
-        tile = choose_tile(context.target, product.p, product.q, product.k, lanes)
-    splits = 1 if partial is not None or product.borders else tile.splits
-    heights = row_segments(product, tile.rows)
+        size = choose_tile(context.target, product.p, product.q, product.k, lanes)
+    splits = 1 if partial is not None or product.borders else size.splits
+    heights = row_segments(product, size.rows)
     result: list[Statement] = []
-    for column, across, widths in column_segments(product.q, lanes, tile.vectors):
+    for column, across, widths in column_segments(product.q, lanes, size.vectors):
         qvar = context.names.fresh("q")
         q = Affine(column) + (Affine.var(qvar, sum(widths)) if across > 1 else 0)
         body, source = with_columns(context, product, q, widths)
         for row, times, height in heights:
             pvar = context.names.fresh("p")
             p = Affine(row) + (Affine.var(pvar, height) if times > 1 else 0)
-            one = _one_tile(context, source, (p, height), (q, widths), splits, partial)
+            tile = TileAt(p, height, q, tuple(widths), lanes, splits)
+            one = _one_tile(context, source, tile, partial)
             body += [For(pvar, times, tuple(one))] if times > 1 else one
         result += [For(qvar, across, tuple(body))] if across > 1 else body
     return result
 
 
 def _one_tile(
-    context: Context,
-    product: Product,
-    rows: tuple[Affine, int],
-    columns: tuple[Affine, list[int]],
-    splits: int,
-    partial: Place | None,
+    context: Context, product: Product, tile: TileAt, partial: Place | None
 ) -> list[Statement]:
-    (p, height), (q, widths) = rows, columns
     type = product.anchor.type.short
-    lanes = context.target.lanes(product.anchor.dtype.itemsize)
-    line = lanes * len(widths)
-    acc = Buffer(context.names.fresh("acc"), type, splits * height * line, "register")
-    body: list[Statement] = [Local(acc)]
+    elements = tile.splits * tile.height * tile.line
+    acc = Buffer(context.names.fresh("acc"), type, elements, "register")
+    if partial is not None:
+        return [Local(acc), *_continued(context, product, tile, acc, partial)]
+    sum_ = micro_kernel(context, product, tile, acc)
+    if tile.vectors > 2 and not product.whole and _is_long(context):
+        return [Local(acc), *sum_, *_epilogue_loop(context, product, tile, acc)]
+    epilogue: list[For] = []
+    for i, j, width in _vectors(tile):
+        lane = context.names.fresh("v")
+        column = Affine.var(lane) + j * tile.lanes
+        index = product.index(tile.row + i, tile.column + column)
+        total = _total(tile, acc, i, column)
+        epilogue.append(vector_loop(width, finish(context, index, total), lane))
+    return [Local(acc), *_prefetches(epilogue), *sum_, *epilogue]
+
+
+def _vectors(tile: TileAt) -> Iterator[tuple[int, int, int]]:
+    """The vectors of a tile: row, number in the row, elements."""
+    for i in range(tile.height):
+        for j, width in enumerate(tile.widths):
+            yield i, j, width
+
+
+def _total(tile: TileAt, acc: Buffer, row: int, column: Affine) -> Expr:
+    """An element of the tile: its splits, added up as a tree."""
+    parts: list[Expr] = [Load(acc, column + tile.place(row, split)) for split in range(tile.splits)]
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        rest = [parts[-1]] if len(parts) % 2 else []
+        parts = [Op("add", pair, acc.type) for pair in pairs]
+        parts += rest
+    return parts[0]
+
+
+def _continued(
+    context: Context, product: Product, tile: TileAt, acc: Buffer, partial: Place
+) -> list[Statement]:
+    """A sum that goes on from what is in memory, and is put back there."""
+    memory = partial.buffer
 
     def each(make: Callable[[Affine, Affine], Statement]) -> list[Statement]:
-        """`make(place in acc, offset in partial)` for every vector of the tile."""
-        assert partial is not None
+        """`make(place in acc, offset in memory)` for every vector of the tile."""
         result: list[Statement] = []
-        for i in range(height):
-            for j, width in enumerate(widths):
-                lane = context.names.fresh("v")
-                column = Affine.var(lane) + j * lanes
-                at = partial.offset(product.index(p + i, q + column))
-                result.append(vector(width, [make(column + i * line, at)], lane))
+        for i, j, width in _vectors(tile):
+            lane = context.names.fresh("v")
+            column = Affine.var(lane) + j * tile.lanes
+            at = partial.offset(product.index(tile.row + i, tile.column + column))
+            result.append(vector_loop(width, [make(column + tile.place(i), at)], lane))
         return result
 
-    if partial is not None:
-        so_far = partial.buffer
-        body += each(lambda place, at: Store(acc, place, Load(so_far, at)))
-        body += sum_over_k(context, product, (p, height), (q, widths), acc, splits, fresh=False)
-        return body + each(lambda place, at: Store(so_far, at, Load(acc, place)))
-    sum_ = sum_over_k(context, product, (p, height), (q, widths), acc, splits)
-
-    def total(i: int, offset: Affine) -> Expr:
-        parts: list[Expr] = [
-            Load(acc, offset + (split * height + i) * line) for split in range(splits)
-        ]
-        while len(parts) > 1:
-            pairs = [Op("add", (x, y), type) for x, y in zip(parts[::2], parts[1::2], strict=False)]
-            parts = pairs + ([parts[-1]] if len(parts) % 2 else [])
-        return parts[0]
-
-    if height * len(widths) > 2 and not product.whole and _is_long(context):
-        return body + sum_ + _epilogue_loop(context, product, (p, height), (q, widths), total)
-    epilogue: list[For] = []
-    for i in range(height):
-        for j, width in enumerate(widths):
-            lane = context.names.fresh("v")
-            column = Affine.var(lane) + j * lanes
-            index = product.index(p + i, q + column)
-            epilogue.append(vector(width, finish(context, index, total(i, column)), lane))
-    return [*body, *_prefetches(epilogue), *sum_, *epilogue]
+    before = each(lambda place, at: Store(acc, place, Load(memory, at)))
+    sum_ = micro_kernel(context, product, tile, acc, fresh=False)
+    return [*before, *sum_, *each(lambda place, at: Store(memory, at, Load(acc, place)))]
 
 
 def _prefetches(epilogue: list[For]) -> list[Statement]:
@@ -171,44 +177,35 @@ def _is_long(context: Context) -> bool:
 
 
 def _epilogue_loop(
-    context: Context,
-    product: Product,
-    rows: tuple[Affine, int],
-    columns: tuple[Affine, list[int]],
-    total: object,
+    context: Context, product: Product, tile: TileAt, acc: Buffer
 ) -> list[Statement]:
     """The epilogue of a tile that goes through memory.
 
     So a long epilogue is written out once for each column of vectors, not once for every vector.
     """
-    assert callable(total)
-    (p, height), (q, widths) = rows, columns
-    type = product.anchor.type.short
-    lanes = context.target.lanes(product.anchor.dtype.itemsize)
-    line = lanes * len(widths)
-    tile = Buffer(context.names.fresh("tile"), type, height * line, "scratch")
-    body: list[Statement] = [Local(tile)]
-    for i in range(height):
-        for j, width in enumerate(widths):
-            lane = context.names.fresh("v")
-            column = Affine.var(lane) + j * lanes
-            store = Store(tile, column + i * line, total(i, column))
-            body.append(vector(width, [store], lane))
+    elements = tile.height * tile.line
+    sums = Buffer(context.names.fresh("tile"), acc.type, elements, "scratch")
+    body: list[Statement] = [Local(sums)]
+    for i, j, width in _vectors(tile):
+        lane = context.names.fresh("v")
+        column = Affine.var(lane) + j * tile.lanes
+        store = Store(sums, column + tile.place(i), _total(tile, acc, i, column))
+        body.append(vector_loop(width, [store], lane))
     row = context.names.fresh("r")
     inner: list[Statement] = []
-    for start, count, width in _runs(widths, lanes):
+    for start, count, width in _runs(tile):
         jvar, lane = context.names.fresh("j"), context.names.fresh("v")
-        column = Affine.var(lane) + start + (Affine.var(jvar, lanes) if count > 1 else 0)
-        value = Load(tile, column + Affine.var(row, line))
-        index = product.index(p + Affine.var(row), q + column)
-        loop: Statement = vector(width, finish(context, index, value), lane)
+        column = Affine.var(lane) + start + (Affine.var(jvar, tile.lanes) if count > 1 else 0)
+        value = Load(sums, column + Affine.var(row, tile.line))
+        index = product.index(tile.row + Affine.var(row), tile.column + column)
+        loop: Statement = vector_loop(width, finish(context, index, value), lane)
         inner.append(For(jvar, count, (loop,)) if count > 1 else loop)
-    body.append(For(row, height, tuple(inner)))
+    body.append(For(row, tile.height, tuple(inner)))
     return body
 
 
-def _runs(widths: list[int], lanes: int) -> list[tuple[int, int, int]]:
+def _runs(tile: TileAt) -> list[tuple[int, int, int]]:
     """Vectors of equal width side by side: (first column, how many, width)."""
-    whole = sum(1 for width in widths if width == lanes)
-    runs = [(0, whole, lanes)] if whole else []
-    return runs + [(whole * lanes, 1, width) for width in widths if width != lanes]
+    whole = sum(1 for width in tile.widths if width == tile.lanes)
+    runs = [(0, whole, tile.lanes)] if whole else []
+    return runs + [(whole * tile.lanes, 1, width) for width in tile.widths if width != tile.lanes]

@@ -9,6 +9,20 @@ from mynn.target.target import Target
 
 # Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
 _IN_FLIGHT = 8
+# Cycles of a load for all lanes, of which two start in a cycle, and of a vector: of 64 bytes one.
+_BROADCAST_LOAD = 0.5
+_VECTOR_LOAD = 1
+# Cycles for each step of the sum beside products and loads: counter and branch, every few steps.
+_STEP = 0.5
+# Cycles to begin and end a tile: its addresses, the first loads, and the last products' latency.
+_TILE = 12
+# What each further piece of code costs: tiles of other sizes at the ends of rows and columns. It
+# decides only between tiles that are as good as each other.
+_PIECE = 0.02
+# Likewise where two workers would not have half of the rows each.
+_UNEVEN = 0.02
+# Accumulators that are worth their last addition.
+_MOST_SPLITS = 4
 # An operand or a result that is larger leaves little room for others in the second cache.
 _NEAR_BYTES = 1 << 19
 
@@ -42,19 +56,26 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
             for height in (rows, rest) if rest else (rows,):
                 times = heights.count(height)
                 for width in {*across}:
-                    work = max(height * width, height * 0.5 + width, _IN_FLIGHT / 2)
-                    cycles += times * across.count(width) * (k * (work + 0.5) + 12 + height * width)
+                    tiles = times * across.count(width)
+                    cycles += tiles * _cycles(height, width, k)
             instances = (2 if rest else 1) * len({*across})
-            cycles *= 1 + 0.02 * instances
+            cycles *= 1 + _PIECE * instances
             if p % 2 == 0 and p // 2 % rows:
-                cycles *= 1.02  # two workers would not have half of the rows each
+                cycles *= 1 + _UNEVEN
             if best is None or cycles < best[0]:
                 best = cycles, Tile(rows, vectors, 1)
     assert best is not None
     tile = best[1]
     accumulators = tile.rows * tile.vectors
-    splits = max(1, min(_IN_FLIGHT // accumulators, 4, k // 4))
+    splits = max(1, min(_IN_FLIGHT // accumulators, _MOST_SPLITS, k // 4))
     return Tile(tile.rows, tile.vectors, splits)
+
+
+def _cycles(height: int, vectors: int, k: int) -> float:
+    """An estimate for one tile: products or loads, whichever takes longer, and latency."""
+    loads = height * _BROADCAST_LOAD + vectors * _VECTOR_LOAD
+    work = max(height * vectors, loads, _IN_FLIGHT / 2)
+    return k * (work + _STEP) + _TILE + height * vectors
 
 
 def _most_rows(target: Target, vectors: int, far: bool) -> int:
@@ -91,7 +112,7 @@ def row_segments(product: Product, height: int) -> list[tuple[int, int, int]]:
     """
     down, rest = divmod(product.p, height)
     last = [(down * height, 1, rest)] if rest else []
-    if not product.crossed:
+    if not product.masked:
         return [(0, down, height), *last]
     segments: list[tuple[int, int, int]] = []
     for row in range(0, down * height, height):
