@@ -1,196 +1,40 @@
-"""All interleavings of threads that run a little LLVM IR: the text itself is what is checked.
+"""All interleavings of threads that run host code of the loop IR.
 
-The text is run instruction by instruction, one thread at a time, in every order: an order matters
-only where shared memory is touched, so a transition is one such instruction and what follows it in
-the thread's own registers. States that were seen are not looked at again. Memory is sequentially
-consistent.
+The steps of the functions (`mynn.compiler.loop_ir.steps`) are run one by one, one thread at a time,
+in every order: an order matters only where shared memory is touched, so a transition is one such
+step and what follows it in the thread's own variables. States that were seen are not looked at
+again. Memory is sequentially consistent: 64-bit words from address 0 on.
 
-    op ::= getelementptr | load | store | cmpxchg | atomicrmw add | extractvalue | phi | select
-         | add | sub | mul | and | or | lshr | icmp | trunc | br | call | ret
-
-Calls of `@k0`, `@k1`, ... are events: kernel, table, worker, number of workers. `Explorer` holds
+Calls of `k0`, `k1`, ... are events: kernel, table, worker, number of workers. `Explorer` holds
 them to the rules: each share once, in time, a kernel after all shares of the one before it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-MASK = 2**64 - 1
-# Registers that count rounds of waiting: they are compared with small numbers alone.
-_COUNTERS = re.compile(r"%rounds")
+from mynn.compiler.loop_ir.ir import SYSTEM, Function, Signature
+from mynn.compiler.loop_ir.machine import atomic
+from mynn.compiler.loop_ir.steps import Step, Variables, steps_of
+from mynn.compiler.loop_ir.verify import verify_function
+
+# Variables that count rounds of waiting: they are compared with small numbers alone.
+_COUNTER = "rounds"
 _MOST = 6
-_IGNORED = ("@llvm.x86.sse2.pause", "@sched_yield", "@usleep")
+_KERNEL = re.compile(r"k\d$")
+_SHARE = Signature(("ptr", "i64", "i64"))
+_WORD = 8
 
 Value = Any
-Registers = tuple[tuple[str, Value], ...]
-Frame = tuple[str, int, Registers]
+Kept = tuple[tuple[str, Value], ...]
+Frame = tuple[str, int, Kept]
 Stack = tuple[Frame, ...]
 
 
 class Wrong(AssertionError):
     """A rule that is broken in some interleaving."""
-
-
-class Op(NamedTuple):
-    """An instruction: its kind, the register it sets, its operands, and further words."""
-
-    kind: str
-    result: str
-    operands: tuple[str, ...]
-    extra: tuple[Any, ...] = ()
-
-
-@dataclass
-class Function:
-    """The instructions of a function, where its blocks begin, and which registers are needed."""
-
-    name: str
-    parameters: tuple[str, ...]
-    ops: list[Op] = field(default_factory=list)
-    blocks: dict[str, int] = field(default_factory=dict)
-    block_of: list[str] = field(default_factory=list)
-    live: list[frozenset[str]] = field(default_factory=list)
-
-
-def parse(text: str) -> dict[str, Function]:
-    """The functions of a text."""
-    found = {}
-    head = r"define [^@]*@(\w+)\(([^)]*)\)[^{]*\{\n(.*?)\n\}"
-    for name, parameters, body in re.findall(head, text, re.S):
-        names = tuple(re.findall(r"%[\w.]+", parameters))
-        function = Function(f"@{name}", names)
-        label = "entry"
-        function.blocks[label] = 0
-        for line in body.splitlines():
-            line = re.sub(r" (inbounds|nsw|nuw)\b", "", line.split(";")[0]).strip()
-            if not line:
-                continue
-            if line.endswith(":"):
-                label = line[:-1]
-                function.blocks[label] = len(function.ops)
-                continue
-            op = _parse_op(line)
-            if op is not None:
-                taken = {other.result for other in function.ops} | {
-                    f"%{b}" for b in function.blocks
-                }
-                assert not op.result or op.result not in taken, f"{op.result} is defined twice"
-                function.ops.append(op)
-                function.block_of.append(label)
-        _find_live(function)
-        found[function.name] = function
-    return found
-
-
-_WORD = r"(%[\w.]+|@[\w.]+|-?\d+|null|true|false)"
-
-
-def _parse_op(line: str) -> Op | None:
-    result, _, rest = line.rpartition(" = ") if re.match(r"%[\w.]+ = ", line) else ("", "", line)
-    kind = rest.split()[0]
-
-    def words(pattern: str) -> tuple[str, ...]:
-        match = re.match(pattern, rest)
-        assert match is not None, line
-        return match.groups()
-
-    if kind == "getelementptr":
-        return Op(kind, result, words(rf"getelementptr \w+, ptr {_WORD}, i64 {_WORD}$"))
-    if kind == "load":
-        return Op(kind, result, words(rf"load (?:atomic )?\w+, ptr {_WORD}"))
-    if kind == "store":
-        return Op(kind, result, words(rf"store (?:atomic )?\w+ {_WORD}, ptr {_WORD}"))
-    if kind == "cmpxchg":
-        return Op(kind, result, words(rf"cmpxchg ptr {_WORD}, i64 {_WORD}, i64 {_WORD}"))
-    if kind == "atomicrmw":
-        return Op(kind, result, words(rf"atomicrmw add ptr {_WORD}, i64 {_WORD}"))
-    if kind == "extractvalue":
-        source, index = words(rf"extractvalue {{ i64, i1 }} {_WORD}, (\d)$")
-        return Op(kind, result, (source,), (int(index),))
-    if kind == "icmp":
-        test, a, b = words(rf"icmp (\w+) \w+ {_WORD}, {_WORD}$")
-        return Op(kind, result, (a, b), (test,))
-    if kind == "select":
-        return Op(kind, result, words(rf"select i1 {_WORD}, \w+ {_WORD}, \w+ {_WORD}$"))
-    if kind == "trunc":
-        return Op(kind, result, words(rf"trunc \w+ {_WORD} to \w+$"))
-    if kind == "phi":
-        pairs = re.findall(rf"\[ {_WORD}, %([\w.]+) \]", rest)
-        return Op(kind, result, tuple(v for v, _ in pairs), tuple(label for _, label in pairs))
-    if kind == "br":
-        if rest.startswith("br label"):
-            return Op(kind, "", (), words(r"br label %([\w.]+)$"))
-        condition, yes, no = words(rf"br i1 {_WORD}, label %([\w.]+), label %([\w.]+)$")
-        return Op(kind, "", (condition,), (yes, no))
-    if kind == "ret":
-        return Op(kind, "", tuple(re.findall(rf"ret i64 {_WORD}$", rest)))
-    if kind == "call":
-        target, arguments = words(rf"call \w+ {_WORD}\((.*)\)$")
-        if target in _IGNORED:
-            return None
-        values = tuple(re.findall(rf"\w+ {_WORD}(?:,|$)", arguments))
-        return Op(kind, result, (target, *values))
-    return Op(kind, result, words(rf"\w+ \w+ {_WORD}, {_WORD}$"))
-
-
-def _find_live(function: Function) -> None:
-    """For each instruction the registers that it or what follows may read."""
-    ops, blocks = function.ops, function.blocks
-    live: list[set[str]] = [set() for _ in ops]
-    changed = True
-    while changed:
-        changed = False
-        for index in reversed(range(len(ops))):
-            op = ops[index]
-            after: set[str] = set()
-            if op.kind == "br":
-                for label in op.extra:
-                    place = blocks[label]
-                    after |= live[place]
-                    while ops[place].kind == "phi":
-                        phi = ops[place]
-                        after.discard(phi.result)
-                        after.add(phi.operands[phi.extra.index(function.block_of[index])])
-                        place += 1
-            elif op.kind != "ret":
-                after |= live[index + 1]
-            now = after - {op.result}
-            if op.kind != "phi":
-                now |= set(op.operands)
-            now = {name for name in now if name.startswith("%")}
-            if now != live[index]:
-                live[index], changed = now, True
-    function.live = [frozenset(names) for names in live]
-
-
-_TESTS = {
-    "eq": lambda a, b: a == b,
-    "ne": lambda a, b: a != b,
-    "ult": lambda a, b: a < b,
-    "ule": lambda a, b: a <= b,
-    "ugt": lambda a, b: a > b,
-    "uge": lambda a, b: a >= b,
-    "slt": lambda a, b: _signed(a) < _signed(b),
-    "sle": lambda a, b: _signed(a) <= _signed(b),
-}
-_ARITHMETIC = {
-    "add": lambda a, b: (a + b) & MASK,
-    "sub": lambda a, b: (a - b) & MASK,
-    "mul": lambda a, b: (a * b) & MASK,
-    "and": lambda a, b: a & b,
-    "or": lambda a, b: a | b,
-    "xor": lambda a, b: a ^ b,
-    "shl": lambda a, b: (a << b) & MASK,
-    "lshr": lambda a, b: a >> b,
-}
-
-
-def _signed(a: int) -> int:
-    return a - 2**64 if a >> 63 else a
 
 
 class State(NamedTuple):
@@ -221,7 +65,7 @@ class Explorer:
 
     def __init__(
         self,
-        text: str,
+        functions: Sequence[Function],
         scripts: list[list[tuple[Any, ...]]],
         worker: str,
         kernels: int,
@@ -230,7 +74,15 @@ class Explorer:
         starts: int = 2,
         memory: dict[int, Value] | None = None,
     ) -> None:
-        self.functions = parse(text)
+        kernel_names = [f"k{number}" for number in range(kernels)]
+        signatures = {function.name: function.signature for function in functions}
+        signatures.update(dict.fromkeys(kernel_names, _SHARE))
+        for function in functions:
+            verify_function(function, signatures)
+        names = [*(function.name for function in functions), *kernel_names]
+        addresses = {name: -1 - place for place, name in enumerate(names)}
+        self.names = {address: name for name, address in addresses.items()}
+        self.functions = {function.name: steps_of(function, addresses) for function in functions}
         self.scripts = scripts
         self.worker = worker
         self.kernels = kernels
@@ -297,41 +149,31 @@ class Explorer:
                 yield changed._replace(workers=tuple(sorted(workers, key=hash)))
 
     def advance(self, state: State, stack: Stack) -> Iterator[tuple[State, Stack]]:
-        """Do the shared instruction on which a thread stands, and what follows it in registers."""
-        name, index, registers = stack[-1]
+        """Do the shared step on which a thread stands, and what follows it in its variables."""
+        name, place, kept = stack[-1]
         if name == "script":
-            yield from self._script(state, index, dict(registers))
+            yield from self._script(state, place, dict(kept))
             return
-        op = self.functions[name].ops[index]
-        values = dict(registers)
-        memory = state.memory
-
-        def value(word: str) -> Value:
-            return values[word] if word[0] == "%" else constant(word)
-
-        operands = [value(word) for word in op.operands]
-        if op.kind == "call":  # a kernel
-            state = self._event(state, operands)
-        elif op.kind == "store":
-            memory = _with(memory, operands[1], operands[0])
+        step, variables = self.functions[name].steps[place], dict(kept)
+        values = [compute(variables) for compute in step.args]
+        if step.kind == "call":
+            state = self._event(state, step.callee, values)
         else:
-            address = operands[0]
-            old = memory[address]
-            if op.kind == "load":
-                values[op.result] = old
-            elif op.kind == "atomicrmw":
-                values[op.result] = old
-                memory = _with(memory, address, (old + operands[1]) & MASK)
-            else:
-                assert op.kind == "cmpxchg", op
-                values[op.result] = old, int(old == operands[1])
-                if old == operands[1]:
-                    memory = _with(memory, address, operands[2])
-        yield state._replace(memory=memory), self._locally(stack[:-1], name, index + 1, values)
+            memory, word = state.memory, _place(values[0])
+            old = memory[word]
+            new = values[1] if step.kind == "store" else old
+            result = old
+            if step.kind == "atomic":
+                result, new = atomic(step.op, step.type, old, values[1:])
+            if step.name:
+                variables[step.name] = result
+            if new is not old:
+                state = state._replace(memory=_with(memory, word, new))
+        yield state, self._locally(stack[:-1], name, place + 1, variables)
 
-    def _event(self, state: State, operands: list[Value]) -> State:
-        kernel, table, worker, workers = operands
-        number = int(kernel[2:])
+    def _event(self, state: State, kernel: str, values: list[Value]) -> State:
+        table, worker, workers = values
+        number = int(kernel[1:])
         event = number, table, worker, workers
         if table not in state.open:
             raise Wrong(f"{event}: the table is not in use:\n{describe(state)}")
@@ -368,108 +210,79 @@ class Explorer:
         elif kind == "close":
             yield self._close(state, words[0]), go(following)
         elif kind == "store":
-            memory = _with(state.memory, words[0], words[1] & MASK)
+            memory = _with(state.memory, words[0], words[1])
             yield state._replace(memory=memory), go(following)
         elif kind == "unless":
             yield state, go(words[0] if values["result"] else following)
         elif kind == "call":
-            function = self.functions[words[0]]
-            frame = dict(zip(function.parameters, words[1], strict=True))
-            yield state, self._locally(go(index), function.name, 0, frame)
+            yield state, self._locally(go(index), words[0], 0, self._arguments(*words))
         else:
             assert kind == "start", kind
             worker, address = words
             yield state, go(following)
             if state.memory[address] == 0 and state.starts[worker]:
-                new = self._locally((), self.worker, 0, {"%sync": 0, "%worker": worker})
+                new = self._locally((), self.worker, 0, self._arguments(self.worker, (0, worker)))
                 starts = _with(state.starts, worker, state.starts[worker] - 1)
                 workers = tuple(sorted((*state.workers, new), key=hash)) if new else state.workers
                 yield state._replace(starts=starts, workers=workers), go(following)
 
-    def _locally(self, below: Stack, name: str, index: int, values: dict[str, Value]) -> Stack:
-        """The stack at the next shared instruction, with the registers that are still needed."""
+    def _locally(self, below: Stack, name: str, place: int, variables: Variables) -> Stack:
+        """The stack at the next shared step, with the variables that are still needed."""
         while True:
-            function = self.functions[name]
-            op = function.ops[index]
-
-            def value(word: str, values: dict[str, Value] = values) -> Value:
-                return values[word] if word[0] == "%" else constant(word)
-
-            if op.kind in ("load", "store", "cmpxchg", "atomicrmw"):
+            code = self.functions[name]
+            step = code.steps[place]
+            if step.kind in ("load", "store", "atomic"):
                 break
-            if op.kind == "br":
-                label = op.extra[0]
-                if op.operands:
-                    label = op.extra[0 if value(op.operands[0]) else 1]
-                index = self._enter(function, function.block_of[index], label, values)
-                continue
-            if op.kind == "ret":
-                result = value(op.operands[0]) if op.operands else 0
+            values = [compute(variables) for compute in step.args]
+            place += 1
+            if step.kind == "set":
+                value = min(values[0], _MOST) if step.name == _COUNTER else values[0]
+                variables[step.name] = value
+            elif step.kind == "branch":
+                place = place if values[0] else step.target
+            elif step.kind == "jump":
+                place = step.target
+            elif step.kind == "return":
+                result = values[0] if values else 0
                 if not below:
                     return ()
-                name, index, registers = below[-1]
-                below = below[:-1]
-                values = dict(registers)
+                name, place, kept = below[-1]
+                below, variables = below[:-1], dict(kept)
                 if name == "script":
-                    values["result"] = result
-                    return (*below, (name, index + 1, tuple(values.items())))
-                values[self.functions[name].ops[index].result] = result
-                index += 1
-                continue
-            if op.kind == "call":
-                target, *arguments = (value(word) for word in op.operands)
-                if re.match(r"@k\d", target):
+                    variables["result"] = result
+                    return (*below, (name, place + 1, tuple(variables.items())))
+                _set(self.functions[name].steps[place - 1], variables, result)
+            else:
+                target = step.callee or self.names[values.pop(0)]
+                if _KERNEL.match(target):
+                    place -= 1
                     break
-                live = function.live[index + 1] - {op.result}
-                below = (*below, (name, index, _kept(values, live)))
-                name, index = target, 0
-                values = dict(zip(self.functions[target].parameters, arguments, strict=True))
-                continue
-            self._compute(op, values, value)
-            index += 1
-        return (*below, (name, index, _kept(values, function.live[index])))
+                if target in SYSTEM:
+                    _set(step, variables, 0)
+                    continue
+                below = (*below, (name, place, _kept(variables, code.live[place] - {step.name})))
+                name, place, variables = target, 0, self._arguments(target, values)
+        return (*below, (name, place, _kept(variables, code.live[place])))
 
-    def _enter(self, function: Function, source: str, label: str, values: dict[str, Value]) -> int:
-        """The first instruction of a block behind its phis, which are set all at once."""
-        index = function.blocks[label]
-        new = {}
-        while function.ops[index].kind == "phi":
-            phi = function.ops[index]
-            word = phi.operands[phi.extra.index(source)]
-            new[phi.result] = values[word] if word[0] == "%" else constant(word)
-            if _COUNTERS.match(phi.result):
-                new[phi.result] = min(new[phi.result], _MOST)
-            index += 1
-        values.update(new)
-        return index
-
-    def _compute(self, op: Op, values: dict[str, Value], value: Any) -> None:
-        operands = [value(word) for word in op.operands]
-        if op.kind == "getelementptr":
-            result = operands[0] + operands[1]
-        elif op.kind == "extractvalue":
-            result = operands[0][op.extra[0]]
-        elif op.kind == "icmp":
-            result = int(_TESTS[op.extra[0]](*operands))
-        elif op.kind == "select":
-            result = operands[1] if operands[0] else operands[2]
-        elif op.kind == "trunc":
-            result = operands[0]
-        else:
-            result = _ARITHMETIC[op.kind](*operands)
-        values[op.result] = result
+    def _arguments(self, name: str, values: Sequence[Value]) -> Variables:
+        parameters = self.functions[name].function.parameters
+        return {p.name: value for p, value in zip(parameters, values, strict=True)}
 
 
-def constant(word: str) -> Value:
-    """A number, or the name of a function."""
-    if word[0] == "@":
-        return word
-    known = {"null": 0, "true": 1, "false": 0}
-    return known[word] if word in known else int(word) & MASK
+def _set(step: Step, variables: Variables, result: Value) -> None:
+    if step.name:
+        variables[step.name] = result
 
 
-def _kept(values: dict[str, Value], live: frozenset[str]) -> Registers:
-    return tuple((name, values[name]) for name in sorted(live))
+def _place(address: int) -> int:
+    """The number of the word at an address."""
+    if address < 0 or address % _WORD:
+        raise Wrong(f"{address} is the address of no word")
+    return address // _WORD
+
+
+def _kept(variables: Variables, live: frozenset[str]) -> Kept:
+    return tuple((name, variables[name]) for name in sorted(live))
 
 
 def _with(words: tuple[Any, ...], place: int, value: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.measure import multiply_adds, reads, repeat
 from mynn.compiler.host.parallel_call import parallel_call
-from mynn.compiler.host.shuffle import SHUFFLE, shuffle, shuffle_python
+from mynn.compiler.host.shuffle import SHUFFLE, shuffle
 from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import Loop, training_loop
 from mynn.compiler.host.workers import barrier
@@ -24,6 +24,7 @@ from mynn.compiler.loop_ir.parse import parse_function
 from mynn.compiler.loop_ir.verify import verify_function, verify_kernel
 from mynn.runtime.llvm_jit import build
 from mynn.target.target import Target, host, named
+from tests.train.reference import shuffle_python
 
 WINDOWS = Target("x86_64-pc-windows-msvc", "x86-64-v3", "+sse2,+avx2,+fma", 32, 16)
 TARGETS = [named("x86-64-v3"), named("aarch64"), WINDOWS]

@@ -1,4 +1,4 @@
-"""The protocol of leaders and workers, in every interleaving of the LLVM IR that is compiled.
+"""The protocol of leaders and workers, in every interleaving of their loop IR.
 
 Nobody waits for ever, no share is done twice or left out, and no table is touched after its call.
 """
@@ -6,14 +6,11 @@ Nobody waits for ever, no share is done twice or left out, and no table is touch
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mynn.compiler.codegen.function import Module
-from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.host import train_loop, workers
 from mynn.compiler.host.argument_layout import StepLayout
 from mynn.compiler.host.control_block import SHUTDOWN, Control, Sync, worker_word
@@ -24,11 +21,7 @@ from mynn.compiler.loop_ir.ir import Function
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import Turn
-from mynn.target.target import named
 from tests.compiler.host.interleaving import Explorer, State, Wrong
-
-# It has no instruction to wait and no mode of denormals: only the protocol is left.
-TARGET = replace(named("aarch64"), triple="riscv64-unknown-linux-gnu")
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +50,9 @@ def module_of_calls() -> str:
     return "\n\n".join(map(format_function, functions))
 
 
-def native(text: str) -> str:
-    """Loop IR as LLVM IR."""
-    functions = map(parse_function, text.split("\n\n"))
-    return emit_functions(Module(TARGET), functions).text()
+def functions_of(text: str) -> list[Function]:
+    """The functions of a text."""
+    return list(map(parse_function, text.split("\n\n")))
 
 
 class Protocol(Explorer):
@@ -77,7 +69,7 @@ class Protocol(Explorer):
 def one_call(place: int, table: int, count: int) -> list[tuple[Any, ...]]:
     """`SharedCall.__call__`, from the place in the script on."""
     starts: list[tuple[Any, ...]] = [("start", n, worker_word(n)) for n in range(1, count)]
-    call = "@" + CALL
+    call = CALL
     script: list[tuple[Any, ...]] = [("open", table), ("call", call, (table, count, 0, 0))]
     again: list[tuple[Any, ...]] = [*starts, ("call", call, (table, count, 0, 1))]
     return [*script, ("unless", place + 3 + len(again)), *again, ("close", table)]
@@ -91,7 +83,7 @@ def explore_calls(text: str, count: int, calls: int, leaders: int = 1, starts: i
             script += one_call(len(script), 1 + leader * calls + call, count)
         scripts.append(script)
     words = worker_word(count)
-    return Protocol(native(text), scripts, "@" + CALL_WORKER, 2, words, count, starts).explore()
+    return Protocol(functions_of(text), scripts, CALL_WORKER, 2, words, count, starts).explore()
 
 
 @pytest.mark.parametrize(
@@ -132,13 +124,13 @@ def explore_loop(text: str, wanted: tuple[int, ...], starts: int) -> int:
             ("store", control + Control.WORKERS, count),
             ("store", control + Control.PATIENCE, 1),
             *(("open", table) for table in (one, two)),
-            ("call", "@leader", (control, one, two)),
+            ("call", "leader", (8 * control, one, two)),
             *(("close", table) for table in (one, two)),
         ]
     script.append(("store", int(Sync.PHASE), SHUTDOWN))
     words = control + Control.DATA
     return Protocol(
-        native(text), [script], "@" + workers.WORKER_MAIN, 2, words, most, starts
+        functions_of(text), [script], workers.WORKER_MAIN, 2, words, most, starts
     ).explore()
 
 
