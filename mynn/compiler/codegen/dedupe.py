@@ -16,6 +16,7 @@ from mynn.compiler.codegen.function import FLUSHING, Function, Module
 from mynn.compiler.codegen.kernel import emit_kernel, parameters_of
 from mynn.compiler.codegen.stack import stack_bytes
 from mynn.compiler.codegen.values import constant
+from mynn.compiler.loop_ir.instance import bound, original
 from mynn.compiler.loop_ir.ir import (
     INDEX,
     Buffer,
@@ -32,8 +33,10 @@ from mynn.compiler.loop_ir.ir import (
     Store,
 )
 
-# Fewer kernels are not worth the loads of a list of slots in each run.
+# Fewer kernels are not worth the loads of a list of slots in each run,
 FEWEST = 4
+# unless each computes or moves so much that a few loads do not matter: then two are enough.
+LARGE = 20_000
 
 
 def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
@@ -90,13 +93,18 @@ def emit_kernels(
         CompileError: a kernel may take more of the stack than there is.
     """
     equal: dict[Hashable, list[tuple[Kernel, list[Buffer]]]] = {}
+    keys: dict[int, tuple[Hashable, list[Buffer]]] = {}
     for kernel in kernels:
-        key, buffers = kernel_key(kernel)
-        equal.setdefault(key, []).append((kernel, buffers))
+        first = original(kernel)
+        if id(first) not in keys:
+            keys[id(first)] = kernel_key(first)
+        key, buffers = keys[id(first)]
+        equal.setdefault(key, []).append((kernel, bound(kernel, buffers)))
     module.stack_bytes = stack_bytes(members[0][0] for members in equal.values())
     for members in equal.values():
         first, buffers = members[0]
-        if len(members) < FEWEST:
+        large = max(first.operations, first.nbytes) >= LARGE
+        if len(members) < (2 if large else FEWEST):
             for kernel, _ in members:
                 emit_kernel(module, kernel, slots, scratch)
             continue

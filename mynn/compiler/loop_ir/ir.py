@@ -66,6 +66,7 @@ changes the result. Unsigned arithmetic is modulo 2^32 and 2^64, as signed arith
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -245,17 +246,33 @@ Statement = Let | Local | Store | Prefetch | For
 
 @dataclass(frozen=True)
 class Kernel:
-    """A piece of the program: a function without arguments on the buffers that it names."""
+    """A piece of the program: a function without arguments on the buffers that it names.
+
+    It may be the `template` again, with other buffers in the place of those in `bindings`.
+    """
 
     name: str
     body: tuple[Statement, ...]
     comment: str = ""
     operations: int = 0
     nbytes: int = field(default=0)
+    template: Kernel | None = field(default=None, compare=False, repr=False)
+    bindings: Mapping[Buffer, Buffer] = field(default_factory=dict, compare=False, repr=False)
 
     @functools.cached_property
     def _buffers(self) -> tuple[list[Buffer], list[Buffer]]:
-        return _find_buffers(self.body)
+        if self.template is None:
+            return _find_buffers(self.body)
+        reads, writes = (
+            [self.bindings.get(buffer, buffer) for buffer in side]
+            for side in self.template._buffers
+        )
+        return reads, writes
+
+    @functools.cached_property
+    def is_split(self) -> bool:
+        """Whether it takes the number of its worker, and of all workers."""
+        return _has_shares(self.body) if self.template is None else self.template.is_split
 
 
 # -- host code -------------------------------------------------------------------------------------
@@ -401,6 +418,10 @@ SYSTEM = {
 def buffers_of(kernel: Kernel) -> tuple[list[Buffer], list[Buffer]]:
     """Memory buffers that the kernel reads, and that it writes, each once."""
     return kernel._buffers
+
+
+def _has_shares(body: tuple[Statement, ...]) -> bool:
+    return any(isinstance(s, For) and (s.kind == "parallel" or _has_shares(s.body)) for s in body)
 
 
 def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffer]]:

@@ -31,4 +31,4 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
 
 def is_split(kernel: Kernel) -> bool:
     """Whether the kernel takes the number of its worker, and of all workers."""
-    return any(isinstance(s, For) and s.kind == "parallel" for s in statements(kernel.body))
+    return kernel.is_split

@@ -15,9 +15,8 @@ from mynn.compiler.fusion.groups import Fusion
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Statement, Store, buffers_of
 from mynn.compiler.loop_ir.walk import sub_expressions
-from mynn.compiler.lowering.base import Context
+from mynn.compiler.lowering.equal_groups import Lowering
 from mynn.compiler.lowering.inline import Place
-from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.lowering.map import copy_kernel
 from mynn.compiler.memory.arena import live_spans
 from mynn.compiler.memory.order import Order, Step
@@ -66,18 +65,17 @@ class Plan:
 def lower_steps(
     fusion: Fusion, order: Order, places: Places, target: Target, status: bool = False
 ) -> Plan:
-    """The kernels of all steps, each lowered once, then those that set state at the end.
+    """The kernels of all steps, each kind lowered once, then those that set state at the end.
 
     With `status` the last result is the status word.
     """
+    lowering = Lowering(places.of, target)
     copies = [step for step in order.steps if step.group is None]
     names = {step: f"copy{number}" for number, step in enumerate(copies)}
 
     def kernel(step: Step) -> Kernel:
         if step.group is not None:
-            name = f"k{step.group}"
-            context = Context(fusion.groups[step.group], places.of, places.of, target, name)
-            return lower_group(name, context)
+            return lowering.kernel(f"k{step.group}", fusion.groups[step.group])
         assert step.node is not None
         to = places.old[step.node] if step.result is None else places.results[step.result].place
         return copy_kernel(names[step], step.node, places.of.get(step.node), to, target)
