@@ -16,7 +16,9 @@ import pytest
 
 from mynn import nn, optim
 from mynn.compiler import pipeline
-from mynn.compiler.loop_ir.format import format_kernel
+from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
+from mynn.compiler.host.train_loop import Loop, training_loop
+from mynn.compiler.loop_ir.format import format_function, format_kernel
 from mynn.compiler.parallel import split
 from mynn.compiler.pipeline import Compilation
 from mynn.core.graph import format_graph
@@ -171,7 +173,20 @@ def test_traced(request: pytest.FixtureRequest) -> None:
     compare("step.graph.txt", format_graph(step().graph), request)
 
 
+def test_training_loop(request: pytest.FixtureRequest) -> None:
+    """Batches of 4 rows and a last one of 3, whose steps are shared among workers; with checks."""
+
+    def layout(rows: int) -> StepLayout:
+        x = ArgumentLayout(0, "f32", 4, (rows, 5, 3), (80, 16, 4))
+        t = ArgumentLayout(1, "i64", 8, (rows,), (8,))
+        loss = ArgumentLayout(6, "f32", 4, (), ())
+        return StepLayout(rows, (x, t), (loss,), (), status=7, split=True)
+
+    functions = training_loop(Loop(layout(4), layout(3)), sleeps=True)
+    compare("train_loop.loop_ir.txt", "\n\n".join(map(format_function, functions)), request)
+
+
 def test_nothing_else_is_kept() -> None:
     """Files that no test compares would rot."""
     names = {path.name for path in FOLDER.iterdir() if path.suffix == ".txt"}
-    assert names == {"step.graph.txt", *FILES}
+    assert names == {"step.graph.txt", "train_loop.loop_ir.txt", *FILES}
