@@ -31,6 +31,7 @@ test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch64-linux-gnu)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/target/test_arm.py
 	$(BIN)/python -m tests.target.arm --seeds $(SEEDS)
 
 fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs and whole trainings for MINUTES, from SEED on

@@ -27,7 +27,7 @@ COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = next(filter(shutil.which, ("qemu-aarch64", "qemu-aarch64-static")), "qemu-aarch64")
 TARGET = named("aarch64")
 HARNESS = Path(__file__).parent / "run.c"
-_EXPORTED = re.compile(r"@(mynn_(?:step_split|step|call|serve|fit|worker))\b")
+_EXPORTED = re.compile(r"^define (?!internal)[^@]*@(\w+)\(", re.MULTILINE)
 _PAGE = 4096
 
 
@@ -39,25 +39,31 @@ def missing() -> str:
 
 @dataclass
 class Call:
-    """A call of a function with a block; where there are `workers`, on so many threads, whose
-    shared words are the block `sync`.
+    """A call of a function with a block.
+
+    Where there are `workers`, on so many threads, whose shared words are the block `sync`: all of
+    them run it; or where they `serve`, the first does, and the others run that function.
     """
 
     function: str
     block: int
     workers: int = 0
     sync: int = 0
+    serve: str = ""
 
 
 @dataclass
 class Job:
-    """One run. `pointers` are the numbers of blocks of addresses: of other blocks, as they are
-    here. `functions` are further addresses: block, place in bytes, name.
+    """One run.
+
+    - `texts`: the modules.
+    - `pointers`: for blocks that hold addresses of other blocks, as they are here: in which words.
+    - `functions`: further addresses: block, word, name.
     """
 
-    text: str
+    texts: tuple[str, ...]
     blocks: list[Array]
-    pointers: list[int]
+    pointers: dict[int, Sequence[int]]
     calls: list[Call]
     functions: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -66,18 +72,19 @@ def run(jobs: Sequence[Job], folder: Path, target: Target = TARGET) -> None:
     """Run all jobs in one process; their blocks hold what it left there."""
     numbers: dict[str, int] = {}
     objects = []
-    texts: dict[str, int] = {}
+    programs: dict[tuple[str, ...], int] = {}
     prefixes = []
     for job in jobs:
-        prefix = f"p{texts.setdefault(job.text, len(texts))}_"
+        prefix = f"p{programs.setdefault(job.texts, len(programs))}_"
         prefixes.append(prefix)
-        names = [call.function for call in job.calls] + [name for *_, name in job.functions]
-        for name in names:
+        names = [name for call in job.calls for name in (call.function, call.serve) if name]
+        for name in [*names, *(name for *_, name in job.functions)]:
             numbers.setdefault(prefix + name, len(numbers))
-    for text, number in texts.items():
-        path = folder / f"p{number}.o"
-        path.write_bytes(object_code(_EXPORTED.sub(rf"@p{number}_\1", text), target))
-        objects.append(path)
+    for texts, number in programs.items():
+        for place, text in enumerate(texts):
+            path = folder / f"p{number}_{place}.o"
+            path.write_bytes(object_code(_with_prefix(text, f"p{number}_"), target))
+            objects.append(path)
     executable = _link(numbers, objects, folder)
     source, result = folder / "source", folder / "result"
     words = [_packed(job, prefix, numbers) for job, prefix in zip(jobs, prefixes, strict=True)]
@@ -88,10 +95,16 @@ def run(jobs: Sequence[Job], folder: Path, target: Target = TARGET) -> None:
     for job in jobs:
         for number, block in enumerate(job.blocks):
             size = block.nbytes
-            if number not in job.pointers:
-                block.view(np.uint8)[...] = data[start : start + size]
+            if len(job.pointers.get(number, ())) < len(block):  # no table
+                block.reshape(-1).view(np.uint8)[...] = data[start : start + size]
             start += size
     assert start == len(data)
+
+
+def _with_prefix(text: str, prefix: str) -> str:
+    """A module whose functions can be linked with those of other ones."""
+    names = "|".join(_EXPORTED.findall(text))
+    return re.sub(rf"@({names})\b", rf"@{prefix}\1", text)
 
 
 def _link(numbers: dict[str, int], objects: Sequence[Path], folder: Path) -> Path:
@@ -121,18 +134,19 @@ def _packed(job: Job, prefix: str, numbers: dict[str, int]) -> bytes:
     for block in job.blocks:
         parts += [_words(block.nbytes, block.ctypes.data % _PAGE), block.tobytes()]
     places = [
-        (number, 8 * i, *_found(int(address), job.blocks))
-        for number in job.pointers
-        for i, address in enumerate(job.blocks[number])
+        (number, 8 * i, *_found(int(job.blocks[number][i]), job.blocks))
+        for number, words in job.pointers.items()
+        for i in words
     ]
     parts.append(_words(len(places), *(word for place in places for word in place)))
     parts.append(_words(len(job.functions)))
-    parts += [_words(block, at, numbers[prefix + name]) for block, at, name in job.functions]
+    parts += [_words(block, 8 * at, numbers[prefix + name]) for block, at, name in job.functions]
     parts.append(_words(len(job.calls)))
     for call in job.calls:
         parts.append(_words(numbers[prefix + call.function], call.block, call.workers))
         if call.workers:
-            parts.append(_words(call.sync))
+            serve = numbers[prefix + call.serve] + 1 if call.serve else 0
+            parts.append(_words(call.sync, serve))
     return b"".join(parts)
 
 
@@ -172,10 +186,11 @@ def prepare(case: Case, arguments: Sequence[Array], steps: int = 1, workers: int
     addresses = [memory.flat[buffer].ctypes.data for buffer in lowered.table]
     raw = [block for _, block, _, _ in memory.blocks]
     blocks = [*raw, np.array(addresses, np.uint64), np.zeros(64 * (workers + 4), np.uint64)]
+    tables = {len(raw): range(len(addresses))}
     module = pipeline.emit(lowered, split=workers > 0, check=True)
     name = "mynn_step_split" if workers else "mynn_step"
     calls = [Call(name, len(raw), workers, len(raw) + 1)] * steps
-    return Running(case, memory, Job(module.text(), blocks, [len(raw)], calls))
+    return Running(case, memory, Job((module.text(),), blocks, tables, calls))
 
 
 def outputs(

@@ -50,31 +50,43 @@ static struct block read_block(void)
 
 typedef void step_function(void *table);
 typedef void share_function(void *table, int64_t worker, int64_t workers, void *sync);
+typedef void worker_function(void *sync, int64_t worker);
 
 struct share {
     void *function, *table, *sync;
     int64_t worker, workers;
+    void *serve; /* what the threads of workers run, where a leader tells them of steps */
 };
 
 static void *run_share(void *argument)
 {
     struct share *share = argument;
     share_function *function = (share_function *)share->function;
-    function(share->table, share->worker, share->workers, share->sync);
+    if (share->serve != NULL)
+        ((worker_function *)share->serve)(share->sync, share->worker);
+    else
+        function(share->table, share->worker, share->workers, share->sync);
     return NULL;
 }
 
+/* A step of which every thread runs a share; or a leader and its workers, until it tells them to
+   leave. */
 static void on_threads(struct share all)
 {
+    int64_t first = all.serve != NULL;
     pthread_t threads[64];
     struct share shares[64];
     must(all.workers <= 64, "too many workers");
-    for (int64_t worker = 0; worker < all.workers; worker++) {
+    for (int64_t worker = first; worker < all.workers; worker++) {
         shares[worker] = all;
         shares[worker].worker = worker;
         must(!pthread_create(&threads[worker], NULL, run_share, &shares[worker]), "no thread");
     }
-    for (int64_t worker = 0; worker < all.workers; worker++)
+    if (all.serve != NULL) {
+        ((step_function *)all.function)(all.table);
+        __atomic_store_n((int64_t *)all.sync, -1, __ATOMIC_RELEASE);
+    }
+    for (int64_t worker = first; worker < all.workers; worker++)
         pthread_join(threads[worker], NULL);
 }
 
@@ -101,7 +113,10 @@ static void run_job(FILE *target)
         if (workers == 0) {
             ((step_function *)function)(table);
         } else {
-            struct share all = {function, table, blocks[word()].bytes, 0, (int64_t)workers};
+            struct share all = {function, table, blocks[word()].bytes, 0, (int64_t)workers, NULL};
+            uint64_t serve = word(); /* one more than the number of the function, or 0 */
+            if (serve != 0)
+                all.serve = functions[serve - 1];
             on_threads(all);
         }
     }
