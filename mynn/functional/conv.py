@@ -126,34 +126,46 @@ def _conv(
     dilation: Any,
     groups: int,
 ) -> Tensor:
-    x, w, single = _operands(name, rank, input, weight, groups)
+    x, w, single = _operands(name, rank, input, weight, groups, transposed=False)
     strides = per_axis(name, "stride", stride, rank)
     dilations = per_axis(name, "dilation", dilation, rank)
     ends = _padding(name, padding, w.shape[2:], strides, dilations)
-    if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups:
-        raise ShapeError(
-            f"{name}: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; with "
-            f"groups={groups} the input must have {w.shape[1] * groups} channels in axis 1, and "
-            f"the {w.shape[0]} output channels must divide by {groups}"
-        )
     return _with_bias(x.conv(w, strides, ends, dilations, groups), bias, single)
 
 
 def _operands(
-    name: str, rank: int, input: Any, weight: Any, groups: int
+    name: str, rank: int, input: Any, weight: Any, groups: int, transposed: bool
 ) -> tuple[Tensor, Tensor, bool]:
+    """Input and weight, checked against each other, and whether a batch axis had to be added."""
     w = as_tensor(weight)
     if w.dtype.kind != "f":
         raise DTypeError(
             f"{name}: the weight is {w.dtype}, it must hold floats; convert it with "
             ".astype(numpy.float32)"
         )
-    x, single = batched(name, input, rank)
     if w.ndim != rank + 2:
         raise ShapeError(f"{name}: the weight has shape {w.shape}, it must have {rank + 2} axes")
     if operator.index(groups) < 1:
         raise ArgumentError(f"{name}: groups must be at least 1, it is {groups}")
-    return x.astype(w.dtype), w, single
+    if w.shape[0] % groups:
+        raise ShapeError(
+            f"{name}: axis 0 of a weight of shape {w.shape} must divide by {groups}, as "
+            f"groups={groups} says"
+        )
+    channels = w.shape[0] if transposed else w.shape[1] * groups
+    x = as_tensor(input)
+    axis = x.ndim - rank - 1
+    if axis not in (0, 1) or x.shape[axis] != channels:
+        spatial = "L" if rank == 1 else "H, W"
+        remedy = "reshape it"
+        if axis in (0, 1):
+            remedy = f"give such data, or take a weight made with in_channels={x.shape[axis]}"
+        raise ShapeError(
+            f"{name}: the input has shape {x.shape}, it must be [N, C, {spatial}] or "
+            f"[C, {spatial}] with C = in_channels = {channels}, as the weight {w.shape} with "
+            f"groups={groups} takes; {remedy}"
+        )
+    return (x if axis else x.unsqueeze(0)).astype(w.dtype), w, not axis
 
 
 def _with_bias(y: Tensor, bias: Any, single: bool) -> Tensor:
@@ -256,7 +268,7 @@ def _conv_transpose(
     groups: int,
     dilation: Any,
 ) -> Tensor:
-    x, w, single = _operands(name, rank, input, weight, groups)
+    x, w, single = _operands(name, rank, input, weight, groups, transposed=True)
     strides = per_axis(name, "stride", stride, rank)
     dilations = per_axis(name, "dilation", dilation, rank)
     cut = per_axis(name, "padding", padding, rank, 0)
@@ -265,12 +277,6 @@ def _conv_transpose(
         raise ArgumentError(
             f"{name}: output_padding {extra} must be smaller than the stride {strides} or the "
             f"dilation {dilations}"
-        )
-    if x.shape[1] != w.shape[0] or w.shape[0] % groups:
-        raise ShapeError(
-            f"{name}: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; the "
-            f"input must have {w.shape[0]} channels in axis 1, which must divide by "
-            f"groups={groups}"
         )
     sizes = zip(x.shape[2:], w.shape[2:], strict=True)
     extents = []

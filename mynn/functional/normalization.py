@@ -123,29 +123,32 @@ def batch_norm(
         )
     w = None if weight is None else _channelwise("batch_norm", "weight", weight, x)
     b = None if bias is None else _channelwise("batch_norm", "bias", bias, x)
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ArgumentError("batch_norm: without training, running_mean and running_var count")
-        mean = _channelwise("batch_norm", "running_mean", running_mean, x)
-        scale = _inverse_root(_channelwise("batch_norm", "running_var", running_var, x), eps)
-        scale = scale if w is None else scale * w
-        shift = -mean * scale
-    else:
-        axes = (0, *range(2, x.ndim))
-        count = math.prod(x.shape[axis] for axis in axes)
-        if count < 2:
-            raise DataError(
-                f"batch_norm: in training each channel needs more than one value, the input has "
-                f"shape {x.shape}; use a larger batch, or eval()"
-            )
-        moments = _moments(x, axes)
+    if training:
+        moments, count = _batch_moments(x)
         _follow(running_mean, moments.mean, momentum)
         _follow(running_var, moments.variance, momentum, count / (count - 1))
-        x = moments.centred
-        scale = _inverse_root(moments.variance, eps)
-        scale = scale if w is None else scale * w
-        shift = -moments.rest * scale
+        x, mean, variance = moments.centred, moments.rest, moments.variance
+    elif running_mean is None or running_var is None:
+        raise ArgumentError("batch_norm: without training, running_mean and running_var count")
+    else:
+        mean = _channelwise("batch_norm", "running_mean", running_mean, x)
+        variance = _channelwise("batch_norm", "running_var", running_var, x)
+    scale = _inverse_root(variance, eps)
+    scale = scale if w is None else scale * w
+    shift = -mean * scale
     return x * scale + (shift if b is None else shift + b)
+
+
+def _batch_moments(x: Tensor) -> tuple[_Moments, int]:
+    """Mean and variance of each channel over a batch, and of how many values they are."""
+    axes = (0, *range(2, x.ndim))
+    count = math.prod(x.shape[axis] for axis in axes)
+    if count < 2:
+        raise DataError(
+            f"batch_norm: in training each channel needs more than one value, the input has "
+            f"shape {x.shape}; use a larger batch, or eval()"
+        )
+    return _moments(x, axes), count
 
 
 def _follow(running: Tensor | None, batch: Tensor, momentum: Any, factor: float = 1.0) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from mynn import functional
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError
 from mynn.functional.conv import per_axis
 from mynn.nn import init
 from mynn.nn.module import Module
 from mynn.nn.placement import parameter_dtype
 from mynn.random import host_generator
-from mynn.tensor import Parameter, Tensor, as_tensor
+from mynn.tensor import Parameter, Tensor
 
 
 class _Conv(Module):
@@ -28,14 +28,14 @@ class _Conv(Module):
         in_channels: int,
         out_channels: int,
         kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        device: Any,
-        dtype: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         name, rank = type(self).__name__, self.rank
@@ -76,22 +76,6 @@ class _Conv(Module):
         """Draw the initial values anew."""
         init.default_(self.weight, self.bias, host_generator(generator))
 
-    def _checked(self, input: Any) -> Tensor:
-        x = as_tensor(input)
-        rank = self.rank
-        axis = x.ndim - rank - 1
-        if axis not in (0, 1) or x.shape[axis] != self.in_channels:
-            spatial = "L" if rank == 1 else "H, W"
-            remedy = "reshape it"
-            if axis in (0, 1):
-                made = f"{type(self).__name__}({x.shape[axis]}, {self.out_channels}, ...)"
-                remedy = f"give such data, or make the layer with {made}"
-            raise ShapeError(
-                f"the input has shape {x.shape}, it must be [N, C, {spatial}] or [C, {spatial}] "
-                f"with C = in_channels = {self.in_channels}; {remedy}"
-            )
-        return x
-
     def extra_repr(self) -> str:
         """As in PyTorch."""
         parts = [
@@ -127,27 +111,10 @@ class Conv1d(_Conv):
 
     rank = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
-        super().__init__(in_channels, out_channels, kernel_size, *options)
-
     def forward(self, input: Any) -> Tensor:
         """x [N, C, L] -> y [N, out_channels, L']."""
         options = (self.stride, self.padding, self.dilation, self.groups)
-        return functional.conv1d(self._checked(input), self.weight, self.bias, *options)
+        return functional.conv1d(input, self.weight, self.bias, *options)
 
 
 class Conv2d(_Conv):
@@ -187,27 +154,10 @@ class Conv2d(_Conv):
 
     rank = 2
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
-        super().__init__(in_channels, out_channels, kernel_size, *options)
-
     def forward(self, input: Any) -> Tensor:
         """x [N, C, H, W] -> y [N, out_channels, H', W']."""
         options = (self.stride, self.padding, self.dilation, self.groups)
-        return functional.conv2d(self._checked(input), self.weight, self.bias, *options)
+        return functional.conv2d(input, self.weight, self.bias, *options)
 
 
 class _ConvTranspose(_Conv):
@@ -253,8 +203,7 @@ class ConvTranspose1d(_ConvTranspose):
 
     def forward(self, input: Any) -> Tensor:
         """x [N, C, L] -> y [N, out_channels, L']."""
-        x = self._checked(input)
-        return functional.conv_transpose1d(x, self.weight, self.bias, *self._options())
+        return functional.conv_transpose1d(input, self.weight, self.bias, *self._options())
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -281,5 +230,4 @@ class ConvTranspose2d(_ConvTranspose):
 
     def forward(self, input: Any) -> Tensor:
         """x [N, C, H, W] -> y [N, out_channels, H', W']."""
-        x = self._checked(input)
-        return functional.conv_transpose2d(x, self.weight, self.bias, *self._options())
+        return functional.conv_transpose2d(input, self.weight, self.bias, *self._options())

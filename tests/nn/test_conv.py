@@ -150,13 +150,13 @@ x2: Array = np.zeros((1, 2, 4, 4), np.float32)
             "output_padding",
         ),
         (lambda: nn.ConvTranspose2d(2, 3, 1, padding=2)(x2), ShapeError, "cuts all"),
-        (lambda: F.conv2d(x2, np.zeros((3, 1, 3, 3))), ShapeError, "must have 1 channels"),
+        (lambda: F.conv2d(x2, np.zeros((3, 1, 3, 3))), ShapeError, "in_channels = 1"),
         (lambda: F.conv2d(x2, np.zeros((3, 1, 3, 3)), groups=2), ShapeError, "divide by 2"),
         (lambda: F.conv2d(x2, np.zeros((3, 3))), ShapeError, "4 axes"),
         (lambda: F.conv2d(x2, np.zeros((3, 2, 3, 3)), groups=0), ArgumentError, "groups"),
         (lambda: F.conv2d(x2, np.zeros((3, 2, 3, 3)), padding="full"), ArgumentError, "full"),
         (lambda: F.conv1d(x2, np.zeros((3, 2, 3))), ShapeError, r"\[N, C, L\]"),
-        (lambda: F.conv_transpose2d(x2, np.zeros((3, 2, 3, 3))), ShapeError, "3 channels"),
+        (lambda: F.conv_transpose2d(x2, np.zeros((3, 2, 3, 3))), ShapeError, "in_channels = 3"),
     ],
 )
 def test_bad_input(call: Callable[[], Any], error: type[Exception], message: str) -> None:

@@ -6,20 +6,13 @@ them: the mask is vector code in a kernel together with the rest of the loss.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from mynn.base.arguments import explained
-from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.activation import softplus
-from mynn.functional.losses.common import (
-    check_reduction,
-    class_mask,
-    integer_labels,
-    matching,
-    reduced,
-    refuse_old_names,
-)
+from mynn.functional.losses.common import check_reduction, matching, reduced, refuse_old_names
+from mynn.functional.losses.labels import Labels, class_axis, class_weight
 from mynn.tensor import Tensor, as_tensor
 from mynn.tensor.checks import require_range
 
@@ -69,75 +62,6 @@ def binary_cross_entropy_with_logits(
     return reduced(loss, reduction)
 
 
-def _class_axis(name: str, x: Tensor) -> int:
-    """1, or 0 for a single sample [C]."""
-    if not x.ndim:
-        raise ShapeError(f"{name}: the input must be [N, C], [N, C, ...] or [C], its shape is ()")
-    if not x.numel():
-        raise DataError(f"{name}: the input {x.shape} holds no values")
-    return min(1, x.ndim - 1)
-
-
-def _class_weight(name: str, weight: Any, x: Tensor, axis: int) -> Tensor:
-    """Weights [C] repeated to the shape of x."""
-    w = as_tensor(weight).astype(x.dtype)
-    if w.shape != (x.shape[axis],):
-        raise ShapeError(f"{name}: weight must be [{x.shape[axis]}], one a class; it is {w.shape}")
-    return w.reshape(tuple(n if i == axis else 1 for i, n in enumerate(x.shape))).broadcast_to(
-        x.shape
-    )
-
-
-def _label_loss(
-    name: str,
-    z: Tensor,
-    normaliser: Tensor | None,
-    labels: Tensor,
-    weight: Any,
-    ignore_index: int | None,
-    reduction: str,
-    smoothing: float = 0.0,
-) -> Tensor:
-    """Mean, sum or list of w[t] (n - z[t]), where z - n are log-probabilities (n is 0 where None).
-
-    With smoothing e: (1 - e) times that, plus e times the mean of w[c] (n - z[c]) over the classes.
-    """
-    axis = _class_axis(name, z)
-    expected = z.shape[:axis] + z.shape[axis + 1 :]
-    if labels.shape != expected:
-        same = labels.numel() == prod(expected)
-        hint = f"; make it so with target.reshape({expected})" if same else ""
-        raise ShapeError(
-            f"{name}: target must have shape {expected}, a label for each place of the input "
-            f"{z.shape}; it has shape {labels.shape}{hint}"
-        )
-    count = z.shape[axis]
-    labels = integer_labels(name, labels, count, ignore_index)
-    mask = class_mask(labels, z.shape, axis)
-    picked = mask.choose(z, 0.0).sum(axis)
-    loss = -picked if normaliser is None else normaliser - picked
-    spread = None if weight is None else _class_weight(name, weight, z, axis)
-    chosen = None if spread is None else mask.choose(spread, 0.0).sum(axis)
-    if chosen is not None:
-        loss = loss * chosen
-    if smoothing and normaliser is not None:
-        if spread is None:
-            even = normaliser - z.sum(axis) * (1 / count)
-        else:
-            even = (normaliser * spread.sum(axis) - (z * spread).sum(axis)) * (1 / count)
-        loss = loss * (1 - smoothing) + even * smoothing
-    valid = None if ignore_index is None else labels != ignore_index
-    if valid is not None:
-        loss = valid.choose(loss, 0.0)
-    if reduction != "mean" or (chosen is None and valid is None):
-        return reduced(loss, reduction)
-    counted = valid.astype(z.dtype) if chosen is None and valid is not None else chosen
-    assert counted is not None
-    if chosen is not None and valid is not None:
-        counted = valid.choose(chosen, 0.0)
-    return loss.sum() / counted.sum()
-
-
 def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """z = x - max x, and n = log of the sum of e^z along `axis`: log softmax(x) = z - n."""
     z = x - x.detach().amax(axis, keepdims=True)
@@ -173,7 +97,8 @@ def nll_loss(
     refuse_old_names("nll_loss", size_average, reduce)
     check_reduction("nll_loss", reduction)
     logp = as_tensor(input).floating()
-    return _label_loss("nll_loss", logp, None, as_tensor(target), weight, ignore_index, reduction)
+    labels = Labels.of("nll_loss", target, logp, weight, ignore_index)
+    return labels.reduced(labels.weighted(-labels.pick(logp)), reduction)
 
 
 @explained
@@ -215,10 +140,15 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{name}: label_smoothing must lie in [0, 1], it is {label_smoothing}")
     x, q = as_tensor(input).floating(), as_tensor(target)
-    axis = _class_axis(name, x)
+    axis = class_axis(name, x)
     z, normaliser = _shifted(x, axis)
     if q.shape != x.shape:
-        return _label_loss(name, z, normaliser, q, weight, ignore_index, reduction, label_smoothing)
+        labels = Labels.of(name, q, z, weight, ignore_index)
+        loss = labels.weighted(normaliser - labels.pick(z))
+        if label_smoothing:
+            even = _even(labels, z, normaliser)
+            loss = loss * (1 - label_smoothing) + even * label_smoothing
+        return labels.reduced(loss, reduction)
     if q.dtype.kind != "f":
         raise DTypeError(
             f"{name}: target has the shape of the input, so it must hold class probabilities, as "
@@ -228,5 +158,14 @@ def cross_entropy(
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]
     if weight is not None:
-        q = q * _class_weight(name, weight, x, axis)
+        q = q * class_weight(name, weight, x, axis)
     return reduced((q * (normaliser.unsqueeze(axis) - z)).sum(axis), reduction)
+
+
+def _even(labels: Labels, z: Tensor, normaliser: Tensor) -> Tensor:
+    """The mean over the classes c of w[c] (n - z[c])."""
+    share = 1 / z.shape[labels.axis]
+    if labels.spread is None:
+        return normaliser - z.sum(labels.axis) * share
+    total = normaliser * labels.spread.sum(labels.axis)
+    return (total - (z * labels.spread).sum(labels.axis)) * share
