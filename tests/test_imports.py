@@ -144,3 +144,18 @@ def test_importing_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_the_compiler_is_loaded_with_the_first_program() -> None:
+    """`import mynn` alone loads few modules: it is as quick as before there were so many."""
+    code = """if True:
+        import sys, mynn
+        loaded = [name for name in sys.modules if name.startswith("mynn")]
+        print(len(loaded), *(n for n in loaded if n.startswith("mynn.compiler.")), sep="\\n")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    count, *parts = result.stdout.split()
+    assert int(count) <= 145
+    assert set(parts) <= {"mynn.compiler.host", "mynn.compiler.host.control_block"}

@@ -1,7 +1,8 @@
 """Fork: the child has one thread, and nothing that another thread was about stands in its way.
 
 Locks that another thread held are free in the child (`register`), LLVM is in nobody's hands when a
-process forks, and whoever counts threads of the parent is told (`after_fork_in_child`).
+process forks and nothing half imported (`loading`), and whoever counts threads of the parent is
+told (`after_fork_in_child`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import operator
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -48,7 +50,11 @@ def _renew_locks() -> None:
         _renew(lock)
 
 
-# -- LLVM has locks and tables of its own: no other thread is inside when a process forks ------
+# -- LLVM has locks and tables of its own, and so has an import: no other thread is inside when a
+# -- process forks
+
+# Held by who imports while threads may run: the child could never import what is half imported.
+loading = threading.RLock()
 
 
 def _llvm_lock() -> Any:
@@ -61,10 +67,10 @@ _held: list[Any] = []
 
 
 def _before() -> None:
-    lock = _llvm_lock()
-    if lock is not None:
-        lock.acquire()
-        _held.append(lock)
+    for lock in (loading, _llvm_lock()):
+        if lock is not None:
+            lock.acquire()
+            _held.append(lock)
 
 
 def _after() -> None:

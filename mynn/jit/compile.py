@@ -16,8 +16,6 @@ from mynn.base.arguments import check_call
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
-from mynn.jit.interpreted import InterpretedProgram
-from mynn.jit.program import Program
 from mynn.jit.structure import flatten
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
@@ -40,7 +38,8 @@ def native_available() -> bool:
 @functools.cache
 def _native_available() -> bool:
     try:
-        from mynn.runtime.llvm_jit import self_test
+        with forks.loading:
+            from mynn.runtime.llvm_jit import self_test
 
         self_test()
     except ArgumentError:  # in an environment variable
@@ -199,7 +198,11 @@ class Compiled:
             raise
 
     def make(self, staged: stage.Staged) -> Any:
-        """A program for a staged function."""
+        """A program for a staged function. The first one loads the compiler."""
+        with forks.loading:
+            from mynn.jit.interpreted import InterpretedProgram
+            from mynn.jit.program import Program
+
         native = self.backend == "native" and native_available()
         kind = Program if native else InterpretedProgram
         program = kind(

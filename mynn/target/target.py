@@ -6,6 +6,7 @@ import functools
 import os
 from dataclasses import dataclass, replace
 
+from mynn.base import forks
 from mynn.errors import ArgumentError
 from mynn.target.caches import USUAL_CACHES, cache_sizes
 
@@ -95,7 +96,8 @@ def host() -> Target:
     Raises:
         ArgumentError: it is none of these.
     """
-    import llvmlite.binding as llvm
+    with forks.loading:
+        import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
     names = {name for name, present in features.items() if present}

@@ -22,7 +22,7 @@ from mynn.nn import Module
 from mynn.tensor import Parameter
 from mynn.train.callbacks.base import Callback
 from mynn.train.callbacks.progress import progress_bar
-from mynn.train.engine.native import executor_for
+from mynn.train.engine import executor_for
 from mynn.train.finite import NanGuard
 from mynn.train.history import History
 from mynn.train.plan import Run, check_count, check_outside, load, plan

@@ -15,8 +15,8 @@ from mynn.errors import ShapeError, UsageError
 from mynn.jit.compile import Compiled
 from mynn.jit.stage import Staged
 from mynn.nn.module import evaluating
+from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
-from mynn.train.engine.native import executor_for
 from mynn.train.plan import Check, Run, check_count, check_outside, is_drawn, load, plan
 
 

@@ -109,6 +109,25 @@ for other in others:
     )
 
 
+def test_while_another_thread_loads_the_compiler() -> None:
+    """A child could never import what the parent was in the middle of importing."""
+    run_child(
+        FORKING
+        + """
+def program():
+    return mynn.compile(lambda x: x + 1)(X)
+other = threading.Thread(target=program)
+other.start()
+for number in range(12):
+    child(lambda: program().shape == X.shape)
+other.join()
+assert program().shape == X.shape
+""",
+        timeout=120,
+        MYNN_CACHE="0",
+    )
+
+
 def test_while_another_thread_fits() -> None:
     run_child(
         FORKING

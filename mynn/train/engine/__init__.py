@@ -1,1 +1,18 @@
-"""What runs the steps of a training."""
+"""What runs the steps: the native loop, or the interpreter doing the same in Python."""
+
+from __future__ import annotations
+
+from mynn.base import forks
+from mynn.jit.compile import native_available
+from mynn.train.engine.base import Executor
+from mynn.train.plan import Run
+
+
+def executor_for(run: Run) -> Executor:
+    """The native loop, or the interpreter where there is no native code."""
+    with forks.loading:
+        from mynn.train.engine.interpreted import InterpretedExecutor
+        from mynn.train.engine.native import NativeExecutor
+
+    native = run.compiled.backend == "native" and native_available()
+    return NativeExecutor(run) if native else InterpretedExecutor(run)

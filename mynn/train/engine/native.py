@@ -14,7 +14,6 @@ from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
 from mynn.compiler.loop_ir.format import format_function
-from mynn.jit.compile import native_available
 from mynn.jit.instance import Instance, explain
 from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
@@ -23,7 +22,6 @@ from mynn.runtime.store import STORE, Stored
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.target.target import Target
 from mynn.train.engine.base import Executor
-from mynn.train.engine.interpreted import InterpretedExecutor
 from mynn.train.plan import Run, Step
 
 
@@ -163,9 +161,3 @@ class NativeExecutor(Executor):
         instances, self.instances = self.instances, {}
         for program, instance in instances.items():
             program.give_back(instance)
-
-
-def executor_for(run: Run) -> Executor:
-    """The native loop, or the interpreter where there is no native code."""
-    native = run.compiled.backend == "native" and native_available()
-    return NativeExecutor(run) if native else InterpretedExecutor(run)

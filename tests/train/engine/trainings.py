@@ -15,9 +15,9 @@ import numpy as np
 
 import mynn
 from mynn import nn, optim
+from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
 from mynn.train.engine.cursor import Cursor, Snapshot
-from mynn.train.engine.native import executor_for
 from mynn.train.plan import load, plan
 
 # 23 rows in batches of 4: five whole ones and one of 3.
