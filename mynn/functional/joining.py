@@ -61,8 +61,8 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
     if not parts:
         raise ArgumentError("concatenate: the sequence of tensors is empty; give at least one")
     dtype = promote(*(one.dtype for one in parts))
-    place = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
-    return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=place)
+    chosen = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
+    return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=chosen)
 
 
 cat = concatenate
@@ -71,8 +71,8 @@ cat = concatenate
 @explained
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis."""
-    place = dim if axis is None else axis
-    return concatenate([as_tensor(one).unsqueeze(place) for one in tensors], place)
+    chosen = dim if axis is None else axis
+    return concatenate([as_tensor(one).unsqueeze(chosen) for one in tensors], chosen)
 
 
 @explained

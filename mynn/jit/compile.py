@@ -235,7 +235,7 @@ class Compiled:
         It is kept for the next run: memory that is new costs more than the copying.
         """
         kept = self._copies.pop(tensor, None)
-        return np.empty_like(tensor.home()) if kept is None else kept
+        return np.empty_like(tensor.to_native()) if kept is None else kept
 
     def give_storage(self, copies: dict[Tensor, Array]) -> None:
         """The memory that a run took is free."""

@@ -58,7 +58,7 @@ class InterpretedProgram:
         self.seconds: Mapping[str, float] = {}
         self.count = len(graph.outputs) - len(writes)
         self.writes = dict(writes)
-        self.state_arrays = [tensor.home() for tensor in state]
+        self.state_arrays = [tensor.to_native() for tensor in state]
         self.state_nodes = graph.inputs[arguments:]
         pairs = zip(state, self.state_nodes, strict=True)
         self.access = sharing.join(state, [tensor for tensor, node in pairs if node in writes])

@@ -41,7 +41,7 @@ class StateTensor(Protocol):
 
     shared: Any
 
-    def home(self) -> Array:
+    def to_native(self) -> Array:
         """Its value in storage that native code can use, which stays where it is."""
         ...
 
@@ -99,7 +99,7 @@ class Program:
         debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph
         self.state = list(state)
-        state_arrays = [tensor.home() for tensor in state]
+        state_arrays = [tensor.to_native() for tensor in state]
         state_nodes = graph.inputs[arguments:]
         layouts = {
             node: tuple(step // array.itemsize for step in array.strides)

@@ -35,10 +35,10 @@ def keep_default(module: Any, trace: Trace, name: str, value: Any) -> None:
 
     An instance may get a value of its own later on.
     """
-    for kind in type(module).__mro__:
-        if name in vars(kind):
-            if vars(kind)[name] is value and not kind.__module__.startswith("mynn."):
-                trace.guards.keep_default(kind, name, value)
+    for base in type(module).__mro__:
+        if name in vars(base):
+            if vars(base)[name] is value and not base.__module__.startswith("mynn."):
+                trace.guards.keep_default(base, name, value)
                 module._kept.add(name)
                 trace.guards.keep_absence(module, name)
             return

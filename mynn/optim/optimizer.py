@@ -138,7 +138,7 @@ class Optimizer:
         """Zeros with the parameter's shape, dtype and memory order: `state[parameter][name]`."""
         if name not in self.state[parameter]:
             zeros = Tensor.from_value(np.zeros(parameter.shape, parameter.dtype))
-            zeros.home(axis_order(parameter.data))
+            zeros.to_native(axis_order(parameter.data))
             self.state[parameter][name] = zeros
 
     def counter(self, group: ParamGroup) -> None:
@@ -217,12 +217,12 @@ class Optimizer:
             if name not in _OWN:
                 self._kept.add(name)
                 guards.keep(self, name, value)
-        for kind in type(self).__mro__:
-            if not kind.__module__.startswith("mynn.") and kind is not object:
-                for name, value in vars(kind).items():
+        for base in type(self).__mro__:
+            if not base.__module__.startswith("mynn.") and base is not object:
+                for name, value in vars(base).items():
                     if not name.startswith("__") and is_plain(value):
                         self._kept.add(name)
-                        guards.keep_default(kind, name, value)
+                        guards.keep_default(base, name, value)
                         if name not in vars(self):
                             guards.keep_absence(self, name)
 
@@ -277,7 +277,7 @@ class Optimizer:
         `{"state": {number: {name: array}}, "param_groups": [{..., "params": [numbers]}]}`
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
-        kind = {} if self.decoupled is None else {"decoupled_weight_decay": self.decoupled}
+        mode = {} if self.decoupled is None else {"decoupled_weight_decay": self.decoupled}
         with sharing.whole(self._tensors()):
             state = {
                 numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
@@ -287,7 +287,7 @@ class Optimizer:
         return {
             "state": state,
             "param_groups": [
-                {**group, **kind, "params": [numbers[p] for p in group["params"]]}
+                {**group, **mode, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }

@@ -32,12 +32,12 @@ def _expand(index: Any, ndim: int) -> list[Any]:
         raise ShapeError(
             f"index {index!r} has {used} entries for {ndim} axes; give at most one for each axis"
         )
-    places = [i for i, entry in enumerate(entries) if entry is Ellipsis]
-    if len(places) > 1:
+    ellipses = [i for i, entry in enumerate(entries) if entry is Ellipsis]
+    if len(ellipses) > 1:
         raise ShapeError(f"index {index!r} has more than one '...'")
-    at = places[0] if places else len(entries)
-    rest = entries[at + 1 :]
-    return [*entries[:at], *([slice(None)] * (ndim - used)), *rest]
+    at = ellipses[0] if ellipses else len(entries)
+    after = entries[at + 1 :]
+    return [*entries[:at], *([slice(None)] * (ndim - used)), *after]
 
 
 def plan(index: Any, shape: Shape) -> Plan:

@@ -1,4 +1,4 @@
-"""Values at other places, as methods: reshape, transpose, slices, windows, take, scatter..."""
+"""Values at other positions, as methods: reshape, transpose, slices, windows, take, scatter..."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Movement(Arithmetic[T]):
                 f"reshape: a shape must be whole numbers with at most one -1, it is {shape}"
             )
         if target.count(-1) == 1:
-            rest = math.prod(n for n in target if n != -1)
-            if rest == 0 or self.numel() % rest:
+            known = math.prod(n for n in target if n != -1)
+            if known == 0 or self.numel() % known:
                 raise ShapeError(f"reshape: {self.shape} does not divide into {tuple(target)}")
-            target[target.index(-1)] = self.numel() // rest
+            target[target.index(-1)] = self.numel() // known
         shape = tuple(int(n) for n in target)
         if shape == self.shape:
             return alias(self)
@@ -108,8 +108,8 @@ class Movement(Arithmetic[T]):
     @explained
     def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> T:
         """A new axis of extent 1 at `dim`."""
-        place = normalize_axes(required("unsqueeze", dim, axis), self.ndim + 1, "unsqueeze")[0]
-        return self.reshape((*self.shape[:place], 1, *self.shape[place:]))
+        position = normalize_axes(required("unsqueeze", dim, axis), self.ndim + 1, "unsqueeze")[0]
+        return self.reshape((*self.shape[:position], 1, *self.shape[position:]))
 
     @explained
     def squeeze(self, dim: Any = None, *, axis: Any = None) -> T:
@@ -143,22 +143,22 @@ class Movement(Arithmetic[T]):
         """Sliding windows along `axes`; the window axes stand at the end."""
         params = {"sizes": sizes, "strides": strides, "dilations": dilations}
         counts = {name: tuple(int(n) for n in values) for name, values in params.items()}
-        places = tuple(normalize_axes(axis, self.ndim, "windows")[0] for axis in axes)
-        return apply(movement.windows, self, axes=places, **counts)
+        sliding = tuple(normalize_axes(axis, self.ndim, "windows")[0] for axis in axes)
+        return apply(movement.windows, self, axes=sliding, **counts)
 
     def concatenate(self, others: Sequence[Value[T]], axis: int) -> T:
         """The tensor and others of its dtype, one after the other along an axis."""
-        place = normalize_axes(axis, self.ndim, "concatenate")[0]
-        return apply(movement.concatenate, self, *others, axis=place)
+        axis = normalize_axes(axis, self.ndim, "concatenate")[0]
+        return apply(movement.concatenate, self, *others, axis=axis)
 
     def update_slice(
         self, new: Any, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]
     ) -> T:
         """x with other values at starts, starts + steps... before stops, of each axis."""
-        place = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
+        region = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
         part = tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True))
         values = as_tensor(new, like=self).astype(self.dtype).broadcast_to(part)
-        return apply(movement.update_slice, self, values, **place)
+        return apply(movement.update_slice, self, values, **region)
 
     def __getitem__(self: T, index: Any) -> T:
         """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
@@ -185,7 +185,7 @@ class Movement(Arithmetic[T]):
         return apply(gather.take, self, picked, axis=axis)
 
     def scatter_rows(self, index: Any, axis: int, extent: int, clip: bool = False) -> T:
-        """Zeros of `extent` along `axis`, to which the entries are added at the places `index`."""
+        """Zeros of `extent` along `axis`, the entries added to them at the positions `index`."""
         picked = as_tensor(index) if clip else checked_index(index, extent, "scatter_rows", axis)
         return apply(gather.scatter_add, self, picked, axis=axis, extent=extent)
 
@@ -193,18 +193,18 @@ class Movement(Arithmetic[T]):
     def index_select(
         self, dim: int | None = None, index: Any = None, *, axis: int | None = None
     ) -> T:
-        """The entries of axis `dim` at the places `index` [K], in that order."""
-        place = normalize_axes(required("index_select", dim, axis), self.ndim, "index_select")
+        """The entries of axis `dim` at the positions `index` [K], in that order."""
+        axes = normalize_axes(required("index_select", dim, axis), self.ndim, "index_select")
         picked = as_tensor(index)
         if picked.ndim > 1:
             raise ShapeError(f"index_select: index must be [K], its shape is {picked.shape}")
-        if not place:
+        if not axes:
             return self.reshape(1).gather_rows(picked.reshape(-1), name="index_select").reshape(())
-        return self.gather_rows(picked.reshape(-1), place[0], name="index_select")
+        return self.gather_rows(picked.reshape(-1), axes[0], name="index_select")
 
     @explained
     def take(self, index: Any) -> T:
-        """The values at the places `index` of the flattened tensor, in the shape of `index`."""
+        """The values at the positions `index` of the flattened tensor, in the shape of `index`."""
         return self.reshape(-1).gather_rows(index, name="take")
 
     @explained
@@ -216,7 +216,7 @@ class Movement(Arithmetic[T]):
         *,
         axis: int | None = None,
     ) -> T:
-        """x with `src` added along `dim` at the places `index`.
+        """x with `src` added along `dim` at the positions `index`.
 
         y = x; y[.., index[.., i, ..], ..] += src[.., i, ..]. `index` and `src` have as many axes as
         x; `index` may be smaller than `src`, and than x in the other axes.
@@ -225,11 +225,11 @@ class Movement(Arithmetic[T]):
             raise ArgumentError(
                 "scatter_add: give dim, index and src, as x.scatter_add(0, index, src)"
             )
-        place = normalize_axes(required("scatter_add", dim, axis), self.ndim, "scatter_add")
-        if not place:
+        axes = normalize_axes(required("scatter_add", dim, axis), self.ndim, "scatter_add")
+        if not axes:
             single = as_tensor(index).reshape(1), as_tensor(src).reshape(1)
             return self.reshape(1).scatter_add(0, *single).reshape(())
-        picked, added, axis = as_tensor(index), as_tensor(src), place[0]
+        picked, added, axis = as_tensor(index), as_tensor(src), axes[0]
         if added.dtype != self.dtype:
             raise DTypeError(
                 f"scatter_add: src is {added.dtype}, it must be {self.dtype} as the tensor"
@@ -275,8 +275,8 @@ def basic_part(x: T, steps: Plan) -> T:
 
 def _check_scatter(x: T, index: T, src: Any, axis: int) -> None:
     fits = index.ndim == src.ndim == x.ndim and all(
-        i <= s and (i <= n or place == axis)
-        for place, (i, s, n) in enumerate(zip(index.shape, src.shape, x.shape, strict=True))
+        i <= s and (i <= n or one == axis)
+        for one, (i, s, n) in enumerate(zip(index.shape, src.shape, x.shape, strict=True))
     )
     if not fits:
         raise ShapeError(
@@ -290,11 +290,11 @@ def _check_scatter(x: T, index: T, src: Any, axis: int) -> None:
 def _flat_index(index: T, shape: Shape, axis: int) -> Any:
     """Where the entries of `index` along `axis` lie in the flattened tensor of `shape`."""
     result = index.astype(np.int64) * math.prod(shape[axis + 1 :])
-    for place in range(len(shape)):
-        stride = math.prod(shape[place + 1 :])
-        if place != axis and index.shape[place] > 1:
-            along = np.arange(index.shape[place]) * stride
-            trailing = (1,) * (len(shape) - place - 1)
+    for one in range(len(shape)):
+        stride = math.prod(shape[one + 1 :])
+        if one != axis and index.shape[one] > 1:
+            along = np.arange(index.shape[one]) * stride
+            trailing = (1,) * (len(shape) - one - 1)
             result = result + along.reshape(-1, *trailing)
     return result
 

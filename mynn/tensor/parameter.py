@@ -42,4 +42,4 @@ class Parameter(Tensor):
         if tracing.active() is not None:
             notices.warn("made", _MADE)
         super().__init__(data, dtype, requires_grad, name)
-        self.home(order)
+        self.to_native(order)

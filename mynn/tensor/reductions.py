@@ -1,4 +1,4 @@
-"""Reductions: sums, means, extrema and their places, over some or all axes.
+"""Reductions: sums, means, extrema and their indices, over some or all axes.
 
 An axis is named by `dim` or by `axis`: a number, a tuple of them, or None and () for all; `keepdim`
 or `keepdims` keeps reduced axes with extent 1.
@@ -26,14 +26,14 @@ T = TypeVar("T", bound="Reductions[Any]")
 
 
 class Extremum(NamedTuple):
-    """Largest or smallest values along an axis, and the places of the first of them (int64)."""
+    """Largest or smallest values along an axis, and the indices of the first of them (int64)."""
 
     values: Any
     indices: Any
 
 
 class Reductions(Movement[T]):
-    """Sums, means, extrema and their places."""
+    """Sums, means, extrema and their indices."""
 
     __slots__ = ()
 
@@ -307,22 +307,22 @@ def _extremum(
 
 
 def _along(name: str, reduction: Primitive, x: T, dim: int, keepdim: bool) -> Extremum:
-    places = (x.argmax if name == "max" else x.argmin)(dim, keepdim=True)
+    indices = (x.argmax if name == "max" else x.argmin)(dim, keepdim=True)
     axes = normalize_axes(dim, x.ndim, name)
     if not axes:
-        return Extremum(x, places.reshape(()))
+        return Extremum(x, indices.reshape(()))
     if x.requires_grad:
-        # A sum of one value and zeros, so that the gradient arrives at the chosen place alone.
+        # A sum of one value and zeros, so that the gradient arrives at the chosen index alone.
         shape = x.shape
-        index: Any = apply(movement.iota, shape=shape, axis=axes[0], dtype=places.dtype)
-        hit = index == places.broadcast_to(shape)
+        index: Any = apply(movement.iota, shape=shape, axis=axes[0], dtype=indices.dtype)
+        hit = index == indices.broadcast_to(shape)
         values = apply(reduce.sum, hit.choose(x, 0), axes=axes)
     else:
         values = apply(reduction, x, axes=axes)
     shape = _kept(x.shape, axes)
     if keepdim:
-        return Extremum(values.reshape(shape), places)
-    return Extremum(values, places.reshape(values.shape))
+        return Extremum(values.reshape(shape), indices)
+    return Extremum(values, indices.reshape(values.shape))
 
 
 def _kept(shape: Shape, axes: tuple[int, ...]) -> Shape:

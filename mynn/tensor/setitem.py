@@ -1,7 +1,7 @@
 """`x[index] = value`, and writing to chosen rows.
 
 Numbers, slices, None and `...` choose a view, to which the values are copied. Where arrays choose,
-each place of x is told which of the values it gets: the last one that is written there.
+each position of x is told which of the values it gets: the last one that is written there.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class SetItem(InPlace[T]):
             _set_rows(self, index, values)
 
     def index_copy_(self: T, dim: int, index: Any, source: Any) -> T:
-        """The entries of `source` along `dim` at the places `index` [K]."""
+        """The entries of `source` along `dim` at the positions `index` [K]."""
         axis, picked = _axis_and_index(self, dim, index, "index_copy_")
         _set_picked(self, picked, axis, _same_dtype(self, source, "index_copy_"), "index_copy_")
         return self
 
     def index_fill_(self: T, dim: int, index: Any, value: Any) -> T:
-        """One number at the places `index` [K] along `dim`."""
+        """One number at the positions `index` [K] along `dim`."""
         axis, picked = _axis_and_index(self, dim, index, "index_fill_")
         number = as_tensor(value, like=self)
         if number.ndim:
@@ -66,7 +66,7 @@ class SetItem(InPlace[T]):
         return self
 
     def index_add_(self: T, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> T:
-        """The entries of `source` along `dim`, times `alpha`, added at the places `index` [K]."""
+        """The entries of `source` along `dim`, times `alpha`, added at positions `index` [K]."""
         axis, picked = _axis_and_index(self, dim, index, "index_add_")
         added = _same_dtype(self, source, "index_add_")
         wanted = (*self.shape[:axis], picked.numel(), *self.shape[axis + 1 :])
@@ -78,7 +78,7 @@ class SetItem(InPlace[T]):
         return replace(self, self + (total if alpha == 1 else total * alpha), "index_add_")
 
     def scatter_add_(self: T, dim: int, index: Any, src: Any) -> T:
-        """`src` added along `dim` at the places `index`: see `scatter_add`."""
+        """`src` added along `dim` at the positions `index`: see `scatter_add`."""
         return replace(self, self.scatter_add(dim, index, src), "scatter_add_")
 
 
@@ -111,7 +111,7 @@ def _known(entry: Any) -> Any:
 
 
 def _is_same(x: AnyTensor, y: AnyTensor) -> bool:
-    """Whether two views look at the same place."""
+    """Whether two views look at the same values."""
     a, b = x._view, y._view
     return a is not None and b is not None and a.base is b.base and a.steps == b.steps
 
@@ -133,31 +133,31 @@ def _fitting(values: Any, shape: Shape, name: str = _NAME) -> Any:
 
 
 def _set_known(x: T, index: tuple[Any, ...], values: Any) -> None:
-    """Indices that are known: the places are found by NumPy, once."""
+    """Indices that are known: the positions are found by NumPy, once."""
     count = x.numel()
     try:
-        places = np.arange(count).reshape(x.shape)[index]
+        positions = np.arange(count).reshape(x.shape)[index]
     except IndexError as error:
         raise IndexRangeError(f"{_NAME}, where x has shape {x.shape}: {error}") from None
-    values = _fitting(values, places.shape).astype(x.dtype)
-    if not places.size:
+    values = _fitting(values, positions.shape).astype(x.dtype)
+    if not positions.size:
         return
-    flat = values.broadcast_to(places.shape).reshape(-1)
+    flat = values.broadcast_to(positions.shape).reshape(-1)
     source = np.full(count, -1)
-    source[places.reshape(-1)] = np.arange(places.size)
+    source[positions.reshape(-1)] = np.arange(positions.size)
     new = _written(x.reshape(-1), as_tensor(source), flat, 0)
     write(x, new.reshape(x.shape), _NAME, derived=True)
 
 
 def _written(x: T, source: Any, values: Any, axis: int) -> Any:
-    """x, with entry source[i] of the values at place i along an axis; where it is -1, x itself."""
+    """x, with entry source[i] of the values at position i of an axis; where it is -1, x itself."""
     chosen = (source >= 0).reshape((-1,) + (1,) * (x.ndim - axis - 1))
     rows = values.gather_rows(source, axis, clip=True)
     return chosen.choose(rows, x)
 
 
 def _set_masked(x: T, entries: tuple[Any, ...], values: Any) -> None:
-    """A mask that a trace knows as a node: only values that fit every place can be chosen."""
+    """A mask that a trace knows as a node: only values that fit every position can be chosen."""
     mask: Any = next(e for e in entries if isinstance(e, Value) and e.dtype.kind == "b")
     if len(entries) > 1 or mask.shape != x.shape[: mask.ndim]:
         raise ShapeError(
@@ -185,7 +185,7 @@ def _set_rows(x: T, index: Any, values: Any) -> None:
 
 
 def _set_picked(x: T, index: Any, axis: int, values: Any, name: str) -> None:
-    """Write values at the places `index` along an axis; the last of several for one place holds."""
+    """Write values at the positions `index` of an axis; the last of several for one holds."""
     count = index.numel()
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
     values = _fitting(values, shape, name).astype(x.dtype).broadcast_to(shape)

@@ -148,7 +148,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the value, its memory order and the gradient, but no history."""
         value = self.data
-        order = axis_order(value) if self.homed else None
+        order = axis_order(value) if self.is_native else None
         fields = (self.requires_grad, self.name, order, self._grad)
         return _restored, (type(self), np.array(value, order="C"), *fields)
 
@@ -213,20 +213,20 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
             )
         return bool(value)
 
-    def home(self, order: tuple[int, ...] | None = None) -> Array:
+    def to_native(self, order: tuple[int, ...] | None = None) -> Array:
         """Move the value for good to padded storage that native code can use; returns its view.
 
         Views find it there; a program works on their bases.
         """
         assert self._view is None
         value = self.data
-        if not self.homed:
+        if not self.is_native:
             if order is None:
                 order = axis_order(value)
             storage = allocate(value.shape, value.dtype, order)
             storage[...] = value
             self._value = storage
-            self.homed = True
+            self.is_native = True
             self._version += 1
             if self.node is not None and not self.node.inputs:
                 # The node keeps the array that was: results of it can still be differentiated.
@@ -317,6 +317,6 @@ def _restored(
     tensor = kind.__new__(kind)
     tensor._setup(value, None, requires_grad, name)
     if order is not None:
-        tensor.home(order)
+        tensor.to_native(order)
     tensor._grad = gradient
     return tensor

@@ -57,7 +57,7 @@ class Value(Generic[T]):
         "_value",
         "_version",
         "_view",
-        "homed",
+        "is_native",
         "name",
         "node",
         "shared",
@@ -74,7 +74,7 @@ class Value(Generic[T]):
     node: Node | None
     _requires_grad: bool
     name: str | None
-    homed: bool
+    is_native: bool
     _grad: T | None
     # Kept by `mynn.base.sharing`; not set before a program uses the tensor.
     shared: Any
@@ -88,7 +88,7 @@ class Value(Generic[T]):
         self.node = node
         self._requires_grad = requires_grad
         self.name = name
-        self.homed = False
+        self.is_native = False
         self._grad = None
 
     @classmethod

@@ -192,7 +192,7 @@ def _reshaped(old: Shape, strides: Shape, new: Shape) -> Shape | None:
     if 0 in old:
         return _contiguous(new)
     result = [1] * len(new)
-    place, merged, split = len(new), 1, 1
+    position, merged, split = len(new), 1, 1
     axes = [i for i, n in enumerate(old) if n != 1]
     for number, axis in reversed(list(enumerate(axes))):
         merged *= old[axis]
@@ -200,10 +200,10 @@ def _reshaped(old: Shape, strides: Shape, new: Shape) -> Shape | None:
             step = strides[axis]
         if number and strides[axes[number - 1]] == strides[axis] * old[axis]:
             continue
-        while place and split < merged:
-            place -= 1
-            result[place] = step * split
-            split *= new[place]
+        while position and split < merged:
+            position -= 1
+            result[position] = step * split
+            split *= new[position]
         if split != merged:
             return None
         merged = split = 1

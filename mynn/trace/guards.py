@@ -58,9 +58,9 @@ class Guards:
         """The trace found that there is no such attribute."""
         self.attributes.setdefault((owner, name), GONE)
 
-    def keep_default(self, kind: type, name: str, value: Any) -> None:
+    def keep_default(self, owner: type, name: str, value: Any) -> None:
         """The trace read a plain value that a class has for all its instances."""
-        table = vars(kind)
+        table = vars(owner)
         if not any(held is table and held_name == name for held, held_name, _ in self.tables):
             self.tables.append((table, name, snapshot(value)))
 

@@ -139,7 +139,7 @@ class NanGuard:
             self._go_to(failed)
         executor.begin_epoch()
         step, batch = executor.batch_arguments(executor.batch)
-        values = [*batch, *(np.array(tensor.home()) for tensor in step.staged.state)]
+        values = [*batch, *(np.array(tensor.to_native()) for tensor in step.staged.state)]
         where = first_not_finite(step.staged, values, result_of(step.staged, broken))
         what = "the loss" if broken is None else self._name(broken)
         raise NotFiniteError(

@@ -143,7 +143,7 @@ def lowered(program: Callable[[], Staged], target: str) -> Compilation:
     """The program, lowered for a target; layouts are those of the parameters."""
     staged = program()
     layouts = {
-        node: tuple(stride // tensor.home().itemsize for stride in tensor.home().strides)
+        node: tuple(stride // tensor.to_native().itemsize for stride in tensor.to_native().strides)
         for node, tensor in zip(staged.state_nodes, staged.state, strict=True)
     }
     return pipeline.lower(staged.graph, named(target), staged.writes, layouts, check=True)

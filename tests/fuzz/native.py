@@ -42,7 +42,7 @@ class State:
         self.value = allocate(value.shape, value.dtype, order if rng.random() < 0.5 else None)
         self.value[...] = value
 
-    def home(self) -> Array:
+    def to_native(self) -> Array:
         """The array that the program reads and writes."""
         return self.value
 

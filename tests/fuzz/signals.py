@@ -57,7 +57,7 @@ class Subject:
         self.batches = [self.x[i : i + BATCH] for i in range(0, ROWS, BATCH)]
         self.step(self.batches[0])
         state = [*self.net.parameters(), *self._slots()]
-        self.arrays = [tensor.home() for tensor in state]
+        self.arrays = [tensor.to_native() for tensor in state]
         for array in self.arrays[len(list(self.net.parameters())) :]:
             array[...] = 0
         self.first = [array.copy() for array in self.arrays]

@@ -139,7 +139,7 @@ def test_memory_of_its_own() -> None:
     slots = [slot for slot in _spread(program.artifact).slots if slot.role == "arena"]
     ends = [slot.number + slot.elements for slot in slots]
     assert all(end <= slot.number for end, slot in zip(ends, slots[1:], strict=False))
-    array = Tensor(np.arange(12.0).reshape(3, 4)).home(order=(1, 0))
+    array = Tensor(np.arange(12.0).reshape(3, 4)).to_native(order=(1, 0))
     copy = _copy(array)
     assert copy.strides == array.strides
     assert not np.shares_memory(copy, array)

@@ -6,7 +6,7 @@ from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
 
 IMAGE, SIGNAL = (2, 4, 6, 6), (2, 4, 9)
 CONV = {
-    "in_channels": 6,
+    "in_channels": ONLY_MADE,
     "out_channels": ONLY_MADE,
     "kernel_size": ONLY_MADE,
     "stride": (2, 2),

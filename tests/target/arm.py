@@ -191,7 +191,7 @@ def work(name: str) -> Check:
     trainer = Trainer(work_named(name))
     batch = [array[: trainer.work.batch] for array in trainer.data]
     staged = stage.stage(trainer._step.function, tuple(batch))
-    state = [tensor.home() for tensor in staged.state]
+    state = [tensor.to_native() for tensor in staged.state]
     layouts = {
         node: tuple(step // array.itemsize for step in array.strides)
         for node, array in zip(staged.state_nodes, state, strict=True)

@@ -44,9 +44,9 @@ class Training:
 
     def __post_init__(self) -> None:
         staged = stage.stage(self.step, tuple(array[: self.batch] for array in self.data))
-        self.state = [np.array(tensor.home()) for tensor in staged.state]
+        self.state = [np.array(tensor.to_native()) for tensor in staged.state]
         layouts = {
-            node: tuple(step // tensor.home().itemsize for step in tensor.home().strides)
+            node: tuple(step // tensor.to_native().itemsize for step in tensor.to_native().strides)
             for node, tensor in zip(staged.state_nodes, staged.state, strict=True)
         }
         self.case = Case(staged.graph, dict(staged.writes), layouts, foreign.TARGET)

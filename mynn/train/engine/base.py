@@ -137,7 +137,7 @@ class Executor:
             control.random = cursor.random
             control.stopped = 0
             for tensor, key in zip(run.generators, cursor.generators, strict=True):
-                tensor.home()[...] = key
+                tensor.to_native()[...] = key
 
     def _check_cursor(self, cursor: Cursor) -> None:
         run, rows = self.run, 0 if self.order is None else len(self.order)
@@ -168,17 +168,19 @@ class Executor:
     def snapshot(self, storage: Callable[[Tensor], Array] | None = None) -> Snapshot:
         """The cursor and the state; values are copied to where `storage` says."""
         written = self.run.written
-        values = {t: np.empty_like(t.home()) if storage is None else storage(t) for t in written}
+        values = {
+            t: np.empty_like(t.to_native()) if storage is None else storage(t) for t in written
+        }
         with sharing.whole(written):
             for tensor, copy in values.items():
-                copy[...] = tensor.home()
+                copy[...] = tensor.to_native()
             return Snapshot(self.cursor(), values)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
         with sharing.whole(snapshot.values, write=True):
             for tensor, copy in snapshot.values.items():
-                tensor.home()[...] = copy
+                tensor.to_native()[...] = copy
             self.go_to(snapshot.cursor)
 
     # -- steps -------------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ class Executor:
 
     def explain_check(self, staged: Staged, arguments: list[Array]) -> None:
         """Raise what the check that fails on this batch has to say, and where in the data it is."""
-        values = [*arguments, *(tensor.home() for tensor in staged.state)]
+        values = [*arguments, *(tensor.to_native() for tensor in staged.state)]
         known = interpreter.bound(staged.graph, values)
         for found in interpreter.failures(staged.graph, known):
             if found.warns:

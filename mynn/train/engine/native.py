@@ -139,7 +139,7 @@ class NativeExecutor(Executor):
         step, arguments = self.batch_arguments(self.batch if status & STOPS else last)
         if status & STOPS:
             self.explain_check(step.staged, arguments)
-        values = [*arguments, *(tensor.home() for tensor in step.staged.state)]
+        values = [*arguments, *(tensor.to_native() for tensor in step.staged.state)]
         explain(step.staged.graph, values, status)
 
     def _pool(self) -> WorkerPool:
