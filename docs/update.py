@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.layers import LAYERS
 from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
-from docs import batch_walk, blocks
+from docs import batch_walk, blocks, primitive_walk
 from examples import walk
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
@@ -235,6 +235,7 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     """Every generated part by its name, with the function that makes its text."""
     yield "passes", _passes
     yield "batch", batch_walk.table
+    yield "tanh", lambda: primitive_walk.table("tanh")
     yield "steps", lambda: _steps(BRIEF, limits=False)
     yield "steps-in-full", lambda: _steps(FULL, limits=True)
     yield "other-works", _others

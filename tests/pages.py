@@ -12,6 +12,9 @@ from mynn.core.types import Array
 from mynn.target.storage import ALIGNMENT
 
 AVAILABLE = sys.platform.startswith("linux")
+_protect = ctypes.CDLL(None, use_errno=True).mprotect if AVAILABLE else None
+if _protect is not None:
+    _protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def guarded(nbytes: int, at_end: bool, alignment: int = ALIGNMENT) -> Array:
@@ -22,10 +25,9 @@ def guarded(nbytes: int, at_end: bool, alignment: int = ALIGNMENT) -> Array:
     room = -(-max(nbytes, 1) // page) * page
     block = mmap.mmap(-1, room + 2 * page)
     raw = np.frombuffer(block, np.uint8)
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    assert _protect is not None
     for start in (0, page + room):
-        if protect(raw.ctypes.data + start, page, 0):
+        if _protect(raw.ctypes.data + start, page, 0):
             raise OSError(ctypes.get_errno(), "mprotect")
     first = page
     if at_end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import functools
 import importlib
 import io
 import math
@@ -138,6 +139,13 @@ def test_primitives_are_shown_as_they_are(part: str) -> None:
     assert made.count("```diff") == 3
 
 
+def test_the_files_of_a_primitive_are_those_that_name_it() -> None:
+    made = dict(update.parts())["tanh"]()
+    assert made in WALK, "python -m docs.update brings it up to date"
+    assert made.count("`ops/") == 1
+    assert made.count("`compiler/") <= 2
+
+
 def test_the_way_of_a_batch_is_what_fit_enters() -> None:
     assert batch_walk.table() in WALK, "python -m docs.update brings it up to date"
 
@@ -163,11 +171,21 @@ FEATURES = text("docs/features.md")
 # -- names -----------------------------------------------------------------------------------------
 
 
+def anchors(document: str) -> set[str]:
+    """What a link may name behind `#`: the headings, as they are written in links."""
+    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", document), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
 @every_document
 def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text(name)):
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text(name)):
         if "://" not in target:
-            assert ((ROOT / name).parent / target).exists(), target
+            path = (ROOT / name).parent / target if target else ROOT / name
+            assert path.exists(), target
+            found = anchors(path.read_text(encoding="utf-8")) if anchor else set()
+            assert not anchor or anchor in found, f"{target}#{anchor}"
 
 
 def named_files(name: str) -> Iterator[str]:
@@ -183,6 +201,65 @@ def named_files(name: str) -> Iterator[str]:
 def test_files_that_are_named_exist(name: str) -> None:
     for path in named_files(name):
         assert any((base / path).exists() for base in (ROOT, ROOT / "mynn", ROOT / "docs")), path
+
+
+SOURCES = ("mynn", "tests", "benchmarks", "examples", "docs")
+# Names of others that the documents speak of.
+FOREIGN = {"atan", "model_", "train", "fit"}
+IMPORTED = {"mynn": "mynn", "nn": "mynn.nn", "optim": "mynn.optim", "F": "mynn.functional"}
+
+
+def identifiers(name: str) -> set[str]:
+    """Names between backticks, such as `Graph` or `mynn.nn.init`, outside of blocks."""
+    found = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", BLOCK.sub("", text(name)))
+    return {code for code in found if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", code)}
+
+
+@functools.cache
+def words_of_the_source() -> set[str]:
+    paths = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.py")]
+    paths = [path for path in paths if path != Path(__file__)]
+    return {word for path in paths for word in re.findall(r"[A-Za-z_]\w*", path.read_text("utf-8"))}
+
+
+def resolves(dotted: str) -> bool:
+    """Whether a name that begins at a package can be reached."""
+    first, *rest = dotted.split(".")
+    found: Any = importlib.import_module(IMPORTED[first])
+    for part in rest:
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(f"{found.__name__}.{part}")
+            except (ImportError, AttributeError):
+                return False
+        found = getattr(found, part)
+    return True
+
+
+@every_document
+def test_names_exist(name: str) -> None:
+    """Identifiers of ours can be imported, others stand somewhere in the source."""
+    for code in sorted(identifiers(name)):
+        parts = code.split(".")
+        if parts[-1] in ("py", "md", "toml", "json", "svg", "c", "txt"):
+            continue
+        if parts[0] in IMPORTED:
+            assert resolves(code), code
+        else:
+            assert set(parts) <= words_of_the_source() | FOREIGN, code
+
+
+def test_missing_names_are_seen() -> None:
+    assert resolves("mynn.nn.init.ones_")
+    assert not resolves("nn.Lineer")
+    assert not resolves("mynn.compiler.nothing")
+
+
+@every_document
+def test_folders_that_are_named_exist(name: str) -> None:
+    for code in re.findall(r"(?<!`)`([\w./-]+/)`(?!`)", text(name)):
+        if not code.startswith(OUTPUTS):
+            assert any((base / code).is_dir() for base in (ROOT, ROOT / "mynn")), code
 
 
 def test_architecture_names_every_module() -> None:

@@ -94,8 +94,10 @@ def test_gradients(name: str) -> None:
 @backends
 @every_case
 def test_compiled(name: str, backend: str) -> None:
-    """A step with the layer gives what it gives eagerly; so do its buffers."""
-    for dtype in DTYPES:
+    """A step with the layer gives what it gives eagerly; so do its buffers. Plain ones in float64
+    too.
+    """
+    for dtype in DTYPES if name.endswith("-plain") else DTYPES[:1]:
         expected = run_layer(*build(name, CASES[name], dtype))
         got = run_layer(*build(name, CASES[name], dtype), backend)
         assert_all_close(got, expected, 10 * TOLERANCE[dtype])
