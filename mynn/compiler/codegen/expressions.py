@@ -132,17 +132,17 @@ class Expressions:
         names = [name for name, _ in load.index.terms]
         shared = load.buffer.place == "view"  # with other views, and other threads
         if shared or v.lane in names or any(isinstance(self.env.get(name), int) for name in names):
-            return self._load(load, v)
+            return self._load(load, self.parts(load.index, v), v)
         # By what the names stand for: in an unrolled loop that is something else each round.
-        key = (load.buffer, self.parts(load.index, v), v.extent)
+        parts = self.parts(load.index, v)
+        key = (load.buffer, parts, v.extent)
         found = self._loads.get(key)
         if found is None:
-            found = self._loads[key] = self._load(load, v)
+            found = self._loads[key] = self._load(load, parts, v)
         return found
 
-    def _load(self, load: Load, v: VectorContext) -> Value:
-        f, type, parts = self.function, load.buffer.type, self.parts(load.index, v)
-        step = parts.step
+    def _load(self, load: Load, parts: Parts, v: VectorContext) -> Value:
+        f, type, step = self.function, load.buffer.type, parts.step
         strided = v.extent > 1 and 1 < step <= memory.MOST_STEPS
         if parts.vectors or not (step in (0, 1) or strided):
             base = self.addresses.base(load.buffer)

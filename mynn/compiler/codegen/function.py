@@ -13,6 +13,7 @@ A block may have parameters, which whoever goes there gives values; LLVM calls t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -263,6 +264,7 @@ def constant_lanes(value: Value, lanes: int) -> Value:
     return Value(f"<{text}>", value.type, lanes)
 
 
+@functools.cache
 def index(value: int) -> Value:
     """An index, or a size, as a constant."""
     return constant(value, "i64")

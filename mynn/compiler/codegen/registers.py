@@ -67,6 +67,8 @@ class Registers:
         What they make for themselves is not: in an unrolled loop it may be there from the round
         before.
         """
+        if not any(self._slots.values()):
+            return []
         inside = list(statements(tuple(body)))
         stored = {s.buffer for s in inside if isinstance(s, Store)}
         stored -= {s.buffer for s in inside if isinstance(s, Local)}

@@ -47,6 +47,7 @@ class _Live:
     def __init__(self) -> None:
         self.bytes: dict[str, int] = {}
         self.most = 0
+        self.free_of: dict[int, set[str]] = {}
 
     def note(self, live: set[str], registers: int) -> None:
         """The values that there are at once somewhere."""
@@ -70,7 +71,7 @@ class _Live:
         self.note(live, registers)
         for statement in reversed(body):
             if isinstance(statement, For):
-                live |= free(statement.body)
+                live |= free(statement.body, self.free_of)
                 self.walk(statement.body, live, registers)
             elif isinstance(statement, Let):
                 live.discard(statement.name)
@@ -98,19 +99,25 @@ def names(expr: Expr) -> set[str]:
     return set()
 
 
-def free(body: Sequence[Statement]) -> set[str]:
-    """The variables that a body uses and does not bind."""
+def free(body: Sequence[Statement], known: dict[int, set[str]] | None = None) -> set[str]:
+    """The variables that a body uses and does not bind; those of the bodies inside are kept in
+    `known`, by their identity.
+    """
+    known = {} if known is None else known
+    if id(body) in known:
+        return known[id(body)]
     bound: set[str] = set()
     used: set[str] = set()
     for statement in body:
         if isinstance(statement, For):
-            used |= free(statement.body) - {statement.var}
+            used |= free(statement.body, known) - {statement.var}
         elif isinstance(statement, Let):
             used |= names(statement.value)
             bound.add(statement.name)
         elif isinstance(statement, Store):
             used |= names(statement.value) | {name for name, _ in statement.index.terms}
-    return used - bound
+    known[id(body)] = used - bound
+    return known[id(body)]
 
 
 def kernel_stack(kernel: Kernel) -> int:

@@ -137,7 +137,7 @@ def worker_main(name: str, loop: bool, sleeps: bool) -> list[Function]:
 
     A second thread for the same worker, and one that comes after the shutdown, returns at once.
     """
-    flush = "let mode: u32 = call flush_denormals()" if loop else "let mode = 0"
+    flush = "let mode: u32 = call flush_denormals()" if loop else ""
     main = f"""
         function {name}(sync: ptr, worker: i64) exported:
           {flush}
