@@ -12,6 +12,7 @@ functions. Memory is sequentially consistent. Threads are run by turns, a step o
 from __future__ import annotations
 
 import bisect
+import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from mynn.compiler.loop_ir.ir import Function
 from mynn.compiler.loop_ir.op_types import DTYPES
-from mynn.compiler.loop_ir.steps import SHARED, Step, Steps, Variables, hold, scalar, steps_of
+from mynn.compiler.loop_ir.steps import Step, Steps, Variables, hold, scalar, steps_of
 from mynn.core.types import Array
 from mynn.errors import CompileError
 
@@ -27,39 +28,96 @@ from mynn.errors import CompileError
 _APART = 16
 
 
+# How Python's memory views call the types.
+_FORMATS: dict[str, Any] = {
+    "i64": "q",
+    "u64": "Q",
+    "ptr": "Q",
+    "i32": "i",
+    "u32": "I",
+    "u8": "B",
+    "bool": "?",
+}
+_FORMATS |= {"f32": "f", "f64": "d"}
+
+
+class _Region:
+    """The bytes of an array, and views of them as numbers of a type."""
+
+    def __init__(self, array: Array) -> None:
+        ends = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+        self.start = array.ctypes.data + sum(min(end, 0) for end in ends)
+        size = sum(map(abs, ends)) + array.itemsize
+        self.end = self.start + size
+        self.array = array
+        content = memoryview((ctypes.c_uint8 * size).from_address(self.start))
+        self.bytes = content.cast("B") if array.flags.writeable else content.cast("B").toreadonly()
+        self.views: dict[str, memoryview] = {}
+
+    def view(self, type: str) -> memoryview:
+        """The bytes as numbers."""
+        found = self.views.get(type)
+        if found is None:
+            size = DTYPES[type].itemsize
+            whole = self.bytes[: len(self.bytes) // size * size]
+            found = self.views[type] = whole.cast(_FORMATS[type])
+        return found
+
+
 class Memory:
     """The bytes that a program may touch: those of some arrays."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._arrays: list[Array] = []
+        self._regions: list[_Region] = []
+        self._last: _Region | None = None
 
     def share(self, array: Array) -> int:
         """Add the memory of an array; its address."""
-        start = int(array.__array_interface__["data"][0])
-        flat = np.lib.stride_tricks.as_strided(array.view(), (array.size,), (array.itemsize,))
-        place = bisect.bisect(self._starts, start)
-        self._starts.insert(place, start)
-        self._arrays.insert(place, flat.view(np.uint8))
-        return start
+        if array.size:
+            region = _Region(array)
+            place = bisect.bisect(self._starts, region.start)
+            self._starts.insert(place, region.start)
+            self._regions.insert(place, region)
+        return int(array.__array_interface__["data"][0])
+
+    def _region(self, address: int, count: int) -> _Region:
+        """What so many bytes lie in; an `IndexError` where they do not all lie in one array."""
+        region = self._last
+        if region is None or not region.start <= address <= region.end - count:
+            place = bisect.bisect(self._starts, address) - 1
+            region = self._regions[place] if place >= 0 else None
+            if region is None or address > region.end - count:
+                raise IndexError(f"{count} bytes at {address} lie in no array")
+            self._last = region
+        return region
 
     def bytes_at(self, address: int, count: int) -> Array:
-        """So many bytes; an `IndexError` where they do not all lie in one array."""
-        place = bisect.bisect(self._starts, address) - 1
-        offset = address - self._starts[place] if place >= 0 else 0
-        if place < 0 or offset + count > len(self._arrays[place]):
-            raise IndexError(f"{count} bytes at {address} lie in no array")
-        return self._arrays[place][offset : offset + count]
+        """So many bytes; none may lie anywhere."""
+        if not count:
+            return np.empty(0, np.uint8)
+        region = self._region(address, count)
+        start = address - region.start
+        return np.frombuffer(region.bytes[start : start + count], np.uint8)
+
+    def _element(self, address: int, type: str) -> tuple[memoryview, int]:
+        """A view of numbers, and which of them lies at an address."""
+        size = DTYPES[type].itemsize
+        region = self._region(address, size)
+        place, odd = divmod(address - region.start, size)
+        if odd:
+            raise IndexError(f"a {type} lies at {address}, which is not its alignment")
+        return region.view(type), place
 
     def load(self, address: int, type: str) -> Any:
         """The value at an address."""
-        dtype = DTYPES[type]
-        return scalar(self.bytes_at(address, dtype.itemsize).view(dtype)[0], type)
+        view, place = self._element(address, type)
+        return DTYPES[type].type(view[place]) if type in ("f32", "f64") else view[place]
 
     def store(self, address: int, type: str, value: Any) -> None:
         """Set it."""
-        dtype = DTYPES[type]
-        self.bytes_at(address, dtype.itemsize).view(dtype)[0] = value
+        view, place = self._element(address, type)
+        view[place] = value
 
     def copy(self, to: int, origin: int, count: int) -> None:
         """Copy bytes."""
@@ -146,22 +204,26 @@ class Thread:
     def go_on(self) -> None:
         """Run up to the next step that others can see, and that step."""
         while not self.over:
-            step = self._code.steps[self._place]
-            self._step(step)
-            if step.kind in SHARED:
+            step, variables = self._code.steps[self._place], self._variables
+            self._place += 1
+            kind = step.kind
+            if kind == "set":
+                variables[step.name] = step.args[0](variables)
+            elif kind == "branch":
+                if not step.args[0](variables):
+                    self._place = step.target
+            elif kind == "jump":
+                self._place = step.target
+            elif kind == "return":
+                self._leave(step.args[0](variables) if step.args else None)
+            else:
+                self._shared(step, [compute(variables) for compute in step.args])
                 return
 
-    def _step(self, step: Step) -> None:
+    def _shared(self, step: Step, values: Sequence[Any]) -> None:
+        """A step that others can see."""
         variables, memory = self._variables, self.machine.memory
-        values = [compute(variables) for compute in step.args]
-        self._place += 1
-        if step.kind == "set":
-            variables[step.name] = values[0]
-        elif step.kind == "branch":
-            self._place = self._place if values[0] else step.target
-        elif step.kind == "jump":
-            self._place = step.target
-        elif step.kind == "load":
+        if step.kind == "load":
             variables[step.name] = memory.load(values[0], step.type)
         elif step.kind == "store":
             memory.store(values[0], step.type, values[1])
@@ -171,10 +233,8 @@ class Thread:
             memory.store(values[0], step.type, new)
             if step.name:
                 variables[step.name] = result
-        elif step.kind == "call":
-            self._call(step, *self.machine.called(step, values))
         else:
-            self._leave(values[0] if values else None)
+            self._call(step, *self.machine.called(step, values))
 
     def _call(self, step: Step, name: str, args: Sequence[Any]) -> None:
         if name in self.machine.code:

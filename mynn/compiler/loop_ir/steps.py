@@ -23,6 +23,7 @@ import numpy as np
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import FUNCTIONS
 from mynn.compiler.loop_ir.ir import (
+    ADDRESS,
     INDEX,
     Action,
     Assign,
@@ -52,15 +53,14 @@ from mynn.ops.elementwise import convert
 
 Variables = dict[str, Any]
 Compute = Callable[[Variables], Any]
-# Steps that others can see: they touch memory or call something.
-SHARED = ("load", "store", "atomic", "call")
 
 
 @dataclass(frozen=True)
 class Step:
     """One step.
 
-    - `kind`: "set", "branch", "jump", "return", or one of `SHARED`.
+    - `kind`: "set", "branch", "jump", "return"; or what others can see: "load", "store", "atomic",
+      "call".
     - `name`: the variable that it sets. `reads`: those that it needs.
     - `args`: what it computes of the variables: the new value; the condition of a branch, which
       goes to `target` where that does not hold; the address, and then the values, of an access; the
@@ -262,6 +262,12 @@ def _compiled(expr: Expr, addresses: Mapping[str, int]) -> Compute:
     return compute
 
 
+def _held(text: str, type: str) -> str:
+    """The source of an integer that is held to its type, without a call where it need not be."""
+    least, most = TYPE_RANGES[type]
+    return f"(x if {least} <= (x := {text}) <= {most} else hold(x, {type!r}))"
+
+
 def _source(expr: Expr, addresses: Mapping[str, int], constants: list[Any]) -> str:
     if isinstance(expr, Const):
         constants.append(scalar(expr.value, expr.type))
@@ -273,19 +279,21 @@ def _source(expr: Expr, addresses: Mapping[str, int], constants: list[Any]) -> s
     if isinstance(expr, Affine):
         terms = [f"e[{name!r}] * {factor}" for name, factor in expr.terms]
         total = " + ".join([str(expr.constant), *terms])
-        return f"hold({total}, {INDEX!r})" if terms else total
+        return _held(total, INDEX) if terms else total
     assert isinstance(expr, Op), expr
     args = [_source(arg, addresses, constants) for arg in expr.args]
     types = [expr_type(arg) for arg in expr.args]
     if expr.name == "where":
         return f"({args[1]} if {args[0]} else {args[2]})"
     if expr.name == "offset":
-        return f"hold({args[0]} + {args[1]}, 'ptr')"
+        return _held(f"{args[0]} + {args[1]}", ADDRESS)
     if all(type in TYPE_RANGES for type in types):
         if expr.name in _INTEGER:
             return f"({_INTEGER[expr.name].format(*args)})"
         if expr.name in _WRAPPING:
-            return f"hold({_WRAPPING[expr.name].format(*args)}, {expr.type!r})"
+            return _held(_WRAPPING[expr.name].format(*args), expr.type)
+        if expr.name == "cast" and expr.type != "bool" and expr.type in TYPE_RANGES:
+            return _held(f"int({args[0]})", expr.type)
     constants.append((expr, types))
     return f"call(*c[{len(constants) - 1}], {', '.join(args)})"
 

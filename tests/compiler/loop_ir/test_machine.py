@@ -203,3 +203,27 @@ function f(n: i64) -> i64:
         ["m"],
         [],
     ]
+
+
+def test_arrays_of_any_kind_are_shared() -> None:
+    """Empty ones, turned ones, views, and such as may not be written."""
+    machine = Machine([])
+    memory = machine.memory
+    machine.share(np.zeros((0, 3)))
+    assert memory.bytes_at(12345, 0).size == 0
+    memory.copy(1, 2, 0)
+    base = np.arange(24, dtype=np.int32).reshape(4, 6)
+    turned = base[::-1, 1:3].T
+    address = machine.share(turned)
+    assert memory.load(address, "i32") == 19
+    assert memory.load(address - 3 * 24, "i32") == 1
+    with pytest.raises(IndexError, match="not its alignment"):
+        memory.load(address + 2, "i32")
+    with pytest.raises(IndexError, match="in no array"):
+        memory.load(base.ctypes.data, "i32")
+    fixed = np.ones(2, np.float32)
+    fixed.flags.writeable = False
+    at = machine.share(fixed)
+    assert memory.load(at + 4, "f32") == 1
+    with pytest.raises(TypeError, match="read-only"):
+        memory.store(at, "f32", 2.0)
