@@ -143,23 +143,21 @@ def _optimize(text: str, target: Target) -> Any:
 
 
 def assembly(text: str, target: Target) -> str:
-    """The text of an LLVM module as machine code for any target, as text."""
-    machine = _target_machine(target, "default")
-    return str(machine.emit_assembly(_optimize(text, target)))
+    """The machine code of an LLVM module for any target, as text."""
+    return str(_target_machine(target, "default").emit_assembly(_optimize(text, target)))
 
 
 def object_code(text: str, target: Target) -> bytes:
-    """The text of an LLVM module as an object file for the linker of any target."""
-    machine = _target_machine(target, "default")
-    return bytes(machine.emit_object(_optimize(text, target)))
+    """The machine code of an LLVM module for any target, as a file for its linker."""
+    return bytes(_target_machine(target, "default").emit_object(_optimize(text, target)))
 
 
-def _link(object_code: bytes, machine: Any) -> Any:
-    """An engine that holds the object code, ready to run."""
+def _link(code: bytes, target: Target) -> Any:
+    """An engine that holds object code, ready to run."""
     import llvmlite.binding as llvm
 
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(target))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine
 
@@ -185,10 +183,10 @@ def build(text: str, target: Target, source: Callable[[], str] | None = None) ->
     found = _from_cache(key, target)
     if found is None:
         machine = _target_machine(target)
-        object_code = machine.emit_object(_optimize(text, target))
-        cache.store(key, object_code)
+        code = machine.emit_object(_optimize(text, target))
+        cache.store(key, code)
         del machine  # what it keeps of its work is twenty times the code
-        found = _link(object_code, _target_machine(target)), len(object_code)
+        found = _link(code, target), len(code)
     engine, nbytes = found
     seconds = time.perf_counter() - start
     return NativeModule(source or (lambda: text), engine, key, seconds, target, nbytes)
@@ -209,11 +207,11 @@ def load(key: str, target: Target, source: Callable[[], str]) -> NativeModule | 
 
 def _from_cache(key: str, target: Target) -> tuple[Any, int] | None:
     """An engine with the object code that the cache holds under `key`, and its size, or None."""
-    object_code = cache.load(key)
-    if object_code is None:
+    code = cache.load(key)
+    if code is None:
         return None
     try:
-        return _link(object_code, _target_machine(target)), len(object_code)
+        return _link(code, target), len(code)
     except RuntimeError:
         return None
 

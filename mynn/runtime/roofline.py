@@ -30,7 +30,7 @@ _BYTES_READ = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Level:
+class MemoryLevel:
     """A level of memory: its name, the bytes that it holds, and bytes a second read from it."""
 
     name: str
@@ -81,15 +81,15 @@ def _read_bandwidth(nbytes: int) -> float:
 
 
 @functools.cache
-def levels() -> tuple[Level, ...]:
+def levels() -> tuple[MemoryLevel, ...]:
     """The caches and the memory, with what one core reads from each of them."""
     result = [
-        Level(f"L{level}", size, _read_bandwidth(min(size // 2, _LARGEST_SET // 4)))
+        MemoryLevel(f"L{level}", size, _read_bandwidth(min(size // 2, _LARGEST_SET // 4)))
         for level, size in enumerate(host().caches, 1)
     ]
-    return (*result, Level("memory", 2**62, _read_bandwidth(_LARGEST_SET)))
+    return (*result, MemoryLevel("memory", 2**62, _read_bandwidth(_LARGEST_SET)))
 
 
-def level_of(nbytes: int) -> Level:
+def level_of(nbytes: int) -> MemoryLevel:
     """The smallest level of memory that holds so many bytes."""
     return next(level for level in levels() if nbytes <= level.nbytes)

@@ -17,6 +17,9 @@ from mynn.trace import tracing
 from tests.fuzz.generator import Generator, separated
 from tests.fuzz.steps import grow
 
+# Roundings of the largest number up to which a difference needs no reason.
+ROUNDINGS = 200
+
 
 @dataclass
 class Program:
@@ -176,7 +179,7 @@ def _differences(
                 problems.append(f"output {place}: {_worst(a, b)}")
             continue
         size = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0)))
-        tolerance = 200 * rounding * size
+        tolerance = ROUNDINGS * rounding * size
         if _distance(a, b) <= tolerance:
             continue
         if narrow:

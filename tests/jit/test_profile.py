@@ -15,7 +15,7 @@ from mynn.jit.profile import KernelProfile, Profile, _copy, _spread
 from mynn.jit.program import Program
 from mynn.runtime import roofline
 
-LIMITS = roofline.Level("L1", 2**15, 1e11), roofline.Level("memory", 2**62, 1e10)
+LIMITS = roofline.MemoryLevel("L1", 2**15, 1e11), roofline.MemoryLevel("memory", 2**62, 1e10)
 
 
 @pytest.fixture

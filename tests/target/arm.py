@@ -33,13 +33,11 @@ from mynn.target.target import Target, host, named
 from tests.compiler.harness import Case
 from tests.compiler.lowering.test_schedules import KINDS
 from tests.compiler.test_primitives import DTYPES, SPECIAL, variants
-from tests.fuzz.programs import differences, gradient, plain, stateful
+from tests.fuzz.programs import ROUNDINGS, differences, gradient, plain, stateful
 from tests.helpers import random_arrays, same_bits
 from tests.target import foreign
 
 ARM = named("aarch64")
-# Roundings up to which a difference needs no reason (`differences`).
-TOLERANCE = 200
 
 
 @dataclass
@@ -96,7 +94,7 @@ def _examine_one(report: Report, check: Check, got: list[Array]) -> None:
     wrong = differences(case.graph, check.arguments, got, expected)
     report.programs += 1
     off = max(map(functools.partial(_roundings, case.graph), got, expected))
-    if off <= TOLERANCE:
+    if off <= ROUNDINGS:
         report.worst = max(report.worst, off)
     else:
         report.held += not wrong
