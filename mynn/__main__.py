@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mynn.cli.app import main
+from mynn_command import main
 
 if __name__ == "__main__":
     main()

@@ -49,7 +49,7 @@ NUMBER = re.compile(
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings(name: str) -> None:
-    for needed in ("matplotlib", "jinja2", "typer") if name.startswith("mynn.report") else ():
+    for needed in ("matplotlib", "jinja2") if name.startswith("mynn.report") else ():
         pytest.importorskip(needed)
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

@@ -138,7 +138,7 @@ def test_exceptions_are_still_needed() -> None:
 
 def test_importing_is_light() -> None:
     """`import mynn` loads neither what the command line and the plots need, nor frameworks."""
-    heavy = ("rich", "typer", "jinja2", "matplotlib", "torch", "sklearn", "scipy", "pandas")
+    heavy = ("rich", "click", "jinja2", "matplotlib", "torch", "sklearn", "scipy", "pandas")
     code = f"import sys, mynn; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent

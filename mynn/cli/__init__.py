@@ -1,7 +1,1 @@
-"""The command line."""
-
-from __future__ import annotations
-
-from mynn.cli.app import main
-
-__all__ = ["main"]
+"""The commands, one a file: arguments only. `mynn_command.py` lists them."""
