@@ -25,7 +25,6 @@ from mynn.compiler.graph.fold import fold
 from mynn.compiler.graph.layout import Layouts, format_layouts, layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.pack_operands import insert_packing, is_copy
-from mynn.compiler.graph.simplify import MAX_ROUNDS
 from mynn.compiler.graph.split_k import split_sums
 from mynn.compiler.graph.status import never_set, with_status
 from mynn.compiler.graph.zero_padding import absorbed
@@ -46,6 +45,9 @@ from mynn.compiler.parallel.split import parallelise
 from mynn.core.graph import Graph, Node, format_graph, verify
 from mynn.core.types import Shape
 from mynn.target.target import Target
+
+# So often at most passes that are repeated run.
+_MOST_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -470,7 +472,7 @@ def run(
     seconds = dict(c.seconds)
     for entry in passes:
         repeated = isinstance(entry, Repeated)
-        for _ in range(MAX_ROUNDS if repeated else 1):
+        for _ in range(_MOST_ROUNDS if repeated else 1):
             before = c
             for each in entry.passes if isinstance(entry, Repeated) else (entry,):
                 if not each.when(c):

@@ -15,7 +15,6 @@ from mynn import nn
 from mynn.compiler import pipeline
 from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
-from mynn.compiler.graph.simplify import simplify
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import ArgMax, Elementwise, Reduction
 from mynn.core.graph import Graph, verify
@@ -24,6 +23,7 @@ from mynn.errors import VerifyError
 from mynn.ops import elementwise, reduce
 from mynn.target.target import host
 from mynn.tensor.promotion import apply as tensor_apply
+from tests.compiler.graph.simplification import simplify
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of
 

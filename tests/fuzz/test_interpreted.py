@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mynn.compiler.graph.simplify import simplify
 from mynn.core import interpreter
 from mynn.core.graph import Graph, verify
 from mynn.ops import PRIMITIVES, elementwise, fused
+from tests.compiler.graph.simplification import simplify
 from tests.fuzz.programs import differences, gradient, plain
 from tests.helpers import same_bits
 

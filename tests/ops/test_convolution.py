@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mynn.compiler.graph.decompose import decompose
-from mynn.compiler.graph.simplify import simplify
 from mynn.core.graph import CONSTANT, INPUT, apply, input_node, topological
 from mynn.core.interpreter import evaluate
 from mynn.core.primitive import Primitive, Sample
@@ -19,6 +18,7 @@ from mynn.ops.convolution import conv
 from mynn.tensor import Tensor, contract, graph_node
 from mynn.tensor import apply as run
 from mynn.trace import tracing
+from tests.compiler.graph.simplification import simplify
 from tests.ops.cases import cases, graph_of_sample
 
 
