@@ -1,4 +1,4 @@
-"""The forms of data that `fit` takes."""
+"""The arrays of a data set, and the forms of data that `fit` takes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.train_loop import Loop, training_loop
 from mynn.compiler.loop_ir.format import format_function
 from mynn.core.types import Array
+from mynn.data.arrays import checked, first_not_finite, to_single
+from mynn.errors import DataError
 from tests.train.reference import Problem, assert_same_state, backends
 
 
@@ -187,3 +189,34 @@ def test_the_loop_has_no_line_for_each_row() -> None:
         functions = training_loop(loop, sleeps=False)
         lengths.append(sum(len(format_function(f).splitlines()) for f in functions))
     assert lengths[0] == lengths[1] < 200
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([], "there is no data"),
+        ([np.zeros(())], "data array 0 has no axis of samples"),
+        ([np.zeros(3), np.zeros(4)], "different numbers of samples: 3, 4; they must be equal$"),
+        ([np.zeros((0, 2))], "the data holds no samples"),
+        ([np.zeros(3), np.array([0.0, np.nan, 1.0])], "data array 1 holds nan at \\(1,\\)"),
+    ],
+)
+def test_what_is_refused(arrays: list[Array], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        checked(arrays, check_finite=True)
+
+
+def test_the_first_value_that_is_not_finite_is_found_in_any_block() -> None:
+    values = np.zeros((140_000, 2), np.float32)
+    assert first_not_finite(values) is None
+    values[131_080, 1] = np.inf
+    assert first_not_finite(values) == (131_080, 1)
+    assert first_not_finite(np.zeros(3, np.int64)) is None
+
+
+def test_float64_that_float32_cannot_hold() -> None:
+    large, whole = np.array([1.0, 1e300]), np.arange(2)
+    single, same = to_single([large, whole])
+    assert (single.dtype, same is whole) == (np.float32, True)
+    with pytest.raises(DataError, match="data array 0 holds 1e\\+300 at \\(1,\\), too large"):
+        to_single([large], check_finite=True)

@@ -17,7 +17,7 @@ from mynn.compiler.loop_ir.format import format_function
 from mynn.jit.instance import Instance, explain
 from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
-from mynn.runtime.llvm_jit import NativeModule, build
+from mynn.runtime.llvm_jit import build
 from mynn.runtime.store import STORE, Stored
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.target.target import Target
@@ -26,7 +26,9 @@ from mynn.train.plan import Run, Step
 
 
 class LoopCode(Stored):
-    """The native code of a loop."""
+    """The native code of a loop: `fit(control)`, `shuffle(order, rows, random)`, and `worker`, what
+    its threads run, where it has any.
+    """
 
     kind = "loop"
 
@@ -37,6 +39,10 @@ class LoopCode(Stored):
         text = emit_functions(Module(target), functions).text()
         debug.show(5, "training loop, LLVM IR", lambda: text)
         self.native = build(text, target)
+        address, number = ctypes.c_void_p, ctypes.c_int64
+        self.fit = self.native.function(FIT, address)
+        self.shuffle = self.native.function(SHUFFLE, address, number, address)
+        self.worker = worker_function(self.native, WORKER_MAIN) if loop.has_workers else None
         left = loop.remainder.rows if loop.remainder is not None else 0
         self.signature = f"batches of {loop.whole.rows}, {left} left"
         report = f"training loop for batches of {loop.whole.rows}"
@@ -48,8 +54,8 @@ class LoopCode(Stored):
         return self.native.nbytes
 
 
-def loop_module_for(loop: Loop, target: Target) -> tuple[NativeModule, float]:
-    """The native code of a loop, and the seconds that it took to make it now."""
+def loop_code_for(loop: Loop, target: Target) -> tuple[LoopCode, float]:
+    """The code of a loop, and the seconds that it took to make it now."""
     made: list[LoopCode] = []
 
     def make() -> LoopCode:
@@ -57,7 +63,7 @@ def loop_module_for(loop: Loop, target: Target) -> tuple[NativeModule, float]:
         return made[0]
 
     code = STORE.fetch((loop, target), make)
-    return code.native, made[0].native.seconds if made else 0.0
+    return code, made[0].native.seconds if made else 0.0
 
 
 def layout_of(step: Step, run: Run) -> StepLayout:
@@ -87,12 +93,8 @@ class NativeExecutor(Executor):
         self.finish()
         super().connect(run)
         layouts = [layout_of(step, run) for step in run.steps]
-        loop = Loop(*layouts)
-        module, seconds = loop_module_for(loop, run.whole.program.target)
+        self.code, seconds = loop_code_for(Loop(*layouts), run.whole.program.target)
         self.compile_seconds += seconds
-        self.function = module.function(FIT, ctypes.c_void_p)
-        self.shuffle = module.function(SHUFFLE, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
-        self.worker = worker_function(module, WORKER_MAIN) if loop.has_workers else None
         programs: list[Program] = [step.program for step in run.steps]
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))
@@ -115,18 +117,18 @@ class NativeExecutor(Executor):
             self.autotuner.run(budget, self._run)
 
     def _shuffle(self, order: int, rows: int, random: int) -> None:
-        self.shuffle(order, rows, random)
+        self.code.shuffle(order, rows, random)
 
     def _run(self, workers: int, budget: int) -> int:
         """Run steps with so many workers, or fewer where threads are missing; how many ran."""
-        started = self.worker is not None and self._pool().start(workers)
+        started = self.code.worker is not None and self._pool().start(workers)
         control, before = self.control, self.steps
         if not self.stopped:
             control.workers = workers
             control.patience = PATIENCE if started else 0
             control.budget = budget
             control.status = 0
-            self.function(control.address)
+            self.code.fit(control.address)
         status = control.status
         if status:
             self._explain_status(status)
@@ -145,7 +147,7 @@ class NativeExecutor(Executor):
     def _pool(self) -> WorkerPool:
         """The threads; they hold what the loop works with."""
         if self.pool is None:
-            self.pool = WorkerPool(self.worker, self.most, self.control, self.instances)
+            self.pool = WorkerPool(self.code.worker, self.most, self.control, self.instances)
             self.pool.sync.set_control(self.control)
         return self.pool
 

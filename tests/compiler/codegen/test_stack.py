@@ -19,7 +19,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Let, Load, Local, Op, Store, Var
 from mynn.core.graph import Graph
 from mynn.errors import CompileError
-from mynn.runtime.llvm_jit import NativeModule, build
+from mynn.runtime.llvm_jit import build
 from mynn.target.target import Target, host
 from mynn.tensor import Tensor
 from mynn.train.engine import native
@@ -149,19 +149,19 @@ def test_values_kept_for_a_gradient(target: Target) -> None:
 def test_the_loop_around_a_step(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not in kernels takes less than what is kept free for it."""
     made: list[Any] = []
-    find = native.loop_module_for
+    find = native.loop_code_for
 
-    def found(loop: Loop, target: Target) -> tuple[NativeModule, float]:
+    def found(loop: Loop, target: Target) -> tuple[native.LoopCode, float]:
         result = find(loop, target)
         made.append(result[0])
         return result
 
-    monkeypatch.setattr(native, "loop_module_for", found)
+    monkeypatch.setattr(native, "loop_code_for", found)
     net = nn.Linear(6, 3)
     step = mynn.compile(lambda x, t: ((net(x) - t) ** 2).mean(), threads=threads)
     x, t = np.zeros((10, 6), np.float32), np.zeros((10, 3), np.float32)
     mynn.evaluate(step, (x, t), batch_size=4)
-    frames = functions(made[0].assembly())
+    frames = functions(made[0].native.assembly())
     assert max(deepest(frames, name) for name in frames) <= AROUND // 2
 
 
