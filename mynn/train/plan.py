@@ -115,6 +115,11 @@ class Run:
         """Those that are keys of random numbers."""
         return tuple(t for t in self.written if is_drawn(t))
 
+    @lazy
+    def values(self) -> tuple[Tensor, ...]:
+        """Those that are not: parameters, running means, slots of optimisers."""
+        return tuple(t for t in self.written if not is_drawn(t))
+
     def step(self, batch: int) -> tuple[Step, slice]:
         """The step for a batch of an epoch, and the rows of the batch in their order."""
         step = self.whole if batch < self.whole_batches else self.last

@@ -167,18 +167,18 @@ class Executor:
 
     def snapshot(self, storage: Callable[[Tensor], Array] | None = None) -> Snapshot:
         """The cursor and the state; values are copied to where `storage` says."""
-        written = self.run.written
         values = {
-            t: np.empty_like(t.to_native()) if storage is None else storage(t) for t in written
+            tensor: np.empty_like(tensor.to_native()) if storage is None else storage(tensor)
+            for tensor in self.run.values
         }
-        with sharing.whole(written):
+        with sharing.whole(self.run.written):
             for tensor, copy in values.items():
                 copy[...] = tensor.to_native()
             return Snapshot(self.cursor(), values)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
-        with sharing.whole(snapshot.values, write=True):
+        with sharing.whole(self.run.written, write=True):
             for tensor, copy in snapshot.values.items():
                 tensor.to_native()[...] = copy
             self.go_to(snapshot.cursor)

@@ -92,7 +92,7 @@ def _array(name: str, value: Any, dtype: Any, axes: int) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A cursor, and copies of the values of the state that steps change."""
+    """A cursor, and copies of the values of all other state that steps change."""
 
     cursor: Cursor
     values: dict[Tensor, Array]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn.train.engine.native import executor_for
+from mynn.train.engine import executor_for
 from mynn.train.plan import load, plan
 from tests.train.reference import backends, shuffle_python
 

@@ -91,7 +91,7 @@ def stored(executor: Executor) -> dict[str, Any]:
 
 def put_back(executor: Executor, data: dict[str, Any]) -> None:
     """Go on from what `stored` gave."""
-    values = dict(zip(executor.run.written, data["values"], strict=True))
+    values = dict(zip(executor.run.values, data["values"], strict=True))
     executor.restore(Snapshot(Cursor.from_dict(data["cursor"]), values))
 
 
