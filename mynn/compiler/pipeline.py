@@ -39,9 +39,15 @@ from mynn.compiler.memory.order import Order, format_order, order_steps, verify_
 from mynn.compiler.memory.places import Places, format_places, places_of
 from mynn.compiler.memory.plan import Plan, format_plan, lower_steps, verify_plan
 from mynn.compiler.memory.scratch import scratch_buffer
-from mynn.compiler.parallel.barriers import Turn, arrange, choose, format_turns
+from mynn.compiler.parallel.barriers import (
+    ScheduledKernel,
+    choose_split,
+    format_schedule,
+    list_schedule,
+)
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks, format_blocks
-from mynn.compiler.parallel.split import parallelise
+from mynn.compiler.parallel.footprint import Footprints
+from mynn.compiler.parallel.split import parallelise, ways_to_share
 from mynn.core.graph import Graph, Node, format_graph, verify
 from mynn.core.types import Shape
 from mynn.target.target import Target
@@ -62,7 +68,7 @@ class Compilation:
     - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
     - `order`, `places`: the kernels to be, in order; where stored values lie.
     - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
-    - `blocks`, `turns`: what one thread runs; what each of several workers runs.
+    - `blocks`, `schedule`: what one thread runs; what each of several workers runs.
     - `seconds`: what each stage took.
     """
 
@@ -80,7 +86,8 @@ class Compilation:
     plan: Plan = field(default_factory=Plan)
     kernels: Sequence[Kernel] = ()
     blocks: Sequence[CacheBlock] = ()
-    turns: Sequence[Turn] = ()
+    footprints: Footprints = field(default_factory=lambda: Footprints(lambda b: (b, 0)))
+    schedule: Sequence[ScheduledKernel] = ()
     module: Module | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -215,13 +222,15 @@ def _cache_blocks(c: Compilation) -> Compilation:
 
 
 def _split(c: Compilation) -> Compilation:
-    kernels = choose([parallelise(kernel) for kernel in c.kernels], c.plan.location)
-    return replace(c, kernels=kernels, blocks=[CacheBlock(tuple(kernels))])
+    footprints = Footprints(c.plan.location)
+    kernels = choose_split(ways_to_share(c.kernels), footprints)
+    blocks = [CacheBlock(tuple(kernels))]
+    return replace(c, kernels=kernels, blocks=blocks, footprints=footprints)
 
 
 def _barriers(c: Compilation) -> Compilation:
-    turns = arrange(c.kernels, c.plan.location, c.plan.status, c.state)
-    return replace(c, turns=turns)
+    schedule = list_schedule(c.kernels, c.footprints, c.plan.status, c.state)
+    return replace(c, schedule=schedule)
 
 
 def _emit(c: Compilation) -> Compilation:
@@ -231,7 +240,7 @@ def _emit(c: Compilation) -> Compilation:
     slot = None if status is None else slots[status]
     functions = [step(c.blocks, checking, slot)]
     if c.split:
-        functions += [barrier(), split_step(c.turns, slot), *parallel_call(c.target.is_posix)]
+        functions += [barrier(), split_step(c.schedule, slot), *parallel_call(c.target.is_posix)]
     return replace(c, module=emit_functions(module, functions))
 
 
@@ -262,8 +271,8 @@ def _verify_kernels(c: Compilation) -> None:
 
 def show_kernels(c: Compilation) -> str:
     """The kernels as they run: those of cache blocks and of workers in shares, with barriers."""
-    if c.turns:
-        return format_turns(c.turns)
+    if c.schedule:
+        return format_schedule(c.schedule)
     return format_blocks(c.blocks or [CacheBlock(tuple(c.kernels))])
 
 
@@ -432,7 +441,7 @@ EMISSION: tuple[Pass | Repeated, ...] = (
         "barriers",
         "share",
         "for several workers: the order of kernels, and where they wait for each other",
-        arrange,
+        list_schedule,
         _barriers,
         _verify_kernels,
         show_kernels,

@@ -14,6 +14,7 @@ import numpy as np
 
 from mynn.compiler import pipeline
 from mynn.compiler.parallel import barriers, split
+from mynn.compiler.parallel.footprint import Footprints
 from mynn.core.types import Array
 from mynn.runtime.artifact import make_artifact
 from mynn.runtime.binding import bind
@@ -37,7 +38,7 @@ def split_problems(program: Program, target: Target) -> list[str]:
     for kernel in kernels:
         text = text.replace(f"define internal void @{kernel.name}(", f"define void @{kernel.name}(")
     native = build(text, target)
-    turns = barriers.arrange(kernels, lowered.plan.location)
+    turns = barriers.list_schedule(kernels, Footprints(lowered.plan.location))
 
     def run(workers: int, backwards: bool) -> list[Array]:
         memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
@@ -46,7 +47,7 @@ def split_problems(program: Program, target: Target) -> list[str]:
         artifact = make_artifact(lowered.plan, lowered.table, graph.inputs, workers)
         table, outputs, keep = bind(artifact, memory)
         order = range(workers - 1, -1, -1) if backwards else range(workers)
-        for phase in barriers.phases(turns, workers):
+        for phase in barriers.barrier_intervals(turns, workers):
             for worker in order:
                 for kernel in phase:
                     kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)

@@ -17,7 +17,8 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Load, Local, Store
 from mynn.compiler.lowering.contraction import schedule
 from mynn.compiler.parallel import split
-from mynn.compiler.parallel.barriers import arrange
+from mynn.compiler.parallel.barriers import list_schedule
+from mynn.compiler.parallel.footprint import Footprints
 from mynn.compiler.parallel.split import is_serial, parallelise
 from mynn.compiler.pipeline import shared_kernels
 from mynn.errors import ArgumentError
@@ -199,9 +200,9 @@ def test_kernels_of_a_network_are_split() -> None:
 
 def test_workers_do_not_meet_where_each_has_its_own_rows() -> None:
     lowered = program(2).lowered
-    turns = arrange(shared_kernels(lowered), lowered.plan.location)
-    assert [turn.meets(2) for turn in turns] == [False, False]
-    assert [turn.meets(9) for turn in turns] == [False, True]
+    turns = list_schedule(shared_kernels(lowered), Footprints(lowered.plan.location))
+    assert [turn.has_barrier(2) for turn in turns] == [False, False]
+    assert [turn.has_barrier(9) for turn in turns] == [False, True]
 
 
 def train_convolutions(threads: int) -> list[np.ndarray]:

@@ -44,7 +44,7 @@ from mynn.compiler.loop_ir.ir import (
     While,
 )
 from mynn.compiler.loop_ir.walk import is_split
-from mynn.compiler.parallel.barriers import COUNTS, Turn
+from mynn.compiler.parallel.barriers import COUNTS, ScheduledKernel
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 
 STEP = "mynn_step"
@@ -86,19 +86,21 @@ def step(
     return Function(name, (TABLE,), tuple(body), exported=True)
 
 
-def split_step(turns: Sequence[Turn], status: int | None = None) -> Function:
+def split_step(schedule: Sequence[ScheduledKernel], status: int | None = None) -> Function:
     """What every worker runs: its share of each kernel, and barriers where they are needed.
 
     `status` is the place of the status word in the table, if there is one.
     """
     body: list[Action] = []
-    for turn in turns:
+    for scheduled in schedule:
         # Bits for the numbers of workers that need not meet; that of 0 for more than are looked at.
-        free = sum(1 << n for n in COUNTS if not turn.meets(n)) + (0 if turn.many else 1)
+        free = sum(1 << n for n in COUNTS if not scheduled.has_barrier(n)) + (
+            0 if scheduled.more else 1
+        )
         if free != _ALL:
             body.append(_meet(free))
-        if not turn.look:
-            body.append(Call(turn.kernel.name, (TABLE, WORKER, WORKERS)))
+        if not scheduled.checks_status:
+            body.append(Call(scheduled.kernel.name, (TABLE, WORKER, WORKERS)))
         elif status is not None:
             body += _leave_if_stopped(status, _meet())
     parameters = TABLE, WORKER, WORKERS, SYNC

@@ -24,8 +24,9 @@ from itertools import groupby
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
 from mynn.compiler.loop_ir.walk import statements
-from mynn.compiler.parallel.barriers import Location, choose, separate
-from mynn.compiler.parallel.split import parallelise
+from mynn.compiler.parallel.barriers import choose_split, split_at_barriers
+from mynn.compiler.parallel.footprint import Footprints, Location
+from mynn.compiler.parallel.split import ways_to_share
 
 # Less than this stays in the second cache without help.
 _LEAST_BYTES = 1 << 20
@@ -80,9 +81,10 @@ def _in_shares(
 ) -> Iterator[CacheBlock]:
     """A run of kernels, in shares where that keeps something in the cache."""
     shares = min(_power_of_two(-(-_bytes(run) // _BLOCK_BYTES)), _MOST_SHARES)
-    split = choose([parallelise(kernel) for kernel in run], locate)
+    footprints = Footprints(locate)
+    split = choose_split(ways_to_share(run), footprints)
     place = 0
-    for phase in separate(split, locate, shares):
+    for phase in split_at_barriers(split, footprints, shares):
         plain = run[place : place + len(phase)]
         place += len(phase)
         if len(phase) > 1 and _bytes(plain) > _LEAST_BYTES and min(map(_rounds, phase)) > 1:
@@ -95,8 +97,9 @@ def _streams(kernel: Kernel) -> bool:
     """Whether memory bounds the kernel, and it makes nothing for itself that each share would make
     again.
     """
-    own = (s.buffer.place for s in statements(kernel.body) if isinstance(s, Local))
-    return kernel.operations <= kernel.nbytes and "scratch" not in own
+    if kernel.operations > kernel.nbytes:
+        return False
+    return all(s.buffer.place != "scratch" for s in statements(kernel.body) if isinstance(s, Local))
 
 
 def _bytes(kernels: Sequence[Kernel]) -> int:

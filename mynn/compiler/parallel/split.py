@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.instance import instance, original
 from mynn.compiler.loop_ir.ir import (
     Buffer,
     For,
@@ -33,7 +34,7 @@ from mynn.compiler.loop_ir.ir import (
     Var,
 )
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
-from mynn.compiler.parallel.barriers import bytes_read
+from mynn.compiler.parallel.footprint import bytes_read
 
 # Fewer operations than this are not worth waking a second worker for.
 SMALL = 20_000
@@ -59,6 +60,23 @@ def parallelise(kernel: Kernel) -> list[Kernel]:
             first, last = ([way for dear, way in rated if dear is side] for side in (False, True))
             ways = [*first, rounds, *last]
     return ways or [_once(kernel)]
+
+
+def ways_to_share(kernels: Sequence[Kernel]) -> list[list[Kernel]]:
+    """For each kernel the ways in which workers may share it; found out once for all instances of
+    a kernel.
+    """
+    known: dict[int, list[Kernel]] = {}
+    result = []
+    for kernel in kernels:
+        first = original(kernel)
+        if id(first) not in known:
+            known[id(first)] = parallelise(first)
+        ways = known[id(first)]
+        if kernel is not first:
+            ways = [instance(way, kernel.name, kernel.bindings) for way in ways]
+        result.append(ways)
+    return result
 
 
 def _by_rounds(kernel: Kernel) -> Kernel | None:

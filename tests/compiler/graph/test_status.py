@@ -12,7 +12,8 @@ from mynn import Tensor, nn, optim
 from mynn import functional as F
 from mynn.compiler.graph.status import STOPS, bits_of, with_status
 from mynn.compiler.loop_ir.ir import buffers_of
-from mynn.compiler.parallel.barriers import COUNTS, arrange
+from mynn.compiler.parallel.barriers import COUNTS, list_schedule
+from mynn.compiler.parallel.footprint import Footprints
 from mynn.compiler.pipeline import lower, shared_kernels
 from mynn.core.graph import Graph, Node, apply, format_graph, input_node
 from mynn.core.types import Type
@@ -64,13 +65,15 @@ def test_state_is_written_after_the_look(make: Any, derived: bool, width: int) -
     assert lowered.state
     made = max(places(lowered.kernels, {status}))
     assert made < min(places(lowered.kernels, lowered.state))
-    turns = arrange(shared_kernels(lowered), lowered.plan.location, status, lowered.state)
+    turns = list_schedule(
+        shared_kernels(lowered), Footprints(lowered.plan.location), status, lowered.state
+    )
     kernels = [turn.kernel for turn in turns]
-    (look,) = [place for place, turn in enumerate(turns) if turn.look]
+    (look,) = [place for place, turn in enumerate(turns) if turn.checks_status]
     made = max(places(kernels, {status}))
     assert made < look < min(places(kernels, lowered.state))
     for workers in (*COUNTS, 9):
-        assert any(turn.meets(workers) for turn in turns[made + 1 : look + 1])
+        assert any(turn.has_barrier(workers) for turn in turns[made + 1 : look + 1])
 
 
 def check(x: Node, high: int, warns: bool = False) -> Node:

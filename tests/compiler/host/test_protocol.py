@@ -20,7 +20,7 @@ from mynn.compiler.loop_ir.format import format_function
 from mynn.compiler.loop_ir.ir import Function
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.compiler.parallel import barriers
-from mynn.compiler.parallel.barriers import Turn
+from mynn.compiler.parallel.barriers import ScheduledKernel
 from tests.compiler.host.interleaving import Explorer, State, Wrong
 
 
@@ -36,7 +36,9 @@ def two_kernels() -> Function:
     first: Any = SimpleNamespace(name="k0")
     second: Any = SimpleNamespace(name="k1")
     every = frozenset(barriers.COUNTS)
-    return split_step([Turn(first, frozenset(), many=False), Turn(second, every, many=True)])
+    return split_step(
+        [ScheduledKernel(first, frozenset(), more=False), ScheduledKernel(second, every, more=True)]
+    )
 
 
 def module_of_calls() -> str:

@@ -11,7 +11,8 @@ from mynn.compiler import pipeline
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
 from mynn.compiler.parallel import barriers
-from mynn.compiler.parallel.barriers import COUNTS, arrange, bytes_read, phases
+from mynn.compiler.parallel.barriers import COUNTS, barrier_intervals, list_schedule
+from mynn.compiler.parallel.footprint import Footprint, Footprints, bytes_read
 from mynn.compiler.parallel.split import is_serial
 from mynn.compiler.pipeline import shared_kernels
 from mynn.target.target import host
@@ -41,7 +42,7 @@ def kernel(to: Buffer, *origins: tuple[Buffer, Affine], rounds: int = 8, name: s
 
 
 def meet(*kernels: Kernel, workers: int = 2) -> list[bool]:
-    return [turn.meets(workers) for turn in arrange(kernels, own_memory)]
+    return [turn.has_barrier(workers) for turn in list_schedule(kernels, Footprints(own_memory))]
 
 
 def test_rows_of_ones_own() -> None:
@@ -83,8 +84,8 @@ def test_buffers_that_share_memory() -> None:
     def shifted(buffer: Buffer) -> tuple[Hashable, int]:
         return "arena", {A: 0, B: 128, C: 256}[buffer]
 
-    turns = arrange([kernel(A), kernel(B), kernel(C)], shifted)
-    assert [turn.meets(2) for turn in turns] == [False, True, True]
+    turns = list_schedule([kernel(A), kernel(B), kernel(C)], Footprints(shifted))
+    assert [turn.has_barrier(2) for turn in turns] == [False, True, True]
 
 
 def test_a_place_that_depends_on_data() -> None:
@@ -107,15 +108,22 @@ def test_a_kernel_comes_earlier_where_that_saves_a_meeting() -> None:
         kernel(C, name="c"),
         kernel(D, (C, AT_J * 0), name="d"),  # needs all of c
     ]
-    turns = arrange(chain, own_memory)
+    turns = list_schedule(chain, Footprints(own_memory))
     assert [turn.kernel.name for turn in turns] == ["a", "c", "b", "d"]
-    assert [turn.meets(2) for turn in turns] == [False, False, True, False]
-    assert [[k.name for k in phase] for phase in phases(turns, 2)] == [["a", "c"], ["b", "d"]]
+    assert [turn.has_barrier(2) for turn in turns] == [False, False, True, False]
+    assert [[k.name for k in phase] for phase in barrier_intervals(turns, 2)] == [
+        ["a", "c"],
+        ["b", "d"],
+    ]
 
 
 def test_the_order_keeps_what_depends_on_it() -> None:
     chain = [kernel(A, name="a"), kernel(B, (A, AT_J * 0), name="b"), kernel(A, name="again")]
-    assert [turn.kernel.name for turn in arrange(chain, own_memory)] == ["a", "b", "again"]
+    assert [turn.kernel.name for turn in list_schedule(chain, Footprints(own_memory))] == [
+        "a",
+        "b",
+        "again",
+    ]
 
 
 def test_bytes_read() -> None:
@@ -133,7 +141,10 @@ def test_rows_of_a_network() -> None:
     case = Case(graph_of(loss, f32(32, 24), f32(24, 40), f32(40, 6), f32(32, 6)))
     kernels = shared_kernels(case.lowered)
     assert not any(is_serial(kernel) for kernel in kernels)
-    assert not any(turn.meets(2) for turn in arrange(kernels, case.lowered.plan.location))
+    assert not any(
+        turn.has_barrier(2)
+        for turn in list_schedule(kernels, Footprints(case.lowered.plan.location))
+    )
     for order in [(0, 1), (1, 0)]:
         run_shared(case, 2, order)
 
@@ -141,8 +152,8 @@ def test_rows_of_a_network() -> None:
 def test_a_whole_step_in_any_order() -> None:
     case = step_case(8, 17, (0, 1))
     kernels = shared_kernels(case.lowered)
-    turns = arrange(kernels, case.lowered.plan.location)
-    assert len(phases(turns, 2)) <= 3
+    turns = list_schedule(kernels, Footprints(case.lowered.plan.location))
+    assert len(barrier_intervals(turns, 2)) <= 3
     for workers, order in [(2, (1, 0)), (3, (2, 1, 0)), (4, (3, 0, 2, 1)), (6, (5, 4, 3, 2, 1, 0))]:
         run_shared(case, workers, order)
 
@@ -175,8 +186,8 @@ def test_results_along_the_batch() -> None:
 
     graph = graph_of(loss, f32(32, 24), f32(24, 64), f32(64, 4), f32(32, 4))
     case = Case(graph, layouts={graph.inputs[2]: layout(graph.inputs[2], (1, 0))})
-    turns = arrange(shared_kernels(case.lowered), case.lowered.plan.location)
-    assert len(phases(turns, 2)) <= 2
+    turns = list_schedule(shared_kernels(case.lowered), Footprints(case.lowered.plan.location))
+    assert len(barrier_intervals(turns, 2)) <= 2
     for workers, order in [(2, (0, 1)), (2, (1, 0)), (3, (2, 0, 1)), (4, (3, 2, 1, 0))]:
         run_shared(case, workers, order)
 
@@ -184,14 +195,14 @@ def test_results_along_the_batch() -> None:
 def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with its square: kernels that touch no common memory are not compared."""
     count = 0
-    meets = barriers._Use.meets
+    needs_barrier = barriers.needs_barrier
 
-    def counted(self: barriers._Use, other: barriers._Use, workers: int | None) -> bool:
+    def counted(earlier: Footprint, later: Footprint, workers: int | None) -> bool:
         nonlocal count
         count += 1
-        return meets(self, other, workers)
+        return needs_barrier(earlier, later, workers)
 
-    monkeypatch.setattr(barriers._Use, "meets", counted)
+    monkeypatch.setattr(barriers, "needs_barrier", counted)
 
     def comparisons(layers: int) -> int:
         nonlocal count

@@ -14,7 +14,8 @@ from mynn.compiler.loop_ir.ir import For, Kernel, Statement
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.lowering.contraction import schedule
 from mynn.compiler.parallel import split
-from mynn.compiler.parallel.barriers import arrange, phases
+from mynn.compiler.parallel.barriers import barrier_intervals, list_schedule
+from mynn.compiler.parallel.footprint import Footprints
 from mynn.compiler.pipeline import shared_kernels
 from tests.compiler.graph.rewriting import with_indices
 from tests.compiler.harness import Case, Memory
@@ -56,8 +57,8 @@ def run_shared(case: Case, workers: int, order: tuple[int, ...]) -> Memory:
     kernels = shared_kernels(case.lowered)
     for kernel in kernels:
         verify_kernel(kernel)
-    turns = arrange(kernels, case.lowered.plan.location)
-    for phase in phases(turns, workers):
+    turns = list_schedule(kernels, Footprints(case.lowered.plan.location))
+    for phase in barrier_intervals(turns, workers):
         for worker in order:
             for kernel in phase:
                 evaluate_kernel(share(kernel, worker, workers), memory.flat)
