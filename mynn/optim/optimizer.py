@@ -172,14 +172,12 @@ class Optimizer:
     @property
     def signature(self) -> tuple[Any, ...]:
         """What a traced step has built in: options but lr, what is trained, who shares a count."""
-        groups = tuple(
-            (
-                *(value for key, value in group.options.items() if key not in ("lr", "params")),
-                *(p.requires_grad for p in group["params"]),
-            )
-            for group in self.param_groups
-        )
-        return (self._splits, *groups)
+        found: list[Any] = [self._splits]  # looked at before every step, so it is made in a hurry
+        for group in self.param_groups:
+            options = group.options
+            found += [options[key] for key in options if key != "lr" and key != "params"]
+            found += [parameter.requires_grad for parameter in options["params"]]
+        return tuple(found)
 
     def step(self) -> None:
         """Update every parameter that has a gradient.
