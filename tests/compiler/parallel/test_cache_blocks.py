@@ -21,7 +21,7 @@ from tests.compiler.harness import Case, run_native
 from tests.fuzz import native
 from tests.helpers import f32, graph_of, random_arrays, same_bits
 
-SEEDS = range(30)
+SEEDS = range(38)
 
 
 @pytest.fixture
