@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from mynn.compiler.codegen.values import Value, constant, llvm_type
+from mynn.compiler.codegen.values import Value, constant, llvm_type, vector
 from mynn.errors import CompileError
 from mynn.target.target import Target
 
@@ -103,8 +103,6 @@ class Function:
         internal: bool = True,
     ) -> None:
         self.module = module
-        self.name = name
-        self.parameters = parameters
         linkage = "internal " if internal else ""
         kind = "void" if result is None else result.llvm_type
         given = ", ".join(parameter.typed for parameter in parameters)
@@ -179,7 +177,8 @@ class Function:
         if value.lanes != 1:
             raise CompileError(f"a vector of {value.lanes} lanes where {lanes} were expected")
         if not value.text.startswith("%"):
-            return constant_lanes(value, lanes)
+            text = vector([value.text] * lanes, llvm_type(value.type))
+            return Value(text, value.type, lanes)
         return self.once(("broadcast", value, lanes), lambda: self._splat(value, lanes))
 
     def _splat(self, value: Value, lanes: int) -> Value:
@@ -255,13 +254,6 @@ class Function:
     def finish(self) -> None:
         """Add the function to its module."""
         self.module.add(self.text())
-
-
-def constant_lanes(value: Value, lanes: int) -> Value:
-    """A constant repeated over lanes."""
-    scalar = llvm_type(value.type)
-    text = ", ".join([f"{scalar} {value.text}"] * lanes)
-    return Value(f"<{text}>", value.type, lanes)
 
 
 @functools.cache
