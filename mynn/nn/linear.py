@@ -29,7 +29,7 @@ class Linear(Module):
 
     Attributes:
         weight: [out_features, in_features], stored input-major: in memory the outputs lie side by
-            side; but for up to 4 (float64: 2) outputs the inputs do.
+            side; but for up to 4 outputs the inputs do.
         bias: [out_features] or None. Both start from U(-b, b) with b = 1 / sqrt(in_features), as
             in PyTorch.
 
@@ -58,7 +58,7 @@ class Linear(Module):
         self.in_features = _extent("in_features", in_features)
         self.out_features = _extent("out_features", out_features)
         weight = np.empty((self.out_features, self.in_features), dtype)
-        narrow = is_narrow(self.out_features, weight.itemsize)
+        narrow = is_narrow(self.out_features)
         self.weight = Parameter(weight, order=(0, 1) if narrow else (1, 0))
         self.bias = Parameter(np.empty(self.out_features, dtype)) if bias else None
         self.reset_parameters()

