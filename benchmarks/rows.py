@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks import reference
+from benchmarks import compiling, reference
 from benchmarks.layers import LAYERS
 from benchmarks.limits import limit_us
 from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, SINGLE_THREADED, TRAINERS
@@ -23,6 +24,7 @@ PREDICTIONS = {
 }
 OTHERS = {
     "compile-W1": "compile the training program of W1, in a new process",
+    **compiling.ABOUT,
     "report-cold": "100 epochs x 1000 samples of W1 in a new process; the peer imports only",
 }
 NAMES = [*(work.name for work in WORKS), *PREDICTIONS, *LAYERS, *OTHERS]
@@ -192,7 +194,24 @@ def report_cold(options: Options) -> Row:
     return _row("report-cold", list(commands), times)
 
 
-def compiling(options: Options) -> Row:
+def first_steps(name: str, options: Options) -> Row:
+    """Microseconds of a first training step, ours and JAX's, in processes of their own."""
+    asked = options.chosen(["ours", "jax-step"])
+    times: dict[str, list[float]] = {peer: [] for peer in asked}
+    for _ in range(options.rounds):
+        for peer in asked:
+            if peer != "ours" and importlib.util.find_spec("jax") is None:
+                continue
+            took = _fresh("-m", "benchmarks.compiling", name, "ours" if peer == "ours" else "jax")
+            if took is not None:
+                times[peer].append(float(took[1]))
+    for peer in asked:
+        if not times[peer]:
+            options.say(f"{name}: {peer} is not installed, or failed")
+    return _row(name, asked, times)
+
+
+def compile_w1(options: Options) -> Row:
     """Microseconds from a built network to the end of its first epoch, mostly compilation."""
     took = [_fresh("-m", "benchmarks.fresh", "compile") for _ in range(options.rounds)]
     times = [float(one[1]) for one in took if one is not None]
@@ -203,9 +222,11 @@ def compiling(options: Options) -> Row:
 
 def measure(name: str, options: Options) -> list[Row]:
     """The rows of the work called `name`, one for each number of threads."""
-    special = {"compile-W1": compiling, "report-cold": report_cold}
+    special = {"compile-W1": compile_w1, "report-cold": report_cold}
     if name in special:
         return [special[name](options)]
+    if name in compiling.ABOUT:
+        return [first_steps(name, options)]
     if name in PREDICTIONS:
         alone = PREDICTIONS[name][1] == 1  # one sample leaves nothing to share
         counts = options.threads[:1] if alone else options.threads

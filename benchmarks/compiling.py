@@ -1,0 +1,103 @@
+"""Seconds from a built network to the end of its first training step, in a process of its own.
+
+python -m benchmarks.compiling compile-tanh50 ours      or jax, which jits the same step
+
+Nothing is at hand that was compiled before; what is measured is nearly all compilation.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+
+import numpy as np
+
+import mynn
+from mynn import nn, optim
+from mynn.nn.module import Module
+from mynn.tensor import Tensor
+
+BATCH = 32
+ABOUT = {
+    "compile-tanh50": "first step of 50 layers of 64 with tanh, nothing cached",
+    "compile-tanh200": "first step of 200 such layers",
+    "compile-resnet20": "first step of ResNet-20 (16 channels, 3x32x32)",
+    "compile-convbn5": "first step of 5 convolutions of 16 channels with batch norm, 3x16x16",
+}
+
+
+class Block(nn.Module):
+    """A residual block of ResNet: two convolutions, and one more where the shape changes."""
+
+    def __init__(self, n: int, m: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(n, m, 3, stride=stride, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(m)
+        self.second = nn.Conv2d(m, m, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(m)
+        self.same = n == m
+        if not self.same:
+            self.short = nn.Conv2d(n, m, 1, stride=stride, bias=False)
+            self.short_norm = nn.BatchNorm2d(m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N, n, H, W to N, m, H / stride, W / stride."""
+        y = self.second_norm(self.second(self.first_norm(self.first(x)).relu()))
+        result: Tensor = (y + (x if self.same else self.short_norm(self.short(x)))).relu()
+        return result
+
+
+# Channels in, channels out and stride of each block of ResNet-20.
+BLOCKS = (
+    [(16, 16, 1)] * 3 + [(16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2)] + [(64, 64, 1)] * 2
+)
+
+
+def network(name: str) -> tuple[nn.Sequential, tuple[int, ...]]:
+    """A network and the shape of a sample."""
+    parts: list[Module] = []
+    if name.startswith("compile-tanh"):
+        for _ in range(int(name.removeprefix("compile-tanh"))):
+            parts += [nn.Linear(64, 64), nn.Tanh()]
+        return nn.Sequential(*parts), (64,)
+    if name == "compile-resnet20":
+        parts = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+        parts += [Block(*shape) for shape in BLOCKS]
+        return nn.Sequential(*parts, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(64, 10)), (3, 32, 32)
+    for layer in range(5):
+        parts += [nn.Conv2d(16 if layer else 3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
+    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(16 * 16 * 16, 10)), (3, 16, 16)
+
+
+def ours(name: str) -> float:
+    """The first `fit`, of one step."""
+    net, shape = network(name)
+    optimizer = optim.SGD(net.parameters(), lr=0.01)
+    labels = len(shape) > 1
+    criterion = nn.CrossEntropyLoss() if labels else nn.MSELoss()
+    x = np.zeros((BATCH, *shape), np.float32)
+    t = np.zeros(BATCH, np.int64) if labels else np.zeros((BATCH, 64), np.float32)
+
+    @mynn.compile(threads=1)
+    def step(x: Tensor, t: Tensor) -> Tensor:
+        loss: Tensor = criterion(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    start = perf_counter()
+    mynn.fit(step, (x, t), epochs=1, batch_size=BATCH, verbose=False)
+    return perf_counter() - start
+
+
+def first_step(name: str, who: str) -> float:
+    """Seconds of the first step of ours, or of JAX's twin."""
+    if who == "ours":
+        return ours(name)
+    from benchmarks.peers import jax_compile
+
+    return jax_compile.first_step(name, BLOCKS, BATCH)
+
+
+if __name__ == "__main__":
+    print(first_step(sys.argv[1], sys.argv[2]))
