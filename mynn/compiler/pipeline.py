@@ -31,8 +31,8 @@ from mynn.compiler.graph.zero_padding import absorbed
 from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
-from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
-from mynn.compiler.loop_ir.verify import verify_kernel
+from mynn.compiler.loop_ir.ir import Buffer, Function, Kernel, buffers_of
+from mynn.compiler.loop_ir.verify import verify_functions, verify_kernel
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.memory.arena import arena
 from mynn.compiler.memory.order import Order, format_order, order_steps, verify_order
@@ -234,14 +234,20 @@ def _barriers(c: Compilation) -> Compilation:
 
 
 def _emit(c: Compilation) -> Compilation:
-    module, slots, status = Module(c.target), c.slots, c.plan.status
-    emit_kernels(module, c.kernels, slots, c.plan.scratch)
+    module = Module(c.target)
+    emit_kernels(module, c.kernels, c.slots, c.plan.scratch)
+    return replace(c, module=emit_functions(module, _host_code(c)))
+
+
+def _host_code(c: Compilation) -> list[Function]:
+    """What runs the kernels: the step, and what workers share of it."""
+    status = c.plan.status
     checking = {kernel.name for kernel in c.kernels if status in buffers_of(kernel)[1]}
-    slot = None if status is None else slots[status]
+    slot = None if status is None else c.slots[status]
     functions = [step(c.blocks, checking, slot)]
     if c.split:
         functions += [barrier(), split_step(c.schedule, slot), *parallel_call(c.target.is_posix)]
-    return replace(c, module=emit_functions(module, functions))
+    return functions
 
 
 # -- verifiers and printers ------------------------------------------------------------------------
@@ -267,6 +273,11 @@ def _verify_plan(c: Compilation) -> None:
 def _verify_kernels(c: Compilation) -> None:
     for kernel in c.kernels:
         verify_kernel(kernel)
+
+
+def _verify_emission(c: Compilation) -> None:
+    verify_functions(_host_code(c), c.kernels)
+    verify_exact(c.text)
 
 
 def show_kernels(c: Compilation) -> str:
@@ -453,7 +464,7 @@ EMISSION: tuple[Pass | Repeated, ...] = (
         "LLVM IR: a function for each kernel, and one that runs them",
         emit_kernels,
         _emit,
-        lambda c: verify_exact(c.text),
+        _verify_emission,
         lambda c: c.text,
     ),
 )

@@ -16,9 +16,14 @@ import numpy as np
 
 from mynn.compiler import pipeline
 from mynn.compiler.host.step import STEP
+from mynn.compiler.loop_ir import ir
+from mynn.compiler.loop_ir.canonical import canonical
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel
-from mynn.compiler.loop_ir.ir import Buffer
+from mynn.compiler.loop_ir.format import format_kernel
+from mynn.compiler.loop_ir.ir import Buffer, Kernel, Prefetch
 from mynn.compiler.loop_ir.op_types import DTYPES
+from mynn.compiler.loop_ir.parse import parse_kernel
+from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.pipeline import Compilation
 from mynn.core import interpreter
@@ -126,6 +131,21 @@ def outputs_of(lowered: Compilation, memory: Memory, writes: Mapping[Node, int])
     ]
 
 
+def memory_buffers(kernel: Kernel) -> list[Buffer]:
+    """All buffers in memory that a kernel names."""
+    reads, writes = ir.buffers_of(kernel)
+    fetched = (s.buffer for s in statements(kernel.body) if isinstance(s, Prefetch))
+    return list(dict.fromkeys([*reads, *writes, *fetched]))
+
+
+def check_printed_form(kernel: Kernel) -> None:
+    """What is printed and read again is the same."""
+    text = format_kernel(kernel)
+    again = parse_kernel(text, memory_buffers(kernel))
+    assert format_kernel(again) == text
+    assert canonical(again) == canonical(kernel)
+
+
 # What cases are compiled for where they do not say it: a test may set another function.
 default_target: Callable[[], Target] = host
 
@@ -143,6 +163,8 @@ class Case:
         self.lowered = pipeline.lower(
             self.graph, self.target, self.writes, self.layouts, check=True
         )
+        for kernel in self.lowered.kernels:
+            check_printed_form(kernel)
 
     def memory(self, arguments: Sequence[Array]) -> Memory:
         """Memory with the arguments in place."""

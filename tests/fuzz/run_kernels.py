@@ -21,14 +21,15 @@ from mynn.compiler.codegen.ops import verify_exact
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import FUNCTIONS, Functions, evaluate_kernel
 from mynn.compiler.loop_ir.format import format_kernel
-from mynn.compiler.loop_ir.ir import Buffer, Kernel, Load, Op, Prefetch, Store, buffers_of
+from mynn.compiler.loop_ir.ir import Buffer, Kernel, Load, Op, Store
 from mynn.compiler.loop_ir.op_types import DTYPES
-from mynn.compiler.loop_ir.walk import is_split, statements
+from mynn.compiler.loop_ir.walk import is_split
 from mynn.compiler.memory.scratch import scratch_buffer
 from mynn.core.types import Array
 from mynn.runtime.llvm_jit import NativeModule, build
 from mynn.target.storage import SLACK, aligned_bytes
 from mynn.target.target import Target, host
+from tests.compiler.harness import memory_buffers
 from tests.fuzz.kernels import ARITIES, MATH, PITCH, random_kernel
 
 FILL = 0xA5
@@ -49,9 +50,7 @@ class Case:
 def case(seed: int) -> Case:
     """A random kernel."""
     kernel, outputs = random_kernel(seed)
-    reads, writes = buffers_of(kernel)
-    fetched = [s.buffer for s in statements(kernel.body) if isinstance(s, Prefetch)]
-    return Case(kernel, outputs, list(dict.fromkeys([*reads, *writes, *fetched])))
+    return Case(kernel, outputs, memory_buffers(kernel))
 
 
 def contents(case: Case, rng: np.random.Generator) -> dict[Buffer, Array]:

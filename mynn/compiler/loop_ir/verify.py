@@ -48,7 +48,7 @@ from mynn.compiler.loop_ir.ir import (
 )
 from mynn.compiler.loop_ir.op_types import DTYPES, op_type
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
-from mynn.compiler.loop_ir.walk import expr_type
+from mynn.compiler.loop_ir.walk import expr_type, is_split
 from mynn.errors import VerifyError
 
 MAX_VECTOR = 64
@@ -64,6 +64,16 @@ def verify_kernel(kernel: Kernel) -> None:
     """
     _Kernel(kernel.name).body(kernel.body, "serial")
     verify_bounds(kernel.name, kernel.body)
+
+
+def verify_functions(functions: Iterable[Function], kernels: Iterable[Kernel] = ()) -> None:
+    """The same for host code that calls some kernels, and each other."""
+    functions = list(functions)
+    shared = Signature((ADDRESS, INDEX, INDEX))
+    known = {k.name: shared if is_split(k) else Signature((ADDRESS,)) for k in kernels}
+    known |= {function.name: function.signature for function in functions}
+    for function in functions:
+        verify_function(function, known)
 
 
 def verify_function(function: Function, signatures: Mapping[str, Signature] | None = None) -> None:

@@ -10,8 +10,7 @@ from benchmarks.ours import Trainer
 from benchmarks.works import WORKS, data
 from mynn import functional
 from mynn.compiler import pipeline
-from mynn.compiler.loop_ir.ir import Buffer, Kernel, Prefetch, buffers_of
-from mynn.compiler.loop_ir.walk import statements
+from mynn.compiler.loop_ir.ir import Kernel
 from mynn.compiler.pipeline import Compilation, shared_kernels
 from mynn.target.target import host
 from mynn.tensor import Tensor
@@ -46,13 +45,6 @@ def random_kernels(seed: int) -> Sequence[Kernel]:
     """Those of a random graph."""
     program = stateful(seed) if seed % 2 else plain(seed)
     return kernels_of(pipeline.lower(program.graph, host()))
-
-
-def memory_buffers(kernel: Kernel) -> list[Buffer]:
-    """All buffers in memory that a kernel names."""
-    reads, writes = buffers_of(kernel)
-    fetched = (s.buffer for s in statements(kernel.body) if isinstance(s, Prefetch))
-    return list(dict.fromkeys([*reads, *writes, *fetched]))
 
 
 def convolution(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:

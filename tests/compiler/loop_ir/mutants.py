@@ -47,7 +47,7 @@ def mutants(
         places += mutation(part) is not None
         return part
 
-    _rebuild(kernel, count)
+    _rebuild(kernel.body, count)
     for chosen in rng.permutation(places)[:most]:
         seen = -1
 
@@ -57,7 +57,7 @@ def mutants(
             seen += changed is not None
             return changed if changed is not None and seen == chosen else part
 
-        yield _rebuild(kernel, change)
+        yield replace(kernel, body=_rebuild(kernel.body, change), template=None)
 
 
 def _unknown_op(part: Any) -> Any:

@@ -14,13 +14,14 @@ from mynn.compiler.loop_ir.ir import Kernel
 from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.errors import VerifyError
-from tests.compiler.loop_ir.corpus import corpus, memory_buffers
+from tests.compiler.harness import memory_buffers
+from tests.compiler.loop_ir.corpus import corpus
 from tests.compiler.loop_ir.mutants import ALWAYS_WRONG, SOMETIMES_OUTSIDE, mutants
 
 
 @functools.cache
 def kernels() -> Sequence[Kernel]:
-    return list(corpus(seeds=20))
+    return list(corpus(seeds=12))
 
 
 def is_refused(kernel: Kernel) -> bool:
@@ -37,9 +38,9 @@ def test_what_has_no_meaning_is_refused(name: str) -> None:
     found = Counter(
         is_refused(mutant)
         for kernel in kernels()
-        for mutant in mutants(kernel, ALWAYS_WRONG[name], rng, 2)
+        for mutant in mutants(kernel, ALWAYS_WRONG[name], rng, 1)
     )
-    assert found[True] >= 50
+    assert found[True] >= 30
     assert not found[False]
 
 
@@ -74,6 +75,6 @@ def test_what_goes_outside_is_refused(name: str) -> None:
 
 
 def test_what_the_compiler_makes_is_not_refused() -> None:
-    assert len(kernels()) > 200
+    assert len(kernels()) > 150
     for kernel in kernels():
         verify_kernel(kernel)

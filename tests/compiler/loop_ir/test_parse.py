@@ -35,14 +35,8 @@ from mynn.compiler.loop_ir.ir import (
 from mynn.compiler.loop_ir.parse import parse_function, parse_kernel
 from mynn.compiler.loop_ir.verify import verify_function
 from mynn.errors import VerifyError
-from tests.compiler.loop_ir.corpus import NAMES, memory_buffers, random_kernels, training_kernels
-
-
-def check(kernel: Kernel) -> None:
-    text = format_kernel(kernel)
-    again = parse_kernel(text, memory_buffers(kernel))
-    assert format_kernel(again) == text
-    assert canonical(again) == canonical(kernel)
+from tests.compiler.harness import check_printed_form
+from tests.compiler.loop_ir.corpus import NAMES, random_kernels, training_kernels
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,13 +44,13 @@ def test_kernels_of_the_works(name: str) -> None:
     kernels = training_kernels(name)
     assert len(kernels) > 20
     for kernel in kernels:
-        check(kernel)
+        check_printed_form(kernel)
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_kernels_of_random_graphs(seed: int) -> None:
     for kernel in random_kernels(seed):
-        check(kernel)
+        check_printed_form(kernel)
 
 
 # -- host code -------------------------------------------------------------------------------------
@@ -192,6 +186,6 @@ def test_numbers_are_exact() -> None:
             Op("cast", (Const(number, "f32"),), "f64"),
             Op("neg", (Const(number, "f64"),), "f64"),
         ):
-            check(Kernel("k", (Let("a", value), Store(y, Affine(), value))))
+            check_printed_form(Kernel("k", (Let("a", value), Store(y, Affine(), value))))
     text = format_kernel(Kernel("k", (Store(y, Affine(), Const(0.1, "f64")),)))
     assert re.search(r"y\[0\] = 0.1$", text)
