@@ -15,7 +15,6 @@ PACKAGE = Path(mynn.__file__).parent
 
 # Tests of what is no part of the package, or of all of it: the reason why they stand where they do.
 WITHOUT_COUNTERPART = {
-    "compiled": "the quick check of whole programs, which is run by its path",
     "fuzz": "random programs, networks and signals: `make fuzz`",
     "benchmarks": "the repository's folder of that name",
     "examples": "the repository's folder of that name",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Kernel, Op, Statement
@@ -21,12 +21,18 @@ def sub_expressions(expr: Expr) -> Iterator[Expr]:
             yield from sub_expressions(arg)
 
 
-def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
+def statements(body: Iterable[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, For):
-            yield from statements(statement.body)
+    found: list[Statement] = []
+
+    def walk(body: Iterable[Statement]) -> None:
+        for statement in body:
+            found.append(statement)
+            if isinstance(statement, For):
+                walk(statement.body)
+
+    walk(body)
+    return found
 
 
 def is_split(kernel: Kernel) -> bool:
