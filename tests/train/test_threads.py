@@ -86,11 +86,17 @@ def test_no_thread_is_left() -> None:
     assert left(before) <= before
 
 
-def train_with(callback: mynn.Callback, threads: int) -> list[np.ndarray]:
+class OfNetwork(mynn.Callback):
+    """Knows the network that is trained."""
+
+    net: nn.Module
+
+
+def train_with(callback: OfNetwork, threads: int) -> list[np.ndarray]:
     """Eight epochs of a network with dropout; the callback may change `callback.net`."""
     mynn.manual_seed(4)
     net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 5))
-    callback.net = net  # type: ignore[attr-defined]
+    callback.net = net
     optimizer = optim.SGD(net.parameters(), lr=0.1)
     criterion = nn.CrossEntropyLoss()
 
@@ -118,36 +124,35 @@ def test_all_workers_gather(
     x = np.arange(rows * 3 * 5, dtype=np.float32).reshape(rows, 3, 5)
     y = np.arange(rows * 16, dtype=np.float64).reshape(rows, 16)
     z = np.arange(rows)
+    seen = mynn.Tensor(np.zeros((3, 5), np.float64))
+
+    def step(x: mynn.Tensor, y: mynn.Tensor, z: mynn.Tensor) -> mynn.Tensor:
+        factor = z.astype("float64")
+        seen.assign(seen + (x.astype("float64") * factor.reshape(-1, 1, 1)).sum(0))
+        return (y * factor.reshape(-1, 1)).sum()
+
     for threads in (1, 2, 3, 4):
-        seen = mynn.Tensor(np.zeros((3, 5), np.float64))
-
-        @mynn.compile(threads=threads)
-        def step(x: mynn.Tensor, y: mynn.Tensor, z: mynn.Tensor) -> mynn.Tensor:
-            factor = z.astype("float64")
-            seen.assign(seen + (x.astype("float64") * factor.reshape(-1, 1, 1)).sum(0))  # noqa: B023
-            return (y * factor.reshape(-1, 1)).sum()
-
-        mynn.fit(step, (x, y, z), epochs=2, batch_size=batch, shuffle=shuffle, verbose=False)
+        seen.data[...] = 0
+        step_on = mynn.compile(step, threads=threads)
+        mynn.fit(step_on, (x, y, z), epochs=2, batch_size=batch, shuffle=shuffle, verbose=False)
         np.testing.assert_array_equal(seen.data, 2 * np.tensordot(z, x.astype(float), 1))
 
 
-class Slow(mynn.Callback):
+class Slow(OfNetwork):
     """Takes so long that the workers fall asleep."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         time.sleep(0.01)
 
 
-class Switch(mynn.Callback):
+class Switch(OfNetwork):
     """Other programs in every epoch."""
-
-    net: nn.Module
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.net.train(epoch % 2 == 0)
 
 
-class Raise(mynn.Callback):
+class Raise(OfNetwork):
     """What Ctrl-C does, in the midst of training."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -156,7 +161,7 @@ class Raise(mynn.Callback):
 
 
 @pytest.mark.parametrize("kind", [Slow, Switch])
-def test_callbacks_between_the_steps(kind: type[mynn.Callback]) -> None:
+def test_callbacks_between_the_steps(kind: type[OfNetwork]) -> None:
     one = train_with(kind(), 1)
     for threads in (2, 3):
         for a, b in zip(one, train_with(kind(), threads), strict=True):
