@@ -15,6 +15,7 @@ import pytest
 import mynn
 from mynn import debug
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Type
 from mynn.errors import ArgumentError, VerifyError
@@ -174,7 +175,7 @@ def test_checking(value: str, on: bool, monkeypatch: pytest.MonkeyPatch) -> None
 def test_checks_find_a_broken_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A simplifier that gets a type wrong goes unnoticed without, and is told with MYNN_CHECK."""
 
-    def broken(c: pipeline.Compilation) -> pipeline.Compilation:
+    def broken(c: Compilation) -> Compilation:
         graph = c.graph
         (output,) = graph.outputs
         wrong = Node(elementwise.neg, output.inputs[:1], {}, Type((3,), np.dtype(np.float64)))

@@ -7,17 +7,17 @@ what it prints is what the next pass works on, and in the end what runs.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.codegen.ops import verify_exact
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.fusion.fuse import fuse
-from mynn.compiler.fusion.groups import Fusion, format_fusion, verify_fusion
+from mynn.compiler.fusion.groups import format_fusion, verify_fusion
 from mynn.compiler.graph.algebra import algebraic
 from mynn.compiler.graph.cse import cse
 from mynn.compiler.graph.decompose import decompose
@@ -31,16 +31,15 @@ from mynn.compiler.graph.zero_padding import absorbed
 from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
-from mynn.compiler.loop_ir.ir import Buffer, Function, Kernel, buffers_of
+from mynn.compiler.loop_ir.ir import Function, Kernel, buffers_of
 from mynn.compiler.loop_ir.verify import verify_functions, verify_kernel
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.memory.arena import arena
-from mynn.compiler.memory.order import Order, format_order, order_steps, verify_order
-from mynn.compiler.memory.places import Places, format_places, places_of
-from mynn.compiler.memory.plan import Plan, format_plan, lower_steps, verify_plan
+from mynn.compiler.memory.order import format_order, order_steps, verify_order
+from mynn.compiler.memory.places import format_places, places_of
+from mynn.compiler.memory.plan import format_plan, lower_steps, verify_plan
 from mynn.compiler.memory.scratch import scratch_buffer
 from mynn.compiler.parallel.barriers import (
-    ScheduledKernel,
     choose_split,
     format_schedule,
     list_schedule,
@@ -56,81 +55,8 @@ from mynn.target.target import Target
 _MOST_ROUNDS = 20
 
 
-@dataclass(frozen=True)
-class Compilation:
-    """A program on its way to LLVM IR: what was asked for, then what each pass found.
-
-    - `graph`, `target`: what to compile, for what.
-    - `writes`: for each input that is state, the number of the output that is its new value.
-    - `given`: strides in elements of inputs that are not row-major with a padded last axis.
-    - `split`: whether several workers share the kernels.
-    - `status`: whether the last output is the status word.
-    - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
-    - `order`, `places`: the kernels to be, in order; where stored values lie.
-    - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
-    - `blocks`, `schedule`: what one thread runs; what each of several workers runs.
-    - `seconds`: what each stage took.
-    """
-
-    graph: Graph
-    target: Target
-    writes: Mapping[Node, int] = field(default_factory=dict)
-    given: Mapping[Node, Shape] = field(default_factory=dict)
-    split: bool = False
-    status: bool = False
-    layouts: Layouts = field(default_factory=lambda: Layouts({}))
-    pads: frozenset[Node] = frozenset()
-    fusion: Fusion = field(default_factory=Fusion)
-    order: Order = field(default_factory=Order)
-    places: Places = field(default_factory=Places)
-    plan: Plan = field(default_factory=Plan)
-    kernels: Sequence[Kernel] = ()
-    blocks: Sequence[CacheBlock] = ()
-    footprints: Footprints = field(default_factory=lambda: Footprints(lambda b: (b, 0)))
-    schedule: Sequence[ScheduledKernel] = ()
-    module: Module | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def results(self) -> list[Node]:
-        """The outputs that are handed to the caller: those that are no new state."""
-        written = set(self.writes.values())
-        return [node for i, node in enumerate(self.graph.outputs) if i not in written]
-
-    @functools.cached_property
-    def table(self) -> list[Buffer]:
-        """The buffers whose addresses the program is given, in order."""
-        used: dict[Buffer, None] = {}
-        for kernel in self.plan.kernels:
-            reads, written = buffers_of(kernel)
-            used.update(dict.fromkeys([*reads, *written]))
-        if self.plan.scratch is not None:
-            used[self.plan.scratch] = None
-        return list(used)
-
-    @property
-    def slots(self) -> dict[Buffer, int]:
-        """Each buffer's place in the table."""
-        return {buffer: place for place, buffer in enumerate(self.table)}
-
-    @property
-    def text(self) -> str:
-        """LLVM IR, once the last pass has run."""
-        assert self.module is not None
-        return self.module.text()
-
-    @property
-    def stack_bytes(self) -> int:
-        """What a run takes of the stack of a thread at most."""
-        assert self.module is not None
-        return self.module.stack_bytes
-
-    @property
-    def state(self) -> set[Buffer]:
-        """The buffers of state that changes."""
-        places = self.plan.places
-        inputs = {places[node].buffer for node in self.graph.inputs if node in places}
-        return {b for kernel in self.kernels for b in buffers_of(kernel)[1] if b in inputs}
+# So often at most passes that are repeated run.
+_MOST_ROUNDS = 20
 
 
 @dataclass(frozen=True)

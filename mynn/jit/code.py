@@ -10,7 +10,8 @@ from typing import Any
 
 from mynn import debug
 from mynn.base.lazy import lazy
-from mynn.compiler.pipeline import Compilation, Pass, every_pass, finish, lower, show_kernels
+from mynn.compiler.compilation import Compilation
+from mynn.compiler.pipeline import Pass, every_pass, finish, lower, show_kernels
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from mynn.compiler.codegen.host import emit_functions
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.measure import REPEAT, repeat
 from mynn.compiler.host.step import STEP, step
 from mynn.compiler.loop_ir.ir import Kernel, buffers_of
 from mynn.compiler.parallel.cache_blocks import CacheBlock
-from mynn.compiler.pipeline import Compilation, finish
+from mynn.compiler.pipeline import finish
 from mynn.core.types import SHORT_NAMES, Array
 from mynn.errors import ArgumentError
 from mynn.runtime.artifact import Artifact, make_artifact

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from mynn import debug
 from mynn.base import sharing
 from mynn.base.lazy import lazy
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout
 from mynn.compiler.host.step import STEP
-from mynn.compiler.pipeline import Compilation, show_kernels
+from mynn.compiler.pipeline import show_kernels
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array, Type
 from mynn.errors import ArgumentError

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.step import STEP
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.canonical import canonical
@@ -25,7 +26,6 @@ from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.parse import parse_kernel
 from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.lowering.inline import Place
-from mynn.compiler.pipeline import Compilation
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Array, Shape

@@ -16,11 +16,11 @@ import pytest
 
 from mynn import nn, optim
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.train_loop import Loop, training_loop
 from mynn.compiler.loop_ir.format import format_function, format_kernel
 from mynn.compiler.parallel import split
-from mynn.compiler.pipeline import Compilation
 from mynn.core.graph import format_graph
 from mynn.core.types import Array
 from mynn.jit import stage

@@ -11,8 +11,9 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.loop_ir.format import format_kernel
-from mynn.compiler.pipeline import Compilation, Pass, every_pass
+from mynn.compiler.pipeline import Pass, every_pass
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Array

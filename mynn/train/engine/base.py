@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from mynn.train.record import Recorded, Recorder
 _TURN_SECONDS = 0.04
 
 
-class Executor:
+class Executor(ABC):
     """Runs the steps of a `Run`, from wherever it stands.
 
     - `control`: the control block: epoch, batch, steps, random state of the shuffle.
@@ -67,6 +68,7 @@ class Executor:
         """Let the orders of the rows come from 64 bits."""
         self.control.random = seed
 
+    @abstractmethod
     def finish(self) -> None:
         """Let go of threads and memory: the run is over."""
 
@@ -202,8 +204,9 @@ class Executor:
 
         self.access.run(attempt)
 
+    @abstractmethod
     def _advance(self, budget: int) -> None:
-        raise NotImplementedError
+        """Run `budget` steps, fewer where the run ends or a loss is not finite."""
 
     def advance_for_a_turn(self, budget: int, most: int | None = None) -> int:
         """Run `budget` steps, `most` at most; returns a budget for the next turn."""
@@ -220,9 +223,9 @@ class Executor:
             address = self.control.address_of(Control.RANDOM)
             self._shuffle(self.order.ctypes.data, len(self.order), address)
 
+    @abstractmethod
     def _shuffle(self, order: int, rows: int, random: int) -> None:
         """Run the shuffle of the loop on what lies at two addresses."""
-        raise NotImplementedError
 
     def batch_arguments(self, batch: int) -> tuple[Step, list[Array]]:
         """The step for a batch of this epoch, and its rows of every array."""

@@ -51,6 +51,9 @@ class InterpretedExecutor(Executor):
 
         return call
 
+    def finish(self) -> None:
+        """Nothing is held but memory."""
+
     def _advance(self, budget: int) -> None:
         if not self.stopped:
             self.control.budget = budget

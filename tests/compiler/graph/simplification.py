@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mynn.compiler import pipeline
-from mynn.compiler.pipeline import Compilation, Repeated
+from mynn.compiler.compilation import Compilation
+from mynn.compiler.pipeline import Repeated
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, apply, constant, format_graph, verify
 from mynn.ops import movement

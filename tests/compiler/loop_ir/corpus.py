@@ -10,8 +10,9 @@ from benchmarks.ours import Trainer
 from benchmarks.works import WORKS, data
 from mynn import functional
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.loop_ir.ir import Kernel
-from mynn.compiler.pipeline import Compilation, shared_kernels
+from mynn.compiler.pipeline import shared_kernels
 from mynn.target.target import host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, Statement
 from mynn.compiler.memory.scratch import scratch_buffer, scratch_offsets
 from mynn.errors import CompileError
@@ -58,7 +59,7 @@ def test_kernels_share_memory() -> None:
     assert share.nbytes % 128 == 0
 
 
-def product() -> pipeline.Compilation:
+def product() -> Compilation:
     """A product whose second operand is copied column by column."""
     return pipeline.lower(graph_of(lambda x, w: x @ w.T, f32(12, 48), f32(40, 48)), host())
 

@@ -11,9 +11,9 @@ import pytest
 import mynn
 from mynn import functional as F
 from mynn.compiler import pipeline
+from mynn.compiler.compilation import Compilation
 from mynn.compiler.parallel import cache_blocks, split
 from mynn.compiler.parallel.cache_blocks import CacheBlock
-from mynn.compiler.pipeline import Compilation
 from mynn.runtime.llvm_jit import build
 from mynn.target.target import host
 from mynn.tensor import Tensor

@@ -1,0 +1,98 @@
+"""The record of a program on its way to LLVM IR, which the passes of the compiler fill in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mynn.compiler.codegen.function import Module
+from mynn.compiler.fusion.groups import Fusion
+from mynn.compiler.graph.layout import Layouts
+from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
+from mynn.compiler.memory.order import Order
+from mynn.compiler.memory.places import Places
+from mynn.compiler.memory.plan import Plan
+from mynn.compiler.parallel.barriers import ScheduledKernel
+from mynn.compiler.parallel.cache_blocks import CacheBlock
+from mynn.compiler.parallel.footprint import Footprints
+from mynn.core.graph import Graph, Node
+from mynn.core.types import Shape
+from mynn.target.target import Target
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A program on its way to LLVM IR: what was asked for, then what each pass found.
+
+    - `graph`, `target`: what to compile, for what.
+    - `writes`: for each input that is state, the number of the output that is its new value.
+    - `given`: strides in elements of inputs that are not row-major with a padded last axis.
+    - `split`: whether several workers share the kernels.
+    - `status`: whether the last output is the status word.
+    - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
+    - `order`, `places`: the kernels to be, in order; where stored values lie.
+    - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
+    - `blocks`, `schedule`: what one thread runs; what each of several workers runs.
+    - `seconds`: what each stage took.
+    """
+
+    graph: Graph
+    target: Target
+    writes: Mapping[Node, int] = field(default_factory=dict)
+    given: Mapping[Node, Shape] = field(default_factory=dict)
+    split: bool = False
+    status: bool = False
+    layouts: Layouts = field(default_factory=lambda: Layouts({}))
+    pads: frozenset[Node] = frozenset()
+    fusion: Fusion = field(default_factory=Fusion)
+    order: Order = field(default_factory=Order)
+    places: Places = field(default_factory=Places)
+    plan: Plan = field(default_factory=Plan)
+    kernels: Sequence[Kernel] = ()
+    blocks: Sequence[CacheBlock] = ()
+    footprints: Footprints = field(default_factory=lambda: Footprints(lambda b: (b, 0)))
+    schedule: Sequence[ScheduledKernel] = ()
+    module: Module | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def results(self) -> list[Node]:
+        """The outputs that are handed to the caller: those that are no new state."""
+        written = set(self.writes.values())
+        return [node for i, node in enumerate(self.graph.outputs) if i not in written]
+
+    @functools.cached_property
+    def table(self) -> list[Buffer]:
+        """The buffers whose addresses the program is given, in order."""
+        used: dict[Buffer, None] = {}
+        for kernel in self.plan.kernels:
+            reads, written = buffers_of(kernel)
+            used.update(dict.fromkeys([*reads, *written]))
+        if self.plan.scratch is not None:
+            used[self.plan.scratch] = None
+        return list(used)
+
+    @property
+    def slots(self) -> dict[Buffer, int]:
+        """Each buffer's place in the table."""
+        return {buffer: place for place, buffer in enumerate(self.table)}
+
+    @property
+    def text(self) -> str:
+        """LLVM IR, once the last pass has run."""
+        assert self.module is not None
+        return self.module.text()
+
+    @property
+    def stack_bytes(self) -> int:
+        """What a run takes of the stack of a thread at most."""
+        assert self.module is not None
+        return self.module.stack_bytes
+
+    @property
+    def state(self) -> set[Buffer]:
+        """The buffers of state that changes."""
+        places = self.plan.places
+        inputs = {places[node].buffer for node in self.graph.inputs if node in places}
+        return {b for kernel in self.kernels for b in buffers_of(kernel)[1] if b in inputs}
