@@ -67,10 +67,12 @@ _held: list[Any] = []
 
 
 def _before() -> None:
-    for lock in (loading, _llvm_lock()):
-        if lock is not None:
-            lock.acquire()
-            _held.append(lock)
+    loading.acquire()
+    _held.append(loading)
+    # Looked for only now: LLVM itself may be what another thread was loading.
+    if (lock := _llvm_lock()) is not None:
+        lock.acquire()
+        _held.append(lock)
 
 
 def _after() -> None:
