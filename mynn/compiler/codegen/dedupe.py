@@ -16,22 +16,8 @@ from mynn.compiler.codegen.function import FLUSHING, Function, Module
 from mynn.compiler.codegen.kernel import emit_kernel, parameters_of
 from mynn.compiler.codegen.stack import stack_bytes
 from mynn.compiler.codegen.values import constant
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.instance import bound, original
-from mynn.compiler.loop_ir.ir import (
-    INDEX,
-    Buffer,
-    Const,
-    Expr,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Local,
-    Op,
-    Reduce,
-    Statement,
-    Store,
-)
 
 # Fewer kernels are not worth the loads of a list of slots in each run,
 FEWEST = 4
@@ -39,15 +25,15 @@ FEWEST = 4
 LARGE = 20_000
 
 
-def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
+def kernel_key(kernel: ir.Kernel) -> tuple[Hashable, list[ir.Buffer]]:
     """What tells a kernel from others, whichever buffers it works on, and its buffers in memory.
 
     Kernels with equal keys do the same with the buffers at the same places of their lists.
     """
-    buffers: dict[Buffer, int] = {}
+    buffers: dict[ir.Buffer, int] = {}
     kinds: list[Hashable] = []
 
-    def number(buffer: Buffer) -> int:
+    def number(buffer: ir.Buffer) -> int:
         if buffer not in buffers:
             buffers[buffer] = len(buffers)
             # How far a buffer in memory reaches is nothing to the code.
@@ -55,27 +41,27 @@ def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
             kinds.append((buffer.type, buffer.place, elements, buffer.pitch))
         return buffers[buffer]
 
-    def of_expr(expr: Expr) -> Hashable:
-        if isinstance(expr, Load):
+    def of_expr(expr: ir.Expr) -> Hashable:
+        if isinstance(expr, ir.Load):
             return number(expr.buffer), expr.index
-        if isinstance(expr, Op):
+        if isinstance(expr, ir.Op):
             return expr.name, expr.type, tuple([of_expr(arg) for arg in expr.args])
-        if isinstance(expr, Reduce):
+        if isinstance(expr, ir.Reduce):
             return expr.op, number(expr.buffer), expr.index, expr.count
-        if isinstance(expr, Const):  # 0 and -0 are equal, and NaN is not equal to itself
+        if isinstance(expr, ir.Const):  # 0 and -0 are equal, and NaN is not equal to itself
             return repr(expr.value), expr.type
         return expr
 
-    def of(statement: Statement) -> Hashable:
-        if isinstance(statement, Let):
+    def of(statement: ir.Statement) -> Hashable:
+        if isinstance(statement, ir.Let):
             return "let", statement.name, of_expr(statement.value)
-        if isinstance(statement, Store):
+        if isinstance(statement, ir.Store):
             place = number(statement.buffer), statement.index
             return "store", *place, of_expr(statement.value)
-        if isinstance(statement, For):
+        if isinstance(statement, ir.For):
             head = statement.var, statement.extent, statement.kind, statement.where
             return "for", *head, tuple([of(inner) for inner in statement.body])
-        if isinstance(statement, Local):
+        if isinstance(statement, ir.Local):
             return "local", number(statement.buffer)
         return "prefetch", number(statement.buffer), statement.index
 
@@ -84,7 +70,10 @@ def kernel_key(kernel: Kernel) -> tuple[Hashable, list[Buffer]]:
 
 
 def emit_kernels(
-    module: Module, kernels: Sequence[Kernel], slots: Mapping[Buffer, int], scratch: Buffer | None
+    module: Module,
+    kernels: Sequence[ir.Kernel],
+    slots: Mapping[ir.Buffer, int],
+    scratch: ir.Buffer | None,
 ) -> None:
     """Add a function for each kernel; `slots` gives each buffer's place in the table, `scratch` is
     a worker's share of the memory that lives within a kernel.
@@ -92,8 +81,8 @@ def emit_kernels(
     Raises:
         CompileError: a kernel may take more of the stack than there is.
     """
-    equal: dict[Hashable, list[tuple[Kernel, list[Buffer]]]] = {}
-    keys: dict[int, tuple[Hashable, list[Buffer]]] = {}
+    equal: dict[Hashable, list[tuple[ir.Kernel, list[ir.Buffer]]]] = {}
+    keys: dict[int, tuple[Hashable, list[ir.Buffer]]] = {}
     for kernel in kernels:
         first = original(kernel)
         if id(first) not in keys:
@@ -115,10 +104,10 @@ def emit_kernels(
             _emit_entry(module, kernel, body, [slots[buffer] for buffer in own])
 
 
-def _emit_entry(module: Module, kernel: Kernel, body: str, slots: Sequence[int]) -> None:
+def _emit_entry(module: Module, kernel: ir.Kernel, body: str, slots: Sequence[int]) -> None:
     """Add the function of a kernel whose body others use too."""
     parameters = parameters_of(kernel)
-    numbers = module.constant(f"{kernel.name}.slots", [constant(slot, INDEX) for slot in slots])
+    numbers = module.constant(f"{kernel.name}.slots", [constant(slot, ir.INDEX) for slot in slots])
     f = Function(module, kernel.name, parameters, attributes=f"nounwind {FLUSHING}")
     f.call(f"@{body}", [*parameters, numbers])
     f.give()

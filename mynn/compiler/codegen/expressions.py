@@ -10,19 +10,8 @@ from mynn.compiler.codegen.function import Function, index
 from mynn.compiler.codegen.ops import operation
 from mynn.compiler.codegen.registers import Registers, VectorContext
 from mynn.compiler.codegen.values import Value, constant, vector
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    INDEX,
-    Buffer,
-    Const,
-    Expr,
-    FunctionAddress,
-    Load,
-    Op,
-    Reduce,
-    Store,
-    Var,
-)
 from mynn.errors import CompileError
 
 
@@ -44,23 +33,23 @@ class Expressions:
         self.addresses = addresses
         self.registers = registers
         self.env: dict[str, Value | int] = {}
-        self._loads: dict[tuple[Buffer, Parts, int], Value] = {}
+        self._loads: dict[tuple[ir.Buffer, Parts, int], Value] = {}
 
-    def value(self, expr: Expr, v: VectorContext) -> Value:
+    def value(self, expr: ir.Expr, v: VectorContext) -> Value:
         """An expression as an SSA value or a constant."""
-        if isinstance(expr, Const):
+        if isinstance(expr, ir.Const):
             return constant(expr.value, expr.type)
-        if isinstance(expr, Var):
+        if isinstance(expr, ir.Var):
             found = self.env[expr.name]
             return index(found) if isinstance(found, int) else found
         if isinstance(expr, Affine):
             return self.affine(expr, v)
-        if isinstance(expr, Load):
+        if isinstance(expr, ir.Load):
             return self.load(expr, v)
-        if isinstance(expr, Reduce):
+        if isinstance(expr, ir.Reduce):
             at, step = self.in_registers(expr.buffer, expr.index, v)
             return self.registers.reduce(expr.op, expr.buffer, at, step, v)
-        if isinstance(expr, FunctionAddress):
+        if isinstance(expr, ir.FunctionAddress):
             return Value(f"@{expr.name}", expr.type)
         args = [self.value(arg, v) for arg in expr.args]
         return operation(self.function, expr.name, args, expr.type)
@@ -100,7 +89,7 @@ class Expressions:
         vectors = parts.vectors
         if parts.step:
             steps = vector([parts.step * i for i in range(v.lanes)], "i64")
-            vectors = (Value(steps, INDEX, v.lanes), *vectors)
+            vectors = (Value(steps, ir.INDEX, v.lanes), *vectors)
         for value in vectors:
             if total.text == "0":
                 total = value
@@ -108,7 +97,7 @@ class Expressions:
                 total = f.binary("add", f.broadcast(total, value.lanes), value)
         return total
 
-    def in_registers(self, buffer: Buffer, at: Affine, v: VectorContext) -> tuple[int, int]:
+    def in_registers(self, buffer: ir.Buffer, at: Affine, v: VectorContext) -> tuple[int, int]:
         """The first element and the lane coefficient of an index into registers."""
         parts = self.parts(at, v)
         if parts.scalars or parts.vectors:
@@ -117,14 +106,14 @@ class Expressions:
 
     # -- memory ------------------------------------------------------------------------------------
 
-    def forget_loads(self, buffer: Buffer | None = None) -> None:
+    def forget_loads(self, buffer: ir.Buffer | None = None) -> None:
         """What was loaded, of a buffer or at all, may not be there any more."""
         if buffer is None:
             self._loads.clear()
         for key in [key for key in self._loads if key[0] is buffer]:
             del self._loads[key]
 
-    def load(self, load: Load, v: VectorContext) -> Value:
+    def load(self, load: ir.Load, v: VectorContext) -> Value:
         """An element, or one for each lane."""
         if load.buffer in self.registers:
             at, step = self.in_registers(load.buffer, load.index, v)
@@ -141,7 +130,7 @@ class Expressions:
             found = self._loads[key] = self._load(load, parts, v)
         return found
 
-    def _load(self, load: Load, parts: Parts, v: VectorContext) -> Value:
+    def _load(self, load: ir.Load, parts: Parts, v: VectorContext) -> Value:
         f, type, step = self.function, load.buffer.type, parts.step
         strided = v.extent > 1 and 1 < step <= memory.MOST_STEPS
         if parts.vectors or not (step in (0, 1) or strided):
@@ -152,7 +141,7 @@ class Expressions:
             return memory.load_strided(f, type, pointer, step, v.extent, v.lanes)
         return memory.load(f, type, pointer, v.lanes if step else 1)
 
-    def store(self, store: Store, v: VectorContext) -> None:
+    def store(self, store: ir.Store, v: VectorContext) -> None:
         """Set an element, or one for each lane."""
         buffer = store.buffer
         if buffer in self.registers:
@@ -174,12 +163,12 @@ class Expressions:
         at = f.broadcast(self.affine(store.index, v), v.lanes)
         memory.scatter(f, value, self.addresses.base(buffer), at, v.extent)
 
-    def _store_register(self, store: Store, v: VectorContext) -> None:
+    def _store_register(self, store: ir.Store, v: VectorContext) -> None:
         buffer, value = store.buffer, store.value
         at, step = self.in_registers(buffer, store.index, v)
-        if isinstance(value, Op) and value.name == "fma":
+        if isinstance(value, ir.Op) and value.name == "fma":
             x, y, old = value.args
-            if old == Load(buffer, store.index) and self.registers.is_part(buffer, at, step, v):
+            if old == ir.Load(buffer, store.index) and self.registers.is_part(buffer, at, step, v):
                 factors = (self.value(arg, v) for arg in (x, y))
                 self.registers.add_to_part(buffer, at, factors, v)
                 return

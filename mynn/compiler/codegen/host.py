@@ -15,23 +15,6 @@ from mynn.compiler.codegen.function import FLUSHING, Block, Function, Module
 from mynn.compiler.codegen.registers import SCALAR, Registers
 from mynn.compiler.codegen.values import Value
 from mynn.compiler.loop_ir import ir
-from mynn.compiler.loop_ir.ir import (
-    SYSTEM,
-    Action,
-    Assign,
-    Atomic,
-    Break,
-    Call,
-    Const,
-    Declare,
-    Expr,
-    If,
-    Let,
-    Return,
-    Store,
-    View,
-    While,
-)
 
 _ORDERS = {"relaxed": "monotonic"}
 _INLINE = {"inline": "alwaysinline ", "noinline": "noinline ", "": ""}
@@ -59,14 +42,14 @@ def emit_functions(module: Module, functions: Iterable[ir.Function]) -> Module:
     return module
 
 
-def _assigned(body: Sequence[Action]) -> Iterator[str]:
+def _assigned(body: Sequence[ir.Action]) -> Iterator[str]:
     """The variables that may be changed."""
     for action in body:
-        if isinstance(action, Assign):
+        if isinstance(action, ir.Assign):
             yield action.name
-        elif isinstance(action, While):
+        elif isinstance(action, ir.While):
             yield from _assigned(action.body)
-        elif isinstance(action, If):
+        elif isinstance(action, ir.If):
             yield from _assigned(action.body)
             yield from _assigned(action.orelse)
 
@@ -82,40 +65,40 @@ class _HostEmitter:
         # The ends of the loops around, and the variables that are parameters there.
         self.ends: list[tuple[Block, list[str]]] = []
 
-    def body(self, body: Sequence[Action]) -> bool:
+    def body(self, body: Sequence[ir.Action]) -> bool:
         """Actions in order."""
         return all(self._action(action) for action in body)
 
-    def _value(self, expr: Expr) -> Value:
+    def _value(self, expr: ir.Expr) -> Value:
         return self.expressions.value(expr, SCALAR)
 
-    def _action(self, action: Action) -> bool:
+    def _action(self, action: ir.Action) -> bool:
         f = self.function
         match action:
-            case Let(name, expr) | Declare(name, expr) | Assign(name, expr):
+            case ir.Let(name, expr) | ir.Declare(name, expr) | ir.Assign(name, expr):
                 self.env[name] = self._value(expr)
-            case Store():
+            case ir.Store():
                 self.expressions.store(action, SCALAR)
-            case View(buffer, address):
+            case ir.View(buffer, address):
                 self.addresses.bases[buffer] = self._value(address)
-            case Atomic():
+            case ir.Atomic():
                 self._atomic(action)
-            case Call():
+            case ir.Call():
                 self._call(action)
-            case If():
+            case ir.If():
                 return self._if(action)
-            case While():
+            case ir.While():
                 return self._while(action)
-            case Break():
+            case ir.Break():
                 end, names = self.ends[-1]
                 f.jump((end, self._values(names)))
                 return False
-            case Return(value):
+            case ir.Return(value):
                 f.give(None if value is None else self._value(value))
                 return False
         return True
 
-    def _atomic(self, action: Atomic) -> None:
+    def _atomic(self, action: ir.Atomic) -> None:
         parts = self.expressions.parts(action.index, SCALAR)
         pointer = self.addresses.pointer(action.buffer, parts.constant, parts.scalars)
         args = [self._value(arg) for arg in action.args]
@@ -124,11 +107,11 @@ class _HostEmitter:
         if action.result:
             self.env[action.result] = result
 
-    def _call(self, action: Call) -> None:
+    def _call(self, action: ir.Call) -> None:
         args, callee = [self._value(arg) for arg in action.args], action.callee
         if not isinstance(callee, str):
             result = self.function.call(self._value(callee).text, args)
-        elif callee in SYSTEM:
+        elif callee in ir.SYSTEM:
             result = system.call(self.function, callee, args)
         else:
             result = self.function.call(f"@{callee}", args, action.type)
@@ -137,7 +120,7 @@ class _HostEmitter:
 
     # -- paths -------------------------------------------------------------------------------------
 
-    def _changing(self, *bodies: Sequence[Action]) -> list[str]:
+    def _changing(self, *bodies: Sequence[ir.Action]) -> list[str]:
         """The variables that are there and that the actions may change."""
         names = (name for body in bodies for name in _assigned(body) if name in self.env)
         return list(dict.fromkeys(names))
@@ -149,7 +132,7 @@ class _HostEmitter:
         for name, value in zip(names, self._values(names), strict=True):
             self.env[name] = self.function.parameter(block, value.type, name=f"{name}.")
 
-    def _if(self, action: If) -> bool:
+    def _if(self, action: ir.If) -> bool:
         f, names = self.function, self._changing(action.body, action.orelse)
         then, done = f.make_block("then"), f.make_block("done")
         other = f.make_block("else") if action.orelse else done
@@ -174,14 +157,14 @@ class _HostEmitter:
         self.function.enter(block)
         return True
 
-    def _while(self, action: While) -> bool:
+    def _while(self, action: ir.While) -> bool:
         f, names = self.function, self._changing(action.body)
         head, done = f.make_block("loop"), f.make_block("done")
         f.jump((head, self._values(names)))
         self._become_parameters(names, head)
         f.enter(head)
         with f.scope():
-            if not (isinstance(action.condition, Const) and action.condition.value):
+            if not (isinstance(action.condition, ir.Const) and action.condition.value):
                 inside = f.make_block("round")
                 f.branch(self._value(action.condition), inside, (done, self._values(names)))
                 f.enter(inside)

@@ -19,26 +19,16 @@ from mynn.compiler.codegen.function import FLUSHING, Block, Function, Module, in
 from mynn.compiler.codegen.ops import operation
 from mynn.compiler.codegen.registers import SCALAR, Registers, VectorContext
 from mynn.compiler.codegen.values import Value
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    INDEX,
-    Buffer,
-    For,
-    Kernel,
-    Let,
-    Local,
-    Prefetch,
-    Statement,
-    Store,
-)
 from mynn.compiler.loop_ir.walk import is_split
 
 TABLE = Value("%table", "ptr")
-WORKER, WORKERS = Value("%worker", INDEX), Value("%workers", INDEX)
+WORKER, WORKERS = Value("%worker", ir.INDEX), Value("%workers", ir.INDEX)
 SLOTS = Value("%slots", "ptr")
 
 
-def parameters_of(kernel: Kernel) -> list[Value]:
+def parameters_of(kernel: ir.Kernel) -> list[Value]:
     """What the function of a kernel takes."""
     return [TABLE, WORKER, WORKERS] if is_split(kernel) else [TABLE]
 
@@ -53,24 +43,24 @@ class KernelEmitter:
         self.expressions = Expressions(function, addresses, self.registers)
         self.env = self.expressions.env
 
-    def body(self, body: Sequence[Statement], v: VectorContext = SCALAR) -> None:
+    def body(self, body: Sequence[ir.Statement], v: VectorContext = SCALAR) -> None:
         """Statements in order."""
         for statement in body:
-            if isinstance(statement, Let):
+            if isinstance(statement, ir.Let):
                 self.env[statement.name] = self.expressions.value(statement.value, v)
-            elif isinstance(statement, Store):
+            elif isinstance(statement, ir.Store):
                 self.expressions.store(statement, v)
-            elif isinstance(statement, Local):
+            elif isinstance(statement, ir.Local):
                 if statement.buffer.place == "register":
                     self.registers.declare(statement.buffer)
                 else:
                     self.addresses.base(statement.buffer)
-            elif isinstance(statement, Prefetch):
+            elif isinstance(statement, ir.Prefetch):
                 self._prefetch(statement)
             elif statement.extent > 0:
                 self._loop(statement, v)
 
-    def _prefetch(self, statement: Prefetch) -> None:
+    def _prefetch(self, statement: ir.Prefetch) -> None:
         """Into the nearest cache, to be written."""
         parts = self.expressions.parts(statement.index, SCALAR)
         pointer = self.addresses.pointer(statement.buffer, parts.constant, parts.scalars)
@@ -79,7 +69,7 @@ class KernelEmitter:
 
     # -- loops -------------------------------------------------------------------------------------
 
-    def _loop(self, loop: For, v: VectorContext) -> None:
+    def _loop(self, loop: ir.For, v: VectorContext) -> None:
         if loop.kind == "vector":
             if loop.extent == 1:
                 self.env[loop.var] = 0
@@ -102,13 +92,13 @@ class KernelEmitter:
         f = self.function
 
         def bound(step: int) -> Value:
-            number = f.first(f"add i64 %worker, {step}", INDEX)
-            product = f.first(f"mul i64 {number.text}, {extent}", INDEX)
-            return f.first(f"udiv i64 {product.text}, %workers", INDEX)
+            number = f.first(f"add i64 %worker, {step}", ir.INDEX)
+            product = f.first(f"mul i64 {number.text}, {extent}", ir.INDEX)
+            return f.first(f"udiv i64 {product.text}, %workers", ir.INDEX)
 
         return bound(0), bound(1)
 
-    def _range(self, loop: For) -> tuple[Value, Value]:
+    def _range(self, loop: ir.For) -> tuple[Value, Value]:
         """The rounds in which the conditions of a loop hold."""
         bounds = []
         for c in loop.where:
@@ -116,17 +106,17 @@ class KernelEmitter:
             bounds.append([self._quotient(left + (n + step - 1), step) for n in (0, c.extent)])
         first, end = bounds[0][0], index(loop.extent)
         for low, high in bounds:
-            first = operation(self.function, "maximum", [first, low], INDEX)
-            end = operation(self.function, "minimum", [end, high], INDEX)
+            first = operation(self.function, "maximum", [first, low], ir.INDEX)
+            end = operation(self.function, "minimum", [end, high], ir.INDEX)
         return first, end
 
     def _quotient(self, at: Affine, divisor: int) -> Value:
         """at // divisor, or 0 where that is less."""
         f, value = self.function, self.expressions.affine(at, SCALAR)
-        positive = operation(f, "maximum", [value, index(0)], INDEX)
+        positive = operation(f, "maximum", [value, index(0)], ir.INDEX)
         return f.binary("udiv", positive, index(divisor)) if divisor > 1 else positive
 
-    def _guarded(self, first: Value, end: Value, loop: For) -> None:
+    def _guarded(self, first: Value, end: Value, loop: ir.For) -> None:
         """A loop whose rounds are known as it runs, if there are any."""
 
         def run() -> None:
@@ -139,7 +129,7 @@ class KernelEmitter:
         some = self.function.compare("icmp ult", first, end)
         self._if(some, loop.body, run)
 
-    def _if(self, condition: Value, body: Sequence[Statement], run: Callable[[], None]) -> None:
+    def _if(self, condition: Value, body: Sequence[ir.Statement], run: Callable[[], None]) -> None:
         """Run something, what `body` says, where a condition holds."""
         f, carried = self.function, self.registers.changed(body)
         then, done = f.make_block("then"), f.make_block("done")
@@ -150,17 +140,17 @@ class KernelEmitter:
         f.jump((done, self.registers.values(carried)))
         self._enter(done, carried)
 
-    def _enter(self, block: Block, carried: Sequence[tuple[Buffer, int]]) -> None:
+    def _enter(self, block: Block, carried: Sequence[tuple[ir.Buffer, int]]) -> None:
         """Go on in a block whose parameters are the registers that were changed."""
         self.registers.become_parameters(carried, block)
         self.function.enter(block)
         self.expressions.forget_loads()
 
-    def _serial(self, loop: For, first: Value, end: Value) -> None:
+    def _serial(self, loop: ir.For, first: Value, end: Value) -> None:
         """A counted loop of one round or more."""
         f, carried = self.function, self.registers.changed(loop.body)
         head, done = f.make_block("loop"), f.make_block("done")
-        counter = f.parameter(head, INDEX)
+        counter = f.parameter(head, ir.INDEX)
         f.jump((head, [first, *self.registers.values(carried)]))
         self._enter(head, carried)
         with f.scope():
@@ -175,11 +165,11 @@ class KernelEmitter:
 
 def emit_kernel(
     module: Module,
-    kernel: Kernel,
-    slots: Mapping[Buffer, int],
-    scratch: Buffer | None = None,
+    kernel: ir.Kernel,
+    slots: Mapping[ir.Buffer, int],
+    scratch: ir.Buffer | None = None,
     name: str = "",
-    numbers: Mapping[Buffer, int] | None = None,
+    numbers: Mapping[ir.Buffer, int] | None = None,
 ) -> None:
     """Add the function of a kernel.
 

@@ -10,21 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    Buffer,
-    Expr,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Local,
-    Op,
-    Reduce,
-    Statement,
-    Store,
-    Var,
-)
 from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import CompileError
 
@@ -53,53 +40,53 @@ class _Live:
         """The values that there are at once somewhere."""
         self.most = max(self.most, registers + sum(self.bytes.get(x, _WIDEST) for x in live))
 
-    def measure(self, body: Sequence[Statement], lanes: int = 1) -> None:
+    def measure(self, body: Sequence[ir.Statement], lanes: int = 1) -> None:
         """How wide each value is: a scalar as wide as a vector, which it may be spread to."""
         for statement in body:
-            if isinstance(statement, For):
+            if isinstance(statement, ir.For):
                 wide = statement.kind == "vector"
                 inner = 1 << (statement.extent - 1).bit_length() if wide else lanes
                 self.measure(statement.body, inner)
-            elif isinstance(statement, Let):
+            elif isinstance(statement, ir.Let):
                 size = _BYTES.get(expr_type(statement.value), 4) * lanes
                 self.bytes[statement.name] = max(size, _WIDEST)
 
-    def walk(self, body: Sequence[Statement], after: set[str], registers: int) -> set[str]:
+    def walk(self, body: Sequence[ir.Statement], after: set[str], registers: int) -> set[str]:
         """What `body` needs of the values before it, where `after` are needed behind it."""
-        registers += sum(_size(s.buffer) for s in body if isinstance(s, Local))
+        registers += sum(_size(s.buffer) for s in body if isinstance(s, ir.Local))
         live = set(after)
         self.note(live, registers)
         for statement in reversed(body):
-            if isinstance(statement, For):
+            if isinstance(statement, ir.For):
                 live |= free(statement.body, self.free_of)
                 self.walk(statement.body, live, registers)
-            elif isinstance(statement, Let):
+            elif isinstance(statement, ir.Let):
                 live.discard(statement.name)
                 live |= names(statement.value)
-            elif isinstance(statement, Store):
+            elif isinstance(statement, ir.Store):
                 live |= names(statement.value) | {name for name, _ in statement.index.terms}
             self.note(live, registers)
         return live
 
 
-def _size(buffer: Buffer) -> int:
+def _size(buffer: ir.Buffer) -> int:
     return buffer.nbytes if buffer.place == "register" else 0
 
 
-def names(expr: Expr) -> set[str]:
+def names(expr: ir.Expr) -> set[str]:
     """The variables of an expression."""
-    if isinstance(expr, Var):
+    if isinstance(expr, ir.Var):
         return {expr.name}
     if isinstance(expr, Affine):
         return {name for name, _ in expr.terms}
-    if isinstance(expr, Load | Reduce):
+    if isinstance(expr, ir.Load | ir.Reduce):
         return {name for name, _ in expr.index.terms}
-    if isinstance(expr, Op):
+    if isinstance(expr, ir.Op):
         return set().union(*map(names, expr.args))
     return set()
 
 
-def free(body: Sequence[Statement], known: dict[int, set[str]] | None = None) -> set[str]:
+def free(body: Sequence[ir.Statement], known: dict[int, set[str]] | None = None) -> set[str]:
     """The variables that a body uses and does not bind; those of the bodies inside are kept in
     `known`, by their identity.
     """
@@ -109,18 +96,18 @@ def free(body: Sequence[Statement], known: dict[int, set[str]] | None = None) ->
     bound: set[str] = set()
     used: set[str] = set()
     for statement in body:
-        if isinstance(statement, For):
+        if isinstance(statement, ir.For):
             used |= free(statement.body, known) - {statement.var}
-        elif isinstance(statement, Let):
+        elif isinstance(statement, ir.Let):
             used |= names(statement.value)
             bound.add(statement.name)
-        elif isinstance(statement, Store):
+        elif isinstance(statement, ir.Store):
             used |= names(statement.value) | {name for name, _ in statement.index.terms}
     known[id(body)] = used - bound
     return known[id(body)]
 
 
-def kernel_stack(kernel: Kernel) -> int:
+def kernel_stack(kernel: ir.Kernel) -> int:
     """A bound of the bytes that the frame of a kernel takes."""
     live = _Live()
     live.measure(kernel.body)
@@ -128,7 +115,7 @@ def kernel_stack(kernel: Kernel) -> int:
     return _AHEAD + live.most
 
 
-def stack_bytes(kernels: Iterable[Kernel]) -> int:
+def stack_bytes(kernels: Iterable[ir.Kernel]) -> int:
     """A bound of the bytes of stack that a run of the kernels takes in any of its threads.
 
     Raises:

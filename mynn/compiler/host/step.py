@@ -25,24 +25,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from mynn.compiler.graph.status import STOPS
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    Action,
-    Assign,
-    Buffer,
-    Call,
-    Const,
-    Declare,
-    Expr,
-    Function,
-    If,
-    Load,
-    Op,
-    Return,
-    Var,
-    View,
-    While,
-)
 from mynn.compiler.loop_ir.walk import is_split
 from mynn.compiler.parallel.barriers import COUNTS, ScheduledKernel
 from mynn.compiler.parallel.cache_blocks import CacheBlock
@@ -50,8 +34,8 @@ from mynn.compiler.parallel.cache_blocks import CacheBlock
 STEP = "mynn_step"
 SPLIT_STEP = "mynn_step_split"
 BARRIER = "mynn_barrier"
-TABLE, SYNC = Var("table", "ptr"), Var("sync", "ptr")
-WORKER, WORKERS = Var("worker", "i64"), Var("workers", "i64")
+TABLE, SYNC = ir.Var("table", "ptr"), ir.Var("sync", "ptr")
+WORKER, WORKERS = ir.Var("worker", "i64"), ir.Var("workers", "i64")
 _ALL = 1 + sum(1 << count for count in COUNTS)
 
 
@@ -60,38 +44,38 @@ def step(
     checking: Collection[str] = (),
     status: int | None = None,
     name: str = STEP,
-) -> Function:
+) -> ir.Function:
     """Runs all kernels, the shares of a block in a loop.
 
     After a kernel of the names in `checking` it returns where a check has failed; `status` is the
     place of the status word in the table.
     """
-    body: list[Action] = []
+    body: list[ir.Action] = []
     for number, block in enumerate(blocks):
         share = f"share{number}"
-        given: tuple[Expr, ...] = (Affine.var(share), Affine(block.shares))
+        given: tuple[ir.Expr, ...] = (Affine.var(share), Affine(block.shares))
         if block.shares == 1:
             given = Affine(0), Affine(1)
-        calls: list[Action] = []
+        calls: list[ir.Action] = []
         for kernel in block.kernels:
-            calls.append(Call(kernel.name, (TABLE, *(given if is_split(kernel) else ()))))
+            calls.append(ir.Call(kernel.name, (TABLE, *(given if is_split(kernel) else ()))))
             if kernel.name in checking and status is not None:
                 calls += _leave_if_stopped(status)
         if block.shares == 1:
             body += calls
             continue
-        more = Op("less", (Affine.var(share), Affine(block.shares)), "bool")
-        calls.append(Assign(share, Affine.var(share) + 1))
-        body += [Declare(share, Affine(0)), While(more, tuple(calls))]
-    return Function(name, (TABLE,), tuple(body), exported=True)
+        more = ir.Op("less", (Affine.var(share), Affine(block.shares)), "bool")
+        calls.append(ir.Assign(share, Affine.var(share) + 1))
+        body += [ir.Declare(share, Affine(0)), ir.While(more, tuple(calls))]
+    return ir.Function(name, (TABLE,), tuple(body), exported=True)
 
 
-def split_step(schedule: Sequence[ScheduledKernel], status: int | None = None) -> Function:
+def split_step(schedule: Sequence[ScheduledKernel], status: int | None = None) -> ir.Function:
     """What every worker runs: its share of each kernel, and barriers where they are needed.
 
     `status` is the place of the status word in the table, if there is one.
     """
-    body: list[Action] = []
+    body: list[ir.Action] = []
     for scheduled in schedule:
         # Bits for the numbers of workers that need not meet; that of 0 for more than are looked at.
         free = sum(1 << n for n in COUNTS if not scheduled.has_barrier(n)) + (
@@ -100,24 +84,24 @@ def split_step(schedule: Sequence[ScheduledKernel], status: int | None = None) -
         if free != _ALL:
             body.append(_meet(free))
         if not scheduled.checks_status:
-            body.append(Call(scheduled.kernel.name, (TABLE, WORKER, WORKERS)))
+            body.append(ir.Call(scheduled.kernel.name, (TABLE, WORKER, WORKERS)))
         elif status is not None:
             body += _leave_if_stopped(status, _meet())
     parameters = TABLE, WORKER, WORKERS, SYNC
-    return Function(SPLIT_STEP, parameters, (*body, _meet()), exported=True)
+    return ir.Function(SPLIT_STEP, parameters, (*body, _meet()), exported=True)
 
 
-def _meet(free: int = 0) -> Call:
-    return Call(BARRIER, (SYNC, WORKERS, Affine(free)))
+def _meet(free: int = 0) -> ir.Call:
+    return ir.Call(BARRIER, (SYNC, WORKERS, Affine(free)))
 
 
-def _leave_if_stopped(slot: int, *before: Action) -> list[Action]:
+def _leave_if_stopped(slot: int, *before: ir.Action) -> list[ir.Action]:
     """Return where a check that stops has failed; `slot` is the place of the word in the table."""
-    entries, status = Buffer("entries", "ptr", 0, "view"), Buffer("status", "i32", 1, "view")
-    stops = Op("bitwise_and", (Load(status, Affine(0)), Const(STOPS, "i32")), "i32")
-    failed = Op("not_equal", (stops, Const(0, "i32")), "bool")
+    entries, status = ir.Buffer("entries", "ptr", 0, "view"), ir.Buffer("status", "i32", 1, "view")
+    stops = ir.Op("bitwise_and", (ir.Load(status, Affine(0)), ir.Const(STOPS, "i32")), "i32")
+    failed = ir.Op("not_equal", (stops, ir.Const(0, "i32")), "bool")
     return [
-        View(entries, TABLE),
-        View(status, Load(entries, Affine(slot))),
-        If(failed, (*before, Return())),
+        ir.View(entries, TABLE),
+        ir.View(status, ir.Load(entries, Affine(slot))),
+        ir.If(failed, (*before, ir.Return())),
     ]

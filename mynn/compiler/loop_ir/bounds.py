@@ -13,28 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    Action,
-    Assign,
-    Atomic,
-    Buffer,
-    Call,
-    Declare,
-    Expr,
-    For,
-    If,
-    Let,
-    Load,
-    Op,
-    Reduce,
-    Return,
-    Statement,
-    Store,
-    View,
-    While,
-    Within,
-)
 from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES, Range, range_of
 from mynn.errors import VerifyError
@@ -43,7 +23,7 @@ from mynn.target.storage import SLACK
 _ANY = TYPE_RANGES["i64"]
 
 
-def verify_bounds(where: str, body: Iterable[Statement | Action]) -> None:
+def verify_bounds(where: str, body: Iterable[ir.Statement | ir.Action]) -> None:
     """Raise `VerifyError` where an index may lie outside its buffer."""
     _Bounds(where).body(body)
 
@@ -57,44 +37,44 @@ class _Bounds:
         # Variables that are bound to an index, written out.
         self.indices: dict[str, Affine] = {}
         # Conditions of the loops around, inner ones last, each with the variable of its loop.
-        self.conditions: list[tuple[str, Within]] = []
+        self.conditions: list[tuple[str, ir.Within]] = []
         # The vector loop around: its variable, and the lanes of its vectors.
         self.lane: tuple[str, int] | None = None
 
-    def body(self, body: Iterable[Statement | Action]) -> None:
+    def body(self, body: Iterable[ir.Statement | ir.Action]) -> None:
         """Look at statements; what they bind is unknown behind them."""
         bound: list[str] = []
         for statement in body:
-            if isinstance(statement, For):
+            if isinstance(statement, ir.For):
                 self.loop(statement)
-            elif isinstance(statement, Let):
+            elif isinstance(statement, ir.Let):
                 self.expr(statement.value)
                 bound.append(statement.name)
                 self.let(statement.name, statement.value)
-            elif isinstance(statement, Store):
+            elif isinstance(statement, ir.Store):
                 self.expr(statement.value)
                 self.access(statement.buffer, statement.index)
-            elif isinstance(statement, If | While):
+            elif isinstance(statement, ir.If | ir.While):
                 self.expr(statement.condition)
                 self.body(statement.body)
-                if isinstance(statement, If):
+                if isinstance(statement, ir.If):
                     self.body(statement.orelse)
-            elif isinstance(statement, Atomic):
+            elif isinstance(statement, ir.Atomic):
                 self.access(statement.buffer, statement.index)
                 self.all(statement.args)
-            elif isinstance(statement, Call):
+            elif isinstance(statement, ir.Call):
                 self.all(statement.args)
-            elif isinstance(statement, Declare | Assign):
+            elif isinstance(statement, ir.Declare | ir.Assign):
                 self.expr(statement.value)
-            elif isinstance(statement, View):
+            elif isinstance(statement, ir.View):
                 self.expr(statement.address)
-            elif isinstance(statement, Return) and statement.value is not None:
+            elif isinstance(statement, ir.Return) and statement.value is not None:
                 self.expr(statement.value)
         for name in bound:
             self.variables.pop(name, None)
             self.indices.pop(name, None)
 
-    def let(self, name: str, value: Expr) -> None:
+    def let(self, name: str, value: ir.Expr) -> None:
         """Note what a variable may be."""
         if isinstance(value, Affine) and all(term in self.variables for term, _ in value.terms):
             self.indices[name] = self.written_out(value)
@@ -102,7 +82,7 @@ class _Bounds:
         if found is not None:
             self.variables[name] = found
 
-    def loop(self, loop: For) -> None:
+    def loop(self, loop: ir.For) -> None:
         """Look at a loop, unless it has no round."""
         low, high = 0, loop.extent - 1
         self.variables[loop.var] = low, high
@@ -124,30 +104,30 @@ class _Bounds:
 
     # -- accesses ----------------------------------------------------------------------------------
 
-    def all(self, exprs: Iterable[Expr]) -> None:
+    def all(self, exprs: Iterable[ir.Expr]) -> None:
         """Look at some expressions."""
         for expr in exprs:
             self.expr(expr)
 
-    def expr(self, expr: Expr) -> None:
+    def expr(self, expr: ir.Expr) -> None:
         """Look at an expression and all in it."""
-        if isinstance(expr, Op):
+        if isinstance(expr, ir.Op):
             self.all(expr.args)
             if expr.name in ("quotient", "remainder"):
                 self.divides(expr)
-        elif isinstance(expr, Load):
+        elif isinstance(expr, ir.Load):
             self.access(expr.buffer, expr.index)
-        elif isinstance(expr, Reduce):
+        elif isinstance(expr, ir.Reduce):
             self.access(expr.buffer, expr.index, expr.count)
 
-    def divides(self, op: Op) -> None:
+    def divides(self, op: ir.Op) -> None:
         """Look at a division: of what is not negative, by what is positive."""
         for arg, least in zip(op.args, (0, 1), strict=True):
             found = range_of(arg, self.variables, self.range)
             if found is not None and found[0] < least:
                 raise VerifyError(f"{self.where}: {op.name} of what may be {found[0]}")
 
-    def access(self, buffer: Buffer, index: Affine, count: int = 1) -> None:
+    def access(self, buffer: ir.Buffer, index: Affine, count: int = 1) -> None:
         """Look at `count` elements of a buffer."""
         if not buffer.elements and buffer.place == "view":
             return

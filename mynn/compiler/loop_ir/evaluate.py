@@ -13,22 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    Buffer,
-    Const,
-    Expr,
-    For,
-    FunctionAddress,
-    Kernel,
-    Let,
-    Load,
-    Local,
-    Reduce,
-    Statement,
-    Store,
-    Var,
-)
 from mynn.compiler.loop_ir.op_types import DTYPES, PRIMITIVES
 from mynn.core.types import Array
 from mynn.ops import elementwise, fused
@@ -58,24 +44,24 @@ def index_of(index: Affine, env: Environment) -> int:
 
 
 def value_of(
-    expr: Expr,
+    expr: ir.Expr,
     env: Environment,
-    load: Callable[[Buffer, int, int], Array],
+    load: Callable[[ir.Buffer, int, int], Array],
     functions: Functions = FUNCTIONS,
 ) -> Any:
     """The value of an expression; `load` gives so many elements of a buffer from an index on."""
-    if isinstance(expr, Const):
+    if isinstance(expr, ir.Const):
         return DTYPES[expr.type].type(expr.value)
-    if isinstance(expr, Var):
+    if isinstance(expr, ir.Var):
         return env[expr.name]
     if isinstance(expr, Affine):
         return np.int64(index_of(expr, env))
-    if isinstance(expr, Load):
+    if isinstance(expr, ir.Load):
         return load(expr.buffer, index_of(expr.index, env), 1)[0]
-    if isinstance(expr, Reduce):
+    if isinstance(expr, ir.Reduce):
         values = load(expr.buffer, index_of(expr.index, env), expr.count)
         return functools.reduce(functions[expr.op], values)
-    if isinstance(expr, FunctionAddress):
+    if isinstance(expr, ir.FunctionAddress):
         return expr.name
     args = [value_of(arg, env, load, functions) for arg in expr.args]
     if expr.name == "cast":
@@ -86,43 +72,43 @@ def value_of(
 class _Run:
     """A run of a kernel on some memory."""
 
-    def __init__(self, memory: Mapping[Buffer, Array], functions: Functions) -> None:
+    def __init__(self, memory: Mapping[ir.Buffer, Array], functions: Functions) -> None:
         self.memory = dict(memory)
         self.functions = functions
         self.env: Environment = {}
 
-    def elements(self, buffer: Buffer, index: int, count: int) -> Array:
+    def elements(self, buffer: ir.Buffer, index: int, count: int) -> Array:
         """So many elements of a buffer; an `IndexError` where it has not got them."""
         flat = self.memory[buffer]
         if not 0 <= index <= len(flat) - count:
             raise IndexError(f"{buffer}[{index} +: {count}] of {len(flat)} elements")
         return flat[index : index + count]
 
-    def value(self, expr: Expr) -> Any:
+    def value(self, expr: ir.Expr) -> Any:
         """The value of an expression."""
         return value_of(expr, self.env, self.elements, self.functions)
 
-    def body(self, body: tuple[Statement, ...]) -> None:
+    def body(self, body: tuple[ir.Statement, ...]) -> None:
         """Run statements."""
         env = self.env
         for statement in body:
-            if isinstance(statement, For):
+            if isinstance(statement, ir.For):
                 for i in range(statement.extent):
                     env[statement.var] = i
                     if all(0 <= index_of(c.index, env) < c.extent for c in statement.where):
                         self.body(statement.body)
-            elif isinstance(statement, Let):
+            elif isinstance(statement, ir.Let):
                 env[statement.name] = self.value(statement.value)
-            elif isinstance(statement, Local):
+            elif isinstance(statement, ir.Local):
                 buffer = statement.buffer
                 self.memory[buffer] = np.zeros(buffer.elements, DTYPES[buffer.type])
-            elif isinstance(statement, Store):
+            elif isinstance(statement, ir.Store):
                 place = index_of(statement.index, env)
                 self.elements(statement.buffer, place, 1)[0] = self.value(statement.value)
 
 
 def evaluate_kernel(
-    kernel: Kernel, memory: Mapping[Buffer, Array], functions: Functions | None = None
+    kernel: ir.Kernel, memory: Mapping[ir.Buffer, Array], functions: Functions | None = None
 ) -> None:
     """Run a kernel on flat arrays, one for each memory buffer; changes them in place.
 

@@ -8,27 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mynn.compiler.loop_ir.ir import (
-    Buffer,
-    Expr,
-    For,
-    Kernel,
-    Let,
-    Load,
-    Op,
-    Prefetch,
-    Statement,
-    Store,
-)
+from mynn.compiler.loop_ir import ir
 
 
-def instance(kernel: Kernel, name: str, buffers: Mapping[Buffer, Buffer]) -> Kernel:
+def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> ir.Kernel:
     """A kernel with another name on other buffers; those that are not given stay.
 
     Before:   kernel k0:  y.2[0] = tanh(x.1[0])
     After:    kernel k7:  y.9[0] = tanh(x.8[0])        with {x.1: x.8, y.2: y.9}
     """
-    return Kernel(
+    return ir.Kernel(
         name,
         tuple([_statement(statement, buffers) for statement in kernel.body]),
         kernel.comment,
@@ -41,43 +30,43 @@ def instance(kernel: Kernel, name: str, buffers: Mapping[Buffer, Buffer]) -> Ker
     )
 
 
-def original(kernel: Kernel) -> Kernel:
+def original(kernel: ir.Kernel) -> ir.Kernel:
     """The kernel that this one is an instance of; itself where it is none."""
     return kernel if kernel.template is None else kernel.template
 
 
-def bound(kernel: Kernel, buffers: Sequence[Buffer]) -> list[Buffer]:
+def bound(kernel: ir.Kernel, buffers: Sequence[ir.Buffer]) -> list[ir.Buffer]:
     """For buffers of the original kernel those of this one."""
     return [kernel.bindings.get(buffer, buffer) for buffer in buffers]
 
 
-def _statement(statement: Statement, buffers: Mapping[Buffer, Buffer]) -> Statement:
-    if isinstance(statement, Let):
+def _statement(statement: ir.Statement, buffers: Mapping[ir.Buffer, ir.Buffer]) -> ir.Statement:
+    if isinstance(statement, ir.Let):
         value = _expr(statement.value, buffers)
-        return statement if value is statement.value else Let(statement.name, value)
-    if isinstance(statement, Store):
+        return statement if value is statement.value else ir.Let(statement.name, value)
+    if isinstance(statement, ir.Store):
         buffer = buffers.get(statement.buffer, statement.buffer)
         value = _expr(statement.value, buffers)
         if buffer is statement.buffer and value is statement.value:
             return statement
-        return Store(buffer, statement.index, value)
-    if isinstance(statement, For):
+        return ir.Store(buffer, statement.index, value)
+    if isinstance(statement, ir.For):
         body = tuple([_statement(inner, buffers) for inner in statement.body])
         if all(new is old for new, old in zip(body, statement.body, strict=True)):
             return statement
-        return For(statement.var, statement.extent, body, statement.kind, statement.where)
-    if isinstance(statement, Prefetch):
-        return Prefetch(buffers.get(statement.buffer, statement.buffer), statement.index)
+        return ir.For(statement.var, statement.extent, body, statement.kind, statement.where)
+    if isinstance(statement, ir.Prefetch):
+        return ir.Prefetch(buffers.get(statement.buffer, statement.buffer), statement.index)
     return statement
 
 
-def _expr(expr: Expr, buffers: Mapping[Buffer, Buffer]) -> Expr:
-    if isinstance(expr, Load):
+def _expr(expr: ir.Expr, buffers: Mapping[ir.Buffer, ir.Buffer]) -> ir.Expr:
+    if isinstance(expr, ir.Load):
         buffer = buffers.get(expr.buffer)
-        return expr if buffer is None else Load(buffer, expr.index)
-    if isinstance(expr, Op):
+        return expr if buffer is None else ir.Load(buffer, expr.index)
+    if isinstance(expr, ir.Op):
         args = tuple([_expr(arg, buffers) for arg in expr.args])
         if all(new is old for new, old in zip(args, expr.args, strict=True)):
             return expr
-        return Op(expr.name, args, expr.type)
+        return ir.Op(expr.name, args, expr.type)
     return expr

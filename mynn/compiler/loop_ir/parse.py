@@ -10,35 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import (
-    INDEX,
-    Assign,
-    Atomic,
-    Break,
-    Buffer,
-    Call,
-    Const,
-    Declare,
-    Expr,
-    For,
-    Function,
-    FunctionAddress,
-    If,
-    Kernel,
-    Let,
-    Load,
-    Local,
-    Op,
-    Prefetch,
-    Reduce,
-    Return,
-    Store,
-    Var,
-    View,
-    While,
-    Within,
-)
 from mynn.compiler.loop_ir.op_types import argument_type, literal_type, literal_value, op_type
 from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
@@ -66,27 +39,27 @@ _TERM = re.compile(rf"(?:(-?\d+)\*)?({_NAME})$")
 Lines = list[tuple[int, int, str]]
 
 
-def parse_kernel(text: str, buffers: Iterable[Buffer]) -> Kernel:
+def parse_kernel(text: str, buffers: Iterable[ir.Buffer]) -> ir.Kernel:
     """The kernel that a text shows, on these buffers in memory."""
     lines = _lines(text)
     name, comment = _match(_KERNEL, lines[0])
     body, end = _Parser(buffers).body(lines, 1, lines[0][1] + 1)
     _require(end == len(lines), lines[end - 1], "the kernel has ended")
-    return Kernel(name, tuple(body), comment or "")
+    return ir.Kernel(name, tuple(body), comment or "")
 
 
-def parse_function(text: str) -> Function:
+def parse_function(text: str) -> ir.Function:
     """The function that a text shows."""
     lines = _lines(text)
     name, parameters, result, exported, inline, comment = _match(_FUNCTION, lines[0])
-    given = [Var(*part.split(": ")) for part in parameters.split(", ") if part]
+    given = [ir.Var(*part.split(": ")) for part in parameters.split(", ") if part]
     parser = _Parser(())
     parser.types.update((parameter.name, parameter.type) for parameter in given)
     parser.result = result
     body, end = parser.body(lines, 1, lines[0][1] + 1)
     _require(end == len(lines), lines[end - 1], "the function has ended")
     inline = (inline or "").strip()
-    return Function(
+    return ir.Function(
         name, tuple(given), tuple(body), result or "", bool(exported), inline, comment or ""
     )
 
@@ -119,8 +92,8 @@ def _match(pattern: re.Pattern[str], line: tuple[int, int, str]) -> tuple[str, .
 class _Parser:
     """Reads statements; knows what names mean at the place where it is."""
 
-    def __init__(self, buffers: Iterable[Buffer]) -> None:
-        self.buffers: dict[str, Buffer] = {buffer.name: buffer for buffer in buffers}
+    def __init__(self, buffers: Iterable[ir.Buffer]) -> None:
+        self.buffers: dict[str, ir.Buffer] = {buffer.name: buffer for buffer in buffers}
         self.types: dict[str, str] = {}
         self.result: str | None = None
 
@@ -148,25 +121,25 @@ class _Parser:
         if word == "for":
             var, extent, kind, where = _match(_FOR, line)
             outer = self.types.get(var)
-            self.types[var] = INDEX
+            self.types[var] = ir.INDEX
             conditions = tuple(
-                Within(self.affine(index), int(limit)) for index, limit in _WHERE.findall(where)
+                ir.Within(self.affine(index), int(limit)) for index, limit in _WHERE.findall(where)
             )
             body, end = self.body(lines, start + 1, depth + 1)
             del self.types[var]
             if outer is not None:
                 self.types[var] = outer
             kind = (kind or " serial").strip()
-            return For(var, int(extent), tuple(body), kind, conditions), end
+            return ir.For(var, int(extent), tuple(body), kind, conditions), end
         if word in ("if", "while") and line[2].endswith(":"):
             condition = self.expr(rest[:-1], "bool")
             body, end = self.body(lines, start + 1, depth + 1)
             if word == "while":
-                return While(condition, tuple(body)), end
+                return ir.While(condition, tuple(body)), end
             orelse: list[Any] = []
             if end < len(lines) and lines[end][1:] == (depth, "else:"):
                 orelse, end = self.body(lines, end + 1, depth + 1)
-            return If(condition, tuple(body), tuple(orelse)), end
+            return ir.If(condition, tuple(body), tuple(orelse)), end
         return self.simple(line, word, rest), start + 1
 
     def simple(self, line: tuple[int, int, str], word: str, rest: str) -> Any:
@@ -177,23 +150,23 @@ class _Parser:
             name, text = _match(_ASSIGN, (line[0], line[1], rest))
             value = self.expr(text)
             self.types[name] = expr_type(value)
-            return Declare(name, value)
+            return ir.Declare(name, value)
         if word == "local":
             name, type, elements, place = _match(_BUFFER, (line[0], line[1], rest))
-            buffer = self.buffers[name] = Buffer(name, type, int(elements), place)
-            return Local(buffer)
+            buffer = self.buffers[name] = ir.Buffer(name, type, int(elements), place)
+            return ir.Local(buffer)
         if word == "view":
             name, type, elements, place = _match(_BUFFER, (line[0], line[1], rest))
             address = self.expr(place.removeprefix("at "))
-            buffer = self.buffers[name] = Buffer(name, type, int(elements or 0), "view")
-            return View(buffer, address)
+            buffer = self.buffers[name] = ir.Buffer(name, type, int(elements or 0), "view")
+            return ir.View(buffer, address)
         if word == "prefetch":
             name, index = rest[:-1].split("[")
-            return Prefetch(self.buffers[name], self.affine(index))
+            return ir.Prefetch(self.buffers[name], self.affine(index))
         if word == "return":
-            return Return(self.expr(rest, self.result) if rest else None)
+            return ir.Return(self.expr(rest, self.result) if rest else None)
         if word == "break" and not rest:
-            return Break()
+            return ir.Break()
         if word == "call":
             return self.call(line[2])
         if word == "atomic":
@@ -201,9 +174,9 @@ class _Parser:
         store = _STORE.match(line[2])
         if store:
             buffer = self.buffers[store[1]]
-            return Store(buffer, self.affine(store[2]), self.expr(store[3], buffer.type))
+            return ir.Store(buffer, self.affine(store[2]), self.expr(store[3], buffer.type))
         name, text = _match(_ASSIGN, line)
-        return Assign(name, self.expr(text))
+        return ir.Assign(name, self.expr(text))
 
     def let(self, line: tuple[int, int, str]) -> Any:
         """What binds a variable: a value, a call, an atomic step."""
@@ -217,26 +190,26 @@ class _Parser:
             return atomic
         value = self.expr(text)
         self.types[name] = expr_type(value)
-        return Let(name, value)
+        return ir.Let(name, value)
 
-    def call(self, text: str, result: str = "", type: str = "") -> Call:
+    def call(self, text: str, result: str = "", type: str = "") -> ir.Call:
         """A call."""
         found = _CALL.match(text)
         assert found is not None
         address, name = found.groups()
         args = tuple(self.arguments(text[found.end() : -1]))
-        return Call(name if address is None else self.expr(address), args, result, type)
+        return ir.Call(name if address is None else self.expr(address), args, result, type)
 
-    def atomic(self, line: tuple[int, int, str], result: str = "") -> Atomic:
+    def atomic(self, line: tuple[int, int, str], result: str = "") -> ir.Atomic:
         """An atomic step."""
         op, name, index, args, order = _match(_ATOMIC, line)
         buffer = self.buffers[name]
         values = tuple(self.arguments(args or "", buffer.type))
-        return Atomic(op, buffer, self.affine(index), values, order, result)
+        return ir.Atomic(op, buffer, self.affine(index), values, order, result)
 
     # -- expressions -------------------------------------------------------------------------------
 
-    def arguments(self, text: str, expected: str | None = None) -> Iterator[Expr]:
+    def arguments(self, text: str, expected: str | None = None) -> Iterator[ir.Expr]:
         """Expressions with commas between them."""
         place = 0
         while place < len(text):
@@ -244,33 +217,33 @@ class _Parser:
             yield value
             place += len(", ")
 
-    def expr(self, text: str, expected: str | None = None) -> Expr:
+    def expr(self, text: str, expected: str | None = None) -> ir.Expr:
         """A whole text as an expression."""
         value, end = self.expression(text, 0, expected)
         if end != len(text):
             raise ValueError(f"{text[end:]!r} is left over")
         return value
 
-    def expression(self, text: str, start: int, expected: str | None) -> tuple[Expr, int]:
+    def expression(self, text: str, start: int, expected: str | None) -> tuple[ir.Expr, int]:
         """The expression that begins at a place, and where it ends."""
         element = _ELEMENT.match(text, start)
         if element:
             op, name, index, count = element.groups()
             buffer, at = self.buffers[name], self.affine(index)
             if op:
-                return Reduce(op, buffer, at, int(count)), element.end()
-            return Load(buffer, at), element.end()
+                return ir.Reduce(op, buffer, at, int(count)), element.end()
+            return ir.Load(buffer, at), element.end()
         head = _OP.match(text, start)
         if head:
             return self.operation(text, head, expected)
         end = min((text.find(c, start) % (len(text) + 1) for c in ",)"), default=len(text))
         return self.leaf(text[start:end], expected), end
 
-    def operation(self, text: str, head: re.Match[str], expected: str | None) -> tuple[Expr, int]:
+    def operation(self, text: str, head: re.Match[str], expected: str | None) -> tuple[ir.Op, int]:
         """An operation on arguments."""
         name, declared = head.groups()
         place, before = head.end(), None
-        args: list[Expr] = []
+        args: list[ir.Expr] = []
         while text[place] != ")":
             place += len(", ") if args else 0
             hint = argument_type(name, len(args), expected, before)
@@ -279,18 +252,18 @@ class _Parser:
                 before = before or expr_type(arg)
             args.append(arg)
         type = op_type(name, tuple(map(expr_type, args)), declared or "")
-        return Op(name, tuple(args), type), place + 1
+        return ir.Op(name, tuple(args), type), place + 1
 
-    def leaf(self, text: str, expected: str | None) -> Expr:
+    def leaf(self, text: str, expected: str | None) -> ir.Expr:
         """A number, a variable, an index, or the address of a function."""
         number = _LITERAL.match(text)
         if number:
             type = number[2] or expected or literal_type(number[1])
-            return Const(literal_value(number[1], type), type)
+            return ir.Const(literal_value(number[1], type), type)
         if text.startswith("@"):
-            return FunctionAddress(text[1:])
-        type = self.types.get(text, INDEX)
-        return self.affine(text) if type == INDEX else Var(text, type)
+            return ir.FunctionAddress(text[1:])
+        type = self.types.get(text, ir.INDEX)
+        return self.affine(text) if type == ir.INDEX else ir.Var(text, type)
 
     def affine(self, text: str) -> Affine:
         """An index."""
@@ -299,7 +272,7 @@ class _Parser:
             term = _TERM.match(part)
             if re.fullmatch(r"-?\d+", part):
                 total = total + int(part)
-            elif term is not None and self.types[term[2]] == INDEX:
+            elif term is not None and self.types[term[2]] == ir.INDEX:
                 total = total + Affine.var(term[2], int(term[1] or 1))
             else:
                 raise ValueError(f"{part!r} is no part of an index")

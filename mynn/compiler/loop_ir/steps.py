@@ -20,32 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import FUNCTIONS
-from mynn.compiler.loop_ir.ir import (
-    ADDRESS,
-    INDEX,
-    Action,
-    Assign,
-    Atomic,
-    Break,
-    Buffer,
-    Call,
-    Const,
-    Declare,
-    Expr,
-    Function,
-    FunctionAddress,
-    If,
-    Let,
-    Load,
-    Op,
-    Return,
-    Store,
-    Var,
-    View,
-    While,
-)
 from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
 from mynn.compiler.loop_ir.walk import expr_type
@@ -81,12 +58,12 @@ class Step:
 class Steps:
     """A function as steps; `live` are the variables that each of them, or what follows, reads."""
 
-    function: Function
+    function: ir.Function
     steps: tuple[Step, ...]
     live: tuple[frozenset[str], ...]
 
 
-def steps_of(function: Function, addresses: Mapping[str, int]) -> Steps:
+def steps_of(function: ir.Function, addresses: Mapping[str, int]) -> Steps:
     """A function as steps; `addresses` are those of the functions that it names."""
     writer = _Writer(addresses)
     writer.body(function.body)
@@ -114,18 +91,18 @@ class _Writer:
         """Have a step go to what comes next."""
         self.steps[place] = replace(self.steps[place], target=len(self.steps))
 
-    def expr(self, expr: Expr) -> Expr:
+    def expr(self, expr: ir.Expr) -> ir.Expr:
         """The expression without loads, which become steps."""
-        if isinstance(expr, Load):
+        if isinstance(expr, ir.Load):
             name = f"load.{self.count}"
             self.count += 1
             self.access("load", expr.buffer, expr.index, (), name=name)
-            return Var(name, expr.type)
-        if isinstance(expr, Op):
+            return ir.Var(name, expr.type)
+        if isinstance(expr, ir.Op):
             return replace(expr, args=tuple(map(self.expr, expr.args)))
         return expr
 
-    def computed(self, kind: str, exprs: Sequence[Expr], **more: Any) -> int:
+    def computed(self, kind: str, exprs: Sequence[ir.Expr], **more: Any) -> int:
         """Append a step on expressions."""
         pure = [self.expr(expr) for expr in exprs]
         reads = frozenset().union(*map(_variables, pure), more.pop("reads", ()))
@@ -133,39 +110,39 @@ class _Writer:
         return self.add(Step(kind, args, reads=reads, **more))
 
     def access(
-        self, kind: str, buffer: Buffer, index: Affine, values: Sequence[Expr], **more: Any
+        self, kind: str, buffer: ir.Buffer, index: Affine, values: Sequence[ir.Expr], **more: Any
     ) -> None:
         """Append an access to an element of a view."""
-        base, size = Var(_base(buffer), "ptr"), DTYPES[buffer.type].itemsize
-        address = Op("offset", (base, index * size), "ptr")
+        base, size = ir.Var(_base(buffer), "ptr"), DTYPES[buffer.type].itemsize
+        address = ir.Op("offset", (base, index * size), "ptr")
         self.computed(kind, (address, *values), type=buffer.type, **more)
 
-    def body(self, body: Sequence[Action]) -> None:
+    def body(self, body: Sequence[ir.Action]) -> None:
         """The steps of actions in order."""
         for action in body:
             self.action(action)
 
-    def action(self, action: Action) -> None:
+    def action(self, action: ir.Action) -> None:
         """The steps of an action."""
         match action:
-            case Let(name, value) | Declare(name, value) | Assign(name, value):
+            case ir.Let(name, value) | ir.Declare(name, value) | ir.Assign(name, value):
                 self.computed("set", (value,), name=name)
-            case View(buffer, address):
+            case ir.View(buffer, address):
                 self.computed("set", (address,), name=_base(buffer))
-            case Store(buffer, index, value):
+            case ir.Store(buffer, index, value):
                 self.access("store", buffer, index, (value,))
-            case Atomic(op, buffer, index, args, _, result):
+            case ir.Atomic(op, buffer, index, args, _, result):
                 self.access("atomic", buffer, index, args, op=op, name=result)
-            case Call(str(callee), args, result, type):
+            case ir.Call(str(callee), args, result, type):
                 self.computed("call", args, callee=callee, name=result, type=type)
-            case Call(callee, args, result, type):
+            case ir.Call(callee, args, result, type):
                 assert not isinstance(callee, str)
                 self.computed("call", (callee, *args), name=result, type=type)
-            case Return(value):
+            case ir.Return(value):
                 self.computed("return", () if value is None else (value,))
-            case Break():
+            case ir.Break():
                 self.breaks[-1].append(self.add(Step("jump")))
-            case If(condition, body, orelse):
+            case ir.If(condition, body, orelse):
                 start = self.computed("branch", (condition,))
                 self.body(body)
                 if orelse:
@@ -174,7 +151,7 @@ class _Writer:
                     self.body(orelse)
                     start = end
                 self.aim(start)
-            case While(condition, body):
+            case ir.While(condition, body):
                 head = len(self.steps)
                 start = self.computed("branch", (condition,))
                 self.breaks.append([start])
@@ -184,17 +161,17 @@ class _Writer:
                     self.aim(place)
 
 
-def _base(buffer: Buffer) -> str:
+def _base(buffer: ir.Buffer) -> str:
     """The variable that holds the address of a view."""
     return f"[{buffer.name}]"
 
 
-def _variables(expr: Expr) -> frozenset[str]:
-    if isinstance(expr, Var):
+def _variables(expr: ir.Expr) -> frozenset[str]:
+    if isinstance(expr, ir.Var):
         return frozenset((expr.name,))
     if isinstance(expr, Affine):
         return frozenset(name for name, _ in expr.terms)
-    if isinstance(expr, Op):
+    if isinstance(expr, ir.Op):
         return frozenset().union(*map(_variables, expr.args))
     return frozenset()
 
@@ -253,7 +230,7 @@ _INTEGER = {
 _WRAPPING = {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "neg": "-{0}"}
 
 
-def _compiled(expr: Expr, addresses: Mapping[str, int]) -> Compute:
+def _compiled(expr: ir.Expr, addresses: Mapping[str, int]) -> Compute:
     """A function of the variables that gives the value of an expression without loads."""
     constants: list[Any] = []
     text = _source(expr, addresses, constants)
@@ -268,25 +245,25 @@ def _held(text: str, type: str) -> str:
     return f"(x if {least} <= (x := {text}) <= {most} else hold(x, {type!r}))"
 
 
-def _source(expr: Expr, addresses: Mapping[str, int], constants: list[Any]) -> str:
-    if isinstance(expr, Const):
+def _source(expr: ir.Expr, addresses: Mapping[str, int], constants: list[Any]) -> str:
+    if isinstance(expr, ir.Const):
         constants.append(scalar(expr.value, expr.type))
         return f"c[{len(constants) - 1}]"
-    if isinstance(expr, Var):
+    if isinstance(expr, ir.Var):
         return f"e[{expr.name!r}]"
-    if isinstance(expr, FunctionAddress):
+    if isinstance(expr, ir.FunctionAddress):
         return str(addresses[expr.name])
     if isinstance(expr, Affine):
         terms = [f"e[{name!r}] * {factor}" for name, factor in expr.terms]
         total = " + ".join([str(expr.constant), *terms])
-        return _held(total, INDEX) if terms else total
-    assert isinstance(expr, Op), expr
+        return _held(total, ir.INDEX) if terms else total
+    assert isinstance(expr, ir.Op), expr
     args = [_source(arg, addresses, constants) for arg in expr.args]
     types = [expr_type(arg) for arg in expr.args]
     if expr.name == "where":
         return f"({args[1]} if {args[0]} else {args[2]})"
     if expr.name == "offset":
-        return _held(f"{args[0]} + {args[1]}", ADDRESS)
+        return _held(f"{args[0]} + {args[1]}", ir.ADDRESS)
     if all(type in TYPE_RANGES for type in types):
         if expr.name in _INTEGER:
             return f"({_INTEGER[expr.name].format(*args)})"
@@ -298,7 +275,7 @@ def _source(expr: Expr, addresses: Mapping[str, int], constants: list[Any]) -> s
     return f"call(*c[{len(constants) - 1}], {', '.join(args)})"
 
 
-def _call(op: Op, types: Sequence[str], *args: Any) -> Any:
+def _call(op: ir.Op, types: Sequence[str], *args: Any) -> Any:
     """An operation by its meaning in NumPy."""
     values = [DTYPES[type].type(arg) for type, arg in zip(types, args, strict=True)]
     with np.errstate(all="ignore"):

@@ -10,42 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.bounds import verify_bounds
-from mynn.compiler.loop_ir.ir import (
-    ADDRESS,
-    ATOMIC_OPS,
-    INDEX,
-    ORDERS,
-    SYSTEM,
-    Action,
-    Assign,
-    Atomic,
-    Break,
-    Buffer,
-    Call,
-    Const,
-    Declare,
-    Expr,
-    For,
-    Function,
-    FunctionAddress,
-    If,
-    Kernel,
-    Let,
-    Load,
-    Local,
-    Op,
-    Prefetch,
-    Reduce,
-    Return,
-    Signature,
-    Statement,
-    Store,
-    Var,
-    View,
-    While,
-)
 from mynn.compiler.loop_ir.op_types import DTYPES, op_type
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
 from mynn.compiler.loop_ir.walk import expr_type, is_split
@@ -57,7 +24,7 @@ _PLACES = ("memory", "register", "scratch", "view")
 _REDUCTIONS = ("add", "mul", "maximum", "minimum")
 
 
-def verify_kernel(kernel: Kernel) -> None:
+def verify_kernel(kernel: ir.Kernel) -> None:
     """Raise `VerifyError` where the kernel breaks an invariant of `mynn.compiler.loop_ir.ir`.
 
     Takes time in proportion to the kernel's length.
@@ -66,21 +33,23 @@ def verify_kernel(kernel: Kernel) -> None:
     verify_bounds(kernel.name, kernel.body)
 
 
-def verify_functions(functions: Iterable[Function], kernels: Iterable[Kernel] = ()) -> None:
+def verify_functions(functions: Iterable[ir.Function], kernels: Iterable[ir.Kernel] = ()) -> None:
     """The same for host code that calls some kernels, and each other."""
     functions = list(functions)
-    shared = Signature((ADDRESS, INDEX, INDEX))
-    known = {k.name: shared if is_split(k) else Signature((ADDRESS,)) for k in kernels}
+    shared = ir.Signature((ir.ADDRESS, ir.INDEX, ir.INDEX))
+    known = {k.name: shared if is_split(k) else ir.Signature((ir.ADDRESS,)) for k in kernels}
     known |= {function.name: function.signature for function in functions}
     for function in functions:
         verify_function(function, known)
 
 
-def verify_function(function: Function, signatures: Mapping[str, Signature] | None = None) -> None:
+def verify_function(
+    function: ir.Function, signatures: Mapping[str, ir.Signature] | None = None
+) -> None:
     """The same for host code; `signatures` are those of the kernels and functions that it may call
     and whose address it may take.
     """
-    checker = _Host(function, {**SYSTEM, **(signatures or {})})
+    checker = _Host(function, {**ir.SYSTEM, **(signatures or {})})
     for parameter in function.parameters:
         checker.bind(parameter.name, parameter.type)
     ends = checker.body(function.body, loops=0)
@@ -95,8 +64,8 @@ class _Names:
     def __init__(self, where: str) -> None:
         self.where = where
         self.types: dict[str, str] = {}
-        self.buffers: dict[str, Buffer] = {}
-        self.made: set[Buffer] = set()
+        self.buffers: dict[str, ir.Buffer] = {}
+        self.made: set[ir.Buffer] = set()
 
     def fail(self, message: str) -> None:
         """Say what is wrong, and in which kernel or function."""
@@ -110,14 +79,14 @@ class _Names:
             self.fail(f"{name} has the type {type}, which does not exist")
         self.types[name] = type
 
-    def known(self, buffer: Buffer) -> None:
+    def known(self, buffer: ir.Buffer) -> None:
         """Look at a buffer: no other has its name."""
         if self.buffers.setdefault(buffer.name, buffer) is not buffer:
             self.fail(f"two buffers have the name {buffer}")
         if buffer.type not in DTYPES or buffer.place not in _PLACES or buffer.elements < 0:
             self.fail(f"{buffer} is no buffer: {buffer.type}[{buffer.elements}] {buffer.place}")
 
-    def make(self, buffer: Buffer, places: tuple[str, ...]) -> None:
+    def make(self, buffer: ir.Buffer, places: tuple[str, ...]) -> None:
         """Begin to know a buffer that is made here."""
         if buffer.place not in places:
             self.fail(f"{buffer} is made, but its place is {buffer.place}")
@@ -131,10 +100,10 @@ class _Names:
         for name, _ in index.terms:
             if name not in self.types:
                 self.fail(f"{name} is used {use}before it is bound")
-            if self.types[name] != INDEX:
+            if self.types[name] != ir.INDEX:
                 self.fail(f"{name} is {self.types[name]}, used {use}as an index")
 
-    def access(self, buffer: Buffer, index: Affine) -> None:
+    def access(self, buffer: ir.Buffer, index: Affine) -> None:
         """Look at an element of a buffer."""
         if buffer.place == "memory":
             self.known(buffer)
@@ -142,30 +111,30 @@ class _Names:
             self.fail(f"{buffer} is used before it is made")
         self.index(index, f"in {buffer}[{index}] ")
 
-    def want(self, type: str, expr: Expr, use: str) -> None:
+    def want(self, type: str, expr: ir.Expr, use: str) -> None:
         """Look at an expression whose type is given."""
         self.expr(expr)
         if expr_type(expr) != type:
             self.fail(f"{expr_type(expr)} {use}")
 
-    def expr(self, expr: Expr) -> None:
+    def expr(self, expr: ir.Expr) -> None:
         """Look at an expression and all in it."""
-        if isinstance(expr, Var):
+        if isinstance(expr, ir.Var):
             if expr.name not in self.types:
                 self.fail(f"{expr.name} is used before it is bound")
             if self.types[expr.name] != expr.type:
                 self.fail(f"{expr.name} is {self.types[expr.name]}, used as {expr.type}")
         elif isinstance(expr, Affine):
             self.index(expr, "")
-        elif isinstance(expr, Load):
+        elif isinstance(expr, ir.Load):
             self.access(expr.buffer, expr.index)
-        elif isinstance(expr, Reduce):
+        elif isinstance(expr, ir.Reduce):
             self.access(expr.buffer, expr.index)
             if expr.op not in _REDUCTIONS or expr.buffer.place != "register":
                 self.fail(f"there is no reduce_{expr.op} in {expr.buffer.place}")
-        elif isinstance(expr, Const):
+        elif isinstance(expr, ir.Const):
             self.number(expr)
-        elif isinstance(expr, Op):
+        elif isinstance(expr, ir.Op):
             for arg in expr.args:
                 self.expr(arg)
             try:
@@ -178,7 +147,7 @@ class _Names:
         else:
             self.address(expr)
 
-    def number(self, number: Const) -> None:
+    def number(self, number: ir.Const) -> None:
         """Look at a number: its type has it."""
         type, value = number.type, number.value
         if type in ("f32", "f64"):
@@ -191,7 +160,7 @@ class _Names:
         if not fits:
             self.fail(f"there is no {value} of type {type}")
 
-    def address(self, address: FunctionAddress) -> None:
+    def address(self, address: ir.FunctionAddress) -> None:
         """Look at the address of a function."""
         self.fail(f"a kernel does not know @{address.name}")
 
@@ -199,25 +168,25 @@ class _Names:
 class _Kernel(_Names):
     """The checks of kernels."""
 
-    def body(self, body: Iterable[Statement | Action], around: str) -> None:
+    def body(self, body: Iterable[ir.Statement | ir.Action], around: str) -> None:
         """`around` is the kind of the loops around: "serial" where there are only serial ones."""
         bound: list[str] = []
-        made: list[Buffer] = []
+        made: list[ir.Buffer] = []
         for statement in body:
-            if isinstance(statement, For):
+            if isinstance(statement, ir.For):
                 self.loop(statement, around)
-            elif isinstance(statement, Let):
+            elif isinstance(statement, ir.Let):
                 self.expr(statement.value)
                 self.bind(statement.name, expr_type(statement.value))
                 bound.append(statement.name)
-            elif isinstance(statement, Local):
+            elif isinstance(statement, ir.Local):
                 self.make(statement.buffer, ("register", "scratch"))
                 made.append(statement.buffer)
-            elif isinstance(statement, Prefetch):
+            elif isinstance(statement, ir.Prefetch):
                 if statement.buffer.place != "memory":
                     self.fail(f"prefetch of {statement.buffer}, not in memory")
                 self.access(statement.buffer, statement.index)
-            elif isinstance(statement, Store):
+            elif isinstance(statement, ir.Store):
                 buffer = statement.buffer
                 self.want(buffer.type, statement.value, f"stored to {buffer} of {buffer.type}")
                 self.access(buffer, statement.index)
@@ -229,7 +198,7 @@ class _Kernel(_Names):
             self.made.discard(buffer)
             self.buffers.pop(buffer.name, None)
 
-    def loop(self, loop: For, around: str) -> None:
+    def loop(self, loop: ir.For, around: str) -> None:
         """Look at a loop and its body."""
         if around == "vector":
             self.fail(f"loop {loop.var} stands inside a vector loop")
@@ -241,7 +210,7 @@ class _Kernel(_Names):
             self.fail(f"vector loop {loop.var} of {loop.extent}")
         if loop.where and loop.kind != "serial":
             self.fail(f"{loop.kind} loop {loop.var} has a condition")
-        self.bind(loop.var, INDEX)
+        self.bind(loop.var, ir.INDEX)
         for condition in loop.where:
             if condition.index.coefficient(loop.var) < 1:
                 self.fail(f"{condition} does not grow with {loop.var}")
@@ -254,37 +223,37 @@ class _Kernel(_Names):
 class _Host(_Names):
     """The checks of host code."""
 
-    def __init__(self, function: Function, signatures: Mapping[str, Signature]) -> None:
+    def __init__(self, function: ir.Function, signatures: Mapping[str, ir.Signature]) -> None:
         super().__init__(function.name)
         self.function = function
         self.signatures = signatures
         self.mutable: set[str] = set()
 
-    def body(self, body: Iterable[Statement | Action], loops: int) -> bool:
+    def body(self, body: Iterable[ir.Statement | ir.Action], loops: int) -> bool:
         """Look at statements inside so many loops; whether none goes on behind the last."""
         bound = len(self.types)
-        made: list[Buffer] = []
+        made: list[ir.Buffer] = []
         ends = False
         for action in body:
             if ends:
                 self.fail("nothing comes to what stands behind break or return")
-            if isinstance(action, If):
+            if isinstance(action, ir.If):
                 self.want("bool", action.condition, "as a condition")
                 both = self.body(action.body, loops), self.body(action.orelse, loops)
                 ends = all(both)
-            elif isinstance(action, While):
+            elif isinstance(action, ir.While):
                 self.want("bool", action.condition, "as a condition")
                 self.body(action.body, loops + 1)
-                ends = action.condition == Const(True, "bool") and not _breaks(action.body)
-            elif isinstance(action, Break):
+                ends = action.condition == ir.Const(True, "bool") and not _breaks(action.body)
+            elif isinstance(action, ir.Break):
                 if not loops:
                     self.fail("break stands in no loop")
                 ends = True
-            elif isinstance(action, Return):
+            elif isinstance(action, ir.Return):
                 self.leave(action)
                 ends = True
-            elif isinstance(action, View):
-                self.want(ADDRESS, action.address, f"as the address of {action.buffer}")
+            elif isinstance(action, ir.View):
+                self.want(ir.ADDRESS, action.address, f"as the address of {action.buffer}")
                 self.make(action.buffer, ("view",))
                 made.append(action.buffer)
             else:
@@ -297,7 +266,7 @@ class _Host(_Names):
             self.buffers.pop(buffer.name, None)
         return ends
 
-    def leave(self, action: Return) -> None:
+    def leave(self, action: ir.Return) -> None:
         """Look at what a function returns."""
         result = self.function.result
         if action.value is None:
@@ -306,37 +275,37 @@ class _Host(_Names):
         else:
             self.want(result, action.value, f"returned instead of {result or 'nothing'}")
 
-    def simple(self, action: Statement | Action) -> None:
+    def simple(self, action: ir.Statement | ir.Action) -> None:
         """Look at a statement without others in it."""
-        if isinstance(action, Let | Declare):
+        if isinstance(action, ir.Let | ir.Declare):
             self.expr(action.value)
             self.bind(action.name, expr_type(action.value))
-            if isinstance(action, Declare):
+            if isinstance(action, ir.Declare):
                 self.mutable.add(action.name)
-        elif isinstance(action, Assign):
+        elif isinstance(action, ir.Assign):
             if action.name not in self.mutable:
                 self.fail(f"{action.name} is assigned, but no variable that may change")
             type = self.types[action.name]
             self.want(type, action.value, f"assigned to {action.name} of {type}")
-        elif isinstance(action, Store):
+        elif isinstance(action, ir.Store):
             buffer = action.buffer
             self.want(buffer.type, action.value, f"stored to {buffer} of {buffer.type}")
             self.access(buffer, action.index)
-        elif isinstance(action, Call):
+        elif isinstance(action, ir.Call):
             self.call(action)
-        elif isinstance(action, Atomic):
+        elif isinstance(action, ir.Atomic):
             self.atomic(action)
         else:
             self.fail(f"{action.__class__.__name__} stands in a function")
 
-    def call(self, call: Call) -> None:
+    def call(self, call: ir.Call) -> None:
         """Look at a call."""
         for arg in call.args:
             self.expr(arg)
-        given = Signature(tuple(map(expr_type, call.args)), call.type)
+        given = ir.Signature(tuple(map(expr_type, call.args)), call.type)
         if not isinstance(call.callee, str):
-            self.want(ADDRESS, call.callee, "called")
-            signature = Signature(given.parameters)
+            self.want(ir.ADDRESS, call.callee, "called")
+            signature = ir.Signature(given.parameters)
         elif call.callee in self.signatures:
             signature = self.signatures[call.callee]
         else:
@@ -346,10 +315,10 @@ class _Host(_Names):
         if call.result:
             self.bind(call.result, call.type)
 
-    def atomic(self, atomic: Atomic) -> None:
+    def atomic(self, atomic: ir.Atomic) -> None:
         """Look at an atomic step."""
         op, buffer = atomic.op, atomic.buffer
-        if ATOMIC_OPS.get(op) != len(atomic.args) or atomic.order not in ORDERS:
+        if ir.ATOMIC_OPS.get(op) != len(atomic.args) or atomic.order not in ir.ORDERS:
             self.fail(f"there is no atomic {op} of {len(atomic.args)} values, {atomic.order}")
         if (op, atomic.order) in _BAD_ORDERS:
             self.fail(f"atomic {op} cannot be {atomic.order}")
@@ -363,9 +332,9 @@ class _Host(_Names):
                 self.fail(f"{atomic.result} is bound to an atomic store")
             self.bind(atomic.result, atomic.type)
 
-    def address(self, address: FunctionAddress) -> None:
+    def address(self, address: ir.FunctionAddress) -> None:
         """Look at the address of a function."""
-        if address.name not in self.signatures or address.name in SYSTEM:
+        if address.name not in self.signatures or address.name in ir.SYSTEM:
             self.fail(f"@{address.name} does not exist")
 
 
@@ -375,18 +344,18 @@ _BAD_ORDERS = {
     ("load", "acq_rel"),
     ("store", "acquire"),
     ("store", "acq_rel"),
-    *(("compare_exchange", order) for order in ORDERS if order != "acq_rel"),
+    *(("compare_exchange", order) for order in ir.ORDERS if order != "acq_rel"),
 }
 
 
-def _shown(signature: Signature) -> str:
+def _shown(signature: ir.Signature) -> str:
     return f"({', '.join(signature.parameters)}) -> {signature.result or 'nothing'}"
 
 
-def _breaks(body: Iterable[Statement | Action]) -> bool:
+def _breaks(body: Iterable[ir.Statement | ir.Action]) -> bool:
     """Whether something in a loop's body leaves the loop."""
     return any(
-        isinstance(action, Break)
-        or (isinstance(action, If) and (_breaks(action.body) or _breaks(action.orelse)))
+        isinstance(action, ir.Break)
+        or (isinstance(action, ir.If) and (_breaks(action.body) or _breaks(action.orelse)))
         for action in body
     )
