@@ -138,7 +138,7 @@ def _scratch(c: Compilation) -> Compilation:
 
 
 def _arena(c: Compilation) -> Compilation:
-    offsets, size = arena(c.kernels, c.plan.fixed)
+    offsets, size = arena(c.kernels, c.plan.lasting(c.graph.inputs))
     return replace(c, plan=replace(c.plan, arena=offsets, arena_bytes=size))
 
 

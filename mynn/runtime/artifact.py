@@ -139,15 +139,8 @@ def make_artifact(
     stack_bytes: int = 0,
 ) -> Artifact:
     """The artifact of a plan; `table` lists the buffers that its kernels touch."""
-    known: dict[Buffer, tuple[str, int]] = {}
-    for buffer, offset in plan.arena.items():
-        known[buffer] = ("arena", offset)
-    for number, node in enumerate(inputs):
-        known[plan.places[node].buffer] = ("input", number)
-    for number, node in enumerate(plan.constants):
-        known[plan.places[node].buffer] = ("constant", number)
-    for number, result in enumerate(plan.results):
-        known[result.buffer] = ("result", number)
+    known = {buffer: ("arena", offset) for buffer, offset in plan.arena.items()}
+    known.update(plan.lasting(inputs))
     if plan.scratch is not None:
         known[plan.scratch] = ("scratch", threads)
     return Artifact(

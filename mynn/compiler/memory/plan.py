@@ -54,12 +54,15 @@ class Plan:
         """
         return ("arena", self.arena[buffer]) if buffer in self.arena else (buffer, 0)
 
-    @property
-    def fixed(self) -> set[Buffer]:
-        """The buffers that live longer than a run: inputs, constants, results."""
-        results = {result.buffer for result in self.results}
-        leaves = {place.buffer for node, place in self.places.items() if not node.inputs}
-        return results | leaves
+    def lasting(self, inputs: Sequence[Node]) -> dict[Buffer, tuple[str, int]]:
+        """The buffers that live longer than a run: which input, constant or result each is."""
+        known: dict[Buffer, tuple[str, int]] = {}
+        for role, nodes in (("input", inputs), ("constant", self.constants)):
+            for number, node in enumerate(nodes):
+                known[self.places[node].buffer] = (role, number)
+        for number, result in enumerate(self.results):
+            known[result.buffer] = ("result", number)
+        return known
 
 
 def lower_steps(
@@ -132,13 +135,16 @@ def _same_element_only(body: Sequence[Statement], buffer: Buffer) -> bool:
 def verify_plan(plan: Plan, graph: Graph, writes: Mapping[Node, int]) -> None:
     """Raise `VerifyError` where the plan breaks what this module guarantees.
 
-    Buffers of the arena are aligned, lie inside it, are set before they are read, and share no byte
+    Each buffer that a kernel touches is an input, a constant or a result, or lies in the arena.
+    Those of the arena are aligned, lie inside it, are set before they are read, and share no byte
     with another that is live at the same time. Inputs that are not state and constants are not
     changed. Results and new state are set, state not before the status word.
     """
-    spans = live_spans(plan.kernels, plan.fixed)
+    spans = live_spans(plan.kernels, plan.lasting(graph.inputs))
     extents: list[tuple[Buffer, int, int, int, int]] = []
     for buffer, (start, end) in spans.items():
+        if buffer not in plan.arena:
+            raise VerifyError(f"{plan.kernels[start].name} touches {buffer}, which has no place")
         low = plan.arena[buffer]
         high = low + buffer.nbytes + SLACK
         if low % ALIGNMENT or low < 0 or high > plan.arena_bytes:

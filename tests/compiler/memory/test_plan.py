@@ -18,9 +18,11 @@ from mynn.compiler.memory import arena as arena_module
 from mynn.compiler.memory.arena import live_spans
 from mynn.compiler.memory.places import Result
 from mynn.compiler.memory.plan import Plan, verify_plan
-from mynn.core.graph import Graph, Node, input_node
+from mynn.core.graph import Graph, Node, apply, input_node
 from mynn.core.types import Type
 from mynn.errors import VerifyError
+from mynn.ops import contraction, movement
+from mynn.runtime.artifact import make_artifact
 from mynn.target.storage import ALIGNMENT, SLACK
 from mynn.tensor import Tensor
 from tests.compiler.harness import Case, layout
@@ -242,13 +244,25 @@ def test_no_live_buffers_overlap(seed: int) -> None:
     case = Case(graph_of(function, f32(5, 9), *[f32(9, 9)] * 8))
     plan = case.lowered.plan
     owner: dict[tuple[int, int], Buffer] = {}
-    for buffer, (start, end) in live_spans(plan.kernels, plan.fixed).items():
+    for buffer, (start, end) in live_spans(plan.kernels, plan.lasting(case.graph.inputs)).items():
         assert plan.arena[buffer] % ALIGNMENT == 0
         for line in range(plan.arena[buffer], plan.arena[buffer] + buffer.elements * 4, 4):
             for time in range(start, end + 1):
                 assert owner.setdefault((time, line), buffer) is buffer
     arguments = random_arrays(case.graph)
     assert_close(case.evaluated(arguments), case.interpreted(arguments))
+
+
+def test_values_made_of_nothing_lie_in_the_arena() -> None:
+    """An operand that no input goes into is stored like any other."""
+    counted = apply(movement.iota, shape=(31, 16), axis=0, dtype=np.dtype(np.float32))
+    x = input_node(f32(7, 31), "x")
+    case = Case(Graph((x,), (apply(contraction.matmul, x, counted),)))
+    table = case.lowered.table
+    made = make_artifact(case.lowered.plan, table, case.graph.inputs)
+    assert sorted(slot.role for slot in made.slots) == ["arena", "input", "result"]
+    arguments = random_arrays(case.graph)
+    assert_close(case.native(arguments), case.interpreted(arguments))
 
 
 # -- the verifier ----------------------------------------------------------------------------------
@@ -295,12 +309,18 @@ def changing_input(plan: Plan) -> Plan:
     )
 
 
+def stray(plan: Plan) -> Plan:
+    store = Store(Buffer("other", "f32", 4), Affine(), Const(0.0, "f32"))
+    return replace(plan, kernels=[*plan.kernels, Kernel("bad", (store,))])
+
+
 BROKEN: dict[str, tuple[Callable[[Plan], Plan], str]] = {
     "alignment": (lambda p: replace(p, arena=dict.fromkeys(p.arena, 32)), "h lies badly"),
     "outside": (lambda p: replace(p, arena_bytes=100), "h lies badly"),
     "overlap": (overlapping, "share memory"),
     "order": (lambda p: replace(p, kernels=p.kernels[::-1]), "k1 reads h, which nobody has set"),
     "input changed": (changing_input, "bad changes x"),
+    "no place": (stray, "bad touches other, which has no place"),
     "nothing set": (lambda p: replace(p, kernels=p.kernels[:1]), "no kernel sets out"),
 }
 
