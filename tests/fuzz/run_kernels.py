@@ -23,7 +23,6 @@ from mynn.compiler.loop_ir.evaluate import FUNCTIONS, Functions, evaluate_kernel
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, Load, Op, Store
 from mynn.compiler.loop_ir.op_types import DTYPES
-from mynn.compiler.loop_ir.walk import is_split
 from mynn.compiler.memory.scratch import scratch_buffer
 from mynn.core.types import Array
 from mynn.runtime.llvm_jit import NativeModule, build
@@ -124,7 +123,7 @@ def _exported(module: Module, kernels: Sequence[Kernel], target: Target) -> Nati
     text = module.text()
     verify_exact(text)
     for kernel in kernels:
-        more = ", i64 %worker, i64 %workers" if is_split(kernel) else ""
+        more = ", i64 %worker, i64 %workers" if kernel.is_split else ""
         text += (
             f"define void @run.{kernel.name}(ptr %table{more}) {{\n"
             f"  call void @{kernel.name}(ptr %table{more})\n  ret void\n}}\n"
@@ -160,7 +159,7 @@ def run_native(
         everything[scratch] = aligned_bytes(WORKERS * scratch.nbytes + SLACK)
     table = _table(buffers, everything)
     name = f"run.{case.kernel.name}"
-    if not is_split(case.kernel):
+    if not case.kernel.is_split:
         native.function(name, ctypes.c_void_p)(table.ctypes.data)
         return
     kinds = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64

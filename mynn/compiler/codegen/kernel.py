@@ -21,7 +21,6 @@ from mynn.compiler.codegen.registers import SCALAR, Registers, VectorContext
 from mynn.compiler.codegen.values import Value
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.walk import is_split
 
 TABLE = Value("%table", "ptr")
 WORKER, WORKERS = Value("%worker", ir.INDEX), Value("%workers", ir.INDEX)
@@ -30,7 +29,7 @@ SLOTS = Value("%slots", "ptr")
 
 def parameters_of(kernel: ir.Kernel) -> list[Value]:
     """What the function of a kernel takes."""
-    return [TABLE, WORKER, WORKERS] if is_split(kernel) else [TABLE]
+    return [TABLE, WORKER, WORKERS] if kernel.is_split else [TABLE]
 
 
 class KernelEmitter:
@@ -181,7 +180,7 @@ def emit_kernel(
     parameters = parameters_of(kernel) + ([SLOTS] if numbers is not None else [])
     attributes = f"noinline nounwind {FLUSHING}"
     f = Function(module, name or kernel.name, parameters, attributes=attributes)
-    worker = WORKER if is_split(kernel) else None
+    worker = WORKER if kernel.is_split else None
     addresses = KernelAddresses(f, kernel, slots, scratch, numbers or {}, worker)
     KernelEmitter(f, addresses).body(kernel.body)
     f.give()

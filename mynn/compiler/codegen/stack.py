@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mynn.compiler.loop_ir import ir
-from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.walk import expr_type
+from mynn.compiler.loop_ir.walk import expr_type, variables
 from mynn.errors import CompileError
 
 # What a program may take. Python and its libraries leave more than this of the smallest stacks that
@@ -62,28 +61,15 @@ class _Live:
                 self.walk(statement.body, live, registers)
             elif isinstance(statement, ir.Let):
                 live.discard(statement.name)
-                live |= names(statement.value)
+                live |= variables(statement.value)
             elif isinstance(statement, ir.Store):
-                live |= names(statement.value) | {name for name, _ in statement.index.terms}
+                live |= variables(statement.value) | variables(statement.index)
             self.note(live, registers)
         return live
 
 
 def _size(buffer: ir.Buffer) -> int:
     return buffer.nbytes if buffer.place == "register" else 0
-
-
-def names(expr: ir.Expr) -> set[str]:
-    """The variables of an expression."""
-    if isinstance(expr, ir.Var):
-        return {expr.name}
-    if isinstance(expr, Affine):
-        return {name for name, _ in expr.terms}
-    if isinstance(expr, ir.Load | ir.Reduce):
-        return {name for name, _ in expr.index.terms}
-    if isinstance(expr, ir.Op):
-        return set().union(*map(names, expr.args))
-    return set()
 
 
 def free(body: Sequence[ir.Statement], known: dict[int, set[str]] | None = None) -> set[str]:
@@ -99,10 +85,10 @@ def free(body: Sequence[ir.Statement], known: dict[int, set[str]] | None = None)
         if isinstance(statement, ir.For):
             used |= free(statement.body, known) - {statement.var}
         elif isinstance(statement, ir.Let):
-            used |= names(statement.value)
+            used |= variables(statement.value)
             bound.add(statement.name)
         elif isinstance(statement, ir.Store):
-            used |= names(statement.value) | {name for name, _ in statement.index.terms}
+            used |= variables(statement.value) | variables(statement.index)
     known[id(body)] = used - bound
     return known[id(body)]
 

@@ -8,30 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mynn.compiler.loop_ir.op_types import DTYPES
+
 # The LLVM type of each scalar type.
-LLVM_TYPES = {
-    "f32": "float",
-    "f64": "double",
-    "i32": "i32",
-    "i64": "i64",
-    "u32": "i32",
-    "u64": "i64",
-    "u8": "i8",
-    "bool": "i1",
-    "ptr": "ptr",
-}
+LLVM_TYPES = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "u32": "i32"}
+LLVM_TYPES |= {"u64": "i64", "u8": "i8", "bool": "i1", "ptr": "ptr"}
 # Bits of each scalar type.
-BITS = {
-    "f32": 32,
-    "f64": 64,
-    "i32": 32,
-    "i64": 64,
-    "u32": 32,
-    "u64": 64,
-    "u8": 8,
-    "bool": 1,
-    "ptr": 64,
-}
+BITS = {**{type: 8 * dtype.itemsize for type, dtype in DTYPES.items()}, "bool": 1}
 
 
 def llvm_type(type: str, lanes: int = 1) -> str:

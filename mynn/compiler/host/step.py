@@ -27,7 +27,6 @@ from collections.abc import Collection, Sequence
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.walk import is_split
 from mynn.compiler.parallel.barriers import COUNTS, ScheduledKernel
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 
@@ -58,7 +57,7 @@ def step(
             given = Affine(0), Affine(1)
         calls: list[ir.Action] = []
         for kernel in block.kernels:
-            calls.append(ir.Call(kernel.name, (TABLE, *(given if is_split(kernel) else ()))))
+            calls.append(ir.Call(kernel.name, (TABLE, *(given if kernel.is_split else ()))))
             if kernel.name in checking and status is not None:
                 calls += _leave_if_stopped(status)
         if block.shares == 1:

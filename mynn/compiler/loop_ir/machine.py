@@ -28,19 +28,6 @@ from mynn.errors import CompileError
 _APART = 16
 
 
-# How Python's memory views call the types.
-_FORMATS: dict[str, Any] = {
-    "i64": "q",
-    "u64": "Q",
-    "ptr": "Q",
-    "i32": "i",
-    "u32": "I",
-    "u8": "B",
-    "bool": "?",
-}
-_FORMATS |= {"f32": "f", "f64": "d"}
-
-
 class _Region:
     """The bytes of an array, and views of them as numbers of a type."""
 
@@ -58,9 +45,10 @@ class _Region:
         """The bytes as numbers."""
         found = self.views.get(type)
         if found is None:
-            size = DTYPES[type].itemsize
-            whole = self.bytes[: len(self.bytes) // size * size]
-            found = self.views[type] = whole.cast(_FORMATS[type])
+            dtype = DTYPES[type]
+            whole = self.bytes[: len(self.bytes) // dtype.itemsize * dtype.itemsize]
+            letter: Any = dtype.char  # memory views call types as NumPy does
+            found = self.views[type] = whole.cast(letter)
         return found
 
 

@@ -25,7 +25,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import FUNCTIONS
 from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
-from mynn.compiler.loop_ir.walk import expr_type
+from mynn.compiler.loop_ir.walk import expr_type, variables
 from mynn.ops.elementwise import convert
 
 Variables = dict[str, Any]
@@ -105,7 +105,7 @@ class _Writer:
     def computed(self, kind: str, exprs: Sequence[ir.Expr], **more: Any) -> int:
         """Append a step on expressions."""
         pure = [self.expr(expr) for expr in exprs]
-        reads = frozenset().union(*map(_variables, pure), more.pop("reads", ()))
+        reads = frozenset().union(*map(variables, pure), more.pop("reads", ()))
         args = tuple(_compiled(expr, self.addresses) for expr in pure)
         return self.add(Step(kind, args, reads=reads, **more))
 
@@ -164,16 +164,6 @@ class _Writer:
 def _base(buffer: ir.Buffer) -> str:
     """The variable that holds the address of a view."""
     return f"[{buffer.name}]"
-
-
-def _variables(expr: ir.Expr) -> frozenset[str]:
-    if isinstance(expr, ir.Var):
-        return frozenset((expr.name,))
-    if isinstance(expr, Affine):
-        return frozenset(name for name, _ in expr.terms)
-    if isinstance(expr, ir.Op):
-        return frozenset().union(*map(_variables, expr.args))
-    return frozenset()
 
 
 def _live(steps: Sequence[Step]) -> tuple[frozenset[str], ...]:

@@ -15,7 +15,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.bounds import verify_bounds
 from mynn.compiler.loop_ir.op_types import DTYPES, op_type
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
-from mynn.compiler.loop_ir.walk import expr_type, is_split
+from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
 
 MAX_VECTOR = 64
@@ -37,7 +37,7 @@ def verify_functions(functions: Iterable[ir.Function], kernels: Iterable[ir.Kern
     """The same for host code that calls some kernels, and each other."""
     functions = list(functions)
     shared = ir.Signature((ir.ADDRESS, ir.INDEX, ir.INDEX))
-    known = {k.name: shared if is_split(k) else ir.Signature((ir.ADDRESS,)) for k in kernels}
+    known = {k.name: shared if k.is_split else ir.Signature((ir.ADDRESS,)) for k in kernels}
     known |= {function.name: function.signature for function in functions}
     for function in functions:
         verify_function(function, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Kernel, Op, Statement
+from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Load, Op, Reduce, Statement, Var
 
 
 def expr_type(expr: Expr) -> str:
@@ -21,6 +21,16 @@ def sub_expressions(expr: Expr) -> Iterator[Expr]:
             yield from sub_expressions(arg)
 
 
+def variables(expr: Expr) -> set[str]:
+    """The variables in an expression, those of its indices too."""
+    if isinstance(expr, Var):
+        return {expr.name}
+    if isinstance(expr, Op):
+        return set().union(*map(variables, expr.args))
+    index = expr.index if isinstance(expr, Load | Reduce) else expr
+    return {name for name, _ in index.terms} if isinstance(index, Affine) else set()
+
+
 def statements(body: Iterable[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
     found: list[Statement] = []
@@ -33,8 +43,3 @@ def statements(body: Iterable[Statement]) -> list[Statement]:
 
     walk(body)
     return found
-
-
-def is_split(kernel: Kernel) -> bool:
-    """Whether the kernel takes the number of its worker, and of all workers."""
-    return kernel.is_split

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.loop_ir.affine import Affine, Index
-from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Reduce, Statement, Store, Var
-from mynn.compiler.loop_ir.walk import sub_expressions
+from mynn.compiler.loop_ir.ir import Expr, For, Let, Statement, Store
+from mynn.compiler.loop_ir.walk import variables
 from mynn.compiler.lowering.inline import ElementBuilder, Place, loads
 from mynn.compiler.rules.expressions import Names
 from mynn.core.graph import Node
@@ -83,6 +83,24 @@ def chunks(extent: int, lanes: int) -> list[tuple[int, int, int]]:
     return pieces
 
 
+def over_chunks(
+    names: Names,
+    prefix: str,
+    extent: int,
+    lanes: int,
+    body: Callable[[Affine, int], list[Statement]],
+) -> list[Statement]:
+    """Loops over an axis cut into vectors; `body(first, width)` gives the statements for the
+    `width` elements from `first` on.
+    """
+    result: list[Statement] = []
+    for start, count, width in chunks(extent, lanes):
+        block = names.fresh(prefix)
+        inner = body(Affine.var(block, width) + start if count > 1 else Affine(start), width)
+        result += [For(block, count, tuple(inner))] if count > 1 else inner
+    return result
+
+
 def vector_loops(
     names: Names,
     extent: int,
@@ -131,13 +149,7 @@ def _behind(body: list[Statement]) -> dict[str, set[str]]:
     result: dict[str, set[str]] = {}
     for statement in body:
         if isinstance(statement, Let):
-            names: set[str] = set()
-            for expr in sub_expressions(statement.value):
-                if isinstance(expr, Var):
-                    names.add(expr.name)
-                index = expr.index if isinstance(expr, Load | Reduce) else expr
-                if isinstance(index, Affine):
-                    names.update(name for name, _ in index.terms)
+            names = variables(statement.value)
             result[statement.name] = names.union(*(result.get(name, ()) for name in names))
     return result
 

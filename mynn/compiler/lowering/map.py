@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.fusion.pool_windows import MOST_INLINED
@@ -12,7 +13,7 @@ from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Local, Stat
 from mynn.compiler.lowering.base import (
     Context,
     best_axis,
-    chunks,
+    over_chunks,
     plain_index,
     serial,
     vector_loops,
@@ -130,17 +131,11 @@ def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement
             body.append(For(lane, columns, (store,), "vector"))
         return body
 
-    result: list[Statement] = []
-    for first_row, row_count, rows in chunks(shape[loaded], lanes):
-        row_name = context.names.fresh("r")
-        row = Affine(first_row) + (Affine.var(row_name, rows) if row_count > 1 else 0)
-        inner: list[Statement] = []
-        for first, count, columns in chunks(shape[stored], lanes):
-            name = context.names.fresh("c")
-            column = Affine(first) + (Affine.var(name, columns) if count > 1 else 0)
-            body = tile(row, rows, column, columns)
-            inner += [For(name, count, tuple(body))] if count > 1 else body
-        result += [For(row_name, row_count, tuple(inner))] if row_count > 1 else inner
+    def row_of_tiles(row: Affine, rows: int) -> list[Statement]:
+        each = partial(tile, row, rows)
+        return over_chunks(context.names, "c", shape[stored], lanes, each)
+
+    result = over_chunks(context.names, "r", shape[loaded], lanes, row_of_tiles)
     outer = [(names[i], e) for i, e in enumerate(shape) if i not in (loaded, stored) and e != 1]
     return serial(outer, result)
 

@@ -17,7 +17,14 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
 )
-from mynn.compiler.lowering.base import Context, best_axis, canonical, chunks, plain_index, serial
+from mynn.compiler.lowering.base import (
+    Context,
+    best_axis,
+    canonical,
+    over_chunks,
+    plain_index,
+    serial,
+)
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Reduction
 from mynn.core.graph import Node
@@ -67,12 +74,11 @@ def _accumulate(
 def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
     """Vectors of results: the reduced axes are serial loops around a vector of accumulators."""
     x = anchor.inputs[0]
-    result: list[Statement] = []
-    for start, count, width in chunks(x.shape[axis], context.lanes()):
-        block = context.names.fresh("i")
-        first = Affine(start) + (Affine.var(block, width) if count > 1 else 0)
-        body = _vector_of_results(context, anchor, names, axis, first, width)
-        result += [For(block, count, tuple(body))] if count > 1 else body
+
+    def block(first: Affine, width: int) -> list[Statement]:
+        return _vector_of_results(context, anchor, names, axis, first, width)
+
+    result = over_chunks(context.names, "i", x.shape[axis], context.lanes(), block)
     kept = [i for i in range(len(x.shape)) if i not in anchor.params["axes"] and i != axis]
     return serial([(names[i], x.shape[i]) for i in kept if x.shape[i] != 1], result)
 
@@ -146,16 +152,15 @@ def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) 
         Local(acc),
         For(lane, lanes, (Store(acc, Affine.var(lane), start),), "vector"),
     ]
-    inner: list[Statement] = []
-    for first, count, width in chunks(x.shape[axis], lanes):
-        blockvar, lane = context.names.fresh("i"), context.names.fresh("v")
+
+    def block(first: Affine, width: int) -> list[Statement]:
+        lane = context.names.fresh("v")
         values = plain_index(names, x.shape)
-        values[axis] = Affine.var(lane) + first
-        if count > 1:
-            values[axis] = values[axis] + Affine.var(blockvar, width)
+        values[axis] = first + Affine.var(lane)
         add = _accumulate(context, anchor, acc, Affine.var(lane), tuple(values))
-        loop: Statement = For(lane, width, tuple(add), "vector")
-        inner.append(For(blockvar, count, (loop,)) if count > 1 else loop)
+        return [For(lane, width, tuple(add), "vector")]
+
+    inner = over_chunks(context.names, "i", x.shape[axis], lanes, block)
     around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
     body += serial(around, inner)
     loops = _kept(plain_index(names, x.shape), axes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Load, Local, Statement, Store
-from mynn.compiler.lowering.base import Context, axis_scores, chunks, plain_index, serial
+from mynn.compiler.lowering.base import Context, axis_scores, over_chunks, plain_index, serial
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Scan
 from mynn.core.graph import Node
@@ -23,12 +23,12 @@ def lower_scan(context: Context) -> list[Statement]:
     shape, axis = anchor.shape, anchor.params["axis"]
     names = [context.names.fresh("i") for _ in shape]
     across = _across(context, anchor)
-    result: list[Statement] = []
-    for start, count, width in chunks(1 if across is None else shape[across], context.lanes()):
-        block = context.names.fresh("i")
-        first = Affine(start) + (Affine.var(block, width) if count > 1 else 0)
-        body = _vector_of_totals(context, anchor, names, across, first, width)
-        result += [For(block, count, tuple(body))] if count > 1 else body
+
+    def block(first: Affine, width: int) -> list[Statement]:
+        return _vector_of_totals(context, anchor, names, across, first, width)
+
+    extent = 1 if across is None else shape[across]
+    result = over_chunks(context.names, "i", extent, context.lanes(), block)
     outer = [(names[i], n) for i, n in enumerate(shape) if i not in (axis, across) and n != 1]
     return serial(outer, result)
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from mynn.compiler.fusion.groups import Fusion, Group
 from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.lowering.base import canonical
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Concatenation, Elementwise, Movement
 from mynn.core.graph import Graph, Node, node_names
@@ -201,7 +202,7 @@ def reads_own_element(fusion: Fusion, group: Group, node: Node, state: Node) -> 
     def index_of(x: Node) -> Index:
         return tuple(Affine() if m is None else loops[m] for m in group.maps[x])
 
-    own = _plain(index_of(node), node)
+    own = canonical(index_of(node), node.shape)
     stack: list[tuple[Node, Index | None]] = [(x, index_of(x)) for x in group.outputs]
     if group.anchor is not None and group.anchor not in group.outputs:
         stack.append((group.anchor, index_of(group.anchor)))
@@ -209,18 +210,13 @@ def reads_own_element(fusion: Fusion, group: Group, node: Node, state: Node) -> 
     while stack:
         x, index = stack.pop()
         if x is state:
-            if index is None or _plain(index, x) != own:
+            if index is None or canonical(index, x.shape) != own:
                 return False
         elif x in group.maps or not (x in fusion.stored or not x.inputs):
             entries = [entry for entry in _sources(x, index, group) if entry not in seen]
             seen.update(entries)
             stack += entries
     return True
-
-
-def _plain(index: Index, node: Node) -> Index:
-    """The index with 0 for axes of extent 1."""
-    return tuple(Affine() if n == 1 else i for i, n in zip(index, node.shape, strict=True))
 
 
 def _sources(x: Node, index: Index | None, group: Group) -> Iterator[tuple[Node, Index | None]]:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from mynn.compiler.loop_ir.ranges import TYPE_RANGES
 from mynn.compiler.rules.record import ArgMax, Order, Reduction, Rule, one, zero
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.ops import reduce
-
-# The least and the largest number of each dtype.
-_LIMITS = {
-    "f32": (float("-inf"), float("inf")),
-    "f64": (float("-inf"), float("inf")),
-    "i32": (-(2**31), 2**31 - 1),
-    "i64": (-(2**63), 2**63 - 1),
-    "u32": (0, 2**32 - 1),
-    "u8": (0, 255),
-}
 
 
 def _kept_order(node: Node, orders: Sequence[Order]) -> Order:
@@ -28,11 +20,11 @@ def _kept_order(node: Node, orders: Sequence[Order]) -> Order:
 
 
 def _least(type: str) -> float:
-    return _LIMITS[type][0]
+    return -math.inf if type[0] == "f" else TYPE_RANGES[type][0]
 
 
 def _largest(type: str) -> float:
-    return _LIMITS[type][1]
+    return math.inf if type[0] == "f" else TYPE_RANGES[type][1]
 
 
 RULES: dict[Primitive, Rule] = {

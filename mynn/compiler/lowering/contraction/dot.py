@@ -20,23 +20,20 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     Var,
 )
-from mynn.compiler.lowering.base import Context
+from mynn.compiler.lowering.base import Context, over_chunks
 from mynn.compiler.lowering.contraction.operands import Product, finish, vector_loop
 
 
 def dots(context: Context, product: Product) -> list[Statement]:
     """Rows one after the other, results in vectors."""
     lanes = context.target.lanes(product.anchor.dtype.itemsize)
-    result: list[Statement] = []
     pvar = context.names.fresh("p")
     p = Affine.var(pvar) if product.p > 1 else Affine()
-    whole, rest = divmod(product.q, lanes)
-    segments = ([(0, whole, lanes)] if whole else []) + ([(whole * lanes, 1, rest)] if rest else [])
-    for first, times, count in segments:
-        qvar = context.names.fresh("q")
-        q = Affine(first) + (Affine.var(qvar, lanes) if times > 1 else 0)
-        body = _dot_block(context, product, p, q, count)
-        result += [For(qvar, times, tuple(body))] if times > 1 else body
+
+    def block(q: Affine, count: int) -> list[Statement]:
+        return _dot_block(context, product, p, q, count)
+
+    result = over_chunks(context.names, "q", product.q, lanes, block)
     return [For(pvar, product.p, tuple(result))] if product.p > 1 else result
 
 
