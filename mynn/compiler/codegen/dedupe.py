@@ -93,7 +93,7 @@ def emit_kernels(
     for members in equal.values():
         first, buffers = members[0]
         large = max(first.operations, first.nbytes) >= LARGE
-        if len(members) < (2 if large else FEWEST):
+        if not buffers or len(members) < (2 if large else FEWEST):
             for kernel, _ in members:
                 emit_kernel(module, kernel, slots, scratch)
             continue

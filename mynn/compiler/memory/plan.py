@@ -115,20 +115,30 @@ def format_plan(plan: Plan, table: Sequence[Buffer]) -> str:
 # -- checking --------------------------------------------------------------------------------------
 
 
-def _same_element_only(body: Sequence[Statement], buffer: Buffer) -> bool:
-    """Whether every load of `buffer` stands in the same body as a store to the same element."""
+def _same_element_only(
+    body: Sequence[Statement], buffer: Buffer, still: frozenset[str] = frozenset()
+) -> bool:
+    """Whether every load of `buffer` stands in the same body as a store to the same element.
+
+    Variables that are `still` are 0: their loops have one round.
+    """
+
+    def element(index: Affine) -> Affine:
+        return Affine(index.constant, tuple(term for term in index.terms if term[0] not in still))
+
     stores: set[Affine] = set()
     loads: set[Affine] = set()
     for statement in body:
         if isinstance(statement, For):
-            if not _same_element_only(statement.body, buffer):
+            inner = still | {statement.var} if statement.extent == 1 else still
+            if not _same_element_only(statement.body, buffer, inner):
                 return False
         elif isinstance(statement, Let | Store):
             for expr in sub_expressions(statement.value):
                 if isinstance(expr, Load) and expr.buffer is buffer:
-                    loads.add(expr.index)
+                    loads.add(element(expr.index))
             if isinstance(statement, Store) and statement.buffer is buffer:
-                stores.add(statement.index)
+                stores.add(element(statement.index))
     return loads <= stores
 
 

@@ -58,6 +58,15 @@ def test_all_else_does(other: Kernel) -> None:
     assert kernel_key(double(X, Y, nan))[0] == kernel_key(double(Z, Y, nan))[0]
 
 
+def test_kernels_without_buffers() -> None:
+    """State without elements: there is nothing to set, in as many kernels as there are."""
+    graph = graph_of(lambda *s: (*s[1:], s[0]), *[f32(3, 0)] * FEWEST)
+    case = Case(graph, {node: number for number, node in enumerate(graph.inputs)})
+    assert len(case.lowered.kernels) >= FEWEST
+    arguments = random_arrays(graph)
+    assert [a.shape for a in case.native(arguments)] == [(3, 0)] * FEWEST
+
+
 def layers(x: Tensor, *weights: Tensor) -> Tensor:
     for weight in weights:
         x = (x @ weight).tanh()

@@ -97,6 +97,17 @@ def test_new_value_that_moves_elements_is_not_in_place() -> None:
         check_steps(stateful(function, type))
 
 
+def test_the_only_element_is_the_same_one() -> None:
+    """However it is counted: from behind, or as the one that a sum is made of."""
+    functions: list[Callable[..., Any]] = [
+        lambda p: p.flip(0) * 0.5,
+        lambda p: p + p.flip((0, 1)),
+        lambda p: (p.exp().sum(0), p * 2.0),
+    ]
+    for function in functions:
+        check_steps(stateful(function, f32(1, 1)))
+
+
 def test_overwriting_waits_for_readers() -> None:
     """The old weight is needed by another product: it runs first, or the update is not in place."""
 
