@@ -7,6 +7,7 @@ what it prints is what the next pass works on, and in the end what runs.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from mynn.compiler.graph.zero_padding import absorbed
 from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
-from mynn.compiler.loop_ir.ir import Function, Kernel, buffers_of
+from mynn.compiler.loop_ir.ir import Function, buffers_of
 from mynn.compiler.loop_ir.verify import verify_functions, verify_kernel
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.memory.arena import arena
@@ -53,38 +54,6 @@ from mynn.target.target import Target
 
 # So often at most passes that are repeated run.
 _MOST_ROUNDS = 20
-
-
-# So often at most passes that are repeated run.
-_MOST_ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A step of the compiler.
-
-    - `stage`: which part of the way it belongs to; `about`: what comes out.
-    - `does`: what does it, in whose file more is said.
-    - `run` gives the record that comes out; `verify` raises `VerifyError` where that is not what
-      the pass guarantees, `show` prints it.
-    - `when`: whether it is run at all.
-    """
-
-    name: str
-    stage: str
-    about: str
-    does: Callable[..., object]
-    run: Callable[[Compilation], Compilation]
-    verify: Callable[[Compilation], None]
-    show: Callable[[Compilation], str]
-    when: Callable[[Compilation], bool] = lambda c: True
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """Passes over the graph that run one after the other until none of them finds anything."""
-
-    passes: tuple[Pass, ...]
 
 
 # -- what the passes fill in -----------------------------------------------------------------------
@@ -187,10 +156,6 @@ def _show_graph(c: Compilation) -> str:
     return format_graph(c.graph)
 
 
-def _verify_fusion(c: Compilation) -> None:
-    verify_fusion(c.fusion, c.graph)
-
-
 def _verify_plan(c: Compilation) -> None:
     verify_plan(c.plan, c.graph, c.writes)
     _verify_kernels(c)
@@ -216,6 +181,34 @@ def show_kernels(c: Compilation) -> str:
 # -- the list --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Pass:
+    """A step of the compiler.
+
+    - `stage`: which part of the way it belongs to; `about`: what comes out.
+    - `does`: what does it, in whose file more is said.
+    - `run` gives the record that comes out; `verify` raises `VerifyError` where that is not what
+      the pass guarantees, `show` prints it.
+    - `when`: whether it is run at all.
+    """
+
+    name: str
+    stage: str
+    about: str
+    does: Callable[..., object]
+    run: Callable[[Compilation], Compilation]
+    verify: Callable[[Compilation], None] = _verify_graph
+    show: Callable[[Compilation], str] = _show_graph
+    when: Callable[[Compilation], bool] = lambda c: True
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Passes over the graph that run one after the other until none of them finds anything."""
+
+    passes: tuple[Pass, ...]
+
+
 def _rewrite(name: str, about: str, does: Callable[[Graph], Graph]) -> Pass:
     """A pass that sees the graph alone."""
 
@@ -223,30 +216,19 @@ def _rewrite(name: str, about: str, does: Callable[[Graph], Graph]) -> Pass:
         graph = does(c.graph)
         return c if graph is c.graph else replace(c, graph=graph)
 
-    return Pass(name, "rewrite", about, does, run, _verify_graph, _show_graph)
-
-
-def _has_fma(c: Compilation) -> bool:
-    return c.target.has_fma
-
-
-def _alone(c: Compilation) -> bool:
-    return not c.split
+    return Pass(name, "rewrite", about, does, run)
 
 
 def _shared(c: Compilation) -> bool:
     return c.split
 
 
+# A pass that gives kernels.
+_kernels = functools.partial(Pass, verify=_verify_kernels, show=show_kernels)
+
 LOWERING: tuple[Pass | Repeated, ...] = (
     Pass(
-        "status",
-        "rewrite",
-        "checks become a status word, a further output",
-        with_status,
-        _status,
-        _verify_graph,
-        _show_graph,
+        "status", "rewrite", "checks become a status word, a further output", with_status, _status
     ),
     # Composites are written out, then constants, since the other rules look for them.
     Repeated(
@@ -263,12 +245,10 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         "no status word where no check can fail",
         never_set,
         _known_status,
-        _verify_graph,
-        _show_graph,
     ),
     replace(
         _rewrite("multiply_add", "which products are added unrounded", fuse_multiply_adds),
-        when=_has_fma,
+        when=lambda c: c.target.has_fma,
     ),
     Pass(
         "pack_operands",
@@ -276,8 +256,6 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         "copies of operands that lie the wrong way for any vector",
         insert_packing,
         _pack_operands,
-        _verify_graph,
-        _show_graph,
     ),
     _rewrite("split_k", "long sums in parts that threads can share", split_sums),
     Pass(
@@ -286,8 +264,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         "in which order the axes of a value lie in memory",
         Layouts,
         _layout,
-        _verify_graph,
-        lambda c: format_layouts(c.graph, c.layouts),
+        show=lambda c: format_layouts(c.graph, c.layouts),
     ),
     Pass(
         "zero_padding",
@@ -295,8 +272,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         "zeros around operands that products leave out",
         absorbed,
         _zero_padding,
-        _verify_graph,
-        lambda c: format_layouts(c.graph, c.layouts, c.pads),
+        show=lambda c: format_layouts(c.graph, c.layouts, c.pads),
     ),
     Pass(
         "fuse",
@@ -304,7 +280,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         "nodes become groups, a group a kernel",
         fuse,
         _fuse,
-        _verify_fusion,
+        lambda c: verify_fusion(c.fusion, c.graph),
         lambda c: format_fusion(c.fusion, c.graph),
     ),
     Pass(
@@ -325,15 +301,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         lambda c: verify_order(c.order, c.fusion),
         lambda c: format_places(c.places, c.graph),
     ),
-    Pass(
-        "lower",
-        "lower",
-        "groups become kernels of the loop IR",
-        lower_group,
-        _lower,
-        _verify_kernels,
-        show_kernels,
-    ),
+    _kernels("lower", "lower", "groups become kernels of the loop IR", lower_group, _lower),
     Pass(
         "scratch",
         "plan",
@@ -354,35 +322,29 @@ LOWERING: tuple[Pass | Repeated, ...] = (
     ),
 )
 EMISSION: tuple[Pass | Repeated, ...] = (
-    Pass(
+    _kernels(
         "cache_blocks",
         "share",
         "for one thread: kernels that stream through memory run block by block",
         cache_blocks,
         _cache_blocks,
-        _verify_kernels,
-        show_kernels,
-        _alone,
+        when=lambda c: not c.split,
     ),
-    Pass(
+    _kernels(
         "split",
         "share",
         "for several workers: which loops they share",
         parallelise,
         _split,
-        _verify_kernels,
-        show_kernels,
-        _shared,
+        when=_shared,
     ),
-    Pass(
+    _kernels(
         "barriers",
         "share",
         "for several workers: the order of kernels, and where they wait for each other",
         list_schedule,
         _barriers,
-        _verify_kernels,
-        show_kernels,
-        _shared,
+        when=_shared,
     ),
     Pass(
         "emit",
@@ -469,15 +431,3 @@ def finish(
     them runs.
     """
     return run(EMISSION, replace(lowered, split=split), check, observe)
-
-
-def emit(lowered: Compilation, split: bool = False, check: bool = False) -> Module:
-    """LLVM IR for the kernels: what `finish` gives."""
-    module = finish(lowered, split, check).module
-    assert module is not None
-    return module
-
-
-def shared_kernels(lowered: Compilation) -> list[Kernel]:
-    """The kernels with their loops shared among workers."""
-    return list(_split(lowered).kernels)

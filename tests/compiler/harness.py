@@ -26,6 +26,9 @@ from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.parse import parse_kernel
 from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.lowering.inline import Place
+from mynn.compiler.parallel.barriers import choose_split
+from mynn.compiler.parallel.footprint import Footprints
+from mynn.compiler.parallel.split import ways_to_share
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Array, Shape
@@ -138,6 +141,11 @@ def memory_buffers(kernel: Kernel) -> list[Buffer]:
     return list(dict.fromkeys([*reads, *writes, *fetched]))
 
 
+def shared_kernels(lowered: Compilation) -> list[Kernel]:
+    """The kernels with their loops shared among workers."""
+    return choose_split(ways_to_share(lowered.kernels), Footprints(lowered.plan.location))
+
+
 def check_printed_form(kernel: Kernel) -> None:
     """What is printed and read again is the same."""
     text = format_kernel(kernel)
@@ -185,7 +193,7 @@ class Case:
     def native(self, arguments: Sequence[Array]) -> list[Array]:
         """Outputs by native code."""
         return run_native(
-            self, build(pipeline.emit(self.lowered, check=True).text(), self.target), arguments
+            self, build(pipeline.finish(self.lowered, check=True).text, self.target), arguments
         )
 
     def interpreted(self, arguments: Sequence[Array]) -> list[Array]:

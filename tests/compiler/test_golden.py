@@ -123,7 +123,7 @@ FORMS: dict[str, Callable[[Compilation], str]] = {
     "places": places,
     "loop_ir": lambda lowered: "\n\n".join(map(format_kernel, lowered.kernels)),
     "shares": shares,
-    "llvm_ir": lambda lowered: pipeline.emit(lowered, check=True).text(),
+    "llvm_ir": lambda lowered: pipeline.finish(lowered, check=True).text,
 }
 # Program, form, target.
 GOLDENS: tuple[tuple[Callable[[], Staged], str, str], ...] = (

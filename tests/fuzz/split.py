@@ -31,10 +31,10 @@ def split_problems(program: Program, target: Target) -> list[str]:
     writes = {graph.inputs[place]: output for place, output in program.writes.items()}
     lowered = pipeline.lower(graph, target, writes)
     with mock.patch.object(split, "SMALL", 0):
-        module = pipeline.emit(lowered, split=True)
-        kernels = pipeline.shared_kernels(lowered)
+        made = pipeline.finish(lowered, split=True)
+    kernels = made.kernels
     # Seen from outside, so that each can be called.
-    text = module.text()
+    text = made.text
     for kernel in kernels:
         text = text.replace(f"define internal void @{kernel.name}(", f"define void @{kernel.name}(")
     native = build(text, target)

@@ -42,8 +42,8 @@ def run(graph: Graph, arguments: Sequence[Array], writes: dict[Node, int], at_en
     lowered = pipeline.lower(graph, host(), writes)
     memory = guarded_memory(lowered, dict(zip(graph.inputs, arguments, strict=True)), at_end)
     # What is not split runs before such pages in all tests of native code: tests/compiler/harness.
-    module = pipeline.emit(lowered, split=at_end)
-    call_step(lowered, build(module.text(), lowered.target), memory)
+    text = pipeline.finish(lowered, split=at_end).text
+    call_step(lowered, build(text, lowered.target), memory)
     assert_close(outputs_of(lowered, memory, writes), expected, scale=100.0)
 
 

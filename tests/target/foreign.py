@@ -187,10 +187,10 @@ def prepare(case: Case, arguments: Sequence[Array], steps: int = 1, workers: int
     raw = [block for _, block, _, _ in memory.blocks]
     blocks = [*raw, np.array(addresses, np.uint64), np.zeros(64 * (workers + 4), np.uint64)]
     tables = {len(raw): range(len(addresses))}
-    module = pipeline.emit(lowered, split=workers > 0, check=True)
+    text = pipeline.finish(lowered, split=workers > 0, check=True).text
     name = "mynn_step_split" if workers else "mynn_step"
     calls = [Call(name, len(raw), workers, len(raw) + 1)] * steps
-    return Running(case, memory, Job((module.text(),), blocks, tables, calls))
+    return Running(case, memory, Job((text,), blocks, tables, calls))
 
 
 def outputs(

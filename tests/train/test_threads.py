@@ -20,10 +20,10 @@ from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import list_schedule
 from mynn.compiler.parallel.footprint import Footprints
 from mynn.compiler.parallel.split import is_serial, parallelise
-from mynn.compiler.pipeline import shared_kernels
 from mynn.errors import ArgumentError
 from mynn.runtime import threads as counts
 from mynn.runtime.threads import choose_threads, processors
+from tests.compiler.harness import shared_kernels
 
 
 def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> list[np.ndarray]:

@@ -76,7 +76,7 @@ def layers(x: Tensor, *weights: Tensor) -> Tensor:
 def test_layers_alike_are_compiled_once() -> None:
     graph = graph_of(layers, f32(8, 16), *(f32(16, 16) for _ in range(6)))
     case = Case(graph)
-    text = pipeline.emit(case.lowered).text()
+    text = pipeline.finish(case.lowered).text
     assert len(case.lowered.kernels) == 6
     assert len(re.findall(r"define internal void @k\d+\.body\(", text)) == 1
     arguments = random_arrays(graph)
@@ -108,4 +108,4 @@ def test_training_a_deep_network(threads: int) -> None:
 def test_a_few_keep_their_own_code() -> None:
     """Small networks pay nothing for it."""
     graph = graph_of(layers, f32(8, 16), *(f32(16, 16) for _ in range(FEWEST - 1)))
-    assert ".body" not in pipeline.emit(pipeline.lower(graph, host())).text()
+    assert ".body" not in pipeline.finish(pipeline.lower(graph, host())).text

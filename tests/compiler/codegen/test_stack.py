@@ -67,15 +67,15 @@ def test_too_many_are_refused() -> None:
 def check(graph: Graph, target: Target, split: bool) -> None:
     """The frames of a program are within what it says, and that is not too much."""
     lowered = pipeline.lower(graph, target)
-    module = pipeline.emit(lowered, split=split)
-    found = functions(build(module.text(), target).assembly())
+    made = pipeline.finish(lowered, split=split)
+    found = functions(build(made.text, target).assembly())
     assert found
-    assert module.stack_bytes <= MOST_STACK
+    assert made.stack_bytes <= MOST_STACK
     for kernel in lowered.kernels:
         for name in {kernel.name, f"{kernel.name}.body"} & set(found):
             assert deepest(found, name) <= kernel_stack(kernel) + AROUND // 4
     for name in {"mynn_step", "mynn_call", "mynn_serve", "mynn_step_split"} & set(found):
-        assert deepest(found, name) <= module.stack_bytes
+        assert deepest(found, name) <= made.stack_bytes
 
 
 @pytest.fixture

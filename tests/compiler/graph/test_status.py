@@ -14,11 +14,12 @@ from mynn.compiler.graph.status import STOPS, bits_of, with_status
 from mynn.compiler.loop_ir.ir import buffers_of
 from mynn.compiler.parallel.barriers import COUNTS, list_schedule
 from mynn.compiler.parallel.footprint import Footprints
-from mynn.compiler.pipeline import lower, shared_kernels
+from mynn.compiler.pipeline import lower
 from mynn.core.graph import Graph, Node, apply, format_graph, input_node
 from mynn.core.types import Type
 from mynn.ops import checks
 from mynn.target.target import host
+from tests.compiler.harness import shared_kernels
 
 
 def network_step(width: int, derived: bool) -> Any:

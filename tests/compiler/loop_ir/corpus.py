@@ -12,11 +12,10 @@ from mynn import functional
 from mynn.compiler import pipeline
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.loop_ir.ir import Kernel
-from mynn.compiler.pipeline import shared_kernels
 from mynn.target.target import host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
-from tests.compiler.harness import layout
+from tests.compiler.harness import layout, shared_kernels
 from tests.fuzz.programs import plain, stateful
 from tests.helpers import f32, graph_of
 

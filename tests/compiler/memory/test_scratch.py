@@ -78,8 +78,8 @@ def test_a_program_lists_its_scratch_memory() -> None:
 
 def test_nothing_lies_on_the_stack() -> None:
     lowered = product()
-    assert "alloca" not in pipeline.emit(lowered).text()
-    assert "alloca" not in pipeline.emit(lowered, split=True).text().split("mynn_barrier")[0]
+    assert "alloca" not in pipeline.finish(lowered).text
+    assert "alloca" not in pipeline.finish(lowered, split=True).text.split("mynn_barrier")[0]
 
 
 def test_too_small_a_share_is_refused() -> None:
@@ -87,7 +87,7 @@ def test_too_small_a_share_is_refused() -> None:
     scratch = replace(lowered.table[-1], elements=64)
     lowered = replace(lowered, plan=replace(lowered.plan, scratch=scratch))
     with pytest.raises(CompileError, match=r"k0 needs \d+ bytes of scratch memory"):
-        pipeline.emit(lowered)
+        pipeline.finish(lowered)
 
 
 def test_the_evaluator_knows_it() -> None:

@@ -14,11 +14,10 @@ from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import COUNTS, barrier_intervals, list_schedule
 from mynn.compiler.parallel.footprint import Footprint, Footprints, bytes_read
 from mynn.compiler.parallel.split import is_serial
-from mynn.compiler.pipeline import shared_kernels
 from mynn.target.target import host
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
-from tests.compiler.harness import Case, layout
+from tests.compiler.harness import Case, layout, shared_kernels
 from tests.compiler.lowering.test_schedules import step_case
 from tests.compiler.parallel.test_split import run_shared
 from tests.helpers import f32, graph_of
@@ -219,7 +218,7 @@ def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyP
             graph_of(gradients, f32(64, 48), *(f32(48, 48) for _ in range(layers))), host()
         )
         count = 0
-        pipeline.emit(lowered, split=True)
+        pipeline.finish(lowered, split=True)
         return count
 
     few, many = comparisons(4), comparisons(12)

@@ -64,7 +64,7 @@ def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
     arguments = random_arrays(case.graph)
     assert max(shares(case.lowered)) > 1
     blocked = run_native(
-        case, build(pipeline.emit(case.lowered, check=True).text(), case.target), arguments
+        case, build(pipeline.finish(case.lowered, check=True).text, case.target), arguments
     )
     tiny_cache.undo()
     whole = Case(case.graph)

@@ -16,9 +16,8 @@ from mynn.compiler.lowering.contraction import schedule
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import barrier_intervals, list_schedule
 from mynn.compiler.parallel.footprint import Footprints
-from mynn.compiler.pipeline import shared_kernels
 from tests.compiler.graph.rewriting import with_indices
-from tests.compiler.harness import Case, Memory
+from tests.compiler.harness import Case, Memory, shared_kernels
 from tests.compiler.lowering.test_schedules import KINDS, grad_of_convolution, step_case
 from tests.helpers import assert_close, f32, graph_of, random_arrays
 
