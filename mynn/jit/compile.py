@@ -106,9 +106,9 @@ class Compiled:
         """As a method: each instance has programs of its own, which live as long as it does."""
         if instance is None or not hasattr(self.function, "__get__"):
             return self
-        methods: dict[Any, Compiled] = vars(instance).setdefault("_compiled_methods", {})
+        methods = _kept_with(instance)
         bound = methods.get(self.function)
-        if bound is None:
+        if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             function = self.function.__get__(instance, owner)
             bound = methods[self.function] = Compiled(function, self.backend, self.threads)
         return bound
@@ -298,6 +298,24 @@ class Compiled:
                 self._direct = _Direct(array.shape, array.dtype, edits, same, run, code)
             return results[0]
         return staged.bundle(results)
+
+
+def _kept_with(owner: Any) -> dict[Any, Compiled]:
+    """What is compiled of an object: it lives as long as the object does.
+
+    A shallow copy of the object has the same table: who takes from it looks whose it is.
+    """
+    methods: dict[Any, Compiled] = vars(owner).setdefault("_compiled_methods", {})
+    return methods
+
+
+def compiled_call(module: Any) -> Compiled:
+    """`module(...)` compiled, which is kept with the module for the next time."""
+    methods = _kept_with(module)
+    found = methods.get(None)
+    if found is None or found.function is not module:
+        found = methods[None] = Compiled(module)
+    return found
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

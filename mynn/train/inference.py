@@ -12,7 +12,7 @@ import numpy as np
 from mynn import nn
 from mynn.base.arguments import explained, positive
 from mynn.errors import ShapeError, UsageError
-from mynn.jit.compile import Compiled
+from mynn.jit.compile import Compiled, compiled_call
 from mynn.jit.stage import Staged
 from mynn.nn.module import evaluating
 from mynn.train.engine import executor_for
@@ -133,7 +133,11 @@ def _plan(
 ) -> Run:
     """One pass over the data."""
     size = positive("batch_size", batch_size)
-    compiled = function if isinstance(function, Compiled) else Compiled(function)
+    if isinstance(function, Compiled):
+        compiled = function
+    else:
+        is_module = isinstance(function, nn.Module)
+        compiled = compiled_call(function) if is_module else Compiled(function)
     arguments, arrays = load(data, check_finite)
     check_count(compiled.function, arguments)
     return plan(compiled, arguments, arrays, check, size, check_finite)

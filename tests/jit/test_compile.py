@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import resource
 import subprocess
@@ -163,3 +164,22 @@ def test_memory_of_programs_is_given_back() -> None:
     gc.collect()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 40_000, f"{grown} KiB"  # 200 KiB each, if nothing were given back: 40 MB
+
+
+def test_methods_of_a_shallow_copy() -> None:
+    """It has the attributes of the original, the programs too, and may get others."""
+
+    class Scaled:
+        def __init__(self) -> None:
+            self.scale = 2.0
+
+        @mynn.compile
+        def scaled(self, x: Any) -> Any:
+            return x * self.scale
+
+    one, x = Scaled(), np.ones(3, np.float32)
+    assert one.scaled(x).tolist() == [2.0] * 3
+    twin = copy.copy(one)
+    twin.scale = 4.0
+    assert twin.scaled(x).tolist() == [4.0] * 3
+    assert one.scaled(x).tolist() == [2.0] * 3

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
 import threading
+import weakref
 from collections import namedtuple
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 import mynn
 from mynn import nn
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError, UsageError
+from mynn.jit import stage
 from tests.train.reference import Problem, assert_same_state, backends
 
 Pair = namedtuple("Pair", ["mean", "largest"])
@@ -198,3 +203,69 @@ def test_bad_data() -> None:
         mynn.evaluate(lambda x: x.mean(), x)
     assert np.isnan(mynn.evaluate(lambda x: x.mean(), x, check_finite=False)["loss"])
     assert np.isnan(mynn.predict(lambda x: x, x)).sum() == 1
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 2.0
+        self.inner = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.BatchNorm1d(4))
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x) * self.scale
+
+
+def test_a_network_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = Scaled(), f32_rows(6, 3)
+    first = mynn.predict(net, x, batch_size=4)
+    monkeypatch.setattr(stage, "stage", None)
+    np.testing.assert_array_equal(first, mynn.predict(net, x, batch_size=4))
+    with pytest.raises(TypeError):  # another size of a batch
+        mynn.predict(net, x, batch_size=5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: setattr(net, "scale", 3.0),
+        lambda net: setattr(net.inner[0].weight, "data", np.ones((4, 3), np.float32)),
+        lambda net: net.inner.append(nn.Tanh()),
+        lambda net: net.inner[2].running_mean.add_(1.0),
+        lambda net: setattr(net, "inner", nn.Linear(3, 2)),
+    ],
+)
+def test_a_changed_network(change: Any) -> None:
+    net, x = Scaled(), f32_rows(6, 3)
+    before = mynn.predict(net, x)
+    change(net)
+    got = mynn.predict(net, x)
+    np.testing.assert_allclose(got, net.eval()(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert got.shape != before.shape or not np.array_equal(got, before)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))]
+)
+def test_copies_of_a_network(copied: Any) -> None:
+    """A copy predicts with its own options and weights."""
+    net, x = Scaled(), f32_rows(6, 3)
+    first = mynn.predict(net, x)
+    twin = copied(net)
+    np.testing.assert_array_equal(mynn.predict(twin, x), first)
+    twin.scale = 4.0
+    np.testing.assert_allclose(mynn.predict(twin, x), 2 * first, rtol=1e-6)
+    np.testing.assert_array_equal(mynn.predict(net, x), first)
+
+
+def test_a_network_that_is_dropped() -> None:
+    """What is kept with a network does not keep it."""
+    net, x = Scaled(), f32_rows(6, 3)
+    mynn.predict(net, x)
+    seen = weakref.ref(net)
+    del net
+    gc.collect()
+    assert seen() is None
+
+
+def f32_rows(rows: int, columns: int) -> Any:
+    return np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
