@@ -11,7 +11,8 @@ import numpy as np
 
 from mynn import nn
 from mynn.base.arguments import explained, positive
-from mynn.errors import ShapeError, UsageError
+from mynn.core.types import Array
+from mynn.errors import MynnError, ShapeError, UsageError
 from mynn.jit.compile import Compiled, compiled_call
 from mynn.jit.stage import Staged
 from mynn.nn.module import evaluating
@@ -78,10 +79,21 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
     check_outside("predict")
     with _evaluating(function):
         run = _plan(function, data, batch_size, _check_rows, check_finite=False)
-        nodes = run.staged.graph.outputs[: run.staged.results]
-        outputs = tuple(np.empty((run.samples, *node.shape[1:]), node.dtype) for node in nodes)
-        _run(replace(run, outputs=outputs))
+        outputs = _one_batch(run) if run.batches == 1 else None
+        if outputs is None:
+            nodes = run.staged.graph.outputs[: run.staged.results]
+            outputs = [np.empty((run.samples, *node.shape[1:]), node.dtype) for node in nodes]
+            _run(replace(run, outputs=tuple(outputs)))
     return run.staged.bundle(outputs)
+
+
+def _one_batch(run: Run) -> list[Array] | None:
+    """What a single batch gives, without the loop; None where the loop has to say what is wrong."""
+    try:
+        results: list[Array] = run.whole.program(run.arrays)
+    except MynnError:
+        return None
+    return results[: run.staged.results]
 
 
 def _check_measures(staged: Staged) -> None:
