@@ -14,7 +14,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from mynn.base import forks
 from mynn.errors import ArgumentError
@@ -60,19 +60,11 @@ class Limit:
         return Limit.of((int(count), int(digits) * _UNITS[unit]) if size else int(count))
 
 
-class Holder(Protocol):
-    """Who holds on to code that is in the store."""
-
-    def forget(self, code: Any) -> None:
-        """Let it go."""
-        ...
-
-
 class Stored:
     """Code that the store keeps.
 
     - `touched`: set by who runs it; the store takes it back when it looks for what to drop.
-    - `holders`: who is told when it is dropped; `dropped`: whether it was.
+    - `holders`: whose `forget(code)` is called when it is dropped; `dropped`: whether it was.
     """
 
     kind = "program"

@@ -49,9 +49,9 @@ def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[i
         "  view words: i64[] at control",
         "  view addresses: ptr[] at control",
         "  view entries: ptr[] at table",
-        f"  let batch = words[{int(Control.BATCH)}]",
-        f"  let in_order = equal(addresses[{int(Control.ORDER)}], 0)",
-        f"  view order: i64[] at addresses[{int(Control.ORDER)}]",
+        f"  let batch = words[{Control.BATCH}]",
+        f"  let in_order = equal(addresses[{Control.ORDER}], 0)",
+        f"  view order: i64[] at addresses[{Control.ORDER}]",
     ]
     for number, argument in used.items():
         lines.append(f"  let data{number} = addresses[{Control.DATA + number}]")
@@ -105,7 +105,7 @@ def remember_buffers(direct: dict[int, ArgumentLayout]) -> Lines:
     """Names the buffers that stand in the table of the step on whole batches."""
     if not direct:
         return []
-    lines = [f"view whole_entries: ptr[] at addresses[{int(Control.TABLE)}]"]
+    lines = [f"view whole_entries: ptr[] at addresses[{Control.TABLE}]"]
     return lines + [f"let own{n} = whole_entries[{a.slot}]" for n, a in direct.items()]
 
 
@@ -123,8 +123,8 @@ def point_at_rows(step: StepLayout, direct: dict[int, ArgumentLayout]) -> Lines:
     lines = []
     for number, argument in direct.items():
         further = step.rows + -(-SLACK // argument.row_bytes)
-        inside = f"less_equal({step.rows}*batch + {further}, words[{int(Control.ROWS)}])"
-        in_order = f"equal(addresses[{int(Control.ORDER)}], 0)"
+        inside = f"less_equal({step.rows}*batch + {further}, words[{Control.ROWS}])"
+        in_order = f"equal(addresses[{Control.ORDER}], 0)"
         start = f"{step.rows * argument.row_bytes}*batch"
         rows = f"offset(addresses[{Control.DATA + number}], {start})"
         there = f"where(bitwise_and({in_order}, {inside}), {rows}, own{number})"

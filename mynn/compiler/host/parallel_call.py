@@ -28,7 +28,7 @@ def parallel_call(sleeps: bool) -> list[Function]:
     call = f"""
         function {CALL}(table: ptr, workers: i64, sync: ptr, patience: i64) -> i64 exported:
           view words: i64[] at sync
-          let leads = atomic compare_exchange(words[{int(Sync.LEADER)}], 0, 1) acq_rel
+          let leads = atomic compare_exchange(words[{Sync.LEADER}], 0, 1) acq_rel
           if logical_not(leads):
             call {STEP}(table)
             return 1
@@ -38,7 +38,7 @@ def parallel_call(sleeps: bool) -> list[Function]:
             call mynn_lead(sync, count, table, @{SPLIT_STEP})
             ran = 1
           call mynn_release(sync, count)
-          atomic store(words[{int(Sync.LEADER)}], 0) release
+          atomic store(words[{Sync.LEADER}], 0) release
           return ran
         """
     return [*leader(), parse_function(call), *worker_main(CALL_WORKER, loop=False, sleeps=sleeps)]

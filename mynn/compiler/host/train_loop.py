@@ -35,8 +35,7 @@ FIT = "mynn_fit"
 # Bytes of a batch from which on all workers gather; for fewer, one more barrier takes longer.
 _SHARED_BYTES = 16384
 
-_BUDGET, _BATCH, _EPOCH = int(Control.BUDGET), int(Control.BATCH), int(Control.EPOCH)
-_SYNC = f"addresses[{int(Control.SYNC)}]"
+_SYNC = f"addresses[{Control.SYNC}]"
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,8 @@ def _name(loop: Loop, step: StepLayout, what: str) -> str:
     return f"mynn_{what}" if step is loop.whole else f"mynn_{what}_remainder"
 
 
-def _step_word(loop: Loop, step: StepLayout) -> int:
-    return int(Control.STEP if step is loop.whole else Control.STEP_REMAINDER)
+def _step_word(loop: Loop, step: StepLayout) -> Control:
+    return Control.STEP if step is loop.whole else Control.STEP_REMAINDER
 
 
 def _share(loop: Loop, step: StepLayout) -> Function:
@@ -98,7 +97,7 @@ def _share(loop: Loop, step: StepLayout) -> Function:
     return parse_function(f"""
         function {_name(loop, step, "share")}(table: ptr, worker: i64, workers: i64, sync: ptr):
           view addresses: ptr[] at sync
-          let control = addresses[{int(Sync.CONTROL)}]
+          let control = addresses[{Sync.CONTROL}]
           let shares = maximum(workers, 1)
           let low = quotient(maximum({step.rows}*worker, 0), shares)
           let high = quotient(maximum({step.rows}*worker + {step.rows}, 0), shares)
@@ -113,10 +112,10 @@ def _fit(loop: Loop) -> Lines:
     """`mynn_fit`, line by line."""
     acquire, release = [], []
     if loop.has_workers:
-        asked = f"words[{int(Control.WORKERS)}], words[{int(Control.PATIENCE)}]"
+        asked = f"words[{Control.WORKERS}], words[{Control.PATIENCE}]"
         acquire = [
             f"let workers: i64 = call mynn_acquire({_SYNC}, {asked})",
-            f"words[{int(Control.ACQUIRED)}] = workers",
+            f"words[{Control.ACQUIRED}] = workers",
         ]
         release = [f"call mynn_release({_SYNC}, workers)"]
     return [
@@ -125,9 +124,9 @@ def _fit(loop: Loop) -> Lines:
         "  view words: i64[] at control",
         "  view addresses: ptr[] at control",
         *indented([*acquire, *gather.remember_buffers(loop.direct)]),
-        f"  let whole = words[{int(Control.WHOLE)}]",
+        f"  let whole = words[{Control.WHOLE}]",
         f"  let batches = whole + {len(loop.steps) - 1}",
-        f"  while less(0, words[{_BUDGET}]):",
+        f"  while less(0, words[{Control.BUDGET}]):",
         *indented(indented(_round(loop))),
         *indented([*_close_epoch(), *gather.restore_buffers(loop.direct), *release]),
         "  call set_float_mode(mode)",
@@ -137,23 +136,23 @@ def _fit(loop: Loop) -> Lines:
 def _close_epoch() -> Lines:
     """Counts an epoch that is complete."""
     return [
-        f"if less_equal(batches, words[{_BATCH}]):",
-        f"  words[{_BATCH}] = 0",
-        f"  words[{_EPOCH}] = add(words[{_EPOCH}], 1)",
+        f"if less_equal(batches, words[{Control.BATCH}]):",
+        f"  words[{Control.BATCH}] = 0",
+        f"  words[{Control.EPOCH}] = add(words[{Control.EPOCH}], 1)",
     ]
 
 
 def _round(loop: Loop) -> Lines:
     """One step of the loop."""
-    rows, random = f"words[{int(Control.ROWS)}]", f"offset(control, {8 * Control.RANDOM})"
+    rows, random = f"words[{Control.ROWS}]", f"offset(control, {8 * Control.RANDOM})"
     last = ["break"] if loop.remainder is None else _step(loop, loop.remainder)
     return [
         *_close_epoch(),
-        f"if less_equal(words[{int(Control.EPOCHS)}], words[{_EPOCH}]):",
+        f"if less_equal(words[{Control.EPOCHS}], words[{Control.EPOCH}]):",
         "  break",
-        f"let batch = words[{_BATCH}]",
-        f"if bitwise_and(equal(batch, 0), not_equal(words[{int(Control.SHUFFLE)}], 0)):",
-        f"  call {SHUFFLE}(addresses[{int(Control.ORDER)}], {rows}, {random})",
+        f"let batch = words[{Control.BATCH}]",
+        f"if bitwise_and(equal(batch, 0), not_equal(words[{Control.SHUFFLE}], 0)):",
+        f"  call {SHUFFLE}(addresses[{Control.ORDER}], {rows}, {random})",
         "if less(batch, whole):",
         *indented(_step(loop, loop.whole)),
         "else:",
@@ -166,7 +165,7 @@ def _step(loop: Loop, step: StepLayout) -> Lines:
     whole = step is loop.whole
     table = Control.TABLE if whole else Control.TABLE_REMAINDER
     lines = [
-        f"let table = addresses[{int(table)}]",
+        f"let table = addresses[{table}]",
         f"let step = addresses[{_step_word(loop, step)}]",
     ]
     if whole:
@@ -183,9 +182,9 @@ def _step(loop: Loop, step: StepLayout) -> Lines:
         *_check(step),
         *gather.keep_results(step, loop.whole.rows),
         *_measure(step),
-        f"words[{_BATCH}] = batch + 1",
-        f"words[{int(Control.STEPS)}] = add(words[{int(Control.STEPS)}], 1)",
-        f"words[{_BUDGET}] = sub(words[{_BUDGET}], 1)",
+        f"words[{Control.BATCH}] = batch + 1",
+        f"words[{Control.STEPS}] = add(words[{Control.STEPS}], 1)",
+        f"words[{Control.BUDGET}] = sub(words[{Control.BUDGET}], 1)",
         *_stop(step),
     ]
 
@@ -196,10 +195,10 @@ def _check(step: StepLayout) -> Lines:
         return []
     return [
         f"view status: i32[1] at entries[{step.status}]",
-        f"let heard = bitwise_xor(words[{int(Control.MUTED)}], -1)",
+        f"let heard = bitwise_xor(words[{Control.MUTED}], -1)",
         "let failed = bitwise_and(cast.i64(status[0]), heard)",
         f"if not_equal(bitwise_and(failed, {STOPS}), 0):",
-        f"  words[{int(Control.STATUS)}] = failed",
+        f"  words[{Control.STATUS}] = failed",
         "  break",
     ]
 
@@ -207,8 +206,8 @@ def _check(step: StepLayout) -> Lines:
 def _measure(step: StepLayout) -> Lines:
     """Adds the results of the step to the sums of the epoch."""
     lines = [
-        f"let epoch = words[{_EPOCH}]",
-        f"view sums: f64[] at addresses[{int(Control.METRICS)}]",
+        f"let epoch = words[{Control.EPOCH}]",
+        f"view sums: f64[] at addresses[{Control.METRICS}]",
     ]
     for number, metric in enumerate(step.metrics):
         total = f"sums[{len(step.metrics)}*epoch + {number}]"
@@ -225,13 +224,13 @@ def _stop(step: StepLayout) -> Lines:
     lines = []
     if step.metrics:
         finite = "less(abs(value0), inf)"
-        looks = f"not_equal(words[{int(Control.CHECK)}], 0)"
+        looks = f"not_equal(words[{Control.CHECK}], 0)"
         lines = [
             f"if bitwise_and(logical_not({finite}), {looks}):",
-            f"  words[{int(Control.STOPPED)}] = 1",
+            f"  words[{Control.STOPPED}] = 1",
             "  break",
         ]
     if step.status is not None:
-        status = f"words[{int(Control.STATUS)}] = failed"
+        status = f"words[{Control.STATUS}] = failed"
         lines = [status, *lines, "if not_equal(failed, 0):", "  break"]
     return lines

@@ -44,8 +44,8 @@ _CALL_SPINS = 8000
 # The same for a worker in a training loop, where there is no function that sleeps.
 _LOOP_SPINS = 1 << 25
 
-_STATE = f"words[{LINE}*worker + {int(Sync.WORDS)}]"
-_AWAY, _PARKED, _ACQUIRED = map(int, WorkerState)
+_STATE = f"words[{LINE}*worker + {Sync.WORDS}]"
+_AWAY, _PARKED, _ACQUIRED = WorkerState
 
 
 def barrier() -> Function:
@@ -59,15 +59,15 @@ def barrier() -> Function:
           if not_equal(bitwise_and(shift_right(cast.u64(free), bit), 1), 0):
             return
           view words: i64[] at sync
-          let now = atomic load(words[{int(Sync.ROUND)}]) acquire
-          let before = atomic add(words[{int(Sync.ARRIVED)}], 1) acq_rel
+          let now = atomic load(words[{Sync.ROUND}]) acquire
+          let before = atomic add(words[{Sync.ARRIVED}], 1) acq_rel
           if equal(before + 1, workers):
-            atomic store(words[{int(Sync.ARRIVED)}], 0) relaxed
-            atomic store(words[{int(Sync.ROUND)}], now + 1) release
+            atomic store(words[{Sync.ARRIVED}], 0) relaxed
+            atomic store(words[{Sync.ROUND}], now + 1) release
             return
           var rounds = 0
           while True:
-            let seen = atomic load(words[{int(Sync.ROUND)}]) acquire
+            let seen = atomic load(words[{Sync.ROUND}]) acquire
             if not_equal(seen, now):
               return
             call pause()
@@ -91,8 +91,8 @@ def leader() -> list[Function]:
     acquire = f"""
         function mynn_acquire(sync: ptr, workers: i64, patience: i64) -> i64 noinline:
           view words: i64[] at sync
-          let base = words[{int(Sync.PHASE)}]
-          atomic store(words[{int(Sync.BASE)}], base) relaxed
+          let base = words[{Sync.PHASE}]
+          atomic store(words[{Sync.BASE}], base) relaxed
           var worker = 1
           var left = patience
           while less(worker, workers):
@@ -110,10 +110,10 @@ def leader() -> list[Function]:
         function mynn_lead(sync: ptr, workers: i64, table: ptr, step: ptr) inline:
           view words: i64[] at sync
           view addresses: ptr[] at sync
-          addresses[{int(Sync.TABLE)}] = table
-          addresses[{int(Sync.STEP)}] = step
-          let phase = bitwise_or(words[{int(Sync.PHASE)}], {COUNT_MASK})
-          atomic store(words[{int(Sync.PHASE)}], phase + workers + 1) release
+          addresses[{Sync.TABLE}] = table
+          addresses[{Sync.STEP}] = step
+          let phase = bitwise_or(words[{Sync.PHASE}], {COUNT_MASK})
+          atomic store(words[{Sync.PHASE}], phase + workers + 1) release
           call (step)(table, 0, workers, sync)
         """
     release = f"""
@@ -143,7 +143,7 @@ def worker_main(name: str, loop: bool, sleeps: bool) -> list[Function]:
           {flush}
           view words: i64[] at sync
           view addresses: ptr[] at sync
-          let first = atomic load(words[{int(Sync.PHASE)}]) acquire
+          let first = atomic load(words[{Sync.PHASE}]) acquire
           if equal(first, {SHUTDOWN}):
             return
           let alone = atomic compare_exchange({_STATE}, {_AWAY}, {_PARKED}) acq_rel
@@ -154,9 +154,9 @@ def worker_main(name: str, loop: bool, sleeps: bool) -> list[Function]:
             let phase: i64 = call mynn_next_phase(sync, worker, over)
             if equal(phase, {SHUTDOWN}):
               return
-            let table = addresses[{int(Sync.TABLE)}]
+            let table = addresses[{Sync.TABLE}]
             let workers = bitwise_and(phase, {COUNT_MASK})
-            call (addresses[{int(Sync.STEP)}])(table, worker, workers, sync)
+            call (addresses[{Sync.STEP}])(table, worker, workers, sync)
             over = phase
         """
     return [parse_function(_next_phase(loop, sleeps)), parse_function(main)]
@@ -173,7 +173,7 @@ def _next_phase(loop: bool, sleeps: bool) -> str:
           var seen = over
           var rounds = 0
           while True:
-            let now = atomic load(words[{int(Sync.PHASE)}]) acquire
+            let now = atomic load(words[{Sync.PHASE}]) acquire
             if not_equal(now, seen):
               if equal(now, {SHUTDOWN}):
                 atomic store({_STATE}, {_AWAY}) release
@@ -181,7 +181,7 @@ def _next_phase(loop: bool, sleeps: bool) -> str:
               if equal(seen, {NONE}):
                 let held = atomic load({_STATE}) acquire
                 if equal(held, {_ACQUIRED}):
-                  let base = atomic load(words[{int(Sync.BASE)}]) relaxed
+                  let base = atomic load(words[{Sync.BASE}]) relaxed
                   seen = base
                   rounds = 0
               else:

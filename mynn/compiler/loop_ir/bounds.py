@@ -59,17 +59,14 @@ class _Bounds:
                 self.body(statement.body)
                 if isinstance(statement, ir.If):
                     self.body(statement.orelse)
-            elif isinstance(statement, ir.Atomic):
-                self.access(statement.buffer, statement.index)
+            elif isinstance(statement, ir.Atomic | ir.Call):
+                if isinstance(statement, ir.Atomic):
+                    self.access(statement.buffer, statement.index)
                 self.all(statement.args)
-            elif isinstance(statement, ir.Call):
-                self.all(statement.args)
-            elif isinstance(statement, ir.Declare | ir.Assign):
-                self.expr(statement.value)
             elif isinstance(statement, ir.View):
                 self.expr(statement.address)
-            elif isinstance(statement, ir.Return) and statement.value is not None:
-                self.expr(statement.value)
+            elif isinstance(statement, ir.Declare | ir.Assign | ir.Return):
+                self.all([] if statement.value is None else [statement.value])
         for name in bound:
             self.variables.pop(name, None)
             self.indices.pop(name, None)

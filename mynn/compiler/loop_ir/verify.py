@@ -95,6 +95,18 @@ class _Names:
         self.known(buffer)
         self.made.add(buffer)
 
+    def forget(self, made: Iterable[ir.Buffer]) -> None:
+        """End to know buffers that were made."""
+        for buffer in made:
+            self.made.discard(buffer)
+            self.buffers.pop(buffer.name, None)
+
+    def store(self, store: ir.Store) -> None:
+        """Look at a store."""
+        buffer = store.buffer
+        self.want(buffer.type, store.value, f"stored to {buffer} of {buffer.type}")
+        self.access(buffer, store.index)
+
     def index(self, index: Affine, use: str) -> None:
         """Look at the variables of an index."""
         for name, _ in index.terms:
@@ -187,16 +199,12 @@ class _Kernel(_Names):
                     self.fail(f"prefetch of {statement.buffer}, not in memory")
                 self.access(statement.buffer, statement.index)
             elif isinstance(statement, ir.Store):
-                buffer = statement.buffer
-                self.want(buffer.type, statement.value, f"stored to {buffer} of {buffer.type}")
-                self.access(buffer, statement.index)
+                self.store(statement)
             else:
                 self.fail(f"{type(statement).__name__} stands in a kernel")
         for name in bound:
             del self.types[name]
-        for buffer in made:
-            self.made.discard(buffer)
-            self.buffers.pop(buffer.name, None)
+        self.forget(made)
 
     def loop(self, loop: ir.For, around: str) -> None:
         """Look at a loop and its body."""
@@ -261,9 +269,7 @@ class _Host(_Names):
         for name in list(self.types)[bound:]:
             del self.types[name]
             self.mutable.discard(name)
-        for buffer in made:
-            self.made.discard(buffer)
-            self.buffers.pop(buffer.name, None)
+        self.forget(made)
         return ends
 
     def leave(self, action: ir.Return) -> None:
@@ -288,9 +294,7 @@ class _Host(_Names):
             type = self.types[action.name]
             self.want(type, action.value, f"assigned to {action.name} of {type}")
         elif isinstance(action, ir.Store):
-            buffer = action.buffer
-            self.want(buffer.type, action.value, f"stored to {buffer} of {buffer.type}")
-            self.access(buffer, action.index)
+            self.store(action)
         elif isinstance(action, ir.Call):
             self.call(action)
         elif isinstance(action, ir.Atomic):

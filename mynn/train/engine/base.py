@@ -143,22 +143,13 @@ class Executor(ABC):
 
     def _check_cursor(self, cursor: Cursor) -> None:
         run, rows = self.run, 0 if self.order is None else len(self.order)
+        sums, keys = (cursor.epoch + 1, len(run.names)), len(run.generators)
         facts = (
             ("epochs", cursor.epoch <= run.epochs, cursor.epoch, f"at most {run.epochs}"),
             ("batches", cursor.batch < run.batches, cursor.batch, f"fewer than {run.batches}"),
             ("rows in its order", len(cursor.order) == rows, len(cursor.order), rows),
-            (
-                "sums",
-                cursor.sums.shape == (cursor.epoch + 1, len(run.names)),
-                cursor.sums.shape,
-                (cursor.epoch + 1, len(run.names)),
-            ),
-            (
-                "generators",
-                len(cursor.generators) == len(run.generators),
-                len(cursor.generators),
-                len(run.generators),
-            ),
+            ("sums", cursor.sums.shape == sums, cursor.sums.shape, sums),
+            ("generators", len(cursor.generators) == keys, len(cursor.generators), keys),
         )
         for what, right, given, wanted in facts:
             if not right:
