@@ -14,8 +14,9 @@ is an input or a constant; every check is a single truth value.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,9 +143,13 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Every node in topological order, the declared inputs first."""
+        return list(self._nodes)
+
+    @functools.cached_property
+    def _nodes(self) -> tuple[Node, ...]:
         reached = topological((*self.checks, *self.outputs))
         known = set(self.inputs)
-        return [*self.inputs, *(node for node in reached if node not in known)]
+        return (*self.inputs, *[node for node in reached if node not in known])
 
     def __str__(self) -> str:
         return format_graph(self)
@@ -154,24 +159,18 @@ def topological(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = N
     """Nodes reachable from `outputs`, each after its inputs; past `stop(node)` none is entered."""
     order: list[Node] = []
     done: set[Node] = set()
-    stack: list[tuple[Node, Iterator[Node]]] = []
-
-    def enter(node: Node) -> None:
+    stack = [*outputs][::-1]
+    while stack:
+        node = stack[-1]
         if node not in done:
-            done.add(node)
             inputs = () if stop is not None and stop(node) else node.inputs
-            stack.append((node, iter(inputs)))
-
-    for output in outputs:
-        enter(output)
-        while stack:
-            node, rest = stack[-1]
-            following = next(rest, None)
-            if following is None:
-                order.append(node)
-                stack.pop()
-            else:
-                enter(following)
+            missing = [x for x in inputs if x not in done]
+            if missing:
+                stack += missing[::-1]
+                continue
+            done.add(node)
+            order.append(node)
+        stack.pop()
     return order
 
 

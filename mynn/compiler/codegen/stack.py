@@ -35,9 +35,9 @@ class _Live:
         self.most = 0
         self.free_of: dict[int, set[str]] = {}
 
-    def note(self, live: set[str], registers: int) -> None:
-        """The values that there are at once somewhere."""
-        self.most = max(self.most, registers + sum(self.bytes.get(x, _WIDEST) for x in live))
+    def size(self, name: str) -> int:
+        """The bytes that a value takes."""
+        return self.bytes.get(name, _WIDEST)
 
     def measure(self, body: Sequence[ir.Statement], lanes: int = 1) -> None:
         """How wide each value is: a scalar as wide as a vector, which it may be spread to."""
@@ -50,22 +50,28 @@ class _Live:
                 size = _BYTES.get(expr_type(statement.value), 4) * lanes
                 self.bytes[statement.name] = max(size, _WIDEST)
 
-    def walk(self, body: Sequence[ir.Statement], after: set[str], registers: int) -> set[str]:
-        """What `body` needs of the values before it, where `after` are needed behind it."""
+    def walk(self, body: Sequence[ir.Statement], after: set[str], registers: int) -> None:
+        """Notes how much there is at once in `body`, where values `after` are needed behind it."""
         registers += sum(_size(s.buffer) for s in body if isinstance(s, ir.Local))
         live = set(after)
-        self.note(live, registers)
+        total = registers + sum(map(self.size, live))
+        self.most = max(self.most, total)
         for statement in reversed(body):
+            needed: set[str] = set()
             if isinstance(statement, ir.For):
-                live |= free(statement.body, self.free_of)
-                self.walk(statement.body, live, registers)
+                needed = free(statement.body, self.free_of)
             elif isinstance(statement, ir.Let):
-                live.discard(statement.name)
-                live |= variables(statement.value)
+                if statement.name in live:
+                    live.remove(statement.name)
+                    total -= self.size(statement.name)
+                needed = variables(statement.value)
             elif isinstance(statement, ir.Store):
-                live |= variables(statement.value) | variables(statement.index)
-            self.note(live, registers)
-        return live
+                needed = variables(statement.value) | variables(statement.index)
+            total += sum(map(self.size, needed - live))
+            live |= needed
+            self.most = max(self.most, total)
+            if isinstance(statement, ir.For):
+                self.walk(statement.body, live, registers)
 
 
 def _size(buffer: ir.Buffer) -> int:

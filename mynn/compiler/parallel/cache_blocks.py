@@ -66,23 +66,29 @@ def cache_blocks(
     def alike(kernel: Kernel) -> bool:
         return _streams(kernel) and status not in buffers_of(kernel)[1]
 
+    runs = [(streams, tuple(group)) for streams, group in groupby(kernels, key=alike)]
+    cut = [streams and len(run) > 1 and _bytes(run) > _LEAST_BYTES for streams, run in runs]
+    # Of all runs at once: kernels of one run are often alike those of another.
+    wanted = [
+        kernel for (_, run), is_cut in zip(runs, cut, strict=True) if is_cut for kernel in run
+    ]
+    ways = iter(ways_to_share(wanted))
+    footprints = Footprints(locate)
     result: list[CacheBlock] = []
-    for streams, group in groupby(kernels, key=alike):
-        run = tuple(group)
-        if streams and len(run) > 1 and _bytes(run) > _LEAST_BYTES:
-            result += _in_shares(run, locate)
+    for (_, run), is_cut in zip(runs, cut, strict=True):
+        if is_cut:
+            result += _in_shares(run, [next(ways) for _ in run], footprints)
         else:
             result.append(CacheBlock(run))
     return result
 
 
 def _in_shares(
-    run: tuple[Kernel, ...], locate: Callable[[Buffer], Location]
+    run: tuple[Kernel, ...], ways: Sequence[Sequence[Kernel]], footprints: Footprints
 ) -> Iterator[CacheBlock]:
     """A run of kernels, in shares where that keeps something in the cache."""
     shares = min(_power_of_two(-(-_bytes(run) // _BLOCK_BYTES)), _MOST_SHARES)
-    footprints = Footprints(locate)
-    split = choose_split(ways_to_share(run), footprints)
+    split = choose_split(ways, footprints)
     place = 0
     for phase in split_at_barriers(split, footprints, shares):
         plain = run[place : place + len(phase)]
