@@ -123,7 +123,8 @@ def constant(value: Any, dtype: Any = None) -> Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A function from `inputs` to `outputs`; the nodes in between are reached from the outputs.
+    """A function from `inputs` to `outputs`; the nodes in between are reached from the outputs,
+    and no further than the inputs.
 
     It has no value where one of the `checks` is true (`mynn.ops.checks`).
 
@@ -147,8 +148,8 @@ class Graph:
 
     @functools.cached_property
     def _nodes(self) -> tuple[Node, ...]:
-        reached = topological((*self.checks, *self.outputs))
         known = set(self.inputs)
+        reached = topological((*self.checks, *self.outputs), stop=known.__contains__)
         return (*self.inputs, *[node for node in reached if node not in known])
 
     def __str__(self) -> str:

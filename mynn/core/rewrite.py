@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mynn.core.graph import Graph, Node, topological
+from mynn.core.graph import Graph, Node
 
 Rule = Callable[[Node], Node | None]
 Pass = Callable[[Graph], Graph]
@@ -26,7 +26,7 @@ def rebuild(graph: Graph, rule: Callable[[Node, Node], Node | None]) -> Graph:
     """`rewrite` with a rule that is shown the node of the old graph too: `rule(old, new)`."""
     new: dict[Node, Node] = {}
     declared = set(graph.inputs)
-    for node in topological((*graph.checks, *graph.outputs), stop=declared.__contains__):
+    for node in graph.nodes():
         if node in declared:
             new[node] = node
             continue
