@@ -318,6 +318,11 @@ def compiled_call(module: Any) -> Compiled:
     return found
 
 
+def forget_call(module: Any) -> None:
+    """Keep nothing of what `compiled_call` gave, if it was called for this one."""
+    getattr(module, "__dict__", {}).get("_compiled_methods", {}).pop(None, None)
+
+
 def _flat(arguments: tuple[Any, ...]) -> bool:
     return all(type(x) is np.ndarray for x in arguments)
 

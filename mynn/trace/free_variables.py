@@ -34,6 +34,10 @@ SMALL_BYTES = 2**16
 CLOCKS = frozenset(
     name for name in dir(time) if name.removesuffix("_ns") in ("time", "perf_counter", "monotonic")
 )
+# Through these an attribute is read whose name stands in a text, or is made up.
+_BY_TEXT = frozenset({"getattr", "vars", "__dict__", "attrgetter"})
+# What these read is not looked for.
+_UNSEEN = _BY_TEXT | {"eval", "exec", "globals", "locals", "open", "environ", "getenv", "urandom"}
 SOURCES = (np.random.Generator, np.random.RandomState, random.Random)
 
 
@@ -66,6 +70,8 @@ class FreeVariables:
     - `contents`: lists, dicts and arrays of plain things, which can change in place.
     - `sources`: generators of random numbers, by name, with their states.
     - `clocks`: names through which the time can be read.
+    - `complete`: False where the code may read what is not listed here: by names that it makes up,
+      from files, in slots, too many or too deep.
     """
 
     bound: list[Bound] = field(default_factory=list)
@@ -73,6 +79,7 @@ class FreeVariables:
     sources: list[tuple[str, Any, Any]] = field(default_factory=list)
     clocks: list[str] = field(default_factory=list)
     codes: list[types.CodeType] = field(default_factory=list)
+    complete: bool = True
 
     def place(self, name: str, store: bool = False) -> Place | None:
         """The line at which the code mentions a name, or changes it."""
@@ -141,6 +148,10 @@ class _Scanner:
         self.found.codes += inner
         names = frozenset(name for one in inner for name in one.co_names)
         texts = frozenset(c for one in inner for c in one.co_consts if isinstance(c, str))
+        if names & _UNSEEN:
+            self.found.complete = False
+        if names & _BY_TEXT:
+            names |= texts
         for name in names & function.__globals__.keys():
             self.value(function.__globals__, name, function.__globals__[name], names, texts, depth)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -164,7 +175,8 @@ class _Scanner:
     ) -> None:
         """One value that a name stands for."""
         found = self.found
-        if len(found.bound) + len(found.contents) > _MOST:
+        if len(found.bound) + len(found.contents) > _MOST or depth > _DEPTH:
+            found.complete = False
             return
         if isinstance(value, types.ModuleType):
             self.module(name, value, names, texts, depth)
@@ -190,6 +202,8 @@ class _Scanner:
             self.value(vars(value), "func", value.func, names, texts, depth)
         elif type(value).__module__ == "mynn.jit.compile":
             self.called(value.function, names, texts, depth)
+        elif isinstance(value, list | tuple | dict | set):
+            self.items(value, names, texts, depth)
         elif not isinstance(value, type) and not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
 
@@ -220,17 +234,32 @@ class _Scanner:
     ) -> None:
         """A list, a dict, a set or an array."""
         self.found.bound.append(Bound(where, name, value))
-        if isinstance(value, np.ndarray) or (len(value) <= SMALL_ITEMS and is_plain(value)):
+        if isinstance(value, np.ndarray) or len(value) <= SMALL_ITEMS:
             self.found.contents.append(Bound(where, name, snapshot(value)))
         elif isinstance(value, dict) and depth < _DEPTH:
             for key in texts & value.keys():
                 self.value(value, key, value[key], names, texts, depth + 1)
+        if not isinstance(value, np.ndarray):
+            self.items(value, names, texts, depth)
+
+    def items(self, value: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
+        """The objects in a list, a tuple, a set, or behind the keys of a dict."""
+        entries = value.values() if isinstance(value, dict) else value
+        objects = [entry for entry in entries if not is_plain(entry)]
+        if len(objects) > SMALL_ITEMS or depth > _DEPTH:
+            self.found.complete = False
+            return
+        for entry in objects:
+            self.called(entry, names, texts, depth + 1)
 
     def attributes(
         self, owner: Any, names: frozenset[str], texts: frozenset[str], depth: int
     ) -> None:
         """The attributes of an object that the code mentions, and its methods."""
-        if id(owner) in self.seen or depth > _DEPTH:
+        if id(owner) in self.seen:
+            return
+        if depth > _DEPTH:
+            self.found.complete = False
             return
         self.seen.add(id(owner))
         self.methods(owner, names, depth)
@@ -251,8 +280,12 @@ class _Scanner:
 
     def held(self, owner: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
         """What lies in attributes; those of modules the trace sees, but not what these hold."""
+        if type(owner).__module__.startswith("mynn."):
+            return
+        if any("__slots__" in vars(base) for base in type(owner).__mro__):
+            self.found.complete = False
         table = getattr(owner, "__dict__", None)
-        if not isinstance(table, Mapping) or type(owner).__module__.startswith("mynn."):
+        if not isinstance(table, Mapping):
             return
         tracked = _is_module(owner)
         for name in names & table.keys():
@@ -262,7 +295,7 @@ class _Scanner:
             self.seen.add((id(owner), name))
             if not tracked:
                 self.value(table, name, value, names, texts, depth + 1)
-            elif not isinstance(value, (list, dict, set, np.ndarray, *SOURCES)):
+            elif not isinstance(value, (np.ndarray, *SOURCES)):
                 self.called(value, names, texts, depth + 1)
 
 

@@ -32,6 +32,7 @@ class Guards:
       nothing; `cells`: those in closures. `held`: the content of what they hold.
     - `large`: content that is compared only where a run of many steps begins.
     - `sources`: generators of random numbers behind attributes that were read, with their states.
+    - `complete`: whether the code can read nothing else (`FreeVariables.complete`).
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Guards:
         self.held: list[Bound] = []
         self.large: list[Bound] = []
         self.sources: dict[tuple[Any, str], tuple[Any, Any]] = {}
+        self.complete = True
 
     def keep(self, owner: Any, name: str, value: Any) -> None:
         """The trace read a plain attribute from the `__dict__` of a module or an optimiser."""
@@ -66,6 +68,7 @@ class Guards:
 
     def keep_names(self, found: FreeVariables) -> None:
         """What the code mentions, as it is after the trace."""
+        self.complete = found.complete
         for bound in found.bound:
             if isinstance(bound.where, CellType):
                 self.cells.append((bound.where, bound.name, bound.kept))
