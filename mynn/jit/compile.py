@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, overload
 
@@ -309,18 +310,28 @@ def _kept_with(owner: Any) -> dict[Any, Compiled]:
     return methods
 
 
-def compiled_call(module: Any) -> Compiled:
-    """`module(...)` compiled, which is kept with the module for the next time."""
-    methods = _kept_with(module)
+def compiled_of(function: Any) -> Compiled:
+    """`function` compiled, if it is not yet.
+
+    That of a Python function or a module is kept with it for the next time (`settle`).
+    """
+    if isinstance(function, Compiled):
+        return function
+    if not isinstance(function, types.FunctionType) and not hasattr(function, "_modules"):
+        return Compiled(function)
+    methods = _kept_with(function)
     found = methods.get(None)
-    if found is None or found.function is not module:
-        found = methods[None] = Compiled(module)
+    if found is None or found.function is not function:
+        found = methods[None] = Compiled(function)
     return found
 
 
-def forget_call(module: Any) -> None:
-    """Keep nothing of what `compiled_call` gave, if it was called for this one."""
-    getattr(module, "__dict__", {}).get("_compiled_methods", {}).pop(None, None)
+def settle(compiled: Compiled, staged: stage.Staged) -> None:
+    """Do not keep what was compiled of a function that may read what no trace of it can see."""
+    if not staged.trace.guards.complete:
+        methods = getattr(compiled.function, "__dict__", {}).get("_compiled_methods", {})
+        if methods.get(None) is compiled:
+            methods.pop(None, None)
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

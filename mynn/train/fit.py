@@ -16,7 +16,7 @@ from mynn import random
 from mynn.base import notices
 from mynn.base.arguments import explained, flag, positive, shown, whole_number
 from mynn.errors import ArgumentError, UsageError
-from mynn.jit.compile import Compiled
+from mynn.jit.compile import Compiled, compiled_of
 from mynn.jit.stage import Staged
 from mynn.nn import Module
 from mynn.tensor import Parameter
@@ -104,7 +104,7 @@ def fit(
     seed = None if seed is None else whole_number("seed", seed)
     called = _checked_callbacks(callbacks)
     record = _checked_record(record)
-    compiled = step if isinstance(step, Compiled) else Compiled(step)
+    compiled = compiled_of(step)
     arguments, arrays = load(data, check_finite)
     _check_step(compiled, arguments)
     run = plan(compiled, arguments, arrays, _check_results, batch_size, check_finite, drop_last)

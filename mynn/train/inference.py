@@ -13,7 +13,7 @@ from mynn import nn
 from mynn.base.arguments import explained, positive
 from mynn.core.types import Array
 from mynn.errors import MynnError, ShapeError, UsageError
-from mynn.jit.compile import Compiled, compiled_call, forget_call
+from mynn.jit.compile import Compiled, compiled_of
 from mynn.jit.stage import Staged
 from mynn.nn.module import evaluating
 from mynn.train.engine import executor_for
@@ -145,17 +145,10 @@ def _plan(
 ) -> Run:
     """One pass over the data."""
     size = positive("batch_size", batch_size)
-    if isinstance(function, Compiled):
-        compiled = function
-    else:
-        is_module = isinstance(function, nn.Module)
-        compiled = compiled_call(function) if is_module else Compiled(function)
+    compiled = compiled_of(function)
     arguments, arrays = load(data, check_finite)
     check_count(compiled.function, arguments)
-    run = plan(compiled, arguments, arrays, check, size, check_finite)
-    if not run.staged.trace.guards.complete and not isinstance(function, Compiled):
-        forget_call(function)  # what it reads may be changed without a trace of that
-    return run
+    return plan(compiled, arguments, arrays, check, size, check_finite)
 
 
 def _run(run: Run) -> Executor:

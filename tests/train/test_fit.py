@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import mynn
-from mynn import Tensor
+from mynn import Tensor, TraceWarning
+from mynn.jit import stage
 from tests.train.reference import (
     BACKENDS,
     Problem,
@@ -130,3 +133,45 @@ def test_seeds_of_all_sizes() -> None:
     orders = [order_of(1, seed=seed) for seed in (0, 1, -1, 2**63, 2**64 + 1, np.int64(1))]
     assert orders[1] == orders[4] == orders[5]
     assert all(a != b for a, b in itertools.combinations(orders[:4], 2))
+
+
+def test_a_step_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain function, too: what it reads from outside is compared before each run."""
+    problem, factor = Problem(), 1.0
+
+    def step(x: Any, t: Any) -> Any:
+        loss = ((problem.net(x) - t) ** 2).mean() * factor
+        problem.optimizer.zero_grad()
+        loss.backward()
+        problem.optimizer.step()
+        return loss
+
+    first = mynn.fit(step, problem.data, batch_size=10)["loss"][-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "stage", None)
+        assert mynn.fit(step, problem.data, batch_size=10)["loss"][-1] < first
+        factor = 2.0
+        with pytest.raises(TypeError):
+            mynn.fit(step, problem.data, batch_size=10)
+    problem.optimizer.lr = 0.0
+    doubled = mynn.fit(step, problem.data, batch_size=10)["loss"][-1]
+    factor = 1.0
+    again = mynn.fit(step, problem.data, batch_size=10)["loss"][-1]
+    np.testing.assert_allclose(doubled, 2 * again, rtol=1e-5)
+
+
+def test_a_step_that_reads_what_no_trace_sees() -> None:
+    """Nothing is kept of it: each run traces it anew."""
+    problem = Problem()
+    name = "rate"
+    options = SimpleNamespace(rate=1.0)
+
+    def step(x: Any, t: Any) -> Any:
+        return ((problem.net(x) - t) ** 2).mean() * getattr(options, name[:2] + "te")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TraceWarning)  # nothing is trained
+        first = mynn.fit(step, problem.data)["loss"][-1]
+        options.rate = 3.0
+        second = mynn.fit(step, problem.data)["loss"][-1]
+    np.testing.assert_allclose(second, 3 * first, rtol=1e-5)
