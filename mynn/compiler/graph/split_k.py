@@ -26,8 +26,9 @@ _LEAST_TERMS = 2048
 _LEAST_OPERATIONS = 200_000
 # More results than this for each term of the sum are easily shared as they are.
 _MOST_RESULTS = 4
-# So many results of a `sum` are enough for all threads, whatever the terms.
-_ENOUGH_RESULTS = 32
+# So many rows of results are enough for all threads, whatever the terms. Results that lie side by
+# side are not: who sums a few columns of each row reads all rows, and parts of them fit the cache.
+_ENOUGH_ROWS = 32
 
 
 def split_sums(graph: Graph) -> Graph:
@@ -83,7 +84,7 @@ def _contract(node: Node) -> Node | None:
 def _sum(node: Node) -> Node | None:
     x, axes = node.inputs[0], node.params["axes"]
     terms = math.prod(x.shape[axis] for axis in axes)
-    if not axes or x.dtype.kind != "f" or node.type.size >= _ENOUGH_RESULTS:
+    if not axes or x.dtype.kind != "f" or math.prod(x.shape[: axes[0]]) >= _ENOUGH_ROWS:
         return None
     parts = _parts(x.shape[axes[0]], terms, terms * node.type.size)
     if parts == 1:

@@ -21,7 +21,7 @@ def short_sums_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_k, "_LEAST_TERMS", 1)
     monkeypatch.setattr(split_k, "_LEAST_OPERATIONS", 1)
     monkeypatch.setattr(split_k, "_MOST_RESULTS", 1000)
-    monkeypatch.setattr(split_k, "_ENOUGH_RESULTS", 1000)
+    monkeypatch.setattr(split_k, "_ENOUGH_ROWS", 1000)
     monkeypatch.setattr(split, "SMALL", 0)
 
 
@@ -84,3 +84,11 @@ def test_sums_with_results_for_all_threads_stay_whole() -> None:
 
     assert rows(31).count("sum") == 2
     assert rows(32).count("sum") == 1
+
+
+def test_sums_over_images_are_taken_in_parts_and_sums_of_rows_are_not() -> None:
+    """Of however many channels: the gradient of a bias, and what normalisation sums."""
+    over_images = graph_of(lambda x: x.sum((0, 2, 3)), f32(64, 64, 16, 16))
+    assert names(split_sums(over_images)).count("sum") == 2
+    of_rows = graph_of(lambda x: x.sum((1, 2, 3)), f32(64, 64, 16, 16))
+    assert names(split_sums(of_rows)).count("sum") == 1
