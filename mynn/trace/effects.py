@@ -82,9 +82,13 @@ class Watch:
 
     def compare(self, guards: Guards, effects: Effects) -> None:
         """Say what was changed and what was read that goes on; the rest becomes guards."""
-        self._sources(guards)
-        self._bound()
+        read = len(self.names.bound), len(self.names.contents), len(guards.attributes)
+        drawn = self._sources(guards)
+        grown = self._bound()
         attributes(guards, effects)
+        kept = len(self.names.bound), len(self.names.contents), len(guards.attributes)
+        once = drawn or grown or self.names.clocks or effects.looks or effects.refused
+        guards.complete = not once and kept == read
         for name in dict.fromkeys(self.names.clocks):
             place = self.names.place(name)
             notices.warn("clock", _CLOCK.format(what=name), place)
@@ -96,7 +100,7 @@ class Watch:
             notices.warn("refused", _SWALLOWED.format(message=message), place)
         guards.keep_names(self.names)
 
-    def _sources(self, guards: Guards) -> None:
+    def _sources(self, guards: Guards) -> bool:
         drawn = []
         if free_variables.state_of(np.random.mtrand._rand) != self.numpy:
             drawn.append(("numpy.random", self.names.place("random")))
@@ -111,14 +115,16 @@ class Watch:
                 drawn.append((what, self.names.place(name)))
         for what, place in drawn:
             notices.warn("random", _DRAWN.format(what=what), place)
+        return bool(drawn)
 
-    def _bound(self) -> None:
-        for bound, length in self.lengths:
-            if len(bound.kept) != length:
-                place = self.names.place(bound.name)
-                notices.warn("list", _GROWN.format(what=f"the list {bound.name}"), place)
+    def _bound(self) -> bool:
+        grown = [bound for bound, length in self.lengths if len(bound.kept) != length]
+        for bound in grown:
+            place = self.names.place(bound.name)
+            notices.warn("list", _GROWN.format(what=f"the list {bound.name}"), place)
         self.names.bound = [bound for bound in self.names.bound if not self._own(bound)]
         self.names.contents = [bound for bound in self.names.contents if not self._own(bound)]
+        return bool(grown)
 
     def _own(self, bound: free_variables.Bound) -> bool:
         """Whether the function itself changes the value, so that it cannot be held to it."""

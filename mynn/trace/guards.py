@@ -32,7 +32,8 @@ class Guards:
       nothing; `cells`: those in closures. `held`: the content of what they hold.
     - `large`: content that is compared only where a run of many steps begins.
     - `sources`: generators of random numbers behind attributes that were read, with their states.
-    - `complete`: whether the code can read nothing else (`FreeVariables.complete`).
+    - `complete`: whether the code can read nothing else (`FreeVariables.complete`), and did nothing
+      that is done once (`Effects`).
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class Guards:
 
     def keep_names(self, found: FreeVariables) -> None:
         """What the code mentions, as it is after the trace."""
-        self.complete = found.complete
+        self.complete &= found.complete
         for bound in found.bound:
             if isinstance(bound.where, CellType):
                 self.cells.append((bound.where, bound.name, bound.kept))

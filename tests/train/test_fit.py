@@ -175,3 +175,16 @@ def test_a_step_that_reads_what_no_trace_sees() -> None:
         options.rate = 3.0
         second = mynn.fit(step, problem.data)["loss"][-1]
     np.testing.assert_allclose(second, 3 * first, rtol=1e-5)
+
+
+def test_a_step_that_draws_with_numpy() -> None:
+    """The numbers are built into a program, but not into that of the next run."""
+    problem, rng = Problem(), np.random.default_rng(3)
+
+    def step(x: Any, t: Any) -> Any:
+        return ((problem.net(x) - t) ** 2).mean() * rng.random()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TraceWarning)
+        losses = [mynn.fit(step, problem.data, batch_size=50)["loss"][-1] for _ in range(3)]
+    assert len(set(losses)) == 3
