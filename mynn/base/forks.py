@@ -1,8 +1,8 @@
 """Fork: the child has one thread, and nothing that another thread was about stands in its way.
 
 Locks that another thread held are free in the child (`register`), LLVM is in nobody's hands when a
-process forks and nothing half imported (`loading`), and whoever counts threads of the parent is
-told (`after_fork_in_child`).
+process forks (`hold`) and nothing half imported (`loading`), and whoever counts threads of the
+parent is told (`after_fork_in_child`).
 """
 
 from __future__ import annotations
@@ -57,8 +57,25 @@ def _renew_locks() -> None:
 loading = threading.RLock()
 
 
+# Held by threads that are in LLVM without llvmlite's lock.
+_working: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def hold(lock: Lock) -> Lock:
+    """The lock, a `threading.RLock`, for which a fork waits.
+
+    Example:
+        >>> import threading
+        >>> with hold(threading.RLock()):
+        ...     pass  # no other thread can fork
+    """
+    with loading:  # not while a process forks
+        _working.add(lock)
+    return lock
+
+
 def _llvm_lock() -> Any:
-    """The lock that llvmlite holds whenever LLVM works, if it was imported."""
+    """The lock that llvmlite holds in most calls of LLVM, if it was imported."""
     library = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
     return getattr(getattr(library, "_lock", None), "_lock", None)
 
@@ -70,9 +87,10 @@ def _before() -> None:
     loading.acquire()
     _held.append(loading)
     # Looked for only now: LLVM itself may be what another thread was loading.
-    if (lock := _llvm_lock()) is not None:
-        lock.acquire()
-        _held.append(lock)
+    for lock in (*_working, _llvm_lock()):
+        if lock is not None:
+            lock.acquire()
+            _held.append(lock)
 
 
 def _after() -> None:

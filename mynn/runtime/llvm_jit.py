@@ -3,79 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import functools
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
+from mynn.compiler.codegen.parts import parts_of
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.errors import CompileError
 from mynn.runtime import cache
+from mynn.runtime.llvm_objects import SETTINGS, object_codes, optimize, target_machine
 from mynn.target.target import Target, host
-
-# What `_target_machine` and `_passes` ask LLVM for.
-SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
-
-
-@functools.cache
-def _initialize(triple: str) -> None:
-    """Have LLVM know the target; all that it has, where it is not this machine's."""
-    import llvmlite.binding as llvm
-
-    if triple == llvm.get_default_triple():
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-    else:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-
-
-def _target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
-    import llvmlite.binding as llvm
-
-    _initialize(target.triple)
-    try:
-        found = llvm.Target.from_triple(target.triple)
-    except RuntimeError as error:
-        raise CompileError(f"this LLVM makes no code for {target.triple}: {error}") from error
-    return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel=codemodel
-    )
-
-
-@functools.cache
-def _pass_builder(target: Target) -> Any:
-    """What makes LLVM's own order of passes, without those that would vectorise or unroll: the
-    schedules have done that.
-
-    One for all modules, because LLVM never frees all of it.
-    """
-    import llvmlite.binding as llvm
-
-    tuning = llvm.create_pipeline_tuning_options(speed_level=1)
-    tuning.loop_vectorization = False
-    tuning.slp_vectorization = False
-    tuning.loop_unrolling = False
-    tuning.loop_interleaving = False
-    return llvm.create_pass_builder(_target_machine(target), tuning)
-
-
-def _passes(target: Target, module: Any) -> None:
-    """Run LLVM's passes on a module."""
-    import llvmlite.binding as llvm
-
-    builder = _pass_builder(target)
-    passes = builder.getModulePassManager()
-    try:
-        passes.run(module, builder)
-    finally:
-        # llvmlite frees no pass manager (its `_dispose` is hidden by an empty one): 40 KB each.
-        llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
-        passes.detach()
 
 
 @dataclass
@@ -87,7 +29,7 @@ class NativeModule:
     """
 
     source: Callable[[], str]
-    engine: Any
+    engines: Sequence[Any]
     key: str
     seconds: float
     target: Target
@@ -100,12 +42,12 @@ class NativeModule:
 
     @lazy
     def optimized(self) -> str:
-        """The LLVM IR after LLVM's passes."""
-        return str(_optimize(self.text, self.target))
+        """The LLVM IR after LLVM's passes, part by part."""
+        return "\n".join(str(optimize(part.text, self.target)) for part in parts_of(self.text))
 
     def address(self, name: str) -> int:
         """The address of a function; valid while this object lives."""
-        address = int(self.engine.get_function_address(name))
+        address = int(self.engines[0].get_function_address(name))
         if not address:
             raise CompileError(f"the native module has no function {name}")
         return address
@@ -120,46 +62,40 @@ class NativeModule:
         return function
 
     def assembly(self) -> str:
-        """The machine code as text."""
-        import llvmlite.binding as llvm
-
-        return str(_target_machine(self.target).emit_assembly(llvm.parse_assembly(self.optimized)))
-
-
-def _optimize(text: str, target: Target) -> Any:
-    """The module that `text` describes, after the passes."""
-    import llvmlite.binding as llvm
-
-    try:
-        module = llvm.parse_assembly(text)
-        module.verify()
-    except RuntimeError as error:
-        raise CompileError(f"LLVM rejects the generated module: {error}") from error
-    machine = _target_machine(target)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
-    _passes(target, module)
-    return module
+        """The machine code as text, part by part."""
+        return "\n".join(
+            assembly(part.text, self.target, "jitdefault") for part in parts_of(self.text)
+        )
 
 
-def assembly(text: str, target: Target) -> str:
+def assembly(text: str, target: Target, codemodel: str = "default") -> str:
     """The machine code of an LLVM module for any target, as text."""
-    return str(_target_machine(target, "default").emit_assembly(_optimize(text, target)))
+    return str(target_machine(target, codemodel).emit_assembly(optimize(text, target)))
 
 
-def object_code(text: str, target: Target) -> bytes:
-    """The machine code of an LLVM module for any target, as a file for its linker."""
-    return bytes(_target_machine(target, "default").emit_object(_optimize(text, target)))
-
-
-def _link(code: bytes, target: Target) -> Any:
-    """An engine that holds object code, ready to run."""
+def _engine(code: bytes, target: Target, known: Mapping[str, int]) -> Any:
+    """An engine that holds object code, which may call functions at known addresses."""
     import llvmlite.binding as llvm
 
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(target))
+    module = llvm.parse_assembly("\n".join(f"declare void @{name}()" for name in known))
+    engine = llvm.create_mcjit_compiler(module, target_machine(target))
+    for name, address in known.items():
+        engine.add_global_mapping(module.get_function(name), address)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine
+
+
+def _link(codes: Sequence[bytes], names: Sequence[Sequence[str]], target: Target) -> list[Any]:
+    """An engine for each part; the first one calls functions of these names in the others."""
+    first, *others = codes
+    engines = [_engine(code, target, {}) for code in others]
+    known = {
+        name: int(engine.get_function_address(name))
+        for engine, own in zip(engines, names[1:], strict=True)
+        for name in own
+    }
+    return [_engine(first, target, known), *engines]
 
 
 def _key(text: str, target: Target) -> str:
@@ -182,14 +118,15 @@ def build(text: str, target: Target, source: Callable[[], str] | None = None) ->
     key = _key(text, target)
     found = _from_cache(key, target)
     if found is None:
-        machine = _target_machine(target)
-        code = machine.emit_object(_optimize(text, target))
-        cache.store(key, code)
-        del machine  # what it keeps of its work is twenty times the code
-        found = _link(code, target), len(code)
-    engine, nbytes = found
+        parts = parts_of(text)
+        codes = object_codes([part.text for part in parts], target)
+        names = [part.functions for part in parts]
+        packed = _pack(codes, names)
+        cache.store(key, packed)
+        found = _link(codes, names, target), len(packed)
+    engines, nbytes = found
     seconds = time.perf_counter() - start
-    return NativeModule(source or (lambda: text), engine, key, seconds, target, nbytes)
+    return NativeModule(source or (lambda: text), engines, key, seconds, target, nbytes)
 
 
 def load(key: str, target: Target, source: Callable[[], str]) -> NativeModule | None:
@@ -201,18 +138,30 @@ def load(key: str, target: Target, source: Callable[[], str]) -> NativeModule | 
     found = _from_cache(key, target)
     if found is None:
         return None
-    engine, nbytes = found
-    return NativeModule(source, engine, key, time.perf_counter() - start, target, nbytes)
+    engines, nbytes = found
+    return NativeModule(source, engines, key, time.perf_counter() - start, target, nbytes)
 
 
-def _from_cache(key: str, target: Target) -> tuple[Any, int] | None:
-    """An engine with the object code that the cache holds under `key`, and its size, or None."""
-    code = cache.load(key)
-    if code is None:
+def _pack(codes: Sequence[bytes], names: Sequence[Sequence[str]]) -> bytes:
+    """The object code of all parts, behind a line with their sizes and functions."""
+    head = [[len(code), *own] for code, own in zip(codes, names, strict=True)]
+    return b"\n".join([json.dumps(head).encode(), b"".join(codes)])
+
+
+def _from_cache(key: str, target: Target) -> tuple[list[Any], int] | None:
+    """Engines with the object code that the cache holds under `key`, and its size, or None."""
+    packed = cache.load(key)
+    if packed is None:
         return None
+    head, _, rest = packed.partition(b"\n")
     try:
-        return _link(code, target), len(code)
-    except RuntimeError:
+        codes, names = [], []
+        for size, *own in json.loads(head):
+            codes.append(rest[:size])
+            names.append(own)
+            rest = rest[size:]
+        return _link(codes, names, target), len(packed)
+    except (RuntimeError, ValueError):
         return None
 
 

@@ -109,6 +109,61 @@ for other in others:
     )
 
 
+def test_while_threads_compile_parts() -> None:
+    run_child(
+        FORKING
+        + """
+from mynn.compiler.codegen import parts
+parts.SIZE = 2000
+def program(width):
+    layers = [part for n in range(8) for part in (nn.Linear(width + n, width + n + 1), nn.Tanh())]
+    call = mynn.compile(nn.Sequential(*layers))
+    result = call(np.ones((3, width), np.float32))
+    assert len(call.program(np.ones((3, width), np.float32)).native.engines) > 2
+    return result
+program(4)
+stop = []
+def compiling():
+    width = 100
+    while not stop:
+        program(width)
+        width += 1
+others = [threading.Thread(target=compiling) for _ in range(2)]
+for other in others:
+    other.start()
+for number in range(12):
+    child(lambda: program(16 + number).shape == (3, 24 + number))
+stop.append(1)
+for other in others:
+    other.join()
+""",
+        timeout=120,
+        MYNN_CACHE="0",
+    )
+
+
+def test_a_fork_waits_for_what_is_held() -> None:
+    run_child(
+        FORKING
+        + """
+from mynn.base import forks
+lock = forks.hold(threading.RLock())
+held, left = threading.Event(), []
+def work():
+    with lock:
+        held.set()
+        time.sleep(0.3)
+        left.append(1)
+other = threading.Thread(target=work)
+other.start()
+held.wait(60)
+child(lambda: left == [1] and lock.acquire(blocking=False))
+other.join()
+assert lock.acquire(blocking=False)
+"""
+    )
+
+
 def test_while_another_thread_loads_the_compiler() -> None:
     """A child could never import what the parent was in the middle of importing."""
     run_child(

@@ -353,7 +353,7 @@ def test_switched_off(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str) 
 def test_object_code_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = llvm_jit.build(build_text(42), host())
     assert len(entries(folder)) == 1
-    monkeypatch.setattr(llvm_jit, "_passes", None)  # nothing is compiled any more
+    monkeypatch.setattr(llvm_jit, "object_codes", None)  # nothing is compiled any more
     again = llvm_jit.build(build_text(42), host())
     assert result_of(module) == result_of(again) == 42
     assert again.text == build_text(42)

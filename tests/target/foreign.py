@@ -18,7 +18,7 @@ import numpy as np
 
 from mynn.compiler import pipeline
 from mynn.core.types import Array
-from mynn.runtime.llvm_jit import object_code
+from mynn.runtime.llvm_objects import object_code
 from mynn.target.storage import SLACK
 from mynn.target.target import Target, named
 from tests.compiler.harness import Case, Memory
@@ -83,7 +83,7 @@ def run(jobs: Sequence[Job], folder: Path, target: Target = TARGET) -> None:
     for texts, number in programs.items():
         for place, text in enumerate(texts):
             path = folder / f"p{number}_{place}.o"
-            path.write_bytes(object_code(_with_prefix(text, f"p{number}_"), target))
+            path.write_bytes(object_code(_with_prefix(text, f"p{number}_"), target, "default"))
             objects.append(path)
     executable = _link(numbers, objects, folder)
     source, result = folder / "source", folder / "result"

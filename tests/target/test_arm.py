@@ -15,7 +15,7 @@ from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.compiler.parallel import split
-from mynn.runtime.llvm_jit import object_code
+from mynn.runtime.llvm_objects import object_code
 from tests.compiler.harness import Case
 from tests.fuzz.programs import gradient, plain, stateful
 from tests.helpers import assert_close, f32, graph_of
@@ -113,8 +113,8 @@ def test_denormals(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(text: str, target: Any) -> bytes:
-        return object_code(text.replace(" fadd ", " fsub "), target)
+    def wrong(text: str, target: Any, codemodel: str) -> bytes:
+        return object_code(text.replace(" fadd ", " fsub "), target, codemodel)
 
     monkeypatch.setattr(foreign, "object_code", wrong)
     graph = graph_of(lambda x: x + 1.0, f32(3))

@@ -1,0 +1,206 @@
+"""LLVM at work: from the text of a module to object code.
+
+A large module is worked on in parts (`mynn.compiler.codegen.parts`) by several threads. LLVM allows
+that, as long as each has a context, a target machine and passes of its own; llvmlite does not: it
+holds one lock around every call. So the two calls that take long are made without it. Each thread
+holds a lock of its own in them, for which a fork waits (`mynn.base.forks`).
+"""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import functools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from mynn.base import forks
+from mynn.errors import CompileError
+from mynn.runtime.threads import processors
+from mynn.target.target import Target
+
+# What `target_machine` and `_Worker` ask LLVM for.
+SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
+# Bytes of stack that LLVM may need.
+_STACK = 4 * 2**20
+
+
+@functools.cache
+def _initialize(triple: str) -> None:
+    """Have LLVM know the target; all that it has, where it is not this machine's."""
+    import llvmlite.binding as llvm
+
+    if triple == llvm.get_default_triple():
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    else:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+
+
+def target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
+    """What makes machine code for a target."""
+    import llvmlite.binding as llvm
+
+    _initialize(target.triple)
+    try:
+        found = llvm.Target.from_triple(target.triple)
+    except RuntimeError as error:
+        raise CompileError(f"this LLVM makes no code for {target.triple}: {error}") from error
+    return found.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel=codemodel
+    )
+
+
+def _unlocked(name: str) -> Any:
+    """A function of LLVM's without the lock that llvmlite holds in its calls."""
+    import llvmlite.binding as llvm
+
+    function = getattr(llvm.ffi.lib, name)
+    return getattr(function, "_cfn", function)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """What one thread at a time works with: LLVM's own order of passes, without those that would
+    vectorise or unroll, since the schedules have done that.
+
+    It is used again and again, because LLVM never frees all of it.
+    """
+
+    target: Target
+    lock: Any = field(default_factory=lambda: forks.hold(threading.RLock()))
+
+    def __post_init__(self) -> None:
+        import llvmlite.binding as llvm
+
+        tuning = llvm.create_pipeline_tuning_options(speed_level=1)
+        tuning.loop_vectorization = False
+        tuning.slp_vectorization = False
+        tuning.loop_unrolling = False
+        tuning.loop_interleaving = False
+        self.machine = target_machine(self.target)
+        self.builder = llvm.create_pass_builder(self.machine, tuning)
+
+    def optimize(self, text: str) -> Any:
+        """The module that `text` describes, after the passes."""
+        import llvmlite.binding as llvm
+
+        try:
+            module = llvm.parse_assembly(text, llvm.create_context())
+            module.verify()
+        except RuntimeError as error:
+            raise CompileError(f"LLVM rejects the generated module: {error}") from error
+        module.triple = self.machine.triple
+        module.data_layout = str(self.machine.target_data)
+        passes = self.builder.getModulePassManager()
+        try:
+            with self.lock:
+                _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, self.builder)
+        finally:
+            # llvmlite frees no pass manager (its `_dispose` is hidden by an empty one): 40 KB each.
+            llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
+            passes.detach()
+        return module
+
+    def emit(self, module: Any, machine: Any) -> bytes:
+        """The machine code of a module."""
+        import llvmlite.binding as llvm
+
+        with llvm.ffi.OutputString() as error:
+            with self.lock:
+                emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+                buffer = emit(machine, module, 1, error)
+            if not buffer:
+                raise CompileError(f"LLVM makes no machine code: {error}")
+        library = llvm.ffi.lib
+        try:
+            start, size = (
+                library.LLVMPY_GetBufferStart(buffer),
+                library.LLVMPY_GetBufferSize(buffer),
+            )
+            return ctypes.string_at(start, size)
+        finally:
+            library.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+# Those that nobody works with at the moment.
+_idle: dict[Target, list[_Worker]] = {}
+
+
+@contextmanager
+def _worker(target: Target) -> Iterator[_Worker]:
+    idle = _idle.setdefault(target, [])
+    try:
+        worker = idle.pop()
+    except IndexError:
+        worker = _Worker(target)
+    try:
+        yield worker
+    finally:
+        idle.append(worker)
+
+
+def optimize(text: str, target: Target) -> Any:
+    """The module that `text` describes, after LLVM's passes."""
+    with _worker(target) as worker:
+        return worker.optimize(text)
+
+
+def object_code(text: str, target: Target, codemodel: str = "jitdefault") -> bytes:
+    """The machine code of an LLVM module, as a file for a linker."""
+    # What a machine keeps of its work is twenty times the code: there is one for each module.
+    machine = target_machine(target, codemodel)
+    with _worker(target) as worker:
+        return worker.emit(worker.optimize(text), machine)
+
+
+def object_codes(texts: Sequence[str], target: Target) -> list[bytes]:
+    """The machine code of several modules, made by as many threads as there are processors."""
+    if len(texts) == 1:
+        return [object_code(texts[0], target)]
+    waiting = list(range(len(texts)))
+    found: dict[int, bytes] = {}
+    failed: list[BaseException] = []
+    gone: SimpleQueue[None] = SimpleQueue()
+
+    def work() -> None:
+        with suppress(IndexError):  # of `pop`, where another thread was faster
+            while waiting:
+                number = waiting.pop()
+                found[number] = object_code(texts[number], target)
+
+    def help_out() -> None:
+        try:
+            work()
+        except BaseException as error:  # raised again below
+            failed.append(error)
+            waiting.clear()
+        finally:
+            gone.put(None)
+
+    helpers = 0
+    try:
+        while helpers < min(len(texts), _threads()) - 1:
+            try:
+                _thread.start_new_thread(help_out, ())
+            except (RuntimeError, MemoryError):  # the system gives no more threads
+                break
+            helpers += 1
+        work()
+    finally:
+        waiting.clear()
+        for _ in range(helpers):
+            gone.get()
+    if failed:
+        raise failed[0]
+    return [found[number] for number in range(len(texts))]
+
+
+def _threads() -> int:
+    """The threads that may work: one, where new ones would have hardly any stack."""
+    return processors() if not 0 < _thread.stack_size() < _STACK else 1
