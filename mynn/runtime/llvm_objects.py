@@ -25,6 +25,8 @@ from mynn.target.target import Target
 
 # What `target_machine` and `_Worker` ask LLVM for.
 SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
+# Modules that one pass builder serves: each leaves callbacks behind that all later ones call.
+_SERVES = 16
 # Bytes of stack that LLVM may need.
 _STACK = 4 * 2**20
 
@@ -69,13 +71,18 @@ class _Worker:
     """What one thread at a time works with: LLVM's own order of passes, without those that would
     vectorise or unroll, since the schedules have done that.
 
-    It is used again and again, because LLVM never frees all of it.
+    Passes are built for `_SERVES` modules at a time, because LLVM never frees all of a builder.
     """
 
     target: Target
     lock: Any = field(default_factory=lambda: forks.hold(threading.RLock()))
+    served: int = 0
+    builder: Any = None
 
     def __post_init__(self) -> None:
+        self.machine = target_machine(self.target)
+
+    def _pass_builder(self) -> Any:
         import llvmlite.binding as llvm
 
         tuning = llvm.create_pipeline_tuning_options(speed_level=1)
@@ -83,8 +90,7 @@ class _Worker:
         tuning.slp_vectorization = False
         tuning.loop_unrolling = False
         tuning.loop_interleaving = False
-        self.machine = target_machine(self.target)
-        self.builder = llvm.create_pass_builder(self.machine, tuning)
+        return llvm.create_pass_builder(self.machine, tuning)
 
     def optimize(self, text: str) -> Any:
         """The module that `text` describes, after the passes."""
@@ -97,6 +103,9 @@ class _Worker:
             raise CompileError(f"LLVM rejects the generated module: {error}") from error
         module.triple = self.machine.triple
         module.data_layout = str(self.machine.target_data)
+        if self.served % _SERVES == 0:
+            self.builder = self._pass_builder()
+        self.served += 1
         passes = self.builder.getModulePassManager()
         try:
             with self.lock:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import _thread
 import threading
+from collections import Counter
+from typing import Any
 
+import llvmlite.binding as llvm
 import pytest
 
 from mynn.errors import CompileError
@@ -44,6 +47,22 @@ def test_threads_make_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     used = record_threads(monkeypatch)
     assert object_codes(TEXTS, host()) == expected
     assert len(used) == 2
+
+
+def test_passes_serve_few_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a module does not grow with the number of those before it."""
+    served: Counter[Any] = Counter()
+    manager = llvm.PassBuilder.getModulePassManager
+
+    def counted(builder: Any) -> Any:
+        served[builder] += 1
+        return manager(builder)
+
+    monkeypatch.setattr(llvm.PassBuilder, "getModulePassManager", counted)
+    for text in TEXTS * 6:
+        object_code(text, host())
+    assert sum(served.values()) == 54
+    assert max(served.values()) <= 16
 
 
 def test_not_in_threads_with_hardly_any_stack(monkeypatch: pytest.MonkeyPatch) -> None:
