@@ -42,9 +42,9 @@ def handler(number: int, frame: Any) -> None:
 
 
 class Subject:
-    """A network whose every state on the way is known."""
+    """A network whose every state on the way is known: the same for all numbers of threads."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, known: dict[bytes, int] | None = None) -> None:
         self.threads = threads
         mynn.manual_seed(5)
         self.net = nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 3))
@@ -61,13 +61,18 @@ class Subject:
         for array in self.arrays[len(list(self.net.parameters())) :]:
             array[...] = 0
         self.first = [array.copy() for array in self.arrays]
-        self.known = {self.bytes(): 0}
-        for number in range(STEPS):
-            self.step(self.batches[number % len(self.batches)])
-            self.known[self.bytes()] = number + 1
-        self.reset()
+        self.known = known or self.walk()
         self.expected = self.model(self.x)
         self.loss = mynn.evaluate(self.measure, self.x, batch_size=BATCH)
+
+    def walk(self) -> dict[bytes, int]:
+        """All states, and after how many steps they come."""
+        known = {self.bytes(): 0}
+        for number in range(STEPS):
+            self.step(self.batches[number % len(self.batches)])
+            known[self.bytes()] = number + 1
+        self.reset()
+        return known
 
     def _slots(self) -> list[Any]:
         found = mynn.compile(self._step).lookup((self.batches[0],))[0].state
@@ -161,7 +166,8 @@ def run(moments: int, seed: int) -> dict[str, int]:
     """How many moments were within each kind of work."""
     parallel_call.LEAST_OPERATIONS = 1
     running = _thread._count()
-    subjects = [Subject(threads) for threads in (1, 2, 3, 4)]
+    subjects = [Subject(1)]
+    subjects += [Subject(threads, subjects[0].known) for threads in (2, 3, 4)]
     kinds = ("fit", "short_fit", "steps", "call", "predict", "evaluate", "compile")
     counts = dict.fromkeys(kinds, 0)
     rng = np.random.default_rng(seed)

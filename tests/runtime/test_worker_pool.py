@@ -57,7 +57,9 @@ def test_handlers_that_raise_in_fit() -> None:
         """
         class Late(Exception): pass
 
-        def handler(number, frame): raise Late
+        def handler(number, frame):
+            if frame.f_back is not None:  # not between two of the lines below
+                raise Late
         signal.signal(signal.SIGALRM, handler)
         rng = np.random.default_rng(1)
         late = 0
@@ -69,7 +71,7 @@ def test_handlers_that_raise_in_fit() -> None:
             epochs = 10**6 if number % 2 else 1  # within the loop, or as it begins and ends
             try:
                 # And again: Python ignores what is raised in a callback of a weak reference.
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-3), 1.0)
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-3), 0.02)
                 while True:
                     mynn.fit(steps[number % 3], X, batch_size=8, epochs=epochs, verbose=False)
             except Late:
@@ -250,5 +252,6 @@ def test_all_workers_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NativeExecutor, "close", lambda self: (kept.append(self), close(self)))
     for _ in range(10):
         train(3, epochs=200)
-    shared = [executor.control.acquired for executor in kept]
-    assert max(shared) == 3
+        if kept[-1].control.acquired == 3:
+            return
+    pytest.fail(f"so many took part: {[executor.control.acquired for executor in kept]}")
