@@ -159,6 +159,8 @@ class Compiled:
             check(staged)
         made = staged, self.make(staged)
         self._programs.setdefault(signature, []).append(made)
+        if not staged.trace.guards.complete:
+            _let_go(self)
         code = made[1].code
         code.holders.add(self)
         if code.dropped:
@@ -313,7 +315,8 @@ def _kept_with(owner: Any) -> dict[Any, Compiled]:
 def compiled_of(function: Any) -> Compiled:
     """`function` compiled, if it is not yet.
 
-    That of a Python function or a module is kept with it for the next time (`settle`).
+    That of a Python function or a module is kept with it for the next time, unless it may read what
+    no trace of it can see.
     """
     if isinstance(function, Compiled):
         return function
@@ -326,12 +329,11 @@ def compiled_of(function: Any) -> Compiled:
     return found
 
 
-def settle(compiled: Compiled, staged: stage.Staged) -> None:
-    """Do not keep what was compiled of a function that may read what no trace of it can see."""
-    if not staged.trace.guards.complete:
-        methods = getattr(compiled.function, "__dict__", {}).get("_compiled_methods", {})
-        if methods.get(None) is compiled:
-            methods.pop(None, None)
+def _let_go(compiled: Compiled) -> None:
+    """The next `compiled_of` of its function begins anew."""
+    methods = getattr(compiled.function, "__dict__", {}).get("_compiled_methods", {})
+    if methods.get(None) is compiled:
+        methods.pop(None, None)
 
 
 def _flat(arguments: tuple[Any, ...]) -> bool:

@@ -181,7 +181,7 @@ class _Scanner:
         if isinstance(value, types.ModuleType):
             self.module(name, value, names, texts, depth)
         elif isinstance(value, SOURCES):
-            found.sources.append((name, value, state_of(value)))
+            self.source(name, value)
         elif isinstance(value, list | dict | set | np.ndarray):
             self.container(where, name, value, names, texts, depth)
         elif isinstance(value, types.BuiltinFunctionType):
@@ -189,7 +189,7 @@ class _Scanner:
                 found.clocks.append(name)
         else:
             found.bound.append(Bound(where, name, snapshot(value)))
-            self.called(value, names, texts, depth + 1)
+            self.entry(name, value, names, texts, depth + 1)
 
     def called(self, value: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
         """What stands behind a value that is no plain one."""
@@ -202,10 +202,14 @@ class _Scanner:
             self.value(vars(value), "func", value.func, names, texts, depth)
         elif type(value).__module__ == "mynn.jit.compile":
             self.called(value.function, names, texts, depth)
-        elif isinstance(value, list | tuple | dict | set):
-            self.items(value, names, texts, depth)
         elif not isinstance(value, type) and not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
+
+    def source(self, name: str, source: Any) -> None:
+        """A generator of random numbers, by the first name that leads to it."""
+        if id(source) not in self.seen:
+            self.seen.add(id(source))
+            self.found.sources.append((name, source, state_of(source)))
 
     def module(
         self,
@@ -236,21 +240,25 @@ class _Scanner:
         self.found.bound.append(Bound(where, name, value))
         if isinstance(value, np.ndarray) or len(value) <= SMALL_ITEMS:
             self.found.contents.append(Bound(where, name, snapshot(value)))
-        elif isinstance(value, dict) and depth < _DEPTH:
+        if isinstance(value, dict) and depth < _DEPTH:
             for key in texts & value.keys():
                 self.value(value, key, value[key], names, texts, depth + 1)
-        if not isinstance(value, np.ndarray):
-            self.items(value, names, texts, depth)
+        self.entry(name, value, names, texts, depth)
 
-    def items(self, value: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
-        """The objects in a list, a tuple, a set, or behind the keys of a dict."""
-        entries = value.values() if isinstance(value, dict) else value
-        objects = [entry for entry in entries if not is_plain(entry)]
-        if len(objects) > SMALL_ITEMS or depth > _DEPTH:
-            self.found.complete = False
-            return
-        for entry in objects:
-            self.called(entry, names, texts, depth + 1)
+    def entry(
+        self, name: str, value: Any, names: frozenset[str], texts: frozenset[str], depth: int
+    ) -> None:
+        """What lies behind a value that is kept itself: the objects in a container, an object."""
+        if isinstance(value, SOURCES):
+            self.source(name, value)
+        elif isinstance(value, list | tuple | dict | set):
+            if len(value) > SMALL_ITEMS or depth > _DEPTH:
+                self.found.complete = False
+                return
+            for one in value.values() if isinstance(value, dict) else value:
+                self.entry(name, one, names, texts, depth + 1)
+        elif not is_plain(value):
+            self.called(value, names, texts, depth)
 
     def attributes(
         self, owner: Any, names: frozenset[str], texts: frozenset[str], depth: int
@@ -295,8 +303,8 @@ class _Scanner:
             self.seen.add((id(owner), name))
             if not tracked:
                 self.value(table, name, value, names, texts, depth + 1)
-            elif not isinstance(value, (np.ndarray, *SOURCES)):
-                self.called(value, names, texts, depth + 1)
+            elif not isinstance(value, SOURCES):  # those the trace sees
+                self.entry(name, value, names, texts, depth + 1)
 
 
 def _is_module(owner: Any) -> bool:

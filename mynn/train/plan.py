@@ -16,7 +16,7 @@ from mynn.base.lazy import lazy
 from mynn.core.types import Array
 from mynn.data import arrays as data_arrays
 from mynn.errors import ArgumentError, DataError, DTypeError, UsageError
-from mynn.jit.compile import Compiled, settle
+from mynn.jit.compile import Compiled
 from mynn.jit.stage import Staged
 from mynn.jit.structure import flatten, rebuild
 from mynn.tensor import Tensor, as_array
@@ -249,7 +249,6 @@ def plan(
     fixed = compiled, arguments, tuple(arrays)
     whole = step_for(*fixed, batch, check)
     last = step_for(*fixed, remainder, check) if remainder else whole
-    settle(compiled, whole.staged)
     return Run(*fixed, check, whole, last, remainder)
 
 

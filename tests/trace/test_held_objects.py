@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,11 @@ UNSEEN: dict[str, Case] = {
         Options,
         lambda held: held,
     ),
+    "a long list": (
+        lambda net, x: net.layer(x) * net.held.leaves[0].scale,
+        lambda: Tree(Options(), [Options() for _ in range(40)]),
+        lambda held: held.leaves[0],
+    ),
     "attrgetter": (
         lambda net, x: net.layer(x) * operator.attrgetter("sc" + "ale"[:3])(net.held),
         Options,
@@ -143,3 +149,32 @@ def test_networks_in_a_global_list() -> None:
     compiled(X)
     options.NETWORKS[0] = nn.Linear(3, 2)
     np.testing.assert_allclose(compiled(X), options.NETWORKS[0](X).numpy(), rtol=1e-5)
+
+
+def test_a_long_list_of_numbers() -> None:
+    """It is not compared before each call, so that the next run of the function traces it anew."""
+
+    def scaled(x: Any) -> Any:
+        return x * options.SCALES[0]
+
+    before = mynn.predict(scaled, X)
+    options.SCALES[0] = 3.0
+    np.testing.assert_allclose(mynn.predict(scaled, X), before * 1.5)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.layer(x) * options.SOURCES["first"].random(),
+        lambda net, x: net.layer(x) * options.SOURCES["all"][0].random(),
+        lambda net, x: net.layer(x) * net.held[0].random(),
+    ],
+)
+def test_generators_in_containers(forward: Callable[..., Any]) -> None:
+    """Their numbers are built in, which is said, and into the next run's program not the same."""
+    net = network(forward, [np.random.default_rng(1)])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        first, second = (mynn.predict(net, X) for _ in range(2))
+    assert any("gave numbers while the function was traced" in str(one.message) for one in said)
+    assert not np.array_equal(first, second)
