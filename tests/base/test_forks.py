@@ -23,6 +23,23 @@ def child(function):
         faulthandler.dump_traceback_later(20, exit=True)
         os._exit(7 if function() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 7
+
+def forking_while_compiling(shape):
+    # `program(width)` compiles something new for each width; its result has shape(width).
+    stop = []
+    def compiling():
+        width = 100
+        while not stop:
+            program(width)
+            width += 1
+    others = [threading.Thread(target=compiling) for _ in range(2)]
+    for other in others:
+        other.start()
+    for width in range(16, 28):
+        child(lambda: program(width).shape == shape(width))
+    stop.append(1)
+    for other in others:
+        other.join()
 """
 
 
@@ -89,20 +106,7 @@ def program(width):
     net = nn.Sequential(nn.Linear(24, width), nn.Tanh(), nn.Linear(width, 8))
     return mynn.compile(net)(X)
 program(4)
-stop = []
-def compiling():
-    width = 100
-    while not stop:
-        program(width)
-        width += 1
-others = [threading.Thread(target=compiling) for _ in range(2)]
-for other in others:
-    other.start()
-for number in range(12):
-    child(lambda: program(16 + number).shape == (96, 8))
-stop.append(1)
-for other in others:
-    other.join()
+forking_while_compiling(lambda width: (96, 8))
 """,
         timeout=120,
         MYNN_CACHE="0",
@@ -122,20 +126,7 @@ def program(width):
     assert len(call.program(np.ones((3, width), np.float32)).native.engines) > 2
     return result
 program(4)
-stop = []
-def compiling():
-    width = 100
-    while not stop:
-        program(width)
-        width += 1
-others = [threading.Thread(target=compiling) for _ in range(2)]
-for other in others:
-    other.start()
-for number in range(12):
-    child(lambda: program(16 + number).shape == (3, 24 + number))
-stop.append(1)
-for other in others:
-    other.join()
+forking_while_compiling(lambda width: (3, width + 8))
 """,
         timeout=120,
         MYNN_CACHE="0",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 
-import mynn
-from mynn import nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.codegen.dedupe import FEWEST, kernel_key
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Load, Local, Op, Store
 from mynn.target.target import host
 from mynn.tensor import Tensor
+from tests.compiler.codegen.deep import train_deep
 from tests.compiler.harness import Case
 from tests.helpers import f32, graph_of, random_arrays
 
@@ -87,22 +85,8 @@ def test_layers_alike_are_compiled_once() -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_training_a_deep_network(threads: int) -> None:
-    def train(backend: str) -> list[float]:
-        mynn.manual_seed(0)
-        net = nn.Sequential(*[part for _ in range(12) for part in (nn.Linear(9, 9), nn.Tanh())])
-        optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-
-        @mynn.compile(threads=threads, backend=backend)
-        def step(x: Any, t: Any) -> Any:
-            loss = ((net(x) - t) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        x = np.random.default_rng(1).standard_normal((64, 9)).astype(np.float32)
-        return mynn.fit(step, (x, x), epochs=3, batch_size=16, verbose=False)["loss"]
-
-    np.testing.assert_allclose(train("native"), train("interpreter"), rtol=2e-5)
+    losses = [train_deep(12, threads, backend) for backend in ("native", "interpreter")]
+    np.testing.assert_allclose(*losses, rtol=2e-5)
 
 
 def test_a_few_keep_their_own_code() -> None:

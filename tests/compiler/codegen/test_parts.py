@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-import mynn
-from mynn import nn, optim
 from mynn.compiler import pipeline
 from mynn.compiler.codegen import parts
 from mynn.compiler.codegen.parts import Part, parts_of
 from mynn.runtime.llvm_jit import build
 from mynn.target.target import host
 from mynn.tensor import Tensor
+from tests.compiler.codegen.deep import train_deep
 from tests.compiler.harness import Case, run_native
 from tests.helpers import f32, graph_of, random_arrays
 
@@ -85,19 +83,5 @@ def test_what_is_shown_has_all_parts() -> None:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_training(threads: int) -> None:
-    def train(backend: str) -> list[float]:
-        mynn.manual_seed(0)
-        net = nn.Sequential(*[part for _ in range(6) for part in (nn.Linear(9, 9), nn.Tanh())])
-        optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-
-        @mynn.compile(threads=threads, backend=backend)
-        def step(x: Any, t: Any) -> Any:
-            loss = ((net(x) - t) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        x = np.random.default_rng(1).standard_normal((64, 9)).astype(np.float32)
-        return mynn.fit(step, (x, x), epochs=3, batch_size=16, verbose=False)["loss"]
-
-    np.testing.assert_allclose(train("native"), train("interpreter"), rtol=2e-5)
+    losses = [train_deep(6, threads, backend) for backend in ("native", "interpreter")]
+    np.testing.assert_allclose(*losses, rtol=2e-5)
