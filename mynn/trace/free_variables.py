@@ -238,9 +238,10 @@ class _Scanner:
     ) -> None:
         """A list, a dict, a set or an array."""
         self.found.bound.append(Bound(where, name, value))
-        if isinstance(value, np.ndarray) or len(value) <= SMALL_ITEMS:
+        small = isinstance(value, np.ndarray) or len(value) <= SMALL_ITEMS
+        if small:
             self.found.contents.append(Bound(where, name, snapshot(value)))
-        if isinstance(value, dict) and depth < _DEPTH:
+        if isinstance(value, dict) and depth < _DEPTH and not (small and is_plain(value)):
             for key in texts & value.keys():
                 self.value(value, key, value[key], names, texts, depth + 1)
         self.entry(name, value, names, texts, depth)
