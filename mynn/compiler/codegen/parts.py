@@ -48,7 +48,7 @@ def parts_of(text: str) -> list[Part]:
         if found is not None and used <= library.keys():
             kernels[found.group(2)] = definition, used
     sizes = {name: len(definition) for name, (definition, _) in kernels.items()}
-    others = _groups(sizes, len(text) - sum(sizes.values()), number)[1:]
+    others = [g for g in _groups(sizes, len(text) - sum(sizes.values()), number)[1:] if g]
     parts = []
     for names in others:
         used = _closed({use for name in names for use in kernels[name][1]}, library)

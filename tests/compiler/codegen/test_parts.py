@@ -37,6 +37,14 @@ def test_small_modules_stay_whole() -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_no_part_is_empty() -> None:
+    """One kernel, as long as several parts."""
+    text = pipeline.finish(pipeline.lower(graph_of(lambda x: x @ x, f32(30, 30)), host())).text
+    assert len(text) > 3 * parts.SIZE
+    assert [part.functions for part in parts_of(text)] == [(), ("k0",)]
+
+
+@pytest.mark.usefixtures("small")
 def test_every_function_lies_in_one_part() -> None:
     case = Case(graph_of(waves, f32(12, 12)))
     text = pipeline.finish(case.lowered).text
