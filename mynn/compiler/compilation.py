@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.fusion.groups import Fusion
 from mynn.compiler.graph.layout import Layouts
@@ -62,7 +62,7 @@ class Compilation:
         written = set(self.writes.values())
         return [node for i, node in enumerate(self.graph.outputs) if i not in written]
 
-    @functools.cached_property
+    @lazy
     def table(self) -> list[Buffer]:
         """The buffers whose addresses the program is given, in order."""
         used: dict[Buffer, None] = {}

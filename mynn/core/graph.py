@@ -14,7 +14,6 @@ is an input or a constant; every check is a single truth value.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.lazy import lazy
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import VerifyError
@@ -146,7 +146,7 @@ class Graph:
         """Every node in topological order, the declared inputs first."""
         return list(self._nodes)
 
-    @functools.cached_property
+    @lazy
     def _nodes(self) -> tuple[Node, ...]:
         known = set(self.inputs)
         reached = topological((*self.checks, *self.outputs), stop=known.__contains__)

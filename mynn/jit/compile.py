@@ -14,6 +14,7 @@ import numpy as np
 from mynn import debug
 from mynn.base import forks, notices
 from mynn.base.arguments import check_call
+from mynn.base.cycles import WAITING
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
@@ -161,6 +162,8 @@ class Compiled:
         self._programs.setdefault(signature, []).append(made)
         if not staged.trace.guards.complete:
             _let_go(self)
+        state = sum(node.type.nbytes for node in staged.state_nodes)
+        WAITING.add(self, 2 * state)  # with the copies that `fit` keeps
         code = made[1].code
         code.holders.add(self)
         if code.dropped:

@@ -32,7 +32,7 @@ def forking_while_compiling(shape):
         while not stop:
             program(width)
             width += 1
-    others = [threading.Thread(target=compiling) for _ in range(2)]
+    others = [threading.Thread(target=compiling, daemon=True) for _ in range(2)]
     for other in others:
         other.start()
     for width in range(16, 28):

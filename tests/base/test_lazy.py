@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import doctest
 import threading
+from pathlib import Path
 
+import mynn
 from mynn.base import lazy as module
 from mynn.base.lazy import lazy
 
@@ -35,3 +37,12 @@ def test_threads_do_not_wait_for_each_other() -> None:
     other.join()
     assert slow.value == 3
     assert Record.value.__doc__ == "What it is."
+
+
+def test_no_lock_is_shared_by_all_instances() -> None:
+    """The child of a fork hung where another thread held one (in one run of ten)."""
+    package = Path(mynn.__file__).parent
+    users = [
+        path for path in package.rglob("*.py") if "@functools.cached_property" in path.read_text()
+    ]
+    assert not users, "use mynn.base.lazy"

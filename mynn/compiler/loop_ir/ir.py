@@ -65,11 +65,11 @@ changes the result. Unsigned arithmetic is modulo 2^32 and 2^64, as signed arith
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mynn.base.lazy import lazy
 from mynn.compiler.loop_ir.affine import Affine
 
 # Scalar types are the short dtype names of `mynn.core.graph`, words, and addresses.
@@ -259,7 +259,7 @@ class Kernel:
     template: Kernel | None = field(default=None, compare=False, repr=False)
     bindings: Mapping[Buffer, Buffer] = field(default_factory=dict, compare=False, repr=False)
 
-    @functools.cached_property
+    @lazy
     def _buffers(self) -> tuple[list[Buffer], list[Buffer]]:
         if self.template is None:
             return _find_buffers(self.body)
@@ -269,7 +269,7 @@ class Kernel:
         )
         return reads, writes
 
-    @functools.cached_property
+    @lazy
     def is_split(self) -> bool:
         """Whether it takes the number of its worker, and of all workers."""
         return _has_shares(self.body) if self.template is None else self.template.is_split
