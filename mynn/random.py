@@ -20,6 +20,7 @@ from mynn.base.arguments import explained, whole_number
 from mynn.core.types import Array, Shape, supported
 from mynn.errors import ArgumentError
 from mynn.ops import random as ops
+from mynn.ops.threefry import first_word
 from mynn.tensor import Tensor, apply, as_tensor, inplace
 
 _WORD = 2**32
@@ -84,6 +85,13 @@ class Generator:
             drawn = apply(ops.random_bits, self.key, shape=as_shape(shape))
             self.key.assign(self.key + np.array([0, 1], np.uint32))
             return drawn
+
+    def words(self, count: int) -> list[int]:
+        """A few numbers of 32 bits, for use outside of tensors: those of `bits(count)`."""
+        with self._domain.lock:
+            seed, counter = self.key.data.tolist()
+            self.key.assign(np.array([seed, (counter + 1) % _WORD], np.uint32))
+        return [first_word(seed, counter, number) for number in range(count)]
 
     def __reduce__(self) -> Any:
         """Copies go on from the same key."""

@@ -125,6 +125,19 @@ def test_state_and_copies() -> None:
     assert repr(Generator(4)) == "Generator(key=[4, 0])"
 
 
+@pytest.mark.parametrize("key", [(0, 0), (7, 3), (2**32 - 1, 2**32 - 1)])
+def test_few_words_are_those_of_many(key: tuple[int, int]) -> None:
+    """They are made one by one, or in Python's integers, from the same key."""
+    one, other = Generator(0), Generator(0)
+    one.set_state(key)
+    other.set_state(key)
+    many = one.bits(100).tolist()
+    assert other.words(2) == many[:2]
+    np.testing.assert_array_equal(one.get_state(), other.get_state())
+    one.set_state(key)
+    assert one.bits((2, 3)).tolist() == np.reshape(many[:6], (2, 3)).tolist()
+
+
 def test_generator_made_in_a_trace_is_state() -> None:
     with tracing.tracing() as trace:
         generator = Generator(0)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -55,7 +55,7 @@ def _native_available() -> bool:
     return True
 
 
-class _Direct(NamedTuple):
+class Ready(NamedTuple):
     """The latest program from one array to another, ready to run without looking anything up.
 
     It may run for arrays of this type, while nothing is traced and no more parts of modules were
@@ -66,8 +66,18 @@ class _Direct(NamedTuple):
     dtype: Any
     edits: int
     same: Callable[[], bool] | None
-    run: Callable[[Array], Array]
+    run: Callable[[Array], Any]
     code: Any
+
+    def fits(self, array: Any) -> bool:
+        """Whether it may run for this value now."""
+        return (
+            type(array) is np.ndarray
+            and array.dtype is self.dtype
+            and array.shape == self.shape
+            and tracing.activity.watch == self.edits
+            and (self.same is None or self.same())
+        )
 
 
 class Compiled:
@@ -98,7 +108,8 @@ class Compiled:
         self.backend = backend
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
-        self._direct: _Direct | None = None
+        self._direct: Ready | None = None
+        self.prediction: Ready | None = None
         self._changes: dict[str, int] = {}
         self._lock = forks.register(threading.RLock())
         self._copies: dict[Tensor, Array] = {}
@@ -225,9 +236,11 @@ class Compiled:
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code (`mynn.programs`): so do we."""
-        direct = self._direct
+        direct, prediction = self._direct, self.prediction
         if direct is not None and direct.code is code:
             self._direct = None
+        if prediction is not None and prediction.code is code:
+            self.prediction = None
         for signature, made in list(self._programs.items()):
             kept = [pair for pair in made if pair[1].code is not code]
             if not kept:
@@ -235,13 +248,15 @@ class Compiled:
             elif len(kept) < len(made):
                 self._programs[signature] = kept
 
-    def take_storage(self, tensor: Tensor) -> Array:
-        """Where `fit` may copy the value of a state tensor to, until `give_storage`.
+    def take_storage(self, tensors: Iterable[Tensor], taken: dict[Tensor, Array]) -> None:
+        """Add to `taken` where `fit` may copy the values of state tensors to, until `give_storage`.
 
         It is kept for the next run: memory that is new costs more than the copying.
         """
-        kept = self._copies.pop(tensor, None)
-        return np.empty_like(tensor.to_native()) if kept is None else kept
+        for tensor in tensors:
+            if tensor not in taken:
+                kept = self._copies.pop(tensor, None)
+                taken[tensor] = np.empty_like(tensor.to_native()) if kept is None else kept
 
     def give_storage(self, copies: dict[Tensor, Array]) -> None:
         """The memory that a run took is free."""
@@ -301,7 +316,7 @@ class Compiled:
                 guards = staged.trace.guards
                 same = guards.same_names if guards.by_name else None
                 run, code = program.direct(), program.code
-                self._direct = _Direct(array.shape, array.dtype, edits, same, run, code)
+                self._direct = Ready(array.shape, array.dtype, edits, same, run, code)
             return results[0]
         return staged.bundle(results)
 

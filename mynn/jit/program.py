@@ -116,7 +116,7 @@ class Program:
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"
         self._types = [node.type for node in graph.inputs[:arguments]]
-        self._state_arrays = state_arrays
+        self.state_arrays = state_arrays
         self._muted = [0]  # bits of checks that have warned
         written = [
             tensor for tensor, node in zip(state, state_nodes, strict=True) if node in writes
@@ -143,7 +143,7 @@ class Program:
             else self.native.function(STEP, ctypes.c_void_p)
         )
         arguments = [allocate(type.shape, type.dtype) for type in self._types]
-        state, muted = self._state_arrays, self._muted
+        state, muted = self.state_arrays, self._muted
         return Instance(self.code, self.source, function, arguments, state, muted)
 
     def take(self) -> Instance:
@@ -357,7 +357,7 @@ class Program:
         """
         instance = self.take()
         try:
-            return profile(self.lowered, [*instance.arguments, *self._state_arrays], repeat)
+            return profile(self.lowered, [*instance.arguments, *self.state_arrays], repeat)
         finally:
             self.give_back(instance)
 

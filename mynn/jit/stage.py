@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import sharing
+from mynn.base.lazy import lazy
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Type
 from mynn.errors import UsageError
@@ -17,6 +19,12 @@ from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 from mynn.trace import tracing
 from mynn.trace.effects import Watch
 from mynn.trace.trace import Trace
+
+
+def is_drawn(tensor: Tensor) -> bool:
+    """Whether a tensor is the key of random numbers."""
+    domain = sharing.domain_of(tensor)
+    return domain is not None and domain.drawn
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,23 @@ class Staged:
         """The inputs of the graph that stand for state."""
         return self.graph.inputs[len(self.arguments) :]
 
-    @property
+    @lazy
     def written(self) -> tuple[Tensor, ...]:
         """The state that changes."""
         pairs = zip(self.state, self.state_nodes, strict=True)
         return tuple(tensor for tensor, node in pairs if node in self.writes)
 
-    @property
+    @lazy
+    def generators(self) -> tuple[Tensor, ...]:
+        """Those that change and are keys of random numbers."""
+        return tuple(tensor for tensor in self.written if is_drawn(tensor))
+
+    @lazy
+    def values(self) -> tuple[Tensor, ...]:
+        """Those that change and are not: parameters, running means, slots of optimisers."""
+        return tuple(tensor for tensor in self.written if not is_drawn(tensor))
+
+    @lazy
     def result_names(self) -> list[str]:
         """Names of the results: keys where the function returned a dict, or loss, loss1..."""
         return leaf_names(self.structure, "loss")

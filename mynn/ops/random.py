@@ -9,12 +9,14 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mynn.core.primitive import Cost, Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
-from mynn.ops.threefry import threefry2x32
+from mynn.ops.threefry import first_word, threefry2x32
 
 
 def _infer_bits(key: Type, shape: Shape) -> Type:
@@ -23,8 +25,17 @@ def _infer_bits(key: Type, shape: Shape) -> Type:
     return Type(shape, key.dtype)
 
 
+# So many words are made one by one.
+_FEW = 8
+
+
 def _numpy_bits(key: Array, shape: Shape) -> Array:
-    count = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.uint32)
+    size = math.prod(shape)
+    if size <= _FEW:
+        k0, k1 = key.tolist()
+        words = [first_word(k0, k1, number) for number in range(size)]
+        return np.array(words, np.uint32).reshape(shape)
+    count = np.arange(size, dtype=np.uint32)
     bits, _ = threefry2x32(key[0], key[1], count, np.zeros_like(count))
     return np.asarray(bits).reshape(shape)
 

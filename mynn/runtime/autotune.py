@@ -44,6 +44,7 @@ class Autotuner:
         self.counts = tuple(counts)
         self._index = len(counts) - 1
         self._clock = clock
+        self._first = True
         self._step = 0.0  # seconds of a step with the present number
         self._down = True  # the direction of the next trial
         self._interval = _SOONEST
@@ -55,7 +56,14 @@ class Autotuner:
         return self.counts[self._index]
 
     def run(self, budget: int, run: Run) -> None:
-        """Run `budget` steps, with a trial among them where one is due."""
+        """Run `budget` steps, with a trial among them where one is due.
+
+        A first step by itself runs with one worker: it is over before threads have started.
+        """
+        first, self._first = self._first, False
+        if first and budget == 1:
+            run(1, 1)
+            return
         if self._step and self._clock() >= self._due:
             index = self._other()
             steps = max(1, int(_TRIAL / self._step))

@@ -9,7 +9,7 @@ compared each time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from types import CellType
 from typing import Any
 
@@ -95,6 +95,25 @@ class Guards:
         return self.same_names() and not any(
             getattr(owner, name) != value for (owner, name), value in self.properties.items()
         )
+
+    def comparison(self, settled: Set[tuple[Any, str]]) -> Callable[[], bool] | None:
+        """What looks at all that notes no change, but for the properties that are `settled`; None
+        where there is nothing to look at.
+        """
+        properties = [(o, n, v) for (o, n), v in self.properties.items() if (o, n) not in settled]
+        contents = self.contents
+        if not properties and not contents and not self.large:
+            return self.same_names if self.by_name else None
+
+        def same_now() -> bool:
+            return (
+                all(same(kept, vars(owner).get(name, GONE)) for owner, name, kept in contents)
+                and self.same_names()
+                and not any(getattr(owner, name) != value for owner, name, value in properties)
+                and self.same_large()
+            )
+
+        return same_now
 
     def same_names(self) -> bool:
         """Whether the names in the code stand for what they stood for."""

@@ -23,8 +23,11 @@ from mynn.train.engine.cursor import Snapshot
 _SHARE = 0.005
 
 
+_all = np.logical_and.reduce
+
+
 def _is_finite(array: Array) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    return array.dtype.kind != "f" or bool(_all(np.isfinite(array), axis=None))
 
 
 def _may_hold(tensor: Tensor) -> bool:
@@ -45,6 +48,7 @@ class NanGuard:
         self.executor = executor
         self.last: Snapshot | None = None
         self.storage: dict[Tensor, Array] = {}
+        self.stored: tuple[Tensor, ...] = ()
         self.watched: list[Tensor] = []
         self.taken = 0.0
         self.cost = 0.0
@@ -64,15 +68,17 @@ class NanGuard:
             self.watched = [t for t in self.executor.run.written if t.requires_grad]
         else:
             self.check()
-        self.last = self.executor.snapshot(self._storage)
+        self._provide()
+        self.last = self.executor.snapshot(self.storage)
         self.taken = time.perf_counter()
         self.cost = self.taken - now
 
-    def _storage(self, tensor: Tensor) -> Array:
-        """Where the value of a tensor is copied to: memory that no other run has."""
-        if tensor not in self.storage:
-            self.storage[tensor] = self.executor.run.compiled.take_storage(tensor)
-        return self.storage[tensor]
+    def _provide(self) -> None:
+        """See that there is memory for the copies, which no other run has."""
+        run = self.executor.run
+        if self.stored is not run.values:
+            run.compiled.take_storage(run.values, self.storage)
+            self.stored = run.values
 
     def finish(self) -> None:
         """Leave the memory of the copies to the next run."""
@@ -91,8 +97,9 @@ class NanGuard:
         """Raise `NotFiniteError` where something else than the steps has made a parameter not
         finite; `check` found none after the last of them.
         """
+        natives = self.executor.run.natives
         for tensor in self.executor.run.written:
-            if tensor.requires_grad and not _is_finite(tensor.data):
+            if tensor.requires_grad and not _is_finite(natives[tensor]):
                 step = self.executor.steps
                 self._blame_outside(tensor, f"it was changed after step {step - 1}")
 

@@ -114,8 +114,8 @@ def fit(
 
 def _drawn_seed() -> int:
     """64 bits from the default generator."""
-    high, low = random.bits((2,)).tolist()
-    return int(high) << 32 | int(low)
+    high, low = random.default_generator().words(2)
+    return high << 32 | low
 
 
 def _checked_record(record: Any) -> Record | None:

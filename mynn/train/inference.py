@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +12,13 @@ from mynn import nn
 from mynn.base.arguments import explained, positive
 from mynn.core.types import Array
 from mynn.errors import MynnError, ShapeError, UsageError
-from mynn.jit.compile import Compiled, compiled_of
-from mynn.jit.stage import Staged
+from mynn.jit.compile import Compiled, Ready, compiled_of
+from mynn.jit.stage import Staged, is_drawn
 from mynn.nn.module import evaluating
+from mynn.trace import tracing
 from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
-from mynn.train.plan import Check, Run, check_count, check_outside, is_drawn, load, plan
+from mynn.train.plan import Check, Run, check_count, check_outside, load, plan
 
 
 @explained
@@ -46,8 +46,9 @@ def evaluate(
         {'mean': 4.5}
     """
     check_outside("evaluate")
-    with _evaluating(function):
-        run = _plan(function, data, batch_size, _check_measures, check_finite)
+    compiled = compiled_of(function)
+    with evaluating(_evaluated(compiled)):
+        run = _plan(compiled, data, batch_size, _check_measures, check_finite)
         return _run(run).means(0)
 
 
@@ -76,15 +77,47 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
         >>> mynn.predict(lambda x: x * 2, np.arange(3, dtype=np.float32))
         array([0., 2., 4.], dtype=float32)
     """
+    compiled = compiled_of(function)
+    ready = compiled.prediction
+    if (
+        ready is not None
+        and ready.fits(data)
+        and type(batch_size) is int
+        and batch_size >= len(data)
+    ):
+        try:
+            return ready.run(data)
+        except MynnError:  # as it is planned, the error says where
+            pass
     check_outside("predict")
-    with _evaluating(function):
-        run = _plan(function, data, batch_size, _check_rows, check_finite=False)
+    edits = tracing.activity.edits()
+    modules = _evaluated(compiled)
+    with evaluating(modules):
+        run = _plan(compiled, data, batch_size, _check_rows, check_finite=False)
         outputs = _one_batch(run) if run.batches == 1 else None
         if outputs is None:
             nodes = run.staged.graph.outputs[: run.staged.results]
             outputs = [np.empty((run.samples, *node.shape[1:]), node.dtype) for node in nodes]
             _run(replace(run, outputs=tuple(outputs)))
+        elif run.arrays[0] is data:
+            _keep_ready(run, modules, edits)
     return run.staged.bundle(outputs)
+
+
+def _keep_ready(run: Run, modules: frozenset[nn.Module], edits: int) -> None:
+    """Have the program of a run of one batch ready, for data of this shape."""
+    staged, program, array = run.staged, run.whole.program, run.arrays[0]
+    if program.code.dropped or staged.arguments[0].dtype != array.dtype:
+        return
+
+    def bundled(array: Array) -> Any:
+        return staged.bundle(program((array,))[: staged.results])
+
+    native = staged.structure == 0 and program.backend == "native"
+    direct = program.direct() if native else bundled
+    same = staged.trace.guards.comparison({(module, "_mode") for module in modules})
+    fixed = array.shape, array.dtype, edits, same, direct, program.code
+    run.compiled.prediction = Ready(*fixed)
 
 
 def _one_batch(run: Run) -> list[Array] | None:
@@ -140,12 +173,9 @@ def _check_changes(name: str, staged: Staged) -> None:
         )
 
 
-def _plan(
-    function: Callable[..., Any], data: Any, batch_size: int, check: Check, check_finite: bool
-) -> Run:
+def _plan(compiled: Compiled, data: Any, batch_size: int, check: Check, check_finite: bool) -> Run:
     """One pass over the data."""
     size = positive("batch_size", batch_size)
-    compiled = compiled_of(function)
     arguments, arrays = load(data, check_finite)
     check_count(compiled.function, arguments)
     return plan(compiled, arguments, arrays, check, size, check_finite)
@@ -163,7 +193,7 @@ def _run(run: Run) -> Executor:
     return executor
 
 
-def _evaluating(function: Any) -> AbstractContextManager[None]:
-    """A module, and all below it, in evaluation mode for a while, as this thread sees it."""
-    inner = function.function if isinstance(function, Compiled) else function
-    return evaluating(inner.modules() if isinstance(inner, nn.Module) else ())
+def _evaluated(compiled: Compiled) -> frozenset[nn.Module]:
+    """The modules that `evaluate` and `predict` take as in evaluation mode, this thread alone."""
+    inner = compiled.function
+    return frozenset(inner.modules() if isinstance(inner, nn.Module) else ())

@@ -5,7 +5,10 @@ it comes from what the user gave.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+import operator
+import types
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -103,22 +106,45 @@ class Run:
     @lazy
     def state(self) -> tuple[Tensor, ...]:
         """The tensors that steps read or change."""
-        return tuple(dict.fromkeys(tensor for step in self.steps for tensor in step.staged.state))
+        return self._all("state")
 
     @lazy
     def written(self) -> tuple[Tensor, ...]:
         """Those that steps change."""
-        return tuple(dict.fromkeys(t for step in self.steps for t in step.staged.written))
+        return self._all("written")
 
     @lazy
     def generators(self) -> tuple[Tensor, ...]:
         """Those that are keys of random numbers."""
-        return tuple(t for t in self.written if is_drawn(t))
+        return self._all("generators")
 
     @lazy
     def values(self) -> tuple[Tensor, ...]:
         """Those that are not: parameters, running means, slots of optimisers."""
-        return tuple(t for t in self.written if not is_drawn(t))
+        return self._all("values")
+
+    def _all(self, name: str) -> tuple[Tensor, ...]:
+        """Those of the steps on all batches."""
+        first: tuple[Tensor, ...] = getattr(self.whole.staged, name)
+        if not self.remainder:
+            return first
+        last: tuple[Tensor, ...] = getattr(self.last.staged, name)
+        return first if _alike(first, last) else tuple(dict.fromkeys((*first, *last)))
+
+    @lazy
+    def natives(self) -> dict[Tensor, Array]:
+        """The state where it lies."""
+        pairs = (zip(s.staged.state, s.program.state_arrays, strict=True) for s in self.steps)
+        return {tensor: array for each in pairs for tensor, array in each}
+
+    @property
+    def access(self) -> sharing.Access:
+        """How steps get at the state: as the program for whole batches does, where the other one
+        uses the same.
+        """
+        access: sharing.Access | None = self.whole.program.access
+        same = self.state is self.staged.state and self.written is self.staged.written
+        return access if same and access else sharing.join(self.state, self.written)
 
     def step(self, batch: int) -> tuple[Step, slice]:
         """The step for a batch of an epoch, and the rows of the batch in their order."""
@@ -173,10 +199,9 @@ def step_for(
     return Step(*compiled.lookup(example, thoroughly=True, check=check), rows)
 
 
-def is_drawn(tensor: Tensor) -> bool:
-    """Whether a tensor is the key of random numbers."""
-    domain = sharing.domain_of(tensor)
-    return domain is not None and domain.drawn
+def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Whether these are the same tensors in the same order."""
+    return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
 def check_outside(name: str) -> None:
@@ -190,6 +215,8 @@ def check_outside(name: str) -> None:
 
 def check_count(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """Raise `ArgumentError` where the data does not fit the parameters of the function."""
+    if _fits(function, len(arguments)):
+        return
     try:
         signature = inspect.signature(function)
     except ValueError:  # built in, without a signature
@@ -203,6 +230,29 @@ def check_count(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Non
             f"for each argument of the step, which does not fit: {error}; give as many as the step "
             "takes"
         ) from None
+
+
+def _fits(function: Any, count: int) -> bool:
+    """Whether a plain function, method or module takes so many arguments; False where it is not so
+    simple to say.
+    """
+    if isinstance(function, types.MethodType):
+        function, count = function.__func__, count + 1
+    elif not isinstance(function, types.FunctionType):
+        if getattr(function, "__dict__", _DISGUISES).keys() & _DISGUISES:
+            return False
+        function, count = type(function).__call__, count + 1
+    if not isinstance(function, types.FunctionType) or vars(function).keys() & _DISGUISES:
+        return False
+    code, optional = function.__code__, len(function.__defaults__ or ())
+    most = math.inf if code.co_flags & inspect.CO_VARARGS else code.co_argcount
+    return code.co_argcount - optional <= count <= most and (
+        code.co_kwonlyargcount == len(function.__kwdefaults__ or ())
+    )
+
+
+# What `inspect.signature` looks at before the code.
+_DISGUISES = dict.fromkeys(("__wrapped__", "__signature__", "__text_signature__"))
 
 
 def load(data: Any, check_finite: bool) -> tuple[tuple[Any, ...], list[Array]]:

@@ -269,3 +269,80 @@ def test_a_network_that_is_dropped() -> None:
 
 def f32_rows(rows: int, columns: int) -> Any:
     return np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
+
+
+class Several(nn.Module):
+    """A layer whose trace reads its mode and plain values of several kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.drop = nn.Dropout(0.5)
+        self.scale = 2.0
+        self.shifts = [1.0, 0.0]
+
+    def forward(self, x: Any) -> Any:
+        y = self.drop(self.linear(x)) * self.scale
+        return y + self.shifts[0] if self.training else y - self.shifts[1]
+
+
+def _retrain(net: Several) -> None:
+    net.train()
+
+
+def _rescale(net: Several) -> None:
+    net.scale = 3.0
+
+
+def _shift(net: Several) -> None:
+    net.shifts[1] = 5.0
+
+
+def _exchange(net: Several) -> None:
+    net.linear = nn.Linear(3, 2)
+
+
+def _reload(net: Several) -> None:
+    net.linear.weight.data = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize("change", [_retrain, _rescale, _shift, _exchange, _reload])
+def test_a_prediction_again(change: Any) -> None:
+    """What is kept ready sees every change, and gives what a network never predicted with gives."""
+    net, x = Several(), np.ones((4, 3), np.float32)
+    for _ in range(3):
+        mynn.predict(net, x)
+        net.train()
+    change(net)
+    fresh = copy.deepcopy(net).eval()
+    np.testing.assert_allclose(mynn.predict(net, x), fresh(x).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(mynn.predict(net, 2 * x), fresh(2 * x).numpy(), rtol=1e-6)
+
+
+def test_a_prediction_again_of_other_data() -> None:
+    net, x = nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    for data in (x, x, x[:3], x.astype(np.float64), x.astype(np.int64), x[::2], x):
+        expected = net(np.asarray(data, np.float32)).numpy()
+        np.testing.assert_allclose(mynn.predict(net, data), expected, rtol=1e-6)
+        np.testing.assert_allclose(mynn.predict(net, data, batch_size=2), expected, rtol=1e-6)
+    with pytest.raises(ArgumentError, match="batch_size"):
+        mynn.predict(net, x, batch_size=0)
+    with pytest.raises(UsageError, match="inside a compiled function"):
+        mynn.compile(lambda y: mynn.predict(net, x) + y)(x)
+
+
+def test_a_prediction_again_from_forgotten_programs() -> None:
+    net, x = nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    expected = mynn.predict(net, x)
+    mynn.programs().clear()
+    assert mynn.jit.compile.compiled_of(net).prediction is None
+    np.testing.assert_array_equal(mynn.predict(net, x), expected)
+
+
+def test_a_prediction_again_says_which_label() -> None:
+    table, labels = nn.Parameter(np.eye(3, dtype=np.float32)), np.array([0, 1, 2])
+    pick = mynn.compile(lambda i: table[i])
+    for _ in range(2):
+        np.testing.assert_array_equal(mynn.predict(pick, labels), np.eye(3))
+    with pytest.raises(mynn.errors.IndexRangeError, match="sample 1 of the data"):
+        mynn.predict(pick, np.array([0, 7, 2]))

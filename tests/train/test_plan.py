@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.core.types import Array
-from mynn.errors import ShapeError
+from mynn.errors import ArgumentError, ShapeError
 from mynn.jit import stage
+from mynn.train.plan import check_count
 from tests.train.reference import backends
 
 ROWS, BATCH = 22, 8  # two whole batches, and one of 6
@@ -120,3 +123,58 @@ def test_a_step_that_will_not_do_is_not_compiled() -> None:
     with pytest.raises(ShapeError, match="evaluate: the function returns"):
         mynn.evaluate(compiled, data(np.float32)[0])
     assert not compiled._programs
+
+
+class Callable:
+    """Takes two arguments, as an object and by its methods."""
+
+    def __call__(self, x: Any, t: Any = 0) -> Any:
+        """Two at most."""
+
+    @classmethod
+    def of_class(cls, x: Any, *, scale: float = 1.0) -> Any:
+        """One."""
+
+    @staticmethod
+    def alone(x: Any, *more: Any, key: Any) -> Any:
+        """None by position alone."""
+
+
+def _plain(x: Any, t: Any, *, scale: float = 1.0) -> Any:
+    """Two."""
+
+
+def _rest(x: Any, *more: Any, **named: Any) -> Any:
+    """One or more."""
+
+
+@functools.wraps(_plain)
+def _wrapped(*arguments: Any) -> Any:
+    """Says that it is another one."""
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _plain,
+        _rest,
+        _wrapped,
+        Callable(),
+        Callable,
+        Callable().of_class,
+        Callable.alone,
+        functools.partial(_plain, 1),
+        nn.Linear(2, 2),
+        nn.Linear(2, 2).forward,
+        len,
+    ],
+)
+def test_arguments_are_counted_as_python_does(function: Any) -> None:
+    for count in range(4):
+        try:
+            inspect.signature(function).bind(*range(count))
+        except TypeError:
+            with pytest.raises(ArgumentError, match="which does not fit"):
+                check_count(function, tuple(range(count)))
+        else:
+            check_count(function, tuple(range(count)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class Executor(ABC):
         self.run = run
         self.recorders: dict[int, tuple[Recorder, Any]] = {}
         self.compile_seconds += run.compile_seconds
-        self.access = sharing.join(run.state, run.written)
+        self.access = run.access
         if self.order is not None:
             self.control.point(Control.ORDER, self.order)
         self.control.point(Control.METRICS, self.sums)
@@ -158,15 +158,15 @@ class Executor(ABC):
                     f"{wanted}; go on with the same data, batch_size, shuffle and step"
                 )
 
-    def snapshot(self, storage: Callable[[Tensor], Array] | None = None) -> Snapshot:
-        """The cursor and the state; values are copied to where `storage` says."""
-        values = {
-            tensor: np.empty_like(tensor.to_native()) if storage is None else storage(tensor)
-            for tensor in self.run.values
-        }
+    def snapshot(self, storage: Mapping[Tensor, Array] | None = None) -> Snapshot:
+        """The cursor and the state; values are copied to the `storage` of each."""
+        natives = self.run.natives
+        if storage is None:
+            storage = {tensor: np.empty_like(natives[tensor]) for tensor in self.run.values}
+        values = {tensor: storage[tensor] for tensor in self.run.values}
         with sharing.whole(self.run.written):
             for tensor, copy in values.items():
-                copy[...] = tensor.to_native()
+                copy[...] = natives[tensor]
             return Snapshot(self.cursor(), values)
 
     def restore(self, snapshot: Snapshot) -> None:
