@@ -13,6 +13,7 @@ from time import perf_counter
 import numpy as np
 
 import mynn
+from benchmarks.networks import BLOCKS, resnet20
 from mynn import nn, optim
 from mynn.nn.module import Module
 from mynn.tensor import Tensor
@@ -26,33 +27,6 @@ ABOUT = {
 }
 
 
-class Block(nn.Module):
-    """A residual block of ResNet: two convolutions, and one more where the shape changes."""
-
-    def __init__(self, n: int, m: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(n, m, 3, stride=stride, padding=1, bias=False)
-        self.first_norm = nn.BatchNorm2d(m)
-        self.second = nn.Conv2d(m, m, 3, padding=1, bias=False)
-        self.second_norm = nn.BatchNorm2d(m)
-        self.same = n == m
-        if not self.same:
-            self.short = nn.Conv2d(n, m, 1, stride=stride, bias=False)
-            self.short_norm = nn.BatchNorm2d(m)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N, n, H, W to N, m, H / stride, W / stride."""
-        y = self.second_norm(self.second(self.first_norm(self.first(x)).relu()))
-        result: Tensor = (y + (x if self.same else self.short_norm(self.short(x)))).relu()
-        return result
-
-
-# Channels in, channels out and stride of each block of ResNet-20.
-BLOCKS = (
-    [(16, 16, 1)] * 3 + [(16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2)] + [(64, 64, 1)] * 2
-)
-
-
 def network(name: str) -> tuple[nn.Sequential, tuple[int, ...]]:
     """A network and the shape of a sample."""
     parts: list[Module] = []
@@ -61,9 +35,7 @@ def network(name: str) -> tuple[nn.Sequential, tuple[int, ...]]:
             parts += [nn.Linear(64, 64), nn.Tanh()]
         return nn.Sequential(*parts), (64,)
     if name == "compile-resnet20":
-        parts = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-        parts += [Block(*shape) for shape in BLOCKS]
-        return nn.Sequential(*parts, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(64, 10)), (3, 32, 32)
+        return resnet20(nn), (3, 32, 32)
     for layer in range(5):
         parts += [nn.Conv2d(16 if layer else 3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(16 * 16 * 16, 10)), (3, 16, 16)

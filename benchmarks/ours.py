@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 import mynn
+from benchmarks import networks
 from benchmarks.layers import Layer, cotangent, images
+from benchmarks.loops import LOOPS, Library, Program
 from benchmarks.peers import Differentiator, Predictor
-from benchmarks.works import Layers, Pool, Work, data, initial
+from benchmarks.works import Array, Layers, Work, data, initial
 from mynn import nn, optim
 
 
 def network(work: Work) -> nn.Sequential:
     """The work's network at the initial weights."""
-    parts: list[nn.Module] = []
-    for part in work.front:
-        if isinstance(part, Pool):
-            parts.append(nn.MaxPool2d(part.size))
-        else:
-            conv = nn.Conv2d(part.inputs, part.outputs, part.kernel, padding=part.padding)
-            parts += [conv, nn.ReLU()]
-    if work.front:
-        parts.append(nn.Flatten())
-    for index, (n, m) in enumerate(work.layers):
-        parts.append(nn.Linear(n, m))
-        if work.activated(index):
-            parts.append(nn.Tanh() if work.activation == "tanh" else nn.ReLU())
-    net = nn.Sequential(*parts)
+    net = networks.sequential(nn, work)
     net.load_state_dict(state_dict(net, initial(work)))
     return net
 
@@ -126,3 +118,30 @@ def differentiator(layer: Layer, threads: int = 1) -> Differentiator:
         return tuple(program.outputs)
 
     return run
+
+
+def _fitter(step: Callable[..., Any], batch: int) -> Callable[[tuple[Array, ...], int], float]:
+    def fit(data: tuple[Array, ...], epochs: int) -> float:
+        history = mynn.fit(
+            step, data, epochs=epochs, batch_size=batch, shuffle=False, verbose=False
+        )
+        return float(history["loss"][-1])
+
+    return fit
+
+
+LIBRARY = Library(
+    nn=nn,
+    optim=optim,
+    from_numpy=mynn.tensor,
+    stack=mynn.stack,
+    no_grad=mynn.no_grad,
+    seed=mynn.manual_seed,
+    fitter=_fitter,
+    predictor=lambda net: lambda x: mynn.predict(net, x),
+)
+
+
+def program(name: str, threads: int = 1, compared: bool = False) -> Program:
+    """A loop, eager where it is not `fit` or `predict`; it has the threads of this process."""
+    return LOOPS[name].make(LIBRARY, compared)

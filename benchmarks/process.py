@@ -65,10 +65,10 @@ def environment(threads: Threads = 1) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Task:
-    """What every peer is asked for on some threads: training steps or predictions of a work, or a
-    layer and its gradients."""
+    """What every peer is asked for on some threads: training steps or predictions of a work, a
+    layer and its gradients, or a loop."""
 
-    kind: Literal["train", "predict", "layer"]
+    kind: Literal["train", "predict", "layer", "loop"]
     work: str
     threads: Threads = 1
     batch: int = 1  # of a prediction
@@ -149,8 +149,8 @@ class Peer:
             flat = [file[key] for key in file.files]
         return loss, list(zip(flat[0::2], flat[1::2], strict=True))
 
-    def gradients(self) -> list[np.ndarray]:
-        """The output of a layer, and all gradients."""
+    def outputs(self) -> list[np.ndarray]:
+        """The output of a layer and all gradients, or what the steps of a loop give."""
         path = Path(self._folder.name) / "results.npz"
         self.ask(do="results", path=str(path))
         with np.load(path) as file:

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks import compiling, reference
 from benchmarks.layers import LAYERS
 from benchmarks.limits import limit_us
+from benchmarks.loops import LOOPS
 from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, SINGLE_THREADED, TRAINERS
 from benchmarks.process import ROOT, Peer, Task, alternate, environment, keep_to, start
 from benchmarks.works import WORKS, Work, work_named
@@ -27,9 +28,11 @@ OTHERS = {
     **compiling.ABOUT,
     "report-cold": "100 epochs x 1000 samples of W1 in a new process; the peer imports only",
 }
-NAMES = [*(work.name for work in WORKS), *PREDICTIONS, *LAYERS, *OTHERS]
+NAMES = [*(work.name for work in WORKS), *PREDICTIONS, *LAYERS, *LOOPS, *OTHERS]
 # Its network and loss are a little different: nothing to compare results with.
 UNVERIFIED = "sklearn"
+# Differences of results that are all smaller than this are not relative.
+SMALL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def about(name: str) -> str:
         return f"one prediction of {batch} from Python, the network of {work}"
     if name in LAYERS:
         return LAYERS[name].about
+    if name in LOOPS:
+        return LOOPS[name].about
     return OTHERS[name] if name in OTHERS else work_named(name).about
 
 
@@ -105,16 +110,19 @@ def check(work: Work, peers: list[Peer], say: Callable[[str], None]) -> None:
             raise Disagreement(f"{work.name}: {peer.name} is off the reference by {off:.2g}")
 
 
-def check_layer(name: str, peers: list[Peer], say: Callable[[str], None]) -> None:
-    """Raise `Disagreement` unless all peers have the same output and gradients."""
-    results = {peer.name: peer.gradients() for peer in peers}
+def check_outputs(
+    name: str, peers: list[Peer], say: Callable[[str], None], tolerance: float = 1e-4
+) -> None:
+    """Raise `Disagreement` unless all peers have the same results, relative to the largest."""
+    results = {peer.name: peer.outputs() for peer in peers if peer.name != UNVERIFIED}
     first = next(iter(results.values()), [])
     for peer, arrays in results.items():
         off = max(
-            float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(arrays, first, strict=True)
+            float(np.abs(a - b).max() / max(np.abs(b).max(), SMALL))
+            for a, b in zip(arrays, first, strict=True)
         )
         say(f"{name}: {peer} agrees to {off:.1e}")
-        if not off < 1e-4:
+        if not off < tolerance:
             raise Disagreement(f"{name}: {peer} is off by {off:.2g}")
 
 
@@ -127,7 +135,7 @@ def _in_turn(task: Task, asked: list[str], options: Options) -> dict[str, list[f
         if options.verify and task.kind == "train":
             check(work_named(task.work), peers, options.say)
         if options.verify and task.kind == "layer":
-            check_layer(task.work, peers, options.say)
+            check_outputs(task.work, peers, options.say)
         for peer in peers:
             peer.calibrate(options.block)
         return alternate(peers, options.rounds, options.say)
@@ -158,6 +166,22 @@ def differentiating(name: str, threads: int, options: Options) -> Row:
     asked = options.chosen(DIFFERENTIATORS)
     times = _in_turn(Task("layer", name, threads), asked, options)
     return _row(name, asked, times, threads=threads)
+
+
+def looping(name: str, options: Options) -> Row:
+    """Microseconds of a step of a loop, on one thread."""
+    loop, task = LOOPS[name], Task("loop", name)
+    asked = options.chosen(loop.peers)
+    if options.verify and loop.compared:
+        peers = start(task, options.chosen(loop.compared), options.say)
+        try:
+            check_outputs(name, peers, options.say, loop.tolerance)
+        finally:
+            for peer in peers:
+                peer.close()
+    steps = _in_turn(task, asked, options)
+    times = {peer: [t / loop.units for t in found] for peer, found in steps.items()}
+    return _row(name, asked, times)
 
 
 def _fresh(*arguments: str) -> tuple[float, str] | None:
@@ -233,4 +257,6 @@ def measure(name: str, options: Options) -> list[Row]:
         return [predicting(name, threads, options) for threads in counts]
     if name in LAYERS:
         return [differentiating(name, threads, options) for threads in options.threads]
+    if name in LOOPS:
+        return [looping(name, options)]
     return [training(work_named(name), threads, options) for threads in options.threads]

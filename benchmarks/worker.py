@@ -7,6 +7,8 @@
     {"do": "predict", "calls": 1000}  ->  {"seconds": 0.016}
     python -m benchmarks.worker layer layer-maxpool torch
     {"do": "layer", "calls": 1000}    ->  {"seconds": 0.9}
+    python -m benchmarks.worker loop loop-W3 torch
+    {"do": "loop", "calls": 1000}     ->  {"seconds": 0.3}
 
 The first line says `{"ready": seconds}` once it has trained or predicted once, or
 `{"unavailable": reason}`.
@@ -26,12 +28,15 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.layers import LAYERS
-from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, TRAINERS, Unavailable
+from benchmarks.loops import LOOPS
+from benchmarks.peers import DIFFERENTIATORS, LOOPERS, PREDICTORS, TRAINERS, Unavailable
 from benchmarks.works import Work, work_named
 
 Threads = int | Literal["auto"]
 Answer = dict[str, Any]
 Command = Callable[[Answer], Answer]
+# Steps of a loop before its clock starts.
+WARM = 3
 
 
 def _training(work: Work, peer: str, threads: Threads) -> Command:
@@ -62,6 +67,23 @@ def _differentiating(name: str, peer: str, threads: Threads) -> Command:
     return _calling(run)
 
 
+def _looping(name: str, peer: str, threads: Threads) -> Command:
+    """Blocks of a loop, each from its start, after some steps that are not timed."""
+    module = importlib.import_module(LOOPERS[peer])
+    module.program(name, threads).once()
+
+    def answer(command: Answer) -> Answer:
+        program = module.program(name, threads, command["do"] == "results")
+        if command["do"] == "results":
+            np.savez(command["path"], *program.results(LOOPS[name].steps))
+            return {}
+        for _ in range(WARM):
+            program.once()
+        return {"seconds": program.timed(command["calls"])}
+
+    return answer
+
+
 def _calling(function: Callable[[], Any]) -> Command:
     function()
 
@@ -84,7 +106,7 @@ def _threads(text: str) -> Threads:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker")
-    parser.add_argument("kind", choices=("train", "predict", "layer"))
+    parser.add_argument("kind", choices=("train", "predict", "layer", "loop"))
     parser.add_argument("work")
     parser.add_argument("peer")
     parser.add_argument("--threads", type=_threads, default=1, help="a number, or auto (ours)")
@@ -95,6 +117,8 @@ def _arguments() -> argparse.Namespace:
 def _command(asked: argparse.Namespace) -> Command:
     if asked.kind == "layer":
         return _differentiating(asked.work, asked.peer, asked.threads)
+    if asked.kind == "loop":
+        return _looping(asked.work, asked.peer, asked.threads)
     work = work_named(asked.work)
     if asked.kind == "train":
         return _training(work, asked.peer, asked.threads)

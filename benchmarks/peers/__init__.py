@@ -2,8 +2,8 @@
 
 A peer's module has `Trainer(work, threads)`; `torch_eager`, `jax_step`, `sklearn_mlp`, `onnx` and
 `ours` have `predictor(work, batch, threads)` as well, and `torch_eager`, `jax_step` and `ours`
-`differentiator(layer, threads)`. A module is imported in a process of its own,
-when it is asked for.
+`differentiator(layer, threads)`. Those of `LOOPERS` have `program(name, threads, compared)`, a loop
+that can run. A module is imported in a process of its own, when it is asked for.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ DIFFERENTIATORS = {
     "ours": "benchmarks.ours",
     "torch": "benchmarks.peers.torch_eager",
     "jax": "benchmarks.peers.jax_step",
+}
+LOOPERS = {
+    "ours": "benchmarks.ours",
+    "ours-compiled": "benchmarks.peers.ours_compiled",
+    "torch": "benchmarks.peers.torch_eager",
+    "sklearn": "benchmarks.peers.sklearn_mlp",
 }
 # These have one thread, whatever is asked for.
 SINGLE_THREADED = frozenset({"c", "c-fast", "sklearn"})

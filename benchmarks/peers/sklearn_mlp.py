@@ -8,11 +8,13 @@ weights. Its figures are shown, and left out of the comparison of results.
 from __future__ import annotations
 
 import warnings
+from itertools import cycle
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from benchmarks.loops import Program, folds
 from benchmarks.peers import Predictor, Unavailable
 from benchmarks.works import Layers, Work, data
 
@@ -64,3 +66,24 @@ def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
     trainer = Trainer(work, threads)
     trainer.train(1)
     return trainer.model.predict, trainer.x[:batch]
+
+
+def program(name: str, threads: int = 1, compared: bool = False) -> Program:
+    """The next of 50 trainings; one output for two classes, and its own random weights."""
+    turns = cycle(folds.trainings())
+
+    def step() -> float:
+        (x, t), seed = next(turns)
+        model = MLPClassifier(
+            (folds.HIDDEN,),
+            alpha=0.0,
+            batch_size=folds.BATCH,
+            learning_rate_init=folds.LR,
+            max_iter=folds.EPOCHS,
+            n_iter_no_change=folds.EPOCHS,
+            shuffle=False,
+            random_state=seed,
+        )
+        return float(model.fit(x, t).loss_)
+
+    return Program(step)

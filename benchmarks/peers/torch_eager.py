@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
+from benchmarks import networks
 from benchmarks.layers import Layer, cotangent, images
+from benchmarks.loops import LOOPS, Library, Program
 from benchmarks.peers import Differentiator, Predictor
-from benchmarks.works import Layers, Pool, Work, data, initial
+from benchmarks.works import Array, Layers, Work, data, initial
 
 
 def network(work: Work) -> nn.Sequential:
     """The work's network, with PyTorch's own layers, at the initial weights."""
-    parts: list[nn.Module] = []
-    for part in work.front:
-        if isinstance(part, Pool):
-            parts.append(nn.MaxPool2d(part.size))
-        else:
-            conv = nn.Conv2d(part.inputs, part.outputs, part.kernel, padding=part.padding)
-            parts += [conv, nn.ReLU()]
-    if work.front:
-        parts.append(nn.Flatten())
-    for index, (n, m) in enumerate(work.layers):
-        parts.append(nn.Linear(n, m))
-        if work.activated(index):
-            parts.append(nn.Tanh() if work.activation == "tanh" else nn.ReLU())
-    net = nn.Sequential(*parts)
+    net = networks.sequential(nn, work)
     load(net, work)
     return net
 
@@ -133,3 +125,41 @@ def differentiator(layer: Layer, threads: int = 1) -> Differentiator:
         return y.detach(), x.grad, *(parameter.grad for parameter in net.parameters())
 
     return run
+
+
+def _fitter(step: Callable[..., Any], batch: int) -> Callable[[tuple[Array, ...], int], float]:
+    def fit(data: tuple[Array, ...], epochs: int) -> float:
+        batches = list(zip(*(torch.from_numpy(a).split(batch) for a in data), strict=True))
+        for _ in range(epochs):
+            losses = [(step(*arrays).detach(), len(arrays[0])) for arrays in batches]
+        return sum(loss.item() * rows for loss, rows in losses) / sum(n for _, n in losses)
+
+    return fit
+
+
+def _predictor(net: nn.Module) -> Callable[[Array], Array]:
+    net.eval()
+
+    def predict(x: Array) -> Array:
+        with torch.inference_mode():
+            return net(torch.from_numpy(x)).numpy()
+
+    return predict
+
+
+LIBRARY = Library(
+    nn=nn,
+    optim=torch.optim,
+    from_numpy=torch.from_numpy,
+    stack=torch.stack,
+    no_grad=torch.no_grad,
+    seed=torch.manual_seed,
+    fitter=_fitter,
+    predictor=_predictor,
+)
+
+
+def program(name: str, threads: int = 1, compared: bool = False) -> Program:
+    """A loop as it is written."""
+    torch.set_num_threads(threads)
+    return LOOPS[name].make(LIBRARY, compared)

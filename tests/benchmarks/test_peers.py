@@ -10,7 +10,7 @@ from benchmarks.layers import LAYERS
 from benchmarks.limits import operations
 from benchmarks.peers import DIFFERENTIATORS, TRAINERS
 from benchmarks.process import Lost, Peer, Task
-from benchmarks.rows import UNVERIFIED, check_layer
+from benchmarks.rows import UNVERIFIED, check_outputs
 from benchmarks.works import WORKS, data, initial, work_named
 
 # These take seconds a step in float64; `--verify` looks at them before they are timed.
@@ -56,7 +56,7 @@ def test_layers_agree(layer: str, peer: str) -> None:
     peers = [Peer(Task("layer", layer), "ours")]
     try:
         peers.append(Peer(Task("layer", layer), peer))
-        check_layer(layer, peers, lambda text: None)
+        check_outputs(layer, peers, lambda text: None)
     except Lost as reason:
         pytest.skip(f"{peer} cannot be had here: {reason}")
     finally:

@@ -1,0 +1,96 @@
+"""Programs as users write them, line by line, the same text for mynn and PyTorch.
+
+`make(library, compared)` gives the `Program`; `compared` says that its results are wanted, not its
+time, where that makes a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.loops import acting, folds, small, training
+from benchmarks.loops.library import Library, Program
+
+WITH_TORCH = ("ours", "torch")
+BESIDE_A_CALL = ("ours", "ours-compiled", "torch")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A row of the table.
+
+    `peers` are timed; those and `torch` are compared, over `steps` steps, unless it is 0. A step
+    counts for `units`.
+    """
+
+    about: str
+    make: Callable[[Library, bool], Program]
+    peers: tuple[str, ...] = WITH_TORCH
+    steps: int = 5
+    units: int = 1
+    tolerance: float = 1e-4
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The peers whose results are compared."""
+        return tuple(dict.fromkeys((*self.peers, "torch"))) if self.steps else ()
+
+
+def _plain(function: Callable[..., Program], *arguments: object) -> Callable[..., Program]:
+    """`function` of the library and these arguments."""
+    return lambda library, compared: function(library, *arguments)
+
+
+WRITTEN = "zero_grad, forward, loss, backward, step, loss.item()"
+LOOPS = {
+    "loop-W3": Loop(f"{WRITTEN}: W3", _plain(training.loop, "W3")),
+    "loop-W3-look-first": Loop(
+        "W3's loop with loss.item() before backward", _plain(training.loop, "W3", True)
+    ),
+    "loop-W8": Loop(f"{WRITTEN}: LeNet, batch 64", _plain(training.loop, "W8"), tolerance=1e-3),
+    "loop-resnet20": Loop(
+        f"{WRITTEN}: ResNet-20, batch 32",
+        _plain(training.loop, "resnet20"),
+        steps=2,
+        tolerance=5e-2,  # of many relus near 0 some fall on different sides
+    ),
+    "act": Loop("an action of 4-128-2, softmax, the largest", _plain(acting.act)),
+    "act-sampled": Loop(
+        "an action of 4-128-2 drawn, its log_prob kept", _plain(acting.sampled), steps=acting.STEPS
+    ),
+    "reinforce-update": Loop(
+        "REINFORCE's update after 200 such steps", _plain(acting.update), steps=3
+    ),
+    "actor-critic-update": Loop(
+        "an actor-critic's update after 200 such steps",
+        _plain(acting.update, acting.Critic),
+        steps=3,
+    ),
+    "reinforce-episode": Loop(
+        "an episode of 200 drawn actions, and REINFORCE's update", _plain(acting.episode), steps=3
+    ),
+    "add": Loop("[32, 16] + [32, 16], looked at", _plain(small.add, 1), steps=1),
+    "add-20": Loop("20 such additions, looked at once", _plain(small.add, 20), steps=1),
+    "new-W3": Loop(
+        "a new network of W3, from fit to its first step", _plain(small.new, "W3"), ("ours",)
+    ),
+    "new-W8": Loop("a new LeNet, from fit to its first step", _plain(small.new, "W8"), ("ours",)),
+    "again-predict": Loop(
+        "mynn.predict of a batch of W3 again", _plain(small.again_predict), BESIDE_A_CALL
+    ),
+    "again-fit": Loop("mynn.fit of one step of W3 again", _plain(small.again_fit), BESIDE_A_CALL),
+    "folds": Loop(
+        "one of 50 trainings, 5 folds x 10 seeds: 30-32-2, 20 epochs of 455 rows, Adam",
+        folds.folds,
+        ("ours", "torch", "sklearn"),
+        steps=2,
+    ),
+    "folds-epochs": Loop(
+        "20 of 1000 such epochs in one call of fit",
+        _plain(folds.epochs),
+        ("ours",),
+        steps=0,
+        units=folds.LONGER,
+    ),
+}

@@ -1,0 +1,111 @@
+"""The loops compute the same with PyTorch as with us, and who computes something else is found."""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import ours
+from benchmarks.loops import LOOPS
+from benchmarks.loops.library import Program
+from benchmarks.peers import LOOPERS, ours_compiled
+from benchmarks.process import Peer, Task
+from benchmarks.rows import Disagreement, check_outputs
+
+VERIFIED = [name for name, loop in LOOPS.items() if loop.steps]
+
+
+class Here:
+    """A peer in this process."""
+
+    def __init__(self, name: str, program: Program, steps: int) -> None:
+        self.name, self._program, self._steps = name, program, steps
+
+    def outputs(self) -> list[np.ndarray]:
+        return self._program.results(self._steps)
+
+
+def compared(name: str, peers: dict[str, Any]) -> None:
+    loop = LOOPS[name]
+    here = [
+        Here(peer, module.program(name, 1, compared=True), loop.steps)
+        for peer, module in peers.items()
+    ]
+    check_outputs(name, here, lambda text: None, loop.tolerance)
+
+
+@pytest.mark.parametrize("name", VERIFIED)
+def test_loops_agree_with_torch(name: str) -> None:
+    pytest.importorskip("torch")
+    from benchmarks.peers import torch_eager
+
+    compared(name, {"ours": ours, "torch": torch_eager})
+
+
+@pytest.mark.parametrize("name", ["again-predict", "again-fit"])
+def test_a_compiled_call_does_what_fit_and_predict_do(name: str) -> None:
+    compared(name, {"ours": ours, "ours-compiled": ours_compiled})
+
+
+def test_every_loop_changes_or_gives_something() -> None:
+    """What is compared is no constant: two steps of a training give two losses."""
+    for name in ("loop-W3", "reinforce-update", "new-W3"):
+        first, second, changes = ours.program(name, 1, compared=True).results(2)
+        assert np.isfinite([first, second]).all()
+        assert np.isfinite(changes).all()
+        assert (changes != 0).mean() > 0.5
+        assert (first != second) == (name != "new-W3")
+
+
+def test_a_step_that_is_left_out_is_found() -> None:
+    loop = LOOPS["loop-W3"]
+    here = [
+        Here(peer, ours.program("loop-W3", 1, compared=True), steps)
+        for peer, steps in (("ours", loop.steps), ("torch", loop.steps))
+    ]
+    here[1]._program.once()
+    with pytest.raises(Disagreement, match="torch is off"):
+        check_outputs("loop-W3", here, lambda text: None, loop.tolerance)
+
+
+def test_what_precedes_a_step_is_not_timed() -> None:
+    done: list[str] = []
+
+    def before() -> None:
+        done.append("before")
+        sleep(0.1)
+
+    def step() -> None:
+        done.append("step")
+        sleep(0.01)
+
+    assert 0.02 < Program(step, before=before).timed(2) < 0.2
+    assert Program(step).timed(2) > 0.02
+    assert done == ["before", "step"] * 2 + ["step"] * 2
+
+
+def test_a_loop_runs_in_a_process_of_its_own() -> None:
+    peer = Peer(Task("loop", "add-20"), "ours")
+    try:
+        (sums,) = peer.outputs()
+        assert sums.shape == (32, 16)
+        assert 0 < peer.block() < 1
+    finally:
+        peer.close()
+
+
+def test_peers_of_loops_are_known() -> None:
+    assert {peer for loop in LOOPS.values() for peer in loop.peers} == set(LOOPERS)
+    assert all(loop.peers[0] == "ours" for loop in LOOPS.values())
+    assert all("torch" in LOOPS[name].compared for name in VERIFIED)
+
+
+def test_folds_leave_out_every_row_once() -> None:
+    from benchmarks.loops import folds
+
+    sizes = [len(x) for (x, _), _ in folds.trainings()]
+    assert len(sizes) == folds.FOLDS * folds.SEEDS
+    assert sum(folds.ROWS - n for n in sizes) == folds.SEEDS * folds.ROWS
