@@ -34,7 +34,7 @@ test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch
 	$(BIN)/python -m pytest -n $(WORKERS) tests/target/test_arm.py
 	$(BIN)/python -m tests.target.arm --seeds $(SEEDS)
 
-fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs and whole trainings for MINUTES, from SEED on
+fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs, trainings, eager programs for MINUTES, from SEED on
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.signals --moments $$((100 * $(MINUTES))) --seed $(SEED)
 

@@ -63,6 +63,18 @@ NOBODY = Domain(object())
 SEVERAL = Domain()
 
 
+class Noted:
+    """A mark after writes that the tensors have noted themselves.
+
+    `before` is the mark that the last program left: what was recorded of others since is valid.
+    """
+
+    __slots__ = ("before",)
+
+    def __init__(self, outer: object) -> None:
+        self.before: object = outer.before if isinstance(outer, Noted) else outer
+
+
 class Access:
     """Which domains a program uses, and which of them it writes.
 
@@ -141,10 +153,10 @@ class Access:
 class marked:
     """The domains have no mark within the block, and a new one after it."""
 
-    __slots__ = ("domains", "outer")
+    __slots__ = ("domains", "noted", "outer")
 
-    def __init__(self, domains: Sequence[Domain]) -> None:
-        self.domains = domains
+    def __init__(self, domains: Sequence[Domain], noted: bool = False) -> None:
+        self.domains, self.noted = domains, noted
 
     def __enter__(self) -> None:
         # A handler of signals may write in the middle of a write of the same thread.
@@ -154,7 +166,9 @@ class marked:
 
     def __exit__(self, *error: object) -> None:
         for domain, outer in zip(self.domains, self.outer, strict=True):
-            domain.mark = None if outer is None else object()
+            if outer is not None:
+                outer = Noted(outer) if self.noted else object()
+            domain.mark = outer
 
 
 def give_way(domains: Iterable[Domain]) -> None:
@@ -208,9 +222,9 @@ def _shared(tensor: Shared) -> Any:
 
 
 @contextmanager
-def whole(tensors: Iterable[Shared], write: bool = False) -> Iterator[None]:
+def whole(tensors: Iterable[Shared], write: bool = False, noted: bool = False) -> Iterator[None]:
     """Within the block no program of another thread writes these tensors; to `write` them, none
-    reads them either.
+    reads them either. `noted`: the tensors that are written note it themselves.
     """
     found = {shared for shared in map(_shared, tensors) if isinstance(shared, Domain)}
     domains = sorted(found, key=lambda domain: domain.number)
@@ -219,7 +233,7 @@ def whole(tensors: Iterable[Shared], write: bool = False) -> Iterator[None]:
         for domain in domains:
             stack.enter_context(domain.lock)
         if write:
-            stack.enter_context(marked(domains))
+            stack.enter_context(marked(domains, noted))
         yield
 
 
@@ -227,6 +241,13 @@ def establish(tensor: Shared, drawn: bool = False) -> Domain:
     """A domain for one tensor, which no program uses yet."""
     domain = tensor.shared = Domain(object(), drawn)
     return domain
+
+
+def program_mark(tensor: Shared) -> object | None:
+    """Another object after each run of a program that writes the tensor's domain."""
+    shared = _shared(tensor)
+    mark = shared.mark if isinstance(shared, Domain) else None
+    return mark.before if isinstance(mark, Noted) else mark
 
 
 def domain_of(tensor: Shared) -> Domain | None:

@@ -41,7 +41,7 @@ def load(
         for key, t in own.items()
         if key in state_dict
     }
-    with sharing.whole(own.values(), write=True):
+    with sharing.whole(own.values(), write=True, noted=True):
         for key, value in values.items():
             own[key].data = value
     return result

@@ -188,7 +188,7 @@ class Optimizer:
         if trace is None:
             tensors = self._tensors()
             sharing.claim(tensors)
-            with _turns, sharing.whole(tensors, write=True):
+            with _turns, sharing.whole(tensors, write=True, noted=True):
                 self._step()
             return
         with _turns:  # two traces at once find the same slots
@@ -326,7 +326,7 @@ class Optimizer:
             raise
         for group, options in zip(self.param_groups, new.options, strict=True):
             group["lr"] = options.get("lr", group["lr"])
-        with sharing.whole(self._tensors(), write=True):
+        with sharing.whole(self._tensors(), write=True, noted=True):
             for parameter, slot_name, value in plan:
                 slot = self.state[parameter][slot_name]
                 if slot_name == "step" and float(slot.data) != value:

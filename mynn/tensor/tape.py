@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import forks, notices
+from mynn.base import forks, notices, sharing
 from mynn.core import autodiff
 from mynn.core.graph import CONSTANT, INPUT, Node
 from mynn.core.types import Array, Type
@@ -29,9 +29,12 @@ _leaves: weakref.WeakValueDictionary[Node, AnyTensor] = weakref.WeakValueDiction
 
 
 def leaf_requires_grad(node: Node) -> bool:
-    """Whether an eager node stands for a tensor that asked for a gradient."""
+    """Whether an eager node stands for a tensor that asked for a gradient.
+
+    One that was given a history in place did not ask for it.
+    """
     tensor = _leaves.get(node)
-    return tensor is not None and tensor.requires_grad
+    return tensor is not None and tensor.requires_grad and tensor.is_leaf
 
 
 def graph_node(tensor: AnyTensor) -> Node:
@@ -46,7 +49,7 @@ def graph_node(tensor: AnyTensor) -> Node:
         with _lock:  # threads that use a parameter at once have one leaf
             node = tensor.node
             if node is None or _is_old(tensor, node):
-                node = tensor.node = _leaf(tensor, {"mark": _mark(tensor)})
+                node = tensor.node = _leaf(tensor, {"mark": sharing.program_mark(tensor)})
     elif trace is not None:
         trace.check_own(tensor, node)
     return node
@@ -54,13 +57,7 @@ def graph_node(tensor: AnyTensor) -> Node:
 
 def _is_old(tensor: AnyTensor, node: Node) -> bool:
     """Whether a program has written the tensor since the leaf was made."""
-    return not node.inputs and _mark(tensor) is not node.params.get("mark")
-
-
-def _mark(tensor: AnyTensor) -> object | None:
-    """Another object after each run of a program that writes the tensor: see `base.sharing`."""
-    mark: object | None = getattr(getattr(tensor, "shared", None), "mark", None)
-    return mark
+    return not node.inputs and sharing.program_mark(tensor) is not node.params.get("mark")
 
 
 def _leaf(tensor: AnyTensor, params: dict[str, Any]) -> Node:
@@ -101,7 +98,7 @@ def _seen(base: Node, view: View, eager: bool) -> Node:
 
 def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
-    version = (view.base._version, _mark(view.base))
+    version = (view.base._version, sharing.program_mark(view.base))
     if tensor.node is None or tensor.node.params.get("version") != version:
         tensor.node = _leaf(tensor, {"base": view.base, "version": version})
     return tensor.node
@@ -174,8 +171,10 @@ def _stale(node: Node) -> Node | None:
         return None
     base = node.params.get("base")
     if base is not None:
-        return node if (base._version, _mark(base)) != node.params["version"] else None
-    return node if _mark(tensor) is not node.params.get("mark") else None
+        return (
+            node if (base._version, sharing.program_mark(base)) != node.params["version"] else None
+        )
+    return node if sharing.program_mark(tensor) is not node.params.get("mark") else None
 
 
 def missing(source: Node, type: Type) -> Any:

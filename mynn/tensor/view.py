@@ -69,7 +69,7 @@ def store(tensor: AnyTensor, value: Array) -> None:
     if sharing.domain_of(base) is None:
         _store(tensor, value)
     else:
-        with sharing.whole([base], write=True):
+        with sharing.whole([base], write=True, noted=True):
             _store(tensor, value)
 
 

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from mynn.target.target import host
+from tests.fuzz.eager.compare import program_problems, program_report
+from tests.fuzz.eager.generator import program
 from tests.fuzz.native import KINDS, problems, report
 from tests.fuzz.networks import network
 from tests.fuzz.run_kernels import run_seeds
@@ -22,8 +24,9 @@ from tests.fuzz.training import pytorch, training_problems, training_report
 
 # How much of the time each kind has.
 SHARES = {
-    "compared": 0.35,
-    "training": 0.4,
+    "compared": 0.25,
+    "training": 0.25,
+    "eager": 0.25,
     "plain": 0.08,
     "gradient": 0.07,
     "stateful": 0.05,
@@ -32,8 +35,9 @@ SHARES = {
 }
 
 
-# Graphs that compare recomputed values for each minute, whatever the machine: 2,000 in ten.
-LEAST_COMPARED = 200
+# What runs at least for each minute, whatever the machine: of graphs that compare recomputed values
+# 2,000 in ten, of eager programs 5,000.
+LEAST = {"compared": 200, "eager": 500}
 
 
 def run_graph(kind: str, seed: int) -> str | None:
@@ -50,6 +54,13 @@ def run_training(seed: int) -> str | None:
     return training_report(drawn) if training_problems(drawn) else ""
 
 
+def run_eager(seed: int) -> str:
+    """The same for an eager program."""
+    drawn = program(seed)
+    problems = program_problems(drawn)
+    return program_report(drawn, problems) if problems else ""
+
+
 def run_kernel(seed: int) -> str:
     """The same for a kernel of the loop IR."""
     return "".join(report for _, report in run_seeds([seed], host()))
@@ -57,9 +68,8 @@ def run_kernel(seed: int) -> str:
 
 def runner(kind: str) -> Callable[[int], str | None]:
     """What runs a seed of a kind."""
-    if kind == "kernels":
-        return run_kernel
-    return run_training if kind == "training" else lambda seed: run_graph(kind, seed)
+    special = {"kernels": run_kernel, "training": run_training, "eager": run_eager}
+    return special.get(kind) or (lambda seed: run_graph(kind, seed))
 
 
 def main() -> int:
@@ -74,13 +84,13 @@ def main() -> int:
     ran: Counter[str] = Counter()
     seeds = dict.fromkeys(SHARES, given.seed)
     failed: dict[str, list[int]] = {kind: [] for kind in SHARES}
-    least = LEAST_COMPARED * given.minutes
     while True:
         kind = min(SHARES, key=lambda kind: spent[kind] / SHARES[kind])
         if time.monotonic() >= end:
-            if ran["compared"] >= least:
+            short = [kind for kind, least in LEAST.items() if ran[kind] < least * given.minutes]
+            if not short:
                 break
-            kind = "compared"
+            kind = short[0]
         start, seed = time.monotonic(), seeds[kind]
         seeds[kind] += 1
         found = runner(kind)(seed)

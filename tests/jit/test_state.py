@@ -13,7 +13,7 @@ import pytest
 import mynn
 import mynn.jit.compile
 from mynn import Tensor, nn, optim
-from mynn.errors import ShapeError
+from mynn.errors import ShapeError, UsageError
 from mynn.jit import compile
 from tests.jit.harness import backends, ramp, step_of
 
@@ -144,6 +144,38 @@ def test_programs_share_state(backend: str) -> None:
     two(ramp(2))
     one(np.full((3, 3), 2.0, np.float32))
     assert weight.item() == 2 * 3 * 18
+
+
+@backends
+@pytest.mark.parametrize("change", ["statistics", "optimizer", "state dict"])
+def test_backward_after_a_change_of_other_state_of_a_program(backend: str, change: str) -> None:
+    """What was recorded stays valid where the values that it needs are the same."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+    other = nn.Linear(3, 2)
+    optimizers = [optim.SGD(one.parameters(), lr=0.1) for one in (net, other)]
+
+    def step(x: Any) -> Any:
+        loss = (net(x) ** 2).sum() + other(x).sum()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        return loss
+
+    compiled = mynn.compile(step, backend=backend)
+    x = ramp(5, 3)
+    compiled(x)
+    loss = (net(x) ** 2).sum()  # writes the statistics after it read the weights
+    if change == "optimizer":
+        other(x).sum().backward()
+        optimizers[1].step()
+    elif change == "state dict":
+        other.load_state_dict(other.state_dict())
+    loss.backward()
+    assert net[0].weight.grad is not None
+    loss = (net(x) ** 2).sum()
+    compiled(x)
+    with pytest.raises(UsageError, match="changed after the forward pass"):
+        loss.backward()
 
 
 @backends

@@ -364,6 +364,15 @@ def test_history_in_place() -> None:
     assert not p.requires_grad_(False).requires_grad
 
 
+def test_a_history_in_place_asks_for_no_gradient() -> None:
+    w, x = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0])
+    x[0] = w[0]
+    (x * x).sum().backward()
+    assert x.grad is None
+    assert w.grad is not None
+    assert w.grad.tolist() == [2.0, 0.0]
+
+
 def test_what_shows_one_value_in_several_places_cannot_be_written_to() -> None:
     x = Tensor([[1.0], [2.0]])
     with pytest.raises(UsageError, match="add_: the tensor comes from broadcast_to, which shows"):
