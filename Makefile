@@ -18,7 +18,7 @@ SEED ?= 0
 # `make test-arm SEEDS=1000` runs so many random graphs of each kind.
 SEEDS ?= 100
 
-.PHONY: help reproduce test test-arm fuzz check format bench sweep processes mnist mnist-data lenet clean
+.PHONY: help reproduce test test-arm fuzz check format bench sweep processes memory mnist mnist-data lenet clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -56,6 +56,9 @@ sweep: $(VENV)/.report ## time steps of many widths and batches, write docs/figu
 
 processes: $(VENV)/.core ## two trainings at once on two cores, beside one after the other
 	$(BIN)/python -m benchmarks.processes
+
+memory: $(VENV)/.core $(VENV)/.torch ## whether memory stays level over steps and networks, beside PyTorch
+	$(BIN)/python -m benchmarks.memory
 
 mnist: mnist-data $(VENV)/.torch ## train on MNIST, beside PyTorch where it is installed
 	$(BIN)/python -m examples.mnist.compare

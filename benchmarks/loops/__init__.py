@@ -76,6 +76,9 @@ LOOPS = {
         "a new network of W3, from fit to its first step", _plain(small.new, "W3"), ("ours",)
     ),
     "new-W8": Loop("a new LeNet, from fit to its first step", _plain(small.new, "W8"), ("ours",)),
+    "new-eager-W3": Loop(
+        "a new network of W3, its first step line by line", _plain(small.new_eager, "W3")
+    ),
     "again-predict": Loop(
         "mynn.predict of a batch of W3 again", _plain(small.again_predict), BESIDE_A_CALL
     ),

@@ -65,6 +65,21 @@ def new(library: Library, name: str) -> Program:
     return Program(step, before=before, net=lambda: made[0])
 
 
+def new_eager(library: Library, name: str) -> Program:
+    """The same without `fit`: forward, backward and update, line by line."""
+    batch = tuple(map(library.from_numpy, _one_batch(name)))
+    made: list[Any] = []
+
+    def before() -> None:
+        made[:] = _training(library, name)
+        library.equal(made[0])
+
+    def step() -> float:
+        return made[1](*batch).item()
+
+    return Program(step, before=before, net=lambda: made[0])
+
+
 def again_fit(library: Library) -> Program:
     """One step of W3 by the call that trained it before."""
     batch = _one_batch("W3")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import ours
+from benchmarks import memory, ours
 from benchmarks.loops import LOOPS
 from benchmarks.loops.library import Program
 from benchmarks.peers import LOOPERS, ours_compiled
-from benchmarks.process import Peer, Task
+from benchmarks.process import ROOT, Peer, Task
 from benchmarks.rows import Disagreement, check_outputs
 
 VERIFIED = [name for name, loop in LOOPS.items() if loop.steps]
@@ -109,3 +111,31 @@ def test_folds_leave_out_every_row_once() -> None:
     sizes = [len(x) for (x, _), _ in folds.trainings()]
     assert len(sizes) == folds.FOLDS * folds.SEEDS
     assert sum(folds.ROWS - n for n in sizes) == folds.SEEDS * folds.ROWS
+
+
+LEAK = """
+import numpy as np
+from benchmarks.loops.library import Program
+from benchmarks.memory import growth
+kept = []
+print(growth(Program(lambda: np.ones(1 << 20)), 4, 64))
+print(growth(Program(lambda: kept.append(np.ones(1 << 20))), 4, 64))
+"""
+
+
+def test_memory_that_stays_is_found() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAK], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    level, leaking = map(float, done.stdout.split())
+    assert level < 16
+    assert 500 < leaking < 600
+
+
+def test_memory_of_loops_is_measured() -> None:
+    assert all(loop in LOOPS for loop, _, _ in memory.LENGTHS.values())
+    command = [sys.executable, "-m", "benchmarks.memory", "eager-networks", "--peer=ours"]
+    done = subprocess.run(
+        [*command, "--share=0.01"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert 0 <= float(done.stdout) < 100
