@@ -52,7 +52,8 @@ class Backend:
             "draw": self._draw,
             "labels": self._labels,
             "expected": self._expected,
-            "in_thread": self._in_thread,
+            "in_thread": lambda function: self._in_threads([function])[0],
+            "in_threads": self._in_threads,
             "peek": self._peek,
             "fill": self._fill,
             "numbers": self._numbers,
@@ -189,23 +190,26 @@ class Backend:
         except Exception as error:
             self._raised(_line(error), error)
 
-    def _in_thread(self, function: Callable[[], Any]) -> Any:
-        found: list[Any] = []
-        errors: list[Exception] = []
+    def _in_threads(self, functions: list[Callable[[], Any]]) -> list[Any]:
+        """What the functions return, each called in a thread of its own."""
+        found: dict[int, Any] = {}
+        errors: dict[int, Exception] = {}
 
-        def call() -> None:
+        def call(place: int, function: Callable[[], Any]) -> None:
             try:
                 with np.errstate(all="ignore"):
-                    found.append(function())
+                    found[place] = function()
             except Exception as error:
-                errors.append(error)
+                errors[place] = error
 
-        thread = threading.Thread(target=call)
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
-        return found[0]
+        threads = [threading.Thread(target=call, args=each) for each in enumerate(functions)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for _, error in sorted(errors.items()):
+            raise error
+        return [found[place] for place in sorted(found)]
 
     def _fill(self, net: Any, number: int) -> Any:
         """The module with parameters that follow from the number."""

@@ -7,9 +7,9 @@ from tests.fuzz.eager.draw import Draw, Net
 ACTIVATIONS = ("ReLU()", "ReLU()", "Tanh()", "Sigmoid()", "GELU()", "SiLU()", "LeakyReLU(0.1)")
 
 
-def network(g: Draw) -> Net:
-    """A network with parameters that follow from a number."""
-    kind = g.pick((_layers, _layers, _images, _module, _module))
+def network(g: Draw, draws: bool = True) -> Net:
+    """A network with parameters that follow from a number; one that `draws` may have dropout."""
+    kind = g.pick((_layers, _layers, _images, _module, _module) if draws else (_images, _module))
     net: Net = kind(g)
     g.nets.append(net)
     return net
