@@ -38,7 +38,10 @@ class Net:
 
 
 class Draw:
-    """A program that grows; statements go into the innermost block."""
+    """A program that grows; statements go into the innermost block.
+
+    `rows`: names of what was taken from a network in a round of a loop, for a look after it.
+    """
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng([seed, 11])
@@ -46,6 +49,7 @@ class Draw:
         self.tensors: list[Known] = []
         self.nets: list[Net] = []
         self.draws = False
+        self.rows: list[str] = []
         self._counts: dict[str, int] = {}
         self._numbers = 0
 

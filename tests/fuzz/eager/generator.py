@@ -17,6 +17,8 @@ def program(seed: int) -> Program:
     for _ in range(int(g.pick((2, 3, 4, 5)))):
         part: Any = g.pick(kinds)
         part(g)
+        g.add(*[f"log({name})" for name in g.rows if g.chance(0.6)])
+        g.rows.clear()
     dtype = "float32" if g.chance(0.75) else "float64"
     return Program(seed, dtype, tuple(g.statements), g.draws)
 

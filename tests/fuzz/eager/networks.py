@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from tests.fuzz.eager.draw import Draw, Net
 
-ACTIVATIONS = ("ReLU()", "ReLU()", "Tanh()", "Sigmoid()", "GELU()", "SiLU()", "LeakyReLU(0.1)")
+ACTIVATIONS = (
+    "ReLU()",
+    "ReLU(inplace=True)",
+    "Tanh()",
+    "Sigmoid()",
+    "GELU()",
+    "SiLU()",
+    "LeakyReLU(0.1)",
+)
 
 
 def network(g: Draw, draws: bool = True) -> Net:
@@ -83,7 +91,8 @@ SAME = (
     *("h = self.norm(h)", "h = h * 0.9 if self.training else h * 1.1", "self.calls += 1"),
     *("h = F.linear(h, self.inner.weight)", "h = h.reshape(h.shape[0], -1, 1)[:, :, 0]"),
     *("h = h @ self.inner.weight", "h = h + self.scale.detach()", "h = h * (h > 0.1)"),
-    *(TOTAL, "h = h * 1.0\nh[:, 0] = 0.5", "h += 0.1"),
+    *(TOTAL, "h = h * 1.0\nh[:, 0] = 0.5", "h += 0.1", "h = h * self.factor"),
+    *("h = h + self.factor * self.table[(h[:, 0] > 0) * 1]", "h = F.relu(h, inplace=True)"),
 )
 
 
@@ -100,7 +109,8 @@ def _module(g: Draw) -> Net:
                 f"self.norm = nn.{g.pick(('BatchNorm1d', 'LayerNorm'))}({width})",
                 f"self.scale = Parameter(draw({g.number()}, ({width},)))",
                 f"self.last = nn.Linear({width}, {out})",
-                "self.kept, self.calls = None, 0",
+                f"self.table = Parameter(draw({g.number()}, (2, {width})))",
+                "self.kept, self.calls, self.factor = None, 0, 0.5",
                 f"self.register_buffer('total', tensor(draw({g.number()}, ({width},))))",
             )
         with g.block("def forward(self, x):"):

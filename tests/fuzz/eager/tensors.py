@@ -75,7 +75,7 @@ def operation(g: Draw, x: Known) -> Known:
         if shape[axis] > 1:
             return _bound(g, f"{name}.{method.format(axis)}", rest, x.grad)
     if kind == 8:
-        return _joined(g, x)
+        return _joined(g, x) if g.chance(0.6) else _picked(g, x)
     return moved(g, x)
 
 
@@ -84,6 +84,19 @@ def _joined(g: Draw, x: Known) -> Known:
     axis = g.some(0, len(x.shape) - 1)
     shape = (*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
     return _bound(g, f"F.cat([{x.name}, {y.name}], {axis})", shape, x.grad or y.grad)
+
+
+def _picked(g: Draw, x: Known) -> Known:
+    """Rows by an index that is a tensor, perhaps one that was computed."""
+    rows = g.some(1, 4)
+    index = f"tensor(labels({g.number()}, {rows}, {x.shape[0]}))"
+    if g.chance(0.3):
+        y = some(g)
+        rows, index = (
+            y.shape[0],
+            f"({y.name}.reshape({y.shape[0]}, -1).sum(1) > 0) * {x.shape[0] - 1}",
+        )
+    return _bound(g, f"{x.name}[{index}]", (rows, *x.shape[1:]), x.grad)
 
 
 def moved(g: Draw, x: Known) -> Known:

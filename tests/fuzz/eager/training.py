@@ -73,7 +73,8 @@ def a_step(g: Draw, net: Net, loop: bool = True) -> Step:
         target = f"draw({number + 50}{extra}, (n, {net.out}))"
     batch = [f"n = {rows}"]
     if loop and g.chance(0.2):
-        batch = [f"n = {rows} if i != {g.some(1, 4)} else {rows + 1}"]
+        other = (f"n = {rows} if i != {g.some(1, 4)} else {rows + 1}", f"n = {rows} + i % 3")
+        batch = [g.pick(other)]
     kind = g.some(0, 4) if loop else 0
     if kind == 1:  # arrays
         batch.append(f"x, t = draw({number}{extra}, {count}), {target}")
@@ -107,7 +108,7 @@ def zeroed(g: Draw, step: Step) -> str:
     return f"{owner}.zero_grad({g.pick(('', '', 'set_to_none=False'))})"
 
 
-def forward(g: Draw, step: Step, loss: str = "loss") -> None:
+def forward(g: Draw, step: Step, loss: str = "loss", loop: bool = False) -> None:
     """The loss of a batch, by a few ways to write it."""
     call = f"{step.net.name}({step.x})"
     if g.chance(0.7):
@@ -116,6 +117,11 @@ def forward(g: Draw, step: Step, loss: str = "loss") -> None:
             g.look("y")
         call = "y"
     g.add(f"{loss} = {step.loss.format(y=call, t=step.t)}")
+    if g.chance(0.12):
+        scales = ["0.5", "{loss}.detach()"]
+        scales += ["(1.0 + 0.1 * i)", "(0.5 if i % 2 else 1.5)"] if loop else []
+        scale = g.pick(scales)
+        g.add(f"{loss} = {loss} * {scale.format(loss=loss)}")
     if g.chance(0.15):
         g.add(f"{loss} = {loss} + 0.01 * sum((p * p).sum() for p in {step.net.name}.parameters())")
 
@@ -137,7 +143,7 @@ def loop(g: Draw) -> None:
         if early and g.chance(0.6):
             g.add(early)
             early = ""
-        forward(g, step)
+        forward(g, step, loop=True)
         if g.chance(0.2):
             g.look("loss", ())
         g.add(*[early] if early else [])
@@ -187,7 +193,8 @@ def between(g: Draw, step: Step) -> None:
 
 EVENTS = (
     *("rate", "rate", "freeze", "thaw", "measure", "look", "write", "data", "average", "state"),
-    *("copy", "skip", "wrong", "decay", "slots", "assign", "load"),
+    *("copy", "skip", "wrong", "decay", "slots", "assign", "load", "attribute", "replace", "row"),
+    *("gradients", "again", "own", "stop"),
 )
 
 
@@ -240,6 +247,25 @@ def _event(g: Draw, step: Step, event: str) -> None:
         g.add(f"log(slots({opt}))")
     elif event == "wrong":
         wrong(g, step)
+    elif event == "attribute" and step.net.own:
+        g.add(f"{net}.factor = {g.pick((0.7, -0.5, 2))}")
+    elif event == "replace" and step.net.own:
+        g.add(f"{net}.scale = Parameter({net}.scale.detach().numpy() * 0.5)")
+    elif event == "row":  # a view of a parameter, made before it changes
+        row = g.name("row")
+        g.add(f"{row} = {first}.detach()[0]")
+        g.rows.append(row)
+    elif event == "gradients":  # which the next `backward` may add to
+        held = g.name("g")
+        g.add(f"{held} = [p.grad for p in {net}.parameters()]")
+        g.rows.append(held)
+    elif event == "again":
+        g.add(f"{opt}.step()")
+    elif event == "own":
+        g.add(f"log([p.requires_grad for p in {net}.parameters()])")
+    elif event == "stop":
+        with g.block(f"if float({first}.detach().sum()) > {g.pick((-1.0, 0.0, 1.0))}:"):
+            g.add("break")
 
 
 def measured(g: Draw, net: Net) -> None:
@@ -363,7 +389,7 @@ def switches(g: Draw) -> None:
         elif kind == 1:
             g.add(f"{net.name}.requires_grad_({g.chance(0.6)})")
         else:
-            _event(g, step, g.pick([event for event in EVENTS if event != "skip"]))
+            _event(g, step, g.pick([event for event in EVENTS if event not in ("skip", "stop")]))
         g.add(*step.batch, zeroed(g, step))
         forward(g, step)
         g.add("loss.backward()", f"{step.optimizer}.step()")
