@@ -8,6 +8,7 @@ from mynn.functional import concatenate, maximum, minimum, one_hot, stack, where
 from mynn.jit.compile import compile
 from mynn.random import Generator, manual_seed
 from mynn.runtime.store import programs
+from mynn.tape.mode import eager, from_environment
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.creation import tensor
 from mynn.train import Callback, History, Record, evaluate, fit, predict
@@ -27,6 +28,7 @@ __all__ = [
     "check_grads",
     "compile",
     "concatenate",
+    "eager",
     "evaluate",
     "fit",
     "functional",
@@ -46,3 +48,5 @@ __all__ = [
     "value_and_grad",
     "where",
 ]
+
+from_environment()

@@ -6,10 +6,11 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 from mynn import debug
+from mynn.base import recording
 from mynn.errors import TraceWarning, UsageError
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
@@ -29,11 +30,18 @@ class Place(NamedTuple):
 
 def is_ours(frame: FrameType) -> bool:
     """Whether a frame runs code of this package."""
-    return frame.f_code.co_filename.startswith(_PACKAGE)
+    return is_ours_code(frame.f_code)
+
+
+def is_ours_code(code: CodeType) -> bool:
+    """Whether code is of this package."""
+    return code.co_filename.startswith(_PACKAGE)
 
 
 def user_place(depth: int = 1) -> Place:
     """The innermost frame outside this package (the outermost frame where there is none)."""
+    if recording.current.place is not None:
+        return Place(*recording.current.place)
     frame = sys._getframe(depth)
     while is_ours(frame) and frame.f_back is not None:
         frame = frame.f_back

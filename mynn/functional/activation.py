@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError
 from mynn.tensor import Tensor, as_tensor
 from mynn.tensor.write import replace
@@ -23,6 +24,7 @@ def placed(name: str, input: Any, result: Tensor, inplace: bool) -> Tensor:
     return replace(input, result, name) if inplace and isinstance(input, Tensor) else result
 
 
+@recorded
 @explained
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0), elementwise; the gradient at 0 is 0. With `inplace` the input itself changes.
@@ -35,6 +37,7 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     return placed("relu", input, as_tensor(input).relu(), inplace)
 
 
+@recorded
 @explained
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, otherwise negative_slope x.
@@ -46,12 +49,14 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return placed("leaky_relu", input, (x > 0).choose(x, x * negative_slope), inplace)
 
 
+@recorded
 @explained
 def tanh(input: Any) -> Tensor:
     """Hyperbolic tangent, elementwise."""
     return as_tensor(input).tanh()
 
 
+@recorded
 @explained
 def sigmoid(input: Any) -> Tensor:
     """The logistic function 1 / (1 + e^-x), elementwise."""
@@ -61,6 +66,7 @@ def sigmoid(input: Any) -> Tensor:
 logistic = sigmoid
 
 
+@recorded
 @explained
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """x sigmoid(x), also called swish, elementwise.
@@ -73,6 +79,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     return placed("silu", input, x * x.sigmoid(), inplace)
 
 
+@recorded
 @explained
 def gelu(input: Any, approximate: str = "none") -> Tensor:
     """x Phi(x), where Phi is the normal distribution function.
@@ -90,6 +97,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     raise ArgumentError(f'gelu: approximate must be "none" or "tanh", it is {approximate!r}')
 
 
+@recorded
 @explained
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta, exact for large and for small x; x where beta x > threshold.

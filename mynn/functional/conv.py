@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops.convolution import transposed_conv
 from mynn.tensor import Tensor, as_tensor
@@ -49,6 +50,7 @@ def batched(name: str, input: Any, rank: int) -> tuple[Tensor, bool]:
     return (x.unsqueeze(0) if single else x), single
 
 
+@recorded
 @explained
 def conv1d(
     input: Any,
@@ -71,6 +73,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@recorded
 @explained
 def conv2d(
     input: Any,
@@ -196,6 +199,7 @@ def _padding(
     return tuple((p, p) for p in per_axis(name, "padding", padding, len(kernel), 0))
 
 
+@recorded
 @explained
 def conv_transpose1d(
     input: Any,
@@ -215,6 +219,7 @@ def conv_transpose1d(
     return _conv_transpose("conv_transpose1d", 1, input, weight, bias, *options)
 
 
+@recorded
 @explained
 def conv_transpose2d(
     input: Any,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError
 from mynn.functional.activation import placed
 from mynn.random import Generator, chosen
 from mynn.tensor import Tensor, as_tensor
 
 
+@recorded
 @explained
 def dropout(
     input: Any,

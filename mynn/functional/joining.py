@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DataError, DTypeError
 from mynn.functional.losses.common import (
     class_mask,
@@ -18,6 +19,7 @@ from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
 
 
+@recorded
 @explained
 def where(condition: Any, input: Any, other: Any) -> Tensor:
     """`input` where the condition holds, otherwise `other`; shapes broadcast.
@@ -36,18 +38,21 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
     return test.choose(input, other)
 
 
+@recorded
 @explained
 def maximum(input: Any, other: Any) -> Tensor:
     """The larger of two values, elementwise; where they tie each gets half of the gradient."""
     return binary(elementwise.maximum, input, other)
 
 
+@recorded
 @explained
 def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of two values, elementwise; where they tie each gets half of the gradient."""
     return binary(elementwise.minimum, input, other)
 
 
+@recorded
 @explained
 def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along an axis that they have; their dtypes are promoted to the common one.
@@ -68,6 +73,7 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
 cat = concatenate
 
 
+@recorded
 @explained
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis."""
@@ -75,6 +81,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
     return concatenate([as_tensor(one).unsqueeze(chosen) for one in tensors], chosen)
 
 
+@recorded
 @explained
 def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
     """1 at the place of each label along a new last axis, 0 elsewhere.

@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ShapeError
 from mynn.tensor import Tensor, as_tensor, same_dtype
 
 
+@recorded
 @explained
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x W^T + b.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DataError, ShapeError
 from mynn.tensor import Tensor, as_tensor, no_grad
 
@@ -80,6 +81,7 @@ def _channelwise(name: str, what: str, value: Any, x: Tensor) -> Tensor:
     return vector.reshape((vector.numel(), *(1,) * (x.ndim - 2)))
 
 
+@recorded
 @explained
 def batch_norm(
     input: Any,
@@ -160,6 +162,7 @@ def _follow(running: Tensor | None, batch: Tensor, momentum: Any, factor: float 
         running.assign(running * (1 - momentum) + new)
 
 
+@recorded
 @explained
 def layer_norm(
     input: Any,
@@ -187,6 +190,7 @@ def layer_norm(
     return _affine(_standardized(x, axes, eps, None, None), weight, bias)
 
 
+@recorded
 @explained
 def rms_norm(
     input: Any,
@@ -230,6 +234,7 @@ def normalized_extents(name: str, normalized_shape: int | Sequence[int]) -> tupl
     return shape
 
 
+@recorded
 @explained
 def group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.conv import Counts, batched, per_axis
@@ -21,6 +22,7 @@ from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor
 
 
+@recorded
 @explained
 def max_pool1d(
     input: Any,
@@ -34,6 +36,7 @@ def max_pool1d(
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+@recorded
 @explained
 def max_pool2d(
     input: Any,
@@ -93,6 +96,7 @@ def _first_largest(x: Tensor, axes: tuple[int, ...], keepdims: bool = False) -> 
     return y.reshape(tuple(1 if axis in places else n for axis, n in enumerate(x.shape)))
 
 
+@recorded
 @explained
 def avg_pool1d(
     input: Any,
@@ -107,6 +111,7 @@ def avg_pool1d(
     return _avg_pool(pool, input, count_include_pad, None)
 
 
+@recorded
 @explained
 def avg_pool2d(
     input: Any,
@@ -236,12 +241,14 @@ class _Pool:
 # -- adaptive pooling ------------------------------------------------------------------------------
 
 
+@recorded
 @explained
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """The mean of as many windows as asked for along one axis; see `adaptive_avg_pool2d`."""
     return _adaptive_pool("adaptive_avg_pool1d", 1, input, output_size, "avg")
 
 
+@recorded
 @explained
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """The mean of as many windows as asked for; 1 is global pooling.
@@ -263,12 +270,14 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     return _adaptive_pool("adaptive_avg_pool2d", 2, input, output_size, "avg")
 
 
+@recorded
 @explained
 def adaptive_max_pool1d(input: Any, output_size: Any) -> Tensor:
     """The largest value of as many windows as asked for; see `adaptive_avg_pool2d`."""
     return _adaptive_pool("adaptive_max_pool1d", 1, input, output_size, "max")
 
 
+@recorded
 @explained
 def adaptive_max_pool2d(input: Any, output_size: Any) -> Tensor:
     """The largest value of as many windows as asked for; see `adaptive_avg_pool2d`."""

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.tensor import Tensor, as_tensor
 from mynn.tensor.spelling import kept, one_of, required
 
 
+@recorded
 @explained
 def softmax(
     input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
@@ -36,6 +38,7 @@ def softmax(
     return e * (1.0 / e.sum(place, keepdim=True))
 
 
+@recorded
 @explained
 def log_softmax(
     input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
@@ -64,6 +67,7 @@ def _along_one(name: str, input: Any, dim: Any, axis: Any, dtype: Any) -> tuple[
     return x, place
 
 
+@recorded
 @explained
 def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: Any = None

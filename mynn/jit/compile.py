@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from mynn import debug
-from mynn.base import forks, notices
+from mynn.base import forks, notices, recording
 from mynn.base.arguments import check_call
 from mynn.base.cycles import WAITING
 from mynn.core.types import Array, Shape, Type
@@ -183,6 +183,8 @@ class Compiled:
 
     def _find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
+        if recording.waiting:
+            recording.settle()
         for staged, program in reversed(self._programs.get(signature, [])):
             if staged.valid(thoroughly):
                 return staged, program
@@ -275,6 +277,7 @@ class Compiled:
                 and array.dtype is direct.dtype
                 and array.shape == direct.shape
                 and tracing.activity.watch == direct.edits
+                and not recording.waiting
                 and (direct.same is None or direct.same())
             ):
                 return direct.run(array)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mynn import debug
-from mynn.base import sharing
+from mynn.base import recording, sharing
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout
@@ -167,6 +167,8 @@ class Program:
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Copy the arguments in, run, copy the results out."""
         self.code.touched = True
+        if recording.waiting:
+            recording.settle(self.state)
         try:
             instance = self.free.pop()
         except IndexError:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import sharing
+from mynn.base import recording, sharing
 from mynn.base.arguments import check_call, check_constructor, checked, nearest, shown
 from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
@@ -102,6 +102,11 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if recording.current.tape is not None:
+            return recording.current.tape.module(self, args, kwargs)
+        return self._call(args, kwargs)
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
         trace = tracing.active()
         if trace is not None:
             enter(self, trace, _calls.modules[0] if _calls.modules else None)

@@ -12,7 +12,7 @@ from mynn.trace.trace import Trace
 # guard.
 OWN = frozenset(
     {"_parameters", "_buffers", "_modules", "_transient", "_training", "_traced", "_edits"}
-    | {"_kept", "_compiled_methods", "__dict__", "__class__"}
+    | {"_kept", "_compiled_methods", "_recorded", "__dict__", "__class__"}
 )
 
 
@@ -66,6 +66,8 @@ def enter(module: Any, trace: Trace, outermost: Any) -> None:
         trace.observer.modules.setdefault(one, name)
         trace.guards.versions[one] = one._edits
         object.__setattr__(one, "_traced", True)
+    if not trace.named:
+        return
     for name, tensor in [*module.named_parameters(unique), *module.named_buffers(unique)]:
         if tensor.name in (None, name.rpartition(".")[2]):
             tensor.name = name

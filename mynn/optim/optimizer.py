@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mynn.base import forks, notices, sharing
+from mynn.base import forks, notices, recording, sharing
 from mynn.base.arguments import check_constructor
 from mynn.errors import ArgumentError, UsageError
 from mynn.optim import saved
@@ -34,7 +34,7 @@ from mynn.trace.guards import Guards
 from mynn.trace.snapshot import is_plain
 
 # Attributes that are this class's own; `signature` stands for what a trace builds in of them.
-_OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept"})
+_OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept", "_recorded"})
 
 # Eager steps of all optimisers, and what they make while a step is traced.
 _turns = forks.register(threading.RLock())
@@ -186,6 +186,9 @@ class Optimizer:
         """
         trace = tracing.active()
         if trace is None:
+            if recording.current.tape is not None:
+                recording.current.tape.step(self)
+                return
             tensors = self._tensors()
             sharing.claim(tensors)
             with _turns, sharing.whole(tensors, write=True, noted=True):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
 from mynn.ops import gather, movement
@@ -30,6 +31,7 @@ class Movement(Arithmetic[T]):
 
     __slots__ = ()
 
+    @recorded
     @explained
     def reshape(self, *shape: Any) -> T:
         """The same values in row-major order under another shape; one extent may be -1."""
@@ -51,6 +53,7 @@ class Movement(Arithmetic[T]):
             own_memory(y, self)
         return y
 
+    @recorded
     @explained
     def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
         """Axes `start_dim`..`end_dim` merged into one."""
@@ -66,6 +69,7 @@ class Movement(Arithmetic[T]):
         middle = math.prod(self.shape[start : end + 1])
         return self.reshape((*self.shape[:start], middle, *self.shape[end + 1 :]))
 
+    @recorded
     @explained
     def transpose(self: T, *dims: int, dim0: int | None = None, dim1: int | None = None) -> T:
         """Two axes exchanged; without arguments all reversed. `permute` takes a whole order."""
@@ -80,11 +84,13 @@ class Movement(Arithmetic[T]):
             )
         return _exchanged(self, "transpose", int(given[0]), int(given[1]))
 
+    @recorded
     @explained
     def swapaxes(self: T, axis0: int, axis1: int) -> T:
         """Two axes exchanged."""
         return _exchanged(self, "swapaxes", axis0, axis1)
 
+    @recorded
     @explained
     def permute(self, *dims: Any) -> T:
         """The axes in another order, each named once: `permute(2, 0, 1)`, `permute((2, 0, 1))`."""
@@ -92,6 +98,7 @@ class Movement(Arithmetic[T]):
         order = tuple(normalize_axes(dim, self.ndim, "permute")[0] for dim in order)
         return apply(movement.transpose, self, axes=order)
 
+    @recorded
     @explained
     def broadcast_to(self: T, size: Sequence[int]) -> T:
         """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
@@ -105,12 +112,14 @@ class Movement(Arithmetic[T]):
             x = x.reshape((1,) * (len(target) - x.ndim) + x.shape)
         return x if x.shape == target else apply(movement.broadcast_to, x, shape=target)
 
+    @recorded
     @explained
     def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> T:
         """A new axis of extent 1 at `dim`."""
         position = normalize_axes(required("unsqueeze", dim, axis), self.ndim + 1, "unsqueeze")[0]
         return self.reshape((*self.shape[:position], 1, *self.shape[position:]))
 
+    @recorded
     @explained
     def squeeze(self, dim: Any = None, *, axis: Any = None) -> T:
         """Axes of extent 1 removed: all of them, or those named; named longer ones stay."""
@@ -118,6 +127,7 @@ class Movement(Arithmetic[T]):
         kept = tuple(n for i, n in enumerate(self.shape) if not (n == 1 and i in axes))
         return self.reshape(kept)
 
+    @recorded
     @explained
     def flip(self, *dims: Any, axis: Any = None) -> T:
         """Order reversed along the axes: `flip(0, 1)` or `flip((0, 1))`."""
@@ -160,6 +170,7 @@ class Movement(Arithmetic[T]):
         values = as_tensor(new, like=self).astype(self.dtype).broadcast_to(part)
         return apply(movement.update_slice, self, values, **region)
 
+    @recorded
     def __getitem__(self: T, index: Any) -> T:
         """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
         steps = indexing_plan(index, self.shape)
@@ -189,6 +200,7 @@ class Movement(Arithmetic[T]):
         picked = as_tensor(index) if clip else checked_index(index, extent, "scatter_rows", axis)
         return apply(gather.scatter_add, self, picked, axis=axis, extent=extent)
 
+    @recorded
     @explained
     def index_select(
         self, dim: int | None = None, index: Any = None, *, axis: int | None = None
@@ -202,11 +214,13 @@ class Movement(Arithmetic[T]):
             return self.reshape(1).gather_rows(picked.reshape(-1), name="index_select").reshape(())
         return self.gather_rows(picked.reshape(-1), axes[0], name="index_select")
 
+    @recorded
     @explained
     def take(self, index: Any) -> T:
         """The values at the positions `index` of the flattened tensor, in the shape of `index`."""
         return self.reshape(-1).gather_rows(index, name="take")
 
+    @recorded
     @explained
     def scatter_add(
         self: T,

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn.base.recording import recorded
 from mynn.errors import ShapeError
 from mynn.ops import contraction, convolution
 from mynn.tensor.movement import Movement
@@ -19,10 +20,12 @@ class Products(Movement[T]):
 
     __slots__ = ()
 
+    @recorded
     def __matmul__(self, y: Any) -> T:
         """The matrix product x @ y."""
         return matmul(self, y)
 
+    @recorded
     def __rmatmul__(self, y: Any) -> T:
         """The matrix product y @ x."""
         return matmul(as_tensor(y, like=self), self)

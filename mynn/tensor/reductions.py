@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.core.primitive import Primitive
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError, ShapeError
@@ -37,6 +38,7 @@ class Reductions(Movement[T]):
 
     __slots__ = ()
 
+    @recorded
     @explained
     def sum(
         self: T,
@@ -51,6 +53,7 @@ class Reductions(Movement[T]):
         axes = _axes("sum", self, dim, axis)
         return _reduce(_widened(self, dtype), reduce.sum, axes, kept(keepdim, keepdims))
 
+    @recorded
     @explained
     def prod(
         self: T,
@@ -73,6 +76,7 @@ class Reductions(Movement[T]):
         axes = _axes("prod", self, dim, axis)
         return _reduce(_widened(self, dtype), reduce.prod, axes, kept(keepdim, keepdims))
 
+    @recorded
     @explained
     def cumsum(self: T, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> T:
         """Along `dim`, the sum of each value and all before it.
@@ -93,6 +97,7 @@ class Reductions(Movement[T]):
             raise ArgumentError(f"cumsum: dim must be one axis, it is {chosen!r}")
         return apply(scan.cumsum, x, axis=axes[0])
 
+    @recorded
     @explained
     def mean(
         self,
@@ -117,6 +122,7 @@ class Reductions(Movement[T]):
         x = self if dtype is None else self.astype(dtype)
         return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims)) * (1.0 / count)
 
+    @recorded
     @explained
     def var(
         self,
@@ -154,6 +160,7 @@ class Reductions(Movement[T]):
         )
         return squares / 0.0
 
+    @recorded
     @explained
     def std(
         self,
@@ -171,6 +178,7 @@ class Reductions(Movement[T]):
         )
         return variance.sqrt()
 
+    @recorded
     @explained
     def amax(
         self: T,
@@ -183,6 +191,7 @@ class Reductions(Movement[T]):
         """Largest value over `dim`; values that tie share the gradient."""
         return _reduce(self, reduce.max, _axes("amax", self, dim, axis), kept(keepdim, keepdims))
 
+    @recorded
     @explained
     def amin(
         self: T,
@@ -195,6 +204,7 @@ class Reductions(Movement[T]):
         """Smallest value over `dim`; values that tie share the gradient."""
         return _reduce(self, reduce.min, _axes("amin", self, dim, axis), kept(keepdim, keepdims))
 
+    @recorded
     @explained
     def max(
         self,
@@ -212,6 +222,7 @@ class Reductions(Movement[T]):
         """
         return _extremum("max", reduce.max, elementwise.maximum, self, dim, axis, keepdim, keepdims)
 
+    @recorded
     @explained
     def min(
         self,
@@ -224,6 +235,7 @@ class Reductions(Movement[T]):
         """The smallest value; with a number `dim` the named tuple (values, indices); see `max`."""
         return _extremum("min", reduce.min, elementwise.minimum, self, dim, axis, keepdim, keepdims)
 
+    @recorded
     @explained
     def argmax(
         self,
@@ -245,6 +257,7 @@ class Reductions(Movement[T]):
         result = apply(reduce.argmax, self, axis=axes[0])
         return result.reshape(_kept(self.shape, axes)) if keep else result
 
+    @recorded
     @explained
     def argmin(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base import forks, notices, sharing
+from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import CONSTANT, INPUT, Node
 from mynn.core.types import Array, Type
@@ -237,6 +238,7 @@ def set_gradient(tensor: AnyTensor, gradient: AnyTensor | None) -> None:
     """Put another gradient, or none, in the place of the one that there is."""
     trace = tracing.active()
     if trace is None or tensor._value is None:
+        tensor._grad  # noqa: B018 - a gradient that was put off is made first
         tensor._grad = gradient
     elif gradient is None:
         trace.gradients.pop(tensor, None)
@@ -270,6 +272,7 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
                 _accumulate(tensor, own)
 
 
+@run_at_once
 def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
     with no_grad():
         reached = autodiff.reverse({graph_node(output): seed}, leaf_requires_grad, wrap)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.core.graph import Node, constant
 from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
@@ -98,7 +99,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         if tracing.active() is not None:
             tape.note_read(self, value)
         # A view: its shape may be changed, that of the tensor may not.
-        return value.view()
+        return recording.expose(self if self._view is None else self._view.base, value)
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -118,13 +119,13 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         """A copy of the value, contiguous."""
         if tracing.active() is not None:
             tape.note_read(self, self.value)
-        return np.array(self.data, order="C")
+        return np.array(tape.array_of(self), order="C")
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""
         if tracing.active() is not None:
             tape.note_read(self, self.value)
-        data = self.data
+        data = tape.array_of(self)
         if data.size != 1:
             raise ShapeError(
                 f"item: a tensor of shape {data.shape} is not one value; reduce it first, for "
@@ -135,7 +136,9 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def tolist(self) -> Any:
         """The value as nested lists."""
-        return self.data.tolist()
+        if tracing.active() is not None:
+            tape.note_read(self, self.value)
+        return tape.array_of(self).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.value is None:
@@ -147,7 +150,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the value, its memory order and the gradient, but no history."""
-        value = self.data
+        value = tape.array_of(self)
         order = axis_order(value) if self.is_native else None
         fields = (self.requires_grad, self.name, order, self._grad)
         return _restored, (type(self), np.array(value, order="C"), *fields)
@@ -219,7 +222,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         Views find it there; a program works on their bases.
         """
         assert self._view is None
-        value = self.data
+        value = tape.array_of(self)
         if not self.is_native:
             if order is None:
                 order = axis_order(value)
@@ -265,6 +268,12 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         `gradient` is the cotangent to start from; it can be left out for a tensor of one element
         (it is 1 then).
         """
+        if recording.current.tape is not None:
+            recording.current.tape.backward(self, gradient)
+        else:
+            self._backward(gradient)
+
+    def _backward(self, gradient: Any = None) -> None:
         if gradient is None and self.numel() != 1:
             raise UsageError(
                 f"backward of a tensor of shape {self.shape} needs a gradient of that shape; "

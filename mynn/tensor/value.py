@@ -9,10 +9,11 @@ the type variable `T`: `Tensor` is an `Arithmetic["Tensor"]`, so that `x + y` is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Shape, Type
@@ -24,6 +25,9 @@ from mynn.trace import tracing
 T = TypeVar("T", bound="Value[Any]")
 
 Step = tuple[Primitive, Mapping[str, Any]]
+
+# The fields that a tape may put off.
+_PUT_OFF = frozenset({"_value", "node", "_view", "_grad"})
 
 
 class View:
@@ -60,6 +64,7 @@ class Value(Generic[T]):
         "is_native",
         "name",
         "node",
+        "pending",
         "shared",
     )
 
@@ -76,8 +81,11 @@ class Value(Generic[T]):
     name: str | None
     is_native: bool
     _grad: T | None
-    # Kept by `mynn.base.sharing`; not set before a program uses the tensor.
+    # Kept by `mynn.base.sharing`; None before a program uses the tensor.
     shared: Any
+    # What a tape knows of a tensor that it made (`type`, `make`); other tensors have None. Of what
+    # it has not made yet the fields are not set, and are made when somebody asks (`__getattr__`).
+    pending: Any
 
     def _setup(
         self, value: Array | None, node: Node | None, requires_grad: bool, name: str | None
@@ -90,6 +98,23 @@ class Value(Generic[T]):
         self.name = name
         self.is_native = False
         self._grad = None
+        self.shared = None
+        self.pending = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that is not set: a tape has put off what sets it."""
+            if name in _PUT_OFF:
+                pending = self.pending
+                if pending is not None:
+                    pending.make(self, name)
+                else:
+                    recording.settle()
+                return object.__getattribute__(self, name)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            )
 
     @classmethod
     def from_node(cls, node: Node, requires_grad: bool = False) -> T:
@@ -110,6 +135,9 @@ class Value(Generic[T]):
     @property
     def spec(self) -> Type:
         """Shape and dtype together."""
+        if self.pending is not None:
+            kind: Type = self.pending.type
+            return kind
         value = self._value
         if value is not None:
             return Type(value.shape, value.dtype)
@@ -119,12 +147,16 @@ class Value(Generic[T]):
     @property
     def shape(self) -> Shape:
         """Extents of the axes."""
+        if self.pending is not None:
+            return self.spec.shape
         value = self._value
         return self.spec.shape if value is None else value.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy dtype of the elements."""
+        if self.pending is not None:
+            return self.spec.dtype
         value = self._value
         return self.spec.dtype if value is None else value.dtype
 
@@ -158,13 +190,15 @@ class Value(Generic[T]):
     @property
     def requires_grad(self) -> bool:
         """Whether `backward` finds a gradient for this tensor, or for what it came from."""
-        if self._requires_grad or self._view is None:
+        if self._requires_grad or self.pending is not None or self._view is None:
             return self._requires_grad
         base = self._view.base
         return self._view.attached and base._requires_grad and not base.is_leaf
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        self._value  # noqa: B018 - what was put off is made first
+        recording.toggles[0] += 1
         self._requires_grad = value
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mynn.base import sharing
+from mynn.base import recording, sharing
 from mynn.core import interpreter
 from mynn.core.graph import Node, apply
 from mynn.core.types import Array, Shape
@@ -66,6 +66,8 @@ def store(tensor: AnyTensor, value: Array) -> None:
     Where programs write it too, this is a step of its own among theirs.
     """
     base = tensor if tensor._view is None else tensor._view.base
+    if recording.waiting or recording.runs:
+        recording.before_write(base)
     if sharing.domain_of(base) is None:
         _store(tensor, value)
     else:

@@ -48,12 +48,14 @@ class Trace:
     - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
     - `first`: nodes with smaller serial numbers, but for the `arguments`, are of other traces
       (where these are given).
+    - `named`: whether parameters get the paths of modules as names.
     - `observer`: activations and cotangents; `guards`: what was read of Python, and must hold;
       `effects`: what happened that will not happen again.
     """
 
     def __init__(self) -> None:
         self.first = next_serial()
+        self.named = True
         self.arguments: frozenset[Node] | None = None
         self.reads: dict[State, Node] = {}
         self.current: dict[State, Node] = {}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mynn.base import forks
+from mynn.base import forks, recording
 from mynn.base.notices import user_place
 from mynn.errors import UsageError
 from mynn.trace.trace import Trace
@@ -49,6 +49,7 @@ def active() -> Trace | None:
 def tracing() -> Iterator[Trace]:
     """Record operations on tensors within the block."""
     trace, stack = Trace(), _active.traces
+    before, recording.current.tape = recording.current.tape, None
     stack.append(trace)
     activity.settle()
     try:
@@ -56,6 +57,7 @@ def tracing() -> Iterator[Trace]:
     finally:
         if trace in stack:  # not where `tidy` has been here before
             del stack[stack.index(trace) :]
+        recording.current.tape = before
         for tensor in trace.promoted:
             tensor.requires_grad = False
         activity.settle()
@@ -67,12 +69,13 @@ def tidy(function: Callable[[], Result]) -> Result:
     Not even where a signal handler raises before their own end has cleared them away.
     """
     stack = _active.traces
-    depth = len(stack)
+    depth, tape = len(stack), recording.current.tape
     try:
         return function()
     finally:
         # Python looks for signals as a function is called, so nothing comes before this.
         del stack[depth:]
+        recording.current.tape = tape
         activity.settle()
 
 
@@ -152,6 +155,8 @@ def _forget_traces() -> None:
 
 def user_source() -> str | None:
     """`file:line` of the innermost frame outside this package."""
+    if recording.current.place is not None:
+        return "{}:{}".format(*recording.current.place)
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         following = frame.f_back

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained, number, positive, shown
+from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ArgumentTypeError, GradientError, UsageError
@@ -243,6 +244,7 @@ def _check_repeats(value: Callable[[], Tensor]) -> None:
         )
 
 
+@run_at_once
 def _gradients(value: Callable[[], Tensor], leaves: Sequence[_Leaf]) -> tuple[float, list[Tensor]]:
     """g and its gradient for each leaf, which can be differentiated again."""
     with enable_grad():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, DTypeError, UsageError
@@ -84,6 +85,7 @@ def value_and_grad(
     """
     positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
+    @run_at_once
     def both(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         chosen = _checked_positions(positions, len(args))
         recording = grad_enabled()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.activation import softplus
 from mynn.functional.losses.common import check_reduction, matching, reduced, refuse_old_names
@@ -17,6 +18,7 @@ from mynn.tensor import Tensor, as_tensor
 from mynn.tensor.checks import require_range
 
 
+@recorded
 @explained
 def binary_cross_entropy_with_logits(
     input: Any,
@@ -68,6 +70,7 @@ def _shifted(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return z, z.exp().sum(axis).log()
 
 
+@recorded
 @explained
 def nll_loss(
     input: Any,
@@ -101,6 +104,7 @@ def nll_loss(
     return labels.reduced(labels.weighted(-labels.pick(logp)), reduction)
 
 
+@recorded
 @explained
 def cross_entropy(
     input: Any,

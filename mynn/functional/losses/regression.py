@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.functional.losses.common import check_reduction, matching, reduced, refuse_old_names
 from mynn.tensor import Tensor
 
 
+@recorded
 @explained
 def mse_loss(
     input: Any,

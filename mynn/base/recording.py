@@ -1,0 +1,151 @@
+"""Whether public calls on tensors are recorded instead of run, thread by thread.
+
+A *tape* (`mynn.tape`) records; what stands below it knows here that there is one. `current.tape`
+is None while calls are run at once: always in a trace, and while a tape itself runs them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What makes the tape of a thread, or None where none records.
+_make: list[Callable[[], Any] | None] = [None]
+
+
+class _Current(threading.local):
+    """The tape of this thread."""
+
+    def __init__(self) -> None:
+        make = _make[0]
+        self.tape: Any = None if make is None else make()
+        self.own: Any = self.tape
+        # Where the call stands that is being run, if it was recorded: file and line.
+        self.place: tuple[str, int] | None = None
+
+
+current = _Current()
+
+# Tapes with calls that were not run yet. Whoever writes memory that others see, or runs a program,
+# has them run first.
+waiting: list[Any] = []
+# Runs whose results may have to remember where they came from: they are told before memory is
+# written that they have read.
+runs: dict[int, Any] = {}
+# How often somebody asked for a gradient of a tensor, or for none, since the program began.
+toggles = [0]
+
+
+def settle(tensors: Iterable[Any] | None = None) -> None:
+    """Run what was recorded: in this thread all, in others what has to do with these tensors, or
+    all.
+    """
+    own = current.own
+    for tape in list(waiting):
+        if tape is own or tensors is None or tape.touches(tensors):
+            tape.flush()
+
+
+def before_write(tensor: Any) -> None:
+    """The memory of a tensor is about to be written, outside of programs."""
+    if waiting:
+        settle()
+    for reference in list(runs.values()):
+        run = reference()
+        if run is not None:
+            run.before_write(tensor)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Within the block calls of this thread are run as they come."""
+    before, current.tape = current.tape, None
+    try:
+        yield
+    finally:
+        current.tape = before
+
+
+def run_at_once(function: Callable[P, R]) -> Callable[P, R]:
+    """A function in which calls are run as they come."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if current.tape is None:
+            return function(*args, **kwargs)
+        with at_once():
+            return function(*args, **kwargs)
+
+    return call
+
+
+def record_with(make: Callable[[], Any] | None) -> None:
+    """From now on threads record with what `make` gives, or not at all."""
+    settle()
+    _make[0] = make
+    current.tape = current.own = None if make is None else make()
+
+
+def recorded(function: Callable[P, R]) -> Callable[P, R]:
+    """A public function of tensors, which a tape records as a whole.
+
+    Example:
+        >>> @recorded
+        ... def double(x):
+        ...     return x + x
+        >>> double(3)
+        6
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        tape = current.tape
+        if tape is None:
+            return function(*args, **kwargs)
+        result: R = tape.call(call, args, kwargs)
+        return result
+
+    return call
+
+
+# -- memory of tensors in the hands of the user ----------------------------------------------------
+
+# By the identity of a tensor: itself, and the array through which its memory can be changed.
+_exposed: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
+
+
+def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The memory of a tensor as an array; as long as it, or a part of it, is held, tapes do not
+    put off what reads the tensor.
+    """
+    if current.own is None:
+        return value.view()
+    if waiting:
+        settle()
+    # NumPy's views of this one hold it, and not what lies beneath: it lives as long as they do.
+    array = np.asarray(memoryview(value))  # type: ignore[arg-type]
+    _exposed[id(tensor)] = weakref.ref(tensor), weakref.ref(array)
+    return array
+
+
+def exposed() -> list[Any]:
+    """The tensors whose memory is in the hands of the user."""
+    if not _exposed:
+        return []
+    found = []
+    for number, (tensor, array) in list(_exposed.items()):
+        one = tensor()
+        if one is None or array() is None:
+            _exposed.pop(number, None)
+        else:
+            found.append(one)
+    return found

@@ -1,0 +1,1 @@
+"""The tape: public calls on tensors are recorded, and run together when somebody looks."""

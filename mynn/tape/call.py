@@ -1,0 +1,153 @@
+"""Calls as a tape keeps them: a function, with places of tensors in place of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mynn.core.types import Type
+from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, no_grad
+
+# Plain values that are part of a key by type and value.
+_PLAIN = (bool, int, str, type(None), type, np.dtype, type(Ellipsis))
+TENSORS = (Tensor, Parameter)
+
+
+class Unknown(Exception):
+    """A value that cannot be part of a key: the call is run at once."""
+
+
+def static(value: Any) -> Any:
+    """A plain value as a part of a key: equal keys stand for the same value, 1 is not 1.0.
+
+    Raises:
+        Unknown: the value is not plain.
+    """
+    kind = type(value)
+    if kind is float:
+        return (float, value.hex())
+    if kind in _PLAIN or isinstance(value, np.dtype):
+        return (kind, value)
+    if kind is slice:
+        return (slice, static(value.start), static(value.stop), static(value.step))
+    if isinstance(value, np.generic):
+        return (kind, value.tobytes())
+    raise Unknown
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The result of an earlier call on the tape."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class External:
+    """A tensor or an array that was there before."""
+
+    number: int
+
+
+class Form:
+    """The arguments of a call, with `Slot` and `External` where tensors and arrays were."""
+
+    __slots__ = ("args", "kwargs", "leaves")
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], place: Any = None):
+        found: dict[Any, None] = {}
+
+        def put(value: Any) -> Any:
+            if isinstance(value, Tensor | np.ndarray):
+                leaf = place(value)
+                found[leaf] = None
+                return leaf
+            if type(value) in (tuple, list):
+                return type(value)(put(item) for item in value)
+            return value
+
+        self.args = tuple(put(value) for value in args)
+        self.kwargs = {name: put(value) for name, value in kwargs.items()}
+        # Each tensor once, in the order in which they stand.
+        self.leaves = tuple(found)
+
+    def fill(self, value_of: Callable[[Any], Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments, with what `value_of(leaf)` gives in the places."""
+
+        def put(value: Any) -> Any:
+            if isinstance(value, Slot | External):
+                return value_of(value)
+            if type(value) in (tuple, list):
+                return type(value)(put(item) for item in value)
+            return value
+
+        return [put(v) for v in self.args], {name: put(v) for name, v in self.kwargs.items()}
+
+
+class Call:
+    """One recorded call.
+
+    - `function`: a function, a module, or a method of a tensor or an optimiser.
+    - `form`: its arguments.
+    - `gradients`: whether results remembered where they came from (`no_grad`).
+    - `slot`: the number of the result; None where there is none.
+    """
+
+    __slots__ = ("form", "function", "gradients", "slot")
+
+    def __init__(self, function: Callable[..., Any], form: Form, slot: int | None) -> None:
+        self.function = function
+        self.form = form
+        self.gradients = grad_enabled()
+        self.slot = slot
+
+    def run(self, slots: Sequence[Any], externals: Sequence[Any]) -> Any:
+        """The result, for these values of the slots and of what was there before."""
+
+        def value_of(leaf: Any) -> Any:
+            return (slots if type(leaf) is Slot else externals)[leaf.number]
+
+        args, kwargs = self.form.fill(value_of)
+        if self.gradients is grad_enabled():
+            return self.function(*args, **kwargs)
+        with enable_grad() if self.gradients else no_grad():
+            return self.function(*args, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """For messages and printed tapes."""
+        name = getattr(self.function, "__name__", None)
+        return name if isinstance(name, str) else type(self.function).__name__
+
+    def __str__(self) -> str:
+        args, kwargs = self.form.fill(_shown)
+        text = [str(one) for one in args] + [f"{name}={value}" for name, value in kwargs.items()]
+        result = "" if self.slot is None else f"%{self.slot} = "
+        return f"{result}{self.name}({', '.join(text)})"
+
+
+class _shown:
+    """A place as it is printed."""
+
+    def __init__(self, leaf: Any) -> None:
+        self.text = f"%{leaf.number}" if type(leaf) is Slot else f"%arg{leaf.number}"
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Leaf(NamedTuple):
+    """What is known of a tensor that a call is given.
+
+    - `viewed`: whether it looks at the memory of another one by more than reshapes.
+    - `array`: whether it is no tensor, but an array; `state`: the parameter that it is.
+    """
+
+    type: Type
+    requires_grad: bool
+    viewed: bool
+    array: bool
+    state: Parameter | None

@@ -1,0 +1,99 @@
+"""Where tensors came from that a program made: their nodes, when `backward` asks for them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mynn.base import recording
+from mynn.core.graph import topological
+from mynn.errors import UsageError
+from mynn.tensor import Tensor
+from mynn.tensor.tape import _mark
+
+if TYPE_CHECKING:
+    from mynn.tape.step import Step
+
+
+class Run:
+    """One run of a piece, from which the nodes of its results can be made again.
+
+    They are made when somebody asks for them, or before memory is written that they need.
+    """
+
+    __slots__ = ("__weakref__", "externals", "marks", "nodes", "results", "step")
+
+    def __init__(self, step: Step, externals: Sequence[Any]) -> None:
+        self.step = step
+        self.externals = externals
+        self.results: list[weakref.ref[Tensor]] = []
+        self.nodes: list[Any] | None = None
+        self.marks = () if step.stepped else tuple((one, _mark(one)) for one in self._read())
+        number = id(self)
+        recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
+
+    def _read(self) -> list[Tensor]:
+        """State and tensors from before that a gradient may need."""
+        found = {id(one): one for one in self.externals if isinstance(one, Tensor)}
+        for outcome in self.step.outcomes:
+            if outcome is not None:
+                found.update((id(one), one) for one in outcome.leaves)
+        return list(found.values())
+
+    def before_write(self, tensor: Tensor) -> None:
+        """Make the nodes, if the tensor was read."""
+        if any(one is tensor or _base(one) is tensor for one, _ in self.marks):
+            for reference in self.results:
+                result = reference()
+                if result is not None and result.pending is not None:
+                    result.pending.make(result, "node")
+
+    def remember(self, tensor: Tensor, slot: int) -> None:
+        """Give a result of this run its node."""
+        if self.step.writes:
+            raise UsageError(
+                "backward: the forward pass changed state (statistics, random numbers), and went "
+                "through backward already; call backward once, or use mynn.eager('at once')"
+            )
+        if self.nodes is None:
+            changed = self.step.trained if self.step.stepped else ()
+            changed += tuple(one for one, mark in self.marks if _mark(one) is not mark)
+            self.nodes = self._again_missing(changed) if changed else self._again()
+        again = self.nodes[slot]
+        node = tensor.node = again.node
+        if tensor._view is None:
+            node.value = tensor._value
+        else:
+            tensor._view.origin = again._view.origin
+
+    def _again(self) -> list[Any]:
+        """The results, computed once more and call by call, with their nodes."""
+        slots: list[Any] = []
+        with recording.at_once():
+            for call in self.step.calls:
+                if call.slot is not None:
+                    slots.append(call.run(slots, self.externals))
+        return slots
+
+    def _again_missing(self, changed: Sequence[Tensor]) -> list[Any]:
+        """The same where some tensors were changed since: the values that there were are missing,
+        so that gradients that need them are refused.
+        """
+        before = [one.node for one in changed]
+        for one in changed:
+            one.node = None
+        slots = self._again()
+        own = set()
+        for one, node in zip(changed, before, strict=True):
+            if one.node is not None:
+                own.add(one.node)
+            one.node = node
+        for node in topological(tuple(slot.node for slot in slots if slot.node is not None)):
+            if node.inputs or node in own:
+                node.value = None
+        return slots
+
+
+def _base(tensor: Tensor) -> Any:
+    return None if tensor._view is None else tensor._view.base

@@ -1,0 +1,69 @@
+"""`eager`: whether calls outside of compiled functions are run as they come, or recorded."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Literal
+
+from mynn.base import recording
+from mynn.errors import ArgumentError
+from mynn.tape.tape import Tape
+
+Mode = Literal["at once", "tape"]
+MODES = ("at once", "tape")
+VARIABLE = "MYNN_EAGER"
+_mode = ["at once"]
+
+
+class eager:
+    """How calls on tensors run outside of compiled functions, in all threads that begin after it
+    and in this one.
+
+    - `"at once"`: each call as it comes, by NumPy.
+    - `"tape"`: calls are recorded, and run together when somebody looks at a value; sequences that
+      repeat become programs.
+
+    It can be used as a context manager. The environment variable MYNN_EAGER sets it for a process.
+
+    Raises:
+        ArgumentError: another mode.
+
+    Example:
+        >>> import mynn
+        >>> with mynn.eager("tape"):
+        ...     float((mynn.Tensor([1.0, 2.0]) * 3.0).sum())
+        9.0
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        if mode not in MODES:
+            raise ArgumentError(f"eager: the mode must be one of {MODES}, it is {mode!r}")
+        self._before = _mode[0]
+        _set(mode)
+
+    def __enter__(self) -> eager:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _set(self._before)
+
+
+def _set(mode: str) -> None:
+    if mode != _mode[0]:
+        recording.record_with(Tape if mode == "tape" else None)
+        _mode[0] = mode
+
+
+def from_environment() -> None:
+    """The mode that MYNN_EAGER says."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted is not None:
+        if wanted not in MODES:
+            raise ArgumentError(f"{VARIABLE} must be one of {MODES}, it is {wanted!r}")
+        _set(wanted)

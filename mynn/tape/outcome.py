@@ -1,0 +1,110 @@
+"""What a call will give, found by tracing it once: the type of the result, and what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mynn.base import recording
+from mynn.core.graph import input_node
+from mynn.core.types import Type
+from mynn.errors import MynnError
+from mynn.tape.call import Form, Leaf
+from mynn.tensor import Tensor
+from mynn.tensor.value import Step
+from mynn.trace import tracing
+from mynn.trace.guards import Guards
+
+
+@dataclass
+class Outcome:
+    """What a call does, for arguments of some types.
+
+    - `type`, `requires_grad`: of its result.
+    - `same`: the number of the argument that is the result itself.
+    - `view`: where the result looks at the memory of an argument, the number of that, the steps
+      from it, and whether gradients flow.
+    - `writes`: state that it changes; `leaves`: state that gets a gradient through it; `state`: all
+      that it reads.
+    - `guards`: what was read of Python beside the arguments.
+    """
+
+    type: Type
+    requires_grad: bool
+    same: int | None
+    view: tuple[int, tuple[Step, ...], bool] | None
+    writes: tuple[Tensor, ...]
+    leaves: tuple[Tensor, ...]
+    state: tuple[Tensor, ...]
+    guards: Guards
+    edits: int
+    toggles: int
+
+    def holds(self) -> bool:
+        """Whether the call will do the same now."""
+        edits = tracing.activity.edits()
+        if edits != self.edits:
+            if not self.guards.holds():
+                return False
+            self.edits = edits
+        if self.toggles != recording.toggles[0]:
+            trained = {id(tensor) for tensor in self.leaves}
+            if any(t.requires_grad != (id(t) in trained) for t in self.state if t.is_leaf):
+                return False
+            self.toggles = recording.toggles[0]
+        return self.guards.unchanged()
+
+
+def outcome_of(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) -> Outcome | None:
+    """The outcome, or None where the call has to be run at once."""
+    try:
+        return tracing.tidy(lambda: _traced(function, form, leaves))
+    except (MynnError, TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError):
+        return None  # run at once it says what is wrong
+
+
+def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) -> Outcome | None:
+    with tracing.tracing() as trace:
+        trace.named = False
+        nodes = [input_node(leaf.type, f"arg{i}") for i, leaf in enumerate(leaves)]
+        tensors = [
+            Tensor.from_node(node, leaf.requires_grad) if leaf.state is None else leaf.state
+            for node, leaf in zip(nodes, leaves, strict=True)
+        ]
+        given = dict(zip(form.leaves, tensors, strict=True))
+        args, kwargs = form.fill(given.__getitem__)
+        result = function(*args, **kwargs)
+        if type(result) is not Tensor or trace.effects.looks or trace.effects.refused:
+            return None
+        given_nodes = zip(tensors, nodes, leaves, strict=True)
+        if any(t.node is not n for t, n, leaf in given_nodes if leaf.state is None):
+            return None  # changed in place
+        same = next((i for i, tensor in enumerate(tensors) if tensor is result), None)
+        view = result._view
+        if same is None and result._value is not None:
+            return None  # state itself
+        looks = None
+        if view is not None:
+            base = next((i for i, tensor in enumerate(tensors) if tensor is view.base), None)
+            if base is not None:
+                looks = base, view.steps, view.attached
+            elif view.base._value is not None:
+                return None  # it looks at state
+        if (same is not None and leaves[same].array) or (looks and leaves[looks[0]].array):
+            return None  # the array became a tensor on the way
+        if looks and leaves[looks[0]].viewed:
+            return None  # whether it is a view depends on the steps before
+        state = tuple(trace.reads)
+    return Outcome(
+        result.spec,
+        result.requires_grad,
+        same,
+        looks,
+        tuple(trace.writes()),
+        tuple(tensor for tensor in state if tensor.requires_grad and tensor.is_leaf),
+        state,
+        trace.guards,
+        tracing.activity.edits(),
+        recording.toggles[0],
+    )

@@ -1,0 +1,133 @@
+"""A piece: what a tape recorded between two looks, as one program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mynn.base import forks, recording
+from mynn.base.cycles import WAITING
+from mynn.core.graph import Graph, Node, input_node
+from mynn.core.types import Array, Type
+from mynn.jit.compile import native_available
+from mynn.jit.stage import Staged
+from mynn.tape.call import Call
+from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor.tape import array_of
+from mynn.trace import tracing
+
+if TYPE_CHECKING:
+    from mynn.tape.step import Step
+
+
+def stage(
+    calls: Sequence[Call],
+    externals: Sequence[Any],
+    wanted: Sequence[int],
+    trained: Sequence[Tensor],
+) -> tuple[Staged, tuple[Tensor, ...]]:
+    """The calls traced, on other values of the externals, and the tensors that get gradients.
+
+    The results are the slots in `wanted`, then the gradients of those of `trained` that get one.
+    """
+    return tracing.tidy(lambda: _stage(calls, externals, wanted, trained))
+
+
+def _stage(
+    calls: Sequence[Call],
+    externals: Sequence[Any],
+    wanted: Sequence[int],
+    trained: Sequence[Tensor],
+) -> tuple[Staged, tuple[Tensor, ...]]:
+    start = time.perf_counter()
+    nodes: list[Node] = []
+    given: list[Any] = []
+    for i, value in enumerate(externals):
+        if isinstance(value, Parameter):
+            given.append(value)
+            continue
+        grown = isinstance(value, Tensor) and value.requires_grad
+        kind = value.spec if isinstance(value, Tensor) else Type.of(value)
+        nodes.append(input_node(kind, f"arg{i}"))
+        given.append(Tensor.from_node(nodes[-1], grown))
+    with tracing.tracing() as trace:
+        trace.named = False
+        slots: list[Any] = []
+        for call in calls:
+            result = call.run(slots, given)
+            if call.slot is not None:
+                slots.append(result)
+        leaves = [graph_node(slots[number]) for number in wanted]
+        reached = tuple(tensor for tensor in trained if tensor in trace.gradients)
+        leaves += [graph_node(trace.gradients[tensor]) for tensor in reached]
+    written, reads = trace.writes(), trace.reads
+    checks = tuple(dict.fromkeys(trace.checks))
+    graph = Graph((*nodes, *reads.values()), (*leaves, *written.values()), checks)
+    writes = {reads[tensor]: len(leaves) + i for i, tensor in enumerate(written)}
+    staged = Staged(
+        graph,
+        tuple(nodes),
+        tuple(reads),
+        writes,
+        0,
+        len(leaves),
+        trace,
+        time.perf_counter() - start,
+        [tracing.activity.edits()],
+    )
+    return staged, reached
+
+
+class Piece:
+    """The program for a path of the tape, and for which of its results somebody still holds."""
+
+    def __init__(
+        self,
+        step: Step,
+        externals: Sequence[Any],
+        wanted: Sequence[int],
+        trained: Sequence[Tensor],
+    ) -> None:
+        self.wanted = tuple(wanted)
+        self.staged, self.reached = stage(step.calls, externals, wanted, trained)
+        self.copied = tuple(
+            i for i, value in enumerate(externals) if not isinstance(value, Parameter)
+        )
+        self.program: Any = None
+        WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
+
+    def holds(self) -> bool:
+        """Whether nothing that the trace has built in is another now."""
+        return self.staged.valid()
+
+    def run(self, externals: Sequence[Any]) -> list[Array]:
+        """The values of the results and of the gradients; state has changed."""
+        program = self.program
+        if program is None:
+            program = self.program = self._made()
+        if recording.waiting:
+            recording.settle(self.staged.written)
+        results: list[Array] = program([_array(externals[i]) for i in self.copied])
+        return results
+
+    def _made(self) -> Any:
+        with forks.loading:
+            from mynn.jit.interpreted import InterpretedProgram
+            from mynn.jit.program import Program
+
+        staged = self.staged
+        kind = Program if native_available() else InterpretedProgram
+        program = kind(
+            staged.graph, len(staged.arguments), staged.writes, staged.state, None, "tape"
+        )
+        program.code.holders.add(self)
+        return program
+
+    def forget(self, code: Any) -> None:
+        """The store of programs drops this code: so do we."""
+        self.program = None
+
+
+def _array(value: Any) -> Array:
+    return array_of(value) if isinstance(value, Tensor) else value

@@ -1,0 +1,117 @@
+"""Where a tape stands: steps of a tree, so that the same calls lead to the same step."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from mynn.tape.call import Call, External, Slot
+from mynn.tape.outcome import Outcome
+from mynn.tensor import Parameter, Tensor
+
+_serials = itertools.count()
+
+# A call that is run at once where it stands.
+AT_ONCE = object()
+
+
+class Step:
+    """A place that a tape comes to: what was called up to there.
+
+    - `calls`: all calls, from the beginning.
+    - `outcome`: what the last one does; None for `backward` and `step`.
+    - `children`: the steps after other calls, by their keys; those of calls of modules and
+      optimisers lie with these, so that they go with them.
+    - `trained`: tensors that have got gradients on the way.
+    - `writes`: whether state changes on the way before any gradient; `stepped`: whether an
+      optimiser has changed what it trains.
+    - `pieces`: by which slots somebody holds, how often that came, then the program.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "calls",
+        "children",
+        "outcome",
+        "outcomes",
+        "parent",
+        "pieces",
+        "serial",
+        "slots",
+        "stepped",
+        "trained",
+        "writes",
+    )
+
+    def __init__(self, parent: Step | None, call: Call | None, outcome: Outcome | None) -> None:
+        self.serial = next(_serials)
+        self.parent = parent
+        self.outcome = outcome
+        self.children: dict[Any, Any] = {}
+        self.pieces: dict[Any, Any] = {}
+        self.calls: tuple[Call, ...] = ()
+        self.outcomes: tuple[Outcome | None, ...] = ()
+        self.slots = 0
+        self.trained: tuple[Tensor, ...] = ()
+        self.writes = False
+        self.stepped = False
+        if parent is not None and call is not None:
+            self.calls = (*parent.calls, call)
+            self.outcomes = (*parent.outcomes, outcome)
+            self.slots = parent.slots + (call.slot is not None)
+            self.trained = parent.trained
+            self.writes = parent.writes or bool(outcome is not None and outcome.writes)
+            self.stepped = parent.stepped
+
+    @property
+    def backward(self) -> bool:
+        """Whether a gradient was asked for on the way."""
+        return bool(self.trained)
+
+    def leaves_of(self, slot: int, externals: Sequence[Any]) -> tuple[Tensor, ...] | None:
+        """What may get a gradient from a slot; None where that is more than state."""
+        reached, found = {slot}, dict[int, Tensor]()
+        for call, outcome in reversed(list(zip(self.calls, self.outcomes, strict=True))):
+            if call.slot not in reached or outcome is None or not outcome.requires_grad:
+                continue
+            found.update((id(tensor), tensor) for tensor in outcome.leaves)
+            for leaf in call.form.leaves:
+                if isinstance(leaf, Slot):
+                    reached.add(leaf.number)
+                    continue
+                value = externals[leaf.number]
+                if isinstance(value, Tensor) and value.requires_grad:
+                    if not isinstance(value, Parameter):
+                        return None
+                    found[id(value)] = value
+        return tuple(found.values())
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.calls))
+
+
+class Recorded(dict[Any, Any]):
+    """The steps that calls of a module or an optimiser lead to, by where they began.
+
+    They belong to that one object: copies of it begin with none.
+    """
+
+    def __reduce__(self) -> Any:
+        return Recorded, ()
+
+    def __deepcopy__(self, memo: Any) -> Recorded:
+        return Recorded()
+
+
+def table(anchor: Any) -> Recorded:
+    """The steps that lie with a module or an optimiser."""
+    own = vars(anchor)
+    found: Recorded | None = own.get("_recorded")
+    if found is None:
+        found = own["_recorded"] = Recorded()
+    return found
+
+
+__all__ = ["AT_ONCE", "External", "Recorded", "Step", "table", "weakref"]

@@ -1,0 +1,546 @@
+"""`Tape`: what a thread calls is recorded, and run when somebody looks.
+
+A call appends a step: which function, which earlier results, which tensors and arrays from before.
+The type of the result is known at once (`outcome`), its value when somebody asks for it: then all
+that was recorded runs together (`flush`), as it was called the first time that this sequence of
+calls comes, from the second time on as a program (`piece`).
+
+What a call changes beside its result (statistics of a batch norm, a key of random numbers, the
+gradients that `backward` adds) is put off too: those fields of the tensors are not set until then.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from mynn.base import forks, notices, recording
+from mynn.core.types import SHORT_NAMES, Type
+from mynn.errors import MynnError
+from mynn.ops import movement
+from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static
+from mynn.tape.history import Run
+from mynn.tape.outcome import Outcome, outcome_of
+from mynn.tape.piece import Piece
+from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tensor import Parameter, Tensor, grad_enabled
+from mynn.tensor.view import look, value_of
+
+# The longest tape, and how many ways may lead on from one step.
+LONGEST = 400
+WAYS = 64
+_SEEN = 4096
+
+
+class Output:
+    """What a tensor that a tape made knows of it: `Value.pending`.
+
+    - `tape`, `slot`: where it was recorded, until it is run; `tape` is None then.
+    - `type`: shape and dtype.
+    - `base`: the tensor whose memory it looks at, with the steps and whether gradients flow.
+    - `error`: why it could not be made.
+    - `run`: what it was made by, for its history.
+    """
+
+    __slots__ = ("base", "error", "run", "slot", "tape", "type")
+
+    def __init__(self, tape: Tape, slot: int, kind: Type, base: Any) -> None:
+        self.tape: Tape | None = tape
+        self.slot = slot
+        self.type = kind
+        self.base = base
+        self.error: BaseException | None = None
+        self.run: Run | None = None
+
+    def make(self, tensor: Tensor, name: str) -> None:
+        """Set a field of the tensor that is asked for."""
+        tape = self.tape
+        if tape is not None:
+            tape.flush()
+        if self.error is not None:
+            raise self.error
+        if name == "node" and self.run is not None:
+            self.run.remember(tensor, self.slot)
+            tensor.pending = self.run = None
+
+
+class Tape:
+    """The tape of one thread. Other threads may have it run what was recorded."""
+
+    def __init__(self) -> None:
+        self.lock = forks.register(threading.RLock())
+        self.root = Step(None, None, None)
+        self.seen: dict[Any, Any] = {}
+        # How often it was run: where that changes while a call is recorded, it is begun anew.
+        self.runs = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.position = self.root
+        self.externals: list[Any] = []
+        self.index: dict[int, int] = {}
+        self.outputs: list[weakref.ref[Tensor]] = []
+        self.places: list[tuple[CodeType, int]] = []
+        self.hidden: list[tuple[Tensor, str, Any]] = []
+        self.gradients: dict[int, Tensor] = {}
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    def module(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call of a module: one of mynn's own is recorded as a whole."""
+        if not type(module).__module__.startswith("mynn."):
+            return module._call(args, kwargs)
+        return self.call(module, args, kwargs, module)
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any = None,
+    ) -> Any:
+        """Record a call, and give the tensor that will be its result; or run it at once."""
+        with self.lock:
+            before, runs, position = len(self.externals), self.runs, self.position
+            try:
+                key = self._key(function if anchor is None else position.serial, args, kwargs)
+            except Unknown:
+                return self._now(function, args, kwargs, anchor, before)
+            if self.runs != runs:
+                return self.call(function, args, kwargs, anchor)
+            ways = position.children if anchor is None else table(anchor)
+            child: Any = ways.get(key)
+            if child is None or (child is not AT_ONCE and not child.outcome.holds()):
+                child = self._child(function, args, kwargs, anchor, before)
+                if self.runs != runs:
+                    return self.call(function, args, kwargs, anchor)
+                if child is None:
+                    return self._now(function, args, kwargs, anchor, before)
+                if len(ways) >= WAYS:
+                    ways.clear()
+                ways[key] = child
+            if child is AT_ONCE:
+                return self._now(function, args, kwargs, anchor, before)
+            outcome = child.outcome
+            if outcome.same is not None:
+                leaf = child.calls[-1].form.leaves[outcome.same]
+                same = self._held(leaf)
+                self._drop(before)
+                return same
+            return self._result(child, outcome, anchor)
+
+    def _result(self, child: Step, outcome: Outcome, anchor: Any) -> Tensor:
+        """Go on to a step; the tensor that stands for its result."""
+        view = None
+        if outcome.view is not None:
+            leaf = child.calls[-1].form.leaves[outcome.view[0]]
+            view = (self._held(leaf), *outcome.view[1:])
+        slot = len(self.outputs)
+        tensor = Tensor.__new__(Tensor)
+        tensor.pending = Output(self, slot, outcome.type, view)
+        tensor._requires_grad = outcome.requires_grad
+        if view is None:
+            tensor._view = None
+        tensor._grad = None
+        tensor._version = 0
+        tensor.name = None
+        tensor.is_native = False
+        tensor.shared = None
+        self.outputs.append(weakref.ref(tensor))
+        frame = sys._getframe(3 if anchor is None else 4)
+        self.places.append((frame.f_code, frame.f_lasti))
+        if self.position is self.root:
+            recording.waiting.append(self)
+        self.position = child
+        for state in outcome.writes:
+            self._hide(state, "_value")
+        shown = recording.exposed()
+        if (shown and self._reads(shown, outcome)) or slot >= LONGEST:
+            self.flush()
+        return tensor
+
+    def _reads(self, shown: list[Any], outcome: Outcome) -> bool:
+        """Whether memory that the user can change behind our back was read."""
+        read = {id(one) for one in (*self.externals, *outcome.state)}
+        read |= {
+            id(one._view.base) for one in self.externals if isinstance(one, Tensor) and one._view
+        }
+        return any(id(one) in read for one in shown)
+
+    def _held(self, leaf: Any) -> Any:
+        """The tensor in a place of the call that is being recorded."""
+        if type(leaf) is External:
+            return self.externals[leaf.number]
+        found = self.outputs[leaf.number]()
+        assert found is not None  # it was given just now
+        return found
+
+    def _hide(self, tensor: Tensor, field: str) -> None:
+        try:
+            value = object.__getattribute__(tensor, field)
+        except AttributeError:
+            return  # hidden already
+        self.hidden.append((tensor, field, value))
+        delattr(tensor, field)
+
+    def _key(self, head: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        key = [head, grad_enabled()]
+        for value in args:
+            self._add(key, value)
+        for name, value in kwargs.items():
+            key.append(name)
+            self._add(key, value)
+        return tuple(key)
+
+    def _add(self, key: list[Any], value: Any) -> None:
+        kind = type(value)
+        if kind is Tensor or kind is Parameter:
+            pending = value.pending
+            if pending is not None and pending.tape is not None:
+                if pending.tape is self:
+                    key.append(pending.slot)
+                    return
+                pending.tape.flush()
+            number = self.index.get(id(value))
+            if number is not None:
+                key.append(-1 - number)
+                return
+            self.index[id(value)] = len(self.externals)
+            self.externals.append(value)
+            if kind is Parameter:
+                key.append(("parameter", id(value)))
+            else:
+                spec = value.spec
+                key.append((spec.shape, spec.dtype, value.requires_grad, _is_viewed(value)))
+        elif kind is np.ndarray and value.dtype in SHORT_NAMES:
+            # The user may change it before it is read.
+            self.externals.append(value.copy())
+            key.append(("array", value.shape, value.dtype))
+        elif kind is tuple or kind is list:
+            key.append((kind, len(value)))
+            for item in value:
+                self._add(key, item)
+        else:
+            key.append(static(value))
+
+    def _drop(self, before: int) -> None:
+        """Forget the externals of a call that is not recorded."""
+        if len(self.externals) <= before:
+            return
+        for value in self.externals[before:]:
+            self.index.pop(id(value), None)
+        del self.externals[before:]
+
+    def _now(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+        before: int,
+    ) -> Any:
+        """Run a call at once; what it looks at is made first. Of modules, the calls inside are
+        recorded.
+        """
+        self._drop(before)
+        if anchor is not None:
+            return anchor._call(args, kwargs)
+        current = recording.current
+        current.tape = None
+        try:
+            return function(*args, **kwargs)
+        finally:
+            current.tape = current.own
+
+    # -- steps that are new ------------------------------------------------------------------------
+
+    def _child(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+        before: int,
+    ) -> Any:
+        """The step after this call; None where it came for the first time and is run at once."""
+        if anchor is not None and not _is_own(anchor):
+            return None
+        new = range(before, len(self.externals))
+        arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
+        form = Form(args, kwargs, lambda value: self._place(value, arrays))
+        leaves = [self._leaf(leaf) for leaf in form.leaves]
+        key = (function if anchor is None else id(anchor), grad_enabled(), _text(form), *leaves)
+        seen: dict[Any, Any] = self.seen if anchor is None else table(anchor)
+        known: Any = seen.get(key)
+        if known is None:
+            if len(seen) >= _SEEN:
+                seen.clear()
+            seen[key] = 1
+            return None
+        if known == 1 or (isinstance(known, Outcome) and not known.holds()):
+            known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
+        if known is AT_ONCE:
+            return AT_ONCE
+        slot = None if known.same is not None else len(self.outputs)
+        return Step(self.position, Call(function, form, slot), known)
+
+    def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
+        """Where a tensor stands; arrays have been copied, in the order in which they come."""
+        pending = getattr(value, "pending", None)
+        if pending is not None and pending.tape is self:
+            return Slot(pending.slot)
+        if isinstance(value, Tensor):
+            return External(self.index[id(value)])
+        return External(next(arrays))
+
+    def _leaf(self, leaf: Slot | External) -> Leaf:
+        value = self._held(leaf)
+        if type(value) is np.ndarray:
+            return Leaf(Type.of(value), False, False, True, None)
+        state = value if isinstance(value, Parameter) else None
+        return Leaf(value.spec, value.requires_grad, _is_viewed(value), False, state)
+
+    # -- gradients and updates ---------------------------------------------------------------------
+
+    def backward(self, loss: Tensor, gradient: Any = None) -> None:
+        """Record `loss.backward()`, where it goes to state alone that has no gradient yet."""
+        with self.lock:
+            pending, position = loss.pending, self.position
+            child: Any = AT_ONCE
+            known = pending is not None and pending.tape is self and gradient is None
+            if known and loss.requires_grad:
+                key = ("backward", pending.slot)
+                child = position.children.get(key)
+                if child is None:
+                    child = position.children[key] = self._backward_step(loss, pending.slot)
+            if child is AT_ONCE or any(
+                id(p) in self.gradients or p._grad is not None for p in child.trained
+            ):
+                self._now(loss._backward, (gradient,), {}, None, len(self.externals))
+                return
+            self.position = child
+            for parameter in child.trained:
+                self.gradients[id(parameter)] = parameter
+                self._hide(parameter, "_grad")
+
+    def _backward_step(self, loss: Tensor, slot: int) -> Any:
+        leaves = self.position.leaves_of(slot, self.externals)
+        if not leaves or loss.numel() != 1 or self.position.trained:
+            return AT_ONCE
+        form = Form((loss,), {}, lambda value: Slot(slot))
+        child = Step(self.position, Call(Tensor.backward, form, None), None)
+        child.trained = leaves
+        return child
+
+    def step(self, optimizer: Any) -> None:
+        """Record `optimizer.step()`, where it uses gradients of this tape, and run all."""
+        with self.lock:
+            gradients = self.gradients
+            own = type(optimizer).__module__.startswith("mynn.")
+            if (
+                not own
+                or not gradients
+                or any(id(p) not in gradients and p._grad is not None for p in optimizer.state)
+            ):
+                self.flush()
+                self._now(optimizer.step, (), {}, None, len(self.externals))
+                return
+            pattern = tuple([id(p) in gradients for p in optimizer.state])
+            key = (self.position.serial, pattern)
+            ways = table(optimizer)
+            child = ways.get(key)
+            if child is None:
+                child = Step(self.position, Call(optimizer.step, Form((), {}), None), None)
+                child.stepped = True
+                if len(ways) >= WAYS:
+                    ways.clear()
+                ways[key] = child
+            self.position = child
+            self.flush()
+
+    def touches(self, tensors: Iterable[Any]) -> bool:
+        """Whether what was recorded reads or changes one of these tensors."""
+        wanted = {id(one) for one in tensors}
+        found: list[Any] = [one for one in self.externals if isinstance(one, Tensor)]
+        for outcome in self.position.outcomes:
+            if outcome is not None:
+                found += outcome.state
+        found += [one._view.base for one in found if one.pending is None and one._view is not None]
+        return any(id(one) in wanted for one in found) or any(
+            id(one) in wanted for one, _, _ in self.hidden
+        )
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Run what was recorded."""
+        with self.lock:
+            step = self.position
+            if step is self.root:
+                return
+            externals, hidden = self.externals, self.hidden
+            self.runs += 1
+            tensors = [reference() for reference in self.outputs]
+            places = self.places
+            self._begin()
+            recording.waiting.remove(self)
+            for tensor, field, value in hidden:
+                setattr(tensor, field, value)
+            current = recording.current
+            before, current.tape = current.tape, None
+            try:
+                self._run(step, externals, tensors, places)
+            except BaseException as error:
+                for one in tensors:
+                    if one is not None and one.pending is not None and one.pending.tape is not None:
+                        one.pending.tape, one.pending.error = None, error
+                raise
+            finally:
+                current.tape = before
+
+    def _run(
+        self,
+        step: Step,
+        externals: list[Any],
+        tensors: list[Tensor | None],
+        places: list[tuple[CodeType, int]],
+    ) -> None:
+        held = tuple([tensor is not None for tensor in tensors])
+        piece = step.pieces.get(held)
+        if piece is None:
+            step.pieces[held] = 1
+        elif piece == 1 or (isinstance(piece, Piece) and not piece.holds()):
+            piece = step.pieces[held] = self._piece(step, externals, tensors)
+        if isinstance(piece, Piece):
+            try:
+                results = piece.run(externals)
+            except MynnError:
+                pass  # state is as before: what is wrong shows at the call itself
+            else:
+                _finish(piece, step, results, externals, tensors)
+                return
+        _replay(step, externals, tensors, places)
+
+    def _piece(self, step: Step, externals: list[Any], tensors: list[Tensor | None]) -> Any:
+        """The program, or `AT_ONCE` where the calls are better run one by one."""
+        wanted = [
+            i for i, one in enumerate(tensors) if one is not None and one.pending.base is None
+        ]
+        grown = any(one is not None and one._requires_grad for one in tensors)
+        if step.writes and not step.trained and grown:
+            return AT_ONCE
+        return Piece(step, externals, wanted, step.trained)
+
+
+def _finish(
+    piece: Piece,
+    step: Step,
+    results: list[Any],
+    externals: list[Any],
+    tensors: list[Tensor | None],
+) -> None:
+    """Give the tensors their values, and the parameters their gradients."""
+    run = Run(step, externals)
+    for number, slot in enumerate(piece.wanted):
+        tensor = tensors[slot]
+        assert tensor is not None
+        tensor._value = results[number]
+        _finished(tensor, run)
+    for tensor in tensors:
+        if tensor is not None and tensor.pending is not None and tensor.pending.tape is not None:
+            base, steps, attached = tensor.pending.base
+            value = value_of(base)
+            for primitive, params in steps:
+                value = primitive.numpy(value, **params)
+            tensor._value = value
+            look(tensor, base, steps, attached)
+            _finished(tensor, run)
+    for number, tensor in enumerate(piece.reached, len(piece.wanted)):
+        tensor._grad = Tensor.from_value(results[number])
+
+
+def _finished(tensor: Tensor, run: Run) -> None:
+    output = tensor.pending
+    output.tape = None
+    if tensor._requires_grad:
+        output.run = run
+        run.results.append(weakref.ref(tensor))
+    else:
+        tensor.node = tensor.pending = None
+
+
+def _replay(
+    step: Step,
+    externals: list[Any],
+    tensors: list[Tensor | None],
+    places: list[tuple[CodeType, int]],
+) -> None:
+    """Run the calls one by one, as they were called."""
+    slots: list[Any] = []
+    current = recording.current
+    try:
+        for call in step.calls:
+            current.place = None if call.slot is None else _line(*places[call.slot])
+            result = call.run(slots, externals)
+            if call.slot is None:
+                continue
+            tensor = tensors[call.slot]
+            if tensor is None:
+                slots.append(result)
+                continue
+            adopt(tensor, result)
+            slots.append(tensor)
+    finally:
+        current.place = None
+
+
+def _line(code: CodeType, instruction: int) -> tuple[str, int] | None:
+    """File and line of an instruction; None where it is mynn's own."""
+    if notices.is_ours_code(code):
+        return None
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return code.co_filename, next(lines, None) or code.co_firstlineno
+
+
+def adopt(tensor: Tensor, result: Tensor) -> None:
+    """Make a tensor what a call gave."""
+    output = tensor.pending
+    tensor._value = result._value
+    tensor._view = result._view
+    tensor._version = result._version
+    tensor._requires_grad = result._requires_grad
+    tensor.node = result.node
+    output.tape = None
+    tensor.pending = None
+
+
+def _is_viewed(tensor: Tensor) -> bool:
+    """Whether it looks at memory of another one in another order."""
+    pending = tensor.pending
+    if pending is not None and pending.tape is not None:
+        base = pending.base
+        steps = () if base is None else base[1]
+    else:
+        steps = () if tensor._view is None else tensor._view.steps
+    return any(primitive is not movement.reshape for primitive, _ in steps)
+
+
+def _is_own(module: Any) -> bool:
+    """Whether all that the module does is mynn's own code."""
+    return all(
+        type(one).__module__.startswith("mynn.") and "forward" not in vars(one)
+        for one in module.modules()
+    )
+
+
+def _text(form: Form) -> str:
+    """The arguments that are no tensors, and where the tensors stand."""
+    names = {leaf: number for number, leaf in enumerate(form.leaves)}
+    args, kwargs = form.fill(lambda leaf: ("leaf", names[leaf]))
+    return repr((args, [(name, value) for name, value in kwargs.items()]))
