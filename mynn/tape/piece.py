@@ -14,7 +14,7 @@ from mynn.jit.compile import native_available
 from mynn.jit.stage import Staged
 from mynn.tape.call import Call
 from mynn.tensor import Parameter, Tensor, graph_node
-from mynn.tensor.tape import array_of
+from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
 if TYPE_CHECKING:

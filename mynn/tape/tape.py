@@ -25,9 +25,9 @@ from mynn.core.types import SHORT_NAMES, Type
 from mynn.errors import MynnError
 from mynn.ops import movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static
-from mynn.tape.history import Run
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.piece import Piece
+from mynn.tape.run import Run
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tensor import Parameter, Tensor, grad_enabled
 from mynn.tensor.view import look, value_of

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
+from mynn.tensor.history import check_present, graph_node, leaf_requires_grad
 from mynn.tensor.parameter import Parameter
 from mynn.tensor.promotion import apply, as_array, plain_array, promote
-from mynn.tensor.tape import check_present, graph_node, leaf_requires_grad
 from mynn.tensor.tensor import (
     Operand,
     Tensor,

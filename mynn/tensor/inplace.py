@@ -15,9 +15,9 @@ import numpy as np
 from mynn.core.graph import CONSTANT, Node
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor.grad_mode import grad_enabled
+from mynn.tensor.history import STOP, array_of, graph_node
 from mynn.tensor.movement import Movement
 from mynn.tensor.promotion import as_tensor
-from mynn.tensor.tape import STOP, array_of, graph_node
 from mynn.tensor.write import replace, same_value, write
 from mynn.trace import tracing
 

@@ -15,7 +15,7 @@ from mynn.core.types import SHORT_NAMES, Array, Type, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import elementwise
 from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.tape import STOP, array_of, changed_source, graph_node, missing
+from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
 from mynn.tensor.view import current, look
 from mynn.trace import leaks, tracing

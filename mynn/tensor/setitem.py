@@ -14,11 +14,11 @@ from mynn.core.graph import CONSTANT
 from mynn.core.types import Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.history import graph_node
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.inplace import InPlace
 from mynn.tensor.movement import basic_part, checked_index
 from mynn.tensor.promotion import as_tensor
-from mynn.tensor.tape import graph_node
 from mynn.tensor.value import AnyTensor, Value
 from mynn.tensor.view import value_of
 from mynn.tensor.write import replace, write

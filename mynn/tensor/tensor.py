@@ -17,7 +17,7 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import products, promotion, tape, write
+from mynn.tensor import history, products, promotion, write
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.products import Products
 from mynn.tensor.promotion import apply, as_array
@@ -95,15 +95,15 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     @property
     def data(self) -> Array:
         """The value itself, an array that can be changed in place. Assigning copies into it."""
-        value = tape.array_of(self)
+        value = history.array_of(self)
         if tracing.active() is not None:
-            tape.note_read(self, value)
+            history.note_read(self, value)
         # A view: its shape may be changed, that of the tensor may not.
         return recording.expose(self if self._view is None else self._view.base, value)
 
     @data.setter
     def data(self, value: Any) -> None:
-        if tracing.active() is not None and tape.is_users_call():
+        if tracing.active() is not None and history.is_users_call():
             with no_grad():
                 self.assign(as_tensor(value, like=self).detach())
             return
@@ -118,14 +118,14 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
         if tracing.active() is not None:
-            tape.note_read(self, self.value)
-        return np.array(tape.array_of(self), order="C")
+            history.note_read(self, self.value)
+        return np.array(history.array_of(self), order="C")
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""
         if tracing.active() is not None:
-            tape.note_read(self, self.value)
-        data = tape.array_of(self)
+            history.note_read(self, self.value)
+        data = history.array_of(self)
         if data.size != 1:
             raise ShapeError(
                 f"item: a tensor of shape {data.shape} is not one value; reduce it first, for "
@@ -137,8 +137,8 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     def tolist(self) -> Any:
         """The value as nested lists."""
         if tracing.active() is not None:
-            tape.note_read(self, self.value)
-        return tape.array_of(self).tolist()
+            history.note_read(self, self.value)
+        return history.array_of(self).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.value is None:
@@ -150,7 +150,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the value, its memory order and the gradient, but no history."""
-        value = tape.array_of(self)
+        value = history.array_of(self)
         order = axis_order(value) if self.is_native else None
         fields = (self.requires_grad, self.name, order, self._grad)
         return _restored, (type(self), np.array(value, order="C"), *fields)
@@ -204,7 +204,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     def __bool__(self) -> bool:
         value = self.value
         if value is None:
-            raise tape.without_value(
+            raise history.without_value(
                 self,
                 "the truth of a traced tensor is not known while tracing; use mynn.where instead "
                 "of if",
@@ -222,7 +222,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         Views find it there; a program works on their bases.
         """
         assert self._view is None
-        value = tape.array_of(self)
+        value = history.array_of(self)
         if not self.is_native:
             if order is None:
                 order = axis_order(value)
@@ -246,12 +246,12 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None."""
-        gradient: Tensor | None = tape.gradient_of(self)
+        gradient: Tensor | None = history.gradient_of(self)
         return gradient
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        tape.set_gradient(self, None if value is None else as_tensor(value, like=self))
+        history.set_gradient(self, None if value is None else as_tensor(value, like=self))
 
     def detach(self) -> Tensor:
         """The same value, through which no gradient flows."""
@@ -290,7 +290,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
                 f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
             )
         seed = seed.astype(self.dtype).broadcast_to(self.shape)
-        tape.backward(self, seed)
+        history.backward(self, seed)
 
     @property
     def T(self) -> Tensor:
@@ -311,7 +311,7 @@ broadcast: Callable[..., tuple[Tensor, ...]] = promotion.broadcast
 binary: Callable[..., Tensor] = promotion.binary
 matmul: Callable[[Any, Any], Tensor] = products.matmul
 contract: Callable[[Any, Any, int, int], Tensor] = products.contract
-wrap: Callable[[Node], Tensor] = tape.wrap
+wrap: Callable[[Node], Tensor] = history.wrap
 
 
 def _restored(

@@ -7,7 +7,7 @@ The values keep the shape and dtype of the tensor. What is changed is
   program state.
 
 A value that an earlier result needs for its gradient is overwritten: `backward` through it raises
-(`tape.changed`). In a trace values cannot be overwritten, so that the gradient is right.
+(`history.changed`). In a trace values cannot be overwritten, so that the gradient is right.
 
 As in PyTorch a leaf that requires a gradient may only be changed under `no_grad`.
 """
@@ -21,8 +21,8 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise, movement
 from mynn.tensor.grad_mode import grad_enabled
+from mynn.tensor.history import STOP, array_of, changed, graph_node
 from mynn.tensor.promotion import RANK, as_tensor
-from mynn.tensor.tape import STOP, array_of, changed, graph_node
 from mynn.tensor.value import AnyTensor
 from mynn.tensor.view import check_written, put, store, value_of
 from mynn.trace import tracing

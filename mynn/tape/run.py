@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mynn.base import recording
+from mynn.base.sharing import program_mark
 from mynn.core.graph import topological
 from mynn.errors import UsageError
 from mynn.tensor import Tensor
-from mynn.tensor.tape import _mark
 
 if TYPE_CHECKING:
     from mynn.tape.step import Step
@@ -29,7 +29,7 @@ class Run:
         self.externals = externals
         self.results: list[weakref.ref[Tensor]] = []
         self.nodes: list[Any] | None = None
-        self.marks = () if step.stepped else tuple((one, _mark(one)) for one in self._read())
+        self.marks = () if step.stepped else tuple((one, program_mark(one)) for one in self._read())
         number = id(self)
         recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
 
@@ -58,7 +58,7 @@ class Run:
             )
         if self.nodes is None:
             changed = self.step.trained if self.step.stepped else ()
-            changed += tuple(one for one, mark in self.marks if _mark(one) is not mark)
+            changed += tuple(one for one, mark in self.marks if program_mark(one) is not mark)
             self.nodes = self._again_missing(changed) if changed else self._again()
         again = self.nodes[slot]
         node = tensor.node = again.node
