@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.layers import LAYERS
 from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
-from docs import batch_walk, blocks, primitive_walk
+from docs import batch_walk, blocks, primitive_walk, tape_walk
 from examples import walk
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
@@ -249,6 +249,7 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     yield "op-prod", lambda: _primitive("prod", "reduce", "_prod_vjp")
     yield "op-cumsum", lambda: _primitive("cumsum", "scan", "_infer_cumsum", "_cumsum_samples")
+    yield "tape", tape_walk.text
     for stage, text in walk.stages().items():
         yield f"walk-{stage}", lambda text=text: f"```text\n{text}\n```\n"
 

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("functional",),
     ("transform", "optim", "runtime"),
     ("jit",),
+    ("tape",),
     ("nn", "data"),
     ("train",),
     (FACE,),

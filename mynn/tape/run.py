@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mynn.base import recording
+from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
 from mynn.core.graph import topological
-from mynn.errors import UsageError
+from mynn.core.types import Array
 from mynn.tensor import Tensor
+from mynn.tensor.history import array_of
 
 if TYPE_CHECKING:
     from mynn.tape.step import Step
@@ -22,11 +23,15 @@ class Run:
     They are made when somebody asks for them, or before memory is written that they need.
     """
 
-    __slots__ = ("__weakref__", "externals", "marks", "nodes", "results", "step")
+    __slots__ = ("__weakref__", "externals", "marks", "nodes", "results", "saved", "step")
 
-    def __init__(self, step: Step, externals: Sequence[Any]) -> None:
+    def __init__(
+        self, step: Step, externals: Sequence[Any], saved: Sequence[tuple[Tensor, Array]]
+    ) -> None:
         self.step = step
         self.externals = externals
+        # State that the run changed, as it was before.
+        self.saved = saved
         self.results: list[weakref.ref[Tensor]] = []
         self.nodes: list[Any] | None = None
         self.marks = () if step.stepped else tuple((one, program_mark(one)) for one in self._read())
@@ -51,11 +56,6 @@ class Run:
 
     def remember(self, tensor: Tensor, slot: int) -> None:
         """Give a result of this run its node."""
-        if self.step.writes:
-            raise UsageError(
-                "backward: the forward pass changed state (statistics, random numbers), and went "
-                "through backward already; call backward once, or use mynn.eager('at once')"
-            )
         if self.nodes is None:
             changed = self.step.trained if self.step.stepped else ()
             changed += tuple(one for one, mark in self.marks if program_mark(one) is not mark)
@@ -70,10 +70,18 @@ class Run:
     def _again(self) -> list[Any]:
         """The results, computed once more and call by call, with their nodes."""
         slots: list[Any] = []
-        with recording.at_once():
-            for call in self.step.calls:
-                if call.slot is not None:
-                    slots.append(call.run(slots, self.externals))
+        state = [one for one, _ in self.saved]
+        with recording.at_once(), sharing.whole(state, write=True, noted=True):
+            now = [array_of(one).copy() for one in state]
+            try:
+                for one, value in self.saved:
+                    array_of(one)[...] = value
+                for call in self.step.calls:
+                    if call.slot is not None:
+                        slots.append(call.run(slots, self.externals))
+            finally:
+                for one, value in zip(state, now, strict=True):
+                    array_of(one)[...] = value
         return slots
 
     def _again_missing(self, changed: Sequence[Tensor]) -> list[Any]:

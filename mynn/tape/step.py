@@ -25,8 +25,8 @@ class Step:
     - `children`: the steps after other calls, by their keys; those of calls of modules and
       optimisers lie with these, so that they go with them.
     - `trained`: tensors that have got gradients on the way.
-    - `writes`: whether state changes on the way before any gradient; `stepped`: whether an
-      optimiser has changed what it trains.
+    - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
+      trains.
     - `pieces`: by which slots somebody holds, how often that came, then the program.
     """
 
@@ -42,7 +42,7 @@ class Step:
         "slots",
         "stepped",
         "trained",
-        "writes",
+        "written",
     )
 
     def __init__(self, parent: Step | None, call: Call | None, outcome: Outcome | None) -> None:
@@ -55,14 +55,16 @@ class Step:
         self.outcomes: tuple[Outcome | None, ...] = ()
         self.slots = 0
         self.trained: tuple[Tensor, ...] = ()
-        self.writes = False
+        self.written: tuple[Tensor, ...] = ()
         self.stepped = False
         if parent is not None and call is not None:
             self.calls = (*parent.calls, call)
             self.outcomes = (*parent.outcomes, outcome)
             self.slots = parent.slots + (call.slot is not None)
             self.trained = parent.trained
-            self.writes = parent.writes or bool(outcome is not None and outcome.writes)
+            self.written = parent.written
+            if outcome is not None and outcome.writes:
+                self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
 
     @property
@@ -92,11 +94,17 @@ class Step:
         return "\n".join(map(str, self.calls))
 
 
-class Recorded(dict[Any, Any]):
+class Recorded(dict[Any, Step]):
     """The steps that calls of a module or an optimiser lead to, by where they began.
 
-    They belong to that one object: copies of it begin with none.
+    They belong to that one object: copies of it begin with none. `outcomes` is what its calls give.
     """
+
+    __slots__ = ("outcomes",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcomes: dict[Any, Any] = {}
 
     def __reduce__(self) -> Any:
         return Recorded, ()

@@ -30,6 +30,7 @@ from mynn.tape.piece import Piece
 from mynn.tape.run import Run
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tensor import Parameter, Tensor, grad_enabled
+from mynn.tensor.history import array_of
 from mynn.tensor.view import look, value_of
 
 # The longest tape, and how many ways may lead on from one step.
@@ -114,7 +115,7 @@ class Tape:
                 return self._now(function, args, kwargs, anchor, before)
             if self.runs != runs:
                 return self.call(function, args, kwargs, anchor)
-            ways = position.children if anchor is None else table(anchor)
+            ways: dict[Any, Any] = position.children if anchor is None else table(anchor)
             child: Any = ways.get(key)
             if child is None or (child is not AT_ONCE and not child.outcome.holds()):
                 child = self._child(function, args, kwargs, anchor, before)
@@ -276,7 +277,7 @@ class Tape:
         form = Form(args, kwargs, lambda value: self._place(value, arrays))
         leaves = [self._leaf(leaf) for leaf in form.leaves]
         key = (function if anchor is None else id(anchor), grad_enabled(), _text(form), *leaves)
-        seen: dict[Any, Any] = self.seen if anchor is None else table(anchor)
+        seen = self.seen if anchor is None else table(anchor).outcomes
         known: Any = seen.get(key)
         if known is None:
             if len(seen) >= _SEEN:
@@ -418,35 +419,26 @@ class Tape:
         elif piece == 1 or (isinstance(piece, Piece) and not piece.holds()):
             piece = step.pieces[held] = self._piece(step, externals, tensors)
         if isinstance(piece, Piece):
+            saved = [(state, array_of(state).copy()) for state in step.written]
             try:
                 results = piece.run(externals)
             except MynnError:
                 pass  # state is as before: what is wrong shows at the call itself
             else:
-                _finish(piece, step, results, externals, tensors)
+                _finish(piece, Run(step, externals, saved), results, tensors)
                 return
         _replay(step, externals, tensors, places)
 
     def _piece(self, step: Step, externals: list[Any], tensors: list[Tensor | None]) -> Any:
-        """The program, or `AT_ONCE` where the calls are better run one by one."""
+        """The program."""
         wanted = [
             i for i, one in enumerate(tensors) if one is not None and one.pending.base is None
         ]
-        grown = any(one is not None and one._requires_grad for one in tensors)
-        if step.writes and not step.trained and grown:
-            return AT_ONCE
         return Piece(step, externals, wanted, step.trained)
 
 
-def _finish(
-    piece: Piece,
-    step: Step,
-    results: list[Any],
-    externals: list[Any],
-    tensors: list[Tensor | None],
-) -> None:
+def _finish(piece: Piece, run: Run, results: list[Any], tensors: list[Tensor | None]) -> None:
     """Give the tensors their values, and the parameters their gradients."""
-    run = Run(step, externals)
     for number, slot in enumerate(piece.wanted):
         tensor = tensors[slot]
         assert tensor is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import notices
+from mynn.base import notices, recording
 from mynn.core import interpreter
 from mynn.core.graph import Node, constant
 from mynn.core.primitive import Primitive
@@ -175,6 +175,8 @@ def as_tensor(value: Any, like: AnyTensor | None = None) -> Any:
     array = as_array(value, dtype)
     if tracing.active() is not None:
         return Value.from_node(constant(array))
+    if recording.current.tape is not None and isinstance(value, np.ndarray):
+        array = array.copy()  # it may be read later than it is changed
     return Value.from_value(array)
 
 

@@ -206,6 +206,8 @@ class Value(Generic[T]):
         """Whether gradients are collected here: it is no result of tensors that require one."""
         if not self.requires_grad:
             return True
+        if self.pending is not None:
+            return False
         if self._view is not None:
             return not self._view.attached
         node = self.node

@@ -1,0 +1,57 @@
+"""One step of a training loop on the tape: the calls that were recorded, and their graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import mynn
+from mynn import nn, optim
+from mynn.core.graph import format_graph
+from mynn.tape.piece import Piece
+from mynn.tape.tape import Tape
+
+
+def step() -> tuple[str, str]:
+    """The calls and the graph of a step that has come twice."""
+    seen: list[Any] = []
+
+    class Watched(Tape):
+        def _run(self, step: Any, *rest: Any) -> None:
+            super()._run(step, *rest)
+            seen.append(step)
+
+    mynn.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    criterion = nn.MSELoss()
+    x, t = (mynn.Tensor(np.ones((5, n), np.float32)) for n in (4, 2))
+    with mynn.eager("at once"):
+        tape = Watched()
+        from mynn.base import recording
+
+        recording.current.tape = recording.current.own = tape
+        try:
+            for _ in range(5):
+                optimizer.zero_grad()
+                loss = criterion(net(x), t)
+                loss.backward()
+                optimizer.step()
+                loss.item()
+        finally:
+            tape.flush()
+            recording.current.tape = recording.current.own = None
+    last = seen[-1]
+    piece = next(one for one in last.pieces.values() if isinstance(one, Piece))
+    return str(last), format_graph(piece.staged.graph)
+
+
+def text() -> str:
+    """For docs/architecture.md."""
+    calls, graph = step()
+    return f"```text\n{calls}\n```\n\nand its graph\n\n```text\n{graph}\n```\n"
+
+
+if __name__ == "__main__":
+    print(text())

@@ -1,0 +1,335 @@
+"""Programs on the tape give what they give at once, whatever stands between their calls."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+import mynn.functional as F
+from mynn import Tensor, nn, optim
+from mynn.base import recording
+from mynn.errors import ArgumentError, DataError, ShapeError, UsageError
+from mynn.tape.piece import Piece
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(6, 12, 4)).astype(np.float32)
+T = DRAW.integers(0, 3, (6, 12))
+
+
+@pytest.fixture
+def tape() -> Iterator[Any]:
+    with mynn.eager("tape"):
+        yield recording.current.tape
+
+
+def network(*between: nn.Module) -> nn.Module:
+    mynn.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, 8), *between, nn.Tanh(), nn.Linear(8, 3))
+
+
+def steps(tape: Any) -> list[Any]:
+    """All steps that a tape has come to."""
+    found, waiting = [], [tape.root]
+    while waiting:
+        step = waiting.pop()
+        found.append(step)
+        waiting += [one for one in step.children.values() if hasattr(one, "pieces")]
+    return found
+
+
+Program = Callable[[int], Any]
+
+
+def usual(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    loss = F.cross_entropy(net(Tensor(X[number % 6])), Tensor(T[number % 6]))
+    loss.backward()
+    optimizer.step()
+    return [loss.item()]
+
+
+def look_before_backward(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    loss = F.cross_entropy(net(Tensor(X[number % 6])), Tensor(T[number % 6]))
+    value = loss.item()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return [value, loss.item()]
+
+
+def gradients_looked_at(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    F.cross_entropy(net(Tensor(X[number % 6])), Tensor(T[number % 6])).backward()
+    found = [p.grad.numpy() for p in net.parameters()]
+    for p in net.parameters():
+        p.grad *= 0.5
+    optimizer.step()
+    return found
+
+
+def two_batches_a_step(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    total = 0.0
+    for part in (number, number + 1):
+        loss = F.cross_entropy(net(Tensor(X[part % 6])), Tensor(T[part % 6])) / 2
+        loss.backward()
+        total += loss.item()
+    optimizer.step()
+    return [total]
+
+
+def arrays_of_the_user(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    x = X[number % 6].copy()
+    y = net(x)
+    x[...] = 0  # y is of what was there
+    optimizer.zero_grad()
+    loss = (y * y).mean()
+    loss.backward()
+    optimizer.step()
+    return [loss.item(), y.numpy()]
+
+
+def views(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    with mynn.no_grad():
+        y = net(Tensor(X[number % 6]))
+        row = y.reshape(-1)[2:5]
+        before = row.numpy()
+        y[0] = 7.0
+        row.mul_(2.0)
+    return [before, row.numpy(), y.numpy(), y.T.numpy()]
+
+
+def memory_in_hands(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    x = Tensor(X[number % 6])
+    inside = x.data[1:3]
+    y = x * 2.0
+    inside[...] = 5.0
+    z = x * 2.0
+    inside[...] = 6.0
+    return [y.numpy(), z.numpy(), x.numpy()]
+
+
+def changes_between(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    y = net(Tensor(X[number % 6]))
+    with mynn.no_grad():
+        next(net.parameters()).mul_(0.9)
+    z = net(Tensor(X[number % 6]))
+    optimizer.lr = 0.1 / (number + 1)
+    return [y.numpy(), z.numpy(), *usual(net, optimizer, number)]
+
+
+def modes(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    net.train(number % 2 == 0)
+    found = usual(net, optimizer, number)
+    net.eval()
+    with mynn.no_grad():
+        out = net(Tensor(X[0]))
+    assert not out.requires_grad
+    return [*found, out.numpy(), *(b.numpy() for b in net.buffers())]
+
+
+def frozen(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    if number == 3:
+        next(net.parameters()).requires_grad = False
+    usual(net, optimizer, number)
+    return [p.numpy() for p in net.parameters()]
+
+
+def compiled_between(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    y = net(Tensor(X[number % 6]))
+
+    @mynn.compile
+    def step(x: Tensor, t: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return [step(X[0], T[0]), y.numpy(), net(Tensor(X[1])).numpy()]
+
+
+def another_thread(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    y = net(Tensor(X[number % 6]))
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append((y + 1.0).numpy()))
+    thread.start()
+    thread.join()
+    return [*found, y.numpy()]
+
+
+def copies(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    y = net(Tensor(X[number % 6]))
+    other = copy.deepcopy(net)
+    again = pickle.loads(pickle.dumps(y))
+    usual(net, optimizer, number)
+    return [again.numpy(), other(Tensor(X[0])).numpy(), net(Tensor(X[0])).numpy()]
+
+
+def gradients_of_inputs(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    x = Tensor(X[number % 6], requires_grad=True)
+    net(x).exp().sum().backward()
+    assert x.grad is not None
+    return [x.grad.numpy()]
+
+
+def errors(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    y = net(Tensor(X[number % 6]))
+    with pytest.raises(ShapeError):
+        net(Tensor(X[0, :, :3]))
+    wrong = Tensor(np.where(T[0] == 0, 3 + number, T[0]))
+    with pytest.raises(DataError):
+        F.cross_entropy(y, wrong).item()
+    return [y.numpy(), *usual(net, optimizer, number)]
+
+
+PROGRAMS = [
+    usual,
+    look_before_backward,
+    gradients_looked_at,
+    two_batches_a_step,
+    arrays_of_the_user,
+    views,
+    memory_in_hands,
+    changes_between,
+    modes,
+    frozen,
+    compiled_between,
+    another_thread,
+    copies,
+    gradients_of_inputs,
+    errors,
+]
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "plain": network,
+    "batch norm": lambda: network(nn.BatchNorm1d(8)),
+    "dropout": lambda: network(nn.Dropout(0.3)),
+    "flat": lambda: network(nn.Flatten(), nn.Identity()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::mynn.TraceWarning")
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+def test_programs(program: Any, network: str) -> None:
+    found: dict[str, list[Any]] = {}
+    for mode in ("at once", "tape"):
+        with mynn.eager(mode):  # type: ignore[arg-type]
+            net = NETWORKS[network]()
+            optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+            mynn.manual_seed(2)
+            found[mode] = [program(net, optimizer, number) for number in range(6)]
+            found[mode].append([p.numpy() for p in net.parameters()])
+    for once, taped in zip(found["at once"], found["tape"], strict=True):
+        for one, other in zip(once, taped, strict=True):
+            np.testing.assert_allclose(other, one, rtol=2e-4, atol=2e-5)
+
+
+def test_a_loop_becomes_one_program(tape: Any) -> None:
+    net = network()
+    optimizer = optim.Adam(net.parameters())
+    for number in range(5):
+        usual(net, optimizer, number)
+    last = list(optimizer.__dict__["_recorded"].values())[-1]
+    (piece,) = last.pieces.values()
+    assert isinstance(piece, Piece)
+    assert str(last).splitlines() == [
+        "%0 = Sequential(%arg0)",
+        "%1 = cross_entropy(%0, %arg1)",
+        "backward(%1)",
+        "step()",
+    ]
+
+
+def test_nothing_runs_before_a_look(tape: Any) -> None:
+    x = Tensor(X[0])
+    for _ in range(3):
+        y = (x * 2.0 + 1.0).sum(1)
+        if y.pending is not None:
+            assert (y.shape, y.dtype, y.ndim, y.requires_grad) == ((12,), np.float32, 1, False)
+            assert y.pending.tape is tape
+        y.numpy()
+        assert y.pending is None
+
+
+def test_shapes_that_do_not_fit_are_refused_at_the_call(tape: Any) -> None:
+    x = Tensor(X[0])
+    for _ in range(3):
+        y = x * 2.0
+        with pytest.raises(ShapeError, match="do not fit together"):
+            y + Tensor(X[0, :5])
+        np.testing.assert_array_equal(y.numpy(), X[0] * 2)
+
+
+def test_errors_name_the_line_of_the_call(tape: Any) -> None:
+    net = network()
+    for number in range(4):
+        y = net(Tensor(X[0]))
+        line = 2 + _line()
+        with pytest.raises(DataError, match=f"test_tape.py:{line}"):
+            F.cross_entropy(y, Tensor(T[0] + number + 3)).item()
+
+
+def _line() -> int:
+    import sys
+
+    return sys._getframe(1).f_lineno
+
+
+def test_a_tensor_whose_call_failed_says_so_each_time(tape: Any) -> None:
+    net = network()
+    for _ in range(3):
+        net(Tensor(X[0])).numpy()
+        F.cross_entropy(Tensor(X[0]), Tensor(T[0])).item()
+    loss = F.cross_entropy(Tensor(X[0]), Tensor(T[0] + 5))
+    for _ in range(2):
+        with pytest.raises(DataError):
+            loss.item()
+
+
+def test_what_changed_since_is_refused(tape: Any) -> None:
+    net = network()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    for number in range(4):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(Tensor(X[number])), Tensor(T[number]))
+        loss.backward()
+        optimizer.step()
+        with pytest.raises(UsageError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+def test_networks_that_nobody_has_go(tape: Any) -> None:
+    def train() -> weakref.ref[Any]:
+        net = network()
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+        for number in range(4):
+            usual(net, optimizer, number)
+        return weakref.ref(net)
+
+    gone = train()
+    gc.collect()
+    assert gone() is None
+
+
+def test_modes_are_checked() -> None:
+    with pytest.raises(ArgumentError, match="'later'"):
+        mynn.eager("later")  # type: ignore[arg-type]
+
+
+def test_new_threads_record_too(tape: Any) -> None:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(recording.current.tape))
+    thread.start()
+    thread.join()
+    assert found[0] is not None
+    assert found[0] is not tape
