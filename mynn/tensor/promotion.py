@@ -175,8 +175,9 @@ def as_tensor(value: Any, like: AnyTensor | None = None) -> Any:
     array = as_array(value, dtype)
     if tracing.active() is not None:
         return Value.from_node(constant(array))
-    if recording.current.tape is not None and isinstance(value, np.ndarray):
-        array = array.copy()  # it may be read later than it is changed
+    kept = recording.current.tape is not None or grad_enabled()
+    if kept and isinstance(value, np.ndarray) and np.may_share_memory(array, value):
+        array = array.copy()  # it is read once more, by a gradient or a tape: it may change before
     return Value.from_value(array)
 
 
