@@ -97,10 +97,36 @@ class Run:
             if one.node is not None:
                 own.add(one.node)
             one.node = node
-        for node in topological(tuple(slot.node for slot in slots if slot.node is not None)):
-            if node.inputs or node in own:
+        given = {one.node for one in self.externals if isinstance(one, Tensor)} - own
+        ends = tuple(slot.node for slot in slots if slot.node is not None)
+        for node in topological(ends, stop=given.__contains__):
+            if node not in given and (node.inputs or node in own):
                 node.value = None
         return slots
+
+
+def remember(tensor: Tensor) -> None:
+    """Give a result of a program its node, and first those their nodes that it was computed from.
+
+    A chain of runs may be long, so that none begins within another.
+    """
+    waiting = [tensor]
+    while waiting:
+        last = waiting[-1]
+        output = last.pending
+        if output is None or output.run is None:
+            waiting.pop()
+            continue
+        before = [one for one in output.run.externals if isinstance(one, Tensor)]
+        before += [_base(one) for one in before if one.pending is None and _base(one) is not None]
+        new = [one for one in before if one.pending is not None and one.pending.run is not None]
+        if new:
+            waiting += new
+            continue
+        waiting.pop()
+        run, output.run = output.run, None
+        run.remember(last, output.slot)
+        last.pending = None
 
 
 def _base(tensor: Tensor) -> Any:

@@ -27,7 +27,7 @@ from mynn.ops import movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.piece import Piece
-from mynn.tape.run import Run
+from mynn.tape.run import Run, remember
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tensor import Parameter, Tensor, grad_enabled
 from mynn.tensor.history import array_of
@@ -67,8 +67,7 @@ class Output:
         if self.error is not None:
             raise self.error
         if name == "node" and self.run is not None:
-            self.run.remember(tensor, self.slot)
-            tensor.pending = self.run = None
+            remember(tensor)
 
 
 class Tape:
