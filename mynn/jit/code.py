@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from mynn.runtime.binding import bind_constants
 from mynn.runtime.graph_key import graph_key
 from mynn.runtime.llvm_jit import NativeModule, build, load
 from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
-from mynn.target.target import Target
+from mynn.target.target import Target, host
 
 PASS_NAMES = tuple(each.name for each in every_pass())
 
@@ -100,6 +100,7 @@ class Code(store.Stored):
     ) -> None:
         super().__init__()
         self.request = request
+        self.key: Hashable = None
         self.seconds: dict[str, float] = {}
         key = None
         if digest is not None and cache.enabled():
@@ -156,11 +157,26 @@ def code_of(request: CompileRequest, requested: Threads | None, signature: str) 
     def make() -> Code:
         code = Code(request, requested, digest)
         code.signature = signature
+        code.key = key
         return code
 
     digest = graph_key(request.graph, request.writes, request.layouts)
-    key = (digest, made_for(request.target, requested), debug.checking())
-    return store.STORE.fetch(key if digest is not None else object(), make)
+    known = (digest, made_for(request.target, requested), debug.checking())
+    key: Hashable = known if digest is not None else object()
+    return store.STORE.fetch(key, make)
+
+
+def code_again(code: Any, layouts: Iterable[Shape], requested: Threads | None) -> Code | None:
+    """The code of an earlier program of the same graph, if it is the one for state that lies so,
+    and is still kept.
+    """
+    if not isinstance(code, Code) or not isinstance(code.key, tuple):
+        return None
+    found = code.key[1:] == (made_for(host(), requested), debug.checking())
+    if not found or list(code.request.layouts.values()) != list(layouts):
+        return None
+    kept: Code | None = store.STORE.find(code.key)
+    return kept
 
 
 def signature_text(name: str, arguments: Sequence[Node]) -> str:

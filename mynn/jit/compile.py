@@ -18,6 +18,7 @@ from mynn.base.cycles import WAITING
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
+from mynn.jit.known import stage as stage_known
 from mynn.jit.structure import flatten
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
@@ -166,10 +167,12 @@ class Compiled:
     ) -> tuple[stage.Staged, Any]:
         """What `lookup` makes where it finds nothing."""
         self._note_change(signature)
-        staged = self._stage(arguments)
+        staged, known = stage_known(self.function, arguments, lambda: self._stage(arguments))
         if check is not None:
             check(staged)
-        made = staged, self.make(staged)
+        made = staged, self.make(staged, None if known is None else known.code)
+        if known is not None and known.code is not made[1].code:
+            known.keep(made[1].code)
         self._programs.setdefault(signature, []).append(made)
         if not staged.trace.guards.complete:
             _let_go(self)
@@ -216,8 +219,11 @@ class Compiled:
                 check_call(name, function, arguments, {})
             raise
 
-    def make(self, staged: stage.Staged) -> Any:
-        """A program for a staged function. The first one loads the compiler."""
+    def make(self, staged: stage.Staged, code: Any = None) -> Any:
+        """A program for a staged function. The first one loads the compiler.
+
+        `code` is that of an earlier program of the same graph, which it takes if it can.
+        """
         with forks.loading:
             from mynn.jit.interpreted import InterpretedProgram
             from mynn.jit.program import Program
@@ -231,6 +237,7 @@ class Compiled:
             staged.state,
             self.threads,
             getattr(self.function, "__qualname__", type(self.function).__name__),
+            code,
         )
         seconds = {"trace": staged.seconds, **program.seconds}
         debug.report(f"{program.code.signature}: {program}", seconds)

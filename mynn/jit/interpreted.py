@@ -48,6 +48,7 @@ class InterpretedProgram:
         state: Sequence[StateTensor],
         threads: Threads | None = None,
         name: str = "",
+        code: Any = None,
     ) -> None:
         debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph

@@ -23,7 +23,7 @@ from mynn.compiler.pipeline import show_kernels
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array, Type
 from mynn.errors import ArgumentError
-from mynn.jit.code import CompileRequest, code_of, signature_text
+from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_text
 from mynn.jit.direct import direct_call
 from mynn.jit.instance import Instance
 from mynn.jit.profile import Profile, profile
@@ -71,6 +71,7 @@ class Program:
         threads: how many threads `fit` runs a step with: a number, "auto" (the fastest,
             found while it runs), or None for what `MYNN_THREADS` says.
         name: of the function, for the list of programs.
+        code: of an earlier program of the same graph, which may do for this one too.
 
     Example:
         >>> import numpy as np, mynn
@@ -95,6 +96,7 @@ class Program:
         state: Sequence[StateTensor],
         threads: Threads | None = None,
         name: str = "",
+        code: Code | None = None,
     ) -> None:
         start = time.perf_counter()
         debug.show(2, "traced graph", lambda: format_graph(graph))
@@ -102,16 +104,21 @@ class Program:
         self.state = list(state)
         state_arrays = [tensor.to_native() for tensor in state]
         state_nodes = graph.inputs[arguments:]
-        layouts = {
-            node: tuple(step // array.itemsize for step in array.strides)
-            for node, array in zip(state_nodes, state_arrays, strict=True)
-        }
-        request = CompileRequest(graph, dict(writes), layouts, host())
-        self.code = code_of(request, threads, signature_text(name, graph.inputs[:arguments]))
+        layouts = [
+            tuple([step // array.itemsize for step in array.strides]) for array in state_arrays
+        ]
+        known = code_again(code, layouts, threads)
+        found = known is not None
+        if known is None:
+            by_node = dict(zip(state_nodes, layouts, strict=True))
+            request = CompileRequest(graph, dict(writes), by_node, host())
+            known = code_of(request, threads, signature_text(name, graph.inputs[:arguments]))
+            found = known.request is not request
+        self.code = known
         self.artifact, self.native = self.code.artifact, self.code.native
         debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
         debug.show(7, "machine code", lambda: self.assembly)
-        self.target = request.target
+        self.target = self.code.request.target
         self.threads = self.artifact.threads
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"
@@ -128,7 +135,6 @@ class Program:
         self.code.programs.add(self)
         if self.nbytes > _LARGE:
             store.STORE.make_room()
-        found = self.code.request is not request
         self.seconds: Mapping[str, float] = (
             {"store": time.perf_counter() - start} if found else self.code.seconds
         )

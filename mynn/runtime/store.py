@@ -147,13 +147,13 @@ class Store:
 
     def fetch(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """The code under `key`, made now if need be, by one thread while others wait for it."""
-        found = self._found(key)
+        found = self.find(key)
         if found is None:
             with self._lock:
                 making = self._making.setdefault(key, forks.register(threading.RLock()))
             try:
                 with making:
-                    found = self._found(key)
+                    found = self.find(key)
                     if found is None:
                         found = make()
                         self.add(key, found)
@@ -162,7 +162,8 @@ class Store:
         kept: Kept = found
         return kept
 
-    def _found(self, key: Hashable) -> Any:
+    def find(self, key: Hashable) -> Any:
+        """The code under `key`, None where there is none."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:

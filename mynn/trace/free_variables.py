@@ -129,7 +129,8 @@ def _mentioned(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _mentioned(constant)
 
 
-def _of_others(file: str) -> bool:
+def of_others(file: str) -> bool:
+    """Whether a file is mynn's, Python's or of a package that is installed."""
     return file.startswith("<frozen") or file.startswith(_FOREIGN)
 
 
@@ -141,7 +142,7 @@ class _Scanner:
     def function(self, function: types.FunctionType, owner: Any, depth: int) -> None:
         """The names in the code of a function of the user's, and in those that it calls."""
         code = function.__code__
-        if (code, id(owner)) in self.seen or _of_others(code.co_filename) or depth > _DEPTH:
+        if (code, id(owner)) in self.seen or of_others(code.co_filename) or depth > _DEPTH:
             return
         self.seen.add((code, id(owner)))
         inner = list(_mentioned(code))
@@ -223,7 +224,7 @@ class _Scanner:
         if module is time:
             self.found.clocks += [name for clock in names & CLOCKS if clock]
         file = getattr(module, "__file__", None)
-        if file is not None and not _of_others(file) and depth < _DEPTH:
+        if file is not None and not of_others(file) and depth < _DEPTH:
             for inner in names & vars(module).keys():
                 self.value(vars(module), inner, vars(module)[inner], names, texts, depth + 1)
 
@@ -272,7 +273,7 @@ class _Scanner:
             return
         self.seen.add(id(owner))
         self.methods(owner, names, depth)
-        if _is_module(owner):
+        if is_module(owner):
             for child in owner._modules.values():
                 if child is not None:
                     self.attributes(child, names, texts, depth)
@@ -296,7 +297,7 @@ class _Scanner:
         table = getattr(owner, "__dict__", None)
         if not isinstance(table, Mapping):
             return
-        tracked = _is_module(owner)
+        tracked = is_module(owner)
         for name in names & table.keys():
             value = table[name]
             if (id(owner), name) in self.seen:
@@ -308,5 +309,6 @@ class _Scanner:
                 self.entry(name, value, names, texts, depth + 1)
 
 
-def _is_module(owner: Any) -> bool:
+def is_module(owner: Any) -> bool:
+    """Whether an object is a `Module`."""
     return any(base.__module__ == "mynn.nn.module" for base in type(owner).__mro__)

@@ -33,7 +33,7 @@ class Guards:
     - `large`: content that is compared only where a run of many steps begins.
     - `sources`: generators of random numbers behind attributes that were read, with their states.
     - `complete`: whether the code can read nothing else (`FreeVariables.complete`), and did nothing
-      that is done once (`Effects`).
+      that is done once (`Effects`); `general`: whether the values of state had no part in it.
     """
 
     def __init__(self) -> None:
@@ -47,6 +47,7 @@ class Guards:
         self.large: list[Bound] = []
         self.sources: dict[tuple[Any, str], tuple[Any, Any]] = {}
         self.complete = True
+        self.general = True
 
     def keep(self, owner: Any, name: str, value: Any) -> None:
         """The trace read a plain attribute from the `__dict__` of a module or an optimiser."""
@@ -56,6 +57,12 @@ class Guards:
                 self.contents.append((owner, name, kept))
             elif isinstance(value, SOURCES):
                 self.sources[owner, name] = (value, state_of(value))
+
+    def again(self, owner: Any, name: str, kept: Any) -> None:
+        """An attribute of another object has the value that was kept of one like it."""
+        self.attributes[owner, name] = kept
+        if changes_in_place(kept):
+            self.contents.append((owner, name, kept))
 
     def keep_absence(self, owner: Any, name: str) -> None:
         """The trace found that there is no such attribute."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -228,6 +228,11 @@ def first_not_finite(staged: Staged, values: list[Array], result: Node) -> str:
     return f"it first arose in {layer}{first.primitive.name}{source}"
 
 
+def _node(gradient: Any) -> Node:
+    """The node of a gradient, which a trace that was known before has itself."""
+    return gradient if isinstance(gradient, Node) else graph_node(gradient)
+
+
 def _layer(staged: Staged, order: dict[Node, int], first: int) -> str:
     """The layer in which the operation number `first` stands, or the gradient or the update."""
     trace, found = staged.trace, staged.trace.observer.cotangents
@@ -244,12 +249,12 @@ def _layer(staged: Staged, order: dict[Node, int], first: int) -> str:
     if results and first <= max(results):
         return ""
     cotangents = [
-        (graph_node(found[node]), f"the gradient of the output of layer {path!r}, in ")
+        (_node(found[node]), f"the gradient of the output of layer {path!r}, in ")
         for node, path in layers
         if node in found
     ]
     gradients = [
-        (graph_node(gradient), f"the gradient of {tensor.name}, in ")
+        (_node(gradient), f"the gradient of {tensor.name}, in ")
         for tensor, gradient in trace.gradients.items()
     ]
     updates = [

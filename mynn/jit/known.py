@@ -1,0 +1,360 @@
+"""Traces that are known: a new network of a structure that was traced before is not traced again.
+
+What decides a trace is what the function is made of (`likeness`), the types of its arguments, and
+nothing else. So for a function of an equal description the graph is the same, its state inputs
+stand for the objects of the same numbers, and the guards are those of the earlier trace with these
+objects in their places. What is kept here holds no object of the functions that were traced.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mynn import debug
+from mynn.base import forks, notices
+from mynn.core.graph import Node
+from mynn.jit import likeness
+from mynn.jit.likeness import Description
+from mynn.jit.stage import Staged
+from mynn.tensor import Tensor, graph_node
+from mynn.trace import tracing
+from mynn.trace.free_variables import GONE, Bound
+from mynn.trace.guards import Guards
+from mynn.trace.snapshot import ArrayContent, is_plain
+from mynn.trace.trace import Trace
+
+# So many traces are kept; those used longest ago go first.
+_MOST = 128
+
+
+class _Particular(Exception):
+    """A trace depends on what no description tells."""
+
+
+class _Number(NamedTuple):
+    """An object of a description, in the place of the object."""
+
+    number: int
+
+
+def _general(value: Any, told: Description) -> Any:
+    """A snapshot with numbers in the place of objects."""
+    number = told.numbers.get(id(value))
+    if number is not None:
+        return _Number(number)
+    if isinstance(value, ArrayContent) or value is GONE or id(value) in told.constants:
+        return value
+    if type(value) in (list, tuple, set):
+        return type(value)([_general(item, told) for item in value])
+    if type(value) is dict:
+        return {key: _general(item, told) for key, item in value.items() if _plain_key(key)}
+    if not is_plain(value):
+        raise _Particular
+    return value
+
+
+def _plain_key(key: Any) -> bool:
+    if not is_plain(key):
+        raise _Particular
+    return True
+
+
+def _special(value: Any, objects: list[Any]) -> Any:
+    """The snapshot again, with other objects."""
+    if type(value) is _Number:
+        return objects[value.number]
+    if type(value) in (list, tuple, set):
+        return type(value)([_special(item, objects) for item in value])
+    if type(value) is dict:
+        return {key: _special(item, objects) for key, item in value.items()}
+    return value
+
+
+def _described(thing: Any, told: Description) -> int:
+    """The number of an object that a trace has met."""
+    number = told.numbers.get(id(thing))
+    if number is None:
+        raise _Particular
+    return number
+
+
+def _table(where: Mapping[str, Any], told: Description) -> Any:
+    """A dict by its number; that of a class is the same for all."""
+    return where if isinstance(where, types.MappingProxyType) else _described(where, told)
+
+
+def _place(where: Any, objects: list[Any]) -> Any:
+    """The dict, or the cell, that a number stands for."""
+    if type(where) is not int:
+        return where
+    found = objects[where]
+    return found if type(found) in (dict, types.CellType) else vars(found)
+
+
+_Named = tuple[tuple[Any, str, Any], ...]
+
+
+@dataclass(frozen=True)
+class _GeneralGuards:
+    """Guards with numbers in the place of objects."""
+
+    properties: _Named
+    versions: tuple[int, ...]
+    attributes: _Named
+    tables: _Named
+    cells: _Named
+    held: _Named
+    large: _Named
+
+    @staticmethod
+    def of(guards: Guards, told: Description) -> _GeneralGuards:
+        """Those of a trace of what was described."""
+        if guards.sources or not guards.complete or not guards.general:
+            raise _Particular
+
+        def bounds(found: list[Bound]) -> _Named:
+            return tuple((_table(b.where, told), b.name, _general(b.kept, told)) for b in found)
+
+        return _GeneralGuards(
+            tuple(
+                (_described(owner, told), name, _general(value, told))
+                for (owner, name), value in guards.properties.items()
+            ),
+            tuple(_described(module, told) for module in guards.versions),
+            tuple(
+                (_described(owner, told), name, _general(kept, told))
+                for (owner, name), kept in guards.attributes.items()
+            ),
+            tuple((_table(t, told), name, _general(kept, told)) for t, name, kept in guards.tables),
+            tuple(
+                (_described(cell, told), name, _general(kept, told))
+                for cell, name, kept in guards.cells
+            ),
+            bounds(guards.held),
+            bounds(guards.large),
+        )
+
+    def bind(self, told: Description) -> Guards:
+        """Those of a function of an equal description."""
+        guards, objects = Guards(), told.objects
+        for number, name, value in self.properties:
+            guards.properties[objects[number], name] = _special(value, objects)
+        for number in self.versions:
+            guards.versions[objects[number]] = told.edits[number]
+        for number, name, kept in self.attributes:
+            owner = objects[number]
+            owner._kept.add(name)
+            guards.again(owner, name, _special(kept, objects))
+        for where, name, kept in self.tables:
+            guards.tables.append((_place(where, objects), name, _special(kept, objects)))
+        for where, name, kept in self.cells:
+            guards.cells.append((objects[where], name, _special(kept, objects)))
+        for bounds, found in ((guards.held, self.held), (guards.large, self.large)):
+            for where, name, kept in found:
+                bounds.append(Bound(_place(where, objects), name, _special(kept, objects)))
+        return guards
+
+
+class Known:
+    """A trace without the objects of the function that was traced.
+
+    `code`: that of the program that was made of it, while the store keeps it.
+    """
+
+    def __init__(self, key: Any, before: Description, after: Description, staged: Staged) -> None:
+        self.key = key
+        trace = staged.trace
+        effects = trace.effects
+        if before.told != after.told or list(map(id, before.objects)) != list(
+            map(id, after.objects)
+        ):
+            raise _Particular
+        if effects.assigned or effects.looks or effects.refused or trace.promoted:
+            raise _Particular
+        self.guards = _GeneralGuards.of(trace.guards, before)
+        self.state = tuple(_described(tensor, before) for tensor in staged.state)
+        self.names = after.names
+        self.modules = [
+            (_described(module, before), path) for module, path in trace.observer.modules.items()
+        ]
+        self.gradients = [
+            (_described(tensor, before), _node(gradient))
+            for tensor, gradient in trace.gradients.items()
+        ]
+        self.activations = trace.observer.activations
+        self.cotangents = {node: _node(one) for node, one in trace.observer.cotangents.items()}
+        self.graph, self.arguments, self.writes = staged.graph, staged.arguments, staged.writes
+        self.structure, self.results = staged.structure, staged.results
+        self.code: Any = None
+
+    def bind(self, told: Description, edits: int) -> Staged | None:
+        """The trace of a function of an equal description; None where it is being changed.
+
+        `edits` is their number before it was described.
+        """
+        trace, objects = Trace(), told.objects
+        state = tuple(objects[number] for number in self.state)
+        trace.guards = self.guards.bind(told)
+        trace.reads = dict(zip(state, self.graph.inputs[len(self.arguments) :], strict=True))
+        trace.observer.modules = {objects[number]: path for number, path in self.modules}
+        trace.observer.activations = self.activations
+        trace.observer.cotangents = self.cotangents
+        trace.gradients = {objects[number]: node for number, node in self.gradients}
+        fixed = self.graph, self.arguments, state, self.writes, self.structure, self.results
+        staged = Staged(*fixed, trace, 0.0, [edits])
+        # What was described may have been changed before its changes were noted.
+        guards = trace.guards
+        if not (guards.holds() and guards.unchanged() and guards.same_large()):
+            return None
+        for tensor, name in zip(told.tensors, self.names, strict=True):
+            tensor.name = name
+        return staged
+
+    def forget(self, code: Any) -> None:
+        """The store of programs drops the code: so is this."""
+        if self.code is code:
+            self.code = None
+            KNOWN.drop(self.key)
+
+    def keep(self, code: Any) -> None:
+        """A program of it runs this code: others like it may be known from here on."""
+        self.code = code
+        KNOWN.put(self.key, self)
+        code.holders.add(self)
+        if code.dropped:
+            self.forget(code)
+
+
+def _node(value: Any) -> Node:
+    return value if isinstance(value, Node) else graph_node(value)
+
+
+class _Table:
+    """A bounded table of traces."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Any, Known] = OrderedDict()
+        self._lock = forks.register(threading.RLock())
+
+    def get(self, key: Any) -> Known | None:
+        """The trace under a key."""
+        with self._lock:
+            found = self._entries.get(key)
+            if found is not None:
+                self._entries.move_to_end(key)
+            return found
+
+    def put(self, key: Any, known: Known) -> None:
+        """Keep a trace; the one used longest ago may go."""
+        with self._lock:
+            self._entries[key] = known
+            while len(self._entries) > _MOST:
+                self._entries.popitem(last=False)
+
+    def drop(self, key: Any) -> None:
+        """Forget the trace under a key."""
+        with self._lock:
+            self._entries.pop(key, None)
+
+
+KNOWN = _Table()
+
+
+def stage(
+    function: Any, arguments: tuple[Any, ...], trace: Callable[[], Staged]
+) -> tuple[Staged, Known | None]:
+    """The staged function, by `trace()` where no function of an equal description was traced for
+    such arguments; and what is known of it, if anything can be.
+    """
+    edits = tracing.activity.edits()
+    told = likeness.describe(function) if _may_be_known(arguments) else None
+    if told is None:
+        return trace(), None
+    types = tuple((x.shape, x.dtype) for x in arguments)
+    key = told.told, tuple(told.names), types
+    known = KNOWN.get(key)
+    staged = None if known is None else known.bind(told, edits)
+    if staged is not None:
+        return staged, known
+    staged = trace()
+    after = likeness.describe(function)
+    try:
+        known = None if after is None else Known(key, told, after, staged)
+    except _Particular:
+        known = None
+    return staged, known
+
+
+def _may_be_known(arguments: tuple[Any, ...]) -> bool:
+    """Whether a trace needs not be seen, or its warnings heard."""
+    if debug.level() or debug.stages() or debug.checking():
+        return False
+    return all(type(x) is np.ndarray for x in arguments)
+
+
+# -- traces that look at values --------------------------------------------------------------------
+
+# What tells the value of a tensor; the value of state is in no description.
+_LOOKS = ("item", "numpy", "tolist", "__array__", "__bool__", "__index__", "__float__", "__int__")
+_own = {name: vars(Tensor)[name] for name in (*_LOOKS, "data", "value")}
+
+
+# Of these the user hears where he looks at state in a trace.
+_HEARD = ("item", "numpy", "data")
+
+
+def _note(tensor: Tensor, name: str) -> None:
+    """A value is looked at by the code that called the caller."""
+    trace = tracing.active()
+    if trace is None or tensor._value is None:
+        return
+    frame = sys._getframe(2)
+    if notices.is_ours(frame):
+        trace.guards.general &= name == "value"  # there to see whether there is one
+        return
+    trace.guards.general = False
+    if name in _HEARD:
+        place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
+        content = ArrayContent.of(_own["value"].fget(tensor))
+        trace.effects.looks.setdefault(tensor, (place, content))
+
+
+def _noting(name: str) -> Any:
+    """A method or a property of tensors that notes who looks."""
+    own = _own[name]
+    if isinstance(own, property):
+        get: Any = own.fget
+
+        def look(self: Tensor) -> Any:
+            _note(self, name)
+            return get(self)
+
+        return property(look, own.fset, doc=own.__doc__)
+
+    @functools.wraps(own)
+    def call(self: Tensor, *args: Any, **named: Any) -> Any:
+        _note(self, name)
+        return own(self, *args, **named)
+
+    return call
+
+
+_watching = {name: _noting(name) for name in _own}
+
+
+def _watch_looks(on: bool) -> None:
+    """Looking at values costs nothing more while nothing is traced."""
+    for name, attribute in (_watching if on else _own).items():
+        type.__setattr__(Tensor, name, attribute)
+
+
+tracing.observe(_watch_looks)

@@ -1,0 +1,537 @@
+"""Likeness: what a function is made of, told without saying which objects they are.
+
+A walk from the function, through its closure, the globals that it mentions, networks and
+optimisers, writes down kinds, options, shapes and memory orders, and numbers objects in the order
+in which they are met. Two functions of equal descriptions are traced to the same graph: object by
+object, number by number, one stands for the other. What is of another kind than those below has no
+description.
+"""
+
+from __future__ import annotations
+
+import dis
+import enum
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mynn import random
+from mynn.optim.optimizer import Optimizer
+from mynn.optim.options import ParamGroup
+from mynn.tensor import Parameter, Tensor
+from mynn.tensor.grad_mode import grad_enabled
+from mynn.trace.free_variables import SMALL_BYTES, is_module, of_others
+
+# So many objects at most, and as deep: larger ones are traced.
+_MOST = 20_000
+_DEPTH = 200
+# Attributes of modules and optimisers that say nothing of what they compute, or are written down by
+# themselves.
+_MODULE_OWN = frozenset(
+    {"_parameters", "_buffers", "_modules", "_transient", "_training", "_traced", "_edits"}
+    | {"_kept", "_compiled_methods"}
+)
+_OPTIMIZER_OWN = frozenset({"defaults", "param_groups", "state", "_kept"})
+_TABLES = ("_parameters", "_buffers", "_modules")
+# Names of builtins that do something once, or look at what no description tells.
+_EFFECTS = frozenset(
+    {"print", "input", "open", "exec", "eval", "setattr", "delattr", "__import__", "breakpoint"}
+    | {"globals", "locals", "vars", "getattr", "id", "hash", "dir", "repr"}
+)
+# Attributes that do so, and those that make a tensor of another one's values.
+_ATTRIBUTES = frozenset({"warn", "Tensor", "Parameter", "tensor", "from_numpy", "as_tensor"})
+# Methods that run where objects are made or shown, not where they compute.
+_ASIDE = frozenset(
+    {"__init__", "__new__", "__init_subclass__", "__class_getitem__", "__repr__", "__str__"}
+    | {"__del__", "__reduce__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__"}
+    | {"extra_repr"}
+)
+_INSTRUCTIONS = ("IMPORT_", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "YIELD", "SEND")
+
+
+class Unknown(Exception):
+    """Something has no description."""
+
+
+class _Mark(enum.Enum):
+    """What no value of the user's equals."""
+
+    AGAIN = enum.auto()
+    NONE = enum.auto()
+    EMPTY = enum.auto()
+    CLASS = enum.auto()
+
+
+@dataclass
+class Description:
+    """What a walk found.
+
+    - `told`: what was written down; `names`: those of tensors, which a trace may set.
+    - `objects`: in the order of their numbers.
+    - `numbers`: of objects, and of the dicts that hold their attributes, by `id`.
+    - `edits`: how often parts of modules had been replaced, by number.
+    - `constants`: what is the same object in every description that is equal, by `id`.
+    """
+
+    told: tuple[Any, ...] = ()
+    names: list[str | None] = field(default_factory=list)
+    objects: list[Any] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)
+    tensors: list[Tensor] = field(default_factory=list)
+    edits: dict[int, int] = field(default_factory=dict)
+    constants: set[int] = field(default_factory=set)
+
+
+def describe(function: Any) -> Description | None:
+    """The description of a function or a module; None where there is none."""
+    try:
+        return _Walk().describe(function)
+    except (Unknown, RuntimeError, AttributeError):  # another thread may be changing something
+        return None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the code of a function reads: globals, and names of attributes."""
+
+    globals: tuple[str, ...]
+    attributes: frozenset[str]
+    refused: bool
+
+
+@functools.lru_cache(maxsize=1024)
+def _facts(code: types.CodeType) -> _Facts:
+    found: dict[str, None] = {}
+    refused = False
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+            found[instruction.argval] = None
+        refused |= instruction.opname.startswith(_INSTRUCTIONS)
+    attributes = frozenset(code.co_names)
+    refused |= bool(found.keys() & _EFFECTS or attributes & _ATTRIBUTES)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = _facts(constant)
+            found.update(dict.fromkeys(inner.globals))
+            attributes |= inner.attributes
+            refused |= inner.refused
+    return _Facts(tuple(found), attributes, refused)
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.found = Description()
+        self.out: list[Any] = []
+        self.depth = 0
+        # Classes and Python modules of the user's: what is read of them follows from the names of
+        # attributes in all code that was met, so that they come last.
+        self.attributes: frozenset[str] = frozenset()
+        self.owners: dict[Any, set[str]] = {}
+
+    def describe(self, function: Any) -> Description:
+        found = self.found
+        self._number(random.default_generator().key)
+        self.out.append(grad_enabled())
+        self.value(function)
+        self._owners()
+        found.told = tuple(self.out)
+        return found
+
+    def _number(self, thing: Any, *tables: Any) -> None:
+        """Give an object the next number, and the same to the dicts of its attributes."""
+        found = self.found
+        number = len(found.objects)
+        if number > _MOST:
+            raise Unknown
+        found.objects.append(thing)
+        found.numbers[id(thing)] = number
+        for table in tables:
+            found.numbers[id(table)] = number
+
+    def _constant(self, thing: Any) -> None:
+        """Write down an object that stays what it is."""
+        self.out.append(thing)
+        self.found.constants.add(id(thing))
+
+    # -- values ------------------------------------------------------------------------------------
+
+    def value(self, value: Any) -> None:
+        """Write down one value."""
+        kind = type(value)
+        if kind in _PLAIN:
+            self.out += (kind, value)
+            return
+        number = self.found.numbers.get(id(value))
+        if number is not None:
+            self.out += (_Mark.AGAIN, number)
+            return
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise Unknown
+        writer = _WRITERS.get(kind)
+        if writer is not None:
+            writer(self, value)
+        else:
+            self._of_class(value, kind)
+        self.depth -= 1
+
+    def _of_class(self, value: Any, kind: type) -> None:
+        if isinstance(value, type):
+            if (
+                not of_class_of_others(value)
+                or issubclass(value, Tensor)
+                or not _class_at_home(value)
+            ):
+                raise Unknown
+            self.out.append(type)
+            self._constant(value)
+        elif is_module(value):
+            self.module(value)
+            _remember(kind, _Walk.module)
+        elif isinstance(value, Optimizer):
+            self.optimizer(value)
+            _remember(kind, _Walk.optimizer)
+        elif isinstance(value, np.generic):
+            self.out += (kind, value.dtype, value.tobytes())
+        elif isinstance(value, np.dtype):
+            self.out += (np.dtype, value)
+        elif isinstance(value, enum.Enum) and _class_at_home(kind):
+            self.out.append(enum.Enum)
+            self._constant(value)
+        elif kind.__module__ == "mynn.jit.compile":  # a function that is compiled for itself
+            self._number(value)
+            self.out.append(kind)
+            self.value(value.function)
+        else:
+            self._object(value, kind)
+
+    def text(self, value: Any) -> None:
+        """A value that its `repr` tells, -0.0 from 0.0 too."""
+        self.out += (type(value), repr(value))
+
+    def sequence(self, value: list[Any] | tuple[Any, ...]) -> None:
+        """A list or a tuple."""
+        if type(value) is list:
+            self._number(value)
+        self.out += (type(value), len(value))
+        for item in tuple(value):
+            self.value(item)
+
+    def dictionary(self, value: dict[Any, Any]) -> None:
+        """A dict, with its order."""
+        self._number(value)
+        self.out += (dict, len(value))
+        for key, item in list(value.items()):
+            self.value(key)
+            self.value(item)
+
+    def array(self, value: np.ndarray[Any, Any]) -> None:
+        """A small array."""
+        if value.nbytes > SMALL_BYTES or value.dtype.hasobject:
+            raise Unknown
+        self._number(value)
+        self.out += (np.ndarray, value.shape, value.dtype, value.strides, value.tobytes())
+
+    def tensor(self, value: Tensor) -> None:
+        """A tensor that is state, but for its values."""
+        array, node = value._value, value.node
+        if array is None or value._view is not None or (node is not None and node.inputs):
+            raise Unknown
+        self._number(value)
+        self.found.names.append(value.name)
+        self.found.tensors.append(value)
+        self.out += (type(value), value._requires_grad, value.is_native)
+        self.out += (array.shape, array.dtype, array.strides)
+
+    def generator(self, value: random.Generator) -> None:
+        """A stream of random numbers."""
+        self._number(value)
+        self.out.append(random.Generator)
+        self.value(value.key)
+
+    def python_module(self, value: types.ModuleType) -> None:
+        """A module of Python: itself, and of the user's what is read of it."""
+        self.out.append(types.ModuleType)
+        self._constant(value)
+        file = getattr(value, "__file__", None)
+        if file is None:
+            if value.__name__ not in sys.builtin_module_names:
+                raise Unknown
+        elif not of_others(file):
+            self._number(value, vars(value))
+            self.owners[value] = set()
+
+    def builtin(self, value: types.BuiltinFunctionType) -> None:
+        """A function of Python's own, not of one object."""
+        if value.__self__ is not None and not isinstance(value.__self__, types.ModuleType):
+            raise Unknown
+        self.out.append(types.BuiltinFunctionType)
+        self._constant(value)
+
+    def ufunc(self, value: np.ufunc) -> None:
+        """A function of NumPy's own."""
+        if getattr(np, value.__name__, None) is not value:
+            raise Unknown
+        self.out.append(np.ufunc)
+        self._constant(value)
+
+    def ellipsis(self, value: Any) -> None:
+        """The only one."""
+        self.out.append(type(value))
+        self._constant(value)
+
+    # -- functions ---------------------------------------------------------------------------------
+
+    def method(self, value: types.MethodType) -> None:
+        """A method of an object."""
+        self._number(value)
+        self.out.append(types.MethodType)
+        self.value(value.__func__)
+        self.value(value.__self__)
+
+    def function(self, value: types.FunctionType) -> None:
+        """A function: its code and all that it reads; of those of others that they are the same."""
+        code = value.__code__
+        foreign = of_others(code.co_filename)
+        if foreign and _is_at_home(value):
+            if value.__name__ in _ATTRIBUTES:
+                raise Unknown
+            self.out.append(types.FunctionType)
+            self._constant(value)
+            return
+        facts = _facts(code)
+        extra = vars(value).keys() - {"_compiled_methods"}
+        if (facts.refused and not foreign) or not extra <= {"__wrapped__"}:
+            raise Unknown
+        self._number(value)
+        self.out += (types.FunctionType, code, code.co_filename, len(extra))
+        for name in extra:
+            self.value(vars(value)[name])
+        self.value(value.__defaults__)
+        self.value(None if value.__kwdefaults__ is None else dict(value.__kwdefaults__))
+        for name, cell in zip(code.co_freevars, value.__closure__ or (), strict=True):
+            self._cell(name, cell)
+        if not foreign:
+            self.attributes |= facts.attributes
+            self._globals(value.__globals__, facts.globals)
+
+    def _cell(self, name: str, cell: types.CellType) -> None:
+        number = self.found.numbers.get(id(cell))
+        if number is not None:
+            self.out += (_Mark.AGAIN, number)
+            return
+        self._number(cell)
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            self.out.append(_Mark.EMPTY)
+            return
+        if name == "__class__":
+            self._constant(content)
+        else:
+            self.value(content)
+
+    def _globals(self, table: dict[str, Any], names: Iterable[str]) -> None:
+        number = self.found.numbers.get(id(table))
+        self.out.append(_Mark.NONE if number is None else number)
+        if number is None:
+            self._number(table)
+        for name in names:
+            if name in table:
+                self.out.append(name)
+                self.value(table[name])
+
+    # -- networks and optimisers -------------------------------------------------------------------
+
+    def module(self, module: Any) -> None:
+        """A module with all below it."""
+        own, kind = vars(module), type(module)
+        object.__setattr__(module, "_traced", True)  # from here on replaced parts are counted
+        self.found.edits[len(self.found.objects)] = own["_edits"]
+        self._number(module, own)
+        self.out += (kind, module._mode)
+        for table in _TABLES:
+            entries = own[table]
+            self.out.append(len(entries))
+            for name, entry in list(entries.items()):
+                self.out.append(name)
+                self.value(entry)
+        self.out.append(tuple(sorted(own["_transient"])) if own["_transient"] else ())
+        self._rest(own, _MODULE_OWN)
+        self._class(kind, "forward")
+
+    def _rest(self, own: dict[str, Any], known: frozenset[str]) -> None:
+        """The other attributes."""
+        rest = [(name, value) for name, value in list(own.items()) if name not in known]
+        self.out.append(len(rest))
+        for name, value in rest:
+            self.out.append(name)
+            self.value(value)
+
+    def _object(self, value: Any, kind: type) -> None:
+        """An object of a class of the user's, whose attributes lie in a dict."""
+        if of_class_of_others(kind) or not hasattr(value, "__dict__"):
+            raise Unknown
+        own = vars(value)
+        self._number(value, own)
+        self.out.append(kind)
+        self._rest(own, _OBJECT_OWN)
+        self._class(kind, "")
+
+    def _class(self, kind: type, method: str) -> None:
+        """What stands behind an object: the method of a class of mynn, what is read of a class of
+        the user's.
+        """
+        if kind.__module__.startswith("mynn."):
+            self.out.append(getattr(kind, method))
+        elif kind not in self.owners:
+            if not _class_at_home(kind):
+                raise Unknown  # it would be kept, with what its methods hold
+            self.out.append(_Mark.CLASS)
+            self._constant(kind)
+            for base in kind.__mro__:
+                if base is object or base.__module__.startswith("mynn."):
+                    continue
+                if of_class_of_others(base) or not _class_at_home(base):
+                    raise Unknown  # what it reads is not looked for
+                self.owners.setdefault(base, set())
+
+    def optimizer(self, optimizer: Optimizer) -> None:
+        """An optimiser: options, groups, what is kept for parameters."""
+        own, kind = vars(optimizer), type(optimizer)
+        self._number(optimizer, own)
+        ours = kind.__module__.startswith("mynn.")
+        self.out.append(kind)
+        self._options(optimizer.defaults, ours)
+        self.out.append(len(optimizer.param_groups))
+        for group in optimizer.param_groups:
+            self._group(group, ours)
+        self.out.append(len(optimizer.state))
+        for parameter, slots in list(optimizer.state.items()):
+            self.value(parameter)
+            self.out.append(len(slots))
+            for name, slot in list(slots.items()):
+                self.out.append(name)
+                self.value(slot)
+        self._rest(own, _OPTIMIZER_OWN)
+        self._class(kind, "update")
+
+    def _options(self, options: dict[str, Any], ours: bool) -> None:
+        """Options by their names; the rate of mynn's optimisers is a tensor."""
+        self.out.append(len(options))
+        for name, value in list(options.items()):
+            self.out.append(name)
+            if not (ours and name == "lr"):
+                self.value(value)
+
+    def _group(self, group: ParamGroup, ours: bool) -> None:
+        if type(group) is not ParamGroup or vars(group).keys() != _GROUP:
+            raise Unknown
+        self._number(group, vars(group))
+        self._options(group.options, ours)
+        self.value(group.rate)
+
+    # -- classes and Python modules of the user's --------------------------------------------------
+
+    def _owners(self) -> None:
+        """What is read of them, until nothing more is found."""
+        before = -1
+        while before != len(self.out):
+            before = len(self.out)
+            for owner, done in list(self.owners.items()):
+                self._content(owner, done)
+
+    def _content(self, owner: Any, done: set[str]) -> None:
+        """The entries whose names were met; of classes also plain values, what Python calls by
+        itself, and what takes the place of a method of mynn's.
+        """
+        is_class = isinstance(owner, type)
+        for name, value in list(vars(owner).items()):
+            if name in done or name in _ASIDE:
+                continue
+            if isinstance(value, property):
+                value = value.fget
+            elif isinstance(value, staticmethod | classmethod):
+                value = value.__func__
+            wanted = name in self.attributes
+            if is_class and name.startswith("__"):
+                if name == "__slots__":
+                    raise Unknown
+                wanted = isinstance(value, types.FunctionType)
+            elif is_class:
+                wanted |= isinstance(value, _SIMPLE) or name in _overridable(owner)
+            if wanted:
+                done.add(name)
+                self.out += (owner, name)
+                self.value(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _overridable(kind: type) -> frozenset[str]:
+    """What a class of the user's may put in the place of what its bases of mynn's have."""
+    bases = (base for base in kind.__mro__ if base.__module__.startswith("mynn."))
+    return frozenset(name for base in bases for name in vars(base))
+
+
+def of_class_of_others(kind: type) -> bool:
+    """Whether a class is Python's, mynn's or of a package that is installed."""
+    if kind.__module__ == "builtins":
+        return True
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return kind.__module__ in sys.builtin_module_names
+    return of_others(file)
+
+
+def _class_at_home(kind: type) -> bool:
+    """Whether a class is what its module has under its name, so that it lives as long."""
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
+
+
+def _is_at_home(function: types.FunctionType) -> bool:
+    """Whether a function is what its module has under its name."""
+    home = sys.modules.get(function.__module__)
+    file = getattr(home, "__file__", None)
+    if file is None or not of_others(file):
+        return False
+    return vars(home).get(function.__qualname__) is function
+
+
+_GROUP = {"options", "owner", "check", "rate"}
+_SIMPLE = (bool, int, float, str, bytes, tuple, list, dict, types.NoneType, np.generic)
+_OBJECT_OWN = frozenset({"_compiled_methods"})
+_PLAIN = frozenset({bool, int, str, bytes, types.NoneType})
+_WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
+    float: _Walk.text,
+    complex: _Walk.text,
+    range: _Walk.text,
+    slice: _Walk.text,
+    list: _Walk.sequence,
+    tuple: _Walk.sequence,
+    dict: _Walk.dictionary,
+    np.ndarray: _Walk.array,
+    np.ufunc: _Walk.ufunc,
+    type(...): _Walk.ellipsis,
+    Tensor: _Walk.tensor,
+    Parameter: _Walk.tensor,
+    random.Generator: _Walk.generator,
+    types.ModuleType: _Walk.python_module,
+    types.BuiltinFunctionType: _Walk.builtin,
+    types.MethodType: _Walk.method,
+    types.FunctionType: _Walk.function,
+}
+
+
+def _remember(kind: type, writer: Callable[[_Walk, Any], None]) -> None:
+    """How objects of a class of mynn are written down."""
+    if kind.__module__.startswith("mynn.") and _class_at_home(kind):
+        _WRITERS[kind] = writer
