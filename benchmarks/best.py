@@ -29,8 +29,8 @@ class Best:
 
 def best_of(rows: list[Row]) -> Best:
     """One line from the rows of one work."""
-    ours = min(((r.ours_us, r.threads) for r in rows if r.ours_us), default=(None, None))
-    peers = [(us, name, r.threads) for r in rows for name, us in r.peers_us.items() if us]
+    ours = min(((us, r.threads) for r in rows if (us := r.fastest_us)), default=(None, None))
+    peers = [(us, name, r.threads) for r in rows for name, us in r.others_us.items()]
     us, name, threads = min(peers, default=(None, None, None))
     ratio = us / ours[0] if us and ours[0] else None
     limit = next((r.limit_us for r in rows if r.threads == 1), None)

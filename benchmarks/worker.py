@@ -36,7 +36,7 @@ Threads = int | Literal["auto"]
 Answer = dict[str, Any]
 Command = Callable[[Answer], Answer]
 # Steps of a loop before its clock starts.
-WARM = 3
+WARM = 4  # the tape has a program from the third on
 
 
 def _training(work: Work, peer: str, threads: Threads) -> Command:

@@ -13,6 +13,7 @@ from benchmarks.loops import acting, folds, small, training
 from benchmarks.loops.library import Library, Program
 
 WITH_TORCH = ("ours", "torch")
+ON_TAPE = ("ours", "ours-tape", "torch")
 BESIDE_A_CALL = ("ours", "ours-compiled", "torch")
 
 
@@ -44,34 +45,44 @@ def _plain(function: Callable[..., Program], *arguments: object) -> Callable[...
 
 WRITTEN = "zero_grad, forward, loss, backward, step, loss.item()"
 LOOPS = {
-    "loop-W3": Loop(f"{WRITTEN}: W3", _plain(training.loop, "W3")),
+    "loop-W3": Loop(f"{WRITTEN}: W3", _plain(training.loop, "W3"), ON_TAPE),
     "loop-W3-look-first": Loop(
-        "W3's loop with loss.item() before backward", _plain(training.loop, "W3", True)
+        "W3's loop with loss.item() before backward", _plain(training.loop, "W3", True), ON_TAPE
     ),
-    "loop-W8": Loop(f"{WRITTEN}: LeNet, batch 64", _plain(training.loop, "W8"), tolerance=1e-3),
+    "loop-W8": Loop(
+        f"{WRITTEN}: LeNet, batch 64", _plain(training.loop, "W8"), ON_TAPE, tolerance=1e-3
+    ),
     "loop-resnet20": Loop(
         f"{WRITTEN}: ResNet-20, batch 32",
         _plain(training.loop, "resnet20"),
-        steps=2,
+        ON_TAPE,
+        steps=4,
         tolerance=5e-2,  # of many relus near 0 some fall on different sides
     ),
-    "act": Loop("an action of 4-128-2, softmax, the largest", _plain(acting.act)),
+    "act": Loop("an action of 4-128-2, softmax, the largest", _plain(acting.act), ON_TAPE),
     "act-sampled": Loop(
-        "an action of 4-128-2 drawn, its log_prob kept", _plain(acting.sampled), steps=acting.STEPS
+        "an action of 4-128-2 drawn, its log_prob kept",
+        _plain(acting.sampled),
+        ON_TAPE,
+        steps=acting.STEPS,
     ),
     "reinforce-update": Loop(
-        "REINFORCE's update after 200 such steps", _plain(acting.update), steps=3
+        "REINFORCE's update after 200 such steps", _plain(acting.update), ON_TAPE, steps=5
     ),
     "actor-critic-update": Loop(
         "an actor-critic's update after 200 such steps",
         _plain(acting.update, acting.Critic),
-        steps=3,
+        ON_TAPE,
+        steps=5,
     ),
     "reinforce-episode": Loop(
-        "an episode of 200 drawn actions, and REINFORCE's update", _plain(acting.episode), steps=3
+        "an episode of 200 drawn actions, and REINFORCE's update",
+        _plain(acting.episode),
+        ON_TAPE,
+        steps=5,
     ),
-    "add": Loop("[32, 16] + [32, 16], looked at", _plain(small.add, 1), steps=1),
-    "add-20": Loop("20 such additions, looked at once", _plain(small.add, 20), steps=1),
+    "add": Loop("[32, 16] + [32, 16], looked at", _plain(small.add, 1), ON_TAPE, steps=4),
+    "add-20": Loop("20 such additions, looked at once", _plain(small.add, 20), ON_TAPE, steps=4),
     "new-W3": Loop(
         "a new network of W3, from fit to its first step", _plain(small.new, "W3"), ("ours",)
     ),

@@ -62,6 +62,7 @@ DIFFERENTIATORS = {
 LOOPERS = {
     "ours": "benchmarks.ours",
     "ours-compiled": "benchmarks.peers.ours_compiled",
+    "ours-tape": "benchmarks.peers.ours_tape",
     "torch": "benchmarks.peers.torch_eager",
     "sklearn": "benchmarks.peers.sklearn_mlp",
 }

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mynn
 from benchmarks import memory, ours
 from benchmarks.loops import LOOPS
 from benchmarks.loops.library import Program
-from benchmarks.peers import LOOPERS, ours_compiled
+from benchmarks.peers import LOOPERS, ours_compiled, ours_tape
 from benchmarks.process import ROOT, Peer, Task
 from benchmarks.rows import Disagreement, check_outputs
 
@@ -45,6 +46,15 @@ def test_loops_agree_with_torch(name: str) -> None:
     from benchmarks.peers import torch_eager
 
     compared(name, {"ours": ours, "torch": torch_eager})
+
+
+@pytest.mark.parametrize("name", [n for n, loop in LOOPS.items() if "ours-tape" in loop.peers])
+def test_loops_on_the_tape_agree_with_torch(name: str) -> None:
+    pytest.importorskip("torch")
+    from benchmarks.peers import torch_eager
+
+    with mynn.eager("at once"):  # what comes before, and after
+        compared(name, {"ours-tape": ours_tape, "torch": torch_eager})
 
 
 @pytest.mark.parametrize("name", ["again-predict", "again-fit"])
@@ -92,8 +102,9 @@ def test_what_precedes_a_step_is_not_timed() -> None:
 def test_a_loop_runs_in_a_process_of_its_own() -> None:
     peer = Peer(Task("loop", "add-20"), "ours")
     try:
-        (sums,) = peer.outputs()
+        sums, *again = peer.outputs()
         assert sums.shape == (32, 16)
+        assert all((sums == one).all() for one in again)
         assert 0 < peer.block() < 1
     finally:
         peer.close()

@@ -25,6 +25,13 @@ def test_best_takes_the_best_threads_of_both_sides() -> None:
     assert (one.work, one.ours_us, one.peer, one.ratio) == ("W1", None, None, None)
 
 
+def test_ours_on_the_tape_is_no_peer() -> None:
+    row = Row("act", 1, 10.0, {"ours-tape": 4.0, "torch": 8.0}, None, 2.0)
+    (best,) = bests([row])
+    assert (row.fastest_us, row.others_us) == (4.0, {"torch": 8.0})
+    assert (best.ours_us, best.peer, best.ratio) == (4.0, "torch", 2.0)
+
+
 def test_a_row_has_the_keys_that_readers_expect() -> None:
     keys = set(Row("W1", 1, 1.0, {}, None, None).as_json())
     assert keys == {"work", "threads", "ours_us", "peers_us", "limit_us", "ratio"}
