@@ -26,6 +26,8 @@ from mynn.optim.optimizer import Optimizer
 from tests.fuzz.eager.statements import Log, Program, text
 
 FILE = "<eager program>"
+# Seconds after which threads count as hanging.
+_HANGS = 30
 # What a program asks PyTorch for, and PyTorch has not: equal to everything.
 SKIPPED = "skipped"
 
@@ -202,11 +204,14 @@ class Backend:
             except Exception as error:
                 errors[place] = error
 
-        threads = [threading.Thread(target=call, args=each) for each in enumerate(functions)]
+        each = enumerate(functions)
+        threads = [threading.Thread(target=call, args=one, daemon=True) for one in each]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(_HANGS)
+            if thread.is_alive():
+                raise TimeoutError(f"threads wait for each other, {_HANGS} seconds by now")
         for _, error in sorted(errors.items()):
             raise error
         return [found[place] for place in sorted(found)]
