@@ -32,6 +32,7 @@ from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tensor import Parameter, Tensor, grad_enabled
 from mynn.tensor.history import array_of
 from mynn.tensor.view import look, value_of
+from mynn.trace import tracing
 
 # The longest tape, and how many ways may lead on from one step.
 LONGEST = 400
@@ -380,6 +381,10 @@ class Tape:
 
     def flush(self) -> None:
         """Run what was recorded."""
+        if tracing.active() is not None:  # the trace reads state that is still to be written
+            with tracing.outside():
+                self.flush()
+            return
         with self.lock:
             step = self.position
             if step is self.root:

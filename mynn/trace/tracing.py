@@ -63,6 +63,20 @@ def tracing() -> Iterator[Trace]:
         activity.settle()
 
 
+@contextmanager
+def outside() -> Iterator[None]:
+    """Within the block this thread traces nothing: what runs there is no part of its traces."""
+    stack = _active.traces
+    traces = stack[:]
+    del stack[:]
+    activity.settle()
+    try:
+        yield
+    finally:
+        stack[:] = traces
+        activity.settle()
+
+
 def tidy(function: Callable[[], Result]) -> Result:
     """What `function` returns; of traces that it began nothing is left.
 

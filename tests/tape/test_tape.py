@@ -321,6 +321,17 @@ def test_networks_that_nobody_has_go(tape: Any) -> None:
     assert gone() is None
 
 
+def test_what_runs_while_another_call_is_traced_writes_its_state(tape: Any) -> None:
+    """Batches of another shape are traced while the statistics of the last one are not written."""
+    net = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5))
+    mynn.manual_seed(0)
+    for rows in (4, 5, 4, 5, 6, 4, 6):
+        net(Tensor(X[0, :rows]))
+    assert net[0].num_batches_tracked.item() == 7
+    key = mynn.random.default_generator().get_state().tolist()
+    assert key[1] == 7
+
+
 def test_modes_are_checked() -> None:
     with pytest.raises(ArgumentError, match="'later'"):
         mynn.eager("later")  # type: ignore[arg-type]
