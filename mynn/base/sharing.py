@@ -42,15 +42,17 @@ class Domain:
     """State that is written as a whole.
 
     - `mark`: another object after each write, None during one.
+    - `before`: during a write that the tensors note, the mark that the last program left.
     - `wanted`: somebody waits.
     - `drawn`: the state is a key of random numbers.
     """
 
-    __slots__ = ("__weakref__", "drawn", "lock", "mark", "number", "wanted")
+    __slots__ = ("__weakref__", "before", "drawn", "lock", "mark", "number", "wanted")
 
     def __init__(self, mark: object | None = None, drawn: bool = False) -> None:
         self.number = next(_numbers)
         self.mark = mark
+        self.before: object | None = None
         self.wanted = False
         self.drawn = drawn
         self.lock = forks.register(threading.RLock())
@@ -72,7 +74,12 @@ class Noted:
     __slots__ = ("before",)
 
     def __init__(self, outer: object) -> None:
-        self.before: object = outer.before if isinstance(outer, Noted) else outer
+        self.before = _left(outer)
+
+
+def _left(mark: object) -> object:
+    """The mark that the last program left."""
+    return mark.before if isinstance(mark, Noted) else mark
 
 
 class Access:
@@ -162,6 +169,8 @@ class marked:
         # A handler of signals may write in the middle of a write of the same thread.
         self.outer = [domain.mark for domain in self.domains]
         for domain in self.domains:
+            if domain.mark is not None:
+                domain.before = _left(domain.mark) if self.noted else None
             domain.mark = None
 
     def __exit__(self, *error: object) -> None:
@@ -246,8 +255,10 @@ def establish(tensor: Shared, drawn: bool = False) -> Domain:
 def program_mark(tensor: Shared) -> object | None:
     """Another object after each run of a program that writes the tensor's domain."""
     shared = _shared(tensor)
-    mark = shared.mark if isinstance(shared, Domain) else None
-    return mark.before if isinstance(mark, Noted) else mark
+    if not isinstance(shared, Domain):
+        return None
+    mark = shared.mark
+    return shared.before if mark is None else _left(mark)
 
 
 def domain_of(tensor: Shared) -> Domain | None:

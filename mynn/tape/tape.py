@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import forks, notices, recording
+from mynn.base import forks, notices, recording, sharing
 from mynn.core.types import SHORT_NAMES, Type
 from mynn.errors import MynnError
 from mynn.ops import movement
@@ -29,7 +29,7 @@ from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remember
 from mynn.tape.step import AT_ONCE, Step, table
-from mynn.tensor import Parameter, Tensor, grad_enabled
+from mynn.tensor import Parameter, Tensor, grad_enabled, history
 from mynn.tensor.history import array_of
 from mynn.tensor.view import look, value_of
 from mynn.trace import tracing
@@ -425,7 +425,7 @@ class Tape:
         if isinstance(piece, Piece):
             saved = [(state, array_of(state).copy()) for state in step.written]
             try:
-                results = piece.run(externals)
+                results = _run_noted(piece, step, externals)
             except MynnError:
                 pass  # state is as before: what is wrong shows at the call itself
             else:
@@ -439,6 +439,20 @@ class Tape:
             i for i, one in enumerate(tensors) if one is not None and one.pending.base is None
         ]
         return Piece(step, externals, wanted, step.trained)
+
+
+def _run_noted(piece: Piece, step: Step, externals: list[Any]) -> list[Any]:
+    """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
+    was recorded of other state stays valid.
+    """
+    if step.stepped or not step.written:
+        return piece.run(externals)
+    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
+    with sharing.whole((*state, *step.written), write=True, noted=True):
+        results = piece.run(externals)
+        for one in step.written:
+            history.changed(one)
+    return results
 
 
 def _finish(piece: Piece, run: Run, results: list[Any], tensors: list[Tensor | None]) -> None:

@@ -332,6 +332,32 @@ def test_what_runs_while_another_call_is_traced_writes_its_state(tape: Any) -> N
     assert key[1] == 7
 
 
+def test_statistics_that_change_leave_what_was_recorded_of_weights(tape: Any) -> None:
+    """A compiled step has made one domain of both."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    optimizer = optim.SGD(net.parameters())
+
+    def step(x: Any, t: Any) -> Any:
+        loss = F.cross_entropy(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    mynn.compile(step, backend="interpreter")(X[0], T[0])
+    kept = []
+    for x in X:
+        p = F.softmax(net(Tensor(x)), dim=1)
+        p.numpy()
+        kept.append(p[0, 0].log())
+    F.stack(kept).mean().backward()
+    gradient = net[2].weight.grad
+    assert gradient is not None
+    net.zero_grad()
+    with mynn.eager("at once"):
+        F.stack([F.softmax(net(Tensor(x)), dim=1)[0, 0].log() for x in X]).mean().backward()
+    np.testing.assert_allclose(gradient.numpy(), net[2].weight.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
 def test_modes_are_checked() -> None:
     with pytest.raises(ArgumentError, match="'later'"):
         mynn.eager("later")  # type: ignore[arg-type]
