@@ -24,9 +24,13 @@ from mynn.trace import leaks, tracing
 from mynn.trace.snapshot import ArrayContent
 
 STOP = elementwise.stop_gradient
-# The tensor that an eager leaf node stands for. The tensor owns the node, so the values are weak.
 _lock = forks.register(threading.RLock())
-_leaves: weakref.WeakValueDictionary[Node, AnyTensor] = weakref.WeakValueDictionary()
+
+
+def _tensor_of(node: Node) -> AnyTensor | None:
+    """The tensor that an eager leaf node stands for. It owns the node, which knows it weakly."""
+    reference = node.params.get("tensor") if node.primitive is INPUT else None
+    return None if reference is None else reference()
 
 
 def leaf_requires_grad(node: Node) -> bool:
@@ -34,7 +38,7 @@ def leaf_requires_grad(node: Node) -> bool:
 
     One that was given a history in place did not ask for it.
     """
-    tensor = _leaves.get(node)
+    tensor = _tensor_of(node)
     return tensor is not None and tensor.requires_grad and tensor.is_leaf
 
 
@@ -62,9 +66,8 @@ def _is_old(tensor: AnyTensor, node: Node) -> bool:
 
 
 def _leaf(tensor: AnyTensor, params: dict[str, Any]) -> Node:
-    node = Node(INPUT, (), params, tensor.spec, value=value_of(tensor), name=tensor.name)
-    _leaves[node] = tensor
-    return node
+    params["tensor"] = weakref.ref(tensor)
+    return Node(INPUT, (), params, tensor.spec, value=value_of(tensor), name=tensor.name)
 
 
 def _view_node(tensor: AnyTensor, view: View) -> Node:
@@ -154,7 +157,7 @@ def wrap(node: Node) -> Any:
     source = _stale(node)
     if source is not None:
         return missing(source, node.type)
-    tensor = _leaves.get(node)
+    tensor = _tensor_of(node)
     if tensor is not None and tensor.node is node:
         return tensor
     assert node.value is not None
@@ -167,7 +170,7 @@ def _stale(node: Node) -> Node | None:
         node = node.inputs[0]
     if node.value is None:
         return node
-    tensor = _leaves.get(node) if node.primitive is INPUT else None
+    tensor = _tensor_of(node)
     if tensor is None or tensor.node is not node:
         return None
     base = node.params.get("base")
@@ -276,7 +279,7 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
 def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
     with no_grad():
         reached = autodiff.reverse({graph_node(output): seed}, leaf_requires_grad, wrap)
-        found = [(_leaves.get(node), gradient) for node, gradient in reached.items()]
+        found = [(_tensor_of(node), gradient) for node, gradient in reached.items()]
         wanted = [(t, g) for t, g in found if t is not None and t.requires_grad]
         check_present(gradient for _, gradient in wanted)
         # Gradients may be changed in place, so that each has memory of its own.

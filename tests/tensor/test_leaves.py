@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 import mynn
-from mynn import Parameter, Tensor, optim
+from mynn import Parameter, Tensor, nn, optim
 from mynn import functional as F
+from mynn.core.graph import INPUT, Node
 from mynn.errors import ShapeError, UsageError
 
 NOTHING: dict[str, Callable[[Any], Any]] = {
@@ -206,3 +208,22 @@ def test_a_value_of_another_leaf_is_no_path_to_it() -> None:
     np.testing.assert_array_equal(mynn.compile(step)(x), x)
     online.grad = None
     np.testing.assert_array_equal(step(x).numpy(), x)
+
+
+@pytest.mark.parametrize("mode", ["at once", "tape"])
+def test_steps_leave_no_leaves_of_earlier_steps(mode: Literal["at once", "tape"]) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+
+    def leaves_after(steps: int) -> int:
+        for _ in range(steps):
+            loss = F.mse_loss(net(np.ones((5, 3), np.float32)), np.zeros((5, 2), np.float32))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        gc.collect()
+        return sum(type(one) is Node and one.primitive is INPUT for one in gc.get_objects())
+
+    with mynn.eager(mode):
+        before = leaves_after(5)
+        assert leaves_after(10) == before
