@@ -56,9 +56,13 @@ def settle(tensors: Iterable[Any] | None = None) -> None:
 
 
 def before_write(tensor: Any) -> None:
-    """The memory of a tensor is about to be written, outside of programs."""
+    """The memory of a tensor is about to be written, outside of programs.
+
+    Tapes of other threads that have nothing to do with it are left alone: they may be waiting for
+    what this thread holds.
+    """
     if waiting:
-        settle()
+        settle((tensor,))
     for reference in list(runs.values()):
         run = reference()
         if run is not None:
