@@ -21,6 +21,43 @@ if TYPE_CHECKING:
     from mynn.tape.step import Step
 
 
+def placeholders(externals: Sequence[Any]) -> tuple[list[Node], list[Any]]:
+    """Inputs of a graph for tensors and arrays, and traced tensors; parameters are themselves."""
+    nodes: list[Node] = []
+    given: list[Any] = []
+    for i, value in enumerate(externals):
+        if isinstance(value, Parameter):
+            given.append(value)
+            continue
+        grown = isinstance(value, Tensor) and value.requires_grad
+        kind = value.spec if isinstance(value, Tensor) else Type.of(value)
+        nodes.append(input_node(kind, f"arg{i}"))
+        given.append(Tensor.from_node(nodes[-1], grown))
+    return nodes, given
+
+
+def replay(calls: Sequence[Call], externals: Sequence[Any]) -> list[Any]:
+    """The results of calls, made one after the other on these externals."""
+    slots: list[Any] = []
+    for call in calls:
+        result = call.run(slots, externals)
+        if call.slot is not None:
+            slots.append(result)
+    return slots
+
+
+def make_program(
+    graph: Graph, arguments: int, writes: dict[Node, int], state: Sequence[Tensor], name: str
+) -> Any:
+    """A native program where there can be one, or an interpreted one."""
+    with forks.loading:
+        from mynn.jit.interpreted import InterpretedProgram
+        from mynn.jit.program import Program
+
+    kind = Program if native_available() else InterpretedProgram
+    return kind(graph, arguments, writes, state, None, name)
+
+
 def stage(
     calls: Sequence[Call],
     externals: Sequence[Any],
@@ -41,23 +78,10 @@ def _stage(
     trained: Sequence[Tensor],
 ) -> tuple[Staged, tuple[Tensor, ...]]:
     start = time.perf_counter()
-    nodes: list[Node] = []
-    given: list[Any] = []
-    for i, value in enumerate(externals):
-        if isinstance(value, Parameter):
-            given.append(value)
-            continue
-        grown = isinstance(value, Tensor) and value.requires_grad
-        kind = value.spec if isinstance(value, Tensor) else Type.of(value)
-        nodes.append(input_node(kind, f"arg{i}"))
-        given.append(Tensor.from_node(nodes[-1], grown))
+    nodes, given = placeholders(externals)
     with tracing.tracing() as trace:
         trace.named = False
-        slots: list[Any] = []
-        for call in calls:
-            result = call.run(slots, given)
-            if call.slot is not None:
-                slots.append(result)
+        slots = replay(calls, given)
         leaves = [graph_node(slots[number]) for number in wanted]
         reached = tuple(tensor for tensor in trained if tensor in trace.gradients)
         leaves += [graph_node(trace.gradients[tensor]) for tensor in reached]
@@ -112,14 +136,9 @@ class Piece:
         return results
 
     def _made(self) -> Any:
-        with forks.loading:
-            from mynn.jit.interpreted import InterpretedProgram
-            from mynn.jit.program import Program
-
         staged = self.staged
-        kind = Program if native_available() else InterpretedProgram
-        program = kind(
-            staged.graph, len(staged.arguments), staged.writes, staged.state, None, "tape"
+        program = make_program(
+            staged.graph, len(staged.arguments), staged.writes, staged.state, "tape"
         )
         program.code.holders.add(self)
         return program

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
-from mynn.core.graph import topological
+from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
-from mynn.tensor import Tensor
+from mynn.tape.derivative import Derivative
+from mynn.tensor import Parameter, Tensor
 from mynn.tensor.history import array_of
 
 if TYPE_CHECKING:
@@ -23,10 +24,20 @@ class Run:
     They are made when somebody asks for them, or before memory is written that they need.
     """
 
-    __slots__ = ("__weakref__", "externals", "marks", "nodes", "results", "saved", "step")
+    __slots__ = (
+        "__weakref__",
+        "coarse",
+        "externals",
+        "marks",
+        "nodes",
+        "overwritten",
+        "results",
+        "saved",
+        "step",
+    )
 
     def __init__(
-        self, step: Step, externals: Sequence[Any], saved: Sequence[tuple[Tensor, Array]]
+        self, step: Step, externals: list[Any], saved: Sequence[tuple[Tensor, Array]]
     ) -> None:
         self.step = step
         self.externals = externals
@@ -34,28 +45,62 @@ class Run:
         self.saved = saved
         self.results: list[weakref.ref[Tensor]] = []
         self.nodes: list[Any] | None = None
+        # Whether some node runs a program of this run (`Derivative`).
+        self.coarse = False
+        # State that was changed since, outside of programs.
+        self.overwritten: set[int] = set()
         self.marks = () if step.stepped else tuple((one, program_mark(one)) for one in self._read())
         number = id(self)
         recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
 
     def _read(self) -> list[Tensor]:
-        """State and tensors from before that a gradient may need."""
-        found = {id(one): one for one in self.externals if isinstance(one, Tensor)}
+        """State and tensors from before that a gradient may need; of views what they look at."""
+        found = {id(one): one for one in map(_memory, self.externals) if isinstance(one, Tensor)}
         for outcome in self.step.outcomes:
             if outcome is not None:
                 found.update((id(one), one) for one in outcome.leaves)
         return list(found.values())
 
+    def changed(self, needed: frozenset[int]) -> Node | None:
+        """What was changed since of those state tensors and externals; None where all is as it was.
+
+        It comes as a leaf that names it.
+        """
+        found = None
+        if self.step.stepped:
+            found = next((one for one in self.step.trained if id(one) in needed), None)
+        else:
+            externals = {id(_memory(one)) for i, one in enumerate(self.externals) if i in needed}
+            for one, mark in self.marks:
+                later = program_mark(one) is not mark or id(one) in self.overwritten
+                if later and (id(one) in needed or id(one) in externals):
+                    found = one
+        return None if found is None else Node(INPUT, (), {}, found.spec, name=found.name)
+
     def before_write(self, tensor: Tensor) -> None:
-        """Make the nodes, if the tensor was read."""
-        if any(one is tensor or _base(one) is tensor for one, _ in self.marks):
-            for reference in self.results:
-                result = reference()
-                if result is not None and result.pending is not None:
-                    result.pending.make(result, "node")
+        """Make the nodes, if the tensor was read, and keep what they need of it."""
+        if not any(one is tensor for one, _ in self.marks):
+            return
+        for reference in self.results:
+            result = reference()
+            if result is not None and result.pending is not None:
+                result.pending.make(result, "node")
+        if self.coarse:
+            self.overwritten.add(id(tensor))
+            for i, one in enumerate(self.externals):
+                if _memory(one) is tensor and not isinstance(one, Parameter):
+                    self.externals[i] = array_of(one).copy()
 
     def remember(self, tensor: Tensor, slot: int) -> None:
         """Give a result of this run its node."""
+        derivative = self._derivative(tensor, slot)
+        if derivative is not None:
+            self.coarse = True
+            if tensor._view is None:
+                tensor.node = derivative.node(self, tensor)
+            else:
+                tensor.node = tensor._view.origin = None  # it is made from that of its base
+            return
         if self.nodes is None:
             changed = self.step.trained if self.step.stepped else ()
             changed += tuple(one for one, mark in self.marks if program_mark(one) is not mark)
@@ -66,6 +111,16 @@ class Run:
             node.value = tensor._value
         else:
             tensor._view.origin = again._view.origin
+
+    def _derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
+        """The program of a gradient from this result, if it came before."""
+        known = self.step.derivatives.get(slot)
+        if known is None:
+            self.step.derivatives[slot] = 1
+        elif known == 1:
+            known = Derivative(self.step, slot, self.externals, tensor.spec)
+            self.step.derivatives[slot] = known
+        return known if isinstance(known, Derivative) else None
 
     def _again(self) -> list[Any]:
         """The results, computed once more and call by call, with their nodes."""
@@ -117,8 +172,8 @@ def remember(tensor: Tensor) -> None:
         if output is None or output.run is None:
             waiting.pop()
             continue
-        before = [one for one in output.run.externals if isinstance(one, Tensor)]
-        before += [_base(one) for one in before if one.pending is None and _base(one) is not None]
+        before: list[Any] = [one for one in output.run.externals if isinstance(one, Tensor)]
+        before += [one._view.base for one in (*before, last) if one._view is not None]
         new = [one for one in before if one.pending is not None and one.pending.run is not None]
         if new:
             waiting += new
@@ -129,5 +184,8 @@ def remember(tensor: Tensor) -> None:
         last.pending = None
 
 
-def _base(tensor: Tensor) -> Any:
-    return None if tensor._view is None else tensor._view.base
+def _memory(value: Any) -> Any:
+    """The tensor in whose memory a value lies."""
+    if not isinstance(value, Tensor) or value._view is None:
+        return value
+    return value._view.base

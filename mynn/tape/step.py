@@ -27,6 +27,8 @@ class Step:
     - `trained`: tensors that have got gradients on the way.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
+    - `derivatives`: by the numbers of results, how often a gradient went back from them alone, then
+      the program.
     - `pieces`: by which slots somebody holds, how often that came, then the program.
     """
 
@@ -34,6 +36,7 @@ class Step:
         "__weakref__",
         "calls",
         "children",
+        "derivatives",
         "outcome",
         "outcomes",
         "parent",
@@ -51,6 +54,7 @@ class Step:
         self.outcome = outcome
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
+        self.derivatives: dict[int, Any] = {}
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
         self.slots = 0

@@ -1,0 +1,126 @@
+"""Gradients of what a program made: a program too, which computes what it needs once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mynn.core import autodiff
+from mynn.core.graph import Graph, Node, input_node, topological
+from mynn.core.primitive import Primitive
+from mynn.core.types import Array, Type
+from mynn.errors import UsageError
+from mynn.tape.piece import make_program, placeholders, replay
+from mynn.tensor import Parameter, Tensor, graph_node, wrap
+from mynn.tensor.history import array_of, changed_source, missing
+from mynn.tensor.view import value_of
+from mynn.trace import tracing
+
+if TYPE_CHECKING:
+    from mynn.tape.run import Run
+    from mynn.tape.step import Step
+
+
+class Derivative:
+    """The program from a cotangent of one result to those of what it was computed from.
+
+    - `inputs`: parameters, and numbers of externals, that get one; `needed`: the numbers of
+      externals and the identities of state whose values it uses.
+    """
+
+    def __init__(self, step: Step, slot: int, externals: Sequence[Any], kind: Type) -> None:
+        self.slot = slot
+        self.inputs: list[Any] = []
+        graph, self.copied, self.saved, self.state = tracing.tidy(
+            lambda: self._traced(step, externals, kind)
+        )
+        used = set(topological(graph.outputs))
+        arguments = len(self.copied) + 1 + len(self.saved)
+        self.needed = frozenset(
+            tensor if isinstance(tensor, int) else id(tensor)
+            for tensor, node in zip(
+                [*self.copied, None, *self.saved, *self.state], graph.inputs, strict=True
+            )
+            if node in used and tensor is not None
+        )
+        self.graph, self.arguments = graph, arguments
+        self.program: Any = None
+
+    def _traced(
+        self, step: Step, externals: Sequence[Any], kind: Type
+    ) -> tuple[Graph, list[int], list[Tensor], list[Tensor]]:
+        nodes, given = placeholders(externals)
+        seed = input_node(kind, "cotangent")
+        with tracing.tracing() as trace:
+            trace.named = False
+            slots = replay([call for call in step.calls if call.slot is not None], given)
+            leaves: dict[Node, Any] = {}
+            for node, tensor in trace.leaves.items():
+                if tensor.requires_grad and node is trace.reads[tensor]:
+                    leaves[node] = tensor
+            for number, (external, tensor) in enumerate(zip(externals, given, strict=True)):
+                if tensor is not external and tensor.requires_grad:
+                    leaves[tensor.node] = number
+            reached = autodiff.reverse(
+                {graph_node(slots[self.slot]): Tensor.from_node(seed)}, leaves.__contains__, wrap
+            )
+            outputs = [graph_node(reached[node]) for node in leaves if node in reached]
+            self.inputs = [leaf for node, leaf in leaves.items() if node in reached]
+        written = {id(tensor) for tensor in step.written}
+        saved = [tensor for tensor in trace.reads if id(tensor) in written]
+        state = [tensor for tensor in trace.reads if id(tensor) not in written]
+        copied = [i for i, one in enumerate(externals) if not isinstance(one, Parameter)]
+        inputs = (*nodes, seed, *(trace.reads[t] for t in saved), *(trace.reads[t] for t in state))
+        checks = tuple(dict.fromkeys(trace.checks))
+        return Graph(inputs, tuple(outputs), checks), copied, saved, state
+
+    def run(self, run: Run, cotangent: Array) -> list[Array]:
+        """The cotangents of `inputs`."""
+        program = self.program
+        if program is None:
+            program = make_program(self.graph, self.arguments, {}, self.state, "tape gradient")
+            program.code.holders.add(self)
+            self.program = program
+        saved = {id(tensor): value for tensor, value in run.saved}
+        arguments = [_array(run.externals[i]) for i in self.copied]
+        arguments.append(cotangent)
+        arguments += [saved[id(tensor)] for tensor in self.saved]
+        results: list[Array] = program(arguments)
+        return results
+
+    def forget(self, code: Any) -> None:
+        """The store of programs drops this code: so do we."""
+        self.program = None
+
+    def node(self, run: Run, tensor: Tensor) -> Node:
+        """The node of a result: a step back from it runs the program."""
+        inputs = tuple(
+            graph_node(run.externals[one] if isinstance(one, int) else one) for one in self.inputs
+        )
+        params = {"derivative": self, "run": run}
+        return Node(PIECE, inputs, params, tensor.spec, value=tensor._value)
+
+
+def _array(value: Any) -> Array:
+    return array_of(value) if isinstance(value, Tensor) else value
+
+
+def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Run) -> tuple[Any, ...]:
+    """The cotangents, where what they need is as it was."""
+    cotangent = value_of(g)
+    source = None if cotangent is not None else changed_source(g)
+    source = run.changed(derivative.needed) if source is None else source
+    if cotangent is None or source is not None:
+        assert source is not None
+        return tuple(missing(source, x.spec) for x in xs)
+    return tuple(Tensor.from_value(value) for value in derivative.run(run, cotangent))
+
+
+def _refused(*args: Any, **named: Any) -> Any:
+    raise UsageError("a piece of a tape stands in no graph")
+
+
+# What a program made, in the history of a tensor. It is never computed: its node has a value.
+PIECE = Primitive("piece", _refused, _refused, _vjp, lambda rng: [])
+
+__all__ = ["PIECE", "Derivative"]
