@@ -90,7 +90,7 @@ class Generator:
         """A few numbers of 32 bits, for use outside of tensors: those of `bits(count)`."""
         with self._domain.lock:
             seed, counter = self.key.data.tolist()
-            self.key.assign(np.array([seed, (counter + 1) % _WORD], np.uint32))
+            self.key.data = np.array([seed, (counter + 1) % _WORD], np.uint32)
         return [first_word(seed, counter, number) for number in range(count)]
 
     def __reduce__(self) -> Any:

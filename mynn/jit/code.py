@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -86,7 +87,12 @@ class CompileRequest:
 def made_for(target: Target, requested: Threads | None) -> str:
     """What code depends on besides the graph: the processor, and how many threads there may be."""
     wanted = default_threads() if requested is None else requested
-    return f"{target} {wanted} {processors()}"
+    return f"{_text(target)} {wanted} {processors()}"
+
+
+@functools.cache
+def _text(target: Target) -> str:
+    return str(target)
 
 
 class Code(store.Stored):

@@ -9,6 +9,7 @@ objects in their places. What is kept here holds no object of the functions that
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import threading
 import types
@@ -305,7 +306,7 @@ def _may_be_known(arguments: tuple[Any, ...]) -> bool:
 
 # What tells the value of a tensor; the value of state is in no description.
 _LOOKS = ("item", "numpy", "tolist", "__array__", "__bool__", "__index__", "__float__", "__int__")
-_own = {name: vars(Tensor)[name] for name in (*_LOOKS, "data", "value")}
+_own = {name: inspect.getattr_static(Tensor, name) for name in (*_LOOKS, "data", "value")}
 
 
 # Of these the user hears where he looks at state in a trace.

@@ -243,10 +243,11 @@ class _Walk:
         if array is None or value._view is not None or (node is not None and node.inputs):
             raise Unknown
         self._number(value)
-        self.found.names.append(value.name)
-        self.found.tensors.append(value)
-        self.out += (type(value), value._requires_grad, value.is_native)
-        self.out += (array.shape, array.dtype, array.strides)
+        found, kind = self.found, type(value)
+        found.names.append(value.name)
+        found.tensors.append(value)
+        told = kind, value._requires_grad, value.is_native, array.shape, array.dtype, array.strides
+        self.out += told
 
     def generator(self, value: random.Generator) -> None:
         """A stream of random numbers."""
@@ -332,6 +333,8 @@ class _Walk:
             self.out.append(_Mark.EMPTY)
             return
         if name == "__class__":
+            if not _class_at_home(content):
+                raise Unknown
             self._constant(content)
         else:
             self.value(content)
@@ -351,7 +354,8 @@ class _Walk:
     def module(self, module: Any) -> None:
         """A module with all below it."""
         own, kind = vars(module), type(module)
-        object.__setattr__(module, "_traced", True)  # from here on replaced parts are counted
+        if not own["_traced"]:  # from here on replaced parts are counted
+            object.__setattr__(module, "_traced", True)
         self.found.edits[len(self.found.objects)] = own["_edits"]
         self._number(module, own)
         self.out += (kind, module._mode)

@@ -134,7 +134,7 @@ class Program:
         self._first = self.new_instance()
         self.code.programs.add(self)
         if self.nbytes > _LARGE:
-            store.STORE.make_room()
+            store.STORE.grew(self.nbytes)
         self.seconds: Mapping[str, float] = (
             {"store": time.perf_counter() - start} if found else self.code.seconds
         )

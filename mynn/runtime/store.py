@@ -22,6 +22,8 @@ from mynn.errors import ArgumentError
 Kept = TypeVar("Kept", bound="Stored")
 
 VARIABLE = "MYNN_PROGRAMS"
+# The bytes are added up where they may have grown by this part of the limit.
+_LOOKS = 16
 _UNITS = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 
 
@@ -132,6 +134,7 @@ class Store:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._making: dict[Hashable, Any] = {}
         self._lock = forks.register(threading.RLock())
+        self._grown = 0
 
     @property
     def limit(self) -> Limit:
@@ -179,9 +182,16 @@ class Store:
             self._entries[key] = _Entry(code)
         self.make_room()
 
+    def grew(self, nbytes: int) -> None:
+        """Programs have so much more memory: there may be too much of it by now."""
+        self._grown += nbytes
+        if self._grown * _LOOKS > self.limit.bytes:
+            self.make_room()
+
     def make_room(self) -> None:
         """Drop those used longest ago, until the others are within the limit."""
         dropped = []
+        self._grown = 0
         with self._lock:
             size = sum(entry.code.nbytes for entry in self._entries.values())
             spared = 0

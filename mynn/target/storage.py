@@ -5,6 +5,7 @@ Users see the logical shape as a strided NumPy view of it.
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -95,12 +96,16 @@ def _aligned(size: int) -> Array:
 def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
     """A zeroed array of logical `shape` in padded, aligned storage; its strides tell the layout."""
     dtype = np.dtype(dtype)
-    elements = storage_elements(shape, dtype.itemsize, order)
-    flat = aligned_bytes(max(elements, 1) * dtype.itemsize).view(dtype)
-    strides = padded_strides(shape, dtype.itemsize, order)
-    return np.lib.stride_tricks.as_strided(
-        flat, shape, tuple(step * dtype.itemsize for step in strides)
-    )
+    nbytes, strides = _layout(tuple(shape), dtype.itemsize, order)
+    return np.ndarray(shape, dtype, aligned_bytes(nbytes), 0, strides)
+
+
+@functools.lru_cache(maxsize=4096)
+def _layout(shape: Shape, itemsize: int, order: tuple[int, ...] | None) -> tuple[int, Shape]:
+    """Bytes that padded storage occupies, and its strides in bytes."""
+    elements = storage_elements(shape, itemsize, order)
+    strides = padded_strides(shape, itemsize, order)
+    return max(elements, 1) * itemsize, tuple(step * itemsize for step in strides)
 
 
 def axis_order(array: Array) -> tuple[int, ...]:
