@@ -56,9 +56,12 @@ def total(parts: Sequence[Any]) -> Any:
     dense = [part for part in parts if not isinstance(part, Placed)]
     if placed:
         dense += [part.dense() for part in (_joined(placed) if len(placed) > 1 else placed)]
-    result = dense[0]
-    for part in dense[1:]:
-        result = result + part
+    many = getattr(dense[0], "_sum_of_many", None) if len(dense) > 2 else None
+    result = None if many is None else many(dense)
+    if result is None:
+        result = dense[0]
+        for part in dense[1:]:
+            result = result + part
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mynn.base import recording, sharing
@@ -11,7 +11,7 @@ from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
 from mynn.tape.derivative import Derivative
-from mynn.tensor import Parameter, Tensor
+from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Run:
         self.coarse = False
         # State that was changed since, outside of programs.
         self.overwritten: set[int] = set()
-        self.marks = () if step.stepped else tuple((one, program_mark(one)) for one in self._read())
+        self.marks = () if step.stepped else _marks(self._read())
         number = id(self)
         recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
 
@@ -71,15 +71,17 @@ class Run:
             found = next((one for one in self.step.trained if id(one) in needed), None)
         else:
             externals = {id(_memory(one)) for i, one in enumerate(self.externals) if i in needed}
-            for one, mark in self.marks:
-                later = program_mark(one) is not mark or id(one) in self.overwritten
-                if later and (id(one) in needed or id(one) in externals):
-                    found = one
+            for mark, ones in self.marks:
+                later = program_mark(ones[0]) is not mark
+                for one in ones if later or self.overwritten else ():
+                    used = id(one) in needed or id(one) in externals
+                    if used and (later or id(one) in self.overwritten):
+                        found = one
         return None if found is None else Node(INPUT, (), {}, found.spec, name=found.name)
 
     def before_write(self, tensor: Tensor) -> None:
         """Make the nodes, if the tensor was read, and keep what they need of it."""
-        if not any(one is tensor for one, _ in self.marks):
+        if not any(one is tensor for _, ones in self.marks for one in ones):
             return
         for reference in self.results:
             result = reference()
@@ -96,14 +98,18 @@ class Run:
         derivative = self._derivative(tensor, slot)
         if derivative is not None:
             self.coarse = True
-            if tensor._view is None:
-                tensor.node = derivative.node(self, tensor)
-            else:
-                tensor.node = tensor._view.origin = None  # it is made from that of its base
+            tensor.node = derivative.node(self, tensor)
+            if tensor._view is not None:
+                tensor._view.origin = graph_node(tensor._view.base)
             return
         if self.nodes is None:
             changed = self.step.trained if self.step.stepped else ()
-            changed += tuple(one for one, mark in self.marks if program_mark(one) is not mark)
+            changed += tuple(
+                one
+                for mark, ones in self.marks
+                if program_mark(ones[0]) is not mark
+                for one in ones
+            )
             self.nodes = self._again_missing(changed) if changed else self._again()
         again = self.nodes[slot]
         node = tensor.node = again.node
@@ -182,6 +188,15 @@ def remember(tensor: Tensor) -> None:
         run, output.run = output.run, None
         run.remember(last, output.slot)
         last.pending = None
+
+
+def _marks(tensors: Iterable[Tensor]) -> tuple[tuple[object, list[Tensor]], ...]:
+    """The tensors by domain, with the mark that its last program left."""
+    found: dict[Any, list[Tensor]] = {}
+    for one in tensors:
+        domain = sharing.domain_of(one)
+        found.setdefault(id(one) if domain is None else domain, []).append(one)
+    return tuple((program_mark(ones[0]), ones) for ones in found.values())
 
 
 def _memory(value: Any) -> Any:

@@ -71,6 +71,20 @@ class Output:
             remember(tensor)
 
 
+class Update:
+    """`optimizer.step()`, with gradients that were there before as its arguments."""
+
+    def __init__(self, optimizer: Any, trained: list[Parameter]) -> None:
+        self.optimizer = optimizer
+        self.trained = trained
+        self.__name__ = "step"
+
+    def __call__(self, *gradients: Tensor) -> None:
+        for parameter, gradient in zip(self.trained, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+
+
 class Tape:
     """The tape of one thread. Other threads may have it run what was recorded."""
 
@@ -340,30 +354,52 @@ class Tape:
         return child
 
     def step(self, optimizer: Any) -> None:
-        """Record `optimizer.step()`, where it uses gradients of this tape, and run all."""
+        """Record `optimizer.step()`, and run all."""
         with self.lock:
-            gradients = self.gradients
-            own = type(optimizer).__module__.startswith("mynn.")
-            if (
-                not own
-                or not gradients
-                or any(id(p) not in gradients and p._grad is not None for p in optimizer.state)
-            ):
+            before, trained, pattern = len(self.externals), [], []
+            for parameter in optimizer.state:
+                kind: Any = "here"
+                if id(parameter) not in self.gradients:
+                    gradient = parameter._grad
+                    kind = gradient is not None
+                    if kind:
+                        trained.append(parameter)
+                        kind = self._given(gradient)
+                pattern.append(kind)
+            known = type(optimizer).__module__.startswith("mynn.") and None not in pattern
+            if not known or not any(pattern):
+                self._drop(before)
                 self.flush()
                 self._now(optimizer.step, (), {}, None, len(self.externals))
                 return
-            pattern = tuple([id(p) in gradients for p in optimizer.state])
-            key = (self.position.serial, pattern)
+            key = (self.position.serial, before, tuple(pattern))
             ways = table(optimizer)
-            child = ways.get(key)
+            child: Any = ways.get(key)
             if child is None:
-                child = Step(self.position, Call(optimizer.step, Form((), {}), None), None)
+                form = Form(tuple(p._grad for p in trained), {}, self._external)
+                function = Update(optimizer, trained)
+                child = Step(self.position, Call(function, form, None), None)
                 child.stepped = True
                 if len(ways) >= WAYS:
                     ways.clear()
                 ways[key] = child
+            if self.position is self.root:
+                recording.waiting.append(self)
             self.position = child
             self.flush()
+
+    def _given(self, gradient: Tensor) -> Any:
+        """A gradient from before as an external: its place, or None where that is not plain."""
+        number = self.index.get(id(gradient))
+        if number is None:
+            if gradient.pending is not None or gradient.requires_grad:
+                return None
+            number = self.index[id(gradient)] = len(self.externals)
+            self.externals.append(gradient)
+        return number + 2  # not to be taken for True or False
+
+    def _external(self, value: Any) -> External:
+        return External(self.index[id(value)])
 
     def touches(self, tensors: Iterable[Any]) -> bool:
         """Whether what was recorded reads or changes one of these tensors."""

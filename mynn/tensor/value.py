@@ -8,7 +8,7 @@ the type variable `T`: `Tensor` is an `Arithmetic["Tensor"]`, so that `x + y` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -129,6 +129,21 @@ class Value(Generic[T]):
         tensor: T = cls._made.__new__(cls._made)
         tensor._setup(value, node, node is not None, None)
         return tensor
+
+    @staticmethod
+    def _sum_of_many(parts: Sequence[AnyTensor]) -> Any:
+        """Eager cotangents of one type added one after the other, as `+` would; or None."""
+        first = parts[0]
+        if first._value is None:
+            return None
+        for part in parts:
+            plain = part._value is not None and part._view is None and not part.requires_grad
+            if not plain or part.dtype != first.dtype or part.shape != first.shape:
+                return None
+        total = first._value + parts[1]._value
+        for part in parts[2:]:
+            total += part._value
+        return Value.from_value(np.asarray(total))
 
     # -- what it is --------------------------------------------------------------------------------
 
