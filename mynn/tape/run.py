@@ -6,13 +6,15 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
 from mynn.tape.derivative import Derivative
-from mynn.tensor import Parameter, Tensor, graph_node
-from mynn.tensor.history import array_of
+from mynn.tensor import Parameter, Tensor, graph_node, no_grad
+from mynn.tensor.history import accumulate, array_of
 
 if TYPE_CHECKING:
     from mynn.tape.step import Step
@@ -117,6 +119,24 @@ class Run:
             node.value = tensor._value
         else:
             tensor._view.origin = again._view.origin
+
+    def backward(self, tensor: Tensor, slot: int) -> bool:
+        """Add the gradients of a result of one element, where they go to parameters alone and a
+        program finds them; otherwise the walk over the nodes does.
+        """
+        derivative = self._derivative(tensor, slot)
+        if (
+            derivative is None
+            or tensor._view is not None
+            or any(isinstance(one, int) or not one.requires_grad for one in derivative.inputs)
+            or self.changed(derivative.needed) is not None
+        ):
+            return False
+        found = derivative.run(self, np.ones(tensor.shape, tensor.dtype))
+        with no_grad():
+            for parameter, value in zip(derivative.inputs, found, strict=True):
+                accumulate(parameter, Tensor.from_value(value))
+        return True
 
     def _derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
         """The program of a gradient from this result, if it came before."""

@@ -334,6 +334,11 @@ class Tape:
                 child = position.children.get(key)
                 if child is None:
                     child = position.children[key] = self._backward_step(loss, pending.slot)
+            run = None if pending is None or gradient is not None else pending.run
+            if run is not None and loss.numel() == 1:
+                given = (loss, pending.slot)
+                if self._now(run.backward, given, {}, None, len(self.externals)):
+                    return
             if child is AT_ONCE or any(
                 id(p) in self.gradients or p._grad is not None for p in child.trained
             ):

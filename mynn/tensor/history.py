@@ -249,7 +249,8 @@ def set_gradient(tensor: AnyTensor, gradient: AnyTensor | None) -> None:
         trace.gradients[tensor] = gradient
 
 
-def _accumulate(tensor: AnyTensor, gradient: Any) -> None:
+def accumulate(tensor: AnyTensor, gradient: Any) -> None:
+    """Add to the gradient of a tensor."""
     with _lock:
         before = gradient_of(tensor)
         set_gradient(tensor, gradient if before is None else before + gradient)
@@ -272,7 +273,7 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
                 # A tensor of its own: gradients may be changed in place.
                 g = graph_node(reached[node])
                 own: AnyTensor = Value.from_node(Node(STOP, (g,), {}, g.type))
-                _accumulate(tensor, own)
+                accumulate(tensor, own)
 
 
 @run_at_once
@@ -285,7 +286,7 @@ def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
         # Gradients may be changed in place, so that each has memory of its own.
         taken = {id(seed._value)}
         for tensor, gradient in wanted:
-            _accumulate(tensor, _owned(gradient, taken))
+            accumulate(tensor, _owned(gradient, taken))
 
 
 def _owned(gradient: AnyTensor, taken: set[int]) -> Any:
