@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mynn.core import autodiff
 from mynn.core.graph import Graph, Node, input_node, topological
@@ -17,8 +17,18 @@ from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
 if TYPE_CHECKING:
-    from mynn.tape.run import Run
     from mynn.tape.step import Step
+
+
+class Source(Protocol):
+    """What was run: a `Run`."""
+
+    externals: list[Any]
+    saved: Sequence[tuple[Tensor, Array]]
+
+    def changed(self, needed: frozenset[int]) -> Node | None:
+        """What was changed since of what is needed."""
+        ...
 
 
 class Derivative:
@@ -74,7 +84,7 @@ class Derivative:
         checks = tuple(dict.fromkeys(trace.checks))
         return Graph(inputs, tuple(outputs), checks), copied, saved, state
 
-    def run(self, run: Run, cotangent: Array) -> list[Array]:
+    def run(self, run: Source, cotangent: Array) -> list[Array]:
         """The cotangents of `inputs`."""
         program = self.program
         if program is None:
@@ -92,7 +102,7 @@ class Derivative:
         """The store of programs drops this code: so do we."""
         self.program = None
 
-    def node(self, run: Run, tensor: Tensor) -> Node:
+    def node(self, run: Source, tensor: Tensor) -> Node:
         """The node of a result: a step back from it runs the program."""
         inputs = tuple(
             graph_node(run.externals[one] if isinstance(one, int) else one) for one in self.inputs
@@ -105,7 +115,7 @@ def _array(value: Any) -> Array:
     return array_of(value) if isinstance(value, Tensor) else value
 
 
-def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Run) -> tuple[Any, ...]:
+def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Source) -> tuple[Any, ...]:
     """The cotangents, where what they need is as it was."""
     cotangent = value_of(g)
     source = None if cotangent is not None else changed_source(g)
