@@ -55,8 +55,9 @@ def settle(tensors: Iterable[Any] | None = None) -> None:
             tape.flush()
 
 
-def before_write(tensor: Any) -> None:
-    """The memory of a tensor is about to be written, outside of programs.
+def before_write(tensor: Any, values: bool = True) -> None:
+    """The memory of a tensor is about to be written, outside of programs; without `values` no more
+    than its history, or whether it asks for a gradient.
 
     Tapes of other threads that have nothing to do with it are left alone: they may be waiting for
     what this thread holds.
@@ -66,7 +67,7 @@ def before_write(tensor: Any) -> None:
     for reference in list(runs.values()):
         run = reference()
         if run is not None:
-            run.before_write(tensor)
+            run.before_write(tensor, values)
 
 
 @contextmanager

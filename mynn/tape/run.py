@@ -60,7 +60,9 @@ class Run:
         found = {id(one): one for one in map(_memory, self.externals) if isinstance(one, Tensor)}
         for outcome in self.step.outcomes:
             if outcome is not None:
-                found.update((id(one), one) for one in outcome.leaves)
+                found.update((id(one), one) for one in outcome.state)
+        for one in self.step.written:
+            found.pop(id(one), None)  # `saved` has its value
         return list(found.values())
 
     def changed(self, needed: frozenset[int]) -> Node | None:
@@ -81,15 +83,17 @@ class Run:
                         found = one
         return None if found is None else Node(INPUT, (), {}, found.spec, name=found.name)
 
-    def before_write(self, tensor: Tensor) -> None:
-        """Make the nodes, if the tensor was read, and keep what they need of it."""
+    def before_write(self, tensor: Tensor, values: bool = True) -> None:
+        """Make the nodes, if the tensor was read, and keep what they need of its values, if those
+        will be others.
+        """
         if not any(one is tensor for _, ones in self.marks for one in ones):
             return
         for reference in self.results:
             result = reference()
             if result is not None and result.pending is not None:
                 result.pending.make(result, "node")
-        if self.coarse:
+        if self.coarse and values:
             self.overwritten.add(id(tensor))
             for i, one in enumerate(self.externals):
                 if _memory(one) is tensor and not isinstance(one, Parameter):
@@ -169,6 +173,9 @@ class Run:
         """The same where some tensors were changed since: the values that there were are missing,
         so that gradients that need them are refused.
         """
+        memory = {id(one) for one in changed}
+        tensors = [one for one in self.externals if isinstance(one, Tensor)]
+        changed = (*changed, *[x for x in tensors if x._view and id(x._view.base) in memory])
         before = [one.node for one in changed]
         for one in changed:
             one.node = None
@@ -178,10 +185,11 @@ class Run:
             if one.node is not None:
                 own.add(one.node)
             one.node = node
-        given = {one.node for one in self.externals if isinstance(one, Tensor)} - own
+        given = {one.node for one in tensors} - own
         ends = tuple(slot.node for slot in slots if slot.node is not None)
         for node in topological(ends, stop=given.__contains__):
-            if node not in given and (node.inputs or node in own):
+            if node in own or (node not in given and not own.isdisjoint(node.inputs)):
+                own.add(node)
                 node.value = None
         return slots
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.core.graph import CONSTANT, Node
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor.grad_mode import grad_enabled
@@ -246,6 +247,7 @@ class InPlace(Movement[T]):
         elif self._value is None:
             self.node, self._requires_grad = Node(STOP, (graph_node(self),), {}, self.spec), False
         else:
+            recording.before_write(self, values=False)
             assert self.node is not None
             # What was recorded keeps the values of today.
             self.node.value = np.array(array_of(self), order="C")

@@ -213,6 +213,8 @@ class Value(Generic[T]):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         self._value  # noqa: B018 - what was put off is made first
+        if value != self._requires_grad and tracing.active() is None:
+            recording.before_write(self, values=False)
         recording.toggles[0] += 1
         self._requires_grad = value
 

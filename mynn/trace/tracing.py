@@ -59,7 +59,7 @@ def tracing() -> Iterator[Trace]:
             del stack[stack.index(trace) :]
         recording.current.tape = before
         for tensor in trace.promoted:
-            tensor.requires_grad = False
+            tensor._requires_grad = False
         activity.settle()
 
 

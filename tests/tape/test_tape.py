@@ -192,6 +192,72 @@ def errors(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
     return [y.numpy(), *usual(net, optimizer, number)]
 
 
+def toggled_before_backward(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    weight = next(net.parameters())
+    weight.requires_grad = number % 3 > 0
+    loss = F.cross_entropy(net(Tensor(X[number % 6])), Tensor(T[number % 6]))
+    if number % 2:
+        loss.item()
+    weight.requires_grad = not weight.requires_grad
+    loss.backward()
+    found = [0.0 if p.grad is None else p.grad.numpy() for p in net.parameters()]
+    optimizer.step()
+    return found
+
+
+def detached_in_place(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    y = net[0](Tensor(X[number % 6])) * 2.0
+    if number % 2:
+        y.numpy()
+    z = y.tanh()
+    if number % 3:
+        z.numpy()
+    y.detach_()
+    y.mul_(2.0)
+    (z + y).sum().backward()
+    return [y.numpy(), *(p.grad.numpy() for p in net[0].parameters())]
+
+
+def changed_by_a_program(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    """Gradients that need what was changed are refused, others are not; views count as well."""
+    optimizer.zero_grad()
+    weight, twin = (next(part.parameters()) for part in (net[0], net[-1]))
+    part, same = weight[0], twin.detach()
+    needed = [(weight * weight).sum(), (part * part).sum(), (weight[0] * same[0, :4]).sum()]
+    other = (weight * 3.0).sum()
+    if number % 2:
+        _ = [one.item() for one in (*needed, other)]
+
+    @mynn.compile
+    def scale() -> None:
+        with mynn.no_grad():
+            weight.mul_(0.5)
+            twin.mul_(0.5)
+
+    scale()
+    for one in needed:
+        with pytest.raises(UsageError, match="modified by an inplace operation"):
+            one.backward()
+    other.backward()
+    return [weight.grad.numpy()]
+
+
+def frozen_and_changed(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    """What has no gradient is needed for those of others."""
+    net[-1].requires_grad_(False)
+    optimizer.zero_grad()
+    loss = net(Tensor(X[number % 6])).exp().sum()
+    if number % 2:
+        loss.item()
+    with mynn.no_grad():
+        net[-1].weight.mul_(0.9)
+    with pytest.raises(UsageError, match="modified by an inplace operation"):
+        loss.backward()
+    return [loss.item()]
+
+
 PROGRAMS = [
     usual,
     look_before_backward,
@@ -208,6 +274,10 @@ PROGRAMS = [
     copies,
     gradients_of_inputs,
     errors,
+    toggled_before_backward,
+    detached_in_place,
+    changed_by_a_program,
+    frozen_and_changed,
 ]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "plain": network,
