@@ -125,7 +125,7 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
 # -- memory of tensors in the hands of the user ----------------------------------------------------
 
 # By the identity of a tensor: itself, and the array through which its memory can be changed.
-_exposed: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
+arrays: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
 
 
 def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -138,19 +138,19 @@ def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         settle()
     # NumPy's views of this one hold it, and not what lies beneath: it lives as long as they do.
     array = np.asarray(memoryview(value))  # type: ignore[arg-type]
-    _exposed[id(tensor)] = weakref.ref(tensor), weakref.ref(array)
+    arrays[id(tensor)] = weakref.ref(tensor), weakref.ref(array)
     return array
 
 
 def exposed() -> list[Any]:
     """The tensors whose memory is in the hands of the user."""
-    if not _exposed:
+    if not arrays:
         return []
     found = []
-    for number, (tensor, array) in list(_exposed.items()):
+    for number, (tensor, array) in list(arrays.items()):
         one = tensor()
         if one is None or array() is None:
-            _exposed.pop(number, None)
+            arrays.pop(number, None)
         else:
             found.append(one)
     return found

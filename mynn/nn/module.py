@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -76,6 +76,8 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
+    # Whether the class is mynn's own, so that a tape records a call as a whole.
+    _own: ClassVar[bool] = True
     _traced: bool
     _kept: set[str]
     _training: bool
@@ -84,6 +86,7 @@ class Module:
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
         check_constructor(cls)
+        cls._own = cls.__module__.startswith("mynn.")
 
     @checked
     def __init__(self) -> None:
@@ -102,9 +105,10 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if recording.current.tape is not None:
-            return recording.current.tape.module(self, args, kwargs)
-        return self._call(args, kwargs)
+        tape = recording.current.tape
+        if tape is None or not type(self)._own:
+            return self._call(args, kwargs)
+        return tape.call(self, args, kwargs, self)
 
     def _call(self, args: Any, kwargs: Any) -> Any:
         trace = tracing.active()

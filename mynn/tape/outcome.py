@@ -40,20 +40,24 @@ class Outcome:
     guards: Guards
     edits: int
     toggles: int
+    # Whether all that was read notes a change of itself.
+    steady: bool
 
     def holds(self) -> bool:
         """Whether the call will do the same now."""
-        edits = tracing.activity.edits()
-        if edits != self.edits:
-            if not self.guards.holds():
-                return False
-            self.edits = edits
+        # `watch` is more than any number of edits while somebody traces.
+        if tracing.activity.watch != self.edits:
+            edits = tracing.activity.edits()
+            if edits != self.edits:
+                if not self.guards.holds():
+                    return False
+                self.edits = edits
         if self.toggles != recording.toggles[0]:
             trained = {id(tensor) for tensor in self.leaves}
             if any(t.requires_grad != (id(t) in trained) for t in self.state if t.is_leaf):
                 return False
             self.toggles = recording.toggles[0]
-        return self.guards.unchanged()
+        return self.steady or self.guards.unchanged()
 
 
 def outcome_of(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) -> Outcome | None:
@@ -107,4 +111,5 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         trace.guards,
         tracing.activity.edits(),
         recording.toggles[0],
+        not trace.guards.each_time and not trace.guards.by_name,
     )

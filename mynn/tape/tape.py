@@ -38,6 +38,7 @@ from mynn.trace import tracing
 LONGEST = 400
 WAYS = 64
 _SEEN = 4096
+_new: Any = object.__new__
 
 
 class Output:
@@ -52,13 +53,12 @@ class Output:
 
     __slots__ = ("base", "error", "run", "slot", "tape", "type")
 
-    def __init__(self, tape: Tape, slot: int, kind: Type, base: Any) -> None:
-        self.tape: Tape | None = tape
-        self.slot = slot
-        self.type = kind
-        self.base = base
-        self.error: BaseException | None = None
-        self.run: Run | None = None
+    tape: Tape | None
+    slot: int
+    type: Type
+    base: Any
+    error: BaseException | None
+    run: Run | None
 
     def make(self, tensor: Tensor, name: str) -> None:
         """Set a field of the tensor that is asked for."""
@@ -107,12 +107,6 @@ class Tape:
 
     # -- recording ---------------------------------------------------------------------------------
 
-    def module(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call of a module: one of mynn's own is recorded as a whole."""
-        if not type(module).__module__.startswith("mynn."):
-            return module._call(args, kwargs)
-        return self.call(module, args, kwargs, module)
-
     def call(
         self,
         function: Callable[..., Any],
@@ -120,65 +114,95 @@ class Tape:
         kwargs: dict[str, Any],
         anchor: Any = None,
     ) -> Any:
-        """Record a call, and give the tensor that will be its result; or run it at once."""
-        with self.lock:
-            before, runs, position = len(self.externals), self.runs, self.position
-            try:
-                key = self._key(function if anchor is None else position.serial, args, kwargs)
-            except Unknown:
-                return self._now(function, args, kwargs, anchor, before)
-            if self.runs != runs:
-                return self.call(function, args, kwargs, anchor)
-            ways: dict[Any, Any] = position.children if anchor is None else table(anchor)
-            child: Any = ways.get(key)
-            if child is None or (child is not AT_ONCE and not child.outcome.holds()):
-                child = self._child(function, args, kwargs, anchor, before)
-                if self.runs != runs:
-                    return self.call(function, args, kwargs, anchor)
-                if child is None:
-                    return self._now(function, args, kwargs, anchor, before)
-                if len(ways) >= WAYS:
-                    ways.clear()
-                ways[key] = child
-            if child is AT_ONCE:
-                return self._now(function, args, kwargs, anchor, before)
-            outcome = child.outcome
-            if outcome.same is not None:
-                leaf = child.calls[-1].form.leaves[outcome.same]
-                same = self._held(leaf)
-                self._drop(before)
-                return same
-            return self._result(child, outcome, anchor)
+        """Record a call, and give the tensor that will be its result; or run it at once.
 
-    def _result(self, child: Step, outcome: Outcome, anchor: Any) -> Tensor:
-        """Go on to a step; the tensor that stands for its result."""
-        view = None
-        if outcome.view is not None:
-            leaf = child.calls[-1].form.leaves[outcome.view[0]]
-            view = (self._held(leaf), *outcome.view[1:])
-        slot = len(self.outputs)
-        tensor = Tensor.__new__(Tensor)
-        tensor.pending = Output(self, slot, outcome.type, view)
-        tensor._requires_grad = outcome.requires_grad
-        if view is None:
-            tensor._view = None
-        tensor._grad = None
-        tensor._version = 0
-        tensor.name = None
-        tensor.is_native = False
-        tensor.shared = None
-        self.outputs.append(weakref.ref(tensor))
-        frame = sys._getframe(3 if anchor is None else 4)
-        self.places.append((frame.f_code, frame.f_lasti))
-        if self.position is self.root:
-            recording.waiting.append(self)
-        self.position = child
-        for state in outcome.writes:
-            self._hide(state, "_value")
-        shown = recording.exposed()
-        if (shown and self._reads(shown, outcome)) or slot >= LONGEST:
-            self.flush()
-        return tensor
+        `anchor` is the module that is called. The user's code is two frames up.
+        """
+        with self.lock:
+            while True:
+                runs, position, externals = self.runs, self.position, self.externals
+                before, index = len(externals), self.index
+                parts = [function if anchor is None else position.serial, grad_enabled()]
+                try:
+                    for value in args:
+                        # As `_add`, written out for what comes most often.
+                        if type(value) is Tensor:
+                            pending = value.pending
+                            if pending is not None:
+                                if pending.tape is self:
+                                    parts.append(pending.slot)
+                                    continue
+                            elif id(value) in index:
+                                parts.append(-1 - index[id(value)])
+                                continue
+                            elif value._view is None:
+                                array = value._value
+                                if array is not None:
+                                    index[id(value)] = len(externals)
+                                    externals.append(value)
+                                    grows = value._requires_grad
+                                    parts.append((array.shape, array.dtype, grows, False))
+                                    continue
+                        self._add(parts, value)
+                    for name, value in kwargs.items():
+                        parts.append(name)
+                        self._add(parts, value)
+                except Unknown:
+                    if self.runs != runs:
+                        continue
+                    return self._now(function, args, kwargs, anchor, before)
+                if self.runs != runs:
+                    continue
+                key = tuple(parts)
+                ways: dict[Any, Any] = position.children if anchor is None else table(anchor)
+                child: Any = ways.get(key)
+                if child is None or (child is not AT_ONCE and not child.outcome.holds()):
+                    child = self._child(function, args, kwargs, anchor, before)
+                    if self.runs != runs:
+                        continue
+                    if child is None:
+                        return self._now(function, args, kwargs, anchor, before)
+                    if len(ways) >= WAYS:
+                        ways.clear()
+                    ways[key] = child
+                if child is AT_ONCE:
+                    return self._now(function, args, kwargs, anchor, before)
+                outcome = child.outcome
+                if outcome.same is not None:
+                    same = self._held(child.calls[-1].form.leaves[outcome.same])
+                    self._drop(before)
+                    return same
+                break
+            view = None if outcome.view is None else self._view(child, outcome)
+            outputs = self.outputs
+            slot = len(outputs)
+            output = _new(Output)
+            output.tape, output.slot, output.type, output.base = self, slot, outcome.type, view
+            output.error = output.run = None
+            tensor = _new(Tensor)
+            tensor.pending = output
+            tensor._requires_grad = outcome.requires_grad
+            if view is None:
+                tensor._view = None
+            tensor._grad = tensor.name = tensor.shared = None
+            tensor._version = 0
+            tensor.is_native = False
+            outputs.append(weakref.ref(tensor))
+            frame = sys._getframe(2)
+            self.places.append((frame.f_code, frame.f_lasti))
+            if position is self.root:
+                recording.waiting.append(self)
+            self.position = child
+            for state in outcome.writes:
+                self._hide(state, "_value")
+            if slot >= LONGEST or (recording.arrays and self._reads(recording.exposed(), outcome)):
+                self.flush()
+            return tensor
+
+    def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
+        """What the result of the step looks at, and how."""
+        number, *rest = outcome.view or ()
+        return (self._held(child.calls[-1].form.leaves[number]), *rest)
 
     def _reads(self, shown: list[Any], outcome: Outcome) -> bool:
         """Whether memory that the user can change behind our back was read."""
@@ -203,15 +227,6 @@ class Tape:
             return  # hidden already
         self.hidden.append((tensor, field, value))
         delattr(tensor, field)
-
-    def _key(self, head: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        key = [head, grad_enabled()]
-        for value in args:
-            self._add(key, value)
-        for name, value in kwargs.items():
-            key.append(name)
-            self._add(key, value)
-        return tuple(key)
 
     def _add(self, key: list[Any], value: Any) -> None:
         kind = type(value)
@@ -461,16 +476,18 @@ class Tape:
         piece = step.pieces.get(held)
         if piece is None:
             step.pieces[held] = 1
-        elif piece == 1 or (isinstance(piece, Piece) and not piece.holds()):
+        elif type(piece) is not Piece or not piece.holds():
             piece = step.pieces[held] = self._piece(step, externals, tensors)
-        if isinstance(piece, Piece):
-            saved = [(state, array_of(state).copy()) for state in step.written]
+        if type(piece) is Piece:
+            # What results came from is remembered for `backward`.
+            grows = any([one is not None and one._requires_grad for one in tensors])
+            saved = [(one, array_of(one).copy()) for one in step.written] if grows else []
             try:
                 results = _run_noted(piece, step, externals)
             except MynnError:
                 pass  # state is as before: what is wrong shows at the call itself
             else:
-                _finish(piece, Run(step, externals, saved), results, tensors)
+                _finish(piece, Run(step, externals, saved) if grows else None, results, tensors)
                 return
         _replay(step, externals, tensors, places)
 
@@ -496,13 +513,20 @@ def _run_noted(piece: Piece, step: Step, externals: list[Any]) -> list[Any]:
     return results
 
 
-def _finish(piece: Piece, run: Run, results: list[Any], tensors: list[Tensor | None]) -> None:
+def _finish(piece: Piece, run: Run | None, results: list[Any], tensors: list[Tensor | None]) -> None:
     """Give the tensors their values, and the parameters their gradients."""
     for number, slot in enumerate(piece.wanted):
         tensor = tensors[slot]
         assert tensor is not None
         tensor._value = results[number]
         _finished(tensor, run)
+    if len(piece.wanted) < len(tensors):
+        _finish_views(run, tensors)
+    for number, tensor in enumerate(piece.reached, len(piece.wanted)):
+        tensor._grad = Tensor.from_value(results[number])
+
+
+def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
     for tensor in tensors:
         if tensor is not None and tensor.pending is not None and tensor.pending.tape is not None:
             base, steps, attached = tensor.pending.base
@@ -512,14 +536,12 @@ def _finish(piece: Piece, run: Run, results: list[Any], tensors: list[Tensor | N
             tensor._value = value
             look(tensor, base, steps, attached)
             _finished(tensor, run)
-    for number, tensor in enumerate(piece.reached, len(piece.wanted)):
-        tensor._grad = Tensor.from_value(results[number])
 
 
-def _finished(tensor: Tensor, run: Run) -> None:
+def _finished(tensor: Tensor, run: Run | None) -> None:
     output = tensor.pending
     output.tape = None
-    if tensor._requires_grad:
+    if run is not None and tensor._requires_grad:
         output.run = run
         run.results.append(weakref.ref(tensor))
     else:

@@ -56,6 +56,9 @@ def current(tensor: AnyTensor, view: View) -> Array | None:
 
 def value_of(tensor: AnyTensor) -> Array | None:
     """The value of a tensor, or None where it has none."""
+    pending = tensor.pending
+    if pending is not None and pending.tape is not None:
+        pending.make(tensor, "_value")
     view = tensor._view
     return tensor._value if view is None else current(tensor, view)
 

@@ -99,7 +99,9 @@ class Guards:
         for owner, name, kept in self.contents:
             if not same(kept, vars(owner).get(name, GONE)):
                 return False
-        return self.same_names() and not any(
+        if not self.same_names():
+            return False
+        return not self.properties or not any(
             getattr(owner, name) != value for (owner, name), value in self.properties.items()
         )
 
