@@ -30,6 +30,7 @@ from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remember
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tensor import Parameter, Tensor, grad_enabled, history
+from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
 from mynn.tensor.view import look, value_of
 from mynn.trace import tracing
@@ -39,10 +40,12 @@ LONGEST = 400
 WAYS = 64
 _SEEN = 4096
 _new: Any = object.__new__
+# What is looked at in every call, under short names.
+activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
 
 
-class Output:
-    """What a tensor that a tape made knows of it: `Value.pending`.
+class Output(weakref.ref[Tensor]):
+    """What a tensor that a tape made knows of it, `Value.pending`; and a reference to the tensor.
 
     - `tape`, `slot`: where it was recorded, until it is run; `tape` is None then.
     - `type`: shape and dtype.
@@ -100,7 +103,9 @@ class Tape:
         self.position = self.root
         self.externals: list[Any] = []
         self.index: dict[int, int] = {}
-        self.outputs: list[weakref.ref[Tensor]] = []
+        self.outputs: list[Output] = []
+        # Whether some of them look at memory of others.
+        self.looks = False
         self.places: list[tuple[CodeType, int]] = []
         self.hidden: list[tuple[Tensor, str, Any]] = []
         self.gradients: dict[int, Tensor] = {}
@@ -120,9 +125,12 @@ class Tape:
         """
         with self.lock:
             while True:
-                runs, position, externals = self.runs, self.position, self.externals
-                before, index = len(externals), self.index
-                parts = [function if anchor is None else position.serial, grad_enabled()]
+                runs = self.runs
+                position = self.position
+                externals = self.externals
+                index = self.index
+                before = len(externals)
+                parts = [function if anchor is None else position.serial, enabled()]
                 try:
                     for value in args:
                         # As `_add`, written out for what comes most often.
@@ -132,21 +140,24 @@ class Tape:
                                 if pending.tape is self:
                                     parts.append(pending.slot)
                                     continue
-                            elif id(value) in index:
-                                parts.append(-1 - index[id(value)])
-                                continue
-                            elif value._view is None:
-                                array = value._value
-                                if array is not None:
-                                    index[id(value)] = len(externals)
-                                    externals.append(value)
-                                    grows = value._requires_grad
-                                    parts.append((array.shape, array.dtype, grows, False))
+                            else:
+                                number = index.get(id(value))
+                                if number is not None:
+                                    parts.append(-1 - number)
                                     continue
+                                if value._view is None:
+                                    array = value._value
+                                    if array is not None:
+                                        index[id(value)] = len(externals)
+                                        externals.append(value)
+                                        grows = value._requires_grad
+                                        parts.append((array.shape, array.dtype, grows, False))
+                                        continue
                         self._add(parts, value)
-                    for name, value in kwargs.items():
-                        parts.append(name)
-                        self._add(parts, value)
+                    if kwargs:
+                        for name, value in kwargs.items():
+                            parts.append(name)
+                            self._add(parts, value)
                 except Unknown:
                     if self.runs != runs:
                         continue
@@ -156,7 +167,15 @@ class Tape:
                 key = tuple(parts)
                 ways: dict[Any, Any] = position.children if anchor is None else table(anchor)
                 child: Any = ways.get(key)
-                if child is None or (child is not AT_ONCE and not child.outcome.holds()):
+                if child is not None and child is not AT_ONCE:
+                    outcome = child.outcome
+                    if not (
+                        outcome.steady
+                        and outcome.edits == activity.watch
+                        and outcome.toggles == toggles[0]
+                    ):
+                        child = child if outcome.holds() else None
+                if child is None:
                     child = self._child(function, args, kwargs, anchor, before)
                     if self.runs != runs:
                         continue
@@ -173,29 +192,37 @@ class Tape:
                     self._drop(before)
                     return same
                 break
-            view = None if outcome.view is None else self._view(child, outcome)
             outputs = self.outputs
             slot = len(outputs)
-            output = _new(Output)
-            output.tape, output.slot, output.type, output.base = self, slot, outcome.type, view
-            output.error = output.run = None
             tensor = _new(Tensor)
-            tensor.pending = output
-            tensor._requires_grad = outcome.requires_grad
-            if view is None:
+            output = tensor.pending = Output(tensor)
+            output.tape = self
+            output.slot = slot
+            output.type = outcome.type
+            output.error = None
+            output.run = None
+            if outcome.view is None:
+                output.base = None
                 tensor._view = None
-            tensor._grad = tensor.name = tensor.shared = None
+            else:
+                output.base = self._view(child, outcome)
+                self.looks = True
+            tensor._requires_grad = outcome.requires_grad
+            tensor._grad = None
+            tensor.name = None
+            tensor.shared = None
             tensor._version = 0
             tensor.is_native = False
-            outputs.append(weakref.ref(tensor))
+            outputs.append(output)
             frame = sys._getframe(2)
             self.places.append((frame.f_code, frame.f_lasti))
             if position is self.root:
                 recording.waiting.append(self)
             self.position = child
-            for state in outcome.writes:
-                self._hide(state, "_value")
-            if slot >= LONGEST or (recording.arrays and self._reads(recording.exposed(), outcome)):
+            if outcome.writes:
+                for state in outcome.writes:
+                    self._hide(state, "_value")
+            if slot >= LONGEST or (arrays and self._reads(recording.exposed(), outcome)):
                 self.flush()
             return tensor
 
@@ -447,7 +474,7 @@ class Tape:
                 return
             externals, hidden = self.externals, self.hidden
             self.runs += 1
-            tensors = [reference() for reference in self.outputs]
+            tensors = self._alive() if self.looks else [output() for output in self.outputs]
             places = self.places
             self._begin()
             recording.waiting.remove(self)
@@ -464,6 +491,17 @@ class Tape:
                 raise
             finally:
                 current.tape = before
+
+    def _alive(self) -> list[Tensor | None]:
+        """The tensors that somebody holds; not those that only results that are gone look at."""
+        tensors: list[Tensor | None] = []
+        for output in reversed(self.outputs):
+            tensor = output()
+            if tensor is None:
+                output.base = None
+            tensors.append(tensor)
+        tensors.reverse()
+        return tensors
 
     def _run(
         self,

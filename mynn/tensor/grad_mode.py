@@ -23,6 +23,8 @@ R = TypeVar("R")
 
 # Each thread and each asynchronous task has its own.
 _enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+# `grad_enabled` for those in a hurry.
+enabled = _enabled.get
 
 
 class _Block:
