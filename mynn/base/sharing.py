@@ -104,6 +104,17 @@ class Access:
 
     def run(self, function: Callable[[], Result]) -> Result:
         """What `function` returns, from a run that no write of another thread falls into."""
+        domain = self.sole
+        mark = domain.mark
+        if mark is not None and not self.written:  # as below, for one domain or none
+            try:
+                result = function()
+            except Exception:
+                if domain.mark is mark and self.sole is domain:
+                    raise
+            else:
+                if domain.mark is mark and self.sole is domain:
+                    return result
         if not self.written:
             domains = self.domains
             marks = [domain.mark for domain in domains]

@@ -180,16 +180,26 @@ class Program:
         except IndexError:
             instance = self.new_instance()
         try:
-            for place, value in zip(instance.arguments, arguments, strict=True):
-                place[...] = value
+            places = instance.arguments
+            if len(places) != len(arguments):
+                raise ValueError(f"{len(places)} arguments are needed, there are {len(arguments)}")
+            number = 0
+            for value in arguments:
+                places[number][...] = value
+                number += 1
             access = self.access
             if access is None:
-                instance.run()
+                instance.function(instance.address)
+                if instance.status is not None and instance.status.item():
+                    instance.explain(instance.status.item())
             elif access.written:
                 access.alone(instance.run)
             else:
                 access.run(instance.run)
-            return [place.copy() for place in instance.outputs]
+            outputs = instance.outputs
+            if len(outputs) == 1:
+                return [outputs[0].copy()]
+            return [place.copy() for place in outputs]
         finally:
             self.free.append(instance)
 

@@ -112,18 +112,20 @@ class Piece:
         externals: Sequence[Any],
         wanted: Sequence[int],
         trained: Sequence[Tensor],
+        grown: bool,
     ) -> None:
         self.wanted = tuple(wanted)
+        # Whether gradients flow through some of the results.
+        self.grown = grown
         self.staged, self.reached = stage(step.calls, externals, wanted, trained)
         self.copied = tuple(
             i for i, value in enumerate(externals) if not isinstance(value, Parameter)
         )
         self.program: Any = None
+        # Whether all that the trace has built in notes a change of itself.
+        guards = self.staged.trace.guards
+        self.steady = not guards.each_time and not guards.by_name
         WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
-
-    def holds(self) -> bool:
-        """Whether nothing that the trace has built in is another now."""
-        return self.staged.valid()
 
     def run(self, externals: Sequence[Any]) -> list[Array]:
         """The values of the results and of the gradients; state has changed."""
@@ -132,7 +134,14 @@ class Piece:
             program = self.program = self._made()
         if recording.waiting:
             recording.settle(self.staged.written)
-        results: list[Array] = program([_array(externals[i]) for i in self.copied])
+        arrays = []
+        for i in self.copied:
+            value = externals[i]
+            if type(value) is Tensor:
+                plain = value.pending is None and value._view is None
+                value = value._value if plain else array_of(value)
+            arrays.append(value)
+        results: list[Array] = program(arrays)
         return results
 
     def _made(self) -> Any:
@@ -146,7 +155,3 @@ class Piece:
     def forget(self, code: Any) -> None:
         """The store of programs drops this code: so do we."""
         self.program = None
-
-
-def _array(value: Any) -> Array:
-    return array_of(value) if isinstance(value, Tensor) else value

@@ -141,17 +141,17 @@ class Tape:
                                     parts.append(pending.slot)
                                     continue
                             else:
-                                number = index.get(id(value))
+                                identity = id(value)
+                                number = index.get(identity)
                                 if number is not None:
                                     parts.append(-1 - number)
                                     continue
                                 if value._view is None:
                                     array = value._value
                                     if array is not None:
-                                        index[id(value)] = len(externals)
+                                        index[identity] = len(externals)
                                         externals.append(value)
-                                        grows = value._requires_grad
-                                        parts.append((array.shape, array.dtype, grows, False))
+                                        parts += array.shape, array.dtype, value._requires_grad
                                         continue
                         self._add(parts, value)
                     if kwargs:
@@ -464,7 +464,8 @@ class Tape:
 
     def flush(self) -> None:
         """Run what was recorded."""
-        if tracing.active() is not None:  # the trace reads state that is still to be written
+        # `told`: some thread traces.
+        if activity.told and tracing.active() is not None:  # the trace reads state that is still to be written
             with tracing.outside():
                 self.flush()
             return
@@ -514,35 +515,40 @@ class Tape:
         piece = step.pieces.get(held)
         if piece is None:
             step.pieces[held] = 1
-        elif type(piece) is not Piece or not piece.holds():
+        elif type(piece) is not Piece or not (
+            (piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()
+        ):
             piece = step.pieces[held] = self._piece(step, externals, tensors)
         if type(piece) is Piece:
-            # What results came from is remembered for `backward`.
-            grows = any([one is not None and one._requires_grad for one in tensors])
-            saved = [(one, array_of(one).copy()) for one in step.written] if grows else []
+            saved: list[Any] = []
+            if piece.grown and step.written:
+                saved = [(one, array_of(one).copy()) for one in step.written]
             try:
-                results = _run_noted(piece, step, externals)
+                if step.stepped or not step.written:
+                    results = piece.run(externals)
+                else:
+                    results = _run_noted(piece, step, externals)
             except MynnError:
                 pass  # state is as before: what is wrong shows at the call itself
             else:
-                _finish(piece, Run(step, externals, saved) if grows else None, results, tensors)
+                # What results came from is remembered for `backward`.
+                run = Run(step, externals, saved) if piece.grown else None
+                _finish(piece, run, results, tensors)
                 return
         _replay(step, externals, tensors, places)
 
     def _piece(self, step: Step, externals: list[Any], tensors: list[Tensor | None]) -> Any:
         """The program."""
-        wanted = [
-            i for i, one in enumerate(tensors) if one is not None and one.pending.base is None
-        ]
-        return Piece(step, externals, wanted, step.trained)
+        held = [(i, one) for i, one in enumerate(tensors) if one is not None]
+        wanted = [i for i, one in held if one.pending.base is None]
+        grown = any(one._requires_grad for _, one in held)
+        return Piece(step, externals, wanted, step.trained, grown)
 
 
 def _run_noted(piece: Piece, step: Step, externals: list[Any]) -> list[Any]:
     """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
     was recorded of other state stays valid.
     """
-    if step.stepped or not step.written:
-        return piece.run(externals)
     state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
     with sharing.whole((*state, *step.written), write=True, noted=True):
         results = piece.run(externals)
@@ -553,11 +559,17 @@ def _run_noted(piece: Piece, step: Step, externals: list[Any]) -> list[Any]:
 
 def _finish(piece: Piece, run: Run | None, results: list[Any], tensors: list[Tensor | None]) -> None:
     """Give the tensors their values, and the parameters their gradients."""
-    for number, slot in enumerate(piece.wanted):
+    number = 0
+    for slot in piece.wanted:
         tensor = tensors[slot]
         assert tensor is not None
         tensor._value = results[number]
-        _finished(tensor, run)
+        number += 1
+        if run is None:
+            tensor.pending.tape = None
+            tensor.node = tensor.pending = None
+        else:
+            _finished(tensor, run)
     if len(piece.wanted) < len(tensors):
         _finish_views(run, tensors)
     for number, tensor in enumerate(piece.reached, len(piece.wanted)):

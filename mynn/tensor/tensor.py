@@ -119,7 +119,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         """A copy of the value, contiguous."""
         if tracing.active() is not None:
             history.note_read(self, self.value)
-        return np.array(history.array_of(self), order="C")
+        return history.array_of(self).copy()
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""

@@ -182,7 +182,7 @@ def test_running_by_hand() -> None:
     program.run()
     np.testing.assert_array_equal(program.outputs[0], [11, 12, 13])
     np.testing.assert_array_equal(program.outputs[1], [10, 20, 30])
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="2 arguments are needed, there are 1"):
         program([np.zeros(3, np.float32)])
 
 
