@@ -183,10 +183,8 @@ class Program:
             places = instance.arguments
             if len(places) != len(arguments):
                 raise ValueError(f"{len(places)} arguments are needed, there are {len(arguments)}")
-            number = 0
-            for value in arguments:
+            for number, value in enumerate(arguments):
                 places[number][...] = value
-                number += 1
             access = self.access
             if access is None:
                 instance.function(instance.address)

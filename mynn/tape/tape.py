@@ -130,7 +130,8 @@ class Tape:
                 externals = self.externals
                 index = self.index
                 before = len(externals)
-                parts = [function if anchor is None else position.serial, enabled()]
+                head: Any = function if anchor is None else position.serial
+                parts = [head, enabled()]
                 try:
                     for value in args:
                         # As `_add`, written out for what comes most often.
@@ -228,8 +229,9 @@ class Tape:
 
     def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
         """What the result of the step looks at, and how."""
-        number, *rest = outcome.view or ()
-        return (self._held(child.calls[-1].form.leaves[number]), *rest)
+        assert outcome.view is not None
+        number, steps, attached = outcome.view
+        return self._held(child.calls[-1].form.leaves[number]), steps, attached
 
     def _reads(self, shown: list[Any], outcome: Outcome) -> bool:
         """Whether memory that the user can change behind our back was read."""
@@ -464,8 +466,8 @@ class Tape:
 
     def flush(self) -> None:
         """Run what was recorded."""
-        # `told`: some thread traces.
-        if activity.told and tracing.active() is not None:  # the trace reads state that is still to be written
+        # `told` where some thread traces. A trace reads state that is still to be written.
+        if activity.told and tracing.active() is not None:
             with tracing.outside():
                 self.flush()
             return
@@ -557,14 +559,14 @@ def _run_noted(piece: Piece, step: Step, externals: list[Any]) -> list[Any]:
     return results
 
 
-def _finish(piece: Piece, run: Run | None, results: list[Any], tensors: list[Tensor | None]) -> None:
+def _finish(
+    piece: Piece, run: Run | None, results: list[Any], tensors: list[Tensor | None]
+) -> None:
     """Give the tensors their values, and the parameters their gradients."""
-    number = 0
-    for slot in piece.wanted:
+    for number, slot in enumerate(piece.wanted):
         tensor = tensors[slot]
         assert tensor is not None
         tensor._value = results[number]
-        number += 1
         if run is None:
             tensor.pending.tape = None
             tensor.node = tensor.pending = None
