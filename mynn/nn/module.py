@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +17,7 @@ from mynn.nn.state import LoadResult, load
 from mynn.nn.traced import enter, read_attribute
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
 from mynn.trace import tracing
+from mynn.trace.modes import mode_of
 
 
 class _Calls(threading.local):
@@ -29,22 +28,6 @@ class _Calls(threading.local):
 
 
 _calls = _Calls()
-
-# Modules that are evaluated as by `eval()`, whatever their own mode is.
-_evaluated: ContextVar[frozenset[Module]] = ContextVar("evaluated", default=frozenset())
-
-
-@contextmanager
-def evaluating(modules: Iterable[Module]) -> Iterator[None]:
-    """The modules in evaluation mode within the block, for this thread or asynchronous task; what
-    others see is as it was.
-    """
-    before = _evaluated.get()
-    _evaluated.set(before.union(modules))
-    try:
-        yield
-    finally:
-        _evaluated.set(before)
 
 
 class Module:
@@ -404,7 +387,7 @@ class Module:
     @property
     def _mode(self) -> bool:
         """The mode as this thread sees it: `evaluate` and `predict` have one of their own."""
-        return self._training and self not in _evaluated.get()
+        return mode_of(self, self._training)
 
     @property
     def training(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from mynn.core.types import Type
 from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, no_grad
+from mynn.trace.modes import in_modes
 
 # Plain values that are part of a key by type and value.
 _PLAIN = (bool, int, str, type(None), type, np.dtype, type(Ellipsis))
@@ -93,15 +94,23 @@ class Call:
     - `function`: a function, a module, or a method of a tensor or an optimiser.
     - `form`: its arguments.
     - `gradients`: whether results remembered where they came from (`no_grad`).
+    - `modes`: those of modules, as they were when it was recorded.
     - `slot`: the number of the result; None where there is none.
     """
 
-    __slots__ = ("form", "function", "gradients", "slot")
+    __slots__ = ("form", "function", "gradients", "modes", "slot")
 
-    def __init__(self, function: Callable[..., Any], form: Form, slot: int | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        form: Form,
+        slot: int | None,
+        modes: Mapping[Any, bool] | None = None,
+    ) -> None:
         self.function = function
         self.form = form
         self.gradients = grad_enabled()
+        self.modes = modes
         self.slot = slot
 
     def run(self, slots: Sequence[Any], externals: Sequence[Any]) -> Any:
@@ -111,6 +120,12 @@ class Call:
             return (slots if type(leaf) is Slot else externals)[leaf.number]
 
         args, kwargs = self.form.fill(value_of)
+        if self.modes:
+            with in_modes(self.modes):
+                return self._called(args, kwargs)
+        return self._called(args, kwargs)
+
+    def _called(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if self.gradients is grad_enabled():
             return self.function(*args, **kwargs)
         with enable_grad() if self.gradients else no_grad():

@@ -43,6 +43,11 @@ class Outcome:
     # Whether all that was read notes a change of itself.
     steady: bool
 
+    def modes(self) -> dict[Any, bool]:
+        """The modes of modules that the call has read."""
+        read = self.guards.properties.items()
+        return {module: mode for (module, name), mode in read if name == "_mode"}
+
     def holds(self) -> bool:
         """Whether the call will do the same now."""
         # `watch` is more than any number of edits while somebody traces.

@@ -85,6 +85,8 @@ def _stage(
         leaves = [graph_node(slots[number]) for number in wanted]
         reached = tuple(tensor for tensor in trained if tensor in trace.gradients)
         leaves += [graph_node(trace.gradients[tensor]) for tensor in reached]
+    properties = trace.guards.properties  # calls have the modes of their recording
+    trace.guards.properties = {key: properties[key] for key in properties if key[1] != "_mode"}
     written, reads = trace.writes(), trace.reads
     checks = tuple(dict.fromkeys(trace.checks))
     graph = Graph((*nodes, *reads.values()), (*leaves, *written.values()), checks)

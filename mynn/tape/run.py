@@ -28,6 +28,7 @@ class Run:
 
     __slots__ = (
         "__weakref__",
+        "buffers",
         "coarse",
         "externals",
         "marks",
@@ -52,6 +53,8 @@ class Run:
         # State that was changed since, outside of programs.
         self.overwritten: set[int] = set()
         self.marks = () if step.stepped else _marks(self._read())
+        # Programs of tapes note what they write in the versions.
+        self.buffers = () if step.stepped else tuple((one, one._version) for one in step.buffers)
         number = id(self)
         recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
 
@@ -81,6 +84,9 @@ class Run:
                     used = id(one) in needed or id(one) in externals
                     if used and (later or id(one) in self.overwritten):
                         found = one
+            for one, version in self.buffers:
+                if one._version != version and id(one) in needed:
+                    found = one
         return None if found is None else Node(INPUT, (), {}, found.spec, name=found.name)
 
     def before_write(self, tensor: Tensor, values: bool = True) -> None:
@@ -116,6 +122,7 @@ class Run:
                 if program_mark(ones[0]) is not mark
                 for one in ones
             )
+            changed += tuple(one for one, version in self.buffers if one._version != version)
             self.nodes = self._again_missing(changed) if changed else self._again()
         again = self.nodes[slot]
         node = tensor.node = again.node

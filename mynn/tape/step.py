@@ -25,6 +25,7 @@ class Step:
     - `children`: the steps after other calls, by their keys; those of calls of modules and
       optimisers lie with these, so that they go with them.
     - `trained`: tensors that have got gradients on the way.
+    - `buffers`: state without gradients that is read on the way, and not changed.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
     - `derivatives`: by the numbers of results, how often a gradient went back from them alone, then
@@ -34,6 +35,7 @@ class Step:
 
     __slots__ = (
         "__weakref__",
+        "buffers",
         "calls",
         "children",
         "derivatives",
@@ -60,6 +62,7 @@ class Step:
         self.slots = 0
         self.trained: tuple[Tensor, ...] = ()
         self.written: tuple[Tensor, ...] = ()
+        self.buffers: tuple[Tensor, ...] = ()
         self.stepped = False
         if parent is not None and call is not None:
             self.calls = (*parent.calls, call)
@@ -70,6 +73,15 @@ class Step:
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
+            self.buffers = parent.buffers
+            if outcome is not None and outcome.state:
+                written = {id(tensor) for tensor in self.written}
+                read = {id(tensor): tensor for tensor in (*parent.buffers, *outcome.state)}
+                self.buffers = tuple(
+                    tensor
+                    for number, tensor in read.items()
+                    if not isinstance(tensor, Parameter) and number not in written
+                )
 
     @property
     def backward(self) -> bool:

@@ -130,7 +130,9 @@ class Tape:
                 externals = self.externals
                 index = self.index
                 before = len(externals)
-                head: Any = function if anchor is None else position.serial
+                head: Any = function
+                if anchor is not None:
+                    head = position.serial if anchor._mode else ~position.serial
                 parts = [head, enabled()]
                 try:
                     for value in args:
@@ -334,7 +336,8 @@ class Tape:
         arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
         form = Form(args, kwargs, lambda value: self._place(value, arrays))
         leaves = [self._leaf(leaf) for leaf in form.leaves]
-        key = (function if anchor is None else id(anchor), grad_enabled(), _text(form), *leaves)
+        head = function if anchor is None else (id(anchor), anchor._mode)
+        key = (head, grad_enabled(), _text(form), *leaves)
         seen = self.seen if anchor is None else table(anchor).outcomes
         known: Any = seen.get(key)
         if known is None:
@@ -347,7 +350,7 @@ class Tape:
         if known is AT_ONCE:
             return AT_ONCE
         slot = None if known.same is not None else len(self.outputs)
-        return Step(self.position, Call(function, form, slot), known)
+        return Step(self.position, Call(function, form, slot, known.modes()), known)
 
     def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
         """Where a tensor stands; arrays have been copied, in the order in which they come."""

@@ -14,8 +14,8 @@ from mynn.core.types import Array
 from mynn.errors import MynnError, ShapeError, UsageError
 from mynn.jit.compile import Compiled, Ready, compiled_of
 from mynn.jit.stage import Staged, is_drawn
-from mynn.nn.module import evaluating
 from mynn.trace import tracing
+from mynn.trace.modes import in_modes
 from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
 from mynn.train.plan import Check, Run, check_count, check_outside, load, plan
@@ -47,7 +47,7 @@ def evaluate(
     """
     check_outside("evaluate")
     compiled = compiled_of(function)
-    with evaluating(_evaluated(compiled)):
+    with in_modes(dict.fromkeys(_evaluated(compiled), False)):
         run = _plan(compiled, data, batch_size, _check_measures, check_finite)
         return _run(run).means(0)
 
@@ -92,7 +92,7 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
     check_outside("predict")
     edits = tracing.activity.edits()
     modules = _evaluated(compiled)
-    with evaluating(modules):
+    with in_modes(dict.fromkeys(modules, False)):
         run = _plan(compiled, data, batch_size, _check_rows, check_finite=False)
         outputs = _one_batch(run) if run.batches == 1 else None
         if outputs is None:

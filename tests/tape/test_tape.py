@@ -258,6 +258,23 @@ def frozen_and_changed(net: nn.Module, optimizer: Any, number: int) -> list[Any]
     return [loss.item()]
 
 
+def modes_after_calls(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    """A call is run in the mode that its modules had then, and so is the way back."""
+    optimizer.zero_grad()
+    net.eval()
+    y = net(Tensor(X[number % 6]))
+    net.train()
+    z = net(Tensor(X[number % 6]))
+    net.eval()
+    if number % 2:
+        z.numpy()
+    (y * z).sum().backward()
+    found = [p.grad.numpy() for p in net.parameters()]
+    if number % 3:
+        optimizer.step()
+    return [*found, y.numpy(), z.numpy(), *(b.numpy() for b in net.buffers())]
+
+
 PROGRAMS = [
     usual,
     look_before_backward,
@@ -278,6 +295,7 @@ PROGRAMS = [
     detached_in_place,
     changed_by_a_program,
     frozen_and_changed,
+    modes_after_calls,
 ]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "plain": network,
