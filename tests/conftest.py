@@ -9,6 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 import mynn
+from mynn.tape.trial import PATIENCE
+
+# What repeats on a tape is a program from the second time on.
+PATIENCE.piece = PATIENCE.call = 0.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

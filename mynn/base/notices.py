@@ -38,10 +38,22 @@ def is_ours_code(code: CodeType) -> bool:
     return code.co_filename.startswith(_PACKAGE)
 
 
+def recorded_place() -> Place | None:
+    """The line of the call that a tape is running, if it stands in the user's code."""
+    if recording.current.place is None:
+        return None
+    code, instruction = recording.current.place
+    if is_ours_code(code):
+        return None
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return Place(code.co_filename, next(lines, None) or code.co_firstlineno)
+
+
 def user_place(depth: int = 1) -> Place:
     """The innermost frame outside this package (the outermost frame where there is none)."""
-    if recording.current.place is not None:
-        return Place(*recording.current.place)
+    recorded = recorded_place()
+    if recorded is not None:
+        return recorded
     frame = sys._getframe(depth)
     while is_ours(frame) and frame.f_back is not None:
         frame = frame.f_back

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -29,8 +30,8 @@ class _Current(threading.local):
         make = _make[0]
         self.tape: Any = None if make is None else make()
         self.own: Any = self.tape
-        # Where the call stands that is being run, if it was recorded: file and line.
-        self.place: tuple[str, int] | None = None
+        # Where the call stands that is being run, if it was recorded: code and instruction.
+        self.place: tuple[CodeType, int] | None = None
 
 
 current = _Current()

@@ -98,7 +98,7 @@ class Call:
     - `slot`: the number of the result; None where there is none.
     """
 
-    __slots__ = ("form", "function", "gradients", "modes", "slot")
+    __slots__ = ("flat", "form", "function", "gradients", "modes", "slot")
 
     def __init__(
         self,
@@ -111,10 +111,22 @@ class Call:
         self.form = form
         self.gradients = grad_enabled()
         self.modes = modes
+        # Whether tensors stand nowhere but among the arguments by position.
+        self.flat = not form.kwargs and not any(type(one) in (tuple, list) for one in form.args)
         self.slot = slot
 
     def run(self, slots: Sequence[Any], externals: Sequence[Any]) -> Any:
         """The result, for these values of the slots and of what was there before."""
+        if self.flat and not self.modes and self.gradients is grad_enabled():
+            args = [
+                slots[one.number]
+                if type(one) is Slot
+                else externals[one.number]
+                if type(one) is External
+                else one
+                for one in self.form.args
+            ]
+            return self.function(*args)
 
         def value_of(leaf: Any) -> Any:
             return (slots if type(leaf) is Slot else externals)[leaf.number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
 from mynn.tape.derivative import Derivative
+from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, graph_node, no_grad
 from mynn.tensor.history import accumulate, array_of
 
@@ -123,7 +125,11 @@ class Run:
                 for one in ones
             )
             changed += tuple(one for one, version in self.buffers if one._version != version)
+            start = time.perf_counter()
             self.nodes = self._again_missing(changed) if changed else self._again()
+            trial = self.step.derivatives[slot]
+            if type(trial) is Trial:
+                trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
         again = self.nodes[slot]
         node = tensor.node = again.node
         if tensor._view is None:
@@ -153,11 +159,11 @@ class Run:
         """The program of a gradient from this result, if it came before."""
         known = self.step.derivatives.get(slot)
         if known is None:
-            self.step.derivatives[slot] = 1
-        elif known == 1:
+            self.step.derivatives[slot] = Trial()
+        elif type(known) is Trial and known.over(len(self.step.calls)):
             known = Derivative(self.step, slot, self.externals, tensor.spec)
             self.step.derivatives[slot] = known
-        return known if isinstance(known, Derivative) else None
+        return known if type(known) is Derivative else None
 
     def _again(self) -> list[Any]:
         """The results, computed once more and call by call, with their nodes."""

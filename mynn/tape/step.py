@@ -28,9 +28,8 @@ class Step:
     - `buffers`: state without gradients that is read on the way, and not changed.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
-    - `derivatives`: by the numbers of results, how often a gradient went back from them alone, then
-      the program.
-    - `pieces`: by which slots somebody holds, how often that came, then the program.
+    - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
+    - `derivatives`: by the numbers of results, the same for gradients from them (`Derivative`).
     """
 
     __slots__ = (

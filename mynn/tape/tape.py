@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import forks, notices, recording, sharing
+from mynn.base import forks, recording, sharing
 from mynn.core.types import SHORT_NAMES, Type
 from mynn.errors import MynnError
 from mynn.ops import movement
@@ -29,6 +30,7 @@ from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remember
 from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, grad_enabled, history
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
@@ -42,6 +44,10 @@ _SEEN = 4096
 _new: Any = object.__new__
 # What is looked at in every call, under short names.
 activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
+# How many new steps may be made in a row; each call that comes again gives a part of one back, and
+# each that is run at once for want of it a little: what never repeats is soon run at once.
+CREDIT = 100.0
+AGAIN, REGAINED = 0.25, 0.02
 
 
 class Output(weakref.ref[Tensor]):
@@ -97,6 +103,7 @@ class Tape:
         self.seen: dict[Any, Any] = {}
         # How often it was run: where that changes while a call is recorded, it is begun anew.
         self.runs = 0
+        self.credit = CREDIT
         self._begin()
 
     def _begin(self) -> None:
@@ -179,6 +186,10 @@ class Tape:
                     ):
                         child = child if outcome.holds() else None
                 if child is None:
+                    if self.credit <= 0 or (anchor is not None and not _is_own(anchor)):
+                        self.credit += REGAINED
+                        return self._now(function, args, kwargs, anchor, before)
+                    self.credit -= 1
                     child = self._child(function, args, kwargs, anchor, before)
                     if self.runs != runs:
                         continue
@@ -187,6 +198,8 @@ class Tape:
                     if len(ways) >= WAYS:
                         ways.clear()
                     ways[key] = child
+                elif self.credit < CREDIT:
+                    self.credit += AGAIN
                 if child is AT_ONCE:
                     return self._now(function, args, kwargs, anchor, before)
                 outcome = child.outcome
@@ -330,8 +343,6 @@ class Tape:
         before: int,
     ) -> Any:
         """The step after this call; None where it came for the first time and is run at once."""
-        if anchor is not None and not _is_own(anchor):
-            return None
         new = range(before, len(self.externals))
         arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
         form = Form(args, kwargs, lambda value: self._place(value, arrays))
@@ -518,11 +529,14 @@ class Tape:
     ) -> None:
         held = tuple([tensor is not None for tensor in tensors])
         piece = step.pieces.get(held)
-        if piece is None:
-            step.pieces[held] = 1
-        elif type(piece) is not Piece or not (
-            (piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()
+        if piece is None or (
+            type(piece) is Piece
+            and not (
+                (piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()
+            )
         ):
+            piece = step.pieces[held] = Trial()
+        elif type(piece) is Trial and piece.over(len(step.calls)):
             piece = step.pieces[held] = self._piece(step, externals, tensors)
         if type(piece) is Piece:
             saved: list[Any] = []
@@ -540,7 +554,10 @@ class Tape:
                 run = Run(step, externals, saved) if piece.grown else None
                 _finish(piece, run, results, tensors)
                 return
+        start = time.perf_counter()
         _replay(step, externals, tensors, places)
+        if type(piece) is Trial:
+            piece.seconds += time.perf_counter() - start
 
     def _piece(self, step: Step, externals: list[Any], tensors: list[Tensor | None]) -> Any:
         """The program."""
@@ -614,7 +631,7 @@ def _replay(
     current = recording.current
     try:
         for call in step.calls:
-            current.place = None if call.slot is None else _line(*places[call.slot])
+            current.place = None if call.slot is None else places[call.slot]
             result = call.run(slots, externals)
             if call.slot is None:
                 continue
@@ -626,14 +643,6 @@ def _replay(
             slots.append(tensor)
     finally:
         current.place = None
-
-
-def _line(code: CodeType, instruction: int) -> tuple[str, int] | None:
-    """File and line of an instruction; None where it is mynn's own."""
-    if notices.is_ours_code(code):
-        return None
-    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
-    return code.co_filename, next(lines, None) or code.co_firstlineno
 
 
 def adopt(tensor: Tensor, result: Tensor) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mynn.base import forks, recording
-from mynn.base.notices import user_place
+from mynn.base.notices import recorded_place, user_place
 from mynn.errors import UsageError
 from mynn.trace.trace import Trace
 
@@ -170,7 +170,9 @@ def _forget_traces() -> None:
 def user_source() -> str | None:
     """`file:line` of the innermost frame outside this package."""
     if recording.current.place is not None:
-        return "{}:{}".format(*recording.current.place)
+        recorded = recorded_place()
+        if recorded is not None:
+            return str(recorded)
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         following = frame.f_back

@@ -1,0 +1,44 @@
+"""Whether a program is worth its making.
+
+Calls are run one by one first, for about as long as making a program takes. So what repeats is at
+most twice as slow as if one had known, and so is what stops repeating.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Patience:
+    """The seconds that are given to calls, before they are made a program: some for each piece, and
+    some for each of its calls.
+    """
+
+    piece: float = 0.02
+    call: float = 0.002
+
+
+PATIENCE = Patience()
+
+
+class Trial:
+    """How long calls have been run one by one.
+
+    Example:
+        >>> trial = Trial()
+        >>> trial.over(3)
+        False
+        >>> trial.seconds += 1.0
+        >>> trial.over(3)
+        True
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def over(self, calls: int) -> bool:
+        """Whether it took longer than the patience for so many calls."""
+        return self.seconds > PATIENCE.piece + PATIENCE.call * calls
