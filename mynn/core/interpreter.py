@@ -6,11 +6,13 @@ Compiled programs must agree with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mynn.core.failure import Failure, failure
 from mynn.core.graph import CONSTANT, INPUT, Graph, Node, topological
+from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import ShapeError
 
@@ -19,11 +21,18 @@ Observer = Callable[[Node, Array], None]
 
 def compute(node: Node, arguments: Sequence[Array]) -> Array:
     """The value of one node from the values of its inputs."""
-    if node.primitive.view:
-        return np.asarray(node.primitive.numpy(*arguments, **node.params))
+    return apply(node.primitive, arguments, node.params, node.type)
+
+
+def apply(
+    primitive: Primitive, arguments: Sequence[Array], params: Mapping[str, Any], type: Type
+) -> Array:
+    """The value of a primitive, which has this type."""
+    if primitive.view:
+        return np.asarray(primitive.numpy(*arguments, **params))
     with np.errstate(all="ignore"):
-        value = np.asarray(node.primitive.numpy(*arguments, **node.params))
-    return value if value.dtype == node.type.dtype else value.astype(node.type.dtype)
+        value = np.asarray(primitive.numpy(*arguments, **params))
+    return value if value.dtype == type.dtype else value.astype(type.dtype)
 
 
 def evaluate_nodes(

@@ -43,14 +43,12 @@ def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
             if value is None:
                 return _without_value(x, result)
             values.append(value)
-        history = tuple([graph_node(x) for x in inputs]) if differentiable else ()
-        node = Node(primitive, history, params, result)
-        value = interpreter.compute(node, values)
         if differentiable:
-            node.value = value
-            tensor = Value.from_value(value, node)
+            node = Node(primitive, tuple([graph_node(x) for x in inputs]), params, result)
+            node.value = interpreter.apply(primitive, values, params, result)
+            tensor = Value.from_value(node.value, node)
         else:
-            tensor = Value.from_value(value)
+            tensor = Value.from_value(interpreter.apply(primitive, values, params, result))
     if primitive.view:
         x = inputs[0]
         attached = grad_enabled() and primitive is not STOP
@@ -196,7 +194,10 @@ def same_dtype(x: Any, y: Any, floating: bool = False) -> tuple[Any, Any]:
             dtype = more if RANK[more.kind] >= RANK[less.kind] else dtype
     if floating and dtype.kind != "f":
         dtype = np.dtype(np.float32)
-    return a.astype(dtype), b.astype(dtype)
+    return (
+        a if a.dtype == dtype else a.astype(dtype),
+        b if b.dtype == dtype else b.astype(dtype),
+    )
 
 
 def broadcast(*tensors: Any, name: str = "operands") -> tuple[Any, ...]:
