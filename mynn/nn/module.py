@@ -89,9 +89,11 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tape = recording.current.tape
-        if tape is None or not type(self)._own:
+        if tape is None:
             return self._call(args, kwargs)
-        return tape.call(self, args, kwargs, self)
+        if type(self)._own:
+            return tape.call(self, args, kwargs, self)
+        return tape.inside(self, args, kwargs)
 
     def _call(self, args: Any, kwargs: Any) -> Any:
         trace = tracing.active()

@@ -104,6 +104,9 @@ class Tape:
         # How often it was run: where that changes while a call is recorded, it is begun anew.
         self.runs = 0
         self.credit = CREDIT
+        # The module of the user's that is being called, and whether a call is given parameters.
+        self.owner: Any = None
+        self.bound = False
         self._begin()
 
     def _begin(self) -> None:
@@ -141,6 +144,7 @@ class Tape:
                 if anchor is not None:
                     head = position.serial if anchor._mode else ~position.serial
                 parts = [head, enabled()]
+                self.bound = False
                 try:
                     for value in args:
                         # As `_add`, written out for what comes most often.
@@ -174,8 +178,13 @@ class Tape:
                     return self._now(function, args, kwargs, anchor, before)
                 if self.runs != runs:
                     continue
+                owner = anchor
+                if owner is None and self.bound:
+                    # Parameters are part of the key: it is kept with the module that has them.
+                    owner = self.owner
+                    parts.append(position.serial)
                 key = tuple(parts)
-                ways: dict[Any, Any] = position.children if anchor is None else table(anchor)
+                ways: dict[Any, Any] = position.children if owner is None else table(owner)
                 child: Any = ways.get(key)
                 if child is not None and child is not AT_ONCE:
                     outcome = child.outcome
@@ -190,7 +199,7 @@ class Tape:
                         self.credit += REGAINED
                         return self._now(function, args, kwargs, anchor, before)
                     self.credit -= 1
-                    child = self._child(function, args, kwargs, anchor, before)
+                    child = self._child(function, args, kwargs, anchor, owner, before)
                     if self.runs != runs:
                         continue
                     if child is None:
@@ -289,6 +298,7 @@ class Tape:
             self.externals.append(value)
             if kind is Parameter:
                 key.append(("parameter", id(value)))
+                self.bound = True
             else:
                 spec = value.spec
                 key.append((spec.shape, spec.dtype, value.requires_grad, _is_viewed(value)))
@@ -319,12 +329,12 @@ class Tape:
         anchor: Any,
         before: int,
     ) -> Any:
-        """Run a call at once; what it looks at is made first. Of modules, the calls inside are
-        recorded.
+        """Run a call at once; what it looks at is made first. Of modules that are not all mynn's
+        own, the calls inside are recorded.
         """
         self._drop(before)
-        if anchor is not None:
-            return anchor._call(args, kwargs)
+        if anchor is not None and not _is_own(anchor):
+            return self.inside(anchor, args, kwargs)
         current = recording.current
         current.tape = None
         try:
@@ -334,12 +344,21 @@ class Tape:
 
     # -- steps that are new ------------------------------------------------------------------------
 
+    def inside(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a module of the user's, whose calls are recorded."""
+        before, self.owner = self.owner, module
+        try:
+            return module._call(args, kwargs)
+        finally:
+            self.owner = before
+
     def _child(
         self,
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         anchor: Any,
+        owner: Any,
         before: int,
     ) -> Any:
         """The step after this call; None where it came for the first time and is run at once."""
@@ -349,7 +368,7 @@ class Tape:
         leaves = [self._leaf(leaf) for leaf in form.leaves]
         head = function if anchor is None else (id(anchor), anchor._mode)
         key = (head, grad_enabled(), _text(form), *leaves)
-        seen = self.seen if anchor is None else table(anchor).outcomes
+        seen = self.seen if owner is None else table(owner).outcomes
         known: Any = seen.get(key)
         if known is None:
             if len(seen) >= _SEEN:

@@ -396,17 +396,29 @@ def test_what_changed_since_is_refused(tape: Any) -> None:
             loss.backward()
 
 
-def test_networks_that_nobody_has_go(tape: Any) -> None:
+class Functional(nn.Module):
+    """Gives its parameters to functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(np.ones((3, 4), np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+@pytest.mark.parametrize("make", [network, Functional])
+def test_networks_that_nobody_has_go(tape: Any, make: Callable[[], nn.Module]) -> None:
     def train() -> weakref.ref[Any]:
-        net = network()
+        net = make()
         optimizer = optim.SGD(net.parameters(), lr=0.1)
         for number in range(4):
             usual(net, optimizer, number)
-        return weakref.ref(net)
+        return weakref.ref(next(net.parameters()))
 
-    gone = train()
+    gone = [train() for _ in range(4)]
     gc.collect()
-    assert gone() is None
+    assert not any(reference() is not None for reference in gone)
 
 
 def test_what_runs_while_another_call_is_traced_writes_its_state(tape: Any) -> None:
