@@ -256,6 +256,11 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zeros."""
+        if set_to_none and tracing.active() is None:
+            for parameter in self.state:
+                if parameter._grad is not None:
+                    parameter._grad = None
+            return
         for parameter in self.state:
             zero = not set_to_none and parameter.grad is not None
             parameter.grad = np.zeros(parameter.shape, parameter.dtype) if zero else None

@@ -10,6 +10,7 @@ from mynn.base import recording
 from mynn.core.graph import input_node
 from mynn.core.types import Type
 from mynn.errors import MynnError
+from mynn.ops import elementwise
 from mynn.tape.call import Form, Leaf
 from mynn.tensor import Tensor
 from mynn.tensor.value import Step
@@ -93,8 +94,10 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         view = result._view
         if same is None and result._value is not None:
             return None  # state itself
-        looks = None
-        if view is not None:
+        looks: tuple[int, tuple[Step, ...], bool] | None = None
+        if function is Tensor.detach:  # in a trace a copy, otherwise always a view
+            looks = 0, ((elementwise.stop_gradient, {}),), False
+        elif view is not None:
             base = next((i for i, tensor in enumerate(tensors) if tensor is view.base), None)
             if base is not None:
                 looks = base, view.steps, view.attached
@@ -102,7 +105,7 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
                 return None  # it looks at state
         if (same is not None and leaves[same].array) or (looks and leaves[looks[0]].array):
             return None  # the array became a tensor on the way
-        if looks and leaves[looks[0]].viewed:
+        if view is not None and looks and leaves[looks[0]].viewed:
             return None  # whether it is a view depends on the steps before
         state = tuple(trace.reads)
     return Outcome(

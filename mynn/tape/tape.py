@@ -24,7 +24,7 @@ import numpy as np
 from mynn.base import forks, recording, sharing
 from mynn.core.types import SHORT_NAMES, Type
 from mynn.errors import MynnError
-from mynn.ops import movement
+from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.piece import Piece
@@ -302,6 +302,8 @@ class Tape:
             else:
                 spec = value.spec
                 key.append((spec.shape, spec.dtype, value.requires_grad, _is_viewed(value)))
+        elif kind is int or kind is bool or value is None:
+            key.append((kind, value))  # as `static` does
         elif kind is np.ndarray and value.dtype in SHORT_NAMES:
             # The user may change it before it is read.
             self.externals.append(value.copy())
@@ -684,7 +686,8 @@ def _is_viewed(tensor: Tensor) -> bool:
         steps = () if base is None else base[1]
     else:
         steps = () if tensor._view is None else tensor._view.steps
-    return any(primitive is not movement.reshape for primitive, _ in steps)
+    plain = movement.reshape, elementwise.stop_gradient
+    return any(primitive not in plain for primitive, _ in steps)
 
 
 def _is_own(module: Any) -> bool:

@@ -255,6 +255,10 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same value, through which no gradient flows."""
+        pending, tape = self.pending, recording.current.tape
+        if pending is not None and tape is not None and pending.tape is tape:
+            recorded: Tensor = tape.call(Tensor.detach, (self,), {})
+            return recorded
         value = self.value
         if value is None or tracing.active() is not None:
             return apply(elementwise.stop_gradient, self)

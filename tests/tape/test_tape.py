@@ -458,6 +458,26 @@ def test_statistics_that_change_leave_what_was_recorded_of_weights(tape: Any) ->
     np.testing.assert_allclose(gradient.numpy(), net[2].weight.grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_detach_is_recorded_and_shares_memory(tape: Any) -> None:
+    w = Tensor(X[0][:2, :3], requires_grad=True)
+    for turn in range(5):
+        y = w * 2.0
+        d = y.detach()
+        row, flat = d[1], d.reshape(-1)
+        if turn > 2:
+            assert tape is y.pending.tape is d.pending.tape is row.pending.tape
+            assert flat.pending.tape is tape
+        assert not d.requires_grad
+        assert not (d * w.detach()).requires_grad
+        assert row.tolist() == (2 * X[0][1, :3]).tolist()
+        d[1] = 7.0
+        assert y.tolist()[1] == row.tolist() == flat.tolist()[3:] == [7.0, 7.0, 7.0]
+        (y.detach().sum() + (w * 3.0).sum()).backward()
+        assert w.grad is not None
+        assert w.grad.tolist() == [[3.0] * 3] * 2
+        w.grad = None
+
+
 def test_modes_are_checked() -> None:
     with pytest.raises(ArgumentError, match="'later'"):
         mynn.eager("later")  # type: ignore[arg-type]
