@@ -22,6 +22,7 @@ class Step:
 
     - `calls`: all calls, from the beginning.
     - `outcome`: what the last one does; None for `backward` and `step`.
+    - `slots`, `externals`: how many results there are, and tensors and arrays from before.
     - `children`: the steps after other calls, by their keys; those of calls of modules and
       optimisers lie with these, so that they go with them.
     - `trained`: tensors that have got gradients on the way.
@@ -30,6 +31,8 @@ class Step:
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
     - `derivatives`: by the numbers of results, the same for gradients from them (`Derivative`).
+    - `looked`: of a first call, how often its result was looked at before anything came after it;
+      `ready`: the program, where that is always so, and nothing has to be remembered of the call.
     """
 
     __slots__ = (
@@ -38,10 +41,13 @@ class Step:
         "calls",
         "children",
         "derivatives",
+        "externals",
+        "looked",
         "outcome",
         "outcomes",
         "parent",
         "pieces",
+        "ready",
         "serial",
         "slots",
         "stepped",
@@ -56,9 +62,12 @@ class Step:
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
         self.derivatives: dict[int, Any] = {}
+        self.looked = 0
+        self.ready: Any = None
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
         self.slots = 0
+        self.externals = 0 if parent is None else parent.externals
         self.trained: tuple[Tensor, ...] = ()
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()

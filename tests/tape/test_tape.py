@@ -17,7 +17,7 @@ import mynn
 import mynn.functional as F
 from mynn import Tensor, nn, optim
 from mynn.base import recording
-from mynn.errors import ArgumentError, DataError, ShapeError, UsageError
+from mynn.errors import ArgumentError, DataError, MynnError, ShapeError, UsageError
 from mynn.tape.piece import Piece
 
 DRAW = np.random.default_rng(0)
@@ -476,6 +476,49 @@ def test_detach_is_recorded_and_shares_memory(tape: Any) -> None:
         assert w.grad is not None
         assert w.grad.tolist() == [[3.0] * 3] * 2
         w.grad = None
+
+
+def test_a_call_that_is_always_looked_at_runs_at_once(tape: Any) -> None:
+    x, y = Tensor(X[0]), Tensor(X[1])
+    for _ in range(12):
+        z = x + y
+        assert z.tolist() == (X[0] + X[1]).tolist()
+    z = x + y
+    assert z.pending is None
+    assert z.tolist() == (X[0] + X[1]).tolist()
+    x[0] = 5.0
+    z = x + y
+    assert z.pending is None
+    assert z.tolist()[0] == (5.0 + X[1][0]).tolist()
+    found = set()
+    for _ in range(600):  # now and then it is recorded, to see what comes after it
+        z = x + y
+        found.add(z.pending is None)
+        z = z + y
+        z.tolist()
+    assert found == {True, False}
+    assert (x + y).pending is not None
+
+
+def test_an_error_in_a_call_that_is_always_looked_at_names_its_line(tape: Any) -> None:
+    x, t = Tensor(X[0]), Tensor(T[0])
+    for _ in range(12):
+        good = F.cross_entropy(x, t).item()
+    assert F.cross_entropy(x, t).pending is None
+    loss = F.cross_entropy(x, Tensor(np.full_like(T[0], 9)))
+    with pytest.raises(MynnError):
+        loss.item()
+    assert F.cross_entropy(x, t).item() == good
+
+
+def test_a_call_that_was_interrupted_leaves_nothing(tape: Any) -> None:
+    x, y, z = (Tensor(one) for one in X[:3])
+    for _ in range(4):
+        (x * y - z).tolist()
+    w = x * y
+    tape.externals.append(y)  # as far as the call came
+    tape.outputs.append(tape.outputs[0])
+    assert (w - z).tolist() == (X[0] * X[1] - X[2]).tolist()
 
 
 def test_modes_are_checked() -> None:
