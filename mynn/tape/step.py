@@ -67,7 +67,7 @@ class Step:
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
         self.slots = 0
-        self.externals = 0 if parent is None else parent.externals
+        self.externals: int = 0 if parent is None else parent.externals
         self.trained: tuple[Tensor, ...] = ()
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
