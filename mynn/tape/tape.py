@@ -282,7 +282,8 @@ class Tape:
             return None  # recorded, it says what is wrong where it is looked at
         finally:
             current.tape = before
-        self._drop(0)
+        self.externals.clear()
+        self.index.clear()
         return Tensor.from_value(value)
 
     def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
