@@ -43,7 +43,7 @@ WAYS = 64
 # A first call whose result was looked at so many times, and not used before, is run as it comes;
 # one time of so many is recorded, to see whether that is still so.
 LOOKS = 8
-AGAIN = 251
+EVERY = 251
 _SEEN = 4096
 _new: Any = object.__new__
 # What is looked at in every call, under short names.
@@ -268,7 +268,7 @@ class Tape:
         """The result of a first call that is always looked at; None where it is to be recorded."""
         piece = child.ready
         child.looked += 1
-        if child.looked % AGAIN == 0:
+        if child.looked % EVERY == 0:
             child.looked, child.ready = LOOKS - 1, None
             return None
         if not ((piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()):
