@@ -35,8 +35,8 @@ from benchmarks.works import Work, work_named
 Threads = int | Literal["auto"]
 Answer = dict[str, Any]
 Command = Callable[[Answer], Answer]
-# Steps of a loop before its clock starts.
-WARM = 4  # the tape has a program from the third on
+# Steps of a loop before its clock starts, and seconds: the tape makes programs of what takes long.
+WARM, WARM_SECONDS = 4, 0.2
 
 
 def _training(work: Work, peer: str, threads: Threads) -> Command:
@@ -77,8 +77,10 @@ def _looping(name: str, peer: str, threads: Threads) -> Command:
         if command["do"] == "results":
             np.savez(command["path"], *program.results(LOOPS[name].steps))
             return {}
-        for _ in range(WARM):
+        start, steps = perf_counter(), 0
+        while steps < WARM or perf_counter() - start < WARM_SECONDS:
             program.once()
+            steps += 1
         return {"seconds": program.timed(command["calls"])}
 
     return answer
