@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 import mynn
+from mynn.base import recording
+from mynn.tape.mode import VARIABLE
 from mynn.tape.trial import PATIENCE
+from tests.tape import first_calls
 
 # What repeats on a tape is a program from the second time on.
 PATIENCE.piece = PATIENCE.call = 0.0
@@ -19,6 +22,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the texts in tests/golden anew"
     )
+    parser.addoption(
+        "--first-calls",
+        action="store_true",
+        help="what a tape records becomes a program when it comes for the first time",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--first-calls"):
+        first_calls.become_programs()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that do not hold on a tape are skipped there (`make test-tape`)."""
+    if os.environ.get(VARIABLE) != "tape":
+        return
+    for item in items:
+        marker = item.get_closest_marker("at_once")
+        if marker is not None:
+            item.add_marker(pytest.mark.skip(reason=f"on a tape: {marker.args[0]}"))
 
 
 def pytest_collection_finish() -> None:
@@ -46,6 +69,8 @@ def seeded() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_programs() -> None:
-    """No test finds the programs of another one in memory."""
+def own_programs() -> Iterator[None]:
+    """No test finds the programs of another one in memory, or what it recorded on a tape."""
     mynn.programs().clear()
+    yield
+    recording.settle()

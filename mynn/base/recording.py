@@ -71,6 +71,17 @@ def before_write(tensor: Any, values: bool = True) -> None:
             run.before_write(tensor, values)
 
 
+def before_edit() -> None:
+    """Something in Python that recorded calls read is about to change: a part of a module, or an
+    attribute. What this thread recorded is run first, and remembers where it came from.
+    """
+    settle(())
+    for reference in list(runs.values()):
+        run = reference()
+        if run is not None:
+            run.before_edit()
+
+
 @contextmanager
 def at_once() -> Iterator[None]:
     """Within the block calls of this thread are run as they come."""

@@ -124,6 +124,7 @@ class Module:
             )
         if self._holds(name, value):  # As after `self.weight -= step`.
             return
+        self._before_edit()
         if isinstance(value, Parameter):
             self._release(name, self._parameters)
             self.register_parameter(name, value)
@@ -211,6 +212,7 @@ class Module:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
+        self._before_edit()
         if not self._release(name):
             object.__delattr__(self, name)
         self._edited()
@@ -228,6 +230,13 @@ class Module:
         self._transient.discard(name)
         return found
 
+    def _before_edit(self) -> None:
+        """What a tape has recorded of a module of mynn's own stands for it as it is now."""
+        if (self._traced or self._kept) and type(self)._own:
+            recorded = recording.waiting or recording.runs
+            if recorded and tracing.active() is None:
+                recording.before_edit()
+
     def _edited(self) -> None:
         """A part was replaced: programs made from a trace of the module do not stand for it now."""
         if self._traced:
@@ -237,6 +246,7 @@ class Module:
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; None keeps the name free for one."""
         _check_name(self, name, self._parameters)
+        self._before_edit()
         if param is not None and param.name is None:
             param.name = name
         self._parameters[name] = param
@@ -245,6 +255,7 @@ class Module:
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Add a tensor that is not trained; a persistent one is part of `state_dict`."""
         _check_name(self, name, self._buffers)
+        self._before_edit()
         self._buffers[name] = None if tensor is None else _as_buffer(name, tensor)
         self._edited()
         if persistent:
@@ -259,6 +270,7 @@ class Module:
             raise ArgumentError(
                 f"{type(self).__name__}: {name!r} is not a Module but {shown(module)}; give a layer"
             )
+        self._before_edit()
         self._modules[name] = module
         self._edited()
 

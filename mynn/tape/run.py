@@ -97,15 +97,19 @@ class Run:
         """
         if not any(one is tensor for _, ones in self.marks for one in ones):
             return
-        for reference in self.results:
-            result = reference()
-            if result is not None and result.pending is not None:
-                result.pending.make(result, "node")
+        self.before_edit()
         if self.coarse and values:
             self.overwritten.add(id(tensor))
             for i, one in enumerate(self.externals):
                 if _memory(one) is tensor and not isinstance(one, Parameter):
                     self.externals[i] = array_of(one).copy()
+
+    def before_edit(self) -> None:
+        """Make the nodes: what the calls read is about to change."""
+        for reference in self.results:
+            result = reference()
+            if result is not None and result.pending is not None:
+                result.pending.make(result, "node")
 
     def remember(self, tensor: Tensor, slot: int) -> None:
         """Give a result of this run its node."""

@@ -150,6 +150,7 @@ def test_states_go_from_one_to_another(entry: Entry) -> None:
     layer, arrays = build(entry.name, entry.plain, "float32")
     other, _ = build("another", entry.plain, "float32")
     run_layer(layer, arrays)
+    run_layer(other, arrays)
     state = layer.state_dict()
     other.load_state_dict(state)
     for key, value in other.state_dict().items():

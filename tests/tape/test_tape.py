@@ -275,6 +275,25 @@ def modes_after_calls(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
     return [*found, y.numpy(), z.numpy(), *(b.numpy() for b in net.buffers())]
 
 
+ACTIVATION = nn.LeakyReLU()
+
+
+def edits_after_calls(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    """A call is of the parts and the attributes that its modules had then."""
+    optimizer.zero_grad()
+    ACTIVATION.negative_slope = 0.1
+    last, head = len(list(net.children())) - 1, net[-1]
+    y = ACTIVATION(net(Tensor(X[number % 6])))
+    if number % 2:
+        y.numpy()
+    ACTIVATION.negative_slope = 0.9
+    net[last] = nn.Linear(8, 3)
+    z = net(Tensor(X[number % 6]))
+    (y * z).sum().backward()
+    net[last] = head
+    return [y.numpy(), z.numpy(), *(p.grad.numpy() for p in net.parameters())]
+
+
 PROGRAMS = [
     usual,
     look_before_backward,
@@ -296,6 +315,7 @@ PROGRAMS = [
     changed_by_a_program,
     frozen_and_changed,
     modes_after_calls,
+    edits_after_calls,
 ]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "plain": network,

@@ -179,6 +179,7 @@ def test_manual_calls_out_of_order():
         sequence[4].backward()
 
 
+@pytest.mark.at_once("a first call and a later one have other last digits")
 def test_strided_and_read_only_arrays_work():
     net, _, sequence = network()
     data = np.random.default_rng(0).normal(size=(4, 9))
