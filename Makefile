@@ -45,6 +45,7 @@ test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch
 fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs, trainings, eager programs for MINUTES, from SEED on
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.signals --moments $$((100 * $(MINUTES))) --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.signals --tape --moments $$((100 * $(MINUTES))) --seed $(SEED)
 
 check: $(VENV)/.dev $(VENV)/.report ## formatting, lint and types
 	$(BIN)/ruff format --check .

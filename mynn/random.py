@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import forks, sharing
+from mynn.base import forks, recording, sharing
 from mynn.base.arguments import explained, whole_number
 from mynn.core.types import Array, Shape, supported
 from mynn.errors import ArgumentError
@@ -76,19 +76,26 @@ class Generator:
         """Go on from a key that `get_state` gave."""
         self.key.assign(np.asarray(state, np.uint32))
 
+    @recording.run_at_once
     def bits(self, shape: Sequence[int] | int = ()) -> Tensor:
         """32 random bits for each element, as uint32.
 
         Threads that draw from one generator get different numbers, each number once.
         """
+        if recording.waiting:
+            recording.settle([self.key])
         with self._domain.lock:
+            recording.hold(self._domain.lock)
             drawn = apply(ops.random_bits, self.key, shape=as_shape(shape))
             self.key.assign(self.key + np.array([0, 1], np.uint32))
             return drawn
 
     def words(self, count: int) -> list[int]:
         """A few numbers of 32 bits, for use outside of tensors: those of `bits(count)`."""
+        if recording.waiting:
+            recording.settle([self.key])
         with self._domain.lock:
+            recording.hold(self._domain.lock)
             seed, counter = self.key.data.tolist()
             self.key.data = np.array([seed, (counter + 1) % _WORD], np.uint32)
         return [first_word(seed, counter, number) for number in range(count)]

@@ -6,6 +6,7 @@ is None while calls are run at once: always in a trace, and while a tape itself 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import weakref
@@ -15,6 +16,8 @@ from types import CodeType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+
+from mynn.errors import MynnError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,6 +35,10 @@ class _Current(threading.local):
         self.own: Any = self.tape
         # Where the call stands that is being run, if it was recorded: code and instruction.
         self.place: tuple[CodeType, int] | None = None
+        # What other threads may wait for that this one has (`hold`).
+        self.held: list[Any] = []
+        # Whether it has the tapes of other threads run just now.
+        self.settling = False
 
 
 current = _Current()
@@ -46,14 +53,70 @@ runs: dict[int, Any] = {}
 toggles = [0]
 
 
+def hold(lock: Any) -> None:
+    """This thread has taken a lock that the tape of another thread may need as it runs.
+
+    Until it is free again, this thread waits for no tape: what was put off it sees as it is without
+    the calls that wait. So tapes come first, and locks after them.
+    """
+    held = current.held
+    while held and not held[-1]._is_owned():
+        held.pop()
+    held.append(lock)
+
+
+def is_holding() -> bool:
+    """Whether this thread has a lock that a tape may need, runs a tape, or traces."""
+    held = current.held
+    while held and not held[-1]._is_owned():
+        held.pop()
+    return bool(held)
+
+
 def settle(tensors: Iterable[Any] | None = None) -> None:
     """Run what was recorded: in this thread all, in others what has to do with these tensors, or
     all.
     """
+    if is_holding():
+        return
     own = current.own
-    for tape in list(waiting):
-        if tape is own or tensors is None or tape.touches(tensors):
-            tape.flush()
+    if own in waiting:
+        own.flush()
+    if own is None or not own.lock._is_owned():
+        settle_others(own, tensors)
+
+
+def settle_others(own: Any, tensors: Iterable[Any] | None) -> None:
+    """Run what other threads have recorded on these tensors, and before they ended.
+
+    What is wrong there is said there.
+    """
+    if current.settling:
+        return
+    try:
+        current.settling = True
+        for tape in list(waiting):
+            if tape is not own and (tensors is None or tape.has_ended() or tape.touches(tensors)):
+                with contextlib.suppress(MynnError):
+                    tape.flush()
+    finally:
+        current.settling = False
+
+
+def made(tensor: Any, name: str) -> Any:
+    """A field of a tensor from before that a tape has put off."""
+    settle([tensor])
+    while True:
+        try:
+            return object.__getattribute__(tensor, name)
+        except AttributeError:
+            # By a thread that goes on recording, or in the hands of this one: as it is without.
+            for tape in list(waiting):
+                entry = tape.hidden.get((id(tensor), name))
+                if entry is not None:
+                    return entry[2]
+            if name not in ("_value", "_grad"):
+                raise
 
 
 def before_write(tensor: Any, values: bool = True) -> None:
@@ -97,10 +160,12 @@ def run_at_once(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if current.tape is None:
+        # Not `at_once`: the end of a block can be interrupted, that of a `try` is always run.
+        before, current.tape = current.tape, None
+        try:
             return function(*args, **kwargs)
-        with at_once():
-            return function(*args, **kwargs)
+        finally:
+            current.tape = before
 
     return call
 
@@ -147,7 +212,7 @@ def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if current.own is None:
         return value.view()
     if waiting:
-        settle()
+        settle([tensor])
     # NumPy's views of this one hold it, and not what lies beneath: it lives as long as they do.
     array = np.asarray(memoryview(value))  # type: ignore[arg-type]
     arrays[id(tensor)] = weakref.ref(tensor), weakref.ref(array)

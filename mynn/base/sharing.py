@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
-from mynn.base import forks
+from mynn.base import forks, recording
 
 Result = TypeVar("Result")
 
@@ -246,12 +246,16 @@ def whole(tensors: Iterable[Shared], write: bool = False, noted: bool = False) -
     """Within the block no program of another thread writes these tensors; to `write` them, none
     reads them either. `noted`: the tensors that are written note it themselves.
     """
+    tensors = list(tensors)
+    if recording.waiting:
+        recording.settle(tensors)
     found = {shared for shared in map(_shared, tensors) if isinstance(shared, Domain)}
     domains = sorted(found, key=lambda domain: domain.number)
     give_way(domains)
     with ExitStack() as stack:
         for domain in domains:
             stack.enter_context(domain.lock)
+            recording.hold(domain.lock)
         if write:
             stack.enter_context(marked(domains, noted))
         yield

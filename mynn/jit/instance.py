@@ -27,6 +27,7 @@ class Instance:
         "keep",
         "muted",
         "outputs",
+        "ran",
         "source",
         "state",
         "status",
@@ -45,6 +46,8 @@ class Instance:
         self.source = source
         self.muted = muted
         self.function = function
+        # Whether the last run has been, or may have been where several threads shared it.
+        self.ran = False
         self.arguments = arguments
         self.state = state
         bound = bind(code.artifact, [*arguments, *state], code.constants)
@@ -57,6 +60,7 @@ class Instance:
 
         Raises `DataError` or `IndexRangeError` where a check fails; the state is not changed then.
         """
+        self.ran = True  # no signal handler runs between this and a call of native code
         self.function(self.address)
         if self.status is not None and self.status.item():
             self.explain(self.status.item())

@@ -12,9 +12,9 @@ from mynn.base import sharing
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array
-from mynn.errors import UsageError
+from mynn.errors import MynnError, UsageError
 from mynn.jit.code import signature_text
-from mynn.jit.program import StateTensor
+from mynn.jit.program import Notes, StateTensor
 from mynn.runtime import store
 from mynn.runtime.signals import uninterrupted
 from mynn.runtime.threads import Threads
@@ -68,6 +68,17 @@ class InterpretedProgram:
         """Evaluate the graph, then change the state."""
         self.code.touched = True
         return self.access.run(lambda: self._run(arguments))
+
+    def call_noting(self, arguments: Sequence[Any], notes: Notes) -> None:
+        """The same, with the results noted; `begun` where state may have changed."""
+        self.code.touched = True
+        try:
+            notes.results = self.access.run(lambda: self._run(arguments))
+        except MynnError:
+            raise  # found before state is changed
+        except BaseException:
+            notes.begun = bool(self.writes)
+            raise
 
     def _run(self, arguments: Sequence[Any]) -> list[Array]:
         values = interpreter.evaluate(self.source, [*arguments, *self.state_arrays])

@@ -57,6 +57,13 @@ class BufferInfo:
     role: str
 
 
+class Notes(Protocol):
+    """What is noted of a run: its results, and whether it may have begun to change state."""
+
+    results: list[Array] | None
+    begun: bool
+
+
 class Program:
     """A graph bound to state, ready to run, in several threads at once.
 
@@ -199,6 +206,39 @@ class Program:
                 return [outputs[0].copy()]
             return [place.copy() for place in outputs]
         finally:
+            self.free.append(instance)
+
+    def call_noting(self, arguments: Sequence[Any], notes: Notes) -> None:
+        """The same, with the results noted even where a signal handler raises after the run.
+
+        Where it raises before, nothing has `begun`.
+        """
+        self.code.touched = True
+        instance = self.take()
+        instance.ran = done = False
+        access = self.access
+        try:
+            for place, value in zip(instance.arguments, arguments, strict=True):
+                place[...] = value
+            if access is None:
+                instance.run()
+            elif access.written:
+                access.alone(instance.run)
+            else:
+                access.run(instance.run)
+            done = True
+        finally:
+            if instance.ran and isinstance(instance.function, parallel_call.SharedCall):
+                notes.begun = access is not None and bool(access.written)  # as far as we know
+            elif instance.ran:
+                done = done or instance.status is None or not instance.status.item()
+                notes.begun = True
+            if done:
+                try:
+                    notes.results = [place.copy() for place in instance.outputs]
+                except BaseException:  # a handler has raised in between, or again
+                    notes.results = [place.copy() for place in instance.outputs]
+                    raise
             self.free.append(instance)
 
     def direct(self) -> Callable[[Array], Array]:

@@ -190,9 +190,16 @@ class Optimizer:
                 recording.current.tape.step(self)
                 return
             tensors = self._tensors()
+            if recording.waiting:
+                for parameter in self.state:  # gradients that were put off, or are put off values
+                    if parameter.grad is not None:
+                        parameter.grad.value  # noqa: B018
+                recording.settle(tensors)
             sharing.claim(tensors)
-            with _turns, sharing.whole(tensors, write=True, noted=True):
-                self._step()
+            with _turns:
+                recording.hold(_turns)
+                with sharing.whole(tensors, write=True, noted=True):
+                    self._step()
             return
         with _turns:  # two traces at once find the same slots
             self._name_slots()

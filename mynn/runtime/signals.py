@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+# `signal` makes enums of what it is given and gives, in ten times the time.
+import _signal  # type: ignore[import-not-found]
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ def uninterrupted() -> Iterator[None]:
     Programs that handle the signal themselves, and other threads, are left alone.
     """
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if not main or _signal.getsignal(_signal.SIGINT) is not _signal.default_int_handler:
         yield
         return
     pending: list[bool] = []
@@ -25,10 +26,14 @@ def uninterrupted() -> Iterator[None]:
     def note(number: int, frame: Any) -> None:
         pending.append(True)
 
-    signal.signal(signal.SIGINT, note)
     try:
+        _signal.signal(_signal.SIGINT, note)
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        except BaseException:  # another handler has raised instead
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+            raise
     if pending:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ import numpy as np
 
 from mynn.core.types import Type
 from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, no_grad
-from mynn.trace.modes import in_modes
+from mynn.trace.modes import called_in_modes
 
 # Plain values that are part of a key by type and value.
 _PLAIN = (bool, int, str, type(None), type, np.dtype, type(Ellipsis))
@@ -88,6 +88,9 @@ class Form:
         return [put(v) for v in self.args], {name: put(v) for name, v in self.kwargs.items()}
 
 
+_with_gradients = {True: enable_grad, False: no_grad}
+
+
 class Call:
     """One recorded call.
 
@@ -133,15 +136,13 @@ class Call:
 
         args, kwargs = self.form.fill(value_of)
         if self.modes:
-            with in_modes(self.modes):
-                return self._called(args, kwargs)
+            return called_in_modes(self.modes, lambda: self._called(args, kwargs))
         return self._called(args, kwargs)
 
     def _called(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if self.gradients is grad_enabled():
             return self.function(*args, **kwargs)
-        with enable_grad() if self.gradients else no_grad():
-            return self.function(*args, **kwargs)
+        return _with_gradients[self.gradients](self.function)(*args, **kwargs)
 
     @property
     def name(self) -> str:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mynn.base import forks, recording
+from mynn.base import forks
 from mynn.base.cycles import WAITING
 from mynn.core.graph import Graph, Node, input_node
-from mynn.core.types import Array, Type
+from mynn.core.types import Type
 from mynn.jit.compile import native_available
 from mynn.jit.stage import Staged
 from mynn.tape.call import Call
@@ -18,6 +18,7 @@ from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
 if TYPE_CHECKING:
+    from mynn.jit.program import Notes
     from mynn.tape.step import Step
 
 
@@ -129,13 +130,16 @@ class Piece:
         self.steady = not guards.each_time and not guards.by_name
         WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
 
-    def run(self, externals: Sequence[Any]) -> list[Array]:
-        """The values of the results and of the gradients; state has changed."""
+    def prepare(self) -> None:
+        """Make the program itself, if need be."""
+        if self.program is None:
+            self.program = self._made()
+
+    def run(self, externals: Sequence[Any], notes: Notes) -> None:
+        """The values of the results and of the gradients are noted; state has changed."""
         program = self.program
-        if program is None:
+        if program is None:  # the store has dropped it just now
             program = self.program = self._made()
-        if recording.waiting:
-            recording.settle(self.staged.written)
         arrays = []
         for i in self.copied:
             value = externals[i]
@@ -143,8 +147,7 @@ class Piece:
                 plain = value.pending is None and value._view is None
                 value = value._value if plain else array_of(value)
             arrays.append(value)
-        results: list[Array] = program(arrays)
-        return results
+        program.call_noting(arrays, notes)
 
     def _made(self) -> Any:
         staged = self.staged

@@ -230,9 +230,8 @@ def remember(tensor: Tensor) -> None:
             waiting += new
             continue
         waiting.pop()
-        run, output.run = output.run, None
-        run.remember(last, output.slot)
-        last.pending = None
+        output.run.remember(last, output.slot)
+        last.pending = output.run = None
 
 
 def _marks(tensors: Iterable[Tensor]) -> tuple[tuple[object, list[Tensor]], ...]:

@@ -55,7 +55,13 @@ class Step:
         "written",
     )
 
-    def __init__(self, parent: Step | None, call: Call | None, outcome: Outcome | None) -> None:
+    def __init__(
+        self,
+        parent: Step | None,
+        call: Call | None,
+        outcome: Outcome | None,
+        externals: int | None = None,
+    ) -> None:
         self.serial = next(_serials)
         self.parent = parent
         self.outcome = outcome
@@ -67,11 +73,13 @@ class Step:
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
         self.slots = 0
-        self.externals: int = 0 if parent is None else parent.externals
+        self.externals: int = externals or 0
+        if externals is None and parent is not None:
+            self.externals = parent.externals
         self.trained: tuple[Tensor, ...] = ()
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
-        self.stepped = False
+        self.stepped: bool = False
         if parent is not None and call is not None:
             self.calls = (*parent.calls, call)
             self.outcomes = (*parent.outcomes, outcome)

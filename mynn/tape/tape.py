@@ -11,6 +11,7 @@ gradients that `backward` adds) is put off too: those fields of the tensors are 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -23,18 +24,18 @@ import numpy as np
 
 from mynn.base import forks, recording, sharing
 from mynn.core.types import SHORT_NAMES, Type
-from mynn.errors import MynnError
+from mynn.errors import MynnError, UsageError
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.piece import Piece
+from mynn.tape.results import Progress, call_by_call, fail, finish
 from mynn.tape.run import Run, remember
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, grad_enabled, history
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
-from mynn.tensor.view import look, value_of
 from mynn.trace import tracing
 
 # The longest tape, and how many ways may lead on from one step.
@@ -52,6 +53,20 @@ activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggle
 # each that is run at once for want of it a little: what never repeats is soon run at once.
 CREDIT = 100.0
 AGAIN, REGAINED = 0.25, 0.02
+
+
+class _Elsewhere(Exception):
+    """A tensor, or a field of one, waits for another tape: that runs first."""
+
+    def __init__(self, waits: Output | Tensor) -> None:
+        self.waits = waits
+
+    def settle(self, own: Tape) -> None:
+        """Have the other tape run; nobody waits for this one meanwhile."""
+        if isinstance(self.waits, Output):
+            self.waits.settle()
+        else:
+            recording.settle_others(own, [self.waits])
 
 
 class Output(weakref.ref[Tensor]):
@@ -73,11 +88,17 @@ class Output(weakref.ref[Tensor]):
     error: BaseException | None
     run: Run | None
 
-    def make(self, tensor: Tensor, name: str) -> None:
-        """Set a field of the tensor that is asked for."""
+    def settle(self) -> None:
+        """Have it run."""
         tape = self.tape
         if tape is not None:
             tape.flush()
+            if self.tape is not None:
+                raise UsageError("a tensor is looked at while it is computed, or it never was")
+
+    def make(self, tensor: Tensor, name: str) -> None:
+        """Set a field of the tensor that is asked for."""
+        self.settle()
         if self.error is not None:
             raise self.error
         if name == "node" and self.run is not None:
@@ -103,17 +124,15 @@ class Tape:
 
     def __init__(self) -> None:
         self.lock = forks.register(threading.RLock())
+        self.thread = weakref.ref(threading.current_thread())
         self.root = Step(None, None, None)
         self.seen: dict[Any, Any] = {}
-        # How often it was run: where that changes while a call is recorded, it is begun anew.
-        self.runs = 0
+        # Another object whenever a call is begun to be recorded, or all are run.
+        self.turn = object()
         self.credit = CREDIT
         # The module of the user's that is being called, and whether a call is given parameters.
         self.owner: Any = None
         self.bound = False
-        self._begin()
-
-    def _begin(self) -> None:
         self.position = self.root
         self.externals: list[Any] = []
         self.index: dict[int, int] = {}
@@ -121,8 +140,17 @@ class Tape:
         # Whether some of them look at memory of others.
         self.looks = False
         self.places: list[tuple[CodeType, int]] = []
-        self.hidden: list[tuple[Tensor, str, Any]] = []
-        self.gradients: dict[int, Tensor] = {}
+        # By tensor and name: fields that are not set, with what was there.
+        self.hidden: dict[tuple[int, str], list[Any]] = {}
+        # What is being run: step and externals.
+        self.running: tuple[Step, list[Any]] | None = None
+        # Whether the last run was interrupted before anything had changed.
+        self.stopped = False
+
+    def has_ended(self) -> bool:
+        """Whether the thread of this tape is no more."""
+        thread = self.thread()
+        return thread is None or not thread.is_alive()
 
     # -- recording ---------------------------------------------------------------------------------
 
@@ -137,132 +165,162 @@ class Tape:
 
         `anchor` is the module that is called. The user's code is two frames up.
         """
-        with self.lock:
-            while True:
-                runs = self.runs
-                position = self.position
-                externals = self.externals
-                index = self.index
-                before = position.externals
-                slot = position.slots
-                outputs = self.outputs
-                if len(externals) != before or len(outputs) != slot:  # a call was interrupted
-                    self._drop(before)
-                    del outputs[slot:], self.places[slot:]
-                head: Any = function
-                if anchor is not None:
-                    head = position.serial if anchor._mode else ~position.serial
-                parts = [head, enabled()]
-                self.bound = False
-                try:
-                    for value in args:
-                        # As `_add`, written out for what comes most often.
-                        if type(value) is Tensor:
-                            pending = value.pending
-                            if pending is not None:
-                                if pending.tape is self:
-                                    parts.append(pending.slot)
-                                    continue
-                            else:
-                                identity = id(value)
-                                number = index.get(identity)
-                                if number is not None:
-                                    parts.append(-1 - number)
-                                    continue
-                                if value._view is None:
-                                    array = value._value
-                                    if array is not None:
-                                        index[identity] = len(externals)
-                                        externals.append(value)
-                                        parts += array.shape, array.dtype, value._requires_grad
-                                        continue
-                        self._add(parts, value)
-                    if kwargs:
-                        for name, value in kwargs.items():
-                            parts.append(name)
-                            self._add(parts, value)
-                except Unknown:
-                    if self.runs != runs:
-                        continue
-                    return self._now(function, args, kwargs, anchor, before)
-                if self.runs != runs:
-                    continue
-                owner = anchor
-                if owner is None and self.bound:
-                    # Parameters are part of the key: it is kept with the module that has them.
-                    owner = self.owner
-                    parts.append(position.serial)
-                key = tuple(parts)
-                ways: dict[Any, Any] = position.children if owner is None else table(owner)
-                child: Any = ways.get(key)
-                if child is not None and child is not AT_ONCE:
-                    outcome = child.outcome
-                    if not (
-                        outcome.steady
-                        and outcome.edits == activity.watch
-                        and outcome.toggles == toggles[0]
+        while True:
+            turn: object = None
+            tensor: Any = None
+            try:
+                with self.lock:
+                    turn = self.turn = object()
+                    position = self.position
+                    externals = self.externals
+                    outputs = self.outputs
+                    slot = position.slots
+                    if (
+                        len(externals) != position.externals
+                        or len(outputs) != slot
+                        or len(self.places) != slot
                     ):
-                        child = child if outcome.holds() else None
-                if child is None:
-                    if self.credit <= 0 or (anchor is not None and not _is_own(anchor)):
-                        self.credit += REGAINED
-                        return self._now(function, args, kwargs, anchor, before)
-                    self.credit -= 1
-                    child = self._child(function, args, kwargs, anchor, owner, before)
-                    if self.runs != runs:
+                        self._tidy()
+                    index = self.index
+                    head: Any = function
+                    if anchor is not None:
+                        head = position.serial if anchor._mode else ~position.serial
+                    parts = [head, enabled()]
+                    self.bound = False
+                    try:
+                        for value in args:
+                            # As `_add`, written out for what comes most often.
+                            if type(value) is Tensor:
+                                pending = value.pending
+                                if pending is not None:
+                                    if pending.tape is self:
+                                        parts.append(pending.slot)
+                                        continue
+                                else:
+                                    identity = id(value)
+                                    number = index.get(identity)
+                                    if number is not None:
+                                        parts.append(-1 - number)
+                                        continue
+                                    if value._view is None:
+                                        array = value._value
+                                        if array is not None:
+                                            index[identity] = len(externals)
+                                            externals.append(value)
+                                            parts += array.shape, array.dtype, value._requires_grad
+                                            continue
+                            self._add(parts, value)
+                        if kwargs:
+                            for name, value in kwargs.items():
+                                parts.append(name)
+                                self._add(parts, value)
+                    except Unknown:
+                        if self.turn is not turn:
+                            continue
+                        break
+                    if self.turn is not turn:
                         continue
+                    owner = anchor
+                    if owner is None and self.bound:
+                        # Parameters are part of the key: it is kept with the module that has them.
+                        owner = self.owner
+                        parts.append(position.serial)
+                    key = tuple(parts)
+                    ways: dict[Any, Any] = position.children if owner is None else table(owner)
+                    child: Any = ways.get(key)
+                    if child is not None and child is not AT_ONCE:
+                        outcome = child.outcome
+                        if not (
+                            outcome.steady
+                            and outcome.edits == activity.watch
+                            and outcome.toggles == toggles[0]
+                        ):
+                            child = child if outcome.holds() else None
                     if child is None:
-                        return self._now(function, args, kwargs, anchor, before)
-                    if len(ways) >= WAYS:
-                        ways.clear()
-                    ways[key] = child
-                elif self.credit < CREDIT:
-                    self.credit += AGAIN
-                if child is AT_ONCE:
-                    return self._now(function, args, kwargs, anchor, before)
-                outcome = child.outcome
-                if outcome.same is not None:
-                    same = self._held(child.calls[-1].form.leaves[outcome.same])
-                    self._drop(before)
-                    return same
-                if child.ready is not None and position is self.root:
-                    result = self._looked_at(child)
-                    if result is not None:
-                        return result
+                        if self.credit <= 0 or (anchor is not None and not _is_own(anchor)):
+                            self.credit += REGAINED
+                            break
+                        self.credit -= 1
+                        child = self._child(function, args, kwargs, anchor, owner)
+                        if self.turn is not turn:
+                            continue
+                        if child is None:
+                            break
+                        if len(ways) >= WAYS:
+                            ways.clear()
+                        ways[key] = child
+                    elif self.credit < CREDIT:
+                        self.credit += AGAIN
+                    if child is AT_ONCE:
+                        break
+                    outcome = child.outcome
+                    if outcome.same is not None:
+                        same = self._held(child.calls[-1].form.leaves[outcome.same])
+                        if self.turn is not turn:
+                            continue
+                        return same
+                    if child.ready is not None and position is self.root:
+                        result = self._looked_at(child)
+                        if result is not None:
+                            return result
+                        if self.turn is not turn:
+                            continue
+                    tensor = _new(Tensor)
+                    output = tensor.pending = Output(tensor)
+                    output.tape = self
+                    output.slot = slot
+                    output.type = outcome.type
+                    output.error = None
+                    output.run = None
+                    if outcome.view is None:
+                        output.base = None
+                        tensor._view = None
+                    else:
+                        output.base = self._view(child, outcome)
+                        self.looks = True
+                    tensor._requires_grad = outcome.requires_grad
+                    tensor._grad = None
+                    tensor.name = None
+                    tensor.shared = None
+                    tensor._version = 0
+                    tensor.is_native = False
+                    # Before the step is taken, so that nothing waits that nobody knows of.
+                    if position is self.root and self not in recording.waiting:
+                        recording.waiting.append(self)
+                    position.looked = 0
+                    if outcome.writes:
+                        for state in outcome.writes:
+                            self._hide(state, "_value")
+                    outputs.append(output)
+                    frame = sys._getframe(2)
+                    self.places.append((frame.f_code, frame.f_lasti))
+                    # No signal handler runs between these two.
+                    if self.turn is not turn:
+                        continue
+                    self.position = child
                 break
-            tensor = _new(Tensor)
-            output = tensor.pending = Output(tensor)
-            output.tape = self
-            output.slot = slot
-            output.type = outcome.type
-            output.error = None
-            output.run = None
-            if outcome.view is None:
-                output.base = None
-                tensor._view = None
-            else:
-                output.base = self._view(child, outcome)
-                self.looks = True
-            tensor._requires_grad = outcome.requires_grad
-            tensor._grad = None
-            tensor.name = None
-            tensor.shared = None
-            tensor._version = 0
-            tensor.is_native = False
-            outputs.append(output)
-            frame = sys._getframe(2)
-            self.places.append((frame.f_code, frame.f_lasti))
-            if position is self.root:
-                recording.waiting.append(self)
-            else:
-                position.looked = 0
-            self.position = child
-            if outcome.writes:
-                for state in outcome.writes:
-                    self._hide(state, "_value")
-            if slot >= LONGEST or (arrays and self._reads(recording.exposed(), outcome)):
-                self.flush()
-            return tensor
+            except _Elsewhere as elsewhere:
+                if recording.is_holding():
+                    break
+                elsewhere.settle(self)
+            except (LookupError, AssertionError, AttributeError):
+                if self.turn is turn:
+                    raise
+        if tensor is None:
+            return self._now(function, args, kwargs, anchor)
+        if slot >= LONGEST or (arrays and self._reads(recording.exposed(), outcome)):
+            self.flush()
+        return tensor
+
+    def _tidy(self) -> None:
+        """Drop what is left of calls that were begun, and not recorded."""
+        step = self.position
+        if len(self.externals) > step.externals:
+            for value in self.externals[step.externals :]:
+                self.index.pop(id(value), None)
+            del self.externals[step.externals :]
+        if len(self.outputs) > step.slots or len(self.places) > step.slots:
+            del self.outputs[step.slots :], self.places[step.slots :]
 
     def _looked_at(self, child: Step) -> Tensor | None:
         """The result of a first call that is always looked at; None where it is to be recorded."""
@@ -274,17 +332,16 @@ class Tape:
         if not ((piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()):
             child.looked, child.ready = 0, None
             return None
-        current = recording.current
+        current, progress = recording.current, Progress()
         before, current.tape = current.tape, None
         try:
-            (value,) = piece.run(self.externals)
+            piece.run(self.externals, progress)
         except MynnError:
             return None  # recorded, it says what is wrong where it is looked at
         finally:
             current.tape = before
-        self.externals.clear()
-        self.index.clear()
-        return Tensor.from_value(value)
+        assert progress.results is not None
+        return Tensor.from_value(progress.results[0])
 
     def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
         """What the result of the step looks at, and how."""
@@ -309,12 +366,44 @@ class Tape:
         return found
 
     def _hide(self, tensor: Tensor, field: str) -> None:
+        """A field is not set until the tape has run; what another one has put off is made first."""
+        key = id(tensor), field
+        if key in self.hidden:
+            return
+        entry = [tensor, field, None]
         try:
-            value = object.__getattribute__(tensor, field)
+            object.__getattribute__(tensor, field)
+            # No signal handler and no other thread runs from here on where the field is set.
+            if key in self.hidden:
+                return
+            if field == "_grad":
+                entry[2] = tensor._grad
+                del tensor._grad
+            else:
+                entry[2] = tensor._value
+                del tensor._value
+            self.hidden[key] = entry
         except AttributeError:
-            return  # hidden already
-        self.hidden.append((tensor, field, value))
-        delattr(tensor, field)
+            raise _Elsewhere(tensor) from None
+
+    def _show(self) -> None:
+        """Set the fields again. Those that have been set by others since stay as they are."""
+        for tensor, field, value in list(self.hidden.values()):
+            try:
+                object.__getattribute__(tensor, field)
+            except AttributeError:
+                if field == "_grad":
+                    tensor._grad = value
+                else:
+                    tensor._value = value
+
+    def _hide_again(self, turn: object) -> None:
+        """What was not run after all is to run before somebody sees what it changes."""
+        if self.turn is turn:
+            for tensor, field, _ in list(self.hidden.values()):
+                self.hidden.pop((id(tensor), field), None)
+                with contextlib.suppress(_Elsewhere):
+                    self._hide(tensor, field)
 
     def _add(self, key: list[Any], value: Any) -> None:
         kind = type(value)
@@ -324,7 +413,7 @@ class Tape:
                 if pending.tape is self:
                     key.append(pending.slot)
                     return
-                pending.tape.flush()
+                raise _Elsewhere(pending)
             number = self.index.get(id(value))
             if number is not None:
                 key.append(-1 - number)
@@ -350,34 +439,26 @@ class Tape:
         else:
             key.append(static(value))
 
-    def _drop(self, before: int) -> None:
-        """Forget the externals of a call that is not recorded."""
-        if len(self.externals) <= before:
-            return
-        for value in self.externals[before:]:
-            self.index.pop(id(value), None)
-        del self.externals[before:]
-
     def _now(
         self,
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        anchor: Any,
-        before: int,
+        anchor: Any = None,
     ) -> Any:
         """Run a call at once; what it looks at is made first. Of modules that are not all mynn's
         own, the calls inside are recorded.
+
+        Nobody waits for this tape meanwhile: it may be code of the user's.
         """
-        self._drop(before)
         if anchor is not None and not _is_own(anchor):
             return self.inside(anchor, args, kwargs)
         current = recording.current
-        current.tape = None
+        before, current.tape = current.tape, None
         try:
             return function(*args, **kwargs)
         finally:
-            current.tape = current.own
+            current.tape = before
 
     # -- steps that are new ------------------------------------------------------------------------
 
@@ -396,10 +477,9 @@ class Tape:
         kwargs: dict[str, Any],
         anchor: Any,
         owner: Any,
-        before: int,
     ) -> Any:
         """The step after this call; None where it came for the first time and is run at once."""
-        new = range(before, len(self.externals))
+        new = range(self.position.externals, len(self.externals))
         arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
         form = Form(args, kwargs, lambda value: self._place(value, arrays))
         leaves = [self._leaf(leaf) for leaf in form.leaves]
@@ -416,10 +496,9 @@ class Tape:
             known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
         if known is AT_ONCE:
             return AT_ONCE
-        slot = None if known.same is not None else len(self.outputs)
-        child = Step(self.position, Call(function, form, slot, known.modes()), known)
-        child.externals = len(self.externals)
-        return child
+        slot = None if known.same is not None else self.position.slots
+        call = Call(function, form, slot, known.modes())
+        return Step(self.position, call, known, len(self.externals))
 
     def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
         """Where a tensor stands; arrays have been copied, in the order in which they come."""
@@ -441,33 +520,43 @@ class Tape:
 
     def backward(self, loss: Tensor, gradient: Any = None) -> None:
         """Record `loss.backward()`, where it goes to state alone that has no gradient yet."""
-        with self.lock:
-            pending, position = loss.pending, self.position
-            child: Any = AT_ONCE
-            known = pending is not None and pending.tape is self and gradient is None
-            if known and loss.requires_grad:
-                key = ("backward", pending.slot)
-                child = position.children.get(key)
-                if child is None:
-                    child = position.children[key] = self._backward_step(loss, pending.slot)
-            run = None if pending is None or gradient is not None else pending.run
-            if run is not None and loss.numel() == 1:
-                given = (loss, pending.slot)
-                if self._now(run.backward, given, {}, None, len(self.externals)):
+        if gradient is None:
+            try:
+                if self._backward(loss):
                     return
-            if child is AT_ONCE or any(
-                id(p) in self.gradients or p._grad is not None for p in child.trained
-            ):
-                self._now(loss._backward, (gradient,), {}, None, len(self.externals))
+            except _Elsewhere:
+                pass  # another thread has put off gradients of the same parameters
+            pending = loss.pending
+            run = None if pending is None else pending.run
+            given = loss, None if pending is None else pending.slot
+            if run is not None and loss.numel() == 1 and self._now(run.backward, given, {}):
                 return
-            self.position = child
+        self._now(loss._backward, (gradient,), {})
+
+    def _backward(self, loss: Tensor) -> bool:
+        with self.lock:
+            turn = self.turn = object()
+            pending, position = loss.pending, self.position
+            if pending is None or pending.tape is not self:
+                return False
+            if not loss.requires_grad or position.trained:
+                return False
+            key = ("backward", pending.slot)
+            child: Any = position.children.get(key)
+            if child is None:
+                child = position.children[key] = self._backward_step(loss, pending.slot)
+            if child is AT_ONCE or any(p._grad is not None for p in child.trained):
+                return False
             for parameter in child.trained:
-                self.gradients[id(parameter)] = parameter
                 self._hide(parameter, "_grad")
+            if self.turn is not turn:
+                return False
+            self.position = child
+            return True
 
     def _backward_step(self, loss: Tensor, slot: int) -> Any:
         leaves = self.position.leaves_of(slot, self.externals)
-        if not leaves or loss.numel() != 1 or self.position.trained:
+        if not leaves or loss.numel() != 1:
             return AT_ONCE
         form = Form((loss,), {}, lambda value: Slot(slot))
         child = Step(self.position, Call(Tensor.backward, form, None), None)
@@ -476,11 +565,21 @@ class Tape:
 
     def step(self, optimizer: Any) -> None:
         """Record `optimizer.step()`, and run all."""
+        child, turn = self._updated(optimizer)
+        if child is None or not self.flush(child, turn):
+            self.flush()
+            self._now(optimizer.step, (), {})
+
+    def _updated(self, optimizer: Any) -> tuple[Step | None, object]:
+        """The step after an update, None where that is run at once; and the turn."""
         with self.lock:
-            before, trained, pattern = len(self.externals), [], []
+            turn = self.turn = object()
+            self._tidy()
+            gradients = {id(parameter) for parameter in self.position.trained}
+            trained, pattern = [], []
             for parameter in optimizer.state:
                 kind: Any = "here"
-                if id(parameter) not in self.gradients:
+                if id(parameter) not in gradients:
                     gradient = parameter._grad
                     kind = gradient is not None
                     if kind:
@@ -488,26 +587,22 @@ class Tape:
                         kind = self._given(gradient)
                 pattern.append(kind)
             known = type(optimizer).__module__.startswith("mynn.") and None not in pattern
-            if not known or not any(pattern):
-                self._drop(before)
-                self.flush()
-                self._now(optimizer.step, (), {}, None, len(self.externals))
-                return
-            key = (self.position.serial, before, tuple(pattern))
+            if self.turn is not turn or not known or not any(pattern):
+                return None, turn
+            key = (self.position.serial, self.position.externals, tuple(pattern))
             ways = table(optimizer)
             child: Any = ways.get(key)
             if child is None:
                 form = Form(tuple(p._grad for p in trained), {}, self._external)
-                function = Update(optimizer, trained)
-                child = Step(self.position, Call(function, form, None), None)
+                call = Call(Update(optimizer, trained), form, None)
+                child = Step(self.position, call, None, len(self.externals))
                 child.stepped = True
+                if self.turn is not turn:
+                    return None, turn
                 if len(ways) >= WAYS:
                     ways.clear()
                 ways[key] = child
-            if self.position is self.root:
-                recording.waiting.append(self)
-            self.position = child
-            self.flush()
+            return child, turn
 
     def _given(self, gradient: Tensor) -> Any:
         """A gradient from before as an external: its place, or None where that is not plain."""
@@ -523,49 +618,118 @@ class Tape:
         return External(self.index[id(value)])
 
     def touches(self, tensors: Iterable[Any]) -> bool:
-        """Whether what was recorded reads or changes one of these tensors."""
+        """Whether what was recorded, or is being run, reads or changes one of these tensors."""
         wanted = {id(one) for one in tensors}
-        found: list[Any] = [one for one in self.externals if isinstance(one, Tensor)]
-        for outcome in self.position.outcomes:
-            if outcome is not None:
-                found += outcome.state
+        if not wanted:
+            return False
+        found: list[Any] = []
+        for step, externals in ((self.position, self.externals), self.running or (self.root, [])):
+            found += [one for one in externals if isinstance(one, Tensor)]
+            for outcome in step.outcomes:
+                if outcome is not None:
+                    found += outcome.state
         found += [one._view.base for one in found if one.pending is None and one._view is not None]
         return any(id(one) in wanted for one in found) or any(
-            id(one) in wanted for one, _, _ in self.hidden
+            (one, field) in self.hidden for one in wanted for field in ("_value", "_grad")
         )
 
     # -- running -----------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Run what was recorded."""
+    def flush(self, last: Step | None = None, turn: object = None) -> bool:
+        """Run what was recorded, with one more step if that is given and nothing has come between;
+        whether it could be done.
+
+        An exception from a signal handler leaves it done, or as it was; between that, where calls
+        are run one by one and have begun to change state, the tensors that were not made say so.
+        """
         # `told` where some thread traces. A trace reads state that is still to be written.
         if activity.told and tracing.active() is not None:
-            with tracing.outside():
-                self.flush()
-            return
+            return tracing.run_outside(lambda: self.flush(last, turn))
+        waiting = recording.waiting
+        if len(waiting) > (self in waiting) and not recording.is_holding():
+            step = self.position if last is None else last
+            changed = (*step.written, *step.trained) if step.stepped else step.written
+            recording.settle_others(self, changed)
         with self.lock:
-            step = self.position
-            if step is self.root:
-                return
-            externals, hidden = self.externals, self.hidden
-            self.runs += 1
-            tensors = self._alive() if self.looks else [output() for output in self.outputs]
-            places = self.places
-            self._begin()
-            recording.waiting.remove(self)
-            for tensor, field, value in hidden:
-                setattr(tensor, field, value)
+            recording.hold(self.lock)
             current = recording.current
             before, current.tape = current.tape, None
             try:
-                self._run(step, externals, tensors, places)
-            except BaseException as error:
-                for one in tensors:
-                    if one is not None and one.pending is not None and one.pending.tape is not None:
-                        one.pending.tape, one.pending.error = None, error
-                raise
+                return self._flush(last, turn)
             finally:
                 current.tape = before
+                if current.held and current.held[-1] is self.lock:
+                    del current.held[-1]
+
+    def _flush(self, last: Step | None, known: object) -> bool:
+        if last is None:
+            self._tidy()
+        elif last.parent is not self.position or known is not self.turn:
+            return False
+        turn = self.turn = object()
+        step = self.position if last is None else last
+        self._show()
+        if step is self.root:
+            self._leave()
+            return True
+        tensors = self._alive() if self.looks else [output() for output in self.outputs]
+        try:
+            piece = self._prepared(step, tensors)
+        except BaseException:
+            self._hide_again(turn)
+            raise
+        fresh: tuple[Any, ...] = (self.root, [], {}, [], [], {})
+        progress, externals, places = Progress(), self.externals, self.places
+        kept = self.position, externals, self.index, self.outputs, places, self.hidden
+        if self not in recording.waiting:
+            recording.waiting.append(self)
+        if self.turn is not turn:  # it was run by a signal handler
+            return last is None
+        self.running = step, externals
+        self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
+        self.looks = False
+        try:
+            if type(piece) is not Piece or not self._run(piece, step, externals, tensors, progress):
+                start = time.perf_counter()
+                call_by_call(step, externals, tensors, places, progress)
+                if type(piece) is Trial:
+                    piece.seconds += time.perf_counter() - start
+            self.stopped = False
+        except BaseException as error:
+            if type(piece) is Piece and progress.results is not None:
+                finish(piece, step, externals, tensors, progress)
+            elif progress.begun or not self._may_wait(error, turn):
+                fail(tensors, error)
+            else:
+                (
+                    self.position,
+                    self.externals,
+                    self.index,
+                    self.outputs,
+                    self.places,
+                    self.hidden,
+                ) = kept
+                self.looks = True
+                self._hide_again(turn)
+            raise
+        finally:
+            self.running = None
+            if self.position is self.root:
+                self._leave()
+        return True
+
+    def _may_wait(self, error: BaseException, turn: object) -> bool:
+        """Whether calls that changed nothing may be run again: it was not their fault."""
+        before, self.stopped = self.stopped, True
+        wrong = isinstance(error, MynnError) or (before and isinstance(error, Exception))
+        return not wrong and self.turn is turn
+
+    def _leave(self) -> None:
+        """Nothing waits, and nothing is hidden."""
+        if self.hidden:
+            self.hidden = {}
+        if self in recording.waiting:
+            recording.waiting.remove(self)
 
     def _alive(self) -> list[Tensor | None]:
         """The tensors that somebody holds; not those that only results that are gone look at."""
@@ -578,14 +742,9 @@ class Tape:
         tensors.reverse()
         return tensors
 
-    def _run(
-        self,
-        step: Step,
-        externals: list[Any],
-        tensors: list[Tensor | None],
-        places: list[tuple[CodeType, int]],
-    ) -> None:
-        held = tuple([tensor is not None for tensor in tensors])
+    def _prepared(self, step: Step, tensors: list[Tensor | None]) -> Piece | Trial | None:
+        """The program, ready to run; otherwise the calls are run one by one."""
+        held = tuple([tensor is not None and tensor.pending is not None for tensor in tensors])
         piece = step.pieces.get(held)
         if piece is None or (
             type(piece) is Piece
@@ -595,129 +754,65 @@ class Tape:
         ):
             piece = step.pieces[held] = Trial()
         elif type(piece) is Trial and piece.over(len(step.calls)):
-            piece = step.pieces[held] = self._piece(step, externals, tensors)
-        if type(piece) is Piece:
-            saved: list[Any] = []
-            if piece.grown and step.written:
-                saved = [(one, array_of(one).copy()) for one in step.written]
-            try:
-                if step.stepped or not step.written:
-                    results = piece.run(externals)
-                else:
-                    results = _run_noted(piece, step, externals)
-            except MynnError:
-                pass  # state is as before: what is wrong shows at the call itself
-            else:
-                # What results came from is remembered for `backward`.
-                run = Run(step, externals, saved) if piece.grown else None
-                _finish(piece, run, results, tensors)
-                if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
-                    step.looked += 1
-                    plain = not piece.grown and not step.written
-                    if step.looked >= LOOKS and plain:
-                        step.ready = piece
-                return
-        start = time.perf_counter()
-        _replay(step, externals, tensors, places)
-        if type(piece) is Trial:
-            piece.seconds += time.perf_counter() - start
+            piece = step.pieces[held] = self._piece(step, tensors)
+        if type(piece) is not Piece:
+            return piece
+        for parameter in step.trained:
+            if parameter._grad is not None:  # from another thread: they are added up
+                return None
+        piece.prepare()
+        return piece
 
-    def _piece(self, step: Step, externals: list[Any], tensors: list[Tensor | None]) -> Any:
+    def _piece(self, step: Step, tensors: list[Tensor | None]) -> Any:
         """The program."""
-        held = [(i, one) for i, one in enumerate(tensors) if one is not None]
+        held = [(i, one) for i, one in enumerate(tensors) if one is not None and one.pending]
         wanted = [i for i, one in held if one.pending.base is None]
         grown = any(one._requires_grad for _, one in held)
-        return Piece(step, externals, wanted, step.trained, grown)
+        return Piece(step, self.externals, wanted, step.trained, grown)
+
+    def _run(
+        self,
+        piece: Piece,
+        step: Step,
+        externals: list[Any],
+        tensors: list[Tensor | None],
+        progress: Progress,
+    ) -> bool:
+        """Run the program; False where it found something wrong."""
+        if piece.grown and step.written:
+            progress.saved = [(one, array_of(one).copy()) for one in step.written]
+        try:
+            if step.stepped or not step.written:
+                piece.run(externals, progress)
+            else:
+                _run_noted(piece, step, externals, progress)
+        except MynnError:
+            if progress.results is None:
+                return False  # state is as before: what is wrong shows at the call itself
+            raise
+        finish(piece, step, externals, tensors, progress)
+        if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
+            step.looked += 1
+            if step.looked >= LOOKS and not piece.grown and not step.written:
+                step.ready = piece
+        return True
 
 
-def _run_noted(piece: Piece, step: Step, externals: list[Any]) -> list[Any]:
+def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
     """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
     was recorded of other state stays valid.
     """
     state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
     with sharing.whole((*state, *step.written), write=True, noted=True):
-        results = piece.run(externals)
-        for one in step.written:
-            history.changed(one)
-    return results
-
-
-def _finish(
-    piece: Piece, run: Run | None, results: list[Any], tensors: list[Tensor | None]
-) -> None:
-    """Give the tensors their values, and the parameters their gradients."""
-    for number, slot in enumerate(piece.wanted):
-        tensor = tensors[slot]
-        assert tensor is not None
-        tensor._value = results[number]
-        if run is None:
-            tensor.pending.tape = None
-            tensor.node = tensor.pending = None
-        else:
-            _finished(tensor, run)
-    if len(piece.wanted) < len(tensors):
-        _finish_views(run, tensors)
-    for number, tensor in enumerate(piece.reached, len(piece.wanted)):
-        tensor._grad = Tensor.from_value(results[number])
-
-
-def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
-    for tensor in tensors:
-        if tensor is not None and tensor.pending is not None and tensor.pending.tape is not None:
-            base, steps, attached = tensor.pending.base
-            value = value_of(base)
-            for primitive, params in steps:
-                value = primitive.numpy(value, **params)
-            tensor._value = value
-            look(tensor, base, steps, attached)
-            _finished(tensor, run)
-
-
-def _finished(tensor: Tensor, run: Run | None) -> None:
-    output = tensor.pending
-    output.tape = None
-    if run is not None and tensor._requires_grad:
-        output.run = run
-        run.results.append(weakref.ref(tensor))
-    else:
-        tensor.node = tensor.pending = None
-
-
-def _replay(
-    step: Step,
-    externals: list[Any],
-    tensors: list[Tensor | None],
-    places: list[tuple[CodeType, int]],
-) -> None:
-    """Run the calls one by one, as they were called."""
-    slots: list[Any] = []
-    current = recording.current
-    try:
-        for call in step.calls:
-            current.place = None if call.slot is None else places[call.slot]
-            result = call.run(slots, externals)
-            if call.slot is None:
-                continue
-            tensor = tensors[call.slot]
-            if tensor is None:
-                slots.append(result)
-                continue
-            adopt(tensor, result)
-            slots.append(tensor)
-    finally:
-        current.place = None
-
-
-def adopt(tensor: Tensor, result: Tensor) -> None:
-    """Make a tensor what a call gave."""
-    output = tensor.pending
-    tensor._value = result._value
-    tensor._view = result._view
-    tensor._version = result._version
-    tensor._requires_grad = result._requires_grad
-    tensor.node = result.node
-    output.tape = None
-    tensor.pending = None
+        try:
+            piece.run(externals, progress)
+            for one in step.written:
+                history.changed(one)
+        except BaseException:
+            if progress.results is not None:
+                for one in step.written:
+                    history.changed(one)
+            raise
 
 
 def _is_viewed(tensor: Tensor) -> bool:

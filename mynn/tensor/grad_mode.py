@@ -47,8 +47,13 @@ class _Block:
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with _Block(wanted):
+            # The end of a block can be interrupted, that of a `try` is always run.
+            before = _enabled.get()
+            try:
+                _enabled.set(wanted)
                 return function(*args, **kwargs)
+            finally:
+                _enabled.set(before)
 
         return call
 

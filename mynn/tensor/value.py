@@ -107,10 +107,9 @@ class Value(Generic[T]):
             """A field that is not set: a tape has put off what sets it."""
             if name in _PUT_OFF:
                 pending = self.pending
-                if pending is not None:
-                    pending.make(self, name)
-                else:
-                    recording.settle()
+                if pending is None:
+                    return recording.made(self, name)
+                pending.make(self, name)
                 return object.__getattribute__(self, name)
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self

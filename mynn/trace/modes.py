@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 _modes: ContextVar[Mapping[Any, bool]] = ContextVar("modes", default={})  # noqa: B039 - never written
 
@@ -26,5 +28,17 @@ def in_modes(modes: Mapping[Any, bool]) -> Iterator[None]:
     _modes.set({**before, **modes})
     try:
         yield
+    finally:
+        _modes.set(before)
+
+
+def called_in_modes(modes: Mapping[Any, bool], function: Callable[[], Result]) -> Result:
+    """What `function` returns, called in such a block; a signal handler that raises cannot keep it
+    from its end.
+    """
+    before = _modes.get()
+    try:
+        _modes.set({**before, **modes})
+        return function()
     finally:
         _modes.set(before)

@@ -34,6 +34,15 @@ class _Active(threading.local):
         _stacks[id(self.traces)] = self.traces
 
 
+class _Tracing:
+    """What a thread has as long as it traces: no tape is run meanwhile."""
+
+    def _is_owned(self) -> bool:
+        return bool(_active.traces)
+
+
+_TRACING = _Tracing()
+
 # The traces of all threads: from them follows what else depends on whether somebody traces.
 _stacks: weakref.WeakValueDictionary[int, _Stack] = weakref.WeakValueDictionary()
 _active = _Active()
@@ -51,6 +60,7 @@ def tracing() -> Iterator[Trace]:
     trace, stack = Trace(), _active.traces
     before, recording.current.tape = recording.current.tape, None
     stack.append(trace)
+    recording.hold(_TRACING)
     activity.settle()
     try:
         yield trace
@@ -63,15 +73,14 @@ def tracing() -> Iterator[Trace]:
         activity.settle()
 
 
-@contextmanager
-def outside() -> Iterator[None]:
-    """Within the block this thread traces nothing: what runs there is no part of its traces."""
+def run_outside(function: Callable[[], Result]) -> Result:
+    """What `function` returns: while it runs this thread traces nothing."""
     stack = _active.traces
     traces = stack[:]
-    del stack[:]
-    activity.settle()
     try:
-        yield
+        del stack[:]
+        activity.settle()
+        return function()
     finally:
         stack[:] = traces
         activity.settle()

@@ -2,7 +2,8 @@
 
 `python -m tests.fuzz.signals --moments 10000` interrupts training, evaluation, prediction, single
 calls and compiling, with 1 to 4 threads, and looks after each moment whether the state is that of a
-whole number of steps, nothing is locked or being traced, and the next call is right.
+whole number of steps, nothing is locked or being traced, and the next call is right. With `--tape`
+it interrupts eager loops on a tape.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mynn import nn, optim
 from mynn.core.types import Array
 from mynn.runtime import parallel_call
 from mynn.trace import tracing
+from tests.fuzz import tape_signals
 
 ROWS, BATCH, STEPS = 48, 8, 1500
 # Seconds after which a look at what is left counts as hanging.
@@ -200,6 +202,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tape", action="store_true", help="eager loops on a tape")
     chosen = parser.parse_args()
     sys.setswitchinterval(1e-4)
-    print(run(chosen.moments, chosen.seed))
+    print((tape_signals.run if chosen.tape else run)(chosen.moments, chosen.seed))

@@ -1,0 +1,137 @@
+"""What a tape gives to the tensors that wait for it, once it has run."""
+
+from __future__ import annotations
+
+import weakref
+from types import CodeType
+from typing import Any
+
+from mynn.base import recording
+from mynn.core.types import Array
+from mynn.errors import MynnError, UsageError
+from mynn.tape.piece import Piece
+from mynn.tape.run import Run
+from mynn.tape.step import Step
+from mynn.tensor import Tensor
+from mynn.tensor.view import look, value_of
+
+
+class Progress:
+    """How far a tape has come as it is run.
+
+    - `results`: what the program gave; None before it has run as a whole.
+    - `begun`: whether a change of state may have begun, so that the calls cannot be run again.
+    - `saved`: state that it changes, as it was before.
+    - `run`: what the results remember of where they came from.
+    """
+
+    __slots__ = ("begun", "results", "run", "saved")
+
+    def __init__(self) -> None:
+        self.results: list[Any] | None = None
+        self.begun = False
+        self.run: Run | None = None
+        self.saved: list[tuple[Tensor, Array]] = []
+
+
+def waits(tensor: Tensor | None) -> bool:
+    """Whether somebody holds a tensor that has not been made."""
+    return tensor is not None and tensor.pending is not None and tensor.pending.tape is not None
+
+
+def finish(
+    piece: Piece,
+    step: Step,
+    externals: list[Any],
+    tensors: list[Tensor | None],
+    progress: Progress,
+) -> None:
+    """Give the tensors their values, and the parameters their gradients; also a second time."""
+    results, run = progress.results, progress.run
+    assert results is not None
+    if run is None and piece.grown:  # what results came from is remembered for `backward`
+        run = progress.run = Run(step, externals, progress.saved)
+    for number, slot in enumerate(piece.wanted):
+        tensor = tensors[slot]
+        if tensor is not None and waits(tensor):
+            tensor._value = results[number]
+            _finished(tensor, run)
+    if len(piece.wanted) < len(tensors):
+        _finish_views(run, tensors)
+    for number, one in enumerate(piece.reached, len(piece.wanted)):
+        one._grad = Tensor.from_value(results[number])
+
+
+def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
+    for tensor in tensors:
+        if tensor is not None and waits(tensor):
+            base, steps, attached = tensor.pending.base
+            value = value_of(base)
+            for primitive, params in steps:
+                value = primitive.numpy(value, **params)
+            tensor._value = value
+            look(tensor, base, steps, attached)
+            _finished(tensor, run)
+
+
+def _finished(tensor: Tensor, run: Run | None) -> None:
+    output = tensor.pending
+    if run is not None and tensor._requires_grad:
+        run.results.append(weakref.ref(tensor))
+        output.run = run
+        output.tape = None
+    else:
+        output.tape = None
+        tensor.node = tensor.pending = None
+
+
+def fail(tensors: list[Tensor | None], error: BaseException) -> None:
+    """The tensors say why they could not be made."""
+    if not isinstance(error, MynnError):
+        what = f"the calls that make this tensor were interrupted: {type(error).__name__} {error}"
+        error, cause = UsageError(what.rstrip()), error
+        error.__cause__ = cause
+    for one in tensors:
+        if one is not None and waits(one):
+            one.pending.tape, one.pending.error = None, error
+
+
+def call_by_call(
+    step: Step,
+    externals: list[Any],
+    tensors: list[Tensor | None],
+    places: list[tuple[CodeType, int]],
+    progress: Progress,
+) -> None:
+    """Run the calls one by one, as they were called."""
+    slots: list[Any] = []
+    current = recording.current
+    try:
+        for call, outcome in zip(step.calls, step.outcomes, strict=True):
+            tensor = None if call.slot is None else tensors[call.slot]
+            if tensor is not None and not waits(tensor):
+                slots.append(tensor)  # an earlier run was interrupted after it
+                continue
+            if outcome is None or outcome.writes:
+                progress.begun = True
+            current.place = None if call.slot is None else places[call.slot]
+            result = call.run(slots, externals)
+            if call.slot is None:
+                continue
+            if tensor is not None:
+                adopt(tensor, result)
+            slots.append(result if tensor is None else tensor)
+    finally:
+        current.place = None
+
+
+def adopt(tensor: Tensor, result: Tensor) -> None:
+    """Make a tensor what a call gave."""
+    output = tensor.pending
+    tensor._value = result._value
+    tensor._view = result._view
+    tensor._version = result._version
+    tensor._requires_grad = result._requires_grad
+    tensor.node = result.node
+    output.tape = None
+    tensor.pending = None
