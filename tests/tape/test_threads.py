@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import gc
 import os
@@ -21,7 +20,6 @@ import mynn
 import mynn.functional as F
 from mynn import Tensor, nn, optim, random
 from mynn.base import recording, sharing
-from mynn.errors import UsageError
 from tests.fuzz.tape_signals import Subject, T, X
 
 # Seconds after which threads count as waiting for each other.
@@ -190,34 +188,6 @@ def test_draws_and_tapes_that_draw(tape: Any) -> None:
             assert set(net(x).numpy().ravel().tolist()) <= {0.0, 2.0}
 
     together(draw, drop, drop, draw)
-
-
-def test_updates_at_once_and_steps_that_others_put_off(tape: Any) -> None:
-    """An optimiser of the user's holds its locks while other threads put off gradients."""
-
-    class Plain(optim.SGD):
-        pass
-
-    subject = Subject()
-    plain = Plain(subject.net.parameters(), lr=0.01)
-
-    def update() -> None:
-        for _ in range(60):
-            for parameter in subject.net.parameters():
-                parameter.grad = np.zeros(parameter.shape, np.float32)
-            plain.step()
-
-    def train() -> None:
-        for _ in range(60):
-            loss = F.cross_entropy(subject.net(Tensor(X[0])), Tensor(T[0]))
-            with contextlib.suppress(UsageError):  # weights have changed since
-                loss.backward()
-            subject.optimizer.step()
-            loss.item()
-            subject.optimizer.state_dict()
-
-    together(update, train, train)
-    assert all(np.isfinite(array).all() for array in subject.arrays())
 
 
 def test_a_module_of_the_user_may_wait_for_a_thread(tape: Any) -> None:
