@@ -34,13 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
         first_calls.become_programs()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that do not hold on a tape are skipped there (`make test-tape`)."""
     if os.environ.get(VARIABLE) != "tape":
         return
     for item in items:
         marker = item.get_closest_marker("at_once")
-        if marker is not None:
+        if marker is not None and (
+            config.getoption("--first-calls") or not marker.kwargs.get("first_calls")
+        ):
             item.add_marker(pytest.mark.skip(reason=f"on a tape: {marker.args[0]}"))
 
 

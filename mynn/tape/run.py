@@ -116,8 +116,12 @@ class Run:
         derivative = self._derivative(tensor, slot)
         if derivative is not None:
             self.coarse = True
-            tensor.node = derivative.node(self, tensor)
-            if tensor._view is not None:
+            if tensor._view is None:
+                tensor.node = derivative.node(self, tensor)
+            elif tensor._view.base._version:
+                tensor.node = tensor._view.origin = None  # it is made from that of its base
+            else:
+                tensor.node = derivative.node(self, tensor)
                 tensor._view.origin = graph_node(tensor._view.base)
             return
         if self.nodes is None:

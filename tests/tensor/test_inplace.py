@@ -359,6 +359,7 @@ def changed(y: Any, use: Any, before: Any, after: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("name", CLOBBERS)
+@pytest.mark.at_once("a program takes the values of then, where nodes refuse", first_calls=True)
 def test_a_value_that_a_gradient_needs_was_changed(name: str) -> None:
     program, refused = CLOBBERS[name]
     p = torch.nn.Parameter(torch.tensor(W))

@@ -312,6 +312,7 @@ def test_assign_keeps_the_memory() -> None:
         lambda w: (w[0].flip(0) * w[1]).sum(),
     ],
 )
+@pytest.mark.at_once("a program takes the values of then, where nodes refuse", first_calls=True)
 def test_backward_after_a_change_is_refused(use: Callable[[Any], Any]) -> None:
     w = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     loss = use(w)
