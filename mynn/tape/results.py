@@ -12,7 +12,7 @@ from mynn.errors import MynnError, UsageError
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run
 from mynn.tape.step import Step
-from mynn.tensor import Tensor
+from mynn.tensor import Tensor, history
 from mynn.tensor.view import look, value_of
 
 
@@ -59,7 +59,11 @@ def finish(
     if len(piece.wanted) < len(tensors):
         _finish_views(run, tensors)
     for number, one in enumerate(piece.reached, len(piece.wanted)):
-        one._grad = Tensor.from_value(results[number])
+        gradient = Tensor.from_value(results[number])
+        if one._grad is None:
+            one._grad = gradient
+        else:  # another thread has added one in the meantime
+            history.accumulate(one, gradient)
 
 
 def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
