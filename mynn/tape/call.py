@@ -88,6 +88,13 @@ class Form:
         return [put(v) for v in self.args], {name: put(v) for name, v in self.kwargs.items()}
 
 
+    def text(self) -> str:
+        """The arguments that are no tensors, and where the tensors stand."""
+        names = {leaf: number for number, leaf in enumerate(self.leaves)}
+        args, kwargs = self.fill(lambda leaf: ("leaf", names[leaf]))
+        return repr((args, list(kwargs.items())))
+
+
 _with_gradients = {True: enable_grad, False: no_grad}
 
 
@@ -165,6 +172,20 @@ class _shown:
 
     def __repr__(self) -> str:
         return self.text
+
+
+class Update:
+    """`optimizer.step()`, with gradients that were there before as its arguments."""
+
+    def __init__(self, optimizer: Any, trained: list[Parameter]) -> None:
+        self.optimizer = optimizer
+        self.trained = trained
+        self.__name__ = "step"
+
+    def __call__(self, *gradients: Tensor) -> None:
+        for parameter, gradient in zip(self.trained, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
 
 
 class Leaf(NamedTuple):

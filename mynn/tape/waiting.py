@@ -1,0 +1,306 @@
+"""`Waiting`: what a tape has recorded and not run yet, and how it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from types import CodeType
+from typing import Any
+
+from mynn.base import forks, recording, sharing
+from mynn.errors import MynnError
+from mynn.tape.output import Elsewhere, Output
+from mynn.tape.piece import Piece
+from mynn.tape.results import Progress, call_by_call, fail, finish
+from mynn.tape.step import Step
+from mynn.tape.trial import Trial
+from mynn.tensor import Tensor, history
+from mynn.tensor.history import array_of
+from mynn.trace import tracing
+
+# A first call whose result was looked at so many times, and not used before, is run as it comes.
+LOOKS = 8
+activity = tracing.activity
+
+
+class Waiting:
+    """The calls of one thread that wait, the tensors that wait for them, and the fields of others
+    that are not set until they have run.
+    """
+
+    def __init__(self) -> None:
+        self.lock = forks.register(threading.RLock())
+        self.thread = weakref.ref(threading.current_thread())
+        self.root = Step(None, None, None)
+        # Another object whenever a call is begun to be recorded, or all are run.
+        self.turn = object()
+        self.position = self.root
+        self.externals: list[Any] = []
+        self.index: dict[int, int] = {}
+        self.outputs: list[Output] = []
+        # Whether some of them look at memory of others.
+        self.looks = False
+        self.places: list[tuple[CodeType, int]] = []
+        # By tensor and name: fields that are not set, with what was there.
+        self.hidden: dict[tuple[int, str], list[Any]] = {}
+        # What is being run: step and externals.
+        self.running: tuple[Step, list[Any]] | None = None
+        # Whether the last run was interrupted before anything had changed.
+        self.stopped = False
+
+    def has_ended(self) -> bool:
+        """Whether the thread of this tape is no more."""
+        thread = self.thread()
+        return thread is None or not thread.is_alive()
+
+    def _tidy(self) -> None:
+        """Drop what is left of calls that were begun, and not recorded."""
+        step = self.position
+        if len(self.externals) > step.externals:
+            for value in self.externals[step.externals :]:
+                self.index.pop(id(value), None)
+            del self.externals[step.externals :]
+        if len(self.outputs) > step.slots or len(self.places) > step.slots:
+            del self.outputs[step.slots :], self.places[step.slots :]
+
+    # -- fields that are not set -------------------------------------------------------------------
+
+    def _hide(self, tensor: Tensor, field: str) -> None:
+        """A field is not set until the tape has run; what another one has put off is made first."""
+        key = id(tensor), field
+        if key in self.hidden:
+            return
+        entry = [tensor, field, None]
+        try:
+            object.__getattribute__(tensor, field)
+            # No signal handler and no other thread runs from here on where the field is set.
+            if key in self.hidden:
+                return
+            if field == "_grad":
+                entry[2] = tensor._grad
+                del tensor._grad
+            else:
+                entry[2] = tensor._value
+                del tensor._value
+            self.hidden[key] = entry
+        except AttributeError:
+            raise Elsewhere(tensor) from None
+
+    def _show(self) -> None:
+        """Set the fields again. Those that have been set by others since stay as they are."""
+        for tensor, field, value in list(self.hidden.values()):
+            try:
+                object.__getattribute__(tensor, field)
+            except AttributeError:
+                if field == "_grad":
+                    tensor._grad = value
+                else:
+                    tensor._value = value
+
+    def _hide_again(self, turn: object) -> None:
+        """What was not run after all is to run before somebody sees what it changes."""
+        if self.turn is turn:
+            for tensor, field, _ in list(self.hidden.values()):
+                self.hidden.pop((id(tensor), field), None)
+                with contextlib.suppress(Elsewhere):
+                    self._hide(tensor, field)
+
+    def touches(self, tensors: Iterable[Any]) -> bool:
+        """Whether what was recorded, or is being run, reads or changes one of these tensors."""
+        wanted = {id(one) for one in tensors}
+        if not wanted:
+            return False
+        found: list[Any] = []
+        for step, externals in ((self.position, self.externals), self.running or (self.root, [])):
+            found += [one for one in externals if isinstance(one, Tensor)]
+            for outcome in step.outcomes:
+                if outcome is not None:
+                    found += outcome.state
+        found += [one._view.base for one in found if one.pending is None and one._view is not None]
+        return any(id(one) in wanted for one in found) or any(
+            (one, field) in self.hidden for one in wanted for field in ("_value", "_grad")
+        )
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def flush(self, last: Step | None = None, turn: object = None) -> bool:
+        """Run what was recorded, with one more step if that is given and nothing has come between;
+        whether it could be done.
+
+        An exception from a signal handler leaves it done, or as it was; between that, where calls
+        are run one by one and have begun to change state, the tensors that were not made say so.
+        """
+        # `told` where some thread traces. A trace reads state that is still to be written.
+        if activity.told and tracing.active() is not None:
+            return tracing.run_outside(lambda: self.flush(last, turn))
+        waiting = recording.waiting
+        if len(waiting) > (self in waiting) and not recording.is_holding():
+            step = self.position if last is None else last
+            changed = (*step.written, *step.trained) if step.stepped else step.written
+            recording.settle_others(self, changed)
+        with self.lock:
+            recording.hold(self.lock)
+            current = recording.current
+            before, current.tape = current.tape, None
+            try:
+                return self._flush(last, turn)
+            finally:
+                current.tape = before
+                if current.held and current.held[-1] is self.lock:
+                    del current.held[-1]
+
+    def _flush(self, last: Step | None, known: object) -> bool:
+        if last is None:
+            self._tidy()
+        elif last.parent is not self.position or known is not self.turn:
+            return False
+        turn = self.turn = object()
+        step = self.position if last is None else last
+        self._show()
+        if step is self.root:
+            self._leave()
+            return True
+        tensors = self._alive() if self.looks else [output() for output in self.outputs]
+        try:
+            piece = self._prepared(step, tensors)
+        except BaseException:
+            self._hide_again(turn)
+            raise
+        fresh: tuple[Any, ...] = (self.root, [], {}, [], [], {})
+        progress, externals, places = Progress(), self.externals, self.places
+        kept = self.position, externals, self.index, self.outputs, places, self.hidden
+        if self not in recording.waiting:
+            recording.waiting.append(self)
+        if self.turn is not turn:  # it was run by a signal handler
+            return last is None
+        self.running = step, externals
+        self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
+        self.looks = False
+        try:
+            if type(piece) is not Piece or not self._run(piece, step, externals, tensors, progress):
+                start = time.perf_counter()
+                call_by_call(step, externals, tensors, places, progress)
+                if type(piece) is Trial:
+                    piece.seconds += time.perf_counter() - start
+            self.stopped = False
+        except BaseException as error:
+            if type(piece) is Piece and progress.results is not None:
+                finish(piece, step, externals, tensors, progress)
+            elif progress.begun or not self._may_wait(error, turn):
+                fail(tensors, error)
+            else:
+                (
+                    self.position,
+                    self.externals,
+                    self.index,
+                    self.outputs,
+                    self.places,
+                    self.hidden,
+                ) = kept
+                self.looks = True
+                self._hide_again(turn)
+            raise
+        finally:
+            self.running = None
+            if self.position is self.root:
+                self._leave()
+        return True
+
+    def _may_wait(self, error: BaseException, turn: object) -> bool:
+        """Whether calls that changed nothing may be run again: it was not their fault."""
+        before, self.stopped = self.stopped, True
+        wrong = isinstance(error, MynnError) or (before and isinstance(error, Exception))
+        return not wrong and self.turn is turn
+
+    def _leave(self) -> None:
+        """Nothing waits, and nothing is hidden."""
+        if self.hidden:
+            self.hidden = {}
+        if self in recording.waiting:
+            recording.waiting.remove(self)
+
+    def _alive(self) -> list[Tensor | None]:
+        """The tensors that somebody holds; not those that only results that are gone look at."""
+        tensors: list[Tensor | None] = []
+        for output in reversed(self.outputs):
+            tensor = output()
+            if tensor is None:
+                output.base = None
+            tensors.append(tensor)
+        tensors.reverse()
+        return tensors
+
+    def _prepared(self, step: Step, tensors: list[Tensor | None]) -> Piece | Trial | None:
+        """The program, ready to run; otherwise the calls are run one by one."""
+        held = tuple([tensor is not None and tensor.pending is not None for tensor in tensors])
+        piece = step.pieces.get(held)
+        if piece is None or (
+            type(piece) is Piece
+            and not (
+                (piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()
+            )
+        ):
+            piece = step.pieces[held] = Trial()
+        elif type(piece) is Trial and piece.over(len(step.calls)):
+            piece = step.pieces[held] = self._piece(step, tensors)
+        if type(piece) is not Piece:
+            return piece
+        for parameter in step.trained:
+            if parameter._grad is not None:  # from another thread: they are added up
+                return None
+        piece.prepare()
+        return piece
+
+    def _piece(self, step: Step, tensors: list[Tensor | None]) -> Any:
+        """The program."""
+        held = [(i, one) for i, one in enumerate(tensors) if one is not None and one.pending]
+        wanted = [i for i, one in held if one.pending.base is None]
+        grown = any(one._requires_grad for _, one in held)
+        return Piece(step, self.externals, wanted, step.trained, grown)
+
+    def _run(
+        self,
+        piece: Piece,
+        step: Step,
+        externals: list[Any],
+        tensors: list[Tensor | None],
+        progress: Progress,
+    ) -> bool:
+        """Run the program; False where it found something wrong."""
+        if piece.grown and step.written:
+            progress.saved = [(one, array_of(one).copy()) for one in step.written]
+        try:
+            if step.stepped or not step.written:
+                piece.run(externals, progress)
+            else:
+                _run_noted(piece, step, externals, progress)
+        except MynnError:
+            if progress.results is None:
+                return False  # state is as before: what is wrong shows at the call itself
+            raise
+        finish(piece, step, externals, tensors, progress)
+        if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
+            step.looked += 1
+            if step.looked >= LOOKS and not piece.grown and not step.written:
+                step.ready = piece
+        return True
+
+
+def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
+    """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
+    was recorded of other state stays valid.
+    """
+    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
+    with sharing.whole((*state, *step.written), write=True, noted=True):
+        try:
+            piece.run(externals, progress)
+            for one in step.written:
+                history.changed(one)
+        except BaseException:
+            if progress.results is not None:
+                for one in step.written:
+                    history.changed(one)
+            raise
