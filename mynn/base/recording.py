@@ -73,6 +73,12 @@ def is_holding() -> bool:
     return bool(held)
 
 
+def _holds_state() -> bool:
+    """Whether this thread has the lock of some state, so that it must not ask for others."""
+    own = current.own
+    return is_holding() and any(own is None or lock is not own.lock for lock in current.held)
+
+
 def settle(tensors: Iterable[Any] | None = None) -> None:
     """Run what was recorded: in this thread all, in others what has to do with these tensors, or
     all.
@@ -128,9 +134,14 @@ def before_write(tensor: Any, values: bool = True) -> None:
     """
     if waiting:
         settle((tensor,))
+    noted = bool(runs) and _holds_state()
     for reference in list(runs.values()):
         run = reference()
-        if run is not None:
+        if run is None:
+            continue
+        if noted:  # by another thread, since this one has made sure
+            run.note_write(tensor)
+        else:
             run.before_write(tensor, values)
 
 

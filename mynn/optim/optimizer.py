@@ -196,6 +196,9 @@ class Optimizer:
                         parameter.grad.value  # noqa: B018
                 recording.settle(tensors)
             sharing.claim(tensors)
+            if recording.runs:  # what they read is remembered before there are locks to be held
+                for tensor in tensors:
+                    recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
                 with sharing.whole(tensors, write=True, noted=True):

@@ -87,7 +87,6 @@ class Form:
 
         return [put(v) for v in self.args], {name: put(v) for name, v in self.kwargs.items()}
 
-
     def text(self) -> str:
         """The arguments that are no tensors, and where the tensors stand."""
         names = {leaf: number for number, leaf in enumerate(self.leaves)}

@@ -104,6 +104,11 @@ class Run:
                 if _memory(one) is tensor and not isinstance(one, Parameter):
                     self.externals[i] = array_of(one).copy()
 
+    def note_write(self, tensor: Tensor) -> None:
+        """A tensor is written by who can make no nodes: gradients that need it will be refused."""
+        if any(one is tensor for _, ones in self.marks for one in ones):
+            self.overwritten.add(id(tensor))
+
     def before_edit(self) -> None:
         """Make the nodes: what the calls read is about to change."""
         for reference in self.results:
@@ -129,8 +134,8 @@ class Run:
             changed += tuple(
                 one
                 for mark, ones in self.marks
-                if program_mark(ones[0]) is not mark
                 for one in ones
+                if program_mark(ones[0]) is not mark or id(one) in self.overwritten
             )
             changed += tuple(one for one, version in self.buffers if one._version != version)
             start = time.perf_counter()
