@@ -8,7 +8,6 @@ from typing import Literal
 
 from mynn.base import recording
 from mynn.errors import ArgumentError
-from mynn.tape.tape import Tape
 
 Mode = Literal["at once", "tape"]
 MODES = ("at once", "tape")
@@ -56,7 +55,12 @@ class eager:
 
 def _set(mode: str) -> None:
     if mode != _mode[0]:
-        recording.record_with(Tape if mode == "tape" else None)
+        if mode == "tape":
+            from mynn.tape.tape import Tape  # not needed before
+
+            recording.record_with(Tape)
+        else:
+            recording.record_with(None)
         _mode[0] = mode
 
 
