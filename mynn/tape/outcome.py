@@ -119,5 +119,5 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         trace.guards,
         tracing.activity.edits(),
         recording.toggles[0],
-        not trace.guards.each_time and not trace.guards.by_name,
+        trace.guards.steady,
     )

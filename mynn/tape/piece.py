@@ -126,9 +126,14 @@ class Piece:
         )
         self.program: Any = None
         # Whether all that the trace has built in notes a change of itself.
-        guards = self.staged.trace.guards
-        self.steady = not guards.each_time and not guards.by_name
+        self.steady = self.staged.trace.guards.steady
         WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
+
+    def holds(self) -> bool:
+        """Whether nothing that the trace has built in is another now."""
+        # `watch` is more than any number of edits while somebody traces.
+        unedited = self.steady and self.staged.seen[0] == tracing.activity.watch
+        return unedited or self.staged.valid()
 
     def prepare(self) -> None:
         """Make the program itself, if need be."""

@@ -70,6 +70,9 @@ class Run:
             found.pop(id(one), None)  # `saved` has its value
         return list(found.values())
 
+    def _has_read(self, tensor: Tensor) -> bool:
+        return any(one is tensor for _, ones in self.marks for one in ones)
+
     def changed(self, needed: frozenset[int]) -> Node | None:
         """What was changed since of those state tensors and externals; None where all is as it was.
 
@@ -95,7 +98,7 @@ class Run:
         """Make the nodes, if the tensor was read, and keep what they need of its values, if those
         will be others.
         """
-        if not any(one is tensor for _, ones in self.marks for one in ones):
+        if not self._has_read(tensor):
             return
         self.before_edit()
         if self.coarse and values:
@@ -106,7 +109,7 @@ class Run:
 
     def note_write(self, tensor: Tensor) -> None:
         """A tensor is written by who can make no nodes: gradients that need it will be refused."""
-        if any(one is tensor for _, ones in self.marks for one in ones):
+        if self._has_read(tensor):
             self.overwritten.add(id(tensor))
 
     def before_edit(self) -> None:

@@ -3,7 +3,7 @@
 A call appends a step: which function, which earlier results, which tensors and arrays from before.
 The type of the result is known at once (`outcome`), its value when somebody asks for it: then all
 that was recorded runs together (`flush`), as it was called the first time that this sequence of
-calls comes, from the second time on as a program (`piece`).
+calls comes, as a program (`piece`) once that has taken about as long as making one (`trial`).
 
 What a call changes beside its result (statistics of a batch norm, a key of random numbers, the
 gradients that `backward` adds) is put off too: those fields of the tensors are not set until then.
@@ -225,7 +225,7 @@ class Tape(Waiting):
         if child.looked % EVERY == 0:
             child.looked, child.ready = LOOKS - 1, None
             return None
-        if not ((piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()):
+        if not piece.holds():
             child.looked, child.ready = 0, None
             return None
         current, progress = recording.current, Progress()

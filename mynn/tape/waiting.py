@@ -237,12 +237,7 @@ class Waiting:
         """The program, ready to run; otherwise the calls are run one by one."""
         held = tuple([tensor is not None and tensor.pending is not None for tensor in tensors])
         piece = step.pieces.get(held)
-        if piece is None or (
-            type(piece) is Piece
-            and not (
-                (piece.steady and piece.staged.seen[0] == activity.watch) or piece.staged.valid()
-            )
-        ):
+        if piece is None or (type(piece) is Piece and not piece.holds()):
             piece = step.pieces[held] = Trial()
         elif type(piece) is Trial and piece.over(len(step.calls)):
             piece = step.pieces[held] = self._piece(step, tensors)

@@ -149,6 +149,11 @@ class Guards:
         """Whether the code mentions values from outside."""
         return bool(self.tables or self.cells or self.held)
 
+    @property
+    def steady(self) -> bool:
+        """Whether all that was read notes a change of itself."""
+        return not self.each_time and not self.by_name
+
     def same_large(self) -> bool:
         """Whether large arrays hold what they held."""
         return all(same(one.kept, one.now()) for one in self.large)
