@@ -12,11 +12,9 @@ import _thread
 import argparse
 import faulthandler
 import operator
-import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
@@ -28,19 +26,11 @@ from mynn.core.types import Array
 from mynn.runtime import parallel_call
 from mynn.trace import tracing
 from tests.fuzz import tape_signals
+from tests.fuzz.interruption import interrupt
 
 ROWS, BATCH, STEPS = 48, 8, 1500
 # Seconds after which a look at what is left counts as hanging.
 _HANGS = 60
-
-
-class Late(Exception):
-    """What the handler raises."""
-
-
-def handler(number: int, frame: Any) -> None:
-    """Raise once."""
-    raise Late
 
 
 class Subject:
@@ -144,24 +134,6 @@ class Subject:
         self.short_fit()
         assert self.known.get(self.bytes()) == len(self.batches), "the next training is wrong"
         self.reset()
-
-
-def interrupt(work: Callable[[], None], seconds: float) -> bool:
-    """Work until the handler raises after so many seconds; whether it did.
-
-    Where Python ignores the exception, in a finaliser, the work ends by itself.
-    """
-    end = time.perf_counter() + seconds + 0.2
-    signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        while time.perf_counter() < end:
-            work()
-    except Late:
-        return True
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    return False
 
 
 def run(moments: int, seed: int) -> dict[str, int]:

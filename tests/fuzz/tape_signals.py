@@ -13,7 +13,6 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,15 +27,12 @@ from mynn.tape.trial import PATIENCE
 from mynn.tensor import grad_enabled
 from mynn.tensor.grad_mode import _enabled
 from mynn.trace import tracing
+from tests.fuzz.interruption import interrupt
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(4, 12, 4)).astype(np.float32)
 T = DRAW.integers(0, 3, (4, 12))
 _HANGS = 60
-
-
-class Late(Exception):
-    """What the handler raises."""
 
 
 class Subject:
@@ -102,26 +98,6 @@ class Subject:
         for tensor, array in zip(tensors, arrays, strict=True):
             tensor.data = array
         self.optimizer.zero_grad()
-
-
-def interrupt(work: Callable[[], Any], seconds: float, before: Callable[[], None]) -> bool:
-    """Work until the handler raises after so many seconds; whether it did."""
-    end = time.perf_counter() + seconds + 0.2
-
-    def handler(number: int, frame: Any) -> None:
-        before()
-        raise Late
-
-    signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        while time.perf_counter() < end:
-            work()
-    except Late:
-        return True
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    return False
 
 
 def is_free(lock: Any) -> bool:

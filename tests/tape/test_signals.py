@@ -19,7 +19,8 @@ from mynn.errors import UsageError
 from mynn.jit.instance import Instance
 from mynn.tape.piece import Piece
 from mynn.tape.tape import Tape
-from tests.fuzz.tape_signals import Late, Subject, T, X, check, check_tape, run
+from tests.fuzz.interruption import Late
+from tests.fuzz.tape_signals import Subject, T, X, check, check_tape, run
 
 PACKAGE = mynn.__path__[0]
 # Where the exceptions come: as functions of these files begin. Python looks for signals there.
