@@ -20,9 +20,9 @@ def step() -> tuple[str, str]:
     seen: list[Any] = []
 
     class Watched(Tape):
-        def _run(self, step: Any, *rest: Any) -> None:
-            super()._run(step, *rest)
+        def _run(self, piece: Any, step: Any, *rest: Any) -> bool:
             seen.append(step)
+            return super()._run(piece, step, *rest)
 
     mynn.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))

@@ -34,7 +34,7 @@ def stages() -> dict[str, str]:
     kernels = made.loop_ir.split("\n\n")
     update = next(kernel for kernel in kernels if re.search(r"^ +weight\S* = ", kernel, re.M))
     name = update.split()[1].rstrip(":")
-    assembly = made.assembly
+    assembly = made.assembly_for("x86-64-v4")
     return {
         "traced": str(made.source),
         "simplified": made.graph,

@@ -150,6 +150,12 @@ def test_the_way_of_a_batch_is_what_fit_enters() -> None:
     assert batch_walk.table() in WALK, "python -m docs.update brings it up to date"
 
 
+@pytest.mark.at_once("the page records on a tape of its own")
+def test_a_step_on_the_tape_is_shown_as_it_is() -> None:
+    made = dict(update.parts())["tape"]()
+    assert made in WALK, "python -m docs.update brings it up to date"
+
+
 def test_walk_is_what_the_compiler_does() -> None:
     """The loops depend on the width of the vectors; LLVM's part is shown for the reader alone."""
     stages = walk.stages()
@@ -159,7 +165,7 @@ def test_walk_is_what_the_compiler_does() -> None:
     assert set(shown) == set(stages)
     names = ["traced", "simplified"]
     if host().vector_bytes == 64:
-        names += ["kernels", "loops", "buffers"]
+        names += ["kernels", "loops", "buffers", "assembly"]
     for name in names:
         assert shown[name] == stages[name], "python -m docs.update brings it up to date"
 
