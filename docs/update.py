@@ -10,6 +10,7 @@ the tests.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import re
@@ -26,6 +27,7 @@ from examples import walk
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
 from tests import registry
+from tests.torch_names import names as torch_names
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -205,6 +207,32 @@ def _features(module: Any, entries: Iterable[registry.Entry]) -> str:
     return table.replace("---:", "---")
 
 
+def _torch_names() -> str:
+    """How many of PyTorch's public names are there, and which are left out, with the reason."""
+    if importlib.util.find_spec("torch") is None:
+        return f"| {MISSING} |\n"
+    rows, lists = [], []
+    for place in torch_names.PLACES:
+        found = torch_names.compare(place)
+        path = f"torch.{place}".rstrip(".")
+        out = sum(map(len, found.left_out.values()))
+        rows.append([f"`{path}`", str(len(found.there)), str(out)])
+        lists.append(f"\n`{path}`, left out:\n\n" if found.left_out else "")
+        for reason, names in sorted(found.left_out.items()):
+            lists.append(f"- {reason}: {', '.join(f'`{name}`' for name in names)}\n")
+    return _table(["", "there", "left out"], rows) + "".join(lists)
+
+
+def _torch_ops() -> str:
+    """What PyTorch's own samples say, as `python -m tests.torch_db` has left it."""
+    path = ROOT / "build" / "torch_ops.json"
+    if not path.is_file():
+        return f"| {MISSING} |\n"
+    counts = json.loads(path.read_text())
+    head = ["operations in PyTorch's list", "there", "samples right", "with differences unknown"]
+    return _table(head, [[str(counts[key]) for key in ("of", "there", "right", "wrong")]])
+
+
 def _passes() -> str:
     """A line for each pass of the compiler; those that are repeated are marked."""
     lines = []
@@ -247,6 +275,8 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "losses", lambda: _features(nn, registry.LOSSES)
     yield "optimizers", lambda: _features(optim, registry.OPTIMIZERS)
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
+    yield "torch-names", _torch_names
+    yield "torch-ops", _torch_ops
     yield "op-prod", lambda: _primitive("prod", "reduce", "_prod_vjp")
     yield "op-cumsum", lambda: _primitive("cumsum", "scan", "_infer_cumsum", "_cumsum_samples")
     yield "tape", tape_walk.text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mynn import functional, nn, optim, random
+from typing import Any
+
+from mynn import functional, names, nn, optim, random
 from mynn.errors import TraceWarning
 from mynn.functional import concatenate, maximum, minimum, one_hot, stack, where
 from mynn.jit.compile import compile
@@ -48,5 +50,16 @@ __all__ = [
     "value_and_grad",
     "where",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Rooms, and functions made from methods, come when they are first used."""
+    found = globals()[name] = names.find(name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *names.known()})
+
 
 from_environment()

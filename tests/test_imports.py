@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tape",),
     ("nn", "data"),
     ("train",),
+    ("names",),
     (FACE,),
     ("report.toolbox",),
     ("module",),

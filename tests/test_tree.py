@@ -22,6 +22,8 @@ WITHOUT_COUNTERPART = {
     "test_imports.py": "which module imports which",
     "test_thread_safety.py": "what all threads share: generators, gradients, optimisers, modes",
     "test_tree.py": "this file",
+    "torch_db": "every operation, on PyTorch's own samples",
+    "torch_names": "public names of the whole package",
 }
 
 

@@ -1,0 +1,82 @@
+"""Functions made from methods: `mynn.exp(x)` is `x.exp()`, for arrays, lists and numbers too.
+
+A function lives once, as a method of tensors; the table here says which methods are functions of
+the same name as well. A function takes the tensor as `input`, then what the method takes. With
+`out=` the result is written into that tensor, which has its shape already.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from mynn.base.arguments import explained
+from mynn.errors import ShapeError, UsageError
+from mynn.tensor.tensor import Tensor, as_tensor
+from mynn.tensor.value import Value
+
+# The names, by the file of the methods.
+FAMILIES = {
+    "arithmetic": "abs clamp clip cos erf exp expm1 floor log log1p maximum minimum relu sigmoid "
+    "sign sin sqrt tanh",
+    "movement": "broadcast_to flatten flip index_select permute reshape scatter_add squeeze "
+    "swapaxes take transpose unsqueeze",
+    "reductions": "amax amin argmax argmin cumsum max mean min prod std sum var",
+}
+NAMES = frozenset(name for names in FAMILIES.values() for name in names.split())
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function made from the method of that name.
+
+    Example:
+        >>> function("exp")([0.0, 0.0]).tolist()
+        [1.0, 1.0]
+    """
+    method = getattr(Tensor, name)
+
+    def call(input: Any, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        x = input if isinstance(input, Value) else as_tensor(input)
+        result = method(x, *args, **kwargs)
+        return result if out is None else _written(name, result, out)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = method.__doc__
+    own = inspect.signature(method).parameters.values()
+    first = inspect.Parameter("input", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+    rest = [one for one in own if one.name not in ("self", "out")]
+    at = next((i for i, one in enumerate(rest) if one.kind is one.VAR_KEYWORD), len(rest))
+    signature = inspect.Signature([first, *rest[:at], out, *rest[at:]])
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    return explained(call)
+
+
+def _written(name: str, result: Any, out: Any) -> Any:
+    """`out` with the values of the result; a tuple of both where there are several."""
+    if isinstance(result, tuple):
+        if not isinstance(out, tuple | list) or len(out) != len(result):
+            raise UsageError(f"{name}: out must be a tuple of {len(result)} tensors")
+        for one, into in zip(result, out, strict=True):
+            _written(name, one, into)
+        return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
+    if not isinstance(out, Tensor):
+        raise UsageError(
+            f"{name}: out must be a tensor of mynn, it is a {type(out).__name__}; make it with "
+            f"mynn.empty({result.shape}), or leave it out"
+        )
+    if out.shape != result.shape:
+        raise ShapeError(
+            f"{name}: out has shape {out.shape}, the result has {result.shape}; give a tensor of "
+            "that shape, or leave out away"
+        )
+    return out.copy_(result)
+
+
+def __getattr__(name: str) -> Any:
+    """Functions are made when they are first asked for."""
+    if name not in NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = function(name)
+    return made

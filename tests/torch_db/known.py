@@ -1,0 +1,66 @@
+"""What is known to differ from PyTorch on its own samples, by operation and kind, with the reason.
+
+Kinds: `values`, `dtype`, `shape`, `gradient`, `compiled`, `refused` (PyTorch takes it), `accepted`
+(PyTorch refuses it), `raw error` (an error that says nothing), `refused in a trace`.
+"""
+
+from __future__ import annotations
+
+_LOOKS = "looks at values: eagerly only"
+_NUMBERS = "numbers and lists are taken where PyTorch wants a tensor"
+_OPEN = "open"
+
+# Elementwise functions, reductions, creation.
+_ELEMENTWISE: dict[str, dict[str, str]] = {
+    "item": {"refused in a trace": _LOOKS},
+    "max": {"refused": _OPEN, "accepted": _NUMBERS},
+    "min": {"refused": _OPEN, "accepted": _NUMBERS},
+    "maximum": {"accepted": _NUMBERS},
+    "minimum": {"accepted": _NUMBERS},
+    "sign": {"refused": _OPEN},
+    "__radd__": {"accepted": _OPEN},
+    "__rmul__": {"accepted": _OPEN},
+    "__ror__": {"raw error": _OPEN},
+    "mean": {"accepted": _OPEN},
+    "std": {"refused": _OPEN},
+    "var": {"refused": _OPEN},
+}
+# Shapes, indices, sorting, linear algebra.
+_SHAPES: dict[str, dict[str, str]] = {
+    "flip": {"refused": _OPEN},
+    "__getitem__": {"refused": _OPEN},
+    "take": {"refused": _OPEN},
+    "scatter_add": {"refused": _OPEN},
+    "cat": {"refused": _OPEN, "raw error": _OPEN},
+}
+# Functions of layers.
+_LAYERS: dict[str, dict[str, str]] = {
+    "softmax": {"refused": _OPEN},
+    "log_softmax": {"refused": _OPEN},
+    "nn.functional.adaptive_max_pool1d": {"refused": _OPEN},
+    "nn.functional.adaptive_max_pool2d": {"refused": _OPEN},
+    "nn.functional.avg_pool1d": {"refused": _OPEN},
+    "nn.functional.avg_pool2d": {"refused": _OPEN},
+    "nn.functional.conv1d": {"refused": _OPEN},
+    "nn.functional.conv2d": {"refused": _OPEN},
+    "nn.functional.conv_transpose1d": {"refused": _OPEN},
+    "nn.functional.conv_transpose2d": {"refused": _OPEN},
+    "nn.functional.max_pool1d": {"refused": _OPEN, "accepted": _OPEN},
+    "nn.functional.max_pool2d": {"refused": _OPEN, "accepted": _OPEN},
+    "nn.functional.batch_norm": {"refused": _OPEN, "refused in a trace": _OPEN},
+    "nn.functional.one_hot": {"refused in a trace": _LOOKS},
+}
+
+KNOWN: dict[str, dict[str, str]] = {**_ELEMENTWISE, **_SHAPES, **_LAYERS}
+
+# Values are drawn: only dtypes and shapes are compared.
+_DRAWN = (
+    "bernoulli multinomial normal rand_like randint randint_like randn randn_like empty "
+    "empty_like new_empty nn.functional.dropout uniform nn.functional.alpha_dropout "
+    "nn.functional.dropout1d nn.functional.dropout2d nn.functional.dropout3d exponential "
+    "nn.functional.feature_alpha_dropout nn.functional.rrelu geometric log_normal cauchy "
+    "empty_permuted"
+)
+RANDOM = frozenset(_DRAWN.split())
+# There, but not compared here, by the reason.
+SKIPPED: dict[str, str] = {}

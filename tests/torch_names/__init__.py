@@ -1,0 +1,1 @@
+"""Public names of PyTorch: there, or left out with a reason."""
