@@ -219,7 +219,7 @@ def _torch_names() -> str:
         rows.append([f"`{path}`", str(len(found.there)), str(out)])
         lists.append(f"\n`{path}`, left out:\n\n" if found.left_out else "")
         for reason, names in sorted(found.left_out.items()):
-            lists.append(f"- {reason}: {', '.join(f'`{name}`' for name in names)}\n")
+            lists.append(f"- {reason}: {' '.join(names).replace('_', chr(92) + '_')}\n")
     return _table(["", "there", "left out"], rows) + "".join(lists)
 
 
