@@ -43,6 +43,8 @@ NEEDED: dict[str, Any] = {
     "num_channels": 2,
     "normalized_shape": 3,
     "output_size": 2,
+    "threshold": 0.1,
+    "value": 1.0,
 }
 WRONG: dict[str, tuple[Any, ...]] = {
     "int": ("three", 4.5, [2], {}, 2.0),

@@ -11,7 +11,8 @@ from typing import Any
 
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
-from mynn.errors import ArgumentError
+from mynn.errors import ArgumentError, ShapeError
+from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, as_tensor
 from mynn.tensor.write import replace
 
@@ -49,6 +50,12 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return placed("leaky_relu", input, (x > 0).choose(x, x * negative_slope), inplace)
 
 
+def kept_values(input: Any, inplace: bool) -> Tensor:
+    """The input as floats; in place a copy, because the gradient needs the values before."""
+    x = as_tensor(input).floating()
+    return x + 0.0 if inplace else x
+
+
 @recorded
 @explained
 def tanh(input: Any) -> Tensor:
@@ -73,10 +80,63 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
     Source: Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units", 2018.
     """
-    x = as_tensor(input).floating()
-    # The gradient needs the values before.
-    x = x + 0.0 if inplace else x
+    x = kept_values(input, inplace)
     return placed("silu", input, x * x.sigmoid(), inplace)
+
+
+@recorded
+@explained
+def mish(input: Any, inplace: bool = False) -> Tensor:
+    """x tanh(softplus(x)), elementwise.
+
+    Source: Misra, "Mish: a self regularized non-monotonic activation function", 2019.
+    """
+    x = kept_values(input, inplace)
+    return placed("mish", input, x * softplus(x).tanh(), inplace)
+
+
+@recorded
+@explained
+def logsigmoid(input: Any) -> Tensor:
+    """log(1 / (1 + e^-x)) = -softplus(-x), elementwise; nothing overflows."""
+    return -softplus(-as_tensor(input).floating())
+
+
+@recorded
+@explained
+def softsign(input: Any) -> Tensor:
+    """x / (1 + |x|), elementwise."""
+    x = as_tensor(input).floating()
+    return x / (x.abs() + 1.0)
+
+
+@recorded
+@explained
+def tanhshrink(input: Any) -> Tensor:
+    """x - tanh x, elementwise."""
+    x = as_tensor(input).floating()
+    return x - x.tanh()
+
+
+@recorded
+@explained
+def glu(input: Any, dim: int = -1) -> Tensor:
+    """a sigmoid(b), where a and b are the first and the second half of the input along `dim`.
+
+    Source: Dauphin et al., "Language modeling with gated convolutional networks", 2017.
+    """
+    x = as_tensor(input).floating()
+    if not x.ndim:
+        raise ShapeError("glu: a tensor of shape () has no axis to halve; give at least one axis")
+    axis = normalize_axes(dim, x.ndim, "glu")[0]
+    half, odd = divmod(x.shape[axis], 2)
+    if odd:
+        raise ShapeError(
+            f"glu: axis {dim} of an input of shape {x.shape} must have an even extent, it is "
+            f"{x.shape[axis]}; take another axis"
+        )
+    lead = (slice(None),) * axis
+    return x[(*lead, slice(half))] * x[(*lead, slice(half, None))].sigmoid()
 
 
 @recorded

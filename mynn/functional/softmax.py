@@ -9,7 +9,10 @@ import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
-from mynn.tensor import Tensor, as_tensor
+from mynn.ops import movement
+from mynn.ops.rules import normalize_axes
+from mynn.random import Generator, uniform
+from mynn.tensor import Tensor, apply, as_tensor
 from mynn.tensor.spelling import kept, one_of, required
 
 
@@ -82,3 +85,51 @@ def logsumexp(
     if kept(keepdim, keepdims):
         return result
     return result.squeeze(None if place == () else place)
+
+
+@recorded
+@explained
+def softmin(
+    input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """softmax(-x) along `dim`: the smallest value has the largest share."""
+    x, place = _along_one("softmin", input, dim, axis, dtype)
+    return softmax(-x, place)
+
+
+@recorded
+@explained
+def gumbel_softmax(
+    logits: Any,
+    tau: float = 1.0,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """softmax((x + g) / tau) along `dim`, where g is drawn from the Gumbel distribution.
+
+    Args:
+        logits: any shape.
+        tau: temperature; the lower, the nearer is the result to one class.
+        hard: whether the result is 1 at its largest value and 0 elsewhere, with the gradient of
+            the soft one.
+        eps: without a meaning, as in PyTorch.
+        generator: draws g; the default one where left out.
+
+    Source: Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", 2017.
+    """
+    x = as_tensor(logits).floating()
+    axis = normalize_axes(dim, x.ndim, "gumbel_softmax")[0]
+    # 1 - u lies in (0, 1], so that both logarithms are finite but where u is 0 itself.
+    tiny = float(np.finfo(x.dtype).tiny)
+    unit = uniform(x.shape, generator=generator, dtype=x.dtype)
+    noise = -(-(1.0 - unit).log()).maximum(tiny).log()
+    soft = softmax((x + noise) / tau, axis)
+    if not hard:
+        return soft
+    places = soft.detach().argmax(axis, keepdim=True)
+    classes: Tensor = apply(movement.iota, shape=x.shape, axis=axis, dtype=places.dtype)
+    picked = (classes == places).astype(x.dtype)
+    return picked - soft.detach() + soft

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mynn import functional
-from mynn.errors import ArgumentError
+from mynn.errors import ArgumentError, ShapeError
 from mynn.nn.module import Module
-from mynn.tensor import Tensor
+from mynn.tensor import Tensor, as_tensor
 
 
 class Tanh(Module):
@@ -26,7 +26,7 @@ class Sigmoid(Module):
         return functional.sigmoid(input)
 
 
-class _InPlace(Module):
+class InPlace(Module):
     """An activation with PyTorch's option `inplace`."""
 
     def __init__(self, inplace: bool = False) -> None:
@@ -38,7 +38,7 @@ class _InPlace(Module):
         return "inplace=True" if self.inplace else ""
 
 
-class ReLU(_InPlace):
+class ReLU(InPlace):
     """max(x, 0). Any shape."""
 
     def forward(self, input: Any) -> Tensor:
@@ -46,13 +46,12 @@ class ReLU(_InPlace):
         return functional.relu(input, self.inplace)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(InPlace):
     """x where x > 0, otherwise negative_slope x. Any shape."""
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-        self.negative_slope = float(negative_slope)
+        super().__init__(inplace)
+        self.negative_slope = negative_slope
 
     def forward(self, input: Any) -> Tensor:
         """x -> x or negative_slope x."""
@@ -60,15 +59,63 @@ class LeakyReLU(Module):
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
-        return f"negative_slope={self.negative_slope}"
+        return f"negative_slope={self.negative_slope}" + ", inplace=True" * bool(self.inplace)
 
 
-class SiLU(_InPlace):
+class SiLU(InPlace):
     """x / (1 + e^-x). Any shape."""
 
     def forward(self, input: Any) -> Tensor:
         """x -> x sigmoid(x)."""
         return functional.silu(input, self.inplace)
+
+
+class Mish(InPlace):
+    """x tanh(softplus(x)). Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> mish x."""
+        return functional.mish(input, self.inplace)
+
+
+class LogSigmoid(Module):
+    """log(1 / (1 + e^-x)). Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> log sigmoid x."""
+        return functional.logsigmoid(input)
+
+
+class Softsign(Module):
+    """x / (1 + |x|). Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> softsign x."""
+        return functional.softsign(input)
+
+
+class Tanhshrink(Module):
+    """x - tanh x. Any shape."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> x - tanh x."""
+        return functional.tanhshrink(input)
+
+
+class GLU(Module):
+    """a sigmoid(b) for the halves a and b of the input along the axis `dim`."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Tensor:
+        """[..., 2 n, ...] -> [..., n, ...]."""
+        return functional.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"dim={self.dim}"
 
 
 class GELU(Module):
@@ -98,8 +145,8 @@ class Softplus(Module):
         super().__init__()
         if not beta > 0:
             raise ArgumentError(f"Softplus: beta must be above 0, it is {beta}")
-        self.beta = float(beta)
-        self.threshold = float(threshold)
+        self.beta = beta
+        self.threshold = threshold
 
     def forward(self, input: Any) -> Tensor:
         """x -> log(1 + e^(beta x)) / beta."""
@@ -124,6 +171,35 @@ class Softmax(Module):
     def extra_repr(self) -> str:
         """As in PyTorch."""
         return f"dim={self.dim}"
+
+
+class Softmin(Module):
+    """softmax(-x) along the axis `dim`, which should be given. Any shape."""
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> softmin x."""
+        return functional.softmin(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return f"dim={self.dim}"
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of [N, C, H, W] or [C, H, W]."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x -> softmax x over C."""
+        x = as_tensor(input)
+        if x.ndim not in (3, 4):
+            raise ShapeError(
+                f"the input has shape {x.shape}, it must be [N, C, H, W] or [C, H, W]; reshape it"
+            )
+        return functional.softmax(x, -3)
 
 
 class LogSoftmax(Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,8 @@ from mynn.base import recording, sharing
 from mynn.base.arguments import check_call, check_constructor, checked, nearest, shown
 from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
+from mynn.nn.conversion import Conversions
+from mynn.nn.hooks import Hooked
 from mynn.nn.state import LoadResult, load
 from mynn.nn.traced import enter, read_attribute
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
@@ -30,7 +32,7 @@ class _Calls(threading.local):
 _calls = _Calls()
 
 
-class Module:
+class Module(Conversions, Hooked):
     """Base class of layers and networks.
 
     A subclass calls `super().__init__()`, then assigns parameters and submodules as attributes,
@@ -55,9 +57,6 @@ class Module:
         ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
     """
 
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
     _transient: set[str]
     # Whether the class is mynn's own, so that a tape records a call as a whole.
     _own: ClassVar[bool] = True
@@ -80,6 +79,7 @@ class Module:
         object.__setattr__(self, "_traced", False)
         object.__setattr__(self, "_kept", set())
         object.__setattr__(self, "_edits", 0)
+        object.__setattr__(self, "_hooks", None)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""
@@ -91,7 +91,7 @@ class Module:
         tape = recording.current.tape
         if tape is None:
             return self._call(args, kwargs)
-        if type(self)._own:
+        if type(self)._own and self._hooks is None:
             return tape.call(self, args, kwargs, self)
         return tape.inside(self, args, kwargs)
 
@@ -101,7 +101,8 @@ class Module:
             enter(self, trace, _calls.modules[0] if _calls.modules else None)
         _calls.modules.append(self)
         try:
-            output = self.forward(*args, **kwargs)
+            hooks = self._hooks
+            output = self.forward(*args, **kwargs) if hooks is None else hooks(self, args, kwargs)
         except MynnError as error:
             _name_layer(error)
             raise
@@ -276,83 +277,6 @@ class Module:
 
     register_module = add_module
 
-    # -- walking -----------------------------------------------------------------------------------
-
-    def named_modules(
-        self, memo: set[Module] | None = None, prefix: str = ""
-    ) -> Iterator[tuple[str, Module]]:
-        """The module itself (named "") and all below it, each once, with their paths."""
-        seen = set() if memo is None else memo
-        if self in seen:
-            return
-        seen.add(self)
-        yield prefix, self
-        for name, child in self._modules.items():
-            if child is not None:
-                yield from child.named_modules(seen, f"{prefix}.{name}" if prefix else name)
-
-    def modules(self) -> Iterator[Module]:
-        """The module itself and all below it, each once."""
-        return (module for _, module in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Direct submodules with their names."""
-        seen: set[Module] = set()
-        for name, child in self._modules.items():
-            if child is not None and child not in seen:
-                seen.add(child)
-                yield name, child
-
-    def children(self) -> Iterator[Module]:
-        """Direct submodules."""
-        return (module for _, module in self.named_children())
-
-    def _named_tensors(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
-        seen: set[Tensor] = set()
-        for path, module in self.named_modules() if recurse else [("", self)]:
-            for name, tensor in getattr(module, table).items():
-                if tensor is not None and tensor not in seen:
-                    seen.add(tensor)
-                    yield ".".join(part for part in (prefix, path, name) if part), tensor
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with their paths, each once."""
-        return self._named_tensors("_parameters", prefix, recurse)
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Parameters, each once: what an optimiser takes."""
-        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Buffers with their paths, each once."""
-        return self._named_tensors("_buffers", prefix, recurse)
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Buffers, each once."""
-        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
-
-    def get_submodule(self, target: str) -> Module:
-        """The module at a path such as `encoder.2`; "" is the module itself."""
-        module: Module = self
-        for name in target.split(".") if target else []:
-            child = module._modules.get(name)
-            if child is None:
-                known = ", ".join(module._modules) or "none"
-                raise ArgumentError(
-                    f"there is no submodule {target!r}: {name!r} is not among {known}"
-                )
-            module = child
-        return module
-
-    def apply(self, fn: Callable[[Module], Any]) -> Module:
-        """Call `fn` on every module below, then on the module itself."""
-        for child in self.children():
-            child.apply(fn)
-        fn(self)
-        return self
-
     # -- state -------------------------------------------------------------------------------------
 
     def _persistent(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -419,34 +343,6 @@ class Module:
     def eval(self) -> Module:
         """`train(False)`."""
         return self.train(False)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
-        """Freeze (False) or release all parameters: optimisers skip frozen ones."""
-        for parameter in self.parameters():
-            parameter.requires_grad = requires_grad
-            if not requires_grad:
-                parameter.grad = None
-        return self
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all parameters, or set them to zeros."""
-        for parameter in self.parameters():
-            zero = not set_to_none and parameter.grad is not None
-            parameter.grad = np.zeros(parameter.shape, parameter.dtype) if zero else None
-
-    # -- printing ----------------------------------------------------------------------------------
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the printed module."""
-        return ""
-
-    def __repr__(self) -> str:
-        lines = [
-            f"  ({name}): " + repr(child).replace("\n", "\n  ")
-            for name, child in self._modules.items()
-        ]
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        return "\n".join([head, *lines, ")"]) if lines else f"{head})"
 
 
 def _watch_reads(on: bool) -> None:

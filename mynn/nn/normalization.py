@@ -12,7 +12,7 @@ from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.normalization import normalized_extents
 from mynn.nn import init
 from mynn.nn.module import Module
-from mynn.nn.placement import parameter_dtype
+from mynn.nn.placement import like_state, parameter_dtype
 from mynn.tensor import Parameter, Tensor, as_tensor, no_grad
 
 
@@ -44,7 +44,7 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
+        dtype = parameter_dtype(type(self).__name__, device, dtype)
         shape = (self.num_features,)
         self.weight = _parameter(1, shape, dtype, affine)
         self.bias = _parameter(0, shape, dtype, affine and bias)
@@ -79,7 +79,7 @@ class _BatchNorm(Module):
                 f"the input has shape {x.shape}, it must be {wanted} with C = num_features = "
                 f"{self.num_features}; {remedy}"
             )
-        x = x.astype(self.dtype)
+        x = like_state(self, x)
         training = self.training
         momentum = self._momentum() if training and self.track_running_stats else 0.0
         return functional.batch_norm(
@@ -98,7 +98,9 @@ class _BatchNorm(Module):
         with no_grad():
             count = self.num_batches_tracked + 1
             self.num_batches_tracked.assign(count)
-            return 1.0 / count.astype(self.dtype) if self.momentum is None else self.momentum
+            if self.momentum is not None:
+                return self.momentum
+            return 1.0 / count.astype(self.running_mean.dtype)
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
@@ -128,7 +130,7 @@ class BatchNorm2d(_BatchNorm):
         track_running_stats: whether there are running statistics; without them the batch's are
             always used.
         device: "cpu" or None.
-        dtype: float32 or float64; inputs are converted to it.
+        dtype: float32 or float64; where there are parameters, inputs are converted to it.
         bias: whether there is a b.
 
     Attributes: weight, bias [C] or None; buffers running_mean, running_var [C] and
@@ -173,7 +175,7 @@ class LayerNorm(Module):
         elementwise_affine: whether there are w and b, of those extents.
         bias: whether there is a b.
         device: "cpu" or None.
-        dtype: float32 or float64; inputs are converted to it.
+        dtype: float32 or float64; where there are parameters, inputs are converted to it.
 
     Shapes: x [..., *normalized_shape], y the same.
 
@@ -198,7 +200,7 @@ class LayerNorm(Module):
         self.normalized_shape = normalized_extents("LayerNorm", normalized_shape)
         self.eps = _checked_eps("LayerNorm", eps)
         self.elementwise_affine = elementwise_affine
-        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
+        dtype = parameter_dtype(type(self).__name__, device, dtype)
         shape, affine = self.normalized_shape, elementwise_affine
         self.weight = _parameter(1, shape, dtype, affine)
         self.bias = _parameter(0, shape, dtype, affine and bias)
@@ -209,7 +211,7 @@ class LayerNorm(Module):
 
     def forward(self, input: Any) -> Tensor:
         """[..., *normalized_shape] -> the same shape."""
-        x = _checked_last(self, input, self.normalized_shape).astype(self.dtype)
+        x = like_state(self, _checked_last(self, input, self.normalized_shape))
         return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -229,7 +231,7 @@ class RMSNorm(Module):
         eps: the spacing of floats at 1 where left out.
         elementwise_affine: whether there is a w, of those extents.
         device: "cpu" or None.
-        dtype: float32 or float64; inputs are converted to it.
+        dtype: float32 or float64; where there are parameters, inputs are converted to it.
 
     Shapes: x [..., *normalized_shape], y the same.
 
@@ -248,7 +250,7 @@ class RMSNorm(Module):
         self.normalized_shape = normalized_extents("RMSNorm", normalized_shape)
         self.eps = None if eps is None else _checked_eps("RMSNorm", eps)
         self.elementwise_affine = elementwise_affine
-        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
+        dtype = parameter_dtype(type(self).__name__, device, dtype)
         self.weight = _parameter(1, self.normalized_shape, dtype, elementwise_affine)
 
     def reset_parameters(self) -> None:
@@ -257,7 +259,7 @@ class RMSNorm(Module):
 
     def forward(self, input: Any) -> Tensor:
         """[..., *normalized_shape] -> the same shape."""
-        x = _checked_last(self, input, self.normalized_shape).astype(self.dtype)
+        x = like_state(self, _checked_last(self, input, self.normalized_shape))
         return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
@@ -276,7 +278,7 @@ class GroupNorm(Module):
         eps: keeps the root away from 0.
         affine: whether there are w and b, one value for each channel.
         device: "cpu" or None.
-        dtype: float32 or float64; inputs are converted to it.
+        dtype: float32 or float64; where there are parameters, inputs are converted to it.
         bias: whether there is a b.
 
     Shapes: x [N, C, ...], y the same.
@@ -304,7 +306,7 @@ class GroupNorm(Module):
             )
         self.eps = _checked_eps("GroupNorm", eps)
         self.affine = affine
-        self.dtype = dtype = parameter_dtype(type(self).__name__, device, dtype)
+        dtype = parameter_dtype(type(self).__name__, device, dtype)
         self.weight = _parameter(1, (self.num_channels,), dtype, affine)
         self.bias = _parameter(0, (self.num_channels,), dtype, affine and bias)
 
@@ -320,7 +322,7 @@ class GroupNorm(Module):
                 f"the input has shape {x.shape}, it must be [N, C, ...] with C = num_channels = "
                 f"{self.num_channels}; reshape it, or make the layer for its channels"
             )
-        x = x.astype(self.dtype)
+        x = like_state(self, x)
         return functional.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mynn.core.types import supported
 from mynn.errors import ArgumentError, DTypeError
+from mynn.tensor import Tensor
 
 
 def parameter_dtype(layer: str, device: Any, dtype: Any) -> np.dtype[Any]:
@@ -21,3 +22,12 @@ def parameter_dtype(layer: str, device: Any, dtype: Any) -> np.dtype[Any]:
     if chosen.kind != "f":
         raise DTypeError(f"{layer}: dtype must be float32 or float64, it is {chosen}")
     return chosen
+
+
+def like_state(layer: Any, x: Tensor) -> Tensor:
+    """The input in the dtype of the layer's floats; as it is, but as floats, where it has none."""
+    for table in (layer._parameters, layer._buffers):
+        for tensor in table.values():
+            if tensor is not None and tensor.dtype.kind == "f":
+                return x.astype(tensor.dtype)
+    return x.floating()

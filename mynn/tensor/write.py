@@ -20,6 +20,7 @@ from mynn.core.graph import Node, apply
 from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise, movement
+from mynn.target.storage import axis_order
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed, graph_node
 from mynn.tensor.promotion import RANK, as_tensor
@@ -184,3 +185,20 @@ def assign(x: AnyTensor, value: Any) -> None:
         # The tensor is a leaf, also where the value is that of another one.
         node = Node(STOP, (node,), {}, node.type)
     trace.write(base, node)
+
+
+def retype(x: Any, dtype: Any) -> None:
+    """Give a tensor that is no view its values in another dtype; it has no history then.
+
+    Memory that programs have bound is left to them: who calls has them made anew.
+    """
+    value = array_of(x)
+    order = axis_order(value) if x.is_native else None
+    gradient = x._grad
+    x._value, x.node, x.is_native = value.astype(dtype), None, False
+    x._version += 1
+    x.shared = None
+    if order is not None:
+        x.to_native(order)
+    if gradient is not None:
+        x._grad = gradient.detach().astype(dtype)

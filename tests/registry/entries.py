@@ -29,12 +29,14 @@ class Case:
       a generator, or an array.
     - `smooth`: whether differences tell its derivatives: there is no kink and no NaN.
     - `theirs`: what PyTorch computes, where it is written otherwise.
+    - `rounded`: how far PyTorch's float64 may be off, where it computes with rounded numbers.
     """
 
     call: Callable[..., Any]
     inputs: tuple[Any, ...] = ()
     smooth: bool = True
     theirs: Callable[..., Any] | None = None
+    rounded: float = 0.0
 
     def arrays(self, name: str, dtype: str = "float64") -> list[Array]:
         """The inputs, floats in a dtype; the name makes them what they are."""

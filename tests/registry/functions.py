@@ -11,29 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.types import Array
-from tests.registry.entries import Case, Draw, Entry
+from tests.registry.activations import ACTIVATION_FUNCTIONS
+from tests.registry.draws import KINKS, distribution, kinked, labels, uniform
+from tests.registry.entries import Case, Entry
 
-
-def uniform(*shape: int, low: float = -3, high: float = 3) -> Draw:
-    return lambda generator: generator.uniform(low, high, shape)
-
-
-def labels(*shape: int, classes: int) -> Draw:
-    return lambda generator: generator.integers(0, classes, shape)
-
-
-def distribution(*shape: int) -> Draw:
-    """Probabilities along axis 1."""
-
-    def draw(generator: np.random.Generator) -> Array:
-        q = generator.uniform(0.1, 1, shape)
-        return np.asarray(q / q.sum(1, keepdims=True))
-
-    return draw
-
-
-KINKS = np.array([[0.0, -0.0, np.nan, 30.0, -30.0], [1.0, -1.0, 0.5, -80.0, 90.0]])
 X, ROWS, IMAGE, SIGNAL = uniform(3, 4), uniform(4, 5), (2, 4, 6, 6), (2, 4, 9)
 SCALE = uniform(4, low=0.2, high=2)
 WEIGHT = uniform(3, low=0.5, high=2)
@@ -41,11 +22,6 @@ LABELS = np.array([0, 3, 1])
 UNIT, SCORES = uniform(4, 3, low=0, high=1), uniform(4, 3)
 NO_INDICES = {"return_indices": "not there yet"}
 LABEL = {"ignore_index": "None: a label of -100 is an error that names it"}
-
-
-def kinked(name: str) -> Case:
-    """Infinite slopes, zeros of both signs, NaN and what overflows."""
-    return Case(lambda F, x: getattr(F, name)(x), (KINKS,), smooth=False)
 
 
 ACTIVATIONS = (
@@ -444,5 +420,6 @@ def _twin(name: str) -> str | None:
 
 
 FUNCTIONS: tuple[Entry, ...] = tuple(
-    replace(entry, twin=_twin(entry.name)) for entry in (*ACTIVATIONS, *LAYERS, *LOSSES, *JOINING)
+    replace(entry, twin=_twin(entry.name))
+    for entry in (*ACTIVATIONS, *ACTIVATION_FUNCTIONS, *LAYERS, *LOSSES, *JOINING)
 )

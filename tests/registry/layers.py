@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mynn.random import Generator
+from tests.registry.activations import ACTIVATION_LAYERS
 from tests.registry.convolution import CONVOLUTIONS
 from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
 from tests.registry.normalization import NORMALIZATIONS
@@ -132,6 +133,7 @@ LAYERS: tuple[Entry, ...] = (
         {"plain": Case(lambda nn: nn.LogSoftmax(dim=1), (ROWS,))},
         {"dim": 0},
     ),
+    *ACTIVATION_LAYERS,
     *CONVOLUTIONS,
     *POOLINGS,
     *NORMALIZATIONS,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
 
 IMAGE, SIGNAL, ROWS = (2, 4, 6, 6), (2, 4, 9), (6, 4)
@@ -14,7 +12,7 @@ NORM = {
     "affine": ONLY_MADE,
     "track_running_stats": False,
     "device": ONLY_MADE,
-    "dtype": np.dtype(np.float64),
+    "dtype": ONLY_MADE,
     "bias": DROP,
 }
 
@@ -63,7 +61,7 @@ NORMALIZATIONS: tuple[Entry, ...] = (
             "elementwise_affine": ONLY_MADE,
             "bias": DROP,
             "device": ONLY_MADE,
-            "dtype": np.dtype(np.float64),
+            "dtype": ONLY_MADE,
         },
         guarded=Case(lambda nn: nn.LayerNorm(4), (ROWS,)),
     ),
@@ -81,7 +79,7 @@ NORMALIZATIONS: tuple[Entry, ...] = (
             "eps": 0.5,
             "affine": ONLY_MADE,
             "device": ONLY_MADE,
-            "dtype": np.dtype(np.float64),
+            "dtype": ONLY_MADE,
             "bias": DROP,
         },
         guarded=Case(lambda nn: nn.GroupNorm(2, 4), (SIGNAL,)),
@@ -98,7 +96,7 @@ NORMALIZATIONS: tuple[Entry, ...] = (
             "eps": 0.5,
             "elementwise_affine": ONLY_MADE,
             "device": ONLY_MADE,
-            "dtype": np.dtype(np.float64),
+            "dtype": ONLY_MADE,
         },
         guarded=Case(lambda nn: nn.RMSNorm(4), (ROWS,)),
     ),

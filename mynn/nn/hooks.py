@@ -1,0 +1,245 @@
+"""Hooks: functions of the user's that a module calls before and after `forward` and `backward`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn.base import recording
+from mynn.core.primitive import Primitive
+from mynn.core.types import Type
+from mynn.errors import UsageError
+from mynn.tensor import Tensor, apply
+from mynn.trace import tracing
+
+_numbers = itertools.count()
+
+
+class RemovableHandle:
+    """What registering a hook gives: `remove()` takes the hook away, and so does `with`."""
+
+    def __init__(self, hooks: dict[int, Any], number: int, module: Any) -> None:
+        self.hooks = hooks
+        self.id = number
+        self.module = module
+
+    def remove(self) -> None:
+        """Take the hook away; where that has been done, nothing happens."""
+        if self.hooks.pop(self.id, None) is not None:
+            self.module._edited()
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+class Hooks:
+    """The hooks of one module, in the order in which they are called."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, tuple[Callable[..., Any], bool]] = {}
+        self.after: dict[int, tuple[Callable[..., Any], bool, bool]] = {}
+        self.backward: dict[int, Callable[..., Any]] = {}
+        self.backward_before: dict[int, Callable[..., Any]] = {}
+
+    def __call__(self, module: Any, args: Any, kwargs: Any) -> Any:
+        """`forward` with the hooks around it."""
+        for hook, with_kwargs in list(self.before.values()):
+            if with_kwargs:
+                found = hook(module, args, kwargs)
+                if found is not None:
+                    args, kwargs = _pair_of(module, found)
+            else:
+                found = hook(module, args)
+                if found is not None:
+                    args = found if isinstance(found, tuple) else (found,)
+        watch = None
+        if self.backward or self.backward_before:
+            watch = _Watch(module, self)
+            args = watch.inputs(args)
+        try:
+            output = module.forward(*args, **kwargs)
+        except BaseException:
+            for hook, with_kwargs, always in list(self.after.values()):
+                if always:
+                    hook(module, args, *((kwargs,) if with_kwargs else ()), None)
+            raise
+        for hook, with_kwargs, _ in list(self.after.values()):
+            found = hook(module, args, *((kwargs,) if with_kwargs else ()), output)
+            output = output if found is None else found
+        return output if watch is None else watch.outputs(output)
+
+
+def _pair_of(module: Any, found: Any) -> tuple[Any, Any]:
+    if isinstance(found, tuple) and len(found) == 2:
+        return found
+    raise UsageError(
+        f"{type(module).__name__}: a forward pre-hook with_kwargs=True must return None or a tuple "
+        f"(args, kwargs), it returned {type(found).__name__}"
+    )
+
+
+class Hooked:
+    """Methods that register hooks. Each gives a handle, whose `remove()` takes the hook away.
+
+    Example:
+        >>> from mynn import nn
+        >>> layer = nn.Linear(2, 3)
+        >>> shapes = []
+        >>> handle = layer.register_forward_hook(lambda m, args, out: shapes.append(out.shape))
+        >>> layer([[1.0, 2.0]]).shape, shapes
+        ((1, 3), [(1, 3)])
+        >>> handle.remove()
+    """
+
+    _hooks: Hooks | None
+
+    def _edited(self) -> None:
+        """A part was replaced; see `Module`."""
+        raise NotImplementedError
+
+    def _add_hook(self, kind: str, entry: Any, prepend: bool) -> RemovableHandle:
+        if recording.waiting:
+            recording.settle()
+        if self._hooks is None:
+            object.__setattr__(self, "_hooks", Hooks())
+        table: dict[int, Any] = getattr(self._hooks, kind)
+        number = next(_numbers)
+        old = dict(table) if prepend else {}
+        if prepend:
+            table.clear()
+        table[number] = entry
+        table.update(old)
+        self._edited()
+        return RemovableHandle(table, number, self)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)` before `forward`; what it returns are the new arguments.
+
+        With `with_kwargs` it is `hook(module, args, kwargs)`, and returns both.
+        """
+        return self._add_hook("before", (hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)` after `forward`; what it returns is the new output.
+
+        With `with_kwargs` it is `hook(module, args, kwargs, output)`. In a compiled function the
+        hook runs while it is traced.
+        """
+        return self._add_hook("after", (hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the inputs are there.
+
+        Both are tuples, with None for what has no gradient; what it returns replaces grad_input.
+        In eager code alone.
+        """
+        return self._add_hook("backward", hook, prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_output)` before gradients flow into the module.
+
+        What it returns replaces grad_output. In eager code alone.
+        """
+        return self._add_hook("backward_before", hook, prepend)
+
+    register_backward_hook = register_full_backward_hook
+
+
+class _Watch:
+    """One call of a module whose gradients are shown to hooks.
+
+    All inputs go through one node, and so do all outputs: gradients arrive there together.
+    """
+
+    def __init__(self, module: Any, hooks: Hooks) -> None:
+        if tracing.active() is not None:
+            raise UsageError(
+                f"{type(module).__name__}: backward hooks are called with values, a compiled "
+                "function has none while it is traced; call the module eagerly, or remove the hook"
+            )
+        self.module = module
+        self.hooks = hooks
+        self.grad_output: tuple[Any, ...] = ()
+
+    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, through which gradients leave the module."""
+        return self._through(args, self._left)
+
+    def outputs(self, output: Any) -> Any:
+        """The output, through which gradients enter the module."""
+        if isinstance(output, tuple):
+            return self._through(output, self._entered)
+        return self._through((output,), self._entered)[0]
+
+    def _through(self, values: tuple[Any, ...], call: Callable[..., Any]) -> tuple[Any, ...]:
+        places = [i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad]
+        if not places:
+            return values
+        parts = [values[i].reshape(-1) for i in places]
+        dtypes = {part.dtype for part in parts}
+        if len(dtypes) > 1:
+            raise UsageError(
+                f"{type(self.module).__name__}: backward hooks need inputs of one dtype, they are "
+                f"{sorted(map(str, dtypes))}"
+            )
+        shapes = [values[i].shape for i in places]
+        ends = np.cumsum([part.numel() for part in parts])
+        spans = list(zip([0, *ends[:-1]], ends, strict=True))
+
+        def backward(g: Any, y: Any, x: Any) -> tuple[Any]:
+            found: list[Any] = [None] * len(values)
+            for i, (start, end), shape in zip(places, spans, shapes, strict=True):
+                found[i] = g[start:end].reshape(shape)
+            new = call(tuple(found))
+            if new is None:
+                return (g,)
+            kept = [new[i].reshape(-1) for i in places]
+            return (kept[0].concatenate(kept[1:], 0),)
+
+        seen = Primitive("hook", _same, lambda x: x, backward, lambda rng: [])
+        whole = parts[0].concatenate(parts[1:], 0) if len(parts) > 1 else parts[0]
+        flat = apply(seen, whole + 0.0)
+        result = list(values)
+        for i, (start, end), shape in zip(places, spans, shapes, strict=True):
+            result[i] = flat[start:end].reshape(shape)
+        return tuple(result)
+
+    def _entered(self, gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        changed = None
+        for hook in list(self.hooks.backward_before.values()):
+            found = hook(self.module, gradients)
+            if found is not None:
+                gradients = changed = found if isinstance(found, tuple) else (found,)
+        self.grad_output = gradients
+        return changed
+
+    def _left(self, gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        changed = None
+        for hook in list(self.hooks.backward.values()):
+            found = hook(self.module, gradients, self.grad_output)
+            if found is not None:
+                gradients = changed = found if isinstance(found, tuple) else (found,)
+        return changed
+
+
+def _same(x: Type) -> Type:
+    return x
