@@ -18,7 +18,6 @@ WITHOUT_COUNTERPART = {
     "fuzz": "random programs, networks and signals: `make fuzz`",
     "benchmarks": "the repository's folder of that name",
     "examples": "the repository's folder of that name",
-    "torch_db": "PyTorch's own sample inputs, for all that it has too",
     "test_docs.py": "what the documents say",
     "test_imports.py": "which module imports which",
     "test_thread_safety.py": "what all threads share: generators, gradients, optimisers, modes",

@@ -135,6 +135,8 @@ def hardtanh(
             f"hardtanh: min_val must not be above max_val, they are {min_val} and {max_val}"
         )
     x = as_tensor(input)
+    if x.dtype.kind != "f":
+        return placed("hardtanh", input, x.clip(int(min_val), int(max_val)), inplace)
     inside = (x > min_val) & (x < max_val)
     return placed("hardtanh", input, inside.choose(x, x.detach().clip(min_val, max_val)), inplace)
 

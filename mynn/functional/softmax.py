@@ -37,6 +37,8 @@ def softmax(
         [[0.5, 0.5]]
     """
     x, place = _along_one("softmax", input, dim, axis, dtype)
+    if not x.numel():
+        return x + 0.0
     e = (x - x.detach().amax(place, keepdim=True)).exp()
     return e * (1.0 / e.sum(place, keepdim=True))
 
@@ -51,6 +53,8 @@ def log_softmax(
     The arguments are those of `softmax`.
     """
     x, place = _along_one("log_softmax", input, dim, axis, dtype)
+    if not x.numel():
+        return x + 0.0
     z = x - x.detach().amax(place, keepdim=True)
     return z - z.exp().sum(place, keepdim=True).log()
 

