@@ -50,7 +50,7 @@ class Generator:
 
     Example:
         >>> from mynn.random import Generator
-        >>> bool((Generator(7).bits((2,)).data == Generator(7).bits((2,)).data).all())
+        >>> Generator(7).bits((2,)).tolist() == Generator(7).bits((2,)).tolist()
         True
     """
 

@@ -50,7 +50,7 @@ def test_same_numbers_eager_and_traced(name: str, backend: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_uniform_moments(dtype: Any) -> None:
-    u = random.uniform((200, 500), generator=Generator(1), dtype=dtype).data
+    u = random.uniform((200, 500), generator=Generator(1), dtype=dtype).value
     assert u.dtype == dtype
     assert u.min() >= 0
     assert u.max() < 1
@@ -64,27 +64,27 @@ def test_uniform_moments(dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_normal_moments(dtype: Any) -> None:
-    z = random.normal((200, 500), generator=Generator(2), dtype=dtype).data
+    z = random.normal((200, 500), generator=Generator(2), dtype=dtype).value
     assert z.dtype == dtype
     assert np.isfinite(z).all()
     assert abs(z.mean()) < 0.01
     assert abs(z.var() - 1) < 0.02
     assert abs((z**3).mean()) < 0.05
     assert abs((z**4).mean() - 3) < 0.1
-    shifted = random.normal(100_000, 3.0, 2.0, Generator(3)).data
+    shifted = random.normal(100_000, 3.0, 2.0, Generator(3)).value
     assert abs(shifted.mean() - 3) < 0.03
     assert abs(shifted.std() - 2) < 0.03
 
 
 def test_float32_uniforms_are_the_top_24_bits() -> None:
-    bits = Generator(9).bits(100).data
-    u = random.uniform(100, generator=Generator(9)).data
+    bits = Generator(9).bits(100).value
+    u = random.uniform(100, generator=Generator(9)).value
     np.testing.assert_array_equal(u, (bits >> 8).astype(np.float32) / np.float32(2**24))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
 def test_bernoulli(p: float) -> None:
-    draws = random.bernoulli(p, (20_000,), Generator(4)).data
+    draws = random.bernoulli(p, (20_000,), Generator(4)).value
     assert set(np.unique(draws)) <= {0, 1}
     assert abs(draws.mean() - p) < 0.01
 

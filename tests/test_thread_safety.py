@@ -128,8 +128,8 @@ def test_steps_of_one_optimizer(make: Any) -> None:
                 optimizer.step()
 
     together(6, work)
-    np.testing.assert_allclose(weight.data, alone.data, rtol=1e-5)
-    assert np.abs(alone.data - 240).max() < 0.01
+    np.testing.assert_allclose(weight.value, alone.value, rtol=1e-5)
+    assert np.abs(alone.value - 240).max() < 0.01
 
 
 def test_state_dicts_are_whole() -> None:

@@ -306,11 +306,11 @@ def _may_be_known(arguments: tuple[Any, ...]) -> bool:
 
 # What tells the value of a tensor; the value of state is in no description.
 _LOOKS = ("item", "numpy", "tolist", "__array__", "__bool__", "__index__", "__float__", "__int__")
-_own = {name: inspect.getattr_static(Tensor, name) for name in (*_LOOKS, "data", "value")}
+_own = {name: inspect.getattr_static(Tensor, name) for name in (*_LOOKS, "value")}
 
 
 # Of these the user hears where he looks at state in a trace.
-_HEARD = ("item", "numpy", "data")
+_HEARD = ("item", "numpy", "value")
 
 
 def _note(tensor: Tensor, name: str) -> None:

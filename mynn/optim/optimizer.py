@@ -29,6 +29,8 @@ from mynn.optim.options import (
 )
 from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
+from mynn.tensor.history import array_of
+from mynn.tensor.view import value_of
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
 from mynn.trace.snapshot import is_plain
@@ -138,7 +140,7 @@ class Optimizer:
         """Zeros with the parameter's shape, dtype and memory order: `state[parameter][name]`."""
         if name not in self.state[parameter]:
             zeros = Tensor.from_value(np.zeros(parameter.shape, parameter.dtype))
-            zeros.to_native(axis_order(parameter.data))
+            zeros.to_native(axis_order(array_of(parameter)))
             self.state[parameter][name] = zeros
 
     def counter(self, group: ParamGroup) -> None:
@@ -164,7 +166,7 @@ class Optimizer:
     def _split(self, step: Tensor, params: list[Any], value: float | None = None) -> None:
         """Give `params` a count of their own, which starts from the present one or from `value`."""
         if params:
-            own = _count(float(step.data) if value is None else value)
+            own = _count(float(array_of(step)) if value is None else value)
             for parameter in params:
                 self.state[parameter]["step"] = own
             self._splits += 1
@@ -193,7 +195,7 @@ class Optimizer:
             if recording.waiting:
                 for parameter in self.state:  # gradients that were put off, or are put off values
                     if parameter.grad is not None:
-                        parameter.grad.value  # noqa: B018
+                        value_of(parameter.grad)
                 recording.settle(tensors)
             sharing.claim(tensors)
             if recording.runs:  # what they read is remembered before there are locks to be held
@@ -347,7 +349,7 @@ class Optimizer:
         with sharing.whole(self._tensors(), write=True, noted=True):
             for parameter, slot_name, value in plan:
                 slot = self.state[parameter][slot_name]
-                if slot_name == "step" and float(slot.data) != value:
+                if slot_name == "step" and float(array_of(slot)) != value:
                     self._set_count(parameter, {p: float(v) for p, n, v in plan if n == slot_name})
                 self.state[parameter][slot_name].data = value
 

@@ -11,6 +11,7 @@ import numpy as np
 from mynn.base.arguments import in_range, nearest, shown, truth
 from mynn.errors import ArgumentError, UsageError
 from mynn.tensor import Parameter, Tensor
+from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
 # What others call an option.
@@ -100,7 +101,7 @@ class ParamGroup(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key != "lr":
             return self.options[key]
-        return self.rate if tracing.active() is not None else float(self.rate.data)
+        return self.rate if tracing.active() is not None else float(self.rate.item())
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key == "lr":
@@ -171,7 +172,7 @@ def checked_parameters(name: str, params: Any) -> list[Parameter]:
     entries = listed(name, params)
     result: list[Any] = [one[1] if isinstance(one, tuple) else one for one in entries]
     for entry in result:
-        if not isinstance(entry, Tensor) or entry.value is None or entry.dtype.kind != "f":
+        if not isinstance(entry, Tensor) or value_of(entry) is None or entry.dtype.kind != "f":
             raise ArgumentError(
                 f"{name}: params must be float tensors made outside a trace, one is "
                 f"{shown(entry)}; {_instead(entry)}"

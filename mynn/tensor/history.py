@@ -21,7 +21,6 @@ from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import AnyTensor, Value, View
 from mynn.tensor.view import follow, value_of
 from mynn.trace import leaks, tracing
-from mynn.trace.snapshot import ArrayContent
 
 STOP = elementwise.stop_gradient
 _lock = forks.register(threading.RLock())
@@ -111,15 +110,6 @@ def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
 def is_users_call() -> bool:
     """Whether the code that called the caller is the user's."""
     return not notices.is_ours(sys._getframe(2))
-
-
-def note_read(tensor: AnyTensor, value: Array | None) -> None:
-    """The user's code looks at the value of program state while it is traced."""
-    trace = tracing.active()
-    frame = sys._getframe(2)
-    if trace is not None and value is not None and not notices.is_ours(frame):
-        place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
-        trace.effects.looks.setdefault(tensor, (place, ArrayContent.of(value)))
 
 
 def array_of(tensor: AnyTensor) -> Array:

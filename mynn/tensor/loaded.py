@@ -10,6 +10,7 @@ import numpy as np
 from mynn.base.arguments import shown
 from mynn.core.types import SHORT_NAMES, Array, Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.tensor.history import array_of
 from mynn.tensor.promotion import plain_array
 from mynn.tensor.tensor import Tensor
 
@@ -35,7 +36,7 @@ def loaded_array(what: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> A
 
 def _numbers(what: str, value: Any) -> Array:
     if isinstance(value, Tensor):
-        return value.data
+        return array_of(value)
     if hasattr(value, "detach") and hasattr(value, "cpu"):  # PyTorch's, on any device
         value = value.detach().cpu()
         if not hasattr(np, str(value.dtype).rpartition(".")[2]):  # bfloat16, float8: no NumPy dtype

@@ -24,7 +24,7 @@ class Parameter(Tensor):
         >>> import numpy as np
         >>> from mynn import Parameter
         >>> weight = Parameter(np.zeros((3, 2), np.float32), order=(1, 0))
-        >>> weight.shape, weight.data.strides
+        >>> weight.shape, weight.value.strides
         ((3, 2), (4, 16))
     """
 

@@ -71,7 +71,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
     # -- what it is --------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        value = self.value
+        value = value_of(self)
         if value is None:
             return f"Tensor(traced {self.spec})"
         grad = ", requires_grad=True" if self.requires_grad else ""
@@ -85,21 +85,27 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     @property
     def value(self) -> Array | None:
-        """The value, or None in a trace. Assigning copies into it."""
-        return value_of(self)
+        """The value itself, an array that can be changed in place, or None in a trace.
+
+        Assigning copies into it.
+        """
+        value = value_of(self)
+        if value is None:
+            return None
+        # A view: its shape may be changed, that of the tensor may not.
+        return recording.expose(self if self._view is None else self._view.base, value)
 
     @value.setter
     def value(self, value: Any) -> None:
         self.data = value
 
     @property
-    def data(self) -> Array:
-        """The value itself, an array that can be changed in place. Assigning copies into it."""
-        value = history.array_of(self)
-        if tracing.active() is not None:
-            history.note_read(self, value)
-        # A view: its shape may be changed, that of the tensor may not.
-        return recording.expose(self if self._view is None else self._view.base, value)
+    def data(self) -> Tensor:
+        """The same memory as a tensor of its own, through which no gradient flows.
+
+        Assigning copies into it.
+        """
+        return self.detach()
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -117,14 +123,10 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
-        if tracing.active() is not None:
-            history.note_read(self, self.value)
         return history.array_of(self).copy()
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""
-        if tracing.active() is not None:
-            history.note_read(self, self.value)
         data = history.array_of(self)
         if data.size != 1:
             raise ShapeError(
@@ -136,17 +138,15 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def tolist(self) -> Any:
         """The value as nested lists."""
-        if tracing.active() is not None:
-            history.note_read(self, self.value)
         return history.array_of(self).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if self.value is None:
+        if value_of(self) is None:
             raise UsageError(
                 "functions of NumPy cannot take a tensor inside a traced function, it has no value "
                 "yet; use its methods or mynn's functions: x.exp() instead of np.exp(x)"
             )
-        return np.array(self.data, dtype=dtype, copy=copy)
+        return np.array(history.array_of(self), dtype=dtype, copy=copy)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the value, its memory order and the gradient, but no history."""
@@ -173,7 +173,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def __index__(self) -> int:
         """An integer of one element where Python wants one, as in `range(n)`."""
-        if self.value is None:
+        if value_of(self) is None:
             raise UsageError(
                 "the value of a traced tensor is not known while tracing, so that it cannot count "
                 "rounds or name a place; use a Python int or x.shape"
@@ -183,7 +183,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
                 f"only integer tensors of one element are an index, this one is {self.spec}; use "
                 "int(x)"
             )
-        return int(self.value.reshape(-1)[0])
+        return int(history.array_of(self).reshape(-1)[0])
 
     def __float__(self) -> float:
         self._known("float")
@@ -191,7 +191,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
 
     def _known(self, name: str) -> None:
         """Raise where the value is not known yet."""
-        if self.value is None:
+        if value_of(self) is None:
             raise UsageError(
                 f"{name} of a traced tensor: its value is not known while tracing; return it from "
                 "the function, or use methods instead of math's functions: x.exp(), not math.exp(x)"
@@ -202,7 +202,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         return int(self.item())
 
     def __bool__(self) -> bool:
-        value = self.value
+        value = value_of(self)
         if value is None:
             raise history.without_value(
                 self,
@@ -259,7 +259,7 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
         if pending is not None and tape is not None and pending.tape is tape:
             recorded: Tensor = tape.call(Tensor.detach, (self,), {})
             return recorded
-        value = self.value
+        value = value_of(self)
         if value is None or tracing.active() is not None:
             return apply(elementwise.stop_gradient, self)
         tensor = Tensor.from_value(value)

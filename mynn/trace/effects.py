@@ -45,7 +45,7 @@ _LOOKED = (
     "and later values are not seen. Use the tensor itself, or .detach() of it"
 )
 _WRITTEN = (
-    "the values of {what} are written through .data while the function is traced: that happens "
+    "the values of {what} are written through .value while the function is traced: that happens "
     "once. Write the tensor itself under mynn.no_grad(): {what}[...] = value, {what}.copy_(value)"
 )
 _SWALLOWED = (
@@ -93,7 +93,7 @@ class Watch:
             place = self.names.place(name)
             notices.warn("clock", _CLOCK.format(what=name), place)
         for tensor, (place, content) in effects.looks.items():
-            written = not same(content, tensor.value)
+            written = not same(content, tensor._value)
             message = _WRITTEN if written else _LOOKED
             notices.warn("look", message.format(what=tensor.name or "a tensor"), place)
         for message, place in effects.refused:

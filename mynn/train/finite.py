@@ -16,6 +16,7 @@ from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
+from mynn.tensor.history import array_of
 from mynn.train.engine.base import Executor
 from mynn.train.engine.cursor import Snapshot
 
@@ -33,8 +34,8 @@ def _is_finite(array: Array) -> bool:
 def _may_hold(tensor: Tensor) -> bool:
     """Whether the values of a state tensor are fit to go on with."""
     if tensor.requires_grad or tensor.dtype.kind != "f":
-        return _is_finite(tensor.data)
-    return not np.isnan(tensor.data).any()
+        return _is_finite(array_of(tensor))
+    return not np.isnan(array_of(tensor)).any()
 
 
 class NanGuard:

@@ -136,7 +136,7 @@ def _variable(argument: Any, position: int) -> Tensor:
         return Tensor.from_node(node, requires_grad=True)
     if x.requires_grad:
         return apply(elementwise.cast, x, dtype=x.dtype)
-    variable = Tensor.from_value(np.array(x.data))
+    variable = Tensor.from_value(x.numpy())
     variable.requires_grad = True
     return variable
 

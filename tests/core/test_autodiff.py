@@ -159,7 +159,7 @@ def test_traced_backward_equals_eager() -> None:
         assert traced is not None
         assert traced.value is None
         node = graph_node(traced)
-    value = interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0]
+    value = interpreter.evaluate_nodes([node], {trace.reads[w]: w.value})[0]
     np.testing.assert_allclose(value, w.grad.numpy(), rtol=1e-13)
 
 
@@ -172,7 +172,7 @@ def test_traced_gradient_is_of_the_present_value() -> None:
         (w * w).sum().backward()
         assert w.grad is not None
         node = graph_node(w.grad)
-    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0].tolist() == [12]
+    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.value})[0].tolist() == [12]
 
 
 def test_no_grad_in_a_trace_stops_the_flow() -> None:
@@ -183,7 +183,7 @@ def test_no_grad_in_a_trace_stops_the_flow() -> None:
         (w * scale).sum().backward()
         assert w.grad is not None
         node = graph_node(w.grad)
-    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0].tolist() == [20]
+    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.value})[0].tolist() == [20]
 
 
 def test_reverse_goes_only_where_something_is_wanted() -> None:
@@ -208,4 +208,4 @@ def test_cotangents_are_kept_for_recording() -> None:
         (hidden * hidden).sum().backward()
         assert hidden.node in trace.observer.cotangents
         node = graph_node(trace.observer.cotangents[hidden.node])
-    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.data})[0].tolist() == [12]
+    assert interpreter.evaluate_nodes([node], {trace.reads[w]: w.value})[0].tolist() == [12]

@@ -56,7 +56,7 @@ def test_arrays(backend: str, way: str, tmp_path: Path) -> None:
     other = mynn.fit(two.compiled(backend), two.data, epochs=2, batch_size=8, seed=0)
     assert_same_state(one.state(), two.state())
     np.testing.assert_array_equal(history["loss"], other["loss"])
-    np.testing.assert_array_equal(np.asarray(x.data if isinstance(x, Tensor) else x), two.x)
+    np.testing.assert_array_equal(np.asarray(x.value if isinstance(x, Tensor) else x), two.x)
 
 
 def test_torch_tensors() -> None:
@@ -87,9 +87,9 @@ def test_samples_of_any_shape(backend: str, dtype: str, shape: tuple[int, ...]) 
 
     data = (x, np.arange(11))
     history = mynn.fit(mynn.compile(step, backend=backend), data, batch_size=4)
-    np.testing.assert_allclose(total.data, x.astype(float).sum(0))
+    np.testing.assert_allclose(total.value, x.astype(float).sum(0))
     expected = np.tensordot(np.arange(11), x.astype(float), 1)
-    np.testing.assert_allclose(weighted.data, expected)
+    np.testing.assert_allclose(weighted.value, expected)
     np.testing.assert_allclose(history["loss"], x.astype(float).mean())
 
 

@@ -32,14 +32,14 @@ def test_extreme_logits(x: float) -> None:
     assert loss.item() == pytest.approx(np.logaddexp(0, -x), rel=1e-6)
     assert logits.grad is not None
     p = np.exp(min(x, 0)) / (np.exp(min(x, 0)) + np.exp(-max(x, 0)))
-    np.testing.assert_allclose(logits.grad.data, [[p - 1, 1 - p]], atol=1e-6)
+    np.testing.assert_allclose(logits.grad.value, [[p - 1, 1 - p]], atol=1e-6)
     for target in (0.0, 0.25, 1.0):
         logit = Tensor(np.float32([x]), requires_grad=True)
         loss = functional.binary_cross_entropy_with_logits(logit, [target])
         loss.backward()
         assert loss.item() == pytest.approx(np.logaddexp(0, x) - x * target, rel=1e-6, abs=1e-7)
         assert logit.grad is not None
-        np.testing.assert_allclose(logit.grad.data, [p - target], atol=1e-6)
+        np.testing.assert_allclose(logit.grad.value, [p - target], atol=1e-6)
 
 
 def test_infinite_values() -> None:
@@ -161,16 +161,16 @@ def test_non_contiguous_and_read_only() -> None:
 def test_dropout(dtype: str) -> None:
     x = Tensor(np.full((200, 50), 3.0, dtype), requires_grad=True)
     y = functional.dropout(x, 0.25, generator=mynn.Generator(1))
-    kept = y.data != 0
-    np.testing.assert_allclose(y.data[kept], 4.0, rtol=1e-6)
+    kept = y.value != 0
+    np.testing.assert_allclose(y.value[kept], 4.0, rtol=1e-6)
     assert y.dtype == dtype
     assert abs(kept.mean() - 0.75) < 0.02
     y.sum().backward()
     assert x.grad is not None
-    np.testing.assert_allclose(x.grad.data, np.where(kept, 1 / 0.75, 0), rtol=1e-6)
+    np.testing.assert_allclose(x.grad.value, np.where(kept, 1 / 0.75, 0), rtol=1e-6)
     assert functional.dropout(x, 0.5, training=False) is x
     assert functional.dropout(x, 0.0) is x
-    assert not functional.dropout(x, 1.0).data.any()
+    assert not functional.dropout(x, 1.0).value.any()
 
 
 @pytest.mark.parametrize("shapes", [((3, 1), (3,)), ((3,), (3, 1)), ((2, 3), (3,)), ((2, 3), ())])

@@ -111,7 +111,7 @@ def test_threads_with_programs_of_their_own() -> None:
         run = mynn.compile(lambda x: (x @ weight).sum())
         for i in range(200):
             x = np.full((4, 16), float(i % 7), np.float32)
-            expected = float((x @ weight.data).sum())
+            expected = float((x @ weight.value).sum())
             if abs(run(x).item() - expected) > 1e-4 * abs(expected):
                 wrong.append(f"{number} {i}")
 

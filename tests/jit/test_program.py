@@ -203,7 +203,7 @@ def test_state_is_used_where_it_lies() -> None:
     step, x, t = mlp_step()
     program = step.program(x, t)
     for tensor, array in zip(program.state, program.state_arrays, strict=True):
-        assert np.shares_memory(tensor.data, array)
+        assert np.shares_memory(tensor.value, array)
         assert array.ctypes.data % ALIGNMENT == 0
         assert array.ctypes.data in program.table
 

@@ -75,8 +75,8 @@ def test_frozen_parameters(backend: str) -> None:
         net.weight.requires_grad = not frozen
         weight, bias = net.weight.numpy(), net.bias.numpy()
         run(x, t)
-        assert np.array_equal(net.weight.data, weight) == frozen
-        assert not np.array_equal(net.bias.data, bias)
+        assert np.array_equal(net.weight.value, weight) == frozen
+        assert not np.array_equal(net.bias.value, bias)
 
 
 @backends
@@ -105,7 +105,7 @@ def test_closures_see_later_values(backend: str) -> None:
     np.testing.assert_array_equal(run(ramp(2)), [2, 6])
     scale.data = [10.0, 10.0]
     np.testing.assert_array_equal(run(ramp(2)), [10, 20])
-    scale.data[0] = 0.0
+    scale.value[0] = 0.0
     np.testing.assert_array_equal(run(ramp(2)), [0, 20])
     scale.assign(scale + 1)
     np.testing.assert_array_equal(run(ramp(2)), [1, 22])
@@ -126,7 +126,7 @@ def test_state_is_written(backend: str) -> None:
     assert values == [21, 63, 126]
     assert count.item() == 3
     assert count.dtype == np.int64
-    np.testing.assert_array_equal(total.data, 6 * ramp(2, 3))
+    np.testing.assert_array_equal(total.value, 6 * ramp(2, 3))
     total.data = np.zeros((2, 3))
     assert add(np.zeros((2, 3))).item() == 0
 
@@ -190,12 +190,12 @@ def test_state_with_an_axis_order(backend: str) -> None:
     twin = copy.deepcopy(net)
     eager = step_of(twin, optim.SGD(twin.parameters(), lr=0.01))
     for _ in range(3):
-        view = net.weight.data
+        view = net.weight.value
         got, expected = run(x, t), eager(x, t)
         twin.zero_grad()
         np.testing.assert_allclose(got, expected.item(), rtol=1e-5)
-        np.testing.assert_allclose(net.weight.data, twin.weight.data, rtol=1e-5)
-    assert view.base is net.weight.data.base
+        np.testing.assert_allclose(net.weight.value, twin.weight.value, rtol=1e-5)
+    assert view.base is net.weight.value.base
     assert net.weight.shape == (5, 3)
 
 
@@ -208,12 +208,12 @@ def test_copies_train_apart(backend: str) -> None:
     run = mynn.compile(step_of(net, optim.SGD(net.parameters(), lr=0.1)), backend=backend)
     run(ramp(4, 3), ramp(4, 2))
     for old, same, new in zip(before, twin.parameters(), net.parameters(), strict=True):
-        np.testing.assert_array_equal(old, same.data)
-        assert not np.array_equal(old, new.data)
+        np.testing.assert_array_equal(old, same.value)
+        assert not np.array_equal(old, new.value)
     other = mynn.compile(step_of(twin, optim.SGD(twin.parameters(), lr=0.1)), backend=backend)
     other(ramp(4, 3), ramp(4, 2))
     for a, b in zip(twin.parameters(), net.parameters(), strict=True):
-        np.testing.assert_array_equal(a.data, b.data)
+        np.testing.assert_array_equal(a.value, b.value)
 
 
 @backends
@@ -229,7 +229,7 @@ def test_an_error_while_tracing_changes_nothing(backend: str) -> None:
 
     with pytest.raises(ShapeError):
         bad(ramp(2))
-    np.testing.assert_array_equal(weight.data, [1, 2])
+    np.testing.assert_array_equal(weight.value, [1, 2])
     assert weight.grad is None
     np.testing.assert_array_equal((weight * 2).numpy(), [2, 4])  # no trace is left open
 
@@ -255,7 +255,7 @@ def test_methods() -> None:
     first = one.step(x, t)
     assert one.step(x, t) != first
     assert two.step(x, t) == two.step(x, t)
-    np.testing.assert_array_equal(before, two.net.weight.data)
+    np.testing.assert_array_equal(before, two.net.weight.value)
     assert one.step is one.step
     assert one.step is not two.step
     assert isinstance(Trainer.step, compile.Compiled)
@@ -279,8 +279,8 @@ def test_copied_objects_have_methods_of_their_own() -> None:
     two = copy.deepcopy(one)
     before = one.net.weight.numpy()
     two.step(ramp(4, 2), ramp(4, 1))
-    np.testing.assert_array_equal(one.net.weight.data, before)
-    assert not np.array_equal(two.net.weight.data, before)
+    np.testing.assert_array_equal(one.net.weight.value, before)
+    assert not np.array_equal(two.net.weight.value, before)
 
 
 @backends
@@ -294,7 +294,7 @@ def test_compiled_functions_call_each_other(backend: str) -> None:
     before = net.weight.numpy()
     forward(ramp(4, 2))
     mynn.compile(step_of(forward, optimizer), backend=backend)(ramp(4, 2), ramp(4, 1))
-    assert not np.array_equal(net.weight.data, before)
+    assert not np.array_equal(net.weight.value, before)
 
 
 @backends
@@ -331,7 +331,7 @@ def test_gradient_of_a_gradient_through_parameters(backend: str) -> None:
     value, *gradients = mynn.compile(penalty, backend=backend)(x)
     assert len(gradients) == 3
     step = 1e-6
-    first = weights[0].data
+    first = weights[0].value
     first[1, 2] += step
     above = mynn.compile(penalty, backend=backend)(x)[0]
     np.testing.assert_allclose((above - value) / step, gradients[0][1, 2], rtol=1e-4)

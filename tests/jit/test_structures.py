@@ -87,7 +87,7 @@ def test_results_that_are_arguments_state_and_numbers(backend: str) -> None:
     for value, wanted in zip(got, expected, strict=True):
         np.testing.assert_array_equal(value, wanted)
     assert [v.dtype.name for v in got[3:7]] == ["float32", "float64", "bool", "int64"]
-    np.testing.assert_array_equal(weight.data, [2, 4])
+    np.testing.assert_array_equal(weight.value, [2, 4])
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_arguments(backend: str, name: str) -> None:
         with pytest.raises(TypeError):  # a list is a structure of numbers
             run(value)
         return
-    array = np.asarray(value.data if isinstance(value, Tensor) else value)
+    array = np.asarray(value.value if isinstance(value, Tensor) else value)
     for _ in range(2):
         got = run(value)
         np.testing.assert_array_equal(got, array * 2 + 1)
@@ -185,7 +185,7 @@ def test_what_cannot_be_returned(value: Any) -> None:
         lambda x: x.numpy(),
         lambda x: np.tanh(x),
         lambda x: np.asarray(x) + 1,
-        lambda x: x.data + 1,
+        lambda x: x.value + 1,
         lambda x: x.tolist(),
         lambda x: [i for i in range(10) if i < x.max()],
     ],
@@ -230,4 +230,4 @@ def test_labels_out_of_range(backend: str) -> None:
     for bad in (3, -1, 2**40):
         with pytest.raises(DataError, match=f"{bad}"):
             run(x, np.array([0, 1, bad, 0]))
-    np.testing.assert_array_equal(before, net.weight.data)
+    np.testing.assert_array_equal(before, net.weight.value)

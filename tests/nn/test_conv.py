@@ -72,7 +72,7 @@ def test_transposed_is_the_adjoint() -> None:
     ],
 )
 def test_output_channels_lie_side_by_side(layer: nn.Module, fastest: int) -> None:
-    strides = layer.weight.data.strides
+    strides = layer.weight.value.strides
     assert strides[fastest] == 4
     assert list(strides[2:]) == sorted(strides[2:], reverse=True)
     assert min(strides[2:]) > strides[1 - fastest] > 4
@@ -83,7 +83,7 @@ def test_initial_values_are_pytorchs() -> None:
         (nn.Conv2d(3, 200, 5), 75**-0.5),
         (nn.ConvTranspose2d(20, 8, 2), 32**-0.5),
     ):
-        tops = [float(np.abs(parameter.data).max()) for parameter in layer.parameters()]
+        tops = [float(np.abs(parameter.value).max()) for parameter in layer.parameters()]
         assert 0.95 * bound < tops[0] <= bound
         assert 0.2 * bound < tops[1] <= bound
 
@@ -93,7 +93,7 @@ def test_inputs_are_converted() -> None:
     layer = nn.Conv2d(1, 2, 3)
     y = layer(images)
     assert y.dtype == np.float32
-    np.testing.assert_array_equal(y.data, layer(images.astype(np.float64)).data)
+    np.testing.assert_array_equal(y.value, layer(images.astype(np.float64)).value)
     assert nn.Conv2d(1, 2, 3, dtype=np.float64)(images).dtype == np.float64
 
 
@@ -101,8 +101,8 @@ def test_any_memory_layout() -> None:
     layer = nn.Conv2d(3, 4, 3, padding=1)
     x = rng("layout").normal(size=(2, 6, 10, 3)).astype(np.float32)[:, :, ::2].transpose(0, 3, 1, 2)
     x.flags.writeable = False
-    same = layer(np.ascontiguousarray(x)).data
-    np.testing.assert_allclose(layer(x).data, same, rtol=1e-5, atol=1e-6)
+    same = layer(np.ascontiguousarray(x)).value
+    np.testing.assert_allclose(layer(x).value, same, rtol=1e-5, atol=1e-6)
 
 
 def test_no_samples() -> None:

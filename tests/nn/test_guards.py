@@ -37,7 +37,7 @@ def outcome(function: Callable[..., Any], inputs: list[Array]) -> list[Array] | 
     except MynnError as error:
         return type(error).__name__
     arrays = result if isinstance(result, tuple) else (result,)
-    return [np.asarray(one.data if isinstance(one, Tensor) else one) for one in arrays]
+    return [np.asarray(one.value if isinstance(one, Tensor) else one) for one in arrays]
 
 
 def assert_same(got: list[Array] | str, expected: list[Array] | str) -> None:

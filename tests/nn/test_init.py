@@ -66,7 +66,7 @@ def test_moments(name: str, dtype: Any) -> None:
     fill, mean, deviation, bound = MOMENTS[name]
     tensor = Parameter(np.zeros(SHAPE, dtype), order=(1, 0))
     fill(tensor, 3)
-    x = tensor.data.astype(np.float64)
+    x = tensor.value.astype(np.float64)
     n = math.sqrt(x.size)
     assert tensor.dtype == dtype
     assert abs(x.mean() - mean) < 5 * deviation / n
@@ -79,16 +79,16 @@ def test_moments(name: str, dtype: Any) -> None:
         assert abs(kurtosis - 1.8) < 0.05
     again = Tensor(np.zeros(SHAPE, dtype))
     fill(again, np.random.default_rng(3))
-    np.testing.assert_array_equal(again.data, tensor.data)
+    np.testing.assert_array_equal(again.value, tensor.value)
     fill(again, 4)
-    assert not np.array_equal(again.data, tensor.data)
+    assert not np.array_equal(again.value, tensor.value)
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (4, 9), (9, 4), (6, 2, 3), (1, 3)])
 def test_orthogonal(shape: tuple[int, ...]) -> None:
     tensor = Tensor(np.zeros(shape))
     init.orthogonal_(tensor, gain=2.0, generator=0)
-    matrix = tensor.data.reshape(shape[0], -1)
+    matrix = tensor.value.reshape(shape[0], -1)
     rows, columns = matrix.shape
     product = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
     np.testing.assert_allclose(product, 4 * np.eye(min(rows, columns)), atol=1e-12)
@@ -108,7 +108,7 @@ def test_orthogonal_is_uniform() -> None:
 def test_constants() -> None:
     tensor = Parameter(np.full((3, 2), 7.0))
     assert init.zeros_(tensor) is tensor
-    assert not tensor.data.any()
+    assert not tensor.value.any()
     assert init.ones_(tensor).tolist() == [[1, 1]] * 3
     assert init.constant_(tensor, 0.5).tolist() == [[0.5, 0.5]] * 3
 
@@ -124,7 +124,7 @@ def test_gains_are_those_of_pytorch(name: str) -> None:
 def test_linear_default() -> None:
     bound = 1 / math.sqrt(50)
     layer = nn.Linear(50, 2000)
-    for x in (layer.weight.data, layer.bias.data):
+    for x in (layer.weight.value, layer.bias.value):
         assert abs(x).max() <= bound
         assert x.std() == pytest.approx(bound / math.sqrt(3), rel=0.05)
 

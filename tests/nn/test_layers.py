@@ -27,8 +27,8 @@ def test_doctests(file: Any) -> None:
 def test_linear_is_stored_input_major() -> None:
     layer = nn.Linear(5, 25)
     assert layer.weight.shape == (25, 5)
-    assert layer.weight.data.strides == (4, 4 * 32)
-    assert layer.weight.data.ctypes.data % 64 == 0
+    assert layer.weight.value.strides == (4, 4 * 32)
+    assert layer.weight.value.ctypes.data % 64 == 0
 
 
 def test_linear_converts_inputs() -> None:
@@ -42,7 +42,7 @@ def test_linear_takes_any_memory_layout() -> None:
     layer = nn.Linear(3, 2)
     x = np.arange(24, dtype=np.float32).reshape(3, 8)[:, ::2].T
     x.flags.writeable = False
-    np.testing.assert_array_equal(layer(x).data, layer(np.ascontiguousarray(x)).data)
+    np.testing.assert_array_equal(layer(x).value, layer(np.ascontiguousarray(x)).value)
 
 
 def test_linear_of_no_samples() -> None:
@@ -110,10 +110,10 @@ def test_dropout_is_the_same_eager_and_compiled() -> None:
 def test_dropout_modes() -> None:
     layer = nn.Dropout(0.5)
     x = np.ones(1000, np.float32)
-    assert (layer(x).data == 0).any()
+    assert (layer(x).value == 0).any()
     layer.eval()
-    np.testing.assert_array_equal(layer(x).data, x)
-    assert layer.train()(x).data.max() == 2
+    np.testing.assert_array_equal(layer(x).value, x)
+    assert layer.train()(x).value.max() == 2
 
 
 def test_mode_is_a_guard_of_the_trace() -> None:

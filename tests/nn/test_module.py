@@ -116,7 +116,7 @@ def test_state_dict_round_trip() -> None:
     assert all(type(value) is np.ndarray and value.flags.c_contiguous for value in state.values())
     result = other.load_state_dict(state)
     assert result == ([], [])
-    np.testing.assert_array_equal(net(X).data, other(X).data)
+    np.testing.assert_array_equal(net(X).value, other(X).value)
     state["scale"][...] = 7
     assert net.scale.item() == 2
 
@@ -137,8 +137,8 @@ def test_state_dict_that_does_not_fit_changes_nothing() -> None:
     result = net.load_state_dict({**missing, "more": np.ones(1)}, strict=False)
     assert result.missing_keys == ["scale"]
     assert result.unexpected_keys == ["more"]
-    np.testing.assert_array_equal(net.mean.data, before["mean"] + 1)
-    np.testing.assert_array_equal(net.scale.data, before["scale"])
+    np.testing.assert_array_equal(net.mean.value, before["mean"] + 1)
+    np.testing.assert_array_equal(net.scale.value, before["scale"])
 
 
 def test_state_dict_of_pytorch_both_ways() -> None:
@@ -151,7 +151,7 @@ def test_state_dict_of_pytorch_both_ways() -> None:
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
     expected = theirs(torch.tensor(X)).detach().numpy()
-    np.testing.assert_allclose(ours(X).data, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours(X).value, expected, rtol=1e-5, atol=1e-6)
     again = make(torch.nn)
     again.load_state_dict({k: torch.from_numpy(v) for k, v in ours.state_dict().items()})
     np.testing.assert_array_equal(again(torch.tensor(X)).detach().numpy(), expected)
@@ -197,11 +197,11 @@ def test_copies(copied: Any) -> None:
     net(X).sum().backward()
     twin = copied(net)
     assert not twin.training
-    np.testing.assert_array_equal(net(X).data, twin(X).data)
+    np.testing.assert_array_equal(net(X).value, twin(X).value)
     for p, q in zip(net.parameters(), twin.parameters(), strict=True):
         assert type(q) is Parameter
-        assert q.data.strides == p.data.strides
-        assert q.data.ctypes.data % 64 == 0
+        assert q.value.strides == p.value.strides
+        assert q.value.ctypes.data % 64 == 0
         assert (q.grad is None) == (p.grad is None)
     twin.scale.data = [9.0]
     assert net.scale.item() == 2

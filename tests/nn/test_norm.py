@@ -85,8 +85,8 @@ def test_a_changed_momentum_is_seen_by_the_program() -> None:
     run(x)
     layer.momentum = 1.0
     run(x)
-    np.testing.assert_allclose(layer.running_mean.data, x.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(layer.running_var.data, x.var(0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(layer.running_mean.value, x.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.value, x.var(0, ddof=1), rtol=1e-5)
 
 
 def test_reset() -> None:
@@ -102,7 +102,7 @@ def test_reset() -> None:
         for parameter in other.parameters():
             parameter.data = [5, 5, 5]
         other.reset_parameters()
-        assert {float(p.data.sum()) for p in other.parameters()} <= {0.0, 3.0}
+        assert {float(p.value.sum()) for p in other.parameters()} <= {0.0, 3.0}
 
 
 def test_inputs_are_converted() -> None:

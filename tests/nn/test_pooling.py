@@ -43,10 +43,10 @@ def test_all_windows_of_small_inputs_are_pytorchs() -> None:
                             expected = torch.nn.functional.avg_pool1d(
                                 theirs, k, s, p, ceil, include
                             )
-                            np.testing.assert_allclose(got.data, expected.numpy(), rtol=1e-12)
+                            np.testing.assert_allclose(got.value, expected.numpy(), rtol=1e-12)
                         got = F.max_pool1d(x, k, s, p, 1, ceil)
                         expected = torch.nn.functional.max_pool1d(theirs, k, s, p, 1, ceil)
-                        np.testing.assert_array_equal(got.data, expected.numpy())
+                        np.testing.assert_array_equal(got.value, expected.numpy())
                         seen += 1
     assert seen > 100
 
@@ -58,10 +58,10 @@ def test_adaptive_windows_of_small_inputs_are_pytorchs() -> None:
         for o in range(1, 14):
             expected = torch.nn.functional.adaptive_avg_pool1d(torch.tensor(x), o)
             np.testing.assert_allclose(
-                F.adaptive_avg_pool1d(x, o).data, expected.numpy(), rtol=1e-12
+                F.adaptive_avg_pool1d(x, o).value, expected.numpy(), rtol=1e-12
             )
             expected = torch.nn.functional.adaptive_max_pool1d(torch.tensor(x), o)
-            np.testing.assert_array_equal(F.adaptive_max_pool1d(x, o).data, expected.numpy())
+            np.testing.assert_array_equal(F.adaptive_max_pool1d(x, o).value, expected.numpy())
 
 
 def test_integers() -> None:
@@ -126,7 +126,7 @@ def test_padding_is_never_the_largest() -> None:
 def test_infinity_stays_in_its_window() -> None:
     x = np.zeros((1, 5))
     x[0, 0] = np.inf
-    np.testing.assert_array_equal(F.adaptive_avg_pool1d(x, 3).data, [[np.inf, 0, 0]])
+    np.testing.assert_array_equal(F.adaptive_avg_pool1d(x, 3).value, [[np.inf, 0, 0]])
 
 
 x2 = np.zeros((1, 2, 4, 4), np.float32)

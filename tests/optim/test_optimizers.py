@@ -80,7 +80,7 @@ def torch_steps(torch: Any, name: str, dtype: str, count: int) -> tuple[list[Any
 
 def assert_state(params: Iterable[Tensor], expected: Iterable[Any], tolerance: float) -> None:
     for p, q in zip(params, expected, strict=True):
-        np.testing.assert_allclose(p.data, np.asarray(q), rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(p.value, np.asarray(q), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("file", [optimizer, sgd, adam])
@@ -164,23 +164,23 @@ def test_traced(name: str, backend: str) -> None:
         for _ in range(10):
             program()
         tolerance = {"float32": 1e-5, "float64": 1e-11}[dtype]
-        assert_state(params, [p.data for p in expected], tolerance)
+        assert_state(params, [p.value for p in expected], tolerance)
         for p, q in zip(params, expected, strict=True):
             assert chosen.state[p].keys() == reference.state[q].keys()
             for key, slot in chosen.state[p].items():
-                other = reference.state[q][key].data
-                np.testing.assert_allclose(slot.data, other, rtol=tolerance, atol=tolerance)
+                other = reference.state[q][key].value
+                np.testing.assert_allclose(slot.value, other, rtol=tolerance, atol=tolerance)
 
 
 def test_slots_lie_as_their_parameters() -> None:
     layer = nn.Linear(5, 25)
     chosen = optim.Adam(layer.parameters(), amsgrad=True)
     for slot in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
-        assert chosen.state[layer.weight][slot].data.strides == layer.weight.data.strides
+        assert chosen.state[layer.weight][slot].value.strides == layer.weight.value.strides
     single = optim.SGD(nn.Linear(5, 1).parameters(), momentum=0.9)
     for p, slots in single.state.items():
-        assert slots["momentum_buffer"].data.strides == p.data.strides
-        assert axis_order(p.data) == axis_order(slots["momentum_buffer"].data)
+        assert slots["momentum_buffer"].value.strides == p.value.strides
+        assert axis_order(p.value) == axis_order(slots["momentum_buffer"].value)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -309,7 +309,7 @@ def test_state_dict_continues_a_run(name: str) -> None:
         chosen.zero_grad()
         loss_of(params, slopes("float64")).backward()
         chosen.step()
-    assert_state(params, [p.data for p in expected], 1e-14)
+    assert_state(params, [p.value for p in expected], 1e-14)
 
 
 @every_case
@@ -323,7 +323,7 @@ def test_state_dict_of_pytorch(name: str) -> None:
     loss_of(params, slopes("float64")).backward()
     chosen.step()
     expected, _ = steps(name, "float64", 6)
-    assert_state(params, [p.data for p in expected], 1e-9)
+    assert_state(params, [p.value for p in expected], 1e-9)
 
 
 def test_state_with_different_counts() -> None:
@@ -381,7 +381,7 @@ def test_copies(name: str, way: Any) -> None:
         twin.zero_grad()
         loss_of(twins, slopes("float64")).backward()
         twin.step()
-    assert_state(twins, [p.data for p in expected], 1e-13)
+    assert_state(twins, [p.value for p in expected], 1e-13)
     assert_state(params, before, 0)
 
 
@@ -403,7 +403,7 @@ def test_fit(name: str) -> None:
         return loss
 
     mynn.fit(step, np.zeros(5, np.float32), epochs=2, batch_size=1)
-    assert_state(params, [p.data for p in expected], 1e-5)
+    assert_state(params, [p.value for p in expected], 1e-5)
 
 
 def test_repr_and_copies() -> None:

@@ -110,7 +110,7 @@ def views(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
 
 def memory_in_hands(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
     x = Tensor(X[number % 6])
-    inside = x.data[1:3]
+    inside = x.value[1:3]
     y = x * 2.0
     inside[...] = 5.0
     z = x * 2.0

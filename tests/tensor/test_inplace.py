@@ -55,6 +55,15 @@ def statistics(lib: Any, p: Any, b: Any, x: Any) -> Any:
     return y * b
 
 
+def through_data(lib: Any, p: Any, b: Any, x: Any) -> Any:
+    (p * x).tanh().sum().backward()
+    p.data.add_(p.grad.data, alpha=-0.1)
+    p.data.clamp_(1.0, 3.0)
+    b.data[0] = p.data[1]
+    p.data = p.data * 0.5
+    return (p * b).detach()
+
+
 def written_twice(lib: Any, p: Any, b: Any, x: Any) -> Any:
     y = p * 2
     y += x
@@ -197,6 +206,7 @@ PROGRAMS: tuple[Callable[..., Any], ...] = (
     momentum,
     adam,
     statistics,
+    through_data,
     written_twice,
     in_a_loop,
     rows,

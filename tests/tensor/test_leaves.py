@@ -115,7 +115,7 @@ def _assign_data(p: Any) -> None:
 
 
 def _shape_of_data(p: Any) -> None:
-    array = p.data
+    array = p.value
     array[...] = 3
     array.shape = (1, 5, 7)
 
@@ -136,7 +136,7 @@ def test_new_values_reach_programs(change: Callable[[Any], None]) -> None:
 
 def test_the_array_of_a_tensor_cannot_be_resized() -> None:
     p = Parameter(np.zeros((5, 7), np.float32))
-    for array in (p.data, np.asarray(p)):
+    for array in (p.value, np.asarray(p)):
         with pytest.raises(ValueError, match="resize"):
             array.resize((50, 70))
 

@@ -140,7 +140,7 @@ def test_copies_and_pickles() -> None:
     for other in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
         assert other.requires_grad
         assert other.name == "x"
-        other.data[0] = 9
+        other.value[0] = 9
         assert x.tolist() == [1, 2]
         (other * other).sum().backward()
         assert x.grad is None
@@ -291,9 +291,9 @@ def test_indices_out_of_range() -> None:
 
 def test_assign_keeps_the_memory() -> None:
     x = Tensor([1.0, 2.0])
-    data = x.data
+    data = x.value
     x.assign([3, 4])
-    assert np.shares_memory(x.data, data)
+    assert np.shares_memory(x.value, data)
     assert data.tolist() == [3, 4]
     x.data = np.array([5.0, 6.0])
     assert data.tolist() == [5, 6]
@@ -371,7 +371,7 @@ def test_state_is_found_by_the_tracer() -> None:
     assert [t.name for t in trace.reads] == ["x", "y"]
     assert [t.name for t in trace.writes()] == ["x"]
     new = trace.writes()[x]
-    known = {trace.reads[x]: x.data, trace.reads[y]: y.data}
+    known = {trace.reads[x]: x.value, trace.reads[y]: y.value}
     assert interpreter.evaluate_nodes([new, z.node], known) == [3, 9]
     assert x.tolist() == [1]
 
@@ -384,11 +384,11 @@ def test_parameters_live_in_padded_storage(shape: Any, order: Any) -> None:
     p = Parameter(values, order=order)
     np.testing.assert_array_equal(p.numpy(), values)
     fastest = (order or tuple(range(len(shape))))[-1]
-    assert p.data.strides[fastest] == p.dtype.itemsize
-    assert p.data.ctypes.data % 64 == 0
-    data = p.data
+    assert p.value.strides[fastest] == p.dtype.itemsize
+    assert p.value.ctypes.data % 64 == 0
+    data = p.value
     p.assign(values + 1)
-    assert np.shares_memory(p.data, data)
+    assert np.shares_memory(p.value, data)
     (p * p).sum().backward()
     assert p.grad is not None
     np.testing.assert_array_equal(p.grad.numpy(), 2 * (values + 1))

@@ -146,12 +146,12 @@ weights = mynn.Parameter(np.ones(3, np.float32), name="weights")
 
 
 def writes_data(x: Any) -> Any:
-    weights.data[...] = 0.0  # weights.data[...]
+    weights.value[...] = 0.0  # weights.value[...]
     return x * weights
 
 
 def reads_item(x: Any) -> Any:
-    return x * weights[0].item() if weights.data[0] > 5 else x  # weights.data[0]
+    return x * weights[0].item() if weights.value[0] > 5 else x  # weights.value[0]
 
 
 def pairs(x: Any) -> Any:
@@ -159,8 +159,8 @@ def pairs(x: Any) -> Any:
 
 
 CASES: dict[str, tuple[Any, str, str]] = {
-    "data": (writes_data, "# weights.data[...]", r"weights are written through \.data"),
-    "look": (reads_item, "# weights.data[0]", "the value of weights is looked at"),
+    "data": (writes_data, "# weights.value[...]", r"weights are written through \.value"),
+    "look": (reads_item, "# weights.value[0]", "the value of weights is looked at"),
     "pairs": (pairs, "# - x[:, 0]", r"difference of \(4, 1\) and \(4,\).*reshape"),
     "np.random": (draws, "# np.random", r"numpy\.random gave numbers.*mynn\.random\.normal"),
     "random": (draws_python, "# random.random", "Python's random gave numbers"),
@@ -213,7 +213,7 @@ def test_error_where_checks_are_asked_for(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MYNN_CHECK", "1")
     function, _, message = CASES[name]
     for _ in range(2):
-        weights.data[...] = 1.0
+        weights.value[...] = 1.0
         with pytest.raises(UsageError, match=message):
             mynn.compile(function)(X)
 
@@ -265,7 +265,7 @@ def test_nothing_is_said_of_what_is_usual() -> None:
     for function in (lazily, Lazy()):
         again = mynn.compile(function)
         for _ in range(3):
-            np.testing.assert_array_equal(again(X), function(mynn.Tensor(X)).data)
+            np.testing.assert_array_equal(again(X), function(mynn.Tensor(X)).value)
         assert len(again._programs) == 1
 
 
@@ -321,7 +321,7 @@ def test_values_changed_after_compiling(direct: bool) -> None:
     factors[:], widths[:] = 1, [1.0, 2.0]
 
     def both() -> Any:
-        expected = compiled.function(*map(mynn.Tensor, arguments)).data
+        expected = compiled.function(*map(mynn.Tensor, arguments)).value
         np.testing.assert_allclose(compiled(*arguments), expected, rtol=1e-5)
         np.testing.assert_allclose(compiled(*arguments), expected, rtol=1e-5)
         return expected
@@ -388,8 +388,8 @@ def test_target_network_follows_inside_a_step(backend: str) -> None:
     compiled = mynn.compile(step, backend=backend)
     for _ in range(3):
         compiled(X)
-        np.testing.assert_array_equal(target.weight.data, online.weight.data)
-        np.testing.assert_array_equal(target.bias.data, online.bias.data)
+        np.testing.assert_array_equal(target.weight.value, online.weight.value)
+        np.testing.assert_array_equal(target.bias.value, online.bias.value)
 
 
 def test_learning_rate_of_the_epoch_inside_a_step() -> None:
@@ -409,7 +409,7 @@ def test_learning_rate_of_the_epoch_inside_a_step() -> None:
         state.epoch = epoch
         step(np.ones(3, np.float32))
         expected -= 0.5**epoch
-        assert p.data[0] == expected
+        assert p.value[0] == expected
         assert sgd.lr == 0.5**epoch
 
 

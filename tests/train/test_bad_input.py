@@ -168,7 +168,7 @@ def test_labels_out_of_range(backend: str, bad: int) -> None:
     before = net.weight.numpy()
     with pytest.raises(DataError, match=rf"labels.*0\.\.2.*{bad}"):
         mynn.fit(mynn.compile(step, backend=backend), (x(), labels), batch_size=8, shuffle=False)
-    np.testing.assert_array_equal(net.weight.data, before)
+    np.testing.assert_array_equal(net.weight.value, before)
 
 
 def test_a_step_that_trains_nothing_is_told() -> None:

@@ -154,10 +154,10 @@ def test_parameters_that_break_under_a_finite_loss(backend: str, last: bool) -> 
     message = failure(lambda: mynn.fit(run, x, batch_size=1, shuffle=False))
     assert f"parameter weight is not finite after step {at} (epoch 0, batch {at})" in message
     assert re.search("gradient of (the output of layer|weight)", message), message
-    assert np.isfinite(net.weight.data).all()
+    assert np.isfinite(net.weight.value).all()
     two, step_two, _ = square_root_net()
     mynn.fit(mynn.compile(step_two, backend=backend), x[:at], batch_size=1, shuffle=False)
-    np.testing.assert_allclose(net.weight.data, two.weight.data, rtol=1e-6)
+    np.testing.assert_allclose(net.weight.value, two.weight.value, rtol=1e-6)
 
 
 def test_after_many_steps() -> None:
@@ -168,7 +168,7 @@ def test_after_many_steps() -> None:
     x[4321] = 0
     message = failure(lambda: mynn.fit(step, x, batch_size=1, shuffle=False))
     assert "after step 4321 (epoch 0, batch 4321)" in message
-    assert np.isfinite(net.weight.data).all()
+    assert np.isfinite(net.weight.value).all()
 
 
 @backends
@@ -189,7 +189,7 @@ def test_in_a_later_run(backend: str) -> None:
 
 def test_bad_parameters_from_the_start() -> None:
     problem = Problem()
-    problem.net[0].weight.data[1, 2] = np.nan
+    problem.net[0].weight.value[1, 2] = np.nan
     before = problem.state()
     message = failure(lambda: mynn.fit(problem.step, problem.data))
     assert "parameter 0.weight is not finite before step 0 " in message
@@ -247,7 +247,7 @@ def test_state_changed_by_callbacks_is_kept() -> None:
     )
     assert "at step 39 (epoch 3, batch 9)" in message
     assert epochs == [0, 1, 2, 3]
-    np.testing.assert_array_equal(problem.net[0].bias.data, np.full(6, 0.25))
+    np.testing.assert_array_equal(problem.net[0].bias.value, np.full(6, 0.25))
     assert problem.optimizer.lr == 0
 
 

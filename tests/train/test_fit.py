@@ -88,7 +88,7 @@ def order_of(epochs: int, **options: Any) -> list[list[int]]:
         return x.sum().astype("float32")
 
     mynn.fit(step, np.arange(10), epochs=epochs, batch_size=1, **options)
-    return [seen.data[10 * i : 10 * i + 10].tolist() for i in range(epochs)]
+    return [seen.value[10 * i : 10 * i + 10].tolist() for i in range(epochs)]
 
 
 def test_order() -> None:

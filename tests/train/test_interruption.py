@@ -78,7 +78,7 @@ def test_ctrl_c_in_a_process_of_its_own() -> None:
         try:
             mynn.fit(step, np.ones((64, 2), np.float32), epochs=10**9, callbacks=[Ready()])
         except KeyboardInterrupt:
-            print("\\ninterrupted", np.isfinite(net.weight.data).all())
+            print("\\ninterrupted", np.isfinite(net.weight.value).all())
     """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -29,7 +29,7 @@ class Order:
         return x.mean()
 
     def run(self, **options: Any) -> Array:
-        self.seen.data[...] = self.count.data[...] = 0
+        self.seen.value[...] = self.count.value[...] = 0
         mynn.fit(self.step, X, batch_size=1, verbose=False, **options)
         return self.seen.numpy()
 

@@ -267,7 +267,7 @@ def test_one_array_to_another() -> None:
     table = Tensor(np.arange(12, dtype=np.float32).reshape(4, 3))
     pick = mynn.compile(lambda i: table[i])
     for _ in range(3):
-        np.testing.assert_array_equal(pick(np.array([0, -1, 3])), table.data[[0, -1, 3]])
+        np.testing.assert_array_equal(pick(np.array([0, -1, 3])), table.value[[0, -1, 3]])
         for wrong in (4, -5, 2**62, -(2**63)):
             with pytest.raises(IndexRangeError, match=rf"index {wrong} at \(1,\).*extent 4: .*-4"):
                 pick(np.array([0, wrong, 1]))

@@ -132,10 +132,10 @@ def test_all_workers_gather(
         return (y * factor.reshape(-1, 1)).sum()
 
     for threads in (1, 2, 3, 4):
-        seen.data[...] = 0
+        seen.value[...] = 0
         step_on = mynn.compile(step, threads=threads)
         mynn.fit(step_on, (x, y, z), epochs=2, batch_size=batch, shuffle=shuffle, verbose=False)
-        np.testing.assert_array_equal(seen.data, 2 * np.tensordot(z, x.astype(float), 1))
+        np.testing.assert_array_equal(seen.value, 2 * np.tensordot(z, x.astype(float), 1))
 
 
 class Slow(OfNetwork):

@@ -14,7 +14,7 @@ from mynn.report.toolbox.checks import samples
 from mynn.report.toolbox.fitting import History, Plan, run
 from mynn.report.toolbox.passes import forward_pass, is_known, store, whole_pass
 from mynn.report.toolbox.programs import Programs
-from mynn.report.toolbox.record import Record
+from mynn.report.toolbox.record import Record, memory_of
 from mynn.report.toolbox.sequence import Arguments
 from mynn.report.toolbox.tools import linear
 from mynn.tensor import Tensor, no_grad
@@ -145,7 +145,7 @@ class model(Record):
         with no_grad():
             for tool in checked.tools:
                 value = tool.operation(value)
-        return value.data
+        return memory_of(value)
 
     def fit(
         self,

@@ -58,7 +58,7 @@ class optimizer_sgd:
     @property
     def lr(self) -> float:
         """The learning rate."""
-        return float(self._rate.data)
+        return float(self._rate.item())
 
     @lr.setter
     def lr(self, value: float) -> None:

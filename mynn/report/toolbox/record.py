@@ -24,6 +24,13 @@ from mynn.tensor import Tensor
 Recorded = list[Any]
 
 
+def memory_of(tensor: Tensor) -> Array:
+    """The array of an eager tensor, to be read and changed in place."""
+    value = tensor.value
+    assert value is not None
+    return value
+
+
 class Record:
     """The attributes of a constructor, and the rules by which tool modules fill them."""
 
@@ -99,15 +106,14 @@ class Record:
         before.requires_grad = True
         after = tool.operation(before)
         self._passed.append((tool, before, after))
-        value: Array = after.data
-        return value
+        return memory_of(after)
 
     def step_back(self, tool: Any, gradient: Array) -> Array:
         """Gradient by the tool's input from the gradient by its output, through the engine."""
         _, before, after = self._passed.pop()
         after.backward(gradient)
         assert before.grad is not None
-        return before.grad.data
+        return memory_of(before.grad)
 
     def require_last(self, tool: Any) -> None:
         """Raise unless `tool` is the one that the backward pass has to go through next."""

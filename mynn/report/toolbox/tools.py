@@ -16,7 +16,7 @@ from mynn.core.types import Array, Shape
 from mynn.errors import ShapeError, UsageError
 from mynn.report.toolbox.checks import is_same_memory, real_array, samples
 from mynn.report.toolbox.programs import Programs
-from mynn.report.toolbox.record import Record
+from mynn.report.toolbox.record import Record, memory_of
 from mynn.tensor import Parameter, Tensor, no_grad
 
 # Draws the values of an array of a given shape.
@@ -115,7 +115,7 @@ class linear:
             return
         self.create()
         weight, bias = self.parameters
-        self.model.append(self, weight.data, bias.data)
+        self.model.append(self, memory_of(weight), memory_of(bias))
 
     def redraw(self) -> None:
         """Draw new values for the parameters, in place."""
@@ -124,7 +124,7 @@ class linear:
             self.weight, self.bias = drawn
             return
         for old, new in zip(self.parameters, drawn, strict=True):
-            old.data = new.data
+            old.data = new
 
     def _draw(self) -> tuple[Parameter, Parameter]:
         generator, dtype = self.model.generator, self.model.dtype
@@ -146,7 +146,7 @@ class linear:
         """Take over arrays that were assigned to model.w[k] or model.b[k]."""
         k = self.index
         for entries, parameter in zip((self.model.w, self.model.b), self.parameters, strict=True):
-            if not is_same_memory(entries[k], parameter.data):
+            if not is_same_memory(entries[k], memory_of(parameter)):
                 value = real_array(entries[k], f"{parameter.name}[{k}] of {self}", self.model.dtype)
                 if value.shape != parameter.shape:
                     raise ShapeError(
@@ -154,7 +154,7 @@ class linear:
                         f"it is {value.shape}"
                     )
                 parameter.data = value
-                entries[k] = parameter.data
+                entries[k] = memory_of(parameter)
 
     def operation(self, x: Tensor) -> Tensor:
         """w · x + b for a sample of shape (m,) or for each row of a batch (B, m)."""
@@ -219,7 +219,7 @@ class linear:
         model.dl_dx[k - 1] = before
         for entries, parameter in zip((model.dl_dw, model.dl_db), self.parameters, strict=True):
             assert parameter.grad is not None
-            entries[k] = parameter.grad.data
+            entries[k] = memory_of(parameter.grad)
             parameter.grad = None
         model.ln -= 1
 
@@ -365,7 +365,7 @@ class criterion_mse:
         if program is not None:
             return program(output, wanted)[()]
         with no_grad():
-            return self.operation(Tensor.from_value(output), Tensor.from_value(wanted)).data[()]
+            return self.operation(Tensor.from_value(output), Tensor.from_value(wanted)).numpy()[()]
 
     def dloss(self, x: Any = None, target: Any = None) -> Array:
         """2 (x - t), of the shape of x; arguments and errors as for `loss`."""
@@ -374,4 +374,4 @@ class criterion_mse:
         output.requires_grad = True
         self.operation(output, Tensor.from_value(wanted)).backward()
         assert output.grad is not None
-        return output.grad.data
+        return memory_of(output.grad)

@@ -52,7 +52,7 @@ def test_few_rows_along_the_sum_are_dot_products() -> None:
 def test_weights_lie_as_the_compiler_wants_them(outputs: int, dtype: str) -> None:
     """`Linear` stores them so that its product is dot products where those are fewer columns."""
     weight = nn.Linear(64, outputs, dtype=dtype).weight
-    order = axis_order(weight.data)
+    order = axis_order(weight.value)
     # The product reads the transposed weight.
     found = strategy(product(256, 64, outputs, dtype), PLAIN, (1 - order[0], 1 - order[1]))
     assert found.kind is (Kind.DOT if outputs <= 4 else Kind.TILES)

@@ -49,9 +49,9 @@ def test_both_snippets_run_one_after_the_other():
     names = {"train_input": data, "input": data}
     exec(MANUAL + AUTOMATIC, names)
     assert names["mynn"].lt == 1
-    assert np.shares_memory(names["mynn"].w[1], names["seq"][0].weight.data)
+    assert np.shares_memory(names["mynn"].w[1], names["seq"][0].weight.value)
     names["mynn"].train([names["lin"], names["sig"]], data)
-    assert np.shares_memory(names["mynn"].w[1], names["lin"].weight.data)
+    assert np.shares_memory(names["mynn"].w[1], names["lin"].weight.value)
 
 
 def test_star_import_brings_the_names_of_the_report():

@@ -54,7 +54,7 @@ def test_parameters_are_live():
     net.b[1] = np.array([1.0, 2.0, 3.0])
     net.train(sequence, [0.1, 0.2], forward_only=True)
     np.testing.assert_allclose(net.x[1], np.tanh([1, 2, 3]))
-    assert np.shares_memory(net.b[1], sequence[0].bias.data)
+    assert np.shares_memory(net.b[1], sequence[0].bias.value)
     net.b[1] = np.zeros(4)
     with pytest.raises(ShapeError, match=r"linear\(2, 3\) \[layer 1\].*b\[1\].*\(3,\).*\(4,\)"):
         net.train(sequence, [0.1, 0.2], forward_only=True)
