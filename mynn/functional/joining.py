@@ -17,7 +17,6 @@ from mynn.functional.losses.common import (
 from mynn.ops import elementwise, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
-from mynn.tensor.history import array_of
 
 
 @recorded
@@ -101,7 +100,7 @@ def one_hot(input: Any, num_classes: int = -1, dtype: Any = np.int64) -> Tensor:
     if num_classes == -1:
         if not picked.numel():
             raise DataError("one_hot: num_classes cannot be found from no labels; give it")
-        num_classes = int(array_of(picked).max()) + 1
+        num_classes = int(picked.numpy().max()) + 1
     if num_classes < 1:
         raise ArgumentError(f"one_hot: num_classes must be at least 1, it is {num_classes}")
     picked = integer_labels("one_hot", picked, num_classes, argument="input")
