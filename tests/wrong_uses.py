@@ -309,7 +309,7 @@ TRACED: dict[str, Use] = {
     "range": Use(traced(lambda x: sum(range(x.sum().astype(np.int64)))), ("value",), ("traced",)),
     "item": Use(traced(lambda x: x.sum().item()), ("value",), ("trac",)),
     "numpy": Use(traced(lambda x: x.numpy()), ("value",), ("trac",)),
-    "data": Use(traced(lambda x: x.value), ("value",), ("trac",)),
+    "data": Use(traced(lambda x: x.numpy()), ("value",), ("trac",)),
     "mask": Use(traced(lambda x: x[x > 0]), ("mask", "ind"), ("bool", "mask")),
     "floor division": Use(traced(lambda x: x // 2), ("x // y",), ("floor",)),
     "returns a text": Use(traced(lambda x: "x"), ("returns", "returned"), ("str",)),
