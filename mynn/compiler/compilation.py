@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.fusion.groups import Fusion

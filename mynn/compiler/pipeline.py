@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions

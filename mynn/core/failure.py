@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mynn.base import notices
+from mynn.base.dataclass import dataclass
 from mynn.core.graph import Node
 from mynn.core.types import Array
 from mynn.errors import DataError, IndexRangeError

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type

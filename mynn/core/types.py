@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.errors import DTypeError
 
 SHORT_NAMES = {

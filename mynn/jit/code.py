@@ -6,10 +6,10 @@ import functools
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mynn import debug
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.pipeline import Pass, every_pass, finish, lower, show_kernels

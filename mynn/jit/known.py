@@ -15,13 +15,13 @@ import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mynn import debug
 from mynn.base import forks, notices
+from mynn.base.dataclass import dataclass
 from mynn.core.graph import Node
 from mynn.jit import likeness
 from mynn.jit.likeness import Description

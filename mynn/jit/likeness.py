@@ -15,12 +15,13 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from mynn import random
+from mynn.base.dataclass import dataclass
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Parameter, Tensor

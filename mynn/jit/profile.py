@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.measure import REPEAT, repeat
@@ -218,7 +218,7 @@ class _Bench:
             start = perf_counter()
             self.run(self.functions[number], table, count)
             times.append((perf_counter() - start) / count)
-        return median(times)
+        return float(np.median(times))
 
 
 def _kernel_profile(kernel: Kernel, seconds: float) -> KernelProfile:

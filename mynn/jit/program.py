@@ -10,11 +10,12 @@ import ctypes
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from mynn import debug
 from mynn.base import recording, sharing
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mynn.base import sharing
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Type

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.ir import Buffer, Kernel
 from mynn.compiler.memory.plan import Plan
 from mynn.core.graph import Node

@@ -6,9 +6,9 @@ import ctypes
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions

@@ -14,11 +14,12 @@ import functools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import SimpleQueue
 from typing import Any
 
 from mynn.base import forks
+from mynn.base.dataclass import dataclass
 from mynn.errors import CompileError
 from mynn.runtime.threads import processors
 from mynn.target.target import Target

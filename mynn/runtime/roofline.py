@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_function
 from mynn.compiler.codegen.kernel import emit_kernel

@@ -13,10 +13,10 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mynn.base import forks
+from mynn.base.dataclass import dataclass
 from mynn.errors import ArgumentError
 
 Kept = TypeVar("Kept", bound="Stored")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.core.types import Type
 from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, no_grad
 from mynn.trace.modes import called_in_modes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mynn.base import recording
+from mynn.base.dataclass import dataclass
 from mynn.core.graph import input_node
 from mynn.core.types import Type
 from mynn.errors import MynnError

@@ -6,7 +6,7 @@ most twice as slow as if one had known, and so is what stops repeating.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from mynn.base.dataclass import dataclass
 
 
 @dataclass

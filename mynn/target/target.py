@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mynn.base import forks
+from mynn.base.dataclass import dataclass
 from mynn.errors import ArgumentError
 from mynn.target.caches import USUAL_CACHES, cache_sizes
 

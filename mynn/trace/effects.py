@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from mynn.base import notices
+from mynn.base.dataclass import dataclass
 from mynn.base.notices import Place
 from mynn.trace import free_variables
 from mynn.trace.free_variables import GONE

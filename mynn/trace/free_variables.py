@@ -15,12 +15,13 @@ import sysconfig
 import time
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.base.notices import Place
 from mynn.trace.snapshot import is_plain, snapshot
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 import math
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from mynn.base.dataclass import dataclass
 
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None), range, slice, frozenset),

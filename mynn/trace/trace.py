@@ -6,9 +6,10 @@ the graph, assigning to it an output.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
+from mynn.base.dataclass import dataclass
 from mynn.core.graph import CONSTANT, Node, input_node, next_serial
 from mynn.core.types import Type
 from mynn.trace import leaks

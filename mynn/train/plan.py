@@ -9,12 +9,13 @@ import math
 import operator
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mynn.base import sharing
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.core.types import Array
 from mynn.data import arrays as data_arrays

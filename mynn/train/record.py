@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from mynn.base.arguments import positive
+from mynn.base.dataclass import dataclass
 from mynn.core.graph import Node
 from mynn.core.types import Array
 from mynn.errors import ArgumentError

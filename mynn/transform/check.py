@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mynn.base.arguments import explained, number, positive, shown
+from mynn.base.dataclass import dataclass
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.types import Array

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen import memory
 from mynn.compiler.codegen.addresses import Addresses, Terms
 from mynn.compiler.codegen.function import Function, index

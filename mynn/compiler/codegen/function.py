@@ -16,9 +16,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.values import Value, constant, llvm_type, vector
 from mynn.errors import CompileError
 from mynn.target.target import Target

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+
+from mynn.base.dataclass import dataclass
 
 # Characters of a part: LLVM needs some hundredths of a second for so many. A module that is not
 # twice as long stays as it is.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.function import Block, Function
 from mynn.compiler.codegen.lane_reduce import reduce_lanes, reduce_rows
 from mynn.compiler.codegen.ops import operation

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.op_types import DTYPES
 
 # The LLVM type of each scalar type.

@@ -17,8 +17,9 @@ once; beside its anchor a group computes no node that needs loops of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.stored import Reason, is_leaf
 from mynn.compiler.rules.record import AxisMap
 from mynn.core.graph import CONSTANT, Graph, Node, node_names

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Contraction, ContractionDims
 from mynn.core.graph import Node

@@ -7,8 +7,8 @@ latter.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Movement

@@ -14,8 +14,8 @@ finite makes fewer results at the border NaN than the graph says.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.contraction_dims import (
     Kind,
     choose_strategy,

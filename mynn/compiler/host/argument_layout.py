@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.core.types import Shape
 
 

@@ -18,8 +18,7 @@ a step fails:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host import gather
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout

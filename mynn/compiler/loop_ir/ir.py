@@ -66,9 +66,10 @@ changes the result. Unsigned arithmetic is modulo 2^32 and 2^64, as signed arith
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.loop_ir.affine import Affine
 

@@ -15,11 +15,12 @@ Python's, held to the range of their type; floats are NumPy's scalars.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import FUNCTIONS

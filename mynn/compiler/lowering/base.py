@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Expr, For, Let, Statement, Store

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.pool_windows import MOST_INLINED
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, Let, Load, Op, Statement

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Fusion, Group
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.lowering.base import canonical

@@ -7,8 +7,9 @@ overwrites the old one and for results that are written at once; rows are padded
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Fusion
 from mynn.compiler.fusion.stored import is_leaf
 from mynn.compiler.graph.contraction_dims import is_contraction

@@ -9,8 +9,9 @@ share memory. Kernels that make the status word run before all that write state.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Fusion
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Statement, Store, buffers_of

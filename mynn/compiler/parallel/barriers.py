@@ -21,8 +21,8 @@ import heapq
 import itertools
 from bisect import bisect_left
 from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, Let, Load, buffers_of

@@ -18,9 +18,9 @@ as a list of blocks; kernels that are run in shares have loops marked `parallel`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
 from mynn.compiler.loop_ir.walk import statements

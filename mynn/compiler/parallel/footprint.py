@@ -12,8 +12,9 @@ from 0..15 in round 0; the second of two workers has rounds 4 to 7, bytes 64..12
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.instance import original
 from mynn.compiler.loop_ir.ir import (

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Index
 from mynn.compiler.loop_ir.ir import Expr
 from mynn.compiler.rules.expressions import Expressions

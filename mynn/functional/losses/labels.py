@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from mynn.base.dataclass import dataclass
 from mynn.errors import DataError, ShapeError
 from mynn.functional.losses.common import class_mask, integer_labels, reduced
 from mynn.tensor import Tensor, as_tensor

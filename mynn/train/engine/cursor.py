@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.tensor import Tensor

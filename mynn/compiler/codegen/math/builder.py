@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.function import Function
 from mynn.compiler.codegen.values import Value, constant, llvm_type, suffix
 from mynn.compiler.codegen.vectors import element, insert

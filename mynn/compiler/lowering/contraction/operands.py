@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.zero_padding import Border, border_of
 from mynn.compiler.loop_ir.affine import Affine, Index

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mynn.base.dataclass import dataclass
 from mynn.compiler.lowering.contraction.operands import Product
 from mynn.target.target import Target
 
