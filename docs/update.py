@@ -273,7 +273,7 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "sweep", _sweep
     yield "layers", lambda: _features(nn, registry.LAYERS)
     yield "losses", lambda: _features(nn, registry.LOSSES)
-    yield "optimizers", lambda: _features(optim, registry.OPTIMIZERS)
+    yield "optimizers", lambda: _features(optim, (*registry.OPTIMIZERS, *registry.SOLVERS))
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     yield "torch-names", _torch_names
     yield "torch-ops", _torch_ops

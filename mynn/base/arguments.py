@@ -112,7 +112,7 @@ def in_range(name: str, value: Any, low: float, high: float = math.inf) -> float
     """`value` as a float in [low, high), so that it is finite."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last for tensors of several numbers
         raise ArgumentTypeError(
             f"{name} must be a number, it is {shown(value)}; give a float"
         ) from None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, between, pair_between, switch
-from mynn.optim.transform import add_penalty, descent, one_minus_power, running_mean
+from mynn.optim.transform import decayed, one_minus_power, running_mean
 from mynn.tensor import Parameter, Tensor
 
 
@@ -33,6 +33,9 @@ class Adam(Optimizer):
         weight_decay: factor of an L2 penalty, at least 0.
         amsgrad: the variant of Reddi, Kale, Kumar, "On the convergence of Adam and beyond", 2018.
         maximize: climb instead of descend.
+        decoupled_weight_decay: shrink the parameter itself, as `AdamW` does.
+        foreach, capturable, differentiable, fused: as in PyTorch, without effect on the numbers;
+            differentiable=True is refused.
 
     Raises:
         ArgumentError: an option that is out of its range, NaN or infinite, naming it.
@@ -48,15 +51,14 @@ class Adam(Optimizer):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
     """
 
-    # Weight decay adds to the gradient instead of shrinking the parameter itself.
-    decoupled = False
+    kind = "decoupled_weight_decay"
 
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "betas": pair_between(0.0, 1.0),
         "eps": between(0.0),
         "amsgrad": switch,
-        "maximize": switch,
+        "decoupled_weight_decay": switch,
     }
 
     def __init__(
@@ -68,7 +70,12 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
         *,
+        foreach: bool | None = None,
         maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -77,6 +84,11 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
 
@@ -101,14 +113,8 @@ class Adam(Optimizer):
         self, group: ParamGroup, params: list[Parameter], rate: Tensor, eps: Tensor
     ) -> None:
         b1, b2 = group["betas"]
-        decay = group["weight_decay"]
-        keep = 1.0 - group.rate * decay if self.decoupled and decay != 0 else None
         for parameter in params:
-            p, g = parameter.detach(), descent(group, parameter)
-            if self.decoupled:
-                p = p if keep is None else p * keep.astype(p.dtype)
-            else:
-                g = add_penalty(g, p, decay)
+            p, g = decayed(group, parameter)
             slots = self.state[parameter]
             m = running_mean(slots["exp_avg"], g, b1)
             v = running_mean(slots["exp_avg_sq"], g * g, b2)
@@ -137,8 +143,6 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
     """
 
-    decoupled = True
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -149,5 +153,22 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )

@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from mynn.base import forks, notices, recording, sharing
-from mynn.base.arguments import check_constructor
-from mynn.errors import ArgumentError, UsageError
+from mynn.base.arguments import check_constructor, shown
+from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
 from mynn.optim.options import (
+    IMPLEMENTATION,
+    NO_OPERATION,
     Check,
     ParamGroup,
     between,
     checked_parameters,
     listed,
     meant,
+    switch,
     unknown_option,
 )
 from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
+from mynn.tensor.grad_mode import enable_grad
 from mynn.tensor.history import array_of
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
@@ -37,6 +41,9 @@ from mynn.trace.snapshot import is_plain
 
 # Attributes that are this class's own; `signature` stands for what a trace builds in of them.
 _OWN = frozenset({"defaults", "param_groups", "state", "_splits", "_kept", "_recorded"})
+
+# Options that no trace builds in.
+_NOT_BUILT_IN = frozenset({"lr", "params", *NO_OPERATION})
 
 # Eager steps of all optimisers, and what they make while a step is traced.
 _turns = forks.register(threading.RLock())
@@ -66,10 +73,18 @@ class Optimizer:
     """
 
     # The range of each option. A subclass adds its own.
-    ranges: ClassVar[Mapping[str, Check]] = {"lr": between(0.0), "weight_decay": between(0.0)}
+    ranges: ClassVar[Mapping[str, Check]] = {
+        "lr": between(0.0),
+        "weight_decay": between(0.0),
+        "maximize": switch,
+        **IMPLEMENTATION,
+    }
 
-    # Whether weight decay shrinks parameters themselves, where a class comes in both kinds.
-    decoupled: bool | None = None
+    # Numbers that parameters of a group share until some are left out, with their first values.
+    shared: ClassVar[Mapping[str, float]] = {"step": 0.0}
+
+    # An option whose value tells this class from another one.
+    kind: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -88,6 +103,11 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self._splits = 0
         self._kept: set[str] = set()
+        if isinstance(params, Tensor):
+            raise ArgumentTypeError(
+                f"{type(self).__name__}: params must be a list of parameters, it is one tensor of "
+                f"shape {params.shape}; give [parameter] or net.parameters()"
+            )
         entries = listed(type(self).__name__, params)
         if not entries:
             raise ArgumentError(
@@ -104,7 +124,12 @@ class Optimizer:
                 raise unknown_option(f"{type(self).__name__}: a group", name, self.defaults)
         options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
         self.check(options)
-        params = checked_parameters(type(self).__name__, param_group.get("params"))
+        params, names = checked_parameters(type(self).__name__, param_group.get("params"))
+        if any(bool(names) != ("param_names" in group) for group in self.param_groups):
+            raise ArgumentError(
+                f"{type(self).__name__}: some groups have names of parameters, others have none; "
+                "give (name, parameter) pairs in all of them or in none"
+            )
         for place, parameter in enumerate(params):
             if parameter in self.state or any(parameter is other for other in params[:place]):
                 raise ArgumentError(
@@ -112,6 +137,8 @@ class Optimizer:
                     "given twice"
                 )
         self.state.update((parameter, {}) for parameter in params)
+        if names:
+            options["param_names"] = names
         group = ParamGroup(params, options, type(self).__name__, self.check)
         self.make_slots(group)
         self.param_groups.append(group)
@@ -123,6 +150,8 @@ class Optimizer:
         for name, check in self.ranges.items():
             if name in options:
                 check(name, options[name])
+        if options.get("foreach") and options.get("fused"):
+            raise UsageError("foreach and fused cannot both be True; leave one of them out")
 
     def make_slots(self, group: ParamGroup) -> None:
         """Make the state of a group's parameters, where it is not there yet."""
@@ -136,20 +165,31 @@ class Optimizer:
 
     # -- what they share ---------------------------------------------------------------------------
 
-    def slot(self, parameter: Parameter, name: str) -> None:
-        """Zeros with the parameter's shape, dtype and memory order: `state[parameter][name]`."""
+    def slot(
+        self,
+        parameter: Parameter,
+        name: str,
+        value: float = 0.0,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Numbers with the parameter's shape, dtype and memory order: `state[parameter][name]`."""
         if name not in self.state[parameter]:
-            zeros = Tensor.from_value(np.zeros(parameter.shape, parameter.dtype))
-            zeros.to_native(axis_order(array_of(parameter)))
-            self.state[parameter][name] = zeros
+            wanted = parameter.shape if shape is None else shape
+            made = Tensor.from_value(np.full(wanted, value, parameter.dtype))
+            if shape is None:
+                made.to_native(axis_order(array_of(parameter)))
+            self.state[parameter][name] = made
 
     def counter(self, group: ParamGroup) -> None:
-        """A count of updates, one for a group until some of its parameters are left out."""
+        """A count of updates, one for a group until some of its parameters are left out.
+
+        So are the other numbers that `shared` names.
+        """
         new = [p for p in group["params"] if "step" not in self.state[p]]
         if new:
-            shared = _count(0.0)
+            numbers = {name: _number(name, value) for name, value in self.shared.items()}
             for parameter in new:
-                self.state[parameter]["step"] = shared
+                self.state[parameter].update(numbers)
 
     def advance(self, params: list[Parameter]) -> list[tuple[Tensor, list[Parameter]]]:
         """Add 1 to the counts of `params`; returns each with the parameters that share it."""
@@ -159,16 +199,17 @@ class Optimizer:
         for step, members in cohorts.items():
             together = set(members)
             users = [p for p, slots in self.state.items() if slots.get("step") is step]
-            self._split(step, [p for p in users if p not in together])
+            self._split([p for p in users if p not in together])
             step.assign(step + 1.0)
         return list(cohorts.items())
 
-    def _split(self, step: Tensor, params: list[Any], value: float | None = None) -> None:
-        """Give `params` a count of their own, which starts from the present one or from `value`."""
+    def _split(self, params: list[Any]) -> None:
+        """Give `params` a count of their own, which starts from the present one."""
         if params:
-            own = _count(float(array_of(step)) if value is None else value)
+            slots = self.state[params[0]]
+            own = {name: _number(name, float(array_of(slots[name]))) for name in self.shared}
             for parameter in params:
-                self.state[parameter]["step"] = own
+                self.state[parameter].update(own)
             self._splits += 1
 
     @property
@@ -177,15 +218,23 @@ class Optimizer:
         found: list[Any] = [self._splits]  # looked at before every step, so it is made in a hurry
         for group in self.param_groups:
             options = group.options
-            found += [options[key] for key in options if key != "lr" and key != "params"]
+            found += [options[key] for key in options if key not in _NOT_BUILT_IN]
             found += [parameter.requires_grad for parameter in options["params"]]
         return tuple(found)
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
+
+        A `closure` computes the loss and its gradients anew before the update; its result is
+        returned.
 
         From several threads: whole steps, one after the other, also among those of compiled steps.
         """
+        loss = None if closure is None else evaluated(type(self).__name__, closure)
+        self._run()
+        return loss
+
+    def _run(self) -> None:
         trace = tracing.active()
         if trace is None:
             if recording.current.tape is not None:
@@ -263,7 +312,7 @@ class Optimizer:
         """Names for the printed graph: `0.weight.momentum_buffer`."""
         for parameter, slots in self.state.items():
             for name, slot in slots.items():
-                if name != "step" and parameter.name:
+                if name not in self.shared and parameter.name:
                     slot.name = f"{parameter.name}.{name}"
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -295,7 +344,6 @@ class Optimizer:
         `{"state": {number: {name: array}}, "param_groups": [{..., "params": [numbers]}]}`
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
-        mode = {} if self.decoupled is None else {"decoupled_weight_decay": self.decoupled}
         with sharing.whole(self._tensors()):
             state = {
                 numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
@@ -305,7 +353,7 @@ class Optimizer:
         return {
             "state": state,
             "param_groups": [
-                {**group, **mode, "params": [numbers[p] for p in group["params"]]}
+                {**group, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -326,7 +374,7 @@ class Optimizer:
                 f"load_state_dict of {name} inside a compiled function would run once, while it is "
                 "traced; call it outside"
             )
-        new = saved.read(name, self.defaults, self.decoupled, state_dict)
+        new = saved.read(name, self.defaults, self.kind, state_dict)
         sizes = [len(numbers) for numbers in new.numbers]
         own = [len(group["params"]) for group in self.param_groups]
         if sizes != own:
@@ -348,9 +396,8 @@ class Optimizer:
             group["lr"] = options.get("lr", group["lr"])
         with sharing.whole(self._tensors(), write=True, noted=True):
             for parameter, slot_name, value in plan:
-                slot = self.state[parameter][slot_name]
-                if slot_name == "step" and float(array_of(slot)) != value:
-                    self._set_count(parameter, {p: float(v) for p, n, v in plan if n == slot_name})
+                if slot_name in self.shared:
+                    self._part(parameter, plan)
                 self.state[parameter][slot_name].data = value
 
     def _set_options(self, new: list[dict[str, Any]]) -> None:
@@ -360,15 +407,20 @@ class Optimizer:
             group.options.update({key: options[key] for key in options if key != "lr"})
             self.make_slots(group)
 
-    def _set_count(self, parameter: Parameter, values: Mapping[Any, float]) -> None:
-        """Part from those who share a count with the parameter and are to have another value."""
+    def _part(self, parameter: Parameter, plan: list[tuple[Parameter, str, Any]]) -> None:
+        """Part from those who share numbers with the parameter and are to have others."""
+        values: dict[Any, list[float]] = {}
+        for p, name, value in plan:
+            if name in self.shared:
+                values.setdefault(p, []).append(float(value))
         step = self.state[parameter]["step"]
-        others = [
-            p
-            for p, slots in self.state.items()
-            if slots.get("step") is step and values[p] != values[parameter]
-        ]
-        self._split(step, others)
+        self._split(
+            [
+                p
+                for p, slots in self.state.items()
+                if slots.get("step") is step and values[p] != values[parameter]
+            ]
+        )
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -378,7 +430,19 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _count(value: float) -> Tensor:
-    count = Tensor.from_value(np.array(value))
-    count.name = "step"
-    return count
+def evaluated(name: str, closure: Callable[[], Any]) -> Any:
+    """What a closure returns, which computes a loss and its gradients."""
+    if not callable(closure):
+        raise ArgumentTypeError(
+            f"step of {name}: closure must be a function that computes the loss, calls backward() "
+            f"and returns the loss; it is {shown(closure)}. Write optimizer.step() or "
+            "optimizer.step(closure)"
+        )
+    with enable_grad():
+        return closure()
+
+
+def _number(name: str, value: float) -> Tensor:
+    number = Tensor.from_value(np.array(value))
+    number.name = name
+    return number

@@ -27,13 +27,6 @@ _ALIASES = {
     "beta1": "betas",
     "beta2": "betas",
 }
-# Options of PyTorch's groups that say how it computes, not what, and what its schedulers note.
-NO_OPERATION = frozenset(
-    {"foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"}
-    | {"initial_lr", "param_names"}
-)
-
-
 # Raises where an option, of that name and value, is out of its range.
 Check = Callable[[str, Any], Any]
 
@@ -59,6 +52,48 @@ def switch(name: str, value: Any) -> None:
     """True or False, or None for False; a text would count as true."""
     if value is not None:
         truth(name, value)
+
+
+def closed(low: float, high: float) -> Check:
+    """A number in [low, high]."""
+
+    def check(name: str, value: Any) -> None:
+        if in_range(name, value, low) > high:
+            raise ArgumentError(f"{name} must be in [{low:g}, {high:g}], it is {value}")
+
+    return check
+
+
+def one_of(*choices: Any) -> Check:
+    """One of a few values."""
+
+    def check(name: str, value: Any) -> None:
+        if not any(value is one or value == one for one in choices):
+            known = ", ".join(map(repr, choices))
+            raise ArgumentError(f"{name} must be one of {known}, it is {shown(value)}")
+
+    return check
+
+
+def _not_differentiable(name: str, value: Any) -> None:
+    switch(name, value)
+    if value:
+        raise UsageError(
+            "differentiable=True is not there: steps do not remember where they came from; compute "
+            "p - lr * g with g = mynn.autograd.grad(loss, p, create_graph=True)"
+        )
+
+
+# Options of PyTorch's optimisers that say how it computes, not what. They are taken, and change
+# nothing.
+IMPLEMENTATION: dict[str, Check] = {
+    "foreach": switch,
+    "fused": switch,
+    "capturable": switch,
+    "differentiable": _not_differentiable,
+}
+# With them, what its schedulers note in groups.
+NO_OPERATION = frozenset({*IMPLEMENTATION, "initial_lr", "param_names"})
 
 
 def meant(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
@@ -165,11 +200,18 @@ def listed(name: str, params: Any) -> list[Any]:
     return list(params)
 
 
-def checked_parameters(name: str, params: Any) -> list[Parameter]:
-    """A group's parameters as a list, checked."""
+def checked_parameters(name: str, params: Any) -> tuple[list[Parameter], list[str]]:
+    """A group's parameters as a list, checked, and their names, where it has some."""
     if params is None:
         raise ArgumentError(f'{name}: a group needs "params"')
     entries = listed(name, params)
+    named = [isinstance(one, tuple) for one in entries]
+    if any(named) and not all(named):
+        raise ArgumentError(
+            f"{name}: some parameters have names, others have none; give (name, parameter) pairs "
+            "for all of them or for none"
+        )
+    names = [str(one[0]) for one in entries] if any(named) else []
     result: list[Any] = [one[1] if isinstance(one, tuple) else one for one in entries]
     for entry in result:
         if not isinstance(entry, Tensor) or value_of(entry) is None or entry.dtype.kind != "f":
@@ -177,4 +219,4 @@ def checked_parameters(name: str, params: Any) -> list[Parameter]:
                 f"{name}: params must be float tensors made outside a trace, one is "
                 f"{shown(entry)}; {_instead(entry)}"
             )
-    return result
+    return result, names

@@ -15,7 +15,9 @@ from mynn.tensor import Parameter, Tensor
 from mynn.tensor.loaded import checked_mapping, loaded_array, unboxed
 
 # Options that came late, so that older states lack them.
-_OPTIONAL = frozenset({"maximize", "amsgrad", "nesterov"})
+_OPTIONAL = frozenset({"maximize", "amsgrad", "nesterov", *NO_OPERATION})
+# Notes in groups of other classes that say nothing of how they compute.
+_TOLD = frozenset({"decoupled_weight_decay"})
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Saved:
     slots: dict[int, dict[str, Any]]
 
 
-def read(name: str, defaults: Iterable[str], decoupled: bool | None, given: Any) -> Saved:
+def read(name: str, defaults: Mapping[str, Any], kind: str | None, given: Any) -> Saved:
     """A state dict of an optimiser of class `name`, with numbers and names as they were.
+
+    `kind` is an option whose value, that of `defaults`, tells the class from another one.
 
     Raises:
         ArgumentError: it is none, or that of another class.
@@ -45,7 +49,7 @@ def read(name: str, defaults: Iterable[str], decoupled: bool | None, given: Any)
         raise ArgumentError(f'{where}: "param_groups" must be a list of dicts, it is {groups!r}')
     groups = [checked_mapping(f"{where}: each of param_groups", group) for group in groups]
     numbers = [[_number(where, n) for n in group.get("params", ())] for group in groups]
-    options = [_options(where, group, list(defaults), decoupled) for group in groups]
+    options = [_options(where, group, defaults, kind) for group in groups]
     known = {number for group in numbers for number in group}
     slots = {}
     for key, entry in checked_mapping(f"{where}: state", state["state"]).items():
@@ -100,16 +104,16 @@ def matched(
 
 
 def _options(
-    where: str, group: Mapping[Any, Any], defaults: list[str], decoupled: bool | None
+    where: str, group: Mapping[Any, Any], defaults: Mapping[str, Any], kind: str | None
 ) -> dict[str, Any]:
     """A group's options as they were, or an error where they are those of another class."""
-    extra = sorted(set(map(str, group)) - {*defaults, "params"} - NO_OPERATION)
-    missing = sorted({*defaults} - set(group) - _OPTIONAL)
-    other = group.get("decoupled_weight_decay", decoupled)
-    if extra or missing or bool(unboxed(other)) != bool(decoupled):
+    extra = sorted(set(map(str, group)) - {*defaults, "params"} - NO_OPERATION - _TOLD)
+    missing = sorted({*defaults} - set(group) - _OPTIONAL - {kind})
+    other = kind is not None and bool(unboxed(group.get(kind))) != bool(defaults[kind])
+    if extra or missing or other:
         wrong = f"has options {extra}" if extra else f"lacks options {missing}"
         if not extra and not missing:
-            wrong = f"has decoupled_weight_decay={other} (that is Adam's or AdamW's)"
+            wrong = f"has {kind}={group.get(kind)} (that is Adam's or AdamW's)"
         raise ArgumentError(
             f"{where}: a group of the state {wrong}, it is that of another optimizer; known "
             f"options are {', '.join(defaults)}"

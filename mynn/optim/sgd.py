@@ -33,6 +33,8 @@ class SGD(Optimizer):
         weight_decay: factor of an L2 penalty, at least 0.
         nesterov: needs momentum and no dampening.
         maximize: climb instead of descend.
+        foreach, differentiable, fused: as in PyTorch, without effect on the numbers;
+            differentiable=True is refused.
 
     Raises:
         ArgumentError: an option that is negative, NaN or infinite, naming it.
@@ -54,7 +56,6 @@ class SGD(Optimizer):
         "momentum": between(0.0),
         "dampening": between(-math.inf),
         "nesterov": switch,
-        "maximize": switch,
     }
 
     def __init__(
@@ -67,6 +68,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -75,6 +79,9 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
         }
         super().__init__(params, defaults)
 

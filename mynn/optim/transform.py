@@ -15,12 +15,22 @@ def descent(group: ParamGroup, parameter: Parameter) -> Tensor:
     """The gradient g of what is to be made smaller: negated where the group maximizes."""
     assert parameter.grad is not None
     g = parameter.grad.detach().astype(parameter.dtype)
-    return -g if group["maximize"] else g
+    return -g if group.get("maximize") else g
 
 
 def add_penalty(g: Tensor, p: Tensor, decay: float) -> Tensor:
     """g + decay p: the gradient with that of an L2 penalty."""
     return g + p * decay if decay != 0 else g
+
+
+def decayed(group: ParamGroup, parameter: Parameter) -> tuple[Tensor, Tensor]:
+    """The parameter and its gradient after weight decay: of the parameter itself where the group's
+    `decoupled_weight_decay` says so, of the gradient otherwise.
+    """
+    p, g, decay = parameter.detach(), descent(group, parameter), group["weight_decay"]
+    if not group["decoupled_weight_decay"]:
+        return p, add_penalty(g, p, decay)
+    return (p * (1.0 - group.rate * decay).astype(p.dtype) if decay != 0 else p), g
 
 
 def running_mean(mean: Tensor, value: Tensor, beta: float) -> Tensor:

@@ -11,8 +11,18 @@ from tests.registry.entries import Case, Draw, Entry
 from tests.registry.functions import FUNCTIONS
 from tests.registry.layers import LAYERS
 from tests.registry.losses import LOSSES
-from tests.registry.optimizers import OPTIMIZERS
+from tests.registry.optimizers import OPTIMIZERS, SOLVERS
 
 MODULES = (*LAYERS, *LOSSES)
 
-__all__ = ["FUNCTIONS", "LAYERS", "LOSSES", "MODULES", "OPTIMIZERS", "Case", "Draw", "Entry"]
+__all__ = [
+    "FUNCTIONS",
+    "LAYERS",
+    "LOSSES",
+    "MODULES",
+    "OPTIMIZERS",
+    "SOLVERS",
+    "Case",
+    "Draw",
+    "Entry",
+]

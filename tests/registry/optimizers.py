@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.registry.adaptive_optimizers import ADAPTIVE
 from tests.registry.entries import Case, Entry
 
 
@@ -23,7 +24,6 @@ ADAM = {
     "amsgrad": True,
     "maximize": True,
 }
-NOT_YET = dict.fromkeys(("foreach", "capturable", "differentiable", "fused"), "not there yet")
 
 OPTIMIZERS: tuple[Entry, ...] = (
     Entry(
@@ -52,7 +52,6 @@ OPTIMIZERS: tuple[Entry, ...] = (
         },
         guarded=Case(lambda optim, p: optim.SGD(p, lr=0.1, momentum=0.9)),
         twin="torch.optim",
-        differs=NOT_YET,
     ),
     Entry(
         "Adam",
@@ -65,12 +64,16 @@ OPTIMIZERS: tuple[Entry, ...] = (
             ),
             "amsgrad": Case(lambda optim, p: optim.Adam(p, lr=0.01, amsgrad=True)),
             "maximize": Case(lambda optim, p: optim.Adam(p, lr=0.01, maximize=True)),
+            "decoupled": Case(
+                lambda optim, p: optim.Adam(
+                    p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True
+                )
+            ),
             "no memory": Case(lambda optim, p: optim.Adam(p, lr=0.01, betas=(0.0, 0.0), eps=0.1)),
         },
-        ADAM,
-        guarded=Case(lambda optim, p: optim.Adam(p, lr=0.1)),
+        {**ADAM, "decoupled_weight_decay": True},
+        guarded=Case(lambda optim, p: optim.Adam(p, lr=0.1, weight_decay=0.1)),
         twin="torch.optim",
-        differs={**NOT_YET, "decoupled_weight_decay": "AdamW"},
     ),
     Entry(
         "AdamW",
@@ -86,6 +89,34 @@ OPTIMIZERS: tuple[Entry, ...] = (
         ADAM,
         guarded=Case(lambda optim, p: optim.AdamW(p, lr=0.1)),
         twin="torch.optim",
-        differs=NOT_YET,
+    ),
+    *ADAPTIVE,
+)
+
+# Those whose step evaluates a closure, which cannot be compiled.
+SOLVERS: tuple[Entry, ...] = (
+    Entry(
+        "LBFGS",
+        {
+            "plain": Case(lambda optim, p: optim.LBFGS(p)),
+            "wolfe": Case(
+                lambda optim, p: optim.LBFGS(p, max_iter=4, line_search_fn="strong_wolfe")
+            ),
+            "short memory": Case(
+                lambda optim, p: optim.LBFGS(
+                    p, lr=0.1, max_iter=5, max_eval=20, history_size=3, tolerance_grad=1e-5
+                )
+            ),
+        },
+        {
+            "lr": 0.5,
+            "max_iter": 3,
+            "max_eval": 2,
+            "tolerance_grad": 100.0,
+            "tolerance_change": 10.0,
+            "history_size": 1,
+            "line_search_fn": "strong_wolfe",
+        },
+        twin="torch.optim",
     ),
 )
