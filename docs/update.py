@@ -246,10 +246,10 @@ def _passes() -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def _primitive(name: str, family: str, *own: str) -> str:
+def _primitive(name: str, family: str, methods: str, *own: str) -> str:
     """All that the package says of a primitive: its block, its record, the method of tensors."""
     ops, rules = f"mynn/ops/{family}.py", f"mynn/compiler/rules/{family}.py"
-    tensor = "mynn/tensor/reductions.py"
+    tensor = f"mynn/tensor/{methods}.py"
     return "\n".join(
         [
             blocks.diff(ops, blocks.definitions(ops, *own, name)),
@@ -277,8 +277,8 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     yield "torch-names", _torch_names
     yield "torch-ops", _torch_ops
-    yield "op-prod", lambda: _primitive("prod", "reduce", "_prod_vjp")
-    yield "op-cumsum", lambda: _primitive("cumsum", "scan", "_infer_cumsum", "_cumsum_samples")
+    yield "op-prod", lambda: _primitive("prod", "reduce", "reductions", "_prod_vjp")
+    yield "op-cumsum", lambda: _primitive("cumsum", "scan", "scans", "_infer", "_samples")
     yield "tape", tape_walk.text
     for stage, text in walk.stages().items():
         yield f"walk-{stage}", lambda text=text: f"```text\n{text}\n```\n"

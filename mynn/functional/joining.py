@@ -9,7 +9,7 @@ import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
-from mynn.errors import ArgumentError, DataError, DTypeError
+from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
 from mynn.functional.losses.common import (
     class_mask,
     integer_labels,
@@ -66,6 +66,13 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
     if not parts:
         raise ArgumentError("concatenate: the sequence of tensors is empty; give at least one")
     dtype = promote(*(one.dtype for one in parts))
+    for number, one in enumerate(parts):
+        if not one.ndim:
+            raise ShapeError(
+                f"concatenate: tensor {number} has no axes; use stack, or reshape it to (1,)"
+            )
+    if any(one.ndim > 1 for one in parts):  # as in PyTorch nothing at all fits anywhere
+        parts = [one for one in parts if one.shape != (0,)]
     chosen = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
     return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=chosen)
 

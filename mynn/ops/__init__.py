@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mynn.core.primitive import Primitive
 from mynn.ops import (
+    along,
     checks,
     contraction,
     convolution,
@@ -14,6 +15,7 @@ from mynn.ops import (
     random,
     reduce,
     scan,
+    sorting,
 )
 
 PRIMITIVES: tuple[Primitive, ...] = (
@@ -24,6 +26,8 @@ PRIMITIVES: tuple[Primitive, ...] = (
     *contraction.PRIMITIVES,
     *convolution.PRIMITIVES,
     *gather.PRIMITIVES,
+    *along.PRIMITIVES,
+    *sorting.PRIMITIVES,
     *random.PRIMITIVES,
     *fused.PRIMITIVES,
     *checks.PRIMITIVES,

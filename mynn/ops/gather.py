@@ -19,7 +19,7 @@ from mynn.ops.rules import require_kind, uniform
 
 def _infer_take(x: Type, index: Type, axis: int) -> Type:
     require_kind("take", index, "iu")
-    if x.shape[axis] == 0:
+    if x.shape[axis] == 0 and index.size:
         raise ShapeError(f"take: axis {axis} of {x} is empty")
     return x.with_shape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 

@@ -20,9 +20,21 @@ from mynn.tensor.value import Value
 FAMILIES = {
     "arithmetic": "abs clamp clip cos erf exp expm1 floor log log1p maximum minimum relu sigmoid "
     "sign sin sqrt tanh",
-    "movement": "broadcast_to flatten flip index_select permute reshape scatter_add squeeze "
+    "movement": "broadcast_to flatten flip index_select permute reshape squeeze "
     "swapaxes take transpose unsqueeze",
-    "reductions": "amax amin argmax argmin cumsum max mean min prod std sum var",
+    "products": "addbmm addmm addmv addr baddbmm bmm dot ger inner matmul matrix_power mm mv outer "
+    "vdot",
+    "selecting": "argwhere gather index_add index_copy index_fill index_put index_reduce "
+    "masked_fill masked_scatter masked_select nonzero put scatter scatter_add scatter_reduce "
+    "take_along_dim",
+    "shapes": "chunk diag diag_embed diagflat diagonal diagonal_scatter dsplit fliplr flipud "
+    "hsplit kron moveaxis movedim narrow ravel repeat_interleave roll rot90 select select_scatter "
+    "slice_scatter split split_with_sizes swapdims t tensor_split tile tril triu unbind "
+    "unflatten vsplit",
+    "sorting": "argsort bincount bucketize histc kthvalue msort searchsorted sort topk unique "
+    "unique_consecutive",
+    "scans": "cummax cummin cumprod cumsum logcumsumexp",
+    "reductions": "amax amin argmax argmin max mean min prod std sum var",
 }
 NAMES = frozenset(name for names in FAMILIES.values() for name in names.split())
 

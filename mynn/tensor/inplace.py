@@ -17,8 +17,8 @@ from mynn.core.graph import CONSTANT, Node
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, graph_node
-from mynn.tensor.movement import Movement
 from mynn.tensor.promotion import as_tensor
+from mynn.tensor.selecting import Selecting
 from mynn.tensor.write import replace, same_value, write
 from mynn.trace import tracing
 
@@ -28,7 +28,7 @@ T = TypeVar("T", bound="InPlace[Any]")
 samplers: dict[str, Callable[..., Any]] = {}
 
 
-class InPlace(Movement[T]):
+class InPlace(Selecting[T]):
     """Methods that end in `_`, and `x += y`."""
 
     __slots__ = ()
@@ -193,14 +193,60 @@ class InPlace(Movement[T]):
         quotient = as_tensor(tensor1, like=self) / tensor2
         return replace(self, self + _scaled(quotient, value), "addcdiv_")
 
+    # -- values put at indices ---------------------------------------------------------------------
+
     def masked_fill_(self: T, mask: Any, value: Any) -> T:
         """One number where `mask` is true, which is broadcast to x."""
-        chosen, number = as_tensor(mask), as_tensor(value, like=self)
-        if chosen.dtype.kind != "b":
-            raise DTypeError(f"masked_fill_: the mask must hold bools, it is {chosen.dtype}")
-        if number.ndim:
-            raise ShapeError(f"masked_fill_: takes one number, it was given shape {number.shape}")
-        return replace(self, chosen.choose(number.astype(self.dtype), _kept(self)), "masked_fill_")
+        return replace(self, _kept(self).masked_fill(mask, value), "masked_fill_")
+
+    def masked_scatter_(self: T, mask: Any, source: Any) -> T:
+        """The values of `source`, in order, where `mask` is true, which is broadcast to x."""
+        return replace(self, self.masked_scatter(mask, source), "masked_scatter_")
+
+    def scatter_(
+        self: T,
+        dim: int,
+        index: Any,
+        src: Any = None,
+        *,
+        value: Any = None,
+        reduce: str | None = None,
+    ) -> T:
+        """`src` put along `dim` at the positions `index`: see `scatter`."""
+        result = _kept(self).scatter(dim, index, src, value=value, reduce=reduce)
+        return replace(self, result, "scatter_")
+
+    def scatter_add_(self: T, dim: int, index: Any, src: Any) -> T:
+        """`src` added along `dim` at the positions `index`: see `scatter_add`."""
+        return replace(self, self.scatter_add(dim, index, src), "scatter_add_")
+
+    def scatter_reduce_(
+        self: T, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+    ) -> T:
+        """`src` combined along `dim` at the positions `index`: see `scatter_reduce`."""
+        x = _kept(self)
+        result = x.scatter_reduce(dim, index, src, reduce, include_self=include_self)
+        return replace(self, result, "scatter_reduce_")
+
+    def index_copy_(self: T, dim: int, index: Any, source: Any) -> T:
+        """The entries of `source` along `dim` at the positions `index` [K]."""
+        return replace(self, self.index_copy(dim, index, source), "index_copy_")
+
+    def index_fill_(self: T, dim: int, index: Any, value: Any) -> T:
+        """One number at the positions `index` [K] along `dim`."""
+        return replace(self, self.index_fill(dim, index, value), "index_fill_")
+
+    def index_add_(self: T, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> T:
+        """The entries of `source` along `dim`, times `alpha`, added at positions `index` [K]."""
+        return replace(self, self.index_add(dim, index, source, alpha=alpha), "index_add_")
+
+    def index_reduce_(
+        self: T, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+    ) -> T:
+        """The entries of `source` along `dim` combined at positions `index` [K]."""
+        x = _kept(self)
+        result = x.index_reduce(dim, index, source, reduce, include_self=include_self)
+        return replace(self, result, "index_reduce_")
 
     # -- random numbers ----------------------------------------------------------------------------
 

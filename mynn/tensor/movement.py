@@ -10,15 +10,14 @@ import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
-from mynn.core.types import Shape
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
 from mynn.ops import gather, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.arithmetic import Arithmetic
 from mynn.tensor.checks import require_range
-from mynn.tensor.indexing import Plan
+from mynn.tensor.indexing import Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
-from mynn.tensor.promotion import alias, apply, as_tensor
+from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
 from mynn.tensor.spelling import one_of, required
 from mynn.tensor.value import Value
 from mynn.tensor.view import can_view, own_memory
@@ -129,9 +128,9 @@ class Movement(Arithmetic[T]):
 
     @recorded
     @explained
-    def flip(self, *dims: Any, axis: Any = None) -> T:
+    def flip(self, *order: Any, dims: Any = None, axis: Any = None) -> T:
         """Order reversed along the axes: `flip(0, 1)` or `flip((0, 1))`."""
-        named = dims[0] if len(dims) == 1 else dims or None
+        named = order[0] if len(order) == 1 else order or dims
         axes = required("flip", named, axis)
         return apply(movement.flip, self, axes=normalize_axes(axes, self.ndim, "flip"))
 
@@ -172,12 +171,13 @@ class Movement(Arithmetic[T]):
 
     @recorded
     def __getitem__(self: T, index: Any) -> T:
-        """x[index]: numbers, slices, None, ... and at most one integer array or tensor."""
+        """x[index]: numbers, slices, None, ..., integer arrays or tensors, masks."""
         steps = indexing_plan(index, self.shape)
         part = basic_part(self, steps)
-        if steps.take_axis is None:
+        if not steps.picks:
             return part
-        return part.gather_rows(steps.take_index, steps.take_axis, name="x[index]")
+        x, picked, axis = picked_axis(part, steps, "x[index]")
+        return x.gather_rows(picked, axis, clip=True)
 
     def __iter__(self) -> Iterator[T]:
         """The entries along the first axis."""
@@ -220,43 +220,6 @@ class Movement(Arithmetic[T]):
         """The values at the positions `index` of the flattened tensor, in the shape of `index`."""
         return self.reshape(-1).gather_rows(index, name="take")
 
-    @recorded
-    @explained
-    def scatter_add(
-        self: T,
-        dim: int | None = None,
-        index: Any = None,
-        src: Any = None,
-        *,
-        axis: int | None = None,
-    ) -> T:
-        """x with `src` added along `dim` at the positions `index`.
-
-        y = x; y[.., index[.., i, ..], ..] += src[.., i, ..]. `index` and `src` have as many axes as
-        x; `index` may be smaller than `src`, and than x in the other axes.
-        """
-        if index is None or src is None:
-            raise ArgumentError(
-                "scatter_add: give dim, index and src, as x.scatter_add(0, index, src)"
-            )
-        axes = normalize_axes(required("scatter_add", dim, axis), self.ndim, "scatter_add")
-        if not axes:
-            single = as_tensor(index).reshape(1), as_tensor(src).reshape(1)
-            return self.reshape(1).scatter_add(0, *single).reshape(())
-        picked, added, axis = as_tensor(index), as_tensor(src), axes[0]
-        if added.dtype != self.dtype:
-            raise DTypeError(
-                f"scatter_add: src is {added.dtype}, it must be {self.dtype} as the tensor"
-            )
-        _check_scatter(self, picked, added, axis)
-        added = added[tuple(slice(n) for n in picked.shape)]
-        flat = self.reshape(-1)
-        at = _flat_index(picked, self.shape, axis).reshape(-1)
-        if not at.numel():
-            return self
-        total = added.reshape(-1).scatter_rows(at, 0, flat.numel(), clip=True)
-        return (flat + total).reshape(self.shape)
-
     def __len__(self) -> int:
         if not self.shape:
             raise LengthError(
@@ -287,30 +250,21 @@ def basic_part(x: T, steps: Plan) -> T:
     return x
 
 
-def _check_scatter(x: T, index: T, src: Any, axis: int) -> None:
-    fits = index.ndim == src.ndim == x.ndim and all(
-        i <= s and (i <= n or one == axis)
-        for one, (i, s, n) in enumerate(zip(index.shape, src.shape, x.shape, strict=True))
-    )
-    if not fits:
-        raise ShapeError(
-            f"scatter_add: index {index.shape} and src {src.shape} do not fit {x.shape}; index "
-            f"must reach no further than src, nor than the tensor in the axes other than {axis}"
-        )
-    _require_integers("scatter_add", index)
-    require_range(index, "scatter_add", "index", 0, x.shape[axis] - 1, axis=axis)
-
-
-def _flat_index(index: T, shape: Shape, axis: int) -> Any:
-    """Where the entries of `index` along `axis` lie in the flattened tensor of `shape`."""
-    result = index.astype(np.int64) * math.prod(shape[axis + 1 :])
-    for one in range(len(shape)):
-        stride = math.prod(shape[one + 1 :])
-        if one != axis and index.shape[one] > 1:
-            along = np.arange(index.shape[one]) * stride
-            trailing = (1,) * (len(shape) - one - 1)
-            result = result + along.reshape(-1, *trailing)
-    return result
+def picked_axis(x: T, steps: Plan, name: str) -> tuple[T, Any, int]:
+    """x with the axes that arrays pick from as one, the indices into that, and its number."""
+    found = []
+    for pick in steps.picks:
+        require_indices(pick.index, name)
+        index = as_tensor(pick.index)
+        index = index if index.dtype.kind in "iu" else index.astype(np.int64)
+        found.append(checked_index(index, x.shape[pick.axis], name, pick.named))
+    if len(found) == 1:
+        return x, found[0], steps.picks[0].axis
+    one = merged(x.shape, tuple(pick.axis for pick in steps.picks))
+    total: Any = 0
+    for index, stride in zip(broadcast(*found, name=name), one.strides, strict=True):
+        total = index.astype(np.int64) * stride + total
+    return x.permute(one.order).reshape(one.shape), total, one.axis
 
 
 def _require_integers(name: str, index: T) -> None:

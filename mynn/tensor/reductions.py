@@ -17,11 +17,11 @@ from mynn.base.recording import recorded
 from mynn.core.primitive import Primitive
 from mynn.core.types import Shape
 from mynn.errors import ArgumentError, ShapeError
-from mynn.ops import elementwise, movement, reduce, scan
+from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import normalize_axes
-from mynn.tensor.movement import Movement
 from mynn.tensor.promotion import apply, binary
-from mynn.tensor.spelling import kept, one_of, required
+from mynn.tensor.scans import Scans, widened
+from mynn.tensor.spelling import kept, one_of
 
 T = TypeVar("T", bound="Reductions[Any]")
 
@@ -33,7 +33,7 @@ class Extremum(NamedTuple):
     indices: Any
 
 
-class Reductions(Movement[T]):
+class Reductions(Scans[T]):
     """Sums, means, extrema and their indices."""
 
     __slots__ = ()
@@ -51,7 +51,7 @@ class Reductions(Movement[T]):
     ) -> T:
         """Sum over `dim`; integers and bools are added up as int64 where `dtype` is left out."""
         axes = _axes("sum", self, dim, axis)
-        return _reduce(_widened(self, dtype), reduce.sum, axes, kept(keepdim, keepdims))
+        return _reduce(widened(self, dtype), reduce.sum, axes, kept(keepdim, keepdims))
 
     @recorded
     @explained
@@ -74,28 +74,7 @@ class Reductions(Movement[T]):
             Tensor([2., 0.])
         """
         axes = _axes("prod", self, dim, axis)
-        return _reduce(_widened(self, dtype), reduce.prod, axes, kept(keepdim, keepdims))
-
-    @recorded
-    @explained
-    def cumsum(self: T, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> T:
-        """Along `dim`, the sum of each value and all before it.
-
-        Integers and bools are added up as int64 where `dtype` is left out.
-
-        Example:
-            >>> from mynn import Tensor
-            >>> Tensor([1, 2, 3]).cumsum(0)
-            Tensor([1, 3, 6])
-        """
-        chosen = required("cumsum", dim, axis)
-        axes = normalize_axes(chosen, self.ndim, "cumsum")
-        x = _widened(self, dtype)
-        if not self.ndim:
-            return x.reshape(1).cumsum(0).reshape(())
-        if len(axes) != 1:
-            raise ArgumentError(f"cumsum: dim must be one axis, it is {chosen!r}")
-        return apply(scan.cumsum, x, axis=axes[0])
+        return _reduce(widened(self, dtype), reduce.prod, axes, kept(keepdim, keepdims))
 
     @recorded
     @explained
@@ -278,13 +257,6 @@ def _axes(name: str, x: T, dim: Any, axis: Any) -> tuple[int, ...]:
     if isinstance(chosen, tuple | list) and not chosen:
         chosen = None
     return normalize_axes(chosen, x.ndim, name)
-
-
-def _widened(x: T, dtype: Any) -> T:
-    """x in the dtype in which it is added up or multiplied."""
-    if dtype is not None:
-        return x.astype(dtype)
-    return x if x.dtype.kind == "f" else x.astype(np.int64)
 
 
 def _reduce(x: T, primitive: Primitive, axes: tuple[int, ...], keepdim: bool) -> T:

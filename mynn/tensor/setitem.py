@@ -1,7 +1,7 @@
-"""`x[index] = value`, and writing to chosen rows.
+"""`x[index] = value`, and `put`, in place and not.
 
 Numbers, slices, None and `...` choose a view, to which the values are copied. Where arrays choose,
-each position of x is told which of the values it gets: the last one that is written there.
+they are put there one after the other: the last one that is written to a place holds.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mynn.core.graph import CONSTANT
 from mynn.core.types import Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
-from mynn.ops.rules import normalize_axes
-from mynn.tensor.history import graph_node
+from mynn.tensor.indexing import Plan, is_known, is_mask, merged
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.inplace import InPlace
-from mynn.tensor.movement import basic_part, checked_index
+from mynn.tensor.movement import basic_part, checked_index, picked_axis
 from mynn.tensor.promotion import as_tensor
-from mynn.tensor.value import AnyTensor, Value
-from mynn.tensor.view import value_of
+from mynn.tensor.value import AnyTensor
 from mynn.tensor.write import replace, write
-from mynn.trace import tracing
 
 T = TypeVar("T", bound="SetItem[Any]")
 
@@ -37,77 +33,55 @@ class SetItem(InPlace[T]):
     def __setitem__(self: T, index: Any, value: Any) -> None:
         """x[index] = value: the values are broadcast and converted to the dtype of x."""
         values = as_tensor(value, like=self)
-        entries = index if isinstance(index, tuple) else (index,)
-        arrays = [entry for entry in entries if _is_array(entry)]
-        if not arrays:
-            part = self[index]
-            if not _is_same(part, values):  # As it is after x[index] += y.
-                part.copy_(_fitting(values, part.shape))
-        elif all(_is_known(entry) for entry in arrays):
-            _set_known(self, tuple(_known(entry) for entry in entries), values)
-        elif any(isinstance(entry, Value) and entry.dtype.kind == "b" for entry in arrays):
-            _set_masked(self, entries, values)
-        else:
-            _set_rows(self, index, values)
+        mask = _only_mask(index)
+        if mask is not None and (not values.ndim or not is_known(mask)):
+            _set_masked(self, as_tensor(mask), values)
+            return
+        steps = indexing_plan(index, self.shape)
+        part = basic_part(self, steps)
+        if steps.picks:
+            _set_picked(part, steps, values, _NAME)
+        elif not _is_same(part, values):  # As it is after x[index] += y.
+            part.copy_(_fitting(values, part.shape))
 
-    def index_copy_(self: T, dim: int, index: Any, source: Any) -> T:
-        """The entries of `source` along `dim` at the positions `index` [K]."""
-        axis, picked = _axis_and_index(self, dim, index, "index_copy_")
-        _set_picked(self, picked, axis, _same_dtype(self, source, "index_copy_"), "index_copy_")
-        return self
+    def index_put_(self: T, indices: Any, values: Any, accumulate: bool = False) -> T:
+        """x[indices] = values, or with `accumulate` all of them added."""
+        return replace(self, self.index_put(indices, values, accumulate), "index_put_")
 
-    def index_fill_(self: T, dim: int, index: Any, value: Any) -> T:
-        """One number at the positions `index` [K] along `dim`."""
-        axis, picked = _axis_and_index(self, dim, index, "index_fill_")
-        number = as_tensor(value, like=self)
-        if number.ndim:
-            raise ShapeError(f"index_fill_: takes one number, it was given shape {number.shape}")
-        _set_picked(self, picked, axis, number, "index_fill_")
-        return self
+    def index_put(self: T, indices: Any, values: Any, accumulate: bool = False) -> T:
+        """A copy of x in which x[indices] = values, or to which they are added."""
+        added = _same_dtype(self, values, "index_put")
+        steps = indexing_plan(tuple(indices), self.shape)
+        copy: T = self + 0 if self.dtype.kind != "b" else self | False
+        mode = "add" if accumulate else "set"
+        _set_picked(basic_part(copy, steps), steps, added, "index_put", mode)
+        return copy
 
-    def index_add_(self: T, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> T:
-        """The entries of `source` along `dim`, times `alpha`, added at positions `index` [K]."""
-        axis, picked = _axis_and_index(self, dim, index, "index_add_")
-        added = _same_dtype(self, source, "index_add_")
-        wanted = (*self.shape[:axis], picked.numel(), *self.shape[axis + 1 :])
-        if added.shape != wanted:
-            raise ShapeError(f"index_add_: source has shape {added.shape}, it must be {wanted}")
-        if not picked.numel():
-            return self
-        total = added.scatter_rows(picked, axis, self.shape[axis], clip=True)
-        return replace(self, self + (total if alpha == 1 else total * alpha), "index_add_")
+    def put_(self: T, index: Any, source: Any, accumulate: bool = False) -> T:
+        """The values of `source` at positions `index` of the flattened tensor."""
+        return replace(self, self.put(index, source, accumulate), "put_")
 
-    def scatter_add_(self: T, dim: int, index: Any, src: Any) -> T:
-        """`src` added along `dim` at the positions `index`: see `scatter_add`."""
-        return replace(self, self.scatter_add(dim, index, src), "scatter_add_")
+    def put(self: T, index: Any, source: Any, accumulate: bool = False) -> T:
+        """A copy of x with the values of `source` at positions `index` of the flattened tensor."""
+        picked, values = as_tensor(index), _same_dtype(self, source, "put")
+        if picked.numel() != values.numel():
+            raise ShapeError(
+                f"put: {picked.numel()} indices and {values.numel()} values must be equally many"
+            )
+        flat = self.reshape(-1)
+        places = checked_index(picked.reshape(-1), flat.numel(), "put", 0)
+        mode = "add" if accumulate else "set"
+        return flat.scatter_along(places, values.reshape(-1), 0, mode).reshape(self.shape)
 
 
-def _is_array(entry: Any) -> bool:
-    return isinstance(entry, Value | np.ndarray | list | tuple | bool | np.bool_)
-
-
-def _is_known(entry: Any) -> bool:
-    """Whether the values of an index are known: outside a trace, or as a constant in it."""
-    if not isinstance(entry, Value) or tracing.active() is None:
-        return True
-    return entry._value is None and entry.node is not None and entry.node.primitive is CONSTANT
-
-
-def _known(entry: Any) -> Any:
-    """An entry as NumPy understands it."""
-    if not _is_array(entry) or isinstance(entry, bool | np.bool_):
-        return entry
-    if isinstance(entry, Value):
-        array = np.asarray(graph_node(entry).value if value_of(entry) is None else value_of(entry))
-    else:
-        array = np.asarray(entry)
-    if not array.size and not isinstance(entry, Value | np.ndarray):
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "iub":
-        raise DTypeError(
-            f"{_NAME}: an index holds {array.dtype}; indices are integers, masks bools"
-        )
-    return array
+def _only_mask(index: Any) -> Any:
+    """The mask, where an index is nothing else."""
+    if isinstance(index, tuple) and len(index) == 1:
+        index = index[0]
+    if isinstance(index, list):
+        index = np.asarray(index)
+    axes: int = getattr(index, "ndim", 0)
+    return index if axes and is_mask(index) else None
 
 
 def _is_same(x: AnyTensor, y: AnyTensor) -> bool:
@@ -132,38 +106,12 @@ def _fitting(values: Any, shape: Shape, name: str = _NAME) -> Any:
     return values
 
 
-def _set_known(x: T, index: tuple[Any, ...], values: Any) -> None:
-    """Indices that are known: the positions are found by NumPy, once."""
-    count = x.numel()
-    try:
-        positions = np.arange(count).reshape(x.shape)[index]
-    except IndexError as error:
-        raise IndexRangeError(f"{_NAME}, where x has shape {x.shape}: {error}") from None
-    values = _fitting(values, positions.shape).astype(x.dtype)
-    if not positions.size:
-        return
-    flat = values.broadcast_to(positions.shape).reshape(-1)
-    source = np.full(count, -1)
-    source[positions.reshape(-1)] = np.arange(positions.size)
-    new = _written(x.reshape(-1), as_tensor(source), flat, 0)
-    write(x, new.reshape(x.shape), _NAME, derived=True)
-
-
-def _written(x: T, source: Any, values: Any, axis: int) -> Any:
-    """x, with entry source[i] of the values at position i of an axis; where it is -1, x itself."""
-    chosen = (source >= 0).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-    rows = values.gather_rows(source, axis, clip=True)
-    return chosen.choose(rows, x)
-
-
-def _set_masked(x: T, entries: tuple[Any, ...], values: Any) -> None:
-    """A mask that a trace knows as a node: only values that fit every position can be chosen."""
-    mask: Any = next(e for e in entries if isinstance(e, Value) and e.dtype.kind == "b")
-    if len(entries) > 1 or mask.shape != x.shape[: mask.ndim]:
-        raise ShapeError(
-            f"x[mask] = value in a traced function: the mask must be the only index, and its shape "
-            f"that of x or of its first axes; they are {mask.shape} and {x.shape}; else write "
-            "mynn.where(mask, value, x)"
+def _set_masked(x: T, mask: Any, values: Any) -> None:
+    """Values that fit every position, where a mask is true."""
+    if mask.shape != x.shape[: mask.ndim]:
+        raise IndexRangeError(
+            f"x[mask] = value: the mask has shape {mask.shape}, it must have that of x, "
+            f"{x.shape}, or of its first axes"
         )
     if values.ndim > x.ndim - mask.ndim:
         raise UsageError(
@@ -175,39 +123,21 @@ def _set_masked(x: T, entries: tuple[Any, ...], values: Any) -> None:
     write(x, wide.choose(values, x), _NAME, derived=True)
 
 
-def _set_rows(x: T, index: Any, values: Any) -> None:
-    """One array of integers that a trace knows as a node."""
-    steps = indexing_plan(index, x.shape)
-    assert steps.take_axis is not None
-    part = basic_part(x, steps)
-    picked = checked_index(steps.take_index, part.shape[steps.take_axis], _NAME, steps.take_axis)
-    _set_picked(part, picked, steps.take_axis, values, _NAME)
-
-
-def _set_picked(x: T, index: Any, axis: int, values: Any, name: str) -> None:
-    """Write values at the positions `index` of an axis; the last of several for one holds."""
-    count = index.numel()
-    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+def _set_picked(part: T, steps: Plan, values: Any, name: str, mode: str = "set") -> None:
+    """Write values where arrays pick; the last of several for one place holds."""
+    x, picked, axis = picked_axis(part, steps, name)
+    shape = (*x.shape[:axis], *picked.shape, *x.shape[axis + 1 :])
     values = _fitting(values, shape, name).astype(x.dtype).broadcast_to(shape)
-    if not count:
+    if not values.numel():
         return
-    rows = values.reshape((*x.shape[:axis], count, *x.shape[axis + 1 :]))
-    flat = index.reshape(-1).astype(np.int64)
-    later = np.arange(count) > np.arange(count).reshape(-1, 1)
-    again = (flat.reshape(-1, 1) == flat.reshape(1, -1)) & later
-    number = again.astype(np.int64).amax(1).astype(bool).choose(0, np.arange(1, count + 1))
-    source = number.scatter_rows(flat, 0, x.shape[axis], clip=True) - 1
-    write(x, _written(x, source, rows, axis), name, derived=True)
-
-
-def _axis_and_index(x: T, dim: int, index: Any, name: str) -> tuple[int, Any]:
-    if not x.ndim:
-        raise ShapeError(f"{name}: the tensor has no axes; reshape it to (1,)")
-    axis = normalize_axes(dim, x.ndim, name)[0]
-    picked = as_tensor(index)
-    if picked.ndim > 1:
-        raise ShapeError(f"{name}: index must be [K], its shape is {picked.shape}")
-    return axis, checked_index(picked.reshape(-1), x.shape[axis], name, axis)
+    rows = (*x.shape[:axis], picked.numel(), *x.shape[axis + 1 :])
+    column = picked.reshape((1,) * axis + (-1,) + (1,) * (x.ndim - axis - 1))
+    new: Any = x.scatter_along(column.broadcast_to(rows), values.reshape(rows), axis, mode)
+    if len(steps.picks) > 1:
+        order = merged(part.shape, tuple(pick.axis for pick in steps.picks)).order
+        new = new.reshape(tuple(part.shape[one] for one in order))
+        new = new.permute(tuple(order.index(one) for one in range(len(order))))
+    write(part, new, name, derived=True)
 
 
 def _same_dtype(x: T, source: Any, name: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from mynn.core.graph import CONSTANT, Node, constant
 from mynn.core.types import Type
 from mynn.ops import (
+    along,
     checks,
     contraction,
     convolution,
@@ -22,6 +23,7 @@ from mynn.ops import (
     random,
     reduce,
     scan,
+    sorting,
 )
 from tests.fuzz.generator import COMPARISONS, Generator
 
@@ -127,13 +129,23 @@ def _cumsum(g: Generator) -> Node | None:
     x = g.any("f" if g.chance(0.85) else "iu", ndim=1)
     axis = int(g.rng.integers(len(x.shape)))
     scaled = _scaled(g, x, (axis,)) if x.dtype.kind == "f" else x
-    return scaled and g.add(scan.cumsum, scaled, axis=axis)
+    primitive = g.pick((scan.cumsum, scan.cumprod, scan.cummax, scan.cummin))
+    if primitive is scan.cumprod and x.dtype.kind == "f":
+        scaled = scaled and g.add(elementwise.exp, scaled)
+    return scaled and g.add(primitive, scaled, axis=axis)
 
 
 def _argmax(g: Generator) -> Node | None:
     x = g.any("f" if g.chance(0.5) else "i", ndim=1)
     axis = int(g.rng.integers(len(x.shape)))
     return g.add(reduce.argmax, x, axis=axis) if x.shape[axis] else None
+
+
+def _argsort(g: Generator) -> Node | None:
+    """Of integers and of what few operations made: floats that nearly tie may be either way."""
+    x = g.any(g.pick("iub"), ndim=1)
+    axis = int(g.rng.integers(len(x.shape)))
+    return g.add(sorting.argsort, x, axis=axis, descending=g.chance(0.3))
 
 
 def _reshape(g: Generator) -> Node | None:
@@ -359,6 +371,27 @@ def _scatter(g: Generator) -> Node | None:
     )
 
 
+def _along(g: Generator) -> Node | None:
+    """Values picked, or put, at indices with as many axes."""
+    x = g.any("f" if g.chance(0.7) else "iu", ndim=1)
+    axis = int(g.rng.integers(len(x.shape)))
+    reach = tuple(
+        g.pick(g.extents) if one == axis else int(g.rng.integers(0 if g.chance(0.1) else 1, n + 1))
+        for one, n in enumerate(x.shape)
+        if n or one == axis
+    )
+    if len(reach) < len(x.shape) or not x.shape[axis] or math.prod(reach) > g.largest:
+        return None
+    dtype = g.pick((np.int32, np.int64, np.uint32))
+    fitting = [y for y in g.nodes if y.shape == reach and y.dtype.kind in "iu"]
+    index = g.pick(fitting) if fitting and g.chance(0.5) else g.new_input(reach, dtype)
+    if g.chance(0.5):
+        return g.add(along.take_along, x, index, axis=axis)
+    updates = g.like(Node(CONSTANT, (), {}, Type(reach, x.dtype)))
+    mode = g.pick(along.MODES)
+    return updates and g.add(along.scatter_along, x, index, updates, axis=axis, mode=mode)
+
+
 def _outside(g: Generator) -> Node | None:
     """Whether anything is out of range, as a number."""
     x = g.any(g.pick("fii"))
@@ -397,7 +430,19 @@ def _softmax(g: Generator) -> Node | None:
 
 STEPS: tuple[Callable[[Generator], Node | None], ...] = (
     *(_unary, _unary, _unary, _unary, _binary, _binary, _binary, _binary, _binary),
-    *(_compare, _where, _where, _logic, _cast, _reduce, _reduce, _reduce, _cumsum, _argmax),
+    *(
+        _compare,
+        _where,
+        _where,
+        _logic,
+        _cast,
+        _reduce,
+        _reduce,
+        _reduce,
+        _cumsum,
+        _argmax,
+        _argsort,
+    ),
     *(
         _reshape,
         _transpose,
@@ -411,7 +456,7 @@ STEPS: tuple[Callable[[Generator], Node | None], ...] = (
         _iota,
     ),
     *(_matmul, _matmul, _matmul, _contract, _windows, _conv, _take, _scatter, _random, _softmax),
-    _outside,
+    *(_along, _along, _outside),
 )
 
 

@@ -139,12 +139,13 @@ def test_scatter_add_sums_what_meets() -> None:
         ),
         (s[0, 0, 0, 0], ShapeError, "has 4 entries for 3 axes"),
         (s[..., ...], ShapeError, r"more than one '\.\.\.'"),
-        (s[[0], [1]], UsageError, "only one axis can be indexed by an array"),
-        (s[1.5], DTypeError, "indices must be integers"),
-        (s["a"], DTypeError, "not supported"),
+        (s[[0, 1], [1, 2, 3]], ShapeError, "shapes .* do not fit together"),
+        (s[[0], [5]], IndexError, "index 5 .* axis 1 of extent 5"),
+        (s[1.5], DTypeError, "an index holds a float"),
+        (s["a"], DTypeError, "an index holds a str"),
         (s[::0], ValueError, "slice step cannot be zero"),
-        (s[True], DTypeError, "indices must be integers"),
-        (s[np.array([True, False])], DTypeError, "indices must be integers"),
+        (s[np.array([True, False, True])], IndexError, "a mask of shape"),
+        (s[:, np.ones((2, 5), bool)], IndexError, "a mask of shape"),
     ],
 )
 def test_errors(index: Any, error: Any, message: str) -> None:
@@ -153,5 +154,67 @@ def test_errors(index: Any, error: Any, message: str) -> None:
 
 
 def test_empty_axes_cannot_be_taken_from() -> None:
-    with pytest.raises(ShapeError, match="axis 0 of f32\\[0\\] is empty"):
-        Tensor(np.zeros(0, np.float32)).gather_rows(np.zeros(0, np.int64))
+    empty = Tensor(np.zeros(0, np.float32))
+    assert empty.gather_rows(np.zeros(0, np.int64)).shape == (0,)
+    with pytest.raises(IndexError, match="out of range"):
+        empty.gather_rows(np.zeros(1, np.int64))
+
+
+MASK = np.arange(10).reshape(2, 5) % 3 == 0
+
+# Several arrays, and masks. Where a number stands beside them PyTorch chooses by it first, NumPy
+# counts it among the arrays.
+ARRAYS: tuple[Any, ...] = (
+    s[[0, 1, 1], [4, 0, -1]],
+    s[[0, 1], [1, 2], [3, -1]],
+    s[[[0], [1]], [2, 0, 0]],
+    s[:, [4, 0], [1, 6]],
+    s[[1, 0], :, [1, 6]],
+    s[[1, 0], 1:3, [1, 6]],
+    s[None, [1, 0], [2, 2], ..., None],
+    s[0:2, [[4], [0]], [1, 6, 3]],
+    s[:, np.zeros(0, np.int64), [3]],
+    s[MASK],
+    s[MASK, 2],
+    s[MASK, [3, 1, 0, 6]],
+    s[:, np.arange(5) > 2],
+    s[..., np.arange(7) % 2 == 0],
+    s[[0, 1, 0], np.arange(5) > 1],
+    s[X > 30],
+    s[np.zeros((2, 5), bool)],
+    s[True],
+    s[False],
+)
+
+
+@pytest.mark.parametrize("index", ARRAYS, ids=repr)
+def test_arrays_and_masks_match_torch(index: Any) -> None:
+    torch = pytest.importorskip("torch")
+    entries = index if isinstance(index, tuple) else (index,)
+    theirs = tuple(torch.tensor(e) if isinstance(e, np.ndarray | list) else e for e in entries)
+    a, b = torch.tensor(X, requires_grad=True), Tensor(X, requires_grad=True)
+    expected, got = a[theirs], b[index]
+    assert got.shape == tuple(expected.shape)
+    np.testing.assert_array_equal(got.numpy(), expected.detach().numpy())
+    traced = interpreter.evaluate(graph_of(lambda x: x[index], X), [X])[0]
+    np.testing.assert_array_equal(traced, got.numpy())
+    c = np.asarray(np.random.default_rng(0).normal(size=got.shape))
+    expected.backward(torch.from_numpy(c))
+    got.backward(c)
+    assert b.grad is not None
+    np.testing.assert_allclose(b.grad.numpy(), a.grad.numpy(), rtol=1e-13)
+    a, b = torch.tensor(X), Tensor(X)
+    a[theirs], b[index] = torch.from_numpy(c), c
+    np.testing.assert_array_equal(b.numpy(), a.numpy())
+    a[theirs], b[index] = -1, -1
+    np.testing.assert_array_equal(b.numpy(), a.numpy())
+
+
+def test_masks_in_a_trace_say_what_to_use() -> None:
+    with pytest.raises(UsageError, match=r"mynn\.where"):
+        graph_of(lambda x: x[x > 3], X)
+    for method in ("nonzero", "argwhere"):
+        with pytest.raises(UsageError, match=r"mynn\.where"):
+            graph_of(lambda x, name=method: getattr(x, name)(), X)
+    with pytest.raises(UsageError, match=r"mynn\.where"):
+        graph_of(lambda x: x.masked_select(x > 3), X)

@@ -14,6 +14,7 @@ from mynn import Parameter, Tensor
 from mynn.errors import DTypeError, IndexRangeError, MynnError, ShapeError, UsageError
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore:index_reduce")
 
 W = np.array([[0.5, -1.2, 2.5], [1.7, 0.25, -0.4]], np.float32)
 V = np.array([[1.5, 0.7, 2.0], [0.3, 1.1, 4.0]], np.float32)
@@ -25,10 +26,16 @@ def method(name: str, *arguments: Any, **named: Any) -> Callable[..., Any]:
 
     def call(lib: Any, x: Any) -> Any:
         own = torch.tensor if lib is torch else Tensor
-        ready = [own(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        ready = [_given(own, a) for a in arguments]
         return getattr(x, name)(*ready, **named)
 
     return call
+
+
+def _given(own: Any, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_given(own, one) for one in value)
+    return own(value) if isinstance(value, np.ndarray) else value
 
 
 PLACES = np.array([2, 0])
@@ -71,6 +78,22 @@ CALLS: dict[str, Callable[..., Any]] = {
     "index_copy_": method("index_copy_", 1, PLACES, V[:, :2].copy()),
     "index_add_": method("index_add_", -1, np.array([1, 1]), V[:, :2].copy(), alpha=3),
     "scatter_add_": method("scatter_add_", 1, np.array([[0, 0], [2, 1]]), V[:, :2].copy()),
+    "scatter_": method("scatter_", 1, np.array([[0, 1], [2, 1]]), V[:, :2].copy()),
+    "scatter_ number": method("scatter_", 1, np.array([[0, 0], [2, 1]]), value=3),
+    "scatter_reduce_ prod": method(
+        "scatter_reduce_", 0, np.array([[0, 1, 1], [0, 0, 1]]), V, "prod"
+    ),
+    "scatter_reduce_ amax": method(
+        "scatter_reduce_", 0, np.array([[0, 1, 1]]), V, "amax", include_self=False
+    ),
+    "index_reduce_": method("index_reduce_", 1, np.array([2, 0, 2]), V + 1, "amin"),
+    "masked_scatter_": method("masked_scatter_", V > 1, V),
+    "index_put_": method("index_put_", (PLACES[1:], PLACES[:1]), V[0, :1].copy()),
+    "index_put_ added": method(
+        "index_put_", (np.array([1, 1]), np.array([2, 2])), V[0, :2].copy(), accumulate=True
+    ),
+    "put_": method("put_", np.array([[4, 0]]), V[:1, :2].copy()),
+    "put_ added": method("put_", np.array([[4, 4]]), V[:1, :2].copy(), True),
 }
 # In-place names that are compared elsewhere.
 ELSEWHERE = {

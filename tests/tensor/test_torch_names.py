@@ -111,6 +111,52 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         lambda x, y: x.scatter_add(0, _index(x, [[1, 0], [1, 1]]), y),
         (np.arange(6).reshape(2, 3), np.arange(9).reshape(3, 3)),
     ),
+    "gather": (lambda x: x.gather(1, _index(x, [[0, 0], [2, 1]])), (X,)),
+    "gather 0": (lambda x: x.gather(dim=-2, index=_index(x, [[1, 0, 1], [0, 0, 0]])), (X,)),
+    "gather 0-d": (lambda x: x.sum().gather(0, _index(x, [0, 0])), (X,)),
+    "take_along_dim": (lambda x: x.take_along_dim(_index(x, [[0], [2]]), 1), (X,)),
+    "take_along_dim flat": (lambda x: x.take_along_dim(_index(x, [5, 1])), (X,)),
+    "scatter": (
+        lambda x, y: x.scatter(1, _index(x, [[0, 1], [2, 1]]), y),
+        (X, TIES[:, 1:].copy()),
+    ),
+    "scatter number": (lambda x: x.scatter(0, _index(x, [[0, 1, 1]]), 7), (X,)),
+    "scatter value": (lambda x: x.scatter(0, _index(x, [[0, 1, 1]]), value=7.0), (X,)),
+    "scatter add": (lambda x: x.detach().scatter(1, _index(x, [[0, 0]]), 3, reduce="add"), (X,)),
+    "scatter multiply": (
+        lambda x: x.detach().scatter(0, _index(x, [[1, 0]]), 3, reduce="multiply"),
+        (X,),
+    ),
+    **{
+        f"scatter_reduce {how} {own}": (
+            lambda x, y, how=how, own=own: x.scatter_reduce(
+                1, _index(x, [[0, 0, 1], [2, 2, 2]]), y, how, include_self=own
+            ),
+            (X, X[::-1].copy() + 1),
+        )
+        for how in ("sum", "prod", "mean", "amax", "amin")
+        for own in (True, False)
+    },
+    "scatter_reduce zeros": (
+        lambda x, y: x.scatter_reduce(1, _index(x, [[0, 0, 1], [2, 2, 2]]), y, "prod"),
+        (np.array([[0.0, 2, 3], [1, 2, 0]]), np.array([[1.0, 0, 0], [4, 5, 6]])),
+    ),
+    "index_add": (lambda x, y: x.index_add(1, _index(x, [2, 2, 0]), y, alpha=2), (X, TIES)),
+    "index_copy": (lambda x, y: x.index_copy(1, _index(x, [2, 1, 0]), y), (X, TIES)),
+    "index_fill": (lambda x: x.index_fill(0, _index(x, [1]), 4.0), (X,)),
+    "index_reduce": (lambda x, y: x.index_reduce(1, _index(x, [2, 2, 0]), y, "amin"), (X, TIES)),
+    "index_put": (lambda x: x.index_put((_index(x, [1, 0]),), x[0] * 2), (X,)),
+    "put": (lambda x: x.put(_index(x, [[4, 0]]), x[:1, 1:]), (X,)),
+    "put added": (lambda x: x.put(_index(x, [4, 4]), x[1, 1:], accumulate=True), (X,)),
+    "masked_fill": (lambda x: x.masked_fill(x > 0, -2), (X,)),
+    "masked_fill broadcast": (lambda x: x[:1].masked_fill(x > 0, -2.5), (X,)),
+    "masked_scatter": (lambda x, y: x.masked_scatter(x > 0, y), (X, TIES)),
+    "ger": (lambda x: x[0].ger(x[1]), (X,)),
+    "matrix_power": (lambda x: x[:, :2].matrix_power(5), (X,)),
+    "matrix_power 0": (lambda x: x[:, :2].matrix_power(0) * x[:, :2], (X,)),
+    "moveaxis": (lambda x: x.moveaxis((0, 1), (2, 0)), (W,)),
+    "swapdims": (lambda x: x.swapdims(0, -1), (W,)),
+    "trace": (lambda x: x[:, 1:].trace(), (X,)),
     "where": (lambda x, y: x.where(x > 0, y), (X, TIES)),
     "where number": (lambda x: x.where(x > 0, 7.0), (X,)),
     "size": (lambda x: x * x.size(-1) + x.size()[0] + x.size(dim=1), (X,)),
@@ -170,18 +216,48 @@ REASONS = {
     "grad": "test_backward_takes_the_gradient_first",
     "is_leaf": "tests/tensor/test_leaves.py",
     "item": "test_values_leave_as_pytorchs_do",
+    "masked_select": "test_shapes_that_depend_on_values",
+    "nonzero": "test_shapes_that_depend_on_values",
+    "argwhere": "test_shapes_that_depend_on_values",
     "name": "what errors and printed graphs call it; None in PyTorch",
     "numpy": "a copy, where PyTorch shares the memory",
     "tolist": "test_values_leave_as_pytorchs_do",
 }
 
+# Compared on PyTorch's own samples, in tests/torch_db.
+SAMPLED = """
+addbmm addmm addmv addr argsort baddbmm bincount bmm chunk cummax cummin cumprod diag diag_embed
+diagflat diagonal diagonal_scatter dot dsplit expand expand_as fliplr flipud histc hsplit inner kron
+kthvalue logcumsumexp mT matmul mm movedim msort mv narrow outer ravel repeat repeat_interleave
+reshape_as roll rot90 select select_scatter slice_scatter sort split split_with_sizes t tensor_split
+tile topk tril triu unbind unflatten unfold unique unique_consecutive vdot view_as vsplit
+"""
+
 
 def test_every_name_is_compared_or_has_a_reason() -> None:
     torch = pytest.importorskip("torch")
     shared = {name for name in dir(Tensor) if name[0] != "_" and hasattr(torch.Tensor, name)}
-    compared = {name.split()[0] for name in CASES} - {"pow"}
+    compared = {name.split()[0] for name in CASES} - {"pow"} | {*SAMPLED.split()}
     in_place = {name for name in shared if name.endswith("_")}
     assert shared - in_place - compared == REASONS.keys()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.masked_select(x > 0),
+        lambda x: x.masked_select(x[0] > 0),
+        lambda x: (x > 0).nonzero(),
+        lambda x: (x > 0).nonzero(as_tuple=True)[1],
+        lambda x: (x[0, 0] > 0).nonzero(),
+        lambda x: (x > 0).argwhere(),
+    ],
+)
+def test_shapes_that_depend_on_values(call: Any) -> None:
+    torch = pytest.importorskip("torch")
+    expected, got = call(torch.tensor(X)), call(Tensor(X))
+    assert got.shape == tuple(expected.shape)
+    np.testing.assert_array_equal(got.numpy(), expected.numpy())
 
 
 def test_backward_takes_the_gradient_first() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 _LOOKS = "looks at values: eagerly only"
 _NUMBERS = "numbers and lists are taken where PyTorch wants a tensor"
 _OPEN = "open"
+_FRACTIONS = "PyTorch cuts the fraction off a factor of integers, without a word"
+_TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
 
 # Elementwise functions, reductions, creation.
 _ELEMENTWISE: dict[str, dict[str, str]] = {
@@ -27,10 +29,19 @@ _ELEMENTWISE: dict[str, dict[str, str]] = {
 }
 # Shapes, indices, sorting, linear algebra.
 _SHAPES: dict[str, dict[str, str]] = {
-    "flip": {"refused": _OPEN},
-    "__getitem__": {"refused": _OPEN},
-    "take": {"refused": _OPEN},
-    "scatter_add": {"refused": _OPEN},
+    "argsort": {"values": _TIES},
+    "kthvalue": {"values": _TIES},
+    "sort": {"values": _TIES},
+    "topk": {"values": _TIES},
+    "bincount": {"refused in a trace": _LOOKS},
+    "unique": {"refused in a trace": _LOOKS},
+    "unique_consecutive": {"refused in a trace": _LOOKS},
+    "tensor_split": {"refused in a trace": _LOOKS},
+    "repeat_interleave": {"refused in a trace": _LOOKS},
+    "argwhere": {"refused in a trace": _LOOKS},
+    **{name: {"refused": _FRACTIONS} for name in ("addmv", "addbmm", "baddbmm")},
+    "nonzero": {"refused in a trace": _LOOKS},
+    "masked_select": {"refused in a trace": _LOOKS},
     "cat": {"refused": _OPEN, "raw error": _OPEN},
 }
 # Functions of layers.

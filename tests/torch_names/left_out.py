@@ -41,7 +41,9 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "constant_pad_nd conv_tbc embedding_renorm_ feature_dropout feature_dropout_ "
         "native_* norm_except_dim *_with_indices grid_sampler grid_sampler_2d grid_sampler_3d "
         "gru_cell lstm lstm_cell rnn_relu rnn_tanh rnn_relu_cell rnn_tanh_cell",
-        "a copy in place of a view: `.clone()` makes one": "*_copy",
+        "a copy in place of a view: `.clone()` makes one": "alias_copy as_strided_copy c*_copy "
+        "de*_copy di*_copy e*_copy indices_copy n*_copy p*_copy r*_copy s*_copy t*_copy u*_copy "
+        "v*_copy",
         "types of PyTorch's compiler and its graphs": "AggregationType AliasDb AnyType Argument "
         "ArgumentSpec AwaitType Benchmark* Block BoolType BufferDict CallStack Capsule ClassType "
         "Code CompilationUnit CompleteArgumentSpec ComplexType ConcreteModule* DeepCopyMemoTable "

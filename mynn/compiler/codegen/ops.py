@@ -171,6 +171,11 @@ def _not(f: Function, x: Value) -> Value:
     return f.binary("xor", x, constant(True, "bool", x.lanes))
 
 
+def _bits(f: Function, x: Value) -> Value:
+    target = "u32" if x.type == "f32" else "u64"
+    return f.value(f"bitcast {x.typed} to {llvm_type(target, x.lanes)}", target, x.lanes)
+
+
 def _fma(f: Function, x: Value, y: Value, z: Value) -> Value:
     """x * y + z, rounded once where the processor can, twice where it cannot."""
     if f.module.target.has_fma:
@@ -188,6 +193,7 @@ _SPECIAL: dict[str, Callable[..., Value]] = {
     "mod": _mod,
     "logical_not": _not,
     "fma": _fma,
+    "bits": _bits,
     "where": Function.select,
     "sqrt": lambda f, x: intrinsic(f, "sqrt", [x]),
     "floor": lambda f, x: intrinsic(f, "floor", [x]),

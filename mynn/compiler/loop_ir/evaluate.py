@@ -29,6 +29,7 @@ FUNCTIONS: Functions = {
     "quotient": lambda x, y: x // y,
     "remainder": lambda x, y: x % y,
     "shift_right": lambda x, bits: x >> bits,
+    "bits": lambda x: np.asarray(x).view(f"u{np.asarray(x).itemsize}")[()],
     "offset": lambda address, count: address + np.uint64(count),
     "threefry2x32": lambda *words: threefry2x32(*words)[0],
     **{name: primitive.numpy for name, primitive in PRIMITIVES.items()},

@@ -176,9 +176,9 @@ class FunctionAddress:
 Expr = Const | Var | Load | Op | Reduce | Affine | FunctionAddress
 
 # Ops beside the elementwise primitives: a*b+c in one rounding, integer quotient and remainder
-# (of what is not negative, divisor > 0), a conversion `cast` whose target is the op's type, and
-# `offset`: an address so many bytes further.
-EXTRA_OPS = ("fma", "quotient", "remainder", "cast", "threefry2x32", "offset")
+# (of what is not negative, divisor > 0), a conversion `cast` whose target is the op's type, `bits`:
+# those of a float as an unsigned integer, and `offset`: an address so many bytes further.
+EXTRA_OPS = ("fma", "quotient", "remainder", "cast", "bits", "threefry2x32", "offset")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ _ALIKE: dict[str, tuple[int, Sequence[str]]] = {
     "shift_right": (2, ("u8", "u32", "u64")),
     "threefry2x32": (4, ("u32",)),
 }
+# The type of the bits of a float.
+BITS_OF = {"f32": "u32", "f64": "u64"}
 # What can be done with addresses.
 _OF_ADDRESSES = {
     ("offset", ADDRESS, INDEX): ADDRESS,
@@ -63,6 +65,8 @@ def op_type(name: str, args: tuple[str, ...], declared: str) -> str:
             return _OF_ADDRESSES[name, *args]
     elif name == "cast" and len(args) == 1 and declared in DTYPES:
         return declared
+    elif name == "bits" and len(args) == 1 and args[0] in BITS_OF:
+        return BITS_OF[args[0]]
     elif name in _ALIKE:
         count, types = _ALIKE[name]
         if len(args) == count and args[0] in types and len(set(args)) == 1:
@@ -110,6 +114,6 @@ def argument_type(name: str, place: int, result: str | None, before: str | None)
         return (ADDRESS, INDEX)[place]
     if name == "where" and place == 0:
         return "bool"
-    if name == "cast":
+    if name in ("cast", "bits"):
         return None
     return before if before or name in COMPARISONS else result

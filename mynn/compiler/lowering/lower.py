@@ -14,22 +14,25 @@ from mynn.compiler.fusion.groups import Group
 from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
 from mynn.compiler.lowering.argmax import lower_argmax
+from mynn.compiler.lowering.argsort import lower_argsort
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
 from mynn.compiler.lowering.map import lower_map
 from mynn.compiler.lowering.reduce import lower_reduce
 from mynn.compiler.lowering.scan import lower_scan
-from mynn.compiler.lowering.scatter import lower_scatter
+from mynn.compiler.lowering.scatter import lower_scatter, lower_scatter_along
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import (
     ArgMax,
+    ArgSort,
     Concatenation,
     Contraction,
     Reduction,
     Rule,
     Scan,
     ScatterAdd,
+    ScatterAlong,
 )
 from mynn.core.graph import Node
 
@@ -37,8 +40,10 @@ _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     Contraction: lower_product,
     Reduction: lower_reduce,
     ArgMax: lower_argmax,
+    ArgSort: lower_argsort,
     Scan: lower_scan,
     ScatterAdd: lower_scatter,
+    ScatterAlong: lower_scatter_along,
     Concatenation: lower_concatenate,
 }
 

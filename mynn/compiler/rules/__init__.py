@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mynn.compiler.rules import contraction, elementwise, gather, movement, reduce, scan
+from mynn.compiler.rules import contraction, elementwise, gather, movement, reduce, scan, sorting
 from mynn.compiler.rules.record import Composite, Leaf, Rule
 from mynn.core.graph import CONSTANT, INPUT, Node
 from mynn.core.primitive import Primitive
@@ -18,6 +18,7 @@ RULES: dict[Primitive, Rule] = {
     **scan.RULES,
     **contraction.RULES,
     **gather.RULES,
+    **sorting.RULES,
     checks.outside: Composite(),
 }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Const, Op
 from mynn.compiler.rules.expressions import Expressions
-from mynn.compiler.rules.record import Computation, Computed, Rule, ScatterAdd
+from mynn.compiler.rules.record import Computation, Computed, Rule, ScatterAdd, ScatterAlong
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
-from mynn.ops import gather, random
+from mynn.ops import along, gather, random
 
 
 def _take_element(e: Expressions, node: Node, index: Index) -> Computation:
@@ -18,6 +18,13 @@ def _take_element(e: Expressions, node: Node, index: Index) -> Computation:
     row = e.integer((yield picked, index[axis : axis + span]))
     place = e.clamp(row, x.shape[axis])
     return (yield x, (*index[:axis], place, *index[axis + span :]))
+
+
+def _take_along_element(e: Expressions, node: Node, index: Index) -> Computation:
+    x, picked = node.inputs
+    axis = node.params["axis"]
+    place = e.clamp(e.integer((yield picked, index)), x.shape[axis])
+    return (yield x, (*index[:axis], place, *index[axis + 1 :]))
 
 
 def _random_element(e: Expressions, node: Node, index: Index) -> Computation:
@@ -34,5 +41,7 @@ def _random_element(e: Expressions, node: Node, index: Index) -> Computation:
 RULES: dict[Primitive, Rule] = {
     gather.take: Computed(_take_element, repeats=True),
     gather.scatter_add: ScatterAdd(over_nothing=0),
+    along.take_along: Computed(_take_along_element, repeats=True),
+    along.scatter_along: ScatterAlong(),
     random.random_bits: Computed(_random_element, picks=False),
 }

@@ -7,7 +7,7 @@
            | Reduction        elements along axes, combined by an operation of the loop IR
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
-           | ArgMax | ScatterAdd
+           | ArgMax | ArgSort | ScatterAdd | ScatterAlong
            | Composite        written in terms of other primitives before anything asks
            | Leaf             there before the program runs
 
@@ -24,6 +24,7 @@ from dataclasses import field
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Index
 from mynn.compiler.loop_ir.ir import Expr
+from mynn.compiler.loop_ir.ranges import TYPE_RANGES
 from mynn.compiler.rules.expressions import Expressions
 from mynn.core.graph import Node
 from mynn.core.types import Shape
@@ -65,6 +66,16 @@ def zero(type: str) -> float:
 def one(type: str) -> float:
     """1 in a dtype, given by its short name."""
     return 1.0 if type[0] == "f" else 1
+
+
+def least(type: str) -> float:
+    """No number of a dtype, given by its short name, is smaller."""
+    return -math.inf if type[0] == "f" else TYPE_RANGES[type][0]
+
+
+def largest(type: str) -> float:
+    """No number of a dtype, given by its short name, is larger."""
+    return math.inf if type[0] == "f" else TYPE_RANGES[type][1]
 
 
 def always(node: Node) -> bool:
@@ -210,8 +221,25 @@ class ArgMax(Rule):
 
 
 @dataclass(frozen=True)
+class ArgSort(Rule):
+    """The order of the elements along `node.params["axis"]`."""
+
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+
+
+@dataclass(frozen=True)
 class ScatterAdd(Rule):
     """Zeros with updates added at indices, one after the other."""
+
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+    epilogue: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class ScatterAlong(Rule):
+    """A copy of the first input, changed at indices along `node.params["axis"]` one after the
+    other, in the way that `node.params["mode"]` says.
+    """
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
     epilogue: bool = field(default=False, kw_only=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from mynn.compiler.loop_ir.ranges import TYPE_RANGES
-from mynn.compiler.rules.record import ArgMax, Order, Reduction, Rule, one, zero
+from mynn.compiler.rules.record import ArgMax, Order, Reduction, Rule, largest, least, one, zero
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.ops import reduce
@@ -19,18 +17,10 @@ def _kept_order(node: Node, orders: Sequence[Order]) -> Order:
     return tuple(kept.index(axis) for axis in orders[0] if axis in kept)
 
 
-def _least(type: str) -> float:
-    return -math.inf if type[0] == "f" else TYPE_RANGES[type][0]
-
-
-def _largest(type: str) -> float:
-    return math.inf if type[0] == "f" else TYPE_RANGES[type][1]
-
-
 RULES: dict[Primitive, Rule] = {
     reduce.sum: Reduction("add", zero, order=_kept_order, over_nothing=0),
     reduce.prod: Reduction("mul", one, order=_kept_order, over_nothing=1),
-    reduce.max: Reduction("maximum", _least, order=_kept_order, keeps_uniform=True),
-    reduce.min: Reduction("minimum", _largest, order=_kept_order, keeps_uniform=True),
+    reduce.max: Reduction("maximum", least, order=_kept_order, keeps_uniform=True),
+    reduce.min: Reduction("minimum", largest, order=_kept_order, keeps_uniform=True),
     reduce.argmax: ArgMax(),
 }

@@ -1,0 +1,9 @@
+"""The record of the order of values."""
+
+from __future__ import annotations
+
+from mynn.compiler.rules.record import ArgSort, Rule
+from mynn.core.primitive import Primitive
+from mynn.ops import sorting
+
+RULES: dict[Primitive, Rule] = {sorting.argsort: ArgSort()}
