@@ -14,7 +14,6 @@ A key of 32 bits and its position are one word of 64.
 
 from __future__ import annotations
 
-
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
