@@ -115,18 +115,14 @@ NOT_YET: dict[str, str] = {
         "pixel_unshuffle poisson_nll_loss scaled_dot_product_attention smooth_l1_loss "
         "soft_margin_loss triplet_margin_loss triplet_margin_with_distance_loss unfold "
     ),
-    "nn.init": (
-        "dirac_ eye_ sparse_ trunc_normal_ "
-    ),
+    "nn.init": ("dirac_ eye_ sparse_ trunc_normal_ "),
     "nn.utils": (
         "clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_ fuse_conv_bn_eval "
         "fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights get_total_norm "
         "parameters_to_vector remove_spectral_norm remove_weight_norm skip_init spectral_norm "
         "vector_to_parameters weight_norm "
     ),
-    "optim": (
-        "swap_in_optimizer_params_and_state "
-    ),
+    "optim": ("swap_in_optimizer_params_and_state "),
     "optim.lr_scheduler": (
         "ChainedScheduler ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR "
         "ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR MultiplicativeLR OneCycleLR "
