@@ -20,12 +20,19 @@ from mynn.core.types import Array
 from mynn.ops import elementwise, fused
 from mynn.ops.threefry import threefry2x32
 
-Environment = dict[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
+
+
+def _fma(x: Any, y: Any, z: Any) -> Any:
+    """x * y + z, rounded once; float32 through float64, where the product is exact."""
+    if x.dtype == np.float32:
+        return np.float32(float(x) * float(y) + float(z))
+    return fused.fma.numpy(x, y, z, "xy+z")[()]
+
 
 # Operations that are no primitives, or have other arguments.
 FUNCTIONS: Functions = {
-    "fma": lambda x, y, z: fused.fma.numpy(x, y, z, "xy+z")[()],
+    "fma": _fma,
     "quotient": lambda x, y: x // y,
     "remainder": lambda x, y: x % y,
     "shift_right": lambda x, bits: x >> bits,
@@ -36,76 +43,115 @@ FUNCTIONS: Functions = {
 }
 
 
-def index_of(index: Affine, env: Environment) -> int:
-    """The number that an index is."""
-    total = index.constant
-    for name, coefficient in index.terms:
-        total += int(env[name]) * coefficient
-    return total
-
-
-def value_of(
-    expr: ir.Expr,
-    env: Environment,
-    load: Callable[[ir.Buffer, int, int], Array],
-    functions: Functions = FUNCTIONS,
-) -> Any:
-    """The value of an expression; `load` gives so many elements of a buffer from an index on."""
-    if isinstance(expr, ir.Const):
-        return DTYPES[expr.type].type(expr.value)
-    if isinstance(expr, ir.Var):
-        return env[expr.name]
-    if isinstance(expr, Affine):
-        return np.int64(index_of(expr, env))
-    if isinstance(expr, ir.Load):
-        return load(expr.buffer, index_of(expr.index, env), 1)[0]
-    if isinstance(expr, ir.Reduce):
-        values = load(expr.buffer, index_of(expr.index, env), expr.count)
-        return functools.reduce(functions[expr.op], values)
-    if isinstance(expr, ir.FunctionAddress):
-        return expr.name
-    args = [value_of(arg, env, load, functions) for arg in expr.args]
-    if expr.name == "cast":
-        return elementwise.convert(np.asarray(args[0]), DTYPES[expr.type])[()]
-    return functions[expr.name](*args)
-
-
-class _Run:
-    """A run of a kernel on some memory."""
+class _Evaluator:
+    """Statements and expressions as Python functions without arguments, on memory and variables."""
 
     def __init__(self, memory: Mapping[ir.Buffer, Array], functions: Functions) -> None:
         self.memory = dict(memory)
         self.functions = functions
-        self.env: Environment = {}
+        self.variables: dict[str, Any] = {}
 
-    def elements(self, buffer: ir.Buffer, index: int, count: int) -> Array:
+    def index(self, index: Affine) -> Callable[[], int]:
+        """The number that an index is."""
+        variables, constant, terms = self.variables, index.constant, index.terms
+        if len(terms) == 1:
+            ((name, coefficient),) = terms
+            return lambda: constant + coefficient * int(variables[name])
+        return lambda: constant + sum([c * int(variables[name]) for name, c in terms])
+
+    def elements(self, buffer: ir.Buffer, index: Affine, count: int) -> Callable[[], Array]:
         """So many elements of a buffer; an `IndexError` where it has not got them."""
-        flat = self.memory[buffer]
-        if not 0 <= index <= len(flat) - count:
-            raise IndexError(f"{buffer}[{index} +: {count}] of {len(flat)} elements")
-        return flat[index : index + count]
+        memory, start = self.memory, self.index(index)
 
-    def value(self, expr: ir.Expr) -> Any:
+        def look() -> Array:
+            flat, at = memory[buffer], start()
+            if not 0 <= at <= len(flat) - count:
+                raise IndexError(f"{buffer}[{at} +: {count}] of {len(flat)} elements")
+            return flat[at : at + count]
+
+        return look
+
+    def element(self, buffer: ir.Buffer, index: Affine) -> Callable[[], Any]:
+        """One of them."""
+        memory, place = self.memory, self.index(index)
+
+        def look() -> Any:
+            flat, at = memory[buffer], place()
+            if not 0 <= at < len(flat):
+                raise IndexError(f"{buffer}[{at}] of {len(flat)} elements")
+            return flat[at]
+
+        return look
+
+    def value(self, expr: ir.Expr) -> Callable[[], Any]:
         """The value of an expression."""
-        return value_of(expr, self.env, self.elements, self.functions)
+        variables, functions = self.variables, self.functions
+        match expr:
+            case ir.Const(value, type):
+                constant = DTYPES[type].type(value)
+                return lambda: constant
+            case ir.Var(name):
+                return lambda: variables[name]
+            case Affine():
+                index = self.index(expr)
+                return lambda: np.int64(index())
+            case ir.Load(buffer, at):
+                return self.element(buffer, at)
+            case ir.Reduce(op, buffer, at, count):
+                several = self.elements(buffer, at, count)
+                return lambda: functools.reduce(functions[op], several())
+            case ir.Op("cast", (operand,), type):
+                source, dtype = self.value(operand), DTYPES[type]
+                return lambda: elementwise.convert(np.asarray(source()), dtype)[()]
+            case ir.Op(name, operands):
+                return _applied(functions[name], *map(self.value, operands))
+        raise AssertionError(expr)
 
-    def body(self, body: tuple[ir.Statement, ...]) -> None:
-        """Run statements."""
-        env = self.env
-        for statement in body:
-            if isinstance(statement, ir.For):
-                for i in range(statement.extent):
-                    env[statement.var] = i
-                    if all(0 <= index_of(c.index, env) < c.extent for c in statement.where):
-                        self.body(statement.body)
-            elif isinstance(statement, ir.Let):
-                env[statement.name] = self.value(statement.value)
-            elif isinstance(statement, ir.Local):
-                buffer = statement.buffer
-                self.memory[buffer] = np.zeros(buffer.elements, DTYPES[buffer.type])
-            elif isinstance(statement, ir.Store):
-                place = index_of(statement.index, env)
-                self.elements(statement.buffer, place, 1)[0] = self.value(statement.value)
+    def body(self, body: tuple[ir.Statement, ...]) -> list[Callable[[], None]]:
+        """Statements, each a function that runs it."""
+        return [self.statement(one) for one in body if not isinstance(one, ir.Prefetch)]
+
+    def statement(self, statement: ir.Statement) -> Callable[[], None]:
+        """A function that runs a statement."""
+        variables, memory = self.variables, self.memory
+        match statement:
+            case ir.For():
+                return self.loop(statement)
+            case ir.Let(name, value):
+                compute = self.value(value)
+                return lambda: variables.__setitem__(name, compute())
+            case ir.Local(buffer):
+                size, dtype = buffer.elements, DTYPES[buffer.type]
+                return lambda: memory.__setitem__(buffer, np.zeros(size, dtype))
+            case ir.Store(buffer, index, value):
+                element, compute = self.elements(buffer, index, 1), self.value(value)
+                return lambda: element().__setitem__(0, compute())
+        raise AssertionError(statement)
+
+    def loop(self, loop: ir.For) -> Callable[[], None]:
+        """A function that runs a loop."""
+        variables, name, body = self.variables, loop.var, self.body(loop.body)
+        where = [(self.index(condition.index), condition.extent) for condition in loop.where]
+
+        def run() -> None:
+            for i in range(loop.extent):
+                variables[name] = i
+                if all([0 <= index() < extent for index, extent in where]):
+                    for statement in body:
+                        statement()
+
+        return run
+
+
+def _applied(function: Callable[..., Any], *args: Callable[[], Any]) -> Callable[[], Any]:
+    """A function of values that are computed first; written out for two and three of them."""
+    if len(args) == 2:
+        x, y = args
+        return lambda: function(x(), y())
+    if len(args) == 3:
+        x, y, z = args
+        return lambda: function(x(), y(), z())
+    return lambda: function(*[arg() for arg in args])
 
 
 def evaluate_kernel(
@@ -116,4 +162,5 @@ def evaluate_kernel(
     `functions` are operations that are to be computed otherwise than with NumPy.
     """
     with np.errstate(all="ignore"):
-        _Run(memory, {**FUNCTIONS, **(functions or {})}).body(kernel.body)
+        for statement in _Evaluator(memory, {**FUNCTIONS, **(functions or {})}).body(kernel.body):
+            statement()
