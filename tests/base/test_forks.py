@@ -35,7 +35,7 @@ def forking_while_compiling(shape):
     others = [threading.Thread(target=compiling, daemon=True) for _ in range(2)]
     for other in others:
         other.start()
-    for width in range(16, 28):
+    for width in range(16, 22):
         child(lambda: program(width).shape == shape(width))
     stop.append(1)
     for other in others:
@@ -120,13 +120,13 @@ def test_while_threads_compile_parts() -> None:
 from mynn.compiler.codegen import parts
 parts.SIZE = 2000
 def program(width):
-    layers = [part for n in range(8) for part in (nn.Linear(width + n, width + n + 1), nn.Tanh())]
+    layers = [part for n in range(4) for part in (nn.Linear(width + n, width + n + 1), nn.Tanh())]
     call = mynn.compile(nn.Sequential(*layers))
     result = call(np.ones((3, width), np.float32))
     assert len(call.program(np.ones((3, width), np.float32)).native.engines) > 2
     return result
 program(4)
-forking_while_compiling(lambda width: (3, width + 8))
+forking_while_compiling(lambda width: (3, width + 4))
 """,
         timeout=120,
         MYNN_CACHE="0",

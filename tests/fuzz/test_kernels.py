@@ -20,7 +20,7 @@ from tests.fuzz.kernels import ARITIES
 from tests.fuzz.run_kernels import TOGETHER, Case, case, compile_cases, problems, run_seeds
 
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "200"))
+COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "100"))
 
 
 def without_multiply_adds() -> Target:

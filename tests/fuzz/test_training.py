@@ -10,7 +10,7 @@ from tests.fuzz.networks import Network, network, output_shape, smaller
 from tests.fuzz.training import training_problems, training_report
 
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "200")) // 40
+COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "200")) // 60
 
 
 @pytest.fixture(autouse=True)

@@ -205,7 +205,7 @@ def drawn(rng: random.Random) -> dict[str, Any]:
     return {name: rng.choice(values) for name, values in OPTIONS.items()}
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(16))
 def test_equal_networks(seed: int) -> None:
     """Once traced, known ever after; but for optimisers that change as they are traced."""
     options = {**drawn(random.Random(seed)), "slots": True}
@@ -217,7 +217,7 @@ def test_equal_networks(seed: int) -> None:
         assert check(function)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(40))
 def test_nearly_equal_networks(seed: int) -> None:
     rng = random.Random(1000 + seed)
     options = drawn(rng)
@@ -230,12 +230,10 @@ def test_nearly_equal_networks(seed: int) -> None:
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_each_option(name: str) -> None:
     """Networks that differ in one option, one after the other, in both orders."""
-    rng = random.Random(7)
-    for _ in range(3):
-        options = drawn(rng)
-        for values in (OPTIONS[name], OPTIONS[name][::-1]):
-            for value in values:
-                check(build({**options, name: value}))
+    options = drawn(random.Random(f"7 {name}"))
+    for values in (OPTIONS[name], OPTIONS[name][::-1]):
+        for value in values:
+            check(build({**options, name: value}))
 
 
 # -- what no structure tells -----------------------------------------------------------------------

@@ -67,10 +67,10 @@ def attention(q: mynn.Tensor, k: mynn.Tensor, v: mynn.Tensor) -> mynn.Tensor:
 
 
 def training(threads: int) -> None:
-    """A batch of 20,000 rows, whose weight gradients are sums of as many products."""
+    """A batch of 8,000 rows, whose weight gradients are sums of as many products."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((20_000, 784)).astype(np.float32)
-    t = rng.integers(0, 10, 20_000)
+    x = rng.standard_normal((8_000, 784)).astype(np.float32)
+    t = rng.integers(0, 10, 8_000)
     net = nn.Sequential(nn.Linear(784, 256), nn.Tanh(), nn.Linear(256, 10))
     start = net.state_dict()
     optimizer = optim.SGD(net.parameters(), lr=0.1)
@@ -84,9 +84,9 @@ def training(threads: int) -> None:
 
     def train() -> list[float]:
         net.load_state_dict(start)
-        return mynn.fit(step, (x, t), epochs=1, batch_size=20_000, seed=0, verbose=False)["loss"]
+        return mynn.fit(step, (x, t), epochs=1, batch_size=8_000, seed=0, verbose=False)["loss"]
 
-    same_in_small_thread("a batch of 20,000", train)
+    same_in_small_thread("a batch of 8,000", train)
 
 
 def shapes(threads: int) -> None:
@@ -96,10 +96,10 @@ def shapes(threads: int) -> None:
     def array(*shape: int) -> Any:
         return rng.standard_normal(shape).astype(np.float32)
 
-    call("Linear(50000, 256)", nn.Linear(50_000, 256), array(64, 50_000), threads=threads)
+    call("Linear(20000, 256)", nn.Linear(20_000, 256), array(64, 20_000), threads=threads)
     wide = nn.Sequential(nn.Linear(1024, 1024), nn.Linear(1024, 1000))
     call("Linear(1024, 1024)", wide, array(64, 1024), threads=threads)
-    call("x.T @ x", lambda x: x.T @ x, array(50_000, 256), threads=threads)
+    call("x.T @ x", lambda x: x.T @ x, array(20_000, 256), threads=threads)
     call("x @ w.T", lambda x, w: x @ w.T, array(9, 512), array(700, 512), threads=threads)
     call("attention", attention, array(64, 64), array(8_000, 64), array(8_000, 64))
     conv = nn.Conv2d(2048, 64, 3, padding=1)

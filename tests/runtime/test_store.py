@@ -21,7 +21,7 @@ from mynn.runtime.store import Limit, Store, Stored
 
 STATM = Path("/proc/self/statm")
 # How many batch sizes there are in a large run: MYNN_TEST_SIZES=10000.
-SIZES = int(os.environ.get("MYNN_TEST_SIZES", "200"))
+SIZES = int(os.environ.get("MYNN_TEST_SIZES", "120"))
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +238,7 @@ def test_dropped_while_others_run() -> None:
     stop = threading.Event()
 
     def work(number: int) -> None:
-        for k in range(150):
+        for k in range(60):
             rows = (number + k) % 8 + 1
             np.testing.assert_allclose(run(ones(rows)), expected[rows], rtol=1e-5)
             if k % 10 == 0:
@@ -275,7 +275,7 @@ def test_many_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     mynn.programs().limit = 16
     net = nn.Linear(3, 2)
     run = mynn.compile(net)
-    warm = max(100, SIZES // 10)
+    warm = max(60, SIZES // 10)
     before = 0
     for rows in range(1, SIZES + 1):
         run(ones(rows))

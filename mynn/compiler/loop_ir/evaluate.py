@@ -136,7 +136,7 @@ class _Evaluator:
         def run() -> None:
             for i in range(loop.extent):
                 variables[name] = i
-                if all([0 <= index() < extent for index, extent in where]):
+                if all(0 <= index() < extent for index, extent in where):
                     for statement in body:
                         statement()
 

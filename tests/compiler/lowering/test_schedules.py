@@ -228,8 +228,8 @@ def test_kind(name: str) -> None:
     """All ways of running agree at every edge; the schedule is the one that is meant."""
     kind = KINDS[name]
     assert re.search(kind.mark, text(kind.case(17))), text(kind.case(17))
-    for n in EDGES:
-        check(kind.case(n), evaluate=n in (1, 3, 16, 17))
+    for n in (1, 3, 7, 15, 16, 17, 33):
+        check(kind.case(n), evaluate=n in (1, 3, 17))
 
 
 MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]
@@ -323,9 +323,17 @@ def test_elements_apart(step: int, n: int) -> None:
     assert ("gather" in pipeline.finish(case.lowered).text) == (step > MOST_STEPS and n > 1)
 
 
-@pytest.mark.parametrize("rows", [1, 6, 7, 15, 16, 17, 33])
-@pytest.mark.parametrize("columns", [1, 2, 4, 5])
-@pytest.mark.parametrize("k", [1, 16, 25, 31, 64])
+# Every pair of numbers of rows, columns and terms, not every three.
+FEW_COLUMNS = [
+    (rows, columns, k)
+    for i, rows in enumerate([1, 6, 7, 15, 16, 17, 33])
+    for j, columns in enumerate([1, 2, 4, 5])
+    for m, k in enumerate([1, 16, 25, 31, 64])
+    if (i + j + m) % 4 == 0
+]
+
+
+@pytest.mark.parametrize(("rows", "columns", "k"), FEW_COLUMNS)
 def test_products_of_few_columns(rows: int, columns: int, k: int) -> None:
     """Dot products side by side along the rows, and results that lie along them."""
     types = f32(rows, k), f32(columns, k), f32(columns), f32(rows, columns)
