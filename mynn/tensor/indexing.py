@@ -194,4 +194,7 @@ def require_indices(entry: Any, name: str) -> None:
     kind = getattr(getattr(entry, "dtype", None), "kind", None)
     if kind not in ("i", "u") and not (kind == "f" and not np.size(entry)):
         what = f"{entry.dtype}" if kind else f"a {type(entry).__name__}"
-        raise DTypeError(f"{name}: an index holds {what}; indices are integers, masks bools")
+        raise DTypeError(
+            f"{name}: an index holds {what}; give whole numbers, slices, None, or an array of "
+            "integers or bools (convert floats with .long())"
+        )

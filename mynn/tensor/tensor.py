@@ -6,6 +6,8 @@ walk from it to the tensors it came from. A traced tensor has a `node` alone.
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -147,6 +149,14 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
                 "yet; use its methods or mynn's functions: x.exp() instead of np.exp(x)"
             )
         return np.array(history.array_of(self), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's universal functions: `np.exp(x)` is `x.exp()`, an array + x a tensor."""
+        return _numpy_protocol().ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """NumPy's other functions: `np.concatenate([x, y])` is a tensor."""
+        return _numpy_protocol().function(function, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles hold the value, its memory order and the gradient, but no history."""
@@ -316,6 +326,12 @@ binary: Callable[..., Tensor] = promotion.binary
 matmul: Callable[[Any, Any], Tensor] = products.matmul
 contract: Callable[[Any, Any, int, int], Tensor] = products.contract
 wrap: Callable[[Node], Tensor] = history.wrap
+
+
+@functools.cache
+def _numpy_protocol() -> Any:
+    """What answers NumPy; it knows functions of tensors, and comes when it is asked for."""
+    return importlib.import_module("mynn.functional.numpy_protocol")
 
 
 def _restored(
