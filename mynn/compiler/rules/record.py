@@ -175,10 +175,15 @@ class Reduction(Rule):
 
 @dataclass(frozen=True)
 class Scan(Rule):
-    """Along `node.params["axis"]`, each element combined with all before it."""
+    """Along `node.params["axis"]`, each element combined with all before it.
+
+    `pieces`: whether totals of pieces may be combined; products of some values overflow where all
+    of them are 0.
+    """
 
     combine: str
     start: Callable[[str], float]
+    pieces: bool = field(default=True, kw_only=True)
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
 
 

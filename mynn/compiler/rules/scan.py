@@ -8,7 +8,7 @@ from mynn.ops import scan
 
 RULES: dict[Primitive, Rule] = {
     scan.cumsum: Scan("add", zero, order=same_order),
-    scan.cumprod: Scan("mul", one, order=same_order),
+    scan.cumprod: Scan("mul", one, order=same_order, pieces=False),
     scan.cummax: Scan("maximum", least, order=same_order),
     scan.cummin: Scan("minimum", largest, order=same_order),
 }
