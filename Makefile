@@ -59,6 +59,7 @@ format: $(VENV)/.dev ## format the code, mend what lint can mend
 bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json (WORK=, THREADS=)
 	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --threads $(THREADS) \
 		--rounds $(ROUNDS) --verify
+	$(BENCH_VENV)/bin/python -m benchmarks.operations
 
 sweep: $(VENV)/.report ## time steps of many widths and batches, write docs/figures/sweep.png
 	$(BIN)/python -m benchmarks.sweep

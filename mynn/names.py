@@ -17,6 +17,7 @@ HOMES = {
     "mynn.functional": "adaptive_avg_pool1d avg_pool1d batch_norm binary_cross_entropy_with_logits "
     "cat conv1d conv2d conv_transpose1d conv_transpose2d dropout group_norm layer_norm log_softmax "
     "logsumexp max_pool1d max_pool2d rms_norm softmax",
+    "mynn.linalg": "det inverse logdet slogdet",
     "mynn.functional.products": "chain_matmul einsum tensordot",
     "mynn.functional.shapes": "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes "
     "broadcast_tensors cartesian_prod cdist column_stack combinations dstack hstack meshgrid "

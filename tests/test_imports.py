@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tensor", "compiler"),  # the two never meet
     ("random", "metrics"),
     ("functional",),
+    ("linalg",),
     ("transform", "optim", "runtime"),
     ("jit",),
     ("tape",),

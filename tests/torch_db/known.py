@@ -10,6 +10,8 @@ _LOOKS = "looks at values: eagerly only"
 _NUMBERS = "numbers and lists are taken where PyTorch wants a tensor"
 _OPEN = "open"
 _FRACTIONS = "PyTorch cuts the fraction off a factor of integers, without a word"
+_AT_ONCE = "NumPy computes it: eagerly only"
+_SIGNS = "vectors are unique but for their sign"
 _TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
 
 # Elementwise functions, reductions, creation.
@@ -39,6 +41,32 @@ _SHAPES: dict[str, dict[str, str]] = {
     "tensor_split": {"refused in a trace": _LOOKS},
     "repeat_interleave": {"refused in a trace": _LOOKS},
     "argwhere": {"refused in a trace": _LOOKS},
+    **{
+        name: {"refused in a trace": _AT_ONCE}
+        for name in (
+            *("det", "inverse", "logdet", "slogdet", "linalg.cholesky", "linalg.det"),
+            *("linalg.eigvalsh", "linalg.inv", "linalg.slogdet", "linalg.solve", "linalg.svdvals"),
+            *(
+                "linalg.solve_triangular",
+                "linalg.matrix_rank",
+            ),
+        )
+    },
+    "linalg.pinv": {
+        "refused in a trace": _AT_ONCE,
+        "refused": "samples of two factors, which only the samples know",
+        "gradient": "with `hermitian` of the triangle that is read",
+    },
+    "linalg.eigh": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
+    "linalg.svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS, "gradient": _SIGNS},
+    "linalg.qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
+    "linalg.lstsq": {
+        "refused in a trace": _AT_ONCE,
+        "shape": "rank and singular values are always there",
+        "values": "residuals and rank are always there",
+        "gradient": "of the solution that has the least norm",
+    },
+    "linalg.norm": {"refused": "the largest of no values"},
     **{name: {"refused": _FRACTIONS} for name in ("addmv", "addbmm", "baddbmm")},
     "nonzero": {"refused in a trace": _LOOKS},
     "masked_select": {"refused in a trace": _LOOKS},

@@ -1,0 +1,304 @@
+"""Solutions and decompositions of matrices; leading axes are batches.
+
+NumPy computes them, with gradients of any order; in a traced function they are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.errors import ArgumentError, ShapeError
+from mynn.functional.products import chain_matmul
+from mynn.linalg import primitives
+from mynn.tensor import Tensor, as_tensor, matmul, same_dtype
+
+
+class Slogdet(NamedTuple):
+    """The sign of a determinant and the logarithm of its size."""
+
+    sign: Any
+    logabsdet: Any
+
+
+class QR(NamedTuple):
+    """Q with orthonormal columns and R, upper triangular."""
+
+    Q: Any
+    R: Any
+
+
+class Eigh(NamedTuple):
+    """Eigenvalues, in ascending order, and eigenvectors, the columns of a matrix."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class SVD(NamedTuple):
+    """U, the singular values in descending order, and V transposed."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+class Lstsq(NamedTuple):
+    """The solution, the sums of squares that are left, the rank, the singular values."""
+
+    solution: Any
+    residuals: Any
+    rank: Any
+    singular_values: Any
+
+
+@explained
+def inv(A: Any) -> Tensor:
+    """The inverse of square matrices.
+
+    Example:
+        >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
+        [[0.5, 0.0], [0.0, 0.25]]
+    """
+    result: Tensor = primitives.run(primitives.inv, as_tensor(A))
+    return result
+
+
+inverse = inv
+
+
+def _as_columns(a: Tensor, b: Tensor) -> bool:
+    """Whether b holds vectors, not matrices."""
+    return b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape == a.shape[:-1])
+
+
+def _batched(name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the leading axes that they have in common."""
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2] or b.ndim < 2 or b.shape[-2] != a.shape[-1]:
+        raise ShapeError(
+            f"linalg.{name}: A {a.shape} must be square, B {b.shape} must have as many rows"
+        )
+    try:
+        leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"linalg.{name}: leading axes of {a.shape}, {b.shape} differ") from None
+    return (
+        a.broadcast_to((*leading, *a.shape[-2:])),
+        b.broadcast_to((*leading, *b.shape[-2:])),
+    )
+
+
+@explained
+def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
+    """X with A X = B, or X A = B where not `left`; B holds matrices or vectors.
+
+    Example:
+        >>> solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 4.0]).tolist()
+        [1.0, 1.0]
+    """
+    a, b = same_dtype(A, B, floating=True)
+    if _as_columns(a, b):
+        return solve(a, b.unsqueeze(-1)).squeeze(-1)
+    if not left:
+        return solve(a.mT, b.mT).mT
+    result: Tensor = primitives.run(primitives.solve, *_batched("solve", a, b))
+    return result
+
+
+@explained
+def solve_triangular(
+    A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with A X = B for triangular A, of which no more is read; X A = B where not `left`."""
+    a, b = same_dtype(A, B, floating=True)
+    if not left:
+        return solve_triangular(a.mT, b.mT, upper=not upper, unitriangular=unitriangular).mT
+    given = _batched("solve_triangular", a, b)
+    result: Tensor = primitives.run(
+        primitives.solve_triangular, *given, upper=bool(upper), unit=bool(unitriangular)
+    )
+    return result
+
+
+@explained
+def det(A: Any) -> Tensor:
+    """The determinant of square matrices."""
+    result: Tensor = primitives.run(primitives.det, as_tensor(A))
+    return result
+
+
+@explained
+def slogdet(A: Any) -> Slogdet:
+    """The sign of the determinant, and the logarithm of its size."""
+    x = as_tensor(A)
+    return Slogdet(
+        primitives.run(primitives.sign_of_det, x), primitives.run(primitives.log_of_det, x)
+    )
+
+
+@explained
+def logdet(input: Any) -> Tensor:
+    """The logarithm of the determinant; NaN where that is negative."""
+    sign, size = slogdet(input)
+    result: Tensor = (sign < 0).choose(np.nan, size)
+    return result
+
+
+@explained
+def cholesky(A: Any, *, upper: bool = False) -> Tensor:
+    """L, lower triangular, with A = L L^T for symmetric positive A; L^T with `upper`."""
+    a = as_tensor(A)
+    result: Tensor = primitives.run(primitives.cholesky, a.mT if upper else a)
+    return result.mT if upper else result
+
+
+@explained
+def qr(A: Any, mode: str = "reduced") -> QR:
+    """Q and R with A = Q R; with mode="r" Q is empty."""
+    if mode not in ("reduced", "r"):
+        raise ArgumentError(f"qr: mode must be 'reduced' or 'r', it is {mode!r}")
+    a = as_tensor(A)
+    parts = primitives.run(primitives.qr, a)
+    rows = a.shape[-2]
+    q = parts[..., :rows, :]
+    if mode == "r":
+        q = as_tensor(np.zeros(0, a.dtype))
+    return QR(q, parts[..., rows:, :].mT)
+
+
+@explained
+def eigh(A: Any, UPLO: str = "L") -> Eigh:
+    """Eigenvalues and eigenvectors of symmetric matrices, of which one triangle is read."""
+    if UPLO not in ("L", "U", "l", "u"):
+        raise ArgumentError(f"eigh: UPLO must be 'L' or 'U', it is {UPLO!r}")
+    a = as_tensor(A)
+    parts = primitives.run(primitives.eigh, a if UPLO in ("L", "l") else a.mT)
+    return Eigh(parts[..., 0, :], parts[..., 1:, :])
+
+
+@explained
+def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
+    """Eigenvalues of symmetric matrices, in ascending order."""
+    values: Tensor = eigh(A, UPLO).eigenvalues
+    return values
+
+
+@explained
+def svd(A: Any, full_matrices: bool = True) -> SVD:
+    """U, S and V^T with A = U diag(S) V^T.
+
+    U and V are square, or with full_matrices=False have as many columns as S has values. Through
+    the columns that only complete them no gradient flows: they are not unique.
+    """
+    a = as_tensor(A)
+    parts = primitives.run(primitives.svd, a)
+    rows = a.shape[-2]
+    u, s, v = parts[..., :rows, :], parts[..., rows, :], parts[..., rows + 1 :, :]
+    if full_matrices:
+        u, v = _completed(u), _completed(v)
+    return SVD(u, s, v.mT)
+
+
+def _completed(x: Tensor) -> Tensor:
+    """A matrix with orthonormal columns, with as many more as make it square."""
+    missing = x.shape[-2] - x.shape[-1]
+    if not missing:
+        return x
+    whole = np.linalg.svd(np.asarray(x.detach()), full_matrices=True)[0]
+    more = as_tensor(np.ascontiguousarray(whole[..., x.shape[-1] :]))
+    square: Tensor = x.concatenate([more], x.ndim - 1)
+    return square
+
+
+@explained
+def svdvals(A: Any) -> Tensor:
+    """Singular values, in descending order."""
+    values: Tensor = svd(A, False).S
+    return values
+
+
+def _positive(a: Tensor, s: Tensor, atol: Any, rtol: Any) -> Tensor:
+    """Which singular values count as more than 0: those above atol, and rtol times the largest."""
+    if not s.shape[-1]:
+        return s > 0
+    given = [None if one is None else as_tensor(one, like=s) for one in (atol, rtol)]
+    if rtol is None:
+        eps = max(a.shape[-2:]) * float(np.finfo(a.dtype).eps)
+        # As in PyTorch rtol counts only where atol is not given, or is 0.
+        given[1] = as_tensor(eps, like=s)
+        if given[0] is not None:
+            given[1] = (given[0] > 0).choose(as_tensor(0.0, like=s), given[1])
+    least = s.amax(-1, keepdim=True) * _column(given[1])
+    bound: Tensor = least if given[0] is None else least.maximum(_column(given[0]))
+    return s > bound
+
+
+def _symmetric(a: Tensor) -> Tensor:
+    """The symmetric matrix of a lower triangle."""
+    return a.tril() + a.tril(-1).mT
+
+
+def _column(limit: Any) -> Any:
+    return limit.unsqueeze(-1) if limit.ndim else limit
+
+
+@explained
+def pinv(
+    A: Any, *, atol: Any = None, rtol: Any = None, hermitian: bool = False, rcond: Any = None
+) -> Tensor:
+    """The pseudo-inverse: singular values up to `atol`, or `rtol` times the largest, count as 0."""
+    a = _symmetric(as_tensor(A)) if hermitian else as_tensor(A)
+    u, s, vh = svd(a, False)
+    kept = _positive(a, s, atol, rcond if rtol is None else rtol)
+    inverse = kept.choose(1 / kept.choose(s, 1), 0)
+    return matmul(vh.mT * inverse.unsqueeze(-2), u.mT)
+
+
+@explained
+def matrix_rank(
+    A: Any, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
+    """How many singular values are more than `atol`, or `rtol` times the largest."""
+    a = _symmetric(as_tensor(A)) if hermitian else as_tensor(A)
+    if tol is not None:
+        atol, rtol = tol, 0.0
+    return _positive(a, svd(a, False).S, atol, rtol).sum(-1)
+
+
+@explained
+def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
+    """The X of least squares |A X - B|, from the pseudo-inverse."""
+    a, b = same_dtype(A, B, floating=True)
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-2] != b.shape[-2]:
+        raise ShapeError(f"lstsq: A {a.shape} and B {b.shape} must have as many rows")
+    solution = matmul(pinv(a, rtol=rcond), b)
+    rest = matmul(a, solution) - b
+    over = a.shape[-2] > a.shape[-1]
+    residuals = (rest * rest).sum(-2) if over else as_tensor(np.zeros(0, a.dtype))
+    return Lstsq(solution, residuals, matrix_rank(a), svdvals(a))
+
+
+@explained
+def matrix_power(A: Any, n: int) -> Tensor:
+    """The n-th power of square matrices; with negative n of their inverse."""
+    x = as_tensor(A)
+    return inv(x).matrix_power(-n) if n < 0 else x.matrix_power(n)
+
+
+@explained
+def multi_dot(tensors: Sequence[Any]) -> Tensor:
+    """The product of matrices, in the order that takes the fewest multiplications; the first and
+    the last may be vectors.
+    """
+    given = [as_tensor(one) for one in tensors]
+    if len(given) < 2:
+        raise ArgumentError(f"multi_dot: give at least two tensors, not {len(given)}")
+    row, column = given[0].ndim == 1, given[-1].ndim == 1
+    given[0] = given[0].unsqueeze(0) if row else given[0]
+    given[-1] = given[-1].unsqueeze(1) if column else given[-1]
+    result = chain_matmul(*given)
+    result = result.squeeze(-1) if column else result
+    return result.squeeze(0) if row else result

@@ -1,0 +1,115 @@
+"""Solutions and decompositions: values, derivatives to second order, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import Tensor, check_grads, linalg
+from mynn.errors import DataError, DTypeError, MynnError, ShapeError, UsageError
+
+RNG = np.random.default_rng(0)
+A = RNG.normal(size=(2, 4, 4)) + 3 * np.eye(4)
+S = A + np.swapaxes(A, -1, -2) + 4 * np.eye(4)
+B = RNG.normal(size=(2, 4, 3))
+TALL = RNG.normal(size=(5, 3))
+
+
+def _symmetric(x: Any) -> Any:
+    return (x + x.mT) * 0.5
+
+
+SMOOTH: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "inv": (linalg.inv, (A,)),
+    "solve": (linalg.solve, (A, B)),
+    "solve vectors": (linalg.solve, (A[0], B[0, :, 0])),
+    "solve right": (lambda a, b: linalg.solve(a, b.mT, left=False), (A, B)),
+    "solve broadcast": (linalg.solve, (A[0], B)),
+    "lower": (lambda a, b: linalg.solve_triangular(a, b, upper=False), (A, B)),
+    "upper": (lambda a, b: linalg.solve_triangular(a, b, upper=True), (A, B)),
+    "unit": (
+        lambda a, b: linalg.solve_triangular(a, b, upper=True, unitriangular=True),
+        (A, B),
+    ),
+    "det": (linalg.det, (A,)),
+    "logabsdet": (lambda a: linalg.slogdet(a).logabsdet, (A,)),
+    "cholesky": (lambda a: linalg.cholesky(_symmetric(a)), (S,)),
+    "qr": (lambda a: linalg.qr(a).Q * 2 + linalg.qr(a).R.sum(), (TALL,)),
+    "eigh": (lambda a: linalg.eigh(_symmetric(a)).eigenvectors ** 2, (S,)),
+    "eigvalsh": (lambda a: linalg.eigvalsh(_symmetric(a)), (S,)),
+    "svd": (lambda a: linalg.svd(a, False).U ** 2, (TALL,)),
+    "svdvals": (linalg.svdvals, (TALL,)),
+    "pinv": (linalg.pinv, (TALL,)),
+    "norm": (linalg.norm, (A,)),
+    "norm 3": (lambda a: linalg.vector_norm(a, 3, -1), (A,)),
+    "nuc": (lambda a: linalg.matrix_norm(a, "nuc"), (A,)),
+    "cross": (linalg.cross, (TALL, TALL[::-1].copy())),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_derivatives(name: str) -> None:
+    function, arrays = SMOOTH[name]
+    check_grads(function, arrays, order=2, rtol=1e-4, atol=1e-5)
+
+
+def test_singular_matrices_have_a_gradient_of_the_determinant() -> None:
+    x = Tensor([[1.0, 2.0], [2.0, 4.0]], requires_grad=True)
+    linalg.det(x).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), [[4, -2], [-2, 1]], atol=1e-5)
+
+
+def test_parts_make_the_matrix_again() -> None:
+    q, r = linalg.qr(TALL)
+    np.testing.assert_allclose((q @ r).numpy(), TALL, atol=1e-12)
+    values, vectors = linalg.eigh(S)
+    np.testing.assert_allclose(
+        ((vectors * values.unsqueeze(-2)) @ vectors.mT).numpy(), S, atol=1e-12
+    )
+    u, s, vh = linalg.svd(TALL)
+    assert u.shape == (5, 5)
+    np.testing.assert_allclose((u @ u.mT).numpy(), np.eye(5), atol=1e-12)
+    np.testing.assert_allclose((u[:, :3] * s @ vh).numpy(), TALL, atol=1e-12)
+    solution = linalg.lstsq(TALL, TALL @ np.ones((3, 2))).solution
+    np.testing.assert_allclose(solution.numpy(), np.ones((3, 2)), atol=1e-12)
+    assert linalg.matrix_rank(np.ones((3, 3))).item() == 1
+    np.testing.assert_allclose(linalg.matrix_power(A, -2).numpy(), np.linalg.inv(A @ A))
+
+
+def test_backward_of_a_tape_runs_at_once() -> None:
+    with mynn.eager("tape"):
+        x = Tensor(A, requires_grad=True)
+        for _ in range(3):
+            x.grad = None
+            (linalg.solve(x * 2, B) ** 2).sum().backward()
+        assert x.grad is not None
+        got = x.grad.numpy()
+    x = Tensor(A, requires_grad=True)
+    (linalg.solve(x * 2, B) ** 2).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(got, x.grad.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: linalg.inv(np.ones((2, 3))), ShapeError, "square matrices .*(2, 3)"),
+        (lambda: linalg.inv(np.ones(3)), ShapeError, "takes matrices"),
+        (lambda: linalg.inv(np.ones((2, 2), int)), DTypeError, "convert with .float"),
+        (lambda: linalg.inv(np.ones((2, 2))), DataError, "Singular matrix; give another"),
+        (lambda: linalg.cholesky(-np.eye(2)), DataError, "not positive definite"),
+        (lambda: linalg.solve(A, B[:, :3]), ShapeError, "must have as many rows"),
+        (lambda: linalg.norm(A, "fro"), ShapeError, "needs dim"),
+        (lambda: linalg.matrix_norm(A, 3), MynnError, "ord must be"),
+        (lambda: mynn.compile(linalg.inv)(A), UsageError, "no native code.*call it outside"),
+        (lambda: mynn.compile(linalg.svdvals)(A), UsageError, "linalg.svd in a traced"),
+    ],
+)
+def test_refusals(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
