@@ -10,8 +10,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar
 
@@ -156,22 +155,12 @@ def before_edit() -> None:
             run.before_edit()
 
 
-@contextmanager
-def at_once() -> Iterator[None]:
-    """Within the block calls of this thread are run as they come."""
-    before, current.tape = current.tape, None
-    try:
-        yield
-    finally:
-        current.tape = before
-
-
 def run_at_once(function: Callable[P, R]) -> Callable[P, R]:
     """A function in which calls are run as they come."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        # Not `at_once`: the end of a block can be interrupted, that of a `try` is always run.
+        # Not a block: the end of that can be interrupted, that of a `try` is always run.
         before, current.tape = current.tape, None
         try:
             return function(*args, **kwargs)

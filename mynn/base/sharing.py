@@ -19,8 +19,9 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 from mynn.base import forks, recording
@@ -60,6 +61,8 @@ class Domain:
 
 # Its lock is that of the bookkeeping here.
 _REGISTRY = Domain()
+# Sets the mark of a domain, in one instruction of Python.
+_set_mark: Callable[[Domain, object], None] = Domain.mark.__set__  # type: ignore[attr-defined]
 # What stands for the domains of a program that has none, and of one that has several.
 NOBODY = Domain(object())
 SEVERAL = Domain()
@@ -146,11 +149,12 @@ class Access:
                 (domain,) = domains
                 with domain.lock:
                     if self.domains is domains:
+                        after: object = object()
                         outer, domain.mark = domain.mark, None
                         try:
                             return function()
-                        finally:
-                            domain.mark = None if outer is None else object()
+                        finally:  # without a call, so that no signal handler comes before it
+                            domain.mark = None if outer is None else after
             results = self._holding(domains, 0, function)
             if results:
                 return results[0]
@@ -164,31 +168,32 @@ class Access:
                 return self._holding(domains, number + 1, function)
         if self.domains is not domains:
             return []
-        with marked(self.written):
-            return [function()]
+        return [_marked(self.written, function, False)]
 
 
-class marked:
-    """The domains have no mark within the block, and a new one after it."""
+def _marked(domains: Sequence[Domain], function: Callable[[], Result], noted: bool) -> Result:
+    """What `function` returns. The domains have no mark meanwhile, and new ones after it.
 
-    __slots__ = ("domains", "noted", "outer")
+    A handler of signals may write in the middle of a write of the same thread, or raise anywhere.
+    So all marks change between two instructions of Python.
+    """
+    outer = [domain.mark for domain in domains]
+    after = [_next(mark, noted) for mark in outer]
+    for domain, mark in zip(domains, outer, strict=True):
+        if mark is not None:
+            domain.before = _left(mark) if noted else None
+    try:
+        deque(map(_set_mark, domains, repeat(None)), maxlen=0)
+        return function()
+    finally:
+        deque(map(_set_mark, domains, after), maxlen=0)
 
-    def __init__(self, domains: Sequence[Domain], noted: bool = False) -> None:
-        self.domains, self.noted = domains, noted
 
-    def __enter__(self) -> None:
-        # A handler of signals may write in the middle of a write of the same thread.
-        self.outer = [domain.mark for domain in self.domains]
-        for domain in self.domains:
-            if domain.mark is not None:
-                domain.before = _left(domain.mark) if self.noted else None
-            domain.mark = None
-
-    def __exit__(self, *error: object) -> None:
-        for domain, outer in zip(self.domains, self.outer, strict=True):
-            if outer is not None:
-                outer = Noted(outer) if self.noted else object()
-            domain.mark = outer
+def _next(mark: object | None, noted: bool) -> object | None:
+    """The mark after a write that began at this one; none where another write goes on."""
+    if mark is None:
+        return None
+    return Noted(mark) if noted else object()
 
 
 def give_way(domains: Iterable[Domain]) -> None:
@@ -241,10 +246,14 @@ def _shared(tensor: Shared) -> Any:
     return getattr(tensor, "shared", None)
 
 
-@contextmanager
-def whole(tensors: Iterable[Shared], write: bool = False, noted: bool = False) -> Iterator[None]:
-    """Within the block no program of another thread writes these tensors; to `write` them, none
-    reads them either. `noted`: the tensors that are written note it themselves.
+def run_whole(
+    function: Callable[[], Result],
+    tensors: Iterable[Shared],
+    write: bool = False,
+    noted: bool = False,
+) -> Result:
+    """What `function` returns, while no program of another thread writes these tensors; to `write`
+    them, none reads them either. `noted`: the tensors that are written note it themselves.
     """
     tensors = list(tensors)
     if recording.waiting:
@@ -252,13 +261,18 @@ def whole(tensors: Iterable[Shared], write: bool = False, noted: bool = False) -
     found = {shared for shared in map(_shared, tensors) if isinstance(shared, Domain)}
     domains = sorted(found, key=lambda domain: domain.number)
     give_way(domains)
-    with ExitStack() as stack:
-        for domain in domains:
-            stack.enter_context(domain.lock)
-            recording.hold(domain.lock)
-        if write:
-            stack.enter_context(marked(domains, noted))
-        yield
+    if not write:
+        return _locked(domains, 0, function)
+    return _locked(domains, 0, lambda: _marked(domains, function, noted))
+
+
+def _locked(domains: Sequence[Domain], number: int, function: Callable[[], Result]) -> Result:
+    """What `function` returns, with the locks from `number` on."""
+    if number == len(domains):
+        return function()
+    with domains[number].lock:
+        recording.hold(domains[number].lock)
+        return _locked(domains, number + 1, function)
 
 
 def establish(tensor: Shared, drawn: bool = False) -> Domain:

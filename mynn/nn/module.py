@@ -297,8 +297,10 @@ class Module(Conversions, Hooked):
         found = list(self._persistent(prefix))
         if tracing.active() is not None:
             return {name: tensor.detach() for name, tensor in found}
-        with sharing.whole(tensor for _, tensor in found):
-            return {name: tensor.numpy() for name, tensor in found}
+        return sharing.run_whole(
+            lambda: {name: tensor.numpy() for name, tensor in found},
+            [tensor for _, tensor in found],
+        )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the parameters and buffers.

@@ -41,9 +41,12 @@ def load(
         for key, t in own.items()
         if key in state_dict
     }
-    with sharing.whole(own.values(), write=True, noted=True):
+
+    def put() -> None:
         for key, value in values.items():
             own[key].data = value
+
+    sharing.run_whole(put, own.values(), write=True, noted=True)
     return result
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from mynn.base import forks, notices, recording, sharing
 from mynn.base.arguments import check_constructor, shown
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
 from mynn.optim.options import (
@@ -252,8 +253,7 @@ class Optimizer:
                     recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
-                with sharing.whole(tensors, write=True, noted=True):
-                    self._step()
+                sharing.run_whole(self._step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots
             self._name_slots()
@@ -344,14 +344,16 @@ class Optimizer:
         `{"state": {number: {name: array}}, "param_groups": [{..., "params": [numbers]}]}`
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
-        with sharing.whole(self._tensors()):
-            state = {
+
+        def slots_now() -> dict[int, dict[str, Array]]:
+            return {
                 numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
                 for p, slots in self.state.items()
                 if slots
             }
+
         return {
-            "state": state,
+            "state": sharing.run_whole(slots_now, self._tensors()),
             "param_groups": [
                 {**group, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
@@ -394,11 +396,14 @@ class Optimizer:
             raise
         for group, options in zip(self.param_groups, new.options, strict=True):
             group["lr"] = options.get("lr", group["lr"])
-        with sharing.whole(self._tensors(), write=True, noted=True):
+
+        def put() -> None:
             for parameter, slot_name, value in plan:
                 if slot_name in self.shared:
                     self._part(parameter, plan)
                 self.state[parameter][slot_name].data = value
+
+        sharing.run_whole(put, self._tensors(), write=True, noted=True)
 
     def _set_options(self, new: list[dict[str, Any]]) -> None:
         """All options but the rate, checked together, and the slots that they ask for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -181,21 +182,24 @@ class Run:
             self.step.derivatives[slot] = known
         return known if type(known) is Derivative else None
 
+    @recording.run_at_once
     def _again(self) -> list[Any]:
         """The results, computed once more and call by call, with their nodes."""
-        slots: list[Any] = []
         state = [one for one, _ in self.saved]
-        with recording.at_once(), sharing.whole(state, write=True, noted=True):
-            now = [array_of(one).copy() for one in state]
-            try:
-                for one, value in self.saved:
-                    array_of(one)[...] = value
-                for call in self.step.calls:
-                    if call.slot is not None:
-                        slots.append(call.run(slots, self.externals))
-            finally:
-                for one, value in zip(state, now, strict=True):
-                    array_of(one)[...] = value
+        return sharing.run_whole(lambda: self._called(state), state, write=True, noted=True)
+
+    def _called(self, state: Sequence[Tensor]) -> list[Any]:
+        """The results of the calls, made with this state as it was before the run."""
+        slots: list[Any] = []
+        memory = [array_of(one) for one in state]
+        now = [array.copy() for array in memory]
+        try:
+            deque(map(np.copyto, memory, [value for _, value in self.saved]), maxlen=0)
+            for call in self.step.calls:
+                if call.slot is not None:
+                    slots.append(call.run(slots, self.externals))
+        finally:  # one instruction of Python, so that no signal handler comes between
+            deque(map(np.copyto, memory, now), maxlen=0)
         return slots
 
     def _again_missing(self, changed: Sequence[Tensor]) -> list[Any]:

@@ -288,8 +288,8 @@ def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progres
     """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
     was recorded of other state stays valid.
     """
-    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
-    with sharing.whole((*state, *step.written), write=True, noted=True):
+
+    def run() -> None:
         try:
             piece.run(externals, progress)
             for one in step.written:
@@ -299,3 +299,6 @@ def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progres
                 for one in step.written:
                     history.changed(one)
             raise
+
+    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
+    sharing.run_whole(run, (*state, *step.written), write=True, noted=True)

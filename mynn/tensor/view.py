@@ -74,8 +74,7 @@ def store(tensor: AnyTensor, value: Array) -> None:
     if sharing.domain_of(base) is None:
         _store(tensor, value)
     else:
-        with sharing.whole([base], write=True, noted=True):
-            _store(tensor, value)
+        sharing.run_whole(lambda: _store(tensor, value), [base], write=True, noted=True)
 
 
 def _store(tensor: AnyTensor, value: Array) -> None:

@@ -152,11 +152,13 @@ def test_a_lock_in_the_hands_of_one_that_reads_what_another_has_put_off(tape: An
     inside, go = threading.Event(), threading.Event()
 
     def reader() -> Any:
-        with sharing.whole([net[1].running_mean, net[1].running_var]):
+        def read() -> Any:
             inside.set()
             go.wait(_HANGS)
             time.sleep(0.05)  # the other one has begun to run, and waits for this lock
             return statistics.numpy()
+
+        return sharing.run_whole(read, [net[1].running_mean, net[1].running_var])
 
     def writer() -> Any:
         inside.wait(_HANGS)

@@ -129,17 +129,20 @@ class Executor(ABC):
             UsageError: it is one of a run with other data, batches, metrics or generators.
         """
         self._check_cursor(cursor)
+        with uninterrupted():
+            sharing.run_whole(lambda: self._go_to(cursor), self.run.generators, write=True)
+
+    def _go_to(self, cursor: Cursor) -> None:
         control, run = self.control, self.run
-        with uninterrupted(), sharing.whole(run.generators, write=True):
-            self.sums[cursor.epoch : max(cursor.epoch, self.epoch) + 1] = 0
-            self.sums[: cursor.epoch + 1] = cursor.sums
-            if self.order is not None:
-                self.order[:] = cursor.order
-            control.epoch, control.batch, control.steps = cursor.epoch, cursor.batch, cursor.steps
-            control.random = cursor.random
-            control.stopped = 0
-            for tensor, key in zip(run.generators, cursor.generators, strict=True):
-                tensor.to_native()[...] = key
+        self.sums[cursor.epoch : max(cursor.epoch, self.epoch) + 1] = 0
+        self.sums[: cursor.epoch + 1] = cursor.sums
+        if self.order is not None:
+            self.order[:] = cursor.order
+        control.epoch, control.batch, control.steps = cursor.epoch, cursor.batch, cursor.steps
+        control.random = cursor.random
+        control.stopped = 0
+        for tensor, key in zip(run.generators, cursor.generators, strict=True):
+            tensor.to_native()[...] = key
 
     def _check_cursor(self, cursor: Cursor) -> None:
         run, rows = self.run, 0 if self.order is None else len(self.order)
@@ -164,17 +167,23 @@ class Executor(ABC):
         if storage is None:
             storage = {tensor: np.empty_like(natives[tensor]) for tensor in self.run.values}
         values = {tensor: storage[tensor] for tensor in self.run.values}
-        with sharing.whole(self.run.written):
+
+        def taken() -> Snapshot:
             for tensor, copy in values.items():
                 copy[...] = natives[tensor]
             return Snapshot(self.cursor(), values)
 
+        return sharing.run_whole(taken, self.run.written)
+
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
-        with sharing.whole(self.run.written, write=True):
+
+        def put() -> None:
             for tensor, copy in snapshot.values.items():
                 tensor.to_native()[...] = copy
             self.go_to(snapshot.cursor)
+
+        sharing.run_whole(put, self.run.written, write=True)
 
     # -- steps -------------------------------------------------------------------------------------
 
