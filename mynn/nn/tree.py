@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-import numpy as np
-
 from mynn.errors import ArgumentError
 from mynn.tensor import Parameter, Tensor
+from mynn.tensor.history import clear
 
 Self = TypeVar("Self", bound="Tree")
 
@@ -146,8 +145,7 @@ class Tree:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zeros."""
         for parameter in self.parameters():
-            zero = not set_to_none and parameter.grad is not None
-            parameter.grad = np.zeros(parameter.shape, parameter.dtype) if zero else None
+            clear(parameter, set_to_none)
 
     # -- printing ----------------------------------------------------------------------------------
 

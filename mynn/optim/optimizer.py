@@ -34,7 +34,7 @@ from mynn.optim.options import (
 from mynn.target.storage import axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.grad_mode import enable_grad
-from mynn.tensor.history import array_of
+from mynn.tensor.history import array_of, clear
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
@@ -323,8 +323,7 @@ class Optimizer:
                     parameter._grad = None
             return
         for parameter in self.state:
-            zero = not set_to_none and parameter.grad is not None
-            parameter.grad = np.zeros(parameter.shape, parameter.dtype) if zero else None
+            clear(parameter, set_to_none)
 
     @property
     def lr(self) -> Any:

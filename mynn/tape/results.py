@@ -22,14 +22,16 @@ class Progress:
     - `results`: what the program gave; None before it has run as a whole.
     - `begun`: whether a change of state may have begun, so that the calls cannot be run again.
     - `saved`: state that it changes, as it was before.
+    - `given`: the number of the result from which on nobody has got it as a gradient yet.
     - `run`: what the results remember of where they came from.
     """
 
-    __slots__ = ("begun", "results", "run", "saved")
+    __slots__ = ("begun", "given", "results", "run", "saved")
 
     def __init__(self) -> None:
         self.results: list[Any] | None = None
         self.begun = False
+        self.given = 0
         self.run: Run | None = None
         self.saved: list[tuple[Tensor, Array]] = []
 
@@ -58,12 +60,18 @@ def finish(
             _finished(tensor, run)
     if len(piece.wanted) < len(tensors):
         _finish_views(run, tensors)
-    for number, one in enumerate(piece.reached, len(piece.wanted)):
-        gradient = Tensor.from_value(results[number])
-        if one._grad is None:
-            one._grad = gradient
-        else:  # another thread has added one in the meantime
-            history.accumulate(one, gradient)
+    if piece.reached:
+        with history.gradients:
+            for number, one in enumerate(piece.reached, len(piece.wanted)):
+                if number < progress.given:
+                    continue
+                gradient = Tensor.from_value(results[number])
+                if one._grad is None:  # no signal handler runs from here to the next line's end
+                    one._grad = gradient
+                    progress.given = number + 1
+                else:  # another thread has added one in the meantime
+                    progress.given = number + 1
+                    history.accumulate(one, gradient)
 
 
 def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import forks, notices, sharing
+from mynn.base import forks, notices, recording, sharing
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
-from mynn.core.graph import CONSTANT, INPUT, Node
+from mynn.core.graph import CONSTANT, INPUT, Node, constant
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.ops import elementwise
@@ -24,6 +24,8 @@ from mynn.trace import leaks, tracing
 
 STOP = elementwise.stop_gradient
 _lock = forks.register(threading.RLock())
+# Whoever adds to the gradient of a tensor has it.
+gradients = forks.register(threading.RLock())
 
 
 def _tensor_of(node: Node) -> AnyTensor | None:
@@ -240,10 +242,66 @@ def set_gradient(tensor: AnyTensor, gradient: AnyTensor | None) -> None:
 
 
 def accumulate(tensor: AnyTensor, gradient: Any) -> None:
-    """Add to the gradient of a tensor."""
-    with _lock:
-        before = gradient_of(tensor)
-        set_gradient(tensor, gradient if before is None else before + gradient)
+    """Add to the gradient of a tensor; where there is one, in place, as in PyTorch."""
+    if tracing.active() is not None and tensor._value is not None:
+        _accumulate_traced(tensor, gradient)
+        return
+    before = tensor._grad  # one that was put off is made before there is a lock to be held
+    if before is not None and (recording.waiting or recording.runs):
+        recording.before_write(before if before._view is None else before._view.base)
+    with gradients:
+        recording.hold(gradients)
+        before = tensor._grad
+        if before is None:
+            tensor._grad = gradient
+        elif _is_plain(before) and before._value.dtype == gradient.dtype:
+            value = value_of(gradient)
+            np.add(before._value, value, out=before._value)
+            changed(before)
+        else:
+            tensor._grad = before + gradient
+
+
+def _is_plain(gradient: AnyTensor) -> bool:
+    """Whether it has memory of its own, which no program writes."""
+    value = gradient._value
+    return (
+        value is not None
+        and gradient._view is None
+        and not gradient._requires_grad
+        and value.flags.writeable
+        and sharing.domain_of(gradient) is None
+    )
+
+
+def _accumulate_traced(tensor: AnyTensor, gradient: Any) -> None:
+    before = gradient_of(tensor)
+    if before is None:
+        set_gradient(tensor, gradient)
+    elif before._value is None and before._view is None and not before._requires_grad:
+        before.node = graph_node(before + gradient)
+    else:
+        set_gradient(tensor, before + gradient)
+
+
+def clear(tensor: AnyTensor, set_to_none: bool = True) -> None:
+    """Drop the gradient of a tensor, or set it to zeros in the same memory, as in PyTorch."""
+    gradient = gradient_of(tensor)
+    if gradient is None or set_to_none:
+        set_gradient(tensor, None)
+        return
+    zeros = np.zeros(tensor.shape, tensor.dtype)
+    if tracing.active() is None and _is_plain(gradient):
+        if recording.waiting or recording.runs:
+            recording.before_write(gradient)
+        gradient._value[...] = 0
+        changed(gradient)
+    elif tracing.active() is None:
+        set_gradient(tensor, Value.from_value(zeros))
+    elif gradient._value is None and gradient._view is None and not gradient._requires_grad:
+        gradient.node = constant(zeros)
+    else:
+        set_gradient(tensor, Value.from_node(constant(zeros)))
 
 
 def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
