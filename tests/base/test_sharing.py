@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,12 @@ class Raise:
 
 
 @pytest.fixture
-def tensors() -> Iterator[list[Tensor]]:
+def tensors() -> list[Tensor]:
     """Two, each of a domain."""
     found = [Tensor(np.zeros(2, np.float32)) for _ in range(2)]
     for tensor in found:
         sharing.claim([tensor])
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("kind", ["read", "write", "noted", "program"])
