@@ -143,5 +143,9 @@ LIBRARY = Library(
 
 
 def program(name: str, threads: int = 1, compared: bool = False) -> Program:
-    """A loop, eager where it is not `fit` or `predict`; it has the threads of this process."""
+    """A loop, eager where it is not `fit` or `predict`; it has the threads of this process.
+
+    Where there is a row for the tape too, each call runs as it comes; otherwise as by default.
+    """
+    mynn.eager("at once" if "ours-tape" in LOOPS[name].peers else "tape")
     return LOOPS[name].make(LIBRARY, compared)

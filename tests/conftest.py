@@ -10,7 +10,6 @@ import pytest
 
 import mynn
 from mynn.base import recording
-from mynn.tape.mode import VARIABLE
 from mynn.tape.trial import PATIENCE
 from tests.tape import first_calls
 
@@ -32,18 +31,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--first-calls"):
         first_calls.become_programs()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that do not hold on a tape are skipped there (`make test-tape`)."""
-    if os.environ.get(VARIABLE) != "tape":
-        return
-    for item in items:
-        marker = item.get_closest_marker("at_once")
-        if marker is not None and (
-            config.getoption("--first-calls") or not marker.kwargs.get("first_calls")
-        ):
-            item.add_marker(pytest.mark.skip(reason=f"on a tape: {marker.args[0]}"))
 
 
 def pytest_collection_finish() -> None:
@@ -68,6 +55,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def seeded() -> None:
     """What a test draws from the default generator, orders of `fit` too, is the same each time."""
     mynn.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def eager(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests that do not hold where calls are recorded run where each call runs as it comes."""
+    marker = request.node.get_closest_marker("at_once")
+    first_calls = request.config.getoption("--first-calls")
+    if marker is None or (marker.kwargs.get("first_calls") and not first_calls):
+        yield
+    else:
+        with mynn.eager("at once"):
+            yield
 
 
 @pytest.fixture(autouse=True)

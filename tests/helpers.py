@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.core.graph import Graph, input_node
 from mynn.core.types import Array, Type
 from mynn.tensor import Tensor, as_tensor, graph_node
 from mynn.trace import tracing
 
 NAMES = "xyzuvwabcdefgh"
+
+
+def own_tape() -> Any:
+    """The tape of this thread, which is made where nothing has been recorded."""
+    assert recording.current.own.root is not None  # whatever is asked of it makes it
+    return recording.current.own
 
 
 def graph_of(function: Callable[..., Any], *types: Type | Array) -> Graph:

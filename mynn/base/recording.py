@@ -25,6 +25,31 @@ R = TypeVar("R")
 _make: list[Callable[[], Any] | None] = [None]
 
 
+class Nobody:
+    """Who has the lock of a tape that was not made."""
+
+    def _is_owned(self) -> bool:
+        return False
+
+
+class Later:
+    """The tape of a thread that has recorded nothing: whatever is asked of it makes the tape."""
+
+    lock = Nobody()
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        # A signal handler may come to the same, and may have made it.
+        tape = self.__dict__.setdefault("_tape", self.__dict__.get("_tape") or self._make())
+        if current.own is self:
+            current.own = tape
+        if current.tape is self:
+            current.tape = tape
+        return getattr(tape, name)
+
+
 class _Current(threading.local):
     """The tape of this thread."""
 

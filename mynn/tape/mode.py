@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
-from mynn.base import recording
+from mynn.base import forks, recording
 from mynn.errors import ArgumentError
 
 Mode = Literal["at once", "tape"]
 MODES = ("at once", "tape")
 VARIABLE = "MYNN_EAGER"
+DEFAULT = "tape"
 _mode = ["at once"]
 
 
@@ -19,9 +20,9 @@ class eager:
     """How calls on tensors run outside of compiled functions, in all threads that begin after it
     and in this one.
 
-    - `"at once"`: each call as it comes, by NumPy.
-    - `"tape"`: calls are recorded, and run together when somebody looks at a value; sequences that
-      repeat become programs.
+    - `"tape"`, the default: calls are recorded, and run together when somebody looks at a value;
+      sequences that repeat become programs.
+    - `"at once"`: each call as it comes, by NumPy; for stepping through with a debugger.
 
     It can be used as a context manager. The environment variable MYNN_EAGER sets it for a process.
 
@@ -30,7 +31,7 @@ class eager:
 
     Example:
         >>> import mynn
-        >>> with mynn.eager("tape"):
+        >>> with mynn.eager("at once"):
         ...     float((mynn.Tensor([1.0, 2.0]) * 3.0).sum())
         9.0
     """
@@ -55,19 +56,21 @@ class eager:
 
 def _set(mode: str) -> None:
     if mode != _mode[0]:
-        if mode == "tape":
-            from mynn.tape.tape import Tape  # not needed before
-
-            recording.record_with(Tape)
-        else:
-            recording.record_with(None)
+        recording.record_with((lambda: recording.Later(_tape)) if mode == "tape" else None)
         _mode[0] = mode
 
 
+def _tape() -> Any:
+    """The tape of a thread, with the first call: what it needs is not imported before."""
+    with forks.loading:
+        from mynn.tape.tape import Tape
+
+    return Tape()
+
+
 def from_environment() -> None:
-    """The mode that MYNN_EAGER says."""
-    wanted = os.environ.get(VARIABLE)
-    if wanted is not None:
-        if wanted not in MODES:
-            raise ArgumentError(f"{VARIABLE} must be one of {MODES}, it is {wanted!r}")
-        _set(wanted)
+    """The mode that MYNN_EAGER says, or the default."""
+    wanted = os.environ.get(VARIABLE) or DEFAULT
+    if wanted not in MODES:
+        raise ArgumentError(f"{VARIABLE} must be one of {MODES}, it is {wanted!r}")
+    _set(wanted)

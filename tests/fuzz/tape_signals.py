@@ -28,6 +28,7 @@ from mynn.tensor import grad_enabled
 from mynn.tensor.grad_mode import _enabled
 from mynn.trace import tracing
 from tests.fuzz.interruption import interrupt
+from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(4, 12, 4)).astype(np.float32)
@@ -151,7 +152,7 @@ def run(moments: int, seed: int) -> dict[str, int]:
     gc.collect()
     PATIENCE.piece = PATIENCE.call = 0.0
     with mynn.eager("tape"):
-        own = recording.current.own
+        own = own_tape()
         subject = Subject()
         start = subject.arrays()
         typical = {}

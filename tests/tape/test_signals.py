@@ -14,13 +14,13 @@ import pytest
 import mynn
 import mynn.functional as F
 from mynn import Tensor
-from mynn.base import recording
 from mynn.errors import UsageError
 from mynn.jit.instance import Instance
 from mynn.tape.piece import Piece
 from mynn.tape.tape import Tape
 from tests.fuzz.interruption import Late
 from tests.fuzz.tape_signals import Subject, T, X, check, check_tape, run
+from tests.helpers import own_tape
 
 PACKAGE = mynn.__path__[0]
 # Where the exceptions come: as functions of these files begin. Python looks for signals there.
@@ -30,7 +30,7 @@ PLACES = ("/tape/", "/base/", "/runtime/signals.py", "/jit/program.py", "/jit/in
 @pytest.fixture
 def own() -> Iterator[Any]:
     with mynn.eager("tape"):
-        yield recording.current.own
+        yield own_tape()
 
 
 @pytest.fixture(autouse=True)
@@ -109,9 +109,6 @@ def test_a_look_that_is_interrupted_before_anything_ran_can_be_repeated(
 
     def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
-
-    def own_tape() -> Any:
-        return recording.current.own
 
     found = {}
     interrupts = 0

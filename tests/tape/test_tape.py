@@ -17,6 +17,7 @@ from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.errors import ArgumentError, DataError, MynnError, ShapeError, UsageError
 from mynn.tape.piece import Piece
+from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(6, 12, 4)).astype(np.float32)
@@ -26,7 +27,7 @@ T = DRAW.integers(0, 3, (6, 12))
 @pytest.fixture
 def tape() -> Iterator[Any]:
     with mynn.eager("tape"):
-        yield recording.current.tape
+        yield own_tape()
 
 
 def network(*between: nn.Module) -> nn.Module:

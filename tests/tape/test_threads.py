@@ -21,6 +21,7 @@ import mynn.functional as F
 from mynn import Tensor, nn, optim, random
 from mynn.base import recording, sharing
 from tests.fuzz.tape_signals import Subject, T, X
+from tests.helpers import own_tape
 
 # Seconds after which threads count as waiting for each other.
 _HANGS = 60
@@ -33,7 +34,7 @@ def tape() -> Iterator[Any]:
     faulthandler.dump_traceback_later(_HANGS, exit=False)
     sys.setswitchinterval(1e-5)
     with mynn.eager("tape"):
-        yield recording.current.own
+        yield own_tape()
     sys.setswitchinterval(before)
     faulthandler.cancel_dump_traceback_later()
 
@@ -163,7 +164,7 @@ def test_a_lock_in_the_hands_of_one_that_reads_what_another_has_put_off(tape: An
     def writer() -> Any:
         inside.wait(_HANGS)
         y = net(Tensor(X[1]))
-        assert ("_value", id(statistics)) in {(name, n) for n, name in recording.current.own.hidden}
+        assert ("_value", id(statistics)) in {(name, n) for n, name in own_tape().hidden}
         go.set()
         return y.numpy()
 
