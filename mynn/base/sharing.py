@@ -62,7 +62,7 @@ class Domain:
 # Its lock is that of the bookkeeping here.
 _REGISTRY = Domain()
 # Sets the mark of a domain, in one instruction of Python.
-_set_mark: Callable[[Domain, object], None] = Domain.mark.__set__  # type: ignore[attr-defined]
+_set_mark: Callable[[Domain, object], None] = vars(Domain)["mark"].__set__
 # What stands for the domains of a program that has none, and of one that has several.
 NOBODY = Domain(object())
 SEVERAL = Domain()

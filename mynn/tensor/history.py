@@ -255,8 +255,7 @@ def accumulate(tensor: AnyTensor, gradient: Any) -> None:
         if before is None:
             tensor._grad = gradient
         elif _is_plain(before) and before._value.dtype == gradient.dtype:
-            value = value_of(gradient)
-            np.add(before._value, value, out=before._value)
+            np.add(before._value, array_of(gradient), out=before._value)
             changed(before)
         else:
             tensor._grad = before + gradient

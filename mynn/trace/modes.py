@@ -1,9 +1,8 @@
-"""Modes that modules have within a block, whatever they are set to."""
+"""Modes that modules have within a call, whatever they are set to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -19,22 +18,9 @@ def mode_of(module: Any, own: bool) -> bool:
     return _modes.get().get(module, own)
 
 
-@contextmanager
-def in_modes(modes: Mapping[Any, bool]) -> Iterator[None]:
-    """The modules in these modes within the block, for this thread or asynchronous task; what
-    others see is as it was.
-    """
-    before = _modes.get()
-    _modes.set({**before, **modes})
-    try:
-        yield
-    finally:
-        _modes.set(before)
-
-
 def called_in_modes(modes: Mapping[Any, bool], function: Callable[[], Result]) -> Result:
-    """What `function` returns, called in such a block; a signal handler that raises cannot keep it
-    from its end.
+    """What `function` returns, called with the modules in these modes, for this thread or
+    asynchronous task; what others see is as it was.
     """
     before = _modes.get()
     try:

@@ -15,7 +15,7 @@ from mynn.errors import MynnError, ShapeError, UsageError
 from mynn.jit.compile import Compiled, Ready, compiled_of
 from mynn.jit.stage import Staged, is_drawn
 from mynn.trace import tracing
-from mynn.trace.modes import in_modes
+from mynn.trace.modes import called_in_modes
 from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
 from mynn.train.plan import Check, Run, check_count, check_outside, load, plan
@@ -47,9 +47,12 @@ def evaluate(
     """
     check_outside("evaluate")
     compiled = compiled_of(function)
-    with in_modes(dict.fromkeys(_evaluated(compiled), False)):
+
+    def measured() -> dict[str, float]:
         run = _plan(compiled, data, batch_size, _check_measures, check_finite)
         return _run(run).means(0)
+
+    return called_in_modes(dict.fromkeys(_evaluated(compiled), False), measured)
 
 
 @explained
@@ -92,7 +95,8 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
     check_outside("predict")
     edits = tracing.activity.edits()
     modules = _evaluated(compiled)
-    with in_modes(dict.fromkeys(modules, False)):
+
+    def computed() -> Any:
         run = _plan(compiled, data, batch_size, _check_rows, check_finite=False)
         outputs = _one_batch(run) if run.batches == 1 else None
         if outputs is None:
@@ -101,7 +105,9 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
             _run(replace(run, outputs=tuple(outputs)))
         elif run.arrays[0] is data:
             _keep_ready(run, modules, edits)
-    return run.staged.bundle(outputs)
+        return run.staged.bundle(outputs)
+
+    return called_in_modes(dict.fromkeys(modules, False), computed)
 
 
 def _keep_ready(run: Run, modules: frozenset[nn.Module], edits: int) -> None:
