@@ -22,7 +22,7 @@ SEEDS ?= 100
 EAGER := $(addprefix tests/,tape tensor functional nn optim transform trace jit train report data \
 	examples test_debug.py test_errors.py test_random.py test_thread_safety.py)
 
-.PHONY: help reproduce test test-ways test-arm fuzz check format bench sweep processes memory mnist mnist-data lenet clean
+.PHONY: help reproduce test test-tape test-arm fuzz check format bench sweep processes memory mnist mnist-data lenet clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -34,9 +34,9 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-ways: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls at once, and as programs from the first call on
+test-tape: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls at once, and as programs from the first call on
 	MYNN_EAGER="at once" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --first-calls $(EAGER)
+	MYNN_EAGER=tape $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --first-calls $(EAGER)
 
 test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch64-linux-gnu)
 	$(BIN)/python -m pytest -n $(WORKERS) tests/target/test_arm.py
