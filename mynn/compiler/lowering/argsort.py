@@ -9,7 +9,8 @@ the last one they are sorted, equal ones as they were. How often a digit occurs 
         counts become the places where the keys of each digit begin
         for i in n: place = counts[digit]++; to[place] = from[i]
 
-A key of 32 bits and its position are one word of 64.
+A key of 32 bits and its position are one word of 64. Of a few such words, which are all different,
+each counts how many are less than itself: that is its place.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ from mynn.core.graph import Node
 
 # The bits of a value of each type that are told apart.
 _BITS = {"bool": 8, "u8": 8, "f32": 32, "i32": 32, "u32": 32, "f64": 64, "i64": 64}
+
+
+# As many values as this are put in order by counting: their words fit into registers.
+_FEW = 32
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ def lower_argsort(context: Context) -> list[Statement]:
     assert anchor is not None
     axis: int = anchor.params["axis"]
     names = [context.names.fresh("i") for _ in anchor.shape]
+    outer = [(names[i], n) for i, n in enumerate(anchor.shape) if i != axis and n != 1]
+    if 1 < anchor.shape[axis] <= _FEW and _BITS[anchor.inputs[0].type.short] <= 32:
+        return serial(outer, _counted(context, anchor, names))
     plan = _plan(context, anchor)
     body: list[Statement] = [Local(plan.counts), *map(Local, plan.words)]
     body += map(Local, plan.places or ())
@@ -77,7 +85,6 @@ def lower_argsort(context: Context) -> list[Statement]:
         body += _begins(context, plan, number)
         body += _move(context, plan, number)
     body += _last(context, anchor, plan, names)
-    outer = [(names[i], n) for i, n in enumerate(anchor.shape) if i != axis and n != 1]
     return serial(outer, body)
 
 
@@ -133,6 +140,14 @@ def _digit(e: Expressions, plan: _Plan, word: Expr, number: int) -> Affine:
     return e.integer(digit) + number * plan.bins
 
 
+def _word(e: Expressions, key: Expr, at: Affine) -> Expr:
+    """A key of 32 bits above its position."""
+    wide = e.let(Op("cast", (key,), "u64"))
+    high = e.let(Op("mul", (wide, Const(1 << 32, "u64")), "u64"))
+    low = e.let(Op("cast", (at,), "u64"))
+    return e.let(Op("bitwise_or", (high, low), "u64"))
+
+
 def _clear(context: Context, plan: _Plan) -> list[Statement]:
     name = context.names.fresh("c")
     zero = Store(plan.counts, Affine.var(name), Const(0, INDEX))
@@ -151,10 +166,7 @@ def _first(context: Context, anchor: Node, plan: _Plan, names: list[str]) -> lis
         word = key
         body.append(Store(plan.places[0], at, at))
     else:
-        wide = e.let(Op("cast", (key,), "u64"))
-        high = e.let(Op("mul", (wide, Const(1 << 32, "u64")), "u64"))
-        low = e.let(Op("cast", (at,), "u64"))
-        word = e.let(Op("bitwise_or", (high, low), "u64"))
+        word = _word(e, key, at)
     for number in range(plan.passes):
         place = _digit(e, plan, word, number)
         count = e.let(Load(plan.counts, place))
@@ -212,3 +224,53 @@ def _last(context: Context, anchor: Node, plan: _Plan, names: list[str]) -> list
     e.memo[anchor, tuple(index)] = position
     body = context.emit_outputs(e, tuple(index))
     return serial([(name, plan.extent)] if plan.extent > 1 else [], body)
+
+
+# -- a few values ----------------------------------------------------------------------------------
+
+
+def _counted(context: Context, anchor: Node, names: list[str]) -> list[Statement]:
+    """For each word how many are less, in all lanes at once; then the positions in order.
+
+    for j in lanes: words[j] = word(x[j])
+    for i in n: for j in lanes: less[j] += words[i] < words[j]
+    for j in n: order[less[j]] = j
+    """
+    axis: int = anchor.params["axis"]
+    extent, fresh = anchor.shape[axis], context.names.fresh
+    words = Buffer(fresh("words"), INDEX, extent, "scratch")
+    order = Buffer(fresh("order"), INDEX, extent, "scratch")
+    less = Buffer(fresh("less"), INDEX, extent, "register")
+    index = plain_index(names, anchor.shape)
+
+    lane = fresh("v")
+    index[axis] = Affine.var(lane)
+    e = context.builder()
+    key = _key(e, e.value(anchor.inputs[0], tuple(index)), anchor.params["descending"])
+    # As signed numbers, for which processors have comparisons.
+    turned = e.let(Op("bitwise_xor", (_word(e, key, index[axis]), Const(1 << 63, "u64")), "u64"))
+    e.body.append(Store(words, index[axis], Op("cast", (turned,), INDEX)))
+    e.body.append(Store(less, index[axis], Const(0, INDEX)))
+    first = For(lane, extent, tuple(e.body), "vector")
+
+    one, lane = fresh("i"), fresh("v")
+    e = Expressions(context.names)
+    own = e.let(Load(words, Affine.var(lane)))
+    smaller = e.let(Op("less", (Var(f"{one}w", INDEX), own), "bool"))
+    count = Op("add", (Load(less, Affine.var(lane)), e.let(Op("cast", (smaller,), INDEX))), INDEX)
+    e.body.append(Store(less, Affine.var(lane), count))
+    word = Let(f"{one}w", Load(words, Affine.var(one)))
+    compare = For(one, extent, (word, For(lane, extent, tuple(e.body), "vector")))
+
+    one = fresh("j")
+    e = Expressions(context.names)
+    place = e.clamp(e.integer(e.let(Load(less, Affine.var(one)))), extent)
+    e.body.append(Store(order, place, Affine.var(one)))
+    put = For(one, extent, tuple(e.body), "unroll")
+
+    one = fresh("i")
+    index[axis] = Affine.var(one)
+    e = context.builder()
+    e.memo[anchor, tuple(index)] = e.let(Load(order, index[axis]))
+    last = For(one, extent, tuple(context.emit_outputs(e, tuple(index))))
+    return [Local(words), Local(order), Local(less), first, compare, put, last]

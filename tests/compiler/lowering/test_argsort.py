@@ -27,7 +27,8 @@ def _both(x: Array, **params: Any) -> None:
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_special_values(dtype: Any, descending: bool) -> None:
-    _both(np.array(SPECIAL, dtype), axis=0, descending=descending)
+    for times in (1, 4):  # by counting, by digits
+        _both(np.tile(np.array(SPECIAL, dtype), times), axis=0, descending=descending)
 
 
 def test_means_what_torch_means() -> None:
@@ -39,12 +40,13 @@ def test_means_what_torch_means() -> None:
             np.testing.assert_array_equal(ours, theirs.numpy())
 
 
-@pytest.mark.parametrize("extent", [1, 63, 65, 1000, 9000])
+@pytest.mark.parametrize("extent", [1, 2, 5, 16, 31, 32, 33, 63, 65, 1000, 9000])
 def test_every_width_of_digits(extent: int) -> None:
     rng = np.random.default_rng(extent)
     _both(rng.normal(size=(1, extent)).astype(np.float32), axis=1, descending=False)
     _both(rng.integers(-(2**62), 2**62, extent), axis=0, descending=True)
     _both(rng.integers(0, 3, extent), axis=0, descending=False)
+    _both(rng.integers(-3, 3, (2, extent, 2)).astype(np.int32), axis=1, descending=True)
 
 
 def test_what_goes_in_and_comes_out_is_fused() -> None:
