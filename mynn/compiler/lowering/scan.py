@@ -41,6 +41,8 @@ def lower_scan(context: Context) -> list[Statement]:
     if long and not _is_costly(context, anchor, names):
         outer = [(names[i], n) for i, n in enumerate(shape) if i != axis and n != 1]
         return serial(outer, _chains(context, anchor, names))
+    if score < 0:  # lanes would be gathered one by one: rows are quicker one after the other
+        across = None
 
     def block(first: Affine, width: int) -> list[Statement]:
         return _vector_of_totals(context, anchor, names, across, first, width)
