@@ -254,19 +254,21 @@ def _counted(context: Context, anchor: Node, names: list[str]) -> list[Statement
     first = For(lane, extent, tuple(e.body), "vector")
 
     one, lane = fresh("i"), fresh("v")
-    e = Expressions(context.names)
-    own = e.let(Load(words, Affine.var(lane)))
-    smaller = e.let(Op("less", (Var(f"{one}w", INDEX), own), "bool"))
-    count = Op("add", (Load(less, Affine.var(lane)), e.let(Op("cast", (smaller,), INDEX))), INDEX)
-    e.body.append(Store(less, Affine.var(lane), count))
+    inner = Expressions(context.names)
+    own = inner.let(Load(words, Affine.var(lane)))
+    smaller = inner.let(Op("less", (Var(f"{one}w", INDEX), own), "bool"))
+    count = Op(
+        "add", (Load(less, Affine.var(lane)), inner.let(Op("cast", (smaller,), INDEX))), INDEX
+    )
+    inner.body.append(Store(less, Affine.var(lane), count))
     word = Let(f"{one}w", Load(words, Affine.var(one)))
-    compare = For(one, extent, (word, For(lane, extent, tuple(e.body), "vector")))
+    compare = For(one, extent, (word, For(lane, extent, tuple(inner.body), "vector")))
 
     one = fresh("j")
-    e = Expressions(context.names)
-    place = e.clamp(e.integer(e.let(Load(less, Affine.var(one)))), extent)
-    e.body.append(Store(order, place, Affine.var(one)))
-    put = For(one, extent, tuple(e.body), "unroll")
+    single = Expressions(context.names)
+    place = single.clamp(single.integer(single.let(Load(less, Affine.var(one)))), extent)
+    single.body.append(Store(order, place, Affine.var(one)))
+    put = For(one, extent, tuple(single.body), "unroll")
 
     one = fresh("i")
     index[axis] = Affine.var(one)
