@@ -7,22 +7,53 @@ comes with the first `mynn.NAME`.
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 # Modules and packages that are attributes of `mynn` without having been imported.
-ROOMS = ("autograd", "cuda", "distributions", "fft", "func", "linalg", "special", "utils")
+ROOMS = (
+    "autograd",
+    "backends",
+    "cuda",
+    "distributions",
+    "fft",
+    "func",
+    "linalg",
+    "special",
+    "utils",
+)
 
 # Names of `mynn`, by the module that has them; functions.NAMES come besides.
 HOMES = {
+    "mynn.base.devices": "device",
+    "mynn.tensor.functions": "polygamma",
+    "mynn.tensor.dtypes": "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor "
+    "bfloat16 bool can_cast double dtype finfo float float16 float32 float64 half iinfo int int16 "
+    "int32 int64 int8 is_floating_point is_nonzero is_tensor long numel promote_types result_type "
+    "short uint16 uint32 uint64 uint8",
+    "mynn.tensor.grad_mode": "enable_grad inference_mode is_grad_enabled "
+    "is_inference_mode_enabled set_grad_enabled",
+    "mynn.jit.defaults": "get_default_dtype set_default_dtype",
+    "mynn.random": "get_rng_state initial_seed seed set_rng_state",
+    "mynn.functional.drawing": "bernoulli multinomial normal poisson rand rand_like randint "
+    "randint_like randn randn_like randperm",
+    "mynn.tensor.creation": "arange asarray empty empty_like eye from_numpy frombuffer full "
+    "full_like linspace logspace ones ones_like scalar_tensor zeros zeros_like",
     "mynn.functional": "adaptive_avg_pool1d avg_pool1d batch_norm binary_cross_entropy_with_logits "
     "cat conv1d conv2d conv_transpose1d conv_transpose2d dropout group_norm layer_norm log_softmax "
-    "logsumexp max_pool1d max_pool2d rms_norm softmax",
+    "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet slogdet",
     "mynn.functional.products": "chain_matmul einsum tensordot",
     "mynn.functional.shapes": "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes "
     "broadcast_tensors cartesian_prod cdist column_stack combinations dstack hstack meshgrid "
     "row_stack tril_indices triu_indices vstack",
 }
+# Names that mean something else in the module that has them.
+RENAMED = {
+    "as_tensor": ("mynn.tensor.creation", "as_tensor_"),
+    "range": ("mynn.tensor.creation", "range_"),
+}
+CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None, "pi": math.pi}
 _HOME = {name: home for home, names in HOMES.items() for name in names.split()}
 _FUNCTIONS = "mynn.tensor.functions"
 
@@ -36,6 +67,11 @@ def find(name: str) -> Any:
     home = _HOME.get(name)
     if home is not None:
         return getattr(importlib.import_module(home), name)
+    if name in RENAMED:
+        home, own = RENAMED[name]
+        return getattr(importlib.import_module(home), own)
+    if name in CONSTANTS:
+        return CONSTANTS[name]
     if name in ROOMS:
         try:
             return importlib.import_module(f"mynn.{name}")
@@ -49,4 +85,4 @@ def find(name: str) -> Any:
 
 def known() -> set[str]:
     """All names that `find` finds, rooms that are not there among them."""
-    return {*_HOME, *ROOMS, *importlib.import_module(_FUNCTIONS).NAMES}
+    return {*_HOME, *RENAMED, *CONSTANTS, *ROOMS, *importlib.import_module(_FUNCTIONS).NAMES}

@@ -17,7 +17,9 @@ import numpy as np
 
 from mynn.base import forks, recording, sharing
 from mynn.base.arguments import explained, whole_number
-from mynn.core.types import Array, Shape, supported
+from mynn.base.devices import CPU, require_cpu
+from mynn.base.devices import device as Device
+from mynn.core.types import Array, Shape, as_dtype
 from mynn.errors import ArgumentError
 from mynn.ops import random as ops
 from mynn.ops.threefry import first_word
@@ -46,7 +48,7 @@ class Generator:
     one generator: each number is drawn once.
 
     Args:
-        seed: any integer; None takes one from the operating system.
+        seed: any integer; None, or the device "cpu", takes one from the operating system.
 
     Example:
         >>> from mynn.random import Generator
@@ -54,7 +56,10 @@ class Generator:
         True
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: Any = None, *, device: Any = None) -> None:
+        if isinstance(seed, Device) or (isinstance(seed, str) and seed.startswith(("cpu", "cuda"))):
+            seed, device = None, seed
+        require_cpu("Generator", device)
         word = (
             int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else fold_seed(seed)
         )
@@ -62,6 +67,21 @@ class Generator:
         self.key = Tensor.from_value(np.array([word, 0], np.uint32))
         self.key.name = "random_key"
         self._domain = sharing.establish(self.key, drawn=True)
+
+    @property
+    def device(self) -> Device:
+        """Where it draws: the processor."""
+        return CPU
+
+    def initial_seed(self) -> int:
+        """The seed, as 32 bits."""
+        return int(self.key.data[0])
+
+    def seed(self) -> int:
+        """A new seed from the operating system, which is returned."""
+        word = int(np.random.SeedSequence().generate_state(1)[0])
+        self.manual_seed(word)
+        return word
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed`."""
@@ -163,6 +183,28 @@ def manual_seed(seed: int) -> Generator:
     return default_generator().manual_seed(seed)
 
 
+def seed() -> int:
+    """Seed all that is drawn by default from the operating system; the seed is returned."""
+    word = int(np.random.SeedSequence().generate_state(1)[0])
+    manual_seed(word)
+    return word
+
+
+def initial_seed() -> int:
+    """The seed of the default generator, as 32 bits."""
+    return default_generator().initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, to go on from with `set_rng_state`."""
+    return Tensor(default_generator().get_state())
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Go on drawing from a state that `get_rng_state` gave."""
+    default_generator().set_state(as_tensor(new_state).numpy())
+
+
 def as_shape(shape: Any) -> Shape:
     """A shape as a tuple; a number is a shape of one axis."""
     if isinstance(shape, str):
@@ -188,7 +230,7 @@ def _unit(shape: Shape, dtype: Any, generator: Generator | None) -> Tensor:
 
 
 def _float_dtype(name: str, dtype: Any) -> Any:
-    dtype = supported(np.dtype(dtype))
+    dtype = as_dtype(dtype)
     if dtype.kind != "f":
         raise ArgumentError(f"{name}: dtype must be float32 or float64, it is {dtype}")
     return dtype

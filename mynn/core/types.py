@@ -68,6 +68,56 @@ class Type:
         return f"{self.short}[{','.join(map(str, self.shape))}]"
 
 
+class Absent:
+    """A dtype of PyTorch that is not there: naming it is no error, using it is one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+# The dtype of Python's floats, and of what integers become where a function needs floats.
+_defaults = {"float": np.dtype(np.float32)}
+
+
+def default_float() -> np.dtype[Any]:
+    """The dtype of floats that say no other: float32, or what `set_default_dtype` was given."""
+    return _defaults["float"]
+
+
+def set_default_float(dtype: np.dtype[Any]) -> None:
+    """Make another dtype the default; programs made before have the old one built in."""
+    _defaults["float"] = dtype
+
+
+def as_dtype(value: Any) -> np.dtype[Any]:
+    """A supported dtype by any name: NumPy's, Python's `float`, PyTorch's, "torch.float32".
+
+    Raises:
+        DTypeError: it is none, or not supported.
+
+    Example:
+        >>> as_dtype("torch.float32"), as_dtype(bool)
+        (dtype('float32'), dtype('bool'))
+    """
+    if isinstance(value, np.dtype):
+        return supported(value)
+    if type(value).__module__ == "torch":
+        value = str(value)
+    if isinstance(value, str):
+        value = value.rpartition(".")[2]
+    name = getattr(value, "name", value)
+    try:
+        dtype = None if isinstance(value, Absent) else np.dtype(value)
+    except TypeError:
+        dtype = None
+    if value is None or dtype is None:
+        raise DTypeError(f"dtype {name!r} is not supported; use one of {', '.join(SHORT_NAMES)}")
+    return supported(dtype)
+
+
 def supported(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype itself (native byte order), or a `DTypeError` where mynn does not know it."""
     if dtype in _SHORT:

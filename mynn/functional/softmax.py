@@ -13,7 +13,7 @@ from mynn.ops import movement
 from mynn.ops.rules import normalize_axes
 from mynn.random import Generator, uniform
 from mynn.tensor import Tensor, apply, as_tensor
-from mynn.tensor.spelling import kept, one_of, required
+from mynn.tensor.spelling import one_of
 
 
 @recorded
@@ -80,15 +80,7 @@ def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: Any = None
 ) -> Tensor:
     """log of the sum of e^x over `dim`, one axis or several; no finite input overflows."""
-    x = as_tensor(input).floating()
-    place = required("logsumexp", dim, axis)
-    bounds = np.finfo(x.dtype)
-    # Held to finite values, because infinity - infinity is NaN.
-    top = x.detach().amax(place, keepdim=True).clip(float(bounds.min), float(bounds.max))
-    result = (x - top).exp().sum(place, keepdim=True).log() + top
-    if kept(keepdim, keepdims):
-        return result
-    return result.squeeze(None if place == () else place)
+    return as_tensor(input).logsumexp(dim, keepdim, axis=axis, keepdims=keepdims)
 
 
 @recorded

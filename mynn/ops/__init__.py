@@ -11,15 +11,19 @@ from mynn.ops import (
     elementwise,
     fused,
     gather,
+    integers,
     movement,
     random,
     reduce,
     scan,
     sorting,
+    special,
 )
 
 PRIMITIVES: tuple[Primitive, ...] = (
     *elementwise.PRIMITIVES,
+    *special.PRIMITIVES,
+    *integers.PRIMITIVES,
     *reduce.PRIMITIVES,
     *scan.PRIMITIVES,
     *movement.PRIMITIVES,

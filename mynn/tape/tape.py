@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base import recording
-from mynn.core.types import SHORT_NAMES, Type
+from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, Update, static
@@ -340,7 +340,7 @@ class Tape(Waiting):
         form = Form(args, kwargs, lambda value: self._place(value, arrays))
         leaves = [self._leaf(leaf) for leaf in form.leaves]
         head = function if anchor is None else (id(anchor), anchor._mode)
-        key = (head, grad_enabled(), form.text(), *leaves)
+        key = (head, grad_enabled(), default_float(), form.text(), *leaves)
         seen = self.seen if owner is None else table(owner).outcomes
         known: Any = seen.get(key)
         if known is None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from mynn.base.recording import recorded
-from mynn.core.types import Array, supported
+from mynn.core.types import Array, as_dtype, default_float
 from mynn.errors import ArgumentError
 from mynn.ops import elementwise
 from mynn.tensor.promotion import apply, as_tensor, binary, broadcast, same_dtype
@@ -142,7 +142,6 @@ class Arithmetic(Value[T]):
     def __ne__(self, y: object) -> Any: ...
 
     @recorded
-    @recorded
     def __ne__(self, y: object) -> Any:
         """Whether x and y differ, by element."""
         return binary(elementwise.not_equal, *_comparable(self, y))
@@ -171,11 +170,6 @@ class Arithmetic(Value[T]):
             return self ^ np.array(-1).astype(self.dtype)
         return apply(elementwise.logical_not, self)
 
-    @recorded
-    def __rshift__(self, bits: int) -> T:
-        """The bits of integers moved down by `bits` places; zeros come in."""
-        return apply(elementwise.shift_right, self, bits=bits)
-
     # -- elementwise functions ---------------------------------------------------------------------
 
     @recorded
@@ -186,9 +180,9 @@ class Arithmetic(Value[T]):
     __abs__ = abs
 
     @recorded
-    def sign(self) -> T:
+    def sign(self: T) -> T:
         """-1, 0 or 1; its gradient is 0."""
-        return apply(elementwise.sign, self)
+        return self if self.dtype.kind == "b" else apply(elementwise.sign, self)
 
     @recorded
     def exp(self) -> T:
@@ -296,7 +290,7 @@ class Arithmetic(Value[T]):
     @recorded
     def astype(self: T, dtype: Any) -> T:
         """The values converted to another dtype; float to int drops the fraction."""
-        dtype = supported(np.dtype(dtype))
+        dtype = as_dtype(dtype)
         return self if dtype == self.dtype else apply(elementwise.cast, self, dtype=dtype)
 
     def type(self, dtype: Any = None) -> Any:
@@ -313,8 +307,8 @@ class Arithmetic(Value[T]):
 
     @recorded
     def floating(self: T) -> T:
-        """Itself, or as float32 where it holds integers or bools."""
-        return self if self.dtype.kind == "f" else self.astype(np.float32)
+        """Itself, or as the default float (float32) where it holds integers or bools."""
+        return self if self.dtype.kind == "f" else self.astype(default_float())
 
 
 def _comparable(x: T, y: Any) -> tuple[Any, Any]:

@@ -20,6 +20,18 @@ from mynn.tensor.value import Value
 FAMILIES = {
     "arithmetic": "abs clamp clip cos erf exp expm1 floor log log1p maximum minimum relu sigmoid "
     "sign sin sqrt tanh",
+    "special": "digamma erfinv lgamma mvlgamma",
+    "elementwise": "acos acosh asin asinh atan atan2 atanh bitwise_left_shift bitwise_right_shift "
+    "ceil clamp_max clamp_min copysign cosh deg2rad erfc exp2 float_power floor_divide fmax fmin "
+    "fmod frac heaviside hypot isfinite isinf isnan isneginf isposinf isreal ldexp log10 log2 "
+    "logaddexp logaddexp2 logit nan_to_num rad2deg reciprocal round rsqrt signbit sinc sinh square "
+    "tan trunc xlogy",
+    "named": "absolute add addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 "
+    "arctanh bitwise_and bitwise_not bitwise_or bitwise_xor div divide eq equal fix ge greater "
+    "greater_equal gt isclose le lerp less less_equal logical_and logical_not logical_or "
+    "logical_xor lt mul multiply ne neg negative not_equal positive pow remainder rsub sgn sub "
+    "subtract true_divide",
+    "conversion": "clone",
     "movement": "broadcast_to flatten flip index_select permute reshape squeeze "
     "swapaxes take transpose unsqueeze",
     "products": "addbmm addmm addmv addr baddbmm bmm dot ger inner matmul matrix_power mm mv outer "
@@ -34,7 +46,8 @@ FAMILIES = {
     "sorting": "argsort bincount bucketize histc kthvalue msort searchsorted sort topk unique "
     "unique_consecutive",
     "scans": "cummax cummin cumprod cumsum logcumsumexp",
-    "reductions": "amax amin argmax argmin max mean min prod std sum var",
+    "reductions": "all amax amin any argmax argmin max mean min prod std sum var",
+    "statistics": "aminmax count_nonzero dist logsumexp nanmean nansum norm std_mean var_mean",
 }
 NAMES = frozenset(name for names in FAMILIES.values() for name in names.split())
 
@@ -84,6 +97,11 @@ def _written(name: str, result: Any, out: Any) -> Any:
             "that shape, or leave out away"
         )
     return out.copy_(result)
+
+
+def polygamma(n: int, input: Any) -> Any:
+    """The n-th derivative of `digamma`; see `Tensor.polygamma`."""
+    return as_tensor(input).polygamma(n)
 
 
 def __getattr__(name: str) -> Any:

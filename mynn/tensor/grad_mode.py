@@ -91,6 +91,53 @@ enable_grad = _Maker(
 )
 
 
+class _Mode(_Block):
+    """`set_grad_enabled(mode)`: at once, and within the block where it is one."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(bool(mode))
+        self._at_first: bool | None = _enabled.get()
+        _enabled.set(self._wanted)
+
+    def __enter__(self) -> None:
+        before, self._at_first = self._at_first, None
+        self._before.append(_enabled.get() if before is None else before)
+        _enabled.set(self._wanted)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if self._at_first is not None:
+            _enabled.set(self._at_first)
+        return super().__call__(function)
+
+
+def set_grad_enabled(mode: bool) -> _Mode:
+    """Whether results remember where they came from: from now on, or within the block.
+
+    Example:
+        >>> with set_grad_enabled(False):
+        ...     is_grad_enabled()
+        False
+    """
+    return _Mode(mode)
+
+
+def inference_mode(mode: Any = True) -> Any:
+    """Like `no_grad`; with mode=False results remember where they came from."""
+    if callable(mode):
+        return no_grad(mode)
+    return _Block(not mode)
+
+
+def is_grad_enabled() -> bool:
+    """Whether results remember where they came from at present."""
+    return _enabled.get()
+
+
+def is_inference_mode_enabled() -> bool:
+    """False: it is `no_grad` here."""
+    return False
+
+
 def grad_enabled() -> bool:
     """Whether results remember where they came from at present."""
     return _enabled.get()

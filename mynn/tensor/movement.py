@@ -13,8 +13,8 @@ from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
 from mynn.ops import gather, movement
 from mynn.ops.rules import normalize_axes
-from mynn.tensor.arithmetic import Arithmetic
 from mynn.tensor.checks import require_range
+from mynn.tensor.conversion import Conversion
 from mynn.tensor.indexing import Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
@@ -25,7 +25,7 @@ from mynn.tensor.view import can_view, own_memory
 T = TypeVar("T", bound="Movement[Any]")
 
 
-class Movement(Arithmetic[T]):
+class Movement(Conversion[T]):
     """The same values under another shape, in another order, or some of them."""
 
     __slots__ = ()

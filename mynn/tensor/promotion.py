@@ -11,7 +11,7 @@ from mynn.base import notices, recording
 from mynn.core import interpreter
 from mynn.core.graph import Node, constant
 from mynn.core.primitive import Primitive
-from mynn.core.types import SHORT_NAMES, Array, Type, supported
+from mynn.core.types import SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import elementwise
 from mynn.tensor.grad_mode import grad_enabled
@@ -101,9 +101,9 @@ def as_array(data: Any, dtype: Any = None) -> Array:
             f"{_ODD[array.dtype.kind]}"
         )
     if dtype is not None:
-        array = elementwise.convert(array, supported(np.dtype(dtype)))
+        array = elementwise.convert(array, as_dtype(dtype))
     elif not is_array and array.dtype == np.float64:
-        array = array.astype(np.float32)
+        array = array.astype(default_float())
     return array.astype(supported(array.dtype), copy=False)
 
 
@@ -193,7 +193,7 @@ def same_dtype(x: Any, y: Any, floating: bool = False) -> tuple[Any, Any]:
             more, less = (a.dtype, b.dtype) if a.ndim else (b.dtype, a.dtype)
             dtype = more if RANK[more.kind] >= RANK[less.kind] else dtype
     if floating and dtype.kind != "f":
-        dtype = np.dtype(np.float32)
+        dtype = default_float()
     return (
         a if a.dtype == dtype else a.astype(dtype),
         b if b.dtype == dtype else b.astype(dtype),

@@ -16,9 +16,10 @@ from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.core.primitive import Primitive
 from mynn.core.types import Shape
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError
 from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.named import truth
 from mynn.tensor.promotion import apply, binary
 from mynn.tensor.scans import Scans, widened
 from mynn.tensor.spelling import kept, one_of
@@ -87,19 +88,14 @@ class Reductions(Scans[T]):
         axis: Any = None,
         keepdims: bool | None = None,
     ) -> T:
-        """Mean over `dim`; of integers and bools a float32, their exact sum divided."""
+        """Mean over `dim`, NaN of no values; of integers a float32, their exact sum divided."""
         axes = _axes("mean", self, dim, axis)
         count = math.prod(self.shape[one] for one in axes)
-        if count == 0:
-            raise ShapeError(
-                f"mean: the reduced axes {axes} of {self.shape} hold no values; leave empty ones "
-                "out"
-            )
         if dtype is None and self.dtype.kind != "f":
             total = _reduce(self.astype(np.int64), reduce.sum, axes, kept(keepdim, keepdims))
-            return total.floating() * (1.0 / count)
+            return total.floating() * (_share(count))
         x = self if dtype is None else self.astype(dtype)
-        return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims)) * (1.0 / count)
+        return _reduce(x, reduce.sum, axes, kept(keepdim, keepdims)) * (_share(count))
 
     @recorded
     @explained
@@ -216,6 +212,34 @@ class Reductions(Scans[T]):
 
     @recorded
     @explained
+    def any(
+        self,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        axis: Any = None,
+        keepdims: bool | None = None,
+    ) -> T:
+        """Whether some value over `dim` is not 0; False of no values."""
+        axes = _axes("any", self, dim, axis)
+        return _held(truth(self), reduce.max, axes, kept(keepdim, keepdims), False)
+
+    @recorded
+    @explained
+    def all(
+        self,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        axis: Any = None,
+        keepdims: bool | None = None,
+    ) -> T:
+        """Whether no value over `dim` is 0; True of no values."""
+        axes = _axes("all", self, dim, axis)
+        return _held(truth(self), reduce.min, axes, kept(keepdim, keepdims), True)
+
+    @recorded
+    @explained
     def argmax(
         self,
         dim: int | None = None,
@@ -252,6 +276,11 @@ class Reductions(Scans[T]):
         return turned.argmax(dim, keepdim, axis=axis, keepdims=keepdims)
 
 
+def _share(count: int) -> float:
+    """What each of so many values counts in their mean; of none it is NaN."""
+    return 1.0 / count if count else math.nan
+
+
 def _axes(name: str, x: T, dim: Any, axis: Any) -> tuple[int, ...]:
     chosen = one_of(name, dim, axis)
     if isinstance(chosen, tuple | list) and not chosen:
@@ -264,6 +293,14 @@ def _reduce(x: T, primitive: Primitive, axes: tuple[int, ...], keepdim: bool) ->
         return _reduce(x.astype(np.uint8), primitive, axes, keepdim).astype(np.bool_)
     result = apply(primitive, x, axes=axes)
     return result.reshape(_kept(x.shape, axes)) if keepdim else result
+
+
+def _held(x: Any, primitive: Primitive, axes: tuple[int, ...], keepdim: bool, none: bool) -> Any:
+    """An extremum of bools; `none` where there are no values."""
+    if all(x.shape[axis] for axis in axes):
+        return _reduce(x, primitive, axes, keepdim)
+    counts = _reduce(x.astype(np.int64), reduce.sum, axes, keepdim)
+    return counts == 0 if none else counts != 0
 
 
 def _extremum(

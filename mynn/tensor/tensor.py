@@ -21,16 +21,19 @@ from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import history, products, promotion, write
 from mynn.tensor.grad_mode import no_grad
+from mynn.tensor.inplace_functions import InPlaceFunctions
 from mynn.tensor.products import Products
 from mynn.tensor.promotion import apply, as_array
-from mynn.tensor.reductions import Reductions
 from mynn.tensor.setitem import SetItem
+from mynn.tensor.statistics import Statistics
 from mynn.tensor.value import Value
 from mynn.tensor.view import look, value_of
 from mynn.trace import tracing
 
 
-class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
+class Tensor(
+    Products["Tensor"], Statistics["Tensor"], SetItem["Tensor"], InPlaceFunctions["Tensor"]
+):
     """A multi-dimensional value.
 
     Args:
@@ -173,13 +176,6 @@ class Tensor(Products["Tensor"], Reductions["Tensor"], SetItem["Tensor"]):
             f"torch's {name} was given a tensor of mynn; use mynn's functions: import "
             "mynn.nn.functional as F instead of torch.nn.functional, or give it x.numpy()"
         )
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        raise UsageError(
-            "x // y is not there; write (x / y).floor(), and .astype(np.int64) for integers"
-        )
-
-    __rfloordiv__ = __floordiv__
 
     def __index__(self) -> int:
         """An integer of one element where Python wants one, as in `range(n)`."""

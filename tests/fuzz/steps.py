@@ -19,11 +19,13 @@ from mynn.ops import (
     convolution,
     elementwise,
     gather,
+    integers,
     movement,
     random,
     reduce,
     scan,
     sorting,
+    special,
 )
 from tests.fuzz.generator import COMPARISONS, Generator
 
@@ -32,12 +34,19 @@ UNARY = (
     *(elementwise.log, elementwise.log1p, elementwise.sqrt, elementwise.sin, elementwise.cos),
     *(elementwise.tanh, elementwise.logistic, elementwise.erf, elementwise.relu),
     *(elementwise.floor, elementwise.stop_gradient, elementwise.tanh, elementwise.relu),
+    *(one for one in special.PRIMITIVES if one is not special.atan2),
 )
 BINARY = (
     *(elementwise.add, elementwise.sub, elementwise.mul, elementwise.div, elementwise.mod),
     *(elementwise.pow, elementwise.maximum, elementwise.minimum, elementwise.add, elementwise.mul),
+    special.atan2,
 )
-BITWISE = (elementwise.bitwise_and, elementwise.bitwise_or, elementwise.bitwise_xor)
+# Of floats alone; powers of integers are made elsewhere.
+FLOATS = (elementwise.div, elementwise.pow, special.atan2)
+BITWISE = (
+    *(elementwise.bitwise_and, elementwise.bitwise_or, elementwise.bitwise_xor),
+    *integers.PRIMITIVES,
+)
 
 
 def _unary(g: Generator) -> Node | None:
@@ -56,7 +65,7 @@ def _binary(g: Generator) -> Node | None:
     x = g.any("f" if g.chance(0.8) else "iu")
     y = g.like(x)
     primitive = g.pick(BINARY)
-    if y is None or (x.dtype.kind != "f" and primitive in (elementwise.div, elementwise.pow)):
+    if y is None or (x.dtype.kind != "f" and primitive in FLOATS):
         return None
     if primitive is elementwise.mul and x.dtype.kind == "i":
         y = g.leaf(x.type)
@@ -87,7 +96,8 @@ def _logic(g: Generator) -> Node | None:
         return g.add(elementwise.logical_not, g.any("b"))
     x = g.any(g.pick(("i", "u", "b")))
     y = g.like(x)
-    return None if y is None else g.add(g.pick(BITWISE), x, y)
+    known = BITWISE[:3] if x.dtype.kind == "b" else BITWISE
+    return None if y is None else g.add(g.pick(known), x, y)
 
 
 def _cast(g: Generator) -> Node | None:

@@ -148,6 +148,8 @@ TORCH: dict[Primitive, Callable[..., Any]] = {
 SAME_NAME = (
     *("neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf"),
     *("relu", "floor", "add", "sub", "mul", "div", "pow", "maximum", "minimum", "where", "matmul"),
+    *("asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "exp2", "log2"),
+    *("log10", "erfc", "round"),
 )
 
 

@@ -236,7 +236,6 @@ def _folded(array: Any, shape: tuple[int, ...]) -> Any:
         (lambda x: x.sum(2), "sum: axis 2 is out of range for an array of 2 axes"),
         (lambda x: x.sum((0, -2)), "sum: an axis is named twice"),
         (lambda x: x[:, :0].amax(1), "max: the reduced axes"),
-        (lambda x: x[:0].mean(0), "mean: the reduced axes"),
         (lambda x: x.permute(0, 0), r"permute: \(0, 0\) is no permutation"),
         (lambda x: x.permute(0, 1, 1), r"permute: \(0, 1, 1\) is no permutation"),
         (lambda x: x.transpose(0, 5), "transpose: axis 5 is out of range"),
@@ -271,7 +270,7 @@ def test_shape_errors_name_the_shapes(call: Callable[[Any], Any], message: str) 
         (lambda: ~Tensor([1.0]), "logical_not takes bool"),
         (lambda: Tensor([1.0]).take([0.5]), "indices must be integers, they are float32"),
         (lambda: Tensor([1.0]).where(Tensor([1.0]), 2.0), "the condition must be bool"),
-        (lambda: Tensor([1]) >> 3, "shift_right takes unsigned"),
+        (lambda: Tensor([1.0]) >> 3, "right_shift takes int, unsigned"),
     ],
 )
 def test_dtype_errors_say_what_is_taken(call: Callable[[], Any], message: str) -> None:

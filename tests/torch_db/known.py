@@ -7,27 +7,27 @@ Kinds: `values`, `dtype`, `shape`, `gradient`, `compiled`, `refused` (PyTorch ta
 from __future__ import annotations
 
 _LOOKS = "looks at values: eagerly only"
-_NUMBERS = "numbers and lists are taken where PyTorch wants a tensor"
 _OPEN = "open"
 _FRACTIONS = "PyTorch cuts the fraction off a factor of integers, without a word"
 _AT_ONCE = "NumPy computes it: eagerly only"
 _SIGNS = "vectors are unique but for their sign"
 _TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
+_SAMPLES = "the samples of normal_ are those of another function"
 
 # Elementwise functions, reductions, creation.
 _ELEMENTWISE: dict[str, dict[str, str]] = {
     "item": {"refused in a trace": _LOOKS},
-    "max": {"refused": _OPEN, "accepted": _NUMBERS},
-    "min": {"refused": _OPEN, "accepted": _NUMBERS},
-    "maximum": {"accepted": _NUMBERS},
-    "minimum": {"accepted": _NUMBERS},
-    "sign": {"refused": _OPEN},
-    "__radd__": {"accepted": _OPEN},
-    "__rmul__": {"accepted": _OPEN},
-    "__ror__": {"raw error": _OPEN},
-    "mean": {"accepted": _OPEN},
-    "std": {"refused": _OPEN},
-    "var": {"refused": _OPEN},
+    "max": {"refused": _OPEN},
+    "min": {"refused": _OPEN},
+    "allclose": {"refused in a trace": _LOOKS},
+    "equal": {"refused in a trace": _LOOKS},
+    "linspace": {"refused in a trace": _LOOKS},
+    "logspace": {"refused in a trace": _LOOKS},
+    "mean": {"accepted": "the mean of integers is a float"},
+    "half": {"refused": "there are no float16"},
+    "bfloat16": {"refused": "there are no bfloat16"},
+    "norm": {"refused": "the nuclear norm needs singular values"},
+    "normal": {"refused": _SAMPLES, "accepted": _SAMPLES},
 }
 # Shapes, indices, sorting, linear algebra.
 _SHAPES: dict[str, dict[str, str]] = {

@@ -145,6 +145,37 @@ def _mod(f: Function, x: Value, y: Value) -> Value:
     return f.select(f.binary("and", some, mixed), f.binary("add", left, safe), left)
 
 
+def _floor_divide(f: Function, x: Value, y: Value) -> Value:
+    """The quotient rounded down; 0 for a division by 0, -x for one by -1, as in NumPy."""
+    zero, one = _zero(x), _like(x, 1)
+    bad = f.compare("icmp eq", y, zero)
+    if not _signed(x):
+        quotient = f.binary("udiv", x, f.select(bad, one, y))
+        return f.select(bad, zero, quotient)
+    turned = f.compare("icmp eq", y, _like(x, -1))
+    safe = f.select(f.binary("or", bad, turned), one, y)
+    quotient = f.binary("sdiv", x, safe)
+    left = f.binary("sub", x, f.binary("mul", quotient, safe))
+    mixed = _compare(f, "lt", f.binary("xor", left, safe), zero)
+    lower = f.binary("and", f.compare("icmp ne", left, zero), mixed)
+    quotient = f.select(lower, f.binary("sub", quotient, one), quotient)
+    return f.select(bad, zero, f.select(turned, _neg(f, x), quotient))
+
+
+def _shift(direction: str) -> Callable[..., Value]:
+    def emit(f: Function, x: Value, y: Value) -> Value:
+        inside = f.compare("icmp ult", y, _like(x, BITS[x.type]))
+        places = f.select(inside, y, _zero(x))
+        if direction == "left":
+            return f.select(inside, f.binary("shl", x, places), _zero(x))
+        if not _signed(x):
+            return f.select(inside, f.binary("lshr", x, places), _zero(x))
+        sign = f.binary("ashr", x, _like(x, BITS[x.type] - 1))
+        return f.select(inside, f.binary("ashr", x, places), sign)
+
+    return emit
+
+
 def cast(f: Function, x: Value, target: str) -> Value:
     """Convert between the scalar types as NumPy does; floats out of an integer's range saturate."""
     if target == x.type or (LLVM_TYPES[target] == LLVM_TYPES[x.type] and not _floating(x)):
@@ -191,11 +222,15 @@ _SPECIAL: dict[str, Callable[..., Value]] = {
     "maximum": _extremum("maximum"),
     "minimum": _extremum("minimum"),
     "mod": _mod,
+    "floor_divide": _floor_divide,
+    "left_shift": _shift("left"),
+    "right_shift": _shift("right"),
     "logical_not": _not,
     "fma": _fma,
     "bits": _bits,
     "where": Function.select,
     "sqrt": lambda f, x: intrinsic(f, "sqrt", [x]),
+    "round": lambda f, x: intrinsic(f, "rint", [x]),
     "floor": lambda f, x: intrinsic(f, "floor", [x]),
     "offset": lambda f, x, n: f.value(f"getelementptr i8, {x.typed}, {n.typed}", "ptr"),
 }

@@ -11,7 +11,7 @@ import numpy as np
 from mynn.compiler.loop_ir.ir import ADDRESS, INDEX
 from mynn.core.types import SHORT_NAMES, Type
 from mynn.errors import MynnError, VerifyError
-from mynn.ops import elementwise
+from mynn.ops import elementwise, integers, special
 
 # The NumPy dtype of each scalar type.
 DTYPES = {
@@ -22,7 +22,7 @@ DTYPES = {
 # The elementwise primitives that are operations too, by name. A shift's bits are an argument here.
 PRIMITIVES = {
     primitive.name: primitive
-    for primitive in elementwise.PRIMITIVES
+    for primitive in (*elementwise.PRIMITIVES, *special.PRIMITIVES, *integers.PRIMITIVES)
     if primitive not in (elementwise.stop_gradient, elementwise.shift_right, elementwise.cast)
 }
 COMPARISONS = ("equal", "not_equal", "less", "less_equal")

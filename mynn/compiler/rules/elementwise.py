@@ -8,7 +8,7 @@ from mynn.compiler.rules.expressions import Expressions
 from mynn.compiler.rules.record import Elementwise, Rule
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
-from mynn.ops import elementwise, fused
+from mynn.ops import elementwise, fused, integers, special
 
 _COMMUTATIVE = (
     elementwise.add,
@@ -38,7 +38,7 @@ def _signed(e: Expressions, node: Node, values: tuple[Expr, ...]) -> tuple[Expr,
 RULES: dict[Primitive, Rule] = {
     **{
         primitive: Elementwise(primitive.name, commutative=primitive in _COMMUTATIVE)
-        for primitive in elementwise.PRIMITIVES
+        for primitive in (*elementwise.PRIMITIVES, *special.PRIMITIVES, *integers.PRIMITIVES)
     },
     elementwise.stop_gradient: Elementwise(None),
     elementwise.shift_right: Elementwise("shift_right", _with_bits),

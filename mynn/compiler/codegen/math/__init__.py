@@ -34,7 +34,16 @@ from collections.abc import Callable
 from typing import Final
 
 from mynn.compiler.codegen.function import Function, Module
-from mynn.compiler.codegen.math import erf, exponential, logarithm, power, threefry, trigonometric
+from mynn.compiler.codegen.math import (
+    erf,
+    exponential,
+    hyperbolic,
+    inverse,
+    logarithm,
+    power,
+    threefry,
+    trigonometric,
+)
 from mynn.compiler.codegen.math.builder import FORMATS, Builder
 from mynn.compiler.codegen.values import Value
 
@@ -49,10 +58,23 @@ _EMITTERS: Final[dict[str, Callable[..., Value]]] = {
     "log1p": logarithm.log1p,
     "expm1": exponential.expm1,
     "pow": power.pow,
+    "asin": inverse.asin,
+    "acos": inverse.acos,
+    "atan": inverse.atan,
+    "atan2": inverse.atan2,
+    "sinh": hyperbolic.sinh,
+    "cosh": hyperbolic.cosh,
+    "asinh": hyperbolic.asinh,
+    "acosh": hyperbolic.acosh,
+    "atanh": hyperbolic.atanh,
+    "exp2": hyperbolic.exp2,
+    "log2": hyperbolic.log2,
+    "log10": hyperbolic.log10,
+    "erfc": hyperbolic.erfc,
 }
 _INTEGER_EMITTERS: Final = {"threefry2x32": threefry.threefry2x32}
 # The arguments of those that do not have one.
-_ARITY: Final = {"pow": 2, "threefry2x32": 4}
+_ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4}
 # Their float32 has a second function, for arguments that are rare.
 _LARGE: Final = ("sin", "cos")
 OPS: Final = tuple(_EMITTERS)

@@ -111,6 +111,9 @@ class Builder:
     def abs(self, x: Operand) -> Value:
         return self._intrinsic("fabs", x)
 
+    def sqrt(self, x: Operand) -> Value:
+        return self._intrinsic("sqrt", x)
+
     def trunc(self, x: Operand) -> Value:
         return self._intrinsic("trunc", x)
 

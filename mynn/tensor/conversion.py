@@ -1,0 +1,191 @@
+"""Dtypes and devices of tensors, as methods: `x.to(...)`, `x.float()`, `x.cpu()`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.base.devices import CPU, require_cpu
+from mynn.base.devices import device as Device
+from mynn.base.recording import recorded
+from mynn.errors import ShapeError, UsageError
+from mynn.ops import elementwise
+from mynn.tensor.named import Named
+from mynn.tensor.promotion import apply
+from mynn.tensor.value import Value
+from mynn.tensor.view import own_memory
+
+T = TypeVar("T", bound="Conversion[Any]")
+
+
+class Conversion(Named[T]):
+    """The same values in another dtype; the device, which is the processor."""
+
+    __slots__ = ()
+
+    def to(self: T, *args: Any, **kwargs: Any) -> T:
+        """The values in another dtype, or on a device, which can only be "cpu".
+
+        `x.to(dtype)`, `x.to(device)`, `x.to(device, dtype)`, `x.to(other)` for the dtype of another
+        tensor; `dtype=`, `device=`. `copy=True` makes a tensor of its own in any case;
+        `non_blocking` and `memory_format` mean nothing here. Where nothing is to do, the result is
+        the tensor itself.
+
+        Raises:
+            ArgumentError: another device. DTypeError: a dtype that is not supported.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([1.7]).to("cpu", int).tolist()
+            [1]
+        """
+        wanted, place = kwargs.pop("dtype", None), kwargs.pop("device", None)
+        copy = kwargs.pop("copy", False)
+        for name in kwargs.keys() - {"non_blocking", "memory_format", "other"}:
+            raise UsageError(f"to: there is no argument {name!r}; give dtype, device or copy")
+        for one in (*args, *([kwargs["other"]] if "other" in kwargs else [])):
+            if isinstance(one, Value):
+                wanted = one.dtype
+            elif isinstance(one, bool) or one is None:  # non_blocking, then copy
+                continue
+            elif (
+                isinstance(one, Device)
+                or (isinstance(one, str) and _names_device(one))
+                or type(one).__name__ == "device"
+                or isinstance(one, int)
+            ):
+                place = one
+            else:
+                wanted = one
+        require_cpu("to", place)
+        result = self if wanted is None else self.astype(wanted)
+        return result.clone() if copy and result is self else result
+
+    @property
+    def device(self) -> Device:
+        """Where the tensor is: the processor."""
+        return CPU
+
+    @property
+    def is_cuda(self) -> Any:
+        """False: there is no GPU."""
+        return False
+
+    @property
+    def is_cpu(self) -> Any:
+        """True: tensors are in the memory of the processor."""
+        return True
+
+    def cpu(self: T, memory_format: Any = None) -> T:
+        """Itself: it is there already."""
+        return self
+
+    def cuda(self: T, device: Any = None, non_blocking: Any = False) -> T:
+        """There is no GPU: an error, as in PyTorch without one."""
+        raise UsageError(
+            "cuda: there is no GPU; leave .cuda() out, or write x.to(device) with "
+            'device = "cuda" if mynn.cuda.is_available() else "cpu"'
+        )
+
+    def float(self: T) -> T:
+        """As float32."""
+        return self.astype(np.float32)
+
+    def double(self: T) -> T:
+        """As float64."""
+        return self.astype(np.float64)
+
+    def int(self: T) -> T:
+        """As int32; fractions are dropped."""
+        return self.astype(np.int32)
+
+    def long(self: T) -> T:
+        """As int64; fractions are dropped."""
+        return self.astype(np.int64)
+
+    def byte(self: T) -> T:
+        """As uint8; fractions are dropped."""
+        return self.astype(np.uint8)
+
+    def bool(self: T) -> T:
+        """Whether each value is not 0."""
+        return self.astype(np.bool_)
+
+    def half(self: T) -> T:
+        """There are no float16: an error that says which dtypes there are."""
+        return self.astype(np.float16)
+
+    def bfloat16(self: T) -> T:
+        """There are no bfloat16: an error that says which dtypes there are."""
+        return self.astype("bfloat16")
+
+    def type_as(self: T, other: Any) -> T:
+        """In the dtype of another tensor."""
+        return self.astype(other.dtype)
+
+    @recorded
+    @explained
+    def clone(self: T, *, memory_format: Any = None) -> T:
+        """The same values in memory of their own; gradients flow through."""
+        y = apply(elementwise.cast, self, dtype=self.dtype)
+        own_memory(y, self)
+        return y
+
+    def contiguous(self: T, memory_format: Any = None) -> T:
+        """Itself: what needs values in one piece makes them so."""
+        return self
+
+    def is_contiguous(self, memory_format: Any = None) -> Any:
+        """True: no operation asks for another memory order."""
+        return True
+
+    def is_floating_point(self) -> Any:
+        """Whether it holds floats."""
+        return self.dtype.kind == "f"
+
+    def is_complex(self) -> Any:
+        """False: there are no complex numbers."""
+        return False
+
+    def is_signed(self) -> Any:
+        """Whether its dtype has negative numbers."""
+        return self.dtype.kind in "fi"
+
+    def element_size(self) -> Any:
+        """Bytes of an element."""
+        return self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> Any:
+        """Bytes of an element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        """Bytes of all elements."""
+        return self.numel() * self.dtype.itemsize
+
+    def dim(self) -> Any:
+        """Number of axes."""
+        return self.ndim
+
+    ndimension = dim
+
+    def nelement(self) -> Any:
+        """Number of elements."""
+        return self.numel()
+
+    def is_nonzero(self) -> Any:
+        """Whether the one value is not 0."""
+        if self.numel() != 1:
+            raise ShapeError(
+                f"is_nonzero: asks for one value, the tensor has shape {self.shape}; reduce it "
+                "first, with .any() or .all()"
+            )
+        return bool(self != 0)
+
+
+def _names_device(text: str) -> Any:
+    return text.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta", "xla", "mtia", "hpu")

@@ -1,0 +1,164 @@
+"""Further reductions, as methods: what several of `Reductions` make together, norms, counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.base.recording import recorded
+from mynn.errors import ArgumentError, DTypeError, ShapeError
+from mynn.ops.rules import normalize_axes
+from mynn.tensor.named import truth
+from mynn.tensor.reductions import Reductions
+
+T = TypeVar("T", bound="Statistics[Any]")
+
+
+class Extrema(NamedTuple):
+    """Smallest and largest values."""
+
+    min: Any
+    max: Any
+
+
+class Statistics(Reductions[T]):
+    """Sums without NaN, counts, norms, mean and variance at once."""
+
+    __slots__ = ()
+
+    @recorded
+    @explained
+    def aminmax(self, *, dim: int | None = None, keepdim: bool = False) -> Extrema:
+        """The smallest and the largest value, all or along `dim`, as a named tuple (min, max)."""
+        if dim is None:
+            shape = (1,) * self.ndim
+            low, high = self.amin(), self.amax()
+            return (
+                Extrema(low.reshape(shape), high.reshape(shape)) if keepdim else Extrema(low, high)
+            )
+        return Extrema(self.amin(dim, keepdim), self.amax(dim, keepdim))
+
+    @recorded
+    @explained
+    def nansum(self, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> T:
+        """Sum over `dim`, where NaN counts as 0."""
+        x: Any = self
+        return (x.isnan().choose(0, x) if x.dtype.kind == "f" else x).sum(dim, keepdim, dtype=dtype)
+
+    @recorded
+    @explained
+    def nanmean(self, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> T:
+        """Mean over `dim` of the values that are not NaN."""
+        x: Any = self if dtype is None else self.astype(dtype)
+        if x.dtype.kind != "f":
+            raise DTypeError(
+                f"nanmean: takes floats, it was given {x.dtype}; convert with .float()"
+            )
+        count = (x == x).sum(dim, keepdim).astype(x.dtype)
+        return x.nansum(dim, keepdim) / count
+
+    @recorded
+    @explained
+    def count_nonzero(self, dim: Any = None) -> T:
+        """How many values over `dim` are not 0; int64."""
+        return truth(self).sum(dim)
+
+    @recorded
+    @explained
+    def std_mean(
+        self,
+        dim: Any = None,
+        unbiased: bool | None = None,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> tuple[T, T]:
+        """Standard deviation and mean over `dim`; see `var` for the arguments."""
+        over = None if isinstance(dim, bool) else dim
+        deviation = self.std(dim, unbiased, keepdim, correction=correction)
+        return deviation, self.mean(over, keepdim)
+
+    @recorded
+    @explained
+    def var_mean(
+        self,
+        dim: Any = None,
+        unbiased: bool | None = None,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> tuple[T, T]:
+        """Variance and mean over `dim`; see `var` for the arguments."""
+        over = None if isinstance(dim, bool) else dim
+        variance = self.var(dim, unbiased, keepdim, correction=correction)
+        return variance, self.mean(over, keepdim)
+
+    @recorded
+    @explained
+    def logsumexp(
+        self, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: Any = None
+    ) -> T:
+        """log of the sum of e^x over `dim`, one axis or several; no finite x overflows."""
+        x: Any = self.floating()
+        place = dim if axis is None else axis
+        if place is None:
+            raise ArgumentError("logsumexp: dim is missing; name an axis, as logsumexp(dim=0)")
+        bounds = np.finfo(x.dtype)
+        axes = normalize_axes(place, x.ndim, "logsumexp")
+        if any(x.shape[one] == 0 for one in axes):
+            return x.exp().sum(place, keepdim).log()
+        # Held to finite values, because infinity - infinity is NaN.
+        top = x.detach().amax(place, keepdim=True).clip(float(bounds.min), float(bounds.max))
+        result = (x - top).exp().sum(place, keepdim=True).log() + top
+        if keepdim if keepdims is None else keepdims:
+            return result
+        return result.squeeze(None if place in ((), []) else place)
+
+    @recorded
+    @explained
+    def norm(
+        self, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    ) -> T:
+        """The p-norm over `dim`: (sum of |x|^p)^(1/p), by default the root of the sum of squares.
+
+        p may be infinite (the largest), -infinity (the least), 0 (how many are not 0); a text of
+        "fro" stands for 2. Norms of matrices are in `mynn.linalg`.
+        """
+        x: Any = self if dtype is None else self.astype(dtype)
+        if x.dtype.kind != "f":
+            raise DTypeError(f"norm: takes floats, it was given {x.dtype}; convert with .float()")
+        if p in ("fro", None):
+            p = 2.0
+        if isinstance(p, str):
+            raise ArgumentError(f'norm: p is a number or "fro", not {p!r}; see mynn.linalg')
+        axes = normalize_axes(None if dim in ((), []) else dim, x.ndim, "norm")
+        empty = any(x.shape[one] == 0 for one in axes)
+        if empty and (p < 0 or p == math.inf):
+            raise ShapeError(f"norm: no values along {axes} of {x.shape} to take the extremum of")
+        if p == math.inf:
+            return x.abs().amax(axes, keepdim)
+        if p == -math.inf:
+            return x.abs().amin(axes, keepdim)
+        if p == 0:
+            return (x != 0).astype(x.dtype).sum(axes, keepdim)
+        if p == 1:
+            return x.abs().sum(axes, keepdim)
+        if p == 2:
+            return root((x * x).sum(axes, keepdim))
+        return (x.abs() ** float(p)).sum(axes, keepdim) ** (1.0 / p)
+
+    @recorded
+    @explained
+    def dist(self, other: Any, p: float = 2) -> T:
+        """The p-norm of x - other."""
+        difference: Any = self - other
+        return difference.norm(p)
+
+
+def root(squares: Any) -> Any:
+    """The square root, whose gradient at 0 is 0."""
+    none = squares == 0
+    return none.choose(0.0, none.choose(1.0, squares).sqrt())
