@@ -1,6 +1,7 @@
 """One ladder of debug output, on standard error: `MYNN_DEBUG=0..7` (docs/debugging.md).
 
-1  a line for each program: kernels, operations, bytes, milliseconds of each stage
+1  a line for each program: kernels, operations, bytes, milliseconds of each stage; once, why eager
+   calls gain nothing
 2  the graph as it was traced
 3  the graph after simplification, and the kernels
 4  the kernels in the loop IR

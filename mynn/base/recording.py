@@ -73,6 +73,8 @@ waiting: list[Any] = []
 # Runs whose results may have to remember where they came from: they are told before memory is
 # written that they have read.
 runs: dict[int, Any] = {}
+# Those of them that have read state which later ones may change.
+readers: dict[int, Any] = {}
 # How often somebody asked for a gradient of a tensor, or for none, since the program began.
 toggles = [0]
 
@@ -167,6 +169,17 @@ def before_write(tensor: Any, values: bool = True) -> None:
             run.note_write(tensor)
         else:
             run.before_write(tensor, values)
+
+
+def before_change(tensors: Iterable[Any]) -> None:
+    """Programs of tapes are about to change state: runs that have read it keep what it was."""
+    for number, reference in list(readers.items()):
+        run = reference()
+        if run is None:
+            readers.pop(number, None)
+        else:
+            for one in tensors:
+                run.keep(one)
 
 
 def before_edit() -> None:

@@ -12,7 +12,7 @@ from mynn.errors import ArgumentError
 Mode = Literal["at once", "tape"]
 MODES = ("at once", "tape")
 VARIABLE = "MYNN_EAGER"
-DEFAULT = "at once"
+DEFAULT = "tape"
 _mode = ["at once"]
 
 

@@ -34,6 +34,7 @@ class Run:
         "buffers",
         "coarse",
         "externals",
+        "fine",
         "marks",
         "nodes",
         "overwritten",
@@ -53,12 +54,16 @@ class Run:
         self.nodes: list[Any] | None = None
         # Whether some node runs a program of this run (`Derivative`).
         self.coarse = False
+        # Whether none may: what it would read is about to change.
+        self.fine = False
         # State that was changed since, outside of programs.
         self.overwritten: set[int] = set()
         self.marks = () if step.stepped else _marks(self._read())
         # Programs of tapes note what they write in the versions.
         self.buffers = () if step.stepped else tuple((one, one._version) for one in step.buffers)
         number = id(self)
+        if self.buffers:
+            recording.readers[number] = weakref.ref(self)
         recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
 
     def _read(self) -> list[Tensor]:
@@ -99,6 +104,8 @@ class Run:
         """Make the nodes, if the tensor was read, and keep what they need of its values, if those
         will be others.
         """
+        if values and self.buffers:
+            self.keep(tensor)
         if not self._has_read(tensor):
             return
         self.before_edit()
@@ -107,6 +114,12 @@ class Run:
             for i, one in enumerate(self.externals):
                 if _memory(one) is tensor and not isinstance(one, Parameter):
                     self.externals[i] = array_of(one).copy()
+
+    def keep(self, tensor: Tensor) -> None:
+        """A buffer is about to change: nodes that were not made yet keep what they need of it."""
+        if any(one is tensor and one._version == version for one, version in self.buffers):
+            self.fine = True
+            self.before_edit()
 
     def note_write(self, tensor: Tensor) -> None:
         """A tensor is written by who can make no nodes: gradients that need it will be refused."""
@@ -122,7 +135,7 @@ class Run:
 
     def remember(self, tensor: Tensor, slot: int) -> None:
         """Give a result of this run its node."""
-        derivative = self._derivative(tensor, slot)
+        derivative = None if self.fine else self._derivative(tensor, slot)
         if derivative is not None:
             self.coarse = True
             if tensor._view is None:
@@ -144,7 +157,7 @@ class Run:
             changed += tuple(one for one, version in self.buffers if one._version != version)
             start = time.perf_counter()
             self.nodes = self._again_missing(changed) if changed else self._again()
-            trial = self.step.derivatives[slot]
+            trial = self.step.derivatives.get(slot)
             if type(trial) is Trial:
                 trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
         again = self.nodes[slot]

@@ -144,6 +144,8 @@ class Tape(Waiting):
                             child = child if outcome.holds() else None
                     if child is None:
                         if self.credit <= 0 or (anchor is not None and not _is_own(anchor)):
+                            if self.credit <= 0:
+                                self.reasons.nothing_repeats(function, args)
                             self.credit += REGAINED
                             break
                         self.credit -= 1

@@ -14,6 +14,7 @@ from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
 from mynn.tape.output import Elsewhere, Output
 from mynn.tape.piece import Piece
+from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import Progress, call_by_call, fail, finish
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial
@@ -46,6 +47,7 @@ class Waiting:
         self.places: list[tuple[CodeType, int]] = []
         # By tensor and name: fields that are not set, with what was there.
         self.hidden: dict[tuple[int, str], list[Any]] = {}
+        self.reasons = Reasons()
         # What is being run: step and externals.
         self.running: tuple[Step, list[Any]] | None = None
         # Whether the last run was interrupted before anything had changed.
@@ -241,6 +243,8 @@ class Waiting:
             piece = step.pieces[held] = Trial()
         elif type(piece) is Trial and piece.over(len(step.calls)):
             piece = step.pieces[held] = self._piece(step, tensors)
+            if len(step.pieces) >= MANY:
+                self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
             return piece
         for parameter in step.trained:
@@ -265,6 +269,8 @@ class Waiting:
         progress: Progress,
     ) -> bool:
         """Run the program; False where it found something wrong."""
+        if step.written and recording.readers:
+            recording.before_change(step.written)
         if piece.grown and step.written:
             progress.saved = [(one, array_of(one).copy()) for one in step.written]
         try:
