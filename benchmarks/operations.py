@@ -25,34 +25,36 @@ from benchmarks.process import ROOT, keep_to
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 BEHIND = 0.8
 
-# What is called with values [N] and places [N]; the same text for both toolboxes.
-OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "x + 1": lambda x, i: x + 1,
-    "x * x": lambda x, i: x * x,
-    "exp": lambda x, i: x.exp(),
-    "tanh": lambda x, i: x.tanh(),
-    "sigmoid": lambda x, i: x.sigmoid(),
-    "relu": lambda x, i: x.relu(),
-    "sum": lambda x, i: x.sum(),
-    "mean": lambda x, i: x.mean(),
-    "amax": lambda x, i: x.amax(),
-    "argmax": lambda x, i: x.argmax(),
-    "var": lambda x, i: x.var(),
-    "cumsum": lambda x, i: x.cumsum(0),
-    "cumprod": lambda x, i: x.cumprod(0),
-    "cummax": lambda x, i: x.cummax(0)[0],
-    "sort": lambda x, i: x.sort()[0],
-    "sort, stable": lambda x, i: x.sort(stable=True)[0],
-    "argsort": lambda x, i: x.argsort(),
-    "sort of integers": lambda x, i: i.sort()[0],
+# Of values [N]; of values and places [N]. The same text for both toolboxes.
+OF_VALUES: dict[str, Callable[[Any], Any]] = {
+    "x + 1": lambda x: x + 1,
+    "x * x": lambda x: x * x,
+    "exp": lambda x: x.exp(),
+    "tanh": lambda x: x.tanh(),
+    "sigmoid": lambda x: x.sigmoid(),
+    "relu": lambda x: x.relu(),
+    "sum": lambda x: x.sum(),
+    "mean": lambda x: x.mean(),
+    "amax": lambda x: x.amax(),
+    "argmax": lambda x: x.argmax(),
+    "var": lambda x: x.var(),
+    "cumsum": lambda x: x.cumsum(0),
+    "cumprod": lambda x: x.cumprod(0),
+    "cummax": lambda x: x.cummax(0)[0],
+    "sort": lambda x: x.sort()[0],
+    "sort, stable": lambda x: x.sort(stable=True)[0],
+    "argsort": lambda x: x.argsort(),
+    "masked_fill": lambda x: x.masked_fill(x > 0, 0.0),
+    "roll": lambda x: x.roll(7),
+    "flip": lambda x: x.flip(0),
+}
+WITH_PLACES: dict[str, Callable[[Any, Any], Any]] = {
     "gather": lambda x, i: x.gather(0, i),
     "index_select": lambda x, i: x.index_select(0, i),
     "scatter": lambda x, i: x.scatter(0, i, x),
     "scatter_add": lambda x, i: x.scatter_add(0, i, x),
-    "masked_fill": lambda x, i: x.masked_fill(x > 0, 0.0),
-    "roll": lambda x, i: x.roll(7),
-    "flip": lambda x, i: x.flip(0),
 }
+OPERATIONS: dict[str, Callable[..., Any]] = {**OF_VALUES, **WITH_PLACES}
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ def measure(name: str, size: int, rounds: int, block: float) -> Row:
     x, i = rng.normal(size=size).astype(np.float32), rng.integers(0, size, size)
     operation = OPERATIONS[name]
     compiled = mynn.compile(operation, threads=1)
-    tensors = torch.from_numpy(x), torch.from_numpy(i)
-    pairs: list[Callable[[], Any]] = [lambda: compiled(x, i), lambda: operation(*tensors)]
+    arrays = (x, i) if name in WITH_PLACES else (x,)
+    tensors = [torch.from_numpy(array) for array in arrays]
+    pairs: list[Callable[[], Any]] = [lambda: compiled(*arrays), lambda: operation(*tensors)]
     with torch.no_grad():
         for call in pairs:
             call()

@@ -43,10 +43,11 @@ HOMES = {
     "cat conv1d conv2d conv_transpose1d conv_transpose2d dropout group_norm layer_norm log_softmax "
     "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet slogdet",
+    "mynn.linalg.top": "cholesky cholesky_inverse cholesky_solve cross pinverse qr svd",
     "mynn.functional.products": "chain_matmul einsum tensordot",
     "mynn.functional.shapes": "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes "
     "broadcast_tensors cartesian_prod cdist column_stack combinations dstack hstack meshgrid "
-    "row_stack tril_indices triu_indices vstack",
+    "row_stack tril_indices triu_indices unravel_index vstack",
 }
 # Names that mean something else in the module that has them.
 RENAMED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -252,6 +253,32 @@ def triu_indices(
     return _triangle("triu_indices", row, col, offset, dtype)
 
 
+@recorded
+@explained
+def _digits(indices: Any, stride: int, extent: int) -> Tensor:
+    x = as_tensor(indices)
+    return (x.astype(np.float64) / stride).floor().astype(np.int64) % extent
+
+
+@explained
+def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
+    """The indices along each axis of positions in a flattened tensor of `shape`.
+
+    Example:
+        >>> [one.tolist() for one in unravel_index([5, 1], (2, 3))]
+        [[1, 0], [2, 1]]
+    """
+    extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    if as_tensor(indices).dtype.kind not in "iu":
+        raise ArgumentError("unravel_index: indices must be integers; convert with .long()")
+    if min(extents, default=0) < 0:
+        raise ShapeError(f"unravel_index: shape {extents} must not be negative")
+    if math.prod(extents) > 2**53:
+        raise ShapeError(f"unravel_index: {extents} holds more than 2^53 positions")
+    strides = [math.prod(extents[i + 1 :]) for i in range(len(extents))]
+    return tuple(_digits(indices, s, n) for s, n in zip(strides, extents, strict=True))
+
+
 # -- distances -------------------------------------------------------------------------------------
 
 
@@ -301,5 +328,6 @@ __all__ = [
     "row_stack",
     "tril_indices",
     "triu_indices",
+    "unravel_index",
     "vstack",
 ]

@@ -14,6 +14,7 @@ from mynn.base.arguments import explained
 from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.products import chain_matmul
 from mynn.linalg import primitives
+from mynn.linalg.norms import matrix_norm
 from mynn.tensor import Tensor, as_tensor, matmul, same_dtype
 
 
@@ -302,3 +303,89 @@ def multi_dot(tensors: Sequence[Any]) -> Tensor:
     result = chain_matmul(*given)
     result = result.squeeze(-1) if column else result
     return result.squeeze(0) if row else result
+
+
+class Checked(NamedTuple):
+    """A result, and 0 for each matrix that has one."""
+
+    result: Any
+    info: Any
+
+
+def _checked(result: Tensor, a: Any) -> Checked:
+    return Checked(result, as_tensor(np.zeros(as_tensor(a).shape[:-2], np.int32)))
+
+
+@explained
+def inv_ex(A: Any, *, check_errors: bool = False) -> Checked:
+    """The inverse, and zeros: a matrix without one is an error here."""
+    return _checked(inv(A), A)
+
+
+@explained
+def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Checked:
+    """The solution, and zeros: a matrix without one is an error here."""
+    return _checked(solve(A, B, left=left), A)
+
+
+@explained
+def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False) -> Checked:
+    """The factor, and zeros: a matrix without one is an error here."""
+    return _checked(cholesky(A, upper=upper), A)
+
+
+@explained
+def tensorinv(A: Any, ind: int = 2) -> Tensor:
+    """The inverse of `tensordot(A, x, x.ndim)`; the first `ind` axes are the rows."""
+    a = as_tensor(A)
+    if not 0 < ind < a.ndim + 1:
+        raise ArgumentError(f"tensorinv: ind must lie in 1..{a.ndim}, it is {ind}")
+    rows, columns = a.shape[:ind], a.shape[ind:]
+    if np.prod(rows) != np.prod(columns):
+        raise ShapeError(f"tensorinv: {rows} and {columns} must hold equally many values")
+    flat = a.reshape((int(np.prod(rows)), -1))
+    return inv(flat).reshape((*columns, *rows))
+
+
+@explained
+def tensorsolve(A: Any, B: Any, dims: Sequence[int] | None = None) -> Tensor:
+    """X with tensordot(A, X, X.ndim) = B."""
+    a, b = same_dtype(A, B, floating=True)
+    if dims is not None:
+        moved = [axis % a.ndim for axis in dims]
+        a = a.movedim(tuple(moved), tuple(range(a.ndim - len(moved), a.ndim)))
+    shape = a.shape[b.ndim :]
+    if np.prod(shape) != b.numel():
+        raise ShapeError(f"tensorsolve: A {a.shape} and B {b.shape} do not fit")
+    return solve(a.reshape((b.numel(), -1)), b.reshape(-1)).reshape(shape)
+
+
+@explained
+def vander(x: Any, *, N: int | None = None) -> Tensor:
+    """The powers 0, 1, .. N - 1 of each value, along a new last axis."""
+    values = as_tensor(x)
+    values = values if values.dtype.kind == "f" else values.astype(np.int64)
+    values = values if values.ndim else values.reshape(1)
+    count = values.shape[-1] if N is None else N
+    if count < 1:
+        raise ArgumentError(f"vander: N must be at least 1, it is {N}")
+    one = values.filled(1).unsqueeze(-1)
+    wide = values.unsqueeze(-1).broadcast_to((*values.shape, count - 1))
+    result: Tensor = one.concatenate([wide], values.ndim)
+    return result.cumprod(-1)
+
+
+@explained
+def cond(A: Any, p: Any = None) -> Tensor:
+    """The condition number: the norm of a matrix times that of its inverse."""
+    a = as_tensor(A)
+    if p in (None, 2, -2):
+        s = svdvals(a)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return matrix_norm(a, p) * matrix_norm(inv(a), p)
+
+
+@explained
+def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonal of the last two axes."""
+    return as_tensor(A).diagonal(offset, dim1, dim2)

@@ -60,7 +60,7 @@ class Merged:
 def _expand(index: Any, ndim: int) -> list[Any]:
     """The index as a list of entries, `...` written out, lists as arrays."""
     entries = [
-        np.asarray(entry) if isinstance(entry, list | tuple | range) else entry
+        np.asarray(entry) if isinstance(entry, list | tuple | range) else _number(entry)
         for entry in (index if isinstance(index, tuple) else (index,))
     ]
     used = sum(_axes_of(entry) for entry in entries)
@@ -74,6 +74,18 @@ def _expand(index: Any, ndim: int) -> list[Any]:
     at = ellipses[0] if ellipses else len(entries)
     after = entries[at + 1 :]
     return [*entries[:at], *([slice(None)] * (ndim - used)), *after]
+
+
+def _number(entry: Any) -> Any:
+    """A known integer without axes as a number, among several entries."""
+    if not isinstance(entry, Value | np.ndarray) or entry.ndim or entry.dtype.kind not in "iu":
+        return entry
+    if isinstance(entry, np.ndarray):
+        return int(entry)
+    if tracing.active() is not None or entry.pending is not None:
+        return entry
+    value = value_of(entry)
+    return entry if value is None else int(value)
 
 
 def is_mask(entry: Any) -> bool:

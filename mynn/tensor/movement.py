@@ -15,7 +15,7 @@ from mynn.ops import gather, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.checks import require_range
 from mynn.tensor.conversion import Conversion
-from mynn.tensor.indexing import Plan, merged, require_indices
+from mynn.tensor.indexing import Pick, Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
 from mynn.tensor.spelling import one_of, required
@@ -51,6 +51,30 @@ class Movement(Conversion[T]):
         if not can_view(self, shape):
             own_memory(y, self)
         return y
+
+    @recorded
+    @explained
+    def view(self, *shape: Any) -> T:
+        """The same memory under another shape; one extent may be -1. `reshape` copies if it must.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([1, 2, 3, 4]).view(2, -1).shape
+            (2, 2)
+        """
+        given = shape[0] if len(shape) == 1 else None
+        if isinstance(given, type | np.dtype | str):
+            raise ArgumentError(
+                f"view: the bits of {self.dtype} as {given!r} are not to be had; convert the "
+                "values with .astype, or use x.numpy().view"
+            )
+        result = self.reshape(*shape)
+        if self.numel() and not can_view(self, result.shape):
+            raise ShapeError(
+                f"view: {self.shape} in this order in memory cannot be looked at as "
+                f"{result.shape}; use .reshape(), which copies"
+            )
+        return result
 
     @recorded
     @explained
@@ -176,7 +200,8 @@ class Movement(Conversion[T]):
         part = basic_part(self, steps)
         if not steps.picks:
             return part
-        x, picked, axis = picked_axis(part, steps, "x[index]")
+        part, picks = _without_single(part, steps)
+        x, picked, axis = picked_axis(part, picks, "x[index]")
         return x.gather_rows(picked, axis, clip=True)
 
     def __iter__(self) -> Iterator[T]:
@@ -250,17 +275,33 @@ def basic_part(x: T, steps: Plan) -> T:
     return x
 
 
-def picked_axis(x: T, steps: Plan, name: str) -> tuple[T, Any, int]:
+def _without_single(x: T, steps: Plan) -> tuple[T, tuple[Pick, ...]]:
+    """x at indices without axes, where others stand beside them: as numbers they choose first."""
+    single = [pick for pick in steps.picks if not getattr(pick.index, "ndim", 1)]
+    if not single or len(single) == len(steps.picks):
+        return x, steps.picks
+    for pick in reversed(single):
+        index = checked_index(pick.index, x.shape[pick.axis], "x[index]", pick.named)
+        x = x.gather_rows(index, pick.axis, clip=True)
+    gone = [pick.axis for pick in single]
+    return x, tuple(
+        Pick(pick.axis - sum(axis < pick.axis for axis in gone), pick.index, pick.named)
+        for pick in steps.picks
+        if pick not in single
+    )
+
+
+def picked_axis(x: T, picks: Sequence[Pick], name: str) -> tuple[T, Any, int]:
     """x with the axes that arrays pick from as one, the indices into that, and its number."""
     found = []
-    for pick in steps.picks:
+    for pick in picks:
         require_indices(pick.index, name)
         index = as_tensor(pick.index)
         index = index if index.dtype.kind in "iu" else index.astype(np.int64)
         found.append(checked_index(index, x.shape[pick.axis], name, pick.named))
     if len(found) == 1:
-        return x, found[0], steps.picks[0].axis
-    one = merged(x.shape, tuple(pick.axis for pick in steps.picks))
+        return x, found[0], picks[0].axis
+    one = merged(x.shape, tuple(pick.axis for pick in picks))
     total: Any = 0
     for index, stride in zip(broadcast(*found, name=name), one.strides, strict=True):
         total = index.astype(np.int64) * stride + total

@@ -125,7 +125,13 @@ def _set_masked(x: T, mask: Any, values: Any) -> None:
 
 def _set_picked(part: T, steps: Plan, values: Any, name: str, mode: str = "set") -> None:
     """Write values where arrays pick; the last of several for one place holds."""
-    x, picked, axis = picked_axis(part, steps, name)
+    single = [not getattr(pick.index, "ndim", 1) for pick in steps.picks]
+    if any(single) and not all(single):
+        raise UsageError(
+            f"{name}: an index without axes beside arrays is a number, which is not known while "
+            "tracing; give a Python int, or an index of shape (1,)"
+        )
+    x, picked, axis = picked_axis(part, steps.picks, name)
     shape = (*x.shape[:axis], *picked.shape, *x.shape[axis + 1 :])
     values = _fitting(values, shape, name).astype(x.dtype).broadcast_to(shape)
     if not values.numel():

@@ -301,6 +301,16 @@ class Shapes(Movement[T]):
         return self.transpose() if self.ndim == 2 else self.reshape(self.shape)
 
     @property
+    def mH(self: T) -> T:
+        """The last two axes exchanged."""
+        return self.mT
+
+    @property
+    def H(self: T) -> T:
+        """A matrix transposed."""
+        return self.t()
+
+    @property
     def mT(self: T) -> T:
         """The last two axes exchanged."""
         if self.ndim < 2:

@@ -81,6 +81,18 @@ def test_parts_make_the_matrix_again() -> None:
     np.testing.assert_allclose(linalg.matrix_power(A, -2).numpy(), np.linalg.inv(A @ A))
 
 
+def test_solutions_of_tensors() -> None:
+    a = (np.eye(6) + 0.1 * RNG.normal(size=(6, 6))).reshape(2, 3, 6)
+    x = RNG.normal(size=6)
+    b = np.tensordot(a, x, 1)
+    np.testing.assert_allclose(linalg.tensorsolve(a, b).numpy(), x, atol=1e-12)
+    np.testing.assert_allclose(np.tensordot(linalg.tensorinv(a).numpy(), b, 2), x, atol=1e-12)
+    factor = linalg.cholesky(S[0])
+    expected = np.linalg.solve(S[0], B[0])
+    np.testing.assert_allclose(mynn.cholesky_solve(B[0], factor).numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(mynn.cholesky_inverse(factor).numpy(), np.linalg.inv(S[0]))
+
+
 def test_backward_of_a_tape_runs_at_once() -> None:
     with mynn.eager("tape"):
         x = Tensor(A, requires_grad=True)

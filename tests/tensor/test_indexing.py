@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mynn
 from mynn import Tensor
 from mynn.core import interpreter
 from mynn.errors import DTypeError, ShapeError, UsageError
@@ -208,6 +209,22 @@ def test_arrays_and_masks_match_torch(index: Any) -> None:
     np.testing.assert_array_equal(b.numpy(), a.numpy())
     a[theirs], b[index] = -1, -1
     np.testing.assert_array_equal(b.numpy(), a.numpy())
+
+
+def test_indices_without_axes_choose_first() -> None:
+    """As numbers do, so that the axes of the others stand where they stood."""
+    x, one, several = Tensor(X), np.array(1), np.array([1, 6, 3])
+    expected = X[1][:, several]
+    for index in (1, one, Tensor(one)):
+        np.testing.assert_array_equal(x[index, :, several].numpy(), expected)
+    graph = graph_of(lambda x, i: x[i, :, several], X, one)
+    np.testing.assert_array_equal(interpreter.evaluate(graph, [X, one])[0], expected)
+    with mynn.eager("tape"):
+        np.testing.assert_array_equal((x * 1)[Tensor(one), :, several].numpy(), expected)
+    y = Tensor(X)
+    y[Tensor(one), :, several] = 0
+    assert not y[1, :, [1, 6, 3]].value.any()
+    assert (y.value == 0).sum() == (X == 0).sum() + 15
 
 
 def test_masks_in_a_trace_say_what_to_use() -> None:

@@ -230,6 +230,7 @@ REASONS = {
 
 # Compared on PyTorch's own samples, in tests/torch_db.
 SAMPLED = """
+H mH view
 addbmm addmm addmv addr argsort baddbmm bincount bmm chunk cummax cummin cumprod diag diag_embed
 diagflat diagonal diagonal_scatter dot dsplit expand expand_as fliplr flipud histc hsplit inner kron
 kthvalue logcumsumexp mT matmul mm movedim msort mv narrow outer ravel repeat repeat_interleave

@@ -44,7 +44,9 @@ _SHAPES: dict[str, dict[str, str]] = {
     **{
         name: {"refused in a trace": _AT_ONCE}
         for name in (
-            *("logdet", "linalg.cholesky", "linalg.det"),
+            *("cholesky", "cholesky_inverse", "cholesky_solve", "logdet", "pinverse"),
+            *("linalg.cholesky", "linalg.cholesky_ex", "linalg.cond", "linalg.det"),
+            *("linalg.inv_ex", "linalg.solve_ex", "linalg.tensorinv", "linalg.tensorsolve"),
             *("linalg.eigvalsh", "linalg.inv", "linalg.slogdet", "linalg.solve", "linalg.svdvals"),
             *(
                 "linalg.solve_triangular",
@@ -59,6 +61,9 @@ _SHAPES: dict[str, dict[str, str]] = {
     },
     "linalg.eigh": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
     "linalg.svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS, "gradient": _SIGNS},
+    "qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
+    "svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS, "gradient": _SIGNS},
+    "unravel_index": {"refused": "more than 2^53 positions"},
     "linalg.qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
     "linalg.lstsq": {
         "refused in a trace": _AT_ONCE,

@@ -70,7 +70,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "Tensor": {
         **_SHARED,
-        _COMPLEX: _SHARED[_COMPLEX] + " H adjoint mH",
+        _COMPLEX: _SHARED[_COMPLEX] + " adjoint",
         _SPARSE: _SHARED[_SPARSE] + " coalesce ccol_indices col_indices crow_indices dense_dim "
         "indices is_coalesced is_sparse is_sparse_csr row_indices sparse_* to_dense to_sparse* "
         "values",
