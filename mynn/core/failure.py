@@ -80,4 +80,17 @@ def _probabilities(params: Mapping[str, Any], value: Any, place: str) -> str:
     )
 
 
-_WORDS = {"labels": _labels, "index": _index, "probabilities": _probabilities}
+def _numbers(params: Mapping[str, Any], value: Any, place: str) -> str:
+    high = "" if params["high"] == float("inf") else f"..{params['high']:g}"
+    limits = f"lie in {params['low']:g}{high}" if high else f"be at least {params['low']:g}"
+    return f"{params['kind']} must {limits}, there is {value:.9g}{place}"
+
+
+_WORDS = {
+    "labels": _labels,
+    "index": _index,
+    "probabilities": _probabilities,
+    "inputs": _numbers,
+    "variances": _numbers,
+    "lengths": _numbers,
+}

@@ -118,6 +118,24 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@recorded
+@explained
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation along three axes; see `conv2d`.
+
+    Shapes: input [N, C, D, H, W], weight [O, C / groups, KD, KH, KW], bias [O].
+    """
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
 def _conv(
     name: str,
     rank: int,
@@ -159,7 +177,7 @@ def _operands(
     x = as_tensor(input)
     axis = x.ndim - rank - 1
     if axis not in (0, 1) or x.shape[axis] != channels:
-        spatial = "L" if rank == 1 else "H, W"
+        spatial = {1: "L", 2: "H, W", 3: "D, H, W"}[rank]
         remedy = "reshape it"
         if axis in (0, 1):
             remedy = f"give such data, or take a weight made with in_channels={x.shape[axis]}"
@@ -259,6 +277,23 @@ def conv_transpose2d(
     """
     options = (stride, padding, output_padding, groups, dilation)
     return _conv_transpose("conv_transpose2d", 2, input, weight, bias, *options)
+
+
+@recorded
+@explained
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The transposed convolution along three axes; see `conv_transpose2d`."""
+    options = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose("conv_transpose3d", 3, input, weight, bias, *options)
 
 
 def _conv_transpose(

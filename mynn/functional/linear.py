@@ -41,3 +41,32 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if bias is not None:
         y = y + bias
     return y.reshape(*leading, w.shape[0])
+
+
+@recorded
+@explained
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y_o = sum over i and j of x1_i W_oij x2_j + b_o.
+
+    Args:
+        input1: [..., I]; input2: [..., J].
+        weight: W, [O, I, J].
+        bias: [O] or None.
+
+    Returns:
+        [..., O].
+    """
+    w = as_tensor(weight)
+    x, y = as_tensor(input1).astype(w.dtype), as_tensor(input2).astype(w.dtype)
+    fits = w.ndim == 3 and x.ndim == y.ndim > 0 and x.shape[:-1] == y.shape[:-1]
+    if not fits or (x.shape[-1], y.shape[-1]) != w.shape[1:]:
+        raise ShapeError(
+            f"bilinear: inputs of shapes {x.shape} and {y.shape} and a weight of shape {w.shape} "
+            "do not fit; they must be [..., I], [..., J] and [O, I, J]"
+        )
+    lead, (outputs, i, j) = x.shape[:-1], w.shape
+    rows = math.prod(lead)
+    z = x.reshape((rows, i)) @ w.permute((1, 0, 2)).reshape((i, outputs * j))
+    total = (z.reshape((rows, outputs, j)) * y.reshape((rows, 1, j))).sum(-1)
+    total = total if bias is None else total + bias
+    return total.reshape((*lead, outputs))

@@ -125,6 +125,8 @@ def batch_norm(
         )
     w = None if weight is None else _channelwise("batch_norm", "weight", weight, x)
     b = None if bias is None else _channelwise("batch_norm", "bias", bias, x)
+    if training and not x.numel():
+        return _affine(x, w, b)
     if training:
         moments, count = _batch_moments(x)
         _follow(running_mean, moments.mean, momentum)
@@ -160,6 +162,91 @@ def _follow(running: Tensor | None, batch: Tensor, momentum: Any, factor: float 
     with no_grad():
         new = batch.detach().reshape(running.shape) * (momentum * factor)
         running.assign(running * (1 - momentum) + new)
+
+
+@recorded
+@explained
+def instance_norm(
+    input: Any,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) w + b for each channel of each sample.
+
+    Args:
+        input: [N, C, spatial..].
+        running_mean, running_var: [C], which follow the means over the batch; None: there are none.
+        weight, bias: [C] or None.
+        use_input_stats: whether mean and var are those of the input, not the running ones.
+
+    Raises:
+        DataError: one value a channel, whose variance is 0.
+
+    Source: Ulyanov, Vedaldi, Lempitsky, "Instance normalization", 2016.
+    """
+    x = as_tensor(input).floating()
+    if x.ndim < 3:
+        raise ShapeError(
+            f"instance_norm: the input has shape {x.shape}, it must be [N, C, spatial..]"
+        )
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ArgumentError(
+                "instance_norm: without use_input_stats, running_mean and running_var count"
+            )
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    count = math.prod(x.shape[2:])
+    if count < 2:
+        raise DataError(
+            f"instance_norm: each channel of a sample needs more than one value, the input has "
+            f"shape {x.shape}; use larger images, or eval()"
+        )
+    w = None if weight is None else _channelwise("instance_norm", "weight", weight, x)
+    b = None if bias is None else _channelwise("instance_norm", "bias", bias, x)
+    axes = tuple(range(2, x.ndim))
+    if running_mean is not None or running_var is not None:
+        moments = _moments(x.detach(), axes)
+        _follow(running_mean, moments.mean.mean(0), momentum)
+        _follow(running_var, moments.variance.mean(0), momentum, count / (count - 1))
+    return _standardized(x, axes, eps, w, b)
+
+
+@recorded
+@explained
+def local_response_norm(
+    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha mean of x^2)^beta, the mean over `size` neighbouring channels.
+
+    Args:
+        input: [N, C, ...] of at least 3 axes; missing neighbours count as 0.
+
+    Source: Krizhevsky, Sutskever, Hinton, "ImageNet classification", 2012.
+    """
+    if operator.index(size) < 1:
+        raise ArgumentError(f"local_response_norm: size must be at least 1, it is {size}")
+    return neighbour_norm(as_tensor(input), (size // 2, (size - 1) // 2), size, (alpha, beta, k))
+
+
+def neighbour_norm(
+    x: Tensor, ends: tuple[int, int], divisor: int, options: tuple[float, float, float]
+) -> Tensor:
+    """x / (k + alpha / divisor sum of x^2)^beta over the channels from c - before to c + after."""
+    alpha, beta, k = options
+    if x.ndim < 3:
+        raise ShapeError(
+            f"local_response_norm: the input must be [N, C, ...] of at least 3 axes, its shape is "
+            f"{x.shape}"
+        )
+    x = x.floating()
+    widths = [(0, 0), ends, *((0, 0),) * (x.ndim - 2)]
+    squares = (x * x).pad(widths).windows((1,), (sum(ends) + 1,), (1,), (1,)).sum(-1)
+    return x / (squares * (alpha / divisor) + k) ** beta
 
 
 @recorded

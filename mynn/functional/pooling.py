@@ -6,6 +6,7 @@ windows and reductions. `mynn.functional` has these functions too.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -31,9 +32,11 @@ def max_pool1d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: bool = False,
+) -> Any:
     """The largest value of each window along one axis; see `max_pool2d`."""
-    return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode)
+    options = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("max_pool1d", 1, input, options, return_indices)
 
 
 @recorded
@@ -45,7 +48,8 @@ def max_pool2d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: bool = False,
+) -> Any:
     """The largest value of each window.
 
     Of values that tie for the largest the first, in row-major order, has the gradient.
@@ -58,36 +62,63 @@ def max_pool2d(
             window.
         dilation: distance of the values that a window takes.
         ceil_mode: whether a last window that reaches past the end counts.
+        return_indices: whether the places are returned too, counted through the image row by row.
 
     Returns:
-        [N, C, H', W'] of the input's dtype.
+        [N, C, H', W'] of the input's dtype; with `return_indices` a tuple of it and of int64s.
 
     Example:
         >>> from mynn import functional as F
         >>> F.max_pool2d([[[1.0, 2.0], [4.0, 3.0]]], 2).tolist()
         [[[4.0]]]
     """
-    return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode)
+    options = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("max_pool2d", 2, input, options, return_indices)
+
+
+@recorded
+@explained
+def max_pool3d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest value of each window along three axes; see `max_pool2d`."""
+    options = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("max_pool3d", 3, input, options, return_indices)
 
 
 def _max_pool(
-    name: str,
-    rank: int,
-    input: Any,
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-) -> Tensor:
+    name: str, rank: int, input: Any, options: tuple[Any, ...], return_indices: bool
+) -> Any:
     x, single = batched(name, input, rank)
     fill = float(-np.inf) if x.dtype.kind == "f" else int(np.iinfo(x.dtype).min)
-    pool = _Pool(name, rank, kernel_size, stride, padding, dilation, ceil_mode)
-    y = _first_largest(pool.windows(x, fill), tuple(range(-rank, 0)))
-    return y.squeeze(0) if single else y
+    pool = Pool(name, rank, *options)
+    windows = pool.windows(x, fill)
+    y = first_largest(windows, tuple(range(-rank, 0)))
+    if not return_indices:
+        return y.squeeze(0) if single else y
+    at = picked_places(windows.detach(), rank, pool.positions(x.shape[2:]))
+    return (y.squeeze(0), at.squeeze(0)) if single else (y, at)
 
 
-def _first_largest(x: Tensor, axes: tuple[int, ...], keepdims: bool = False) -> Tensor:
+def picked_places(windows: Tensor, rank: int, positions: Array) -> Tensor:
+    """Where the largest value of each window lies in the image, counted row by row.
+
+    `windows` are [N, C, places.., kernel..], `positions` [places.., number of values of a window].
+    """
+    flat = windows.reshape((*windows.shape[:-rank], -1))
+    order = flat.argmax(-1)
+    cells = np.arange(math.prod(positions.shape[:-1])) * positions.shape[-1]
+    table = as_tensor(positions.reshape(-1))
+    return table.gather_rows(order + cells.reshape(positions.shape[:-1]), 0, clip=True)
+
+
+def first_largest(x: Tensor, axes: tuple[int, ...], keepdims: bool = False) -> Tensor:
     """The largest values over axes; the first of them has the gradient."""
     places = normalize_axes(axes, x.ndim, "max")
     y = apply(reduce.max, x, axes=places, first=True)
@@ -107,7 +138,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window along one axis; see `avg_pool2d`."""
-    pool = _Pool("avg_pool1d", 1, kernel_size, stride, padding, 1, ceil_mode)
+    pool = Pool("avg_pool1d", 1, kernel_size, stride, padding, 1, ceil_mode)
     return _avg_pool(pool, input, count_include_pad, None)
 
 
@@ -141,15 +172,31 @@ def avg_pool2d(
         >>> F.avg_pool2d([[[1.0, 2.0], [4.0, 3.0]]], 2).tolist()
         [[[2.5]]]
     """
-    pool = _Pool("avg_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
+    pool = Pool("avg_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
+    return _avg_pool(pool, input, count_include_pad, divisor_override)
+
+
+@recorded
+@explained
+def avg_pool3d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window along three axes; see `avg_pool2d`."""
+    pool = Pool("avg_pool3d", 3, kernel_size, stride, padding, 1, ceil_mode)
     return _avg_pool(pool, input, count_include_pad, divisor_override)
 
 
 def _avg_pool(
-    pool: _Pool, input: Any, count_include_pad: bool, divisor_override: int | None
+    pool: Pool, input: Any, count_include_pad: bool, divisor_override: int | None
 ) -> Tensor:
     x, single = batched(pool.name, input, pool.rank)
-    _require_floats(pool.name, x)
+    require_floats(pool.name, x)
     y = pool.windows(x, 0.0).sum(tuple(range(-pool.rank, 0)))
     if divisor_override is not None:
         if operator.index(divisor_override) == 0:
@@ -162,7 +209,8 @@ def _avg_pool(
     return y.squeeze(0) if single else y
 
 
-def _require_floats(name: str, x: Tensor) -> None:
+def require_floats(name: str, x: Tensor) -> None:
+    """Means are taken of floats."""
     if x.dtype.kind != "f":
         raise DTypeError(
             f"{name}: the input is {x.dtype}, means are taken of floats; convert it with "
@@ -170,7 +218,7 @@ def _require_floats(name: str, x: Tensor) -> None:
         )
 
 
-class _Pool:
+class Pool:
     """The windows of a pooling function."""
 
     def __init__(
@@ -226,6 +274,16 @@ class _Pool:
         x = x.pad(widths, fill) if any(map(any, widths)) else x
         return x.windows(range(2, x.ndim), self.kernel, self.strides, self.dilations)
 
+    def positions(self, spatial: Counts) -> Array:
+        """[places.., values of a window]: where each value lies, counted row by row."""
+        total = np.zeros((1, 1), np.int64)
+        options = zip(self.extents(spatial), self.strides, self.padding, strict=True)
+        for (n, k, d), (count, s, p) in zip(self._along(spatial), options, strict=True):
+            along = (np.arange(count) * s - p)[:, None] + np.arange(k) * d
+            joined = total[:, None, :, None] * n + along[None, :, None, :]
+            total = joined.reshape(total.shape[0] * count, total.shape[1] * k)
+        return total.reshape(*self.extents(spatial), -1)
+
     def counts(self, spatial: Counts, include_pad: bool) -> Array:
         """Numbers of values that each window holds; what ceil_mode adds never counts."""
         total = np.ones(())
@@ -236,93 +294,3 @@ class _Pool:
             inside = np.minimum(start + k, n + border) - np.maximum(start, -border)
             total = np.multiply.outer(total, inside)
         return total
-
-
-# -- adaptive pooling ------------------------------------------------------------------------------
-
-
-@recorded
-@explained
-def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
-    """The mean of as many windows as asked for along one axis; see `adaptive_avg_pool2d`."""
-    return _adaptive_pool("adaptive_avg_pool1d", 1, input, output_size, "avg")
-
-
-@recorded
-@explained
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
-    """The mean of as many windows as asked for; 1 is global pooling.
-
-    Window i of o along an axis of n values goes from floor(i n / o) to ceil((i + 1) n / o).
-
-    Args:
-        input: [N, C, H, W] or [C, H, W].
-        output_size: o, or one for each axis; None keeps the extent.
-
-    Returns:
-        [N, C, o, o].
-
-    Example:
-        >>> from mynn import functional as F
-        >>> F.adaptive_avg_pool2d([[[1.0, 2.0], [4.0, 3.0]]], 1).tolist()
-        [[[2.5]]]
-    """
-    return _adaptive_pool("adaptive_avg_pool2d", 2, input, output_size, "avg")
-
-
-@recorded
-@explained
-def adaptive_max_pool1d(input: Any, output_size: Any) -> Tensor:
-    """The largest value of as many windows as asked for; see `adaptive_avg_pool2d`."""
-    return _adaptive_pool("adaptive_max_pool1d", 1, input, output_size, "max")
-
-
-@recorded
-@explained
-def adaptive_max_pool2d(input: Any, output_size: Any) -> Tensor:
-    """The largest value of as many windows as asked for; see `adaptive_avg_pool2d`."""
-    return _adaptive_pool("adaptive_max_pool2d", 2, input, output_size, "max")
-
-
-def _adaptive_pool(name: str, rank: int, input: Any, output_size: Any, kind: str) -> Tensor:
-    x, single = batched(name, input, rank)
-    if kind == "avg":
-        _require_floats(name, x)
-    wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
-    if len(wanted) == rank:
-        wanted = [n if o is None else o for n, o in zip(x.shape[2:], wanted, strict=True)]
-    targets = per_axis(name, "output_size", wanted, rank)
-    if 0 in x.shape[2:]:
-        raise ShapeError(f"{name}: the spatial axes of the input of shape {x.shape} are empty")
-    pool = Tensor.mean if kind == "avg" else _first_largest
-    if set(targets) == {1}:
-        y = pool(x, tuple(range(2, x.ndim)), keepdims=True)
-    elif all(n % o == 0 for n, o in zip(x.shape[2:], targets, strict=True)):
-        sizes = [n // o for n, o in zip(x.shape[2:], targets, strict=True)]
-        y = x
-        if max(sizes) > 1:
-            windows = x.windows(range(2, x.ndim), sizes, sizes, (1,) * rank)
-            y = pool(windows, tuple(range(-rank, 0)))
-    else:
-        # The last axis first: of equal values, that of the first row is the largest.
-        y = x
-        for axis, o in reversed(list(enumerate(targets, 2))):
-            y = _uneven_windows(y, axis, o, kind)
-    return y.squeeze(0) if single else y
-
-
-def _uneven_windows(x: Tensor, axis: int, count: int, kind: str) -> Tensor:
-    """One axis pooled by windows of unequal extents: all are gathered as wide as the widest."""
-    n = x.shape[axis]
-    start = np.arange(count) * n // count
-    length = -(-np.arange(1, count + 1) * n // count) - start
-    offset = np.arange(int(length.max()))
-    # A narrower window holds its last value again, which changes no maximum.
-    index = start[:, None] + np.minimum(offset, length[:, None] - 1)
-    picked = x.gather_rows(index, axis)
-    if kind == "max":
-        return _first_largest(picked, (axis + 1,))
-    trailing = (1,) * (x.ndim - axis - 1)
-    inside = as_tensor((offset < length[:, None]).reshape(*index.shape, *trailing))
-    sums = inside.choose(picked, x.dtype.type(0)).sum(axis + 1)
-    return sums * (1.0 / length).astype(x.dtype).reshape(count, *trailing)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from mynn.base.arguments import shown
-from mynn.errors import ArgumentError
+from mynn.errors import ArgumentError, IndexRangeError
 from mynn.nn.module import Module
+from mynn.tensor import Parameter, Tensor, as_array
 
 
 class _Numbered(Module):
@@ -107,5 +111,258 @@ class ModuleList(_Numbered):
         super().__init__()
         self.extend(modules)
 
+    def insert(self, index: int, module: Module) -> None:
+        """Put a module before the one at `index`."""
+        members = list(self)
+        members.insert(index, module)
+        for name in list(self._modules):
+            del self._modules[name]
+        self.extend(members)
+
+    def pop(self, index: int = -1) -> Any:
+        """Take a module out; returns it."""
+        members = list(self)
+        module = members.pop(index)
+        for name in list(self._modules):
+            del self._modules[name]
+        self.extend(members)
+        self._edited()
+        return module
+
     def _sliced(self, members: list[Module]) -> Module:
         return ModuleList(members)
+
+    def _printed_children(self) -> list[str]:
+        """Neighbours that are printed alike stand in one line."""
+        lines: list[tuple[str, int, int]] = []
+        for number, module in enumerate(self):
+            text = repr(module)
+            if lines and lines[-1][0] == text:
+                lines[-1] = (text, lines[-1][1], number)
+            else:
+                lines.append((text, number, number))
+        return [
+            (f"({a}): {text}" if a == b else f"({a}-{b}): {b - a + 1} x {text}").replace(
+                "\n", "\n  "
+            )
+            for text, a, b in lines
+        ]
+
+
+class ModuleDict(Module):
+    """A dictionary whose modules `parameters()` and `state_dict()` find.
+
+    Args:
+        modules: from names to modules, or pairs of both.
+
+    Example:
+        >>> from mynn import nn
+        >>> list(nn.ModuleDict({"small": nn.Linear(8, 2), "large": nn.Linear(8, 9)}))
+        ['small', 'large']
+    """
+
+    def __init__(self, modules: Any = None) -> None:
+        super().__init__()
+        if modules is not None:
+            self.update(modules)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._modules[key]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.add_module(key, module)
+
+    def __delitem__(self, key: str) -> None:
+        self._before_edit()
+        del self._modules[key]
+        self._edited()
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._modules
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        for key in list(self._modules):
+            del self[key]
+
+    def pop(self, key: str) -> Any:
+        """Take a module out; returns it."""
+        module = self[key]
+        del self[key]
+        return module
+
+    def keys(self) -> Any:
+        """The names."""
+        return self._modules.keys()
+
+    def items(self) -> Any:
+        """Names and modules."""
+        return self._modules.items()
+
+    def values(self) -> Any:
+        """The modules."""
+        return self._modules.values()
+
+    def update(self, modules: Any) -> None:
+        """Add modules, or put others in the place of those that are there."""
+        pairs = modules.items() if hasattr(modules, "items") else modules
+        for key, module in pairs:
+            self[key] = module
+
+
+def _listed(items: Iterable[tuple[Any, Any]]) -> str:
+    """Parameters as `ParameterList` and `ParameterDict` print them."""
+    lines = []
+    for key, value in items:
+        if isinstance(value, Tensor):
+            kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
+            size = "x".join(str(n) for n in value.shape)
+            text = f"{kind} containing: [torch.{value.dtype.name} of size {size}]"
+        else:
+            text = f"Object of type: {type(value).__name__}"
+        lines.append(f"  ({key}): {text}")
+    return "\n".join(lines)
+
+
+class ParameterList(Module):
+    """A list whose parameters `parameters()` and `state_dict()` find; tensors become parameters.
+
+    Example:
+        >>> from mynn import nn
+        >>> [name for name, _ in nn.ParameterList([[1.0], [2.0]]).named_parameters()]
+        ['0', '1']
+    """
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self._size = 0
+        if values is not None:
+            self.extend(values)
+
+    def _key(self, index: int) -> str:
+        place = operator.index(index)
+        if not -self._size <= place < self._size:
+            raise IndexRangeError(f"index {index} is out of range for {self._size} entries")
+        return str(place % self._size)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return ParameterList([self[i] for i in range(self._size)[index]])
+        return getattr(self, self._key(index))
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        setattr(self, self._key(index), _as_parameter(value))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self[i] for i in range(self._size))
+
+    def append(self, value: Any) -> ParameterList:
+        """Add a parameter at the end; returns the list."""
+        size = self._size
+        self._size = size + 1
+        setattr(self, str(size), _as_parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        """Add parameters at the end; returns the list."""
+        for value in values:
+            self.append(value)
+        return self
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return _listed(enumerate(self))
+
+    def _printed_children(self) -> list[str]:
+        return []
+
+
+def _as_parameter(value: Any) -> Any:
+    """Numbers as a parameter; other objects as they are."""
+    if isinstance(value, Parameter | Module):
+        return value
+    if isinstance(value, Tensor):
+        return Parameter(value)
+    if isinstance(value, list | tuple | np.ndarray | np.generic | float):
+        return Parameter(as_array(value))
+    return value
+
+
+class ParameterDict(Module):
+    """A dictionary whose parameters `parameters()` and `state_dict()` find.
+
+    Args:
+        parameters: from names to parameters, or pairs of both; tensors become parameters.
+    """
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self._keys: dict[str, None] = {}
+        if parameters is not None:
+            self.update(parameters)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._keys:
+            raise KeyError(key)
+        return getattr(self, str(key))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._keys[key] = None
+        setattr(self, str(key), _as_parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        del self._keys[key]
+        delattr(self, str(key))
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def keys(self) -> Any:
+        """The names."""
+        return self._keys.keys()
+
+    def items(self) -> Any:
+        """Names and parameters."""
+        return [(key, self[key]) for key in self._keys]
+
+    def values(self) -> Any:
+        """The parameters."""
+        return [self[key] for key in self._keys]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, or `default`."""
+        return self[key] if key in self._keys else default
+
+    def pop(self, key: str) -> Any:
+        """Take a parameter out; returns it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def update(self, parameters: Any) -> None:
+        """Add parameters, or put others in the place of those that are there."""
+        pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        for key, value in pairs:
+            self[key] = value
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return _listed(self.items())
+
+    def _printed_children(self) -> list[str]:
+        return []

@@ -1,4 +1,4 @@
-"""Convolutions and transposed convolutions along one or two axes."""
+"""Convolutions and transposed convolutions along one, two or three axes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mynn.nn import init
 from mynn.nn.module import Module
 from mynn.nn.placement import parameter_dtype
 from mynn.random import host_generator
-from mynn.tensor import Parameter, Tensor
+from mynn.tensor import Parameter, Tensor, as_tensor
 
 
 class _Conv(Module):
-    """What the four layers share: options, parameters and how they are printed."""
+    """What the layers share: options, parameters and how they are printed."""
 
     rank = 0
     transposed = False
@@ -40,8 +40,11 @@ class _Conv(Module):
         super().__init__()
         name, rank = type(self).__name__, self.rank
         dtype = parameter_dtype(name, device, dtype)
-        if padding_mode != "zeros":
-            raise ArgumentError(f'{name}: padding_mode must be "zeros", it is {padding_mode!r}')
+        modes = ("zeros",) if self.transposed else tuple(_PAD_MODES)
+        if padding_mode not in modes:
+            raise ArgumentError(
+                f"{name}: padding_mode must be one of {', '.join(modes)}, it is {padding_mode!r}"
+            )
         self.in_channels = operator.index(in_channels)
         self.out_channels = operator.index(out_channels)
         self.groups = operator.index(groups)
@@ -92,7 +95,33 @@ class _Conv(Module):
             ("groups", self.groups, 1),
         )
         parts += [f"{name}={value}" for name, value, usual in options if value != usual]
-        return ", ".join(parts if self.bias is not None else [*parts, "bias=False"])
+        if self.bias is None:
+            parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(parts)
+
+    def _padded(self, input: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The input, padded unless with zeros, and the options of the convolution."""
+        mode = _PAD_MODES[self.padding_mode]
+        rest = (self.dilation, self.groups)
+        if mode == "constant" or self.padding == "valid":
+            return input, (self.stride, self.padding, *rest)
+        sides = [(p, p) for p in self.padding]
+        if self.padding == "same":
+            totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            sides = [(total // 2, total - total // 2) for total in totals]
+        widths = [p for side in reversed(sides) for p in side]
+        return functional.pad(input, widths, mode), (self.stride, 0, *rest)
+
+
+# What the modes of padding are called by `functional.pad`.
+_PAD_MODES = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
 
 
 class Conv1d(_Conv):
@@ -113,8 +142,8 @@ class Conv1d(_Conv):
 
     def forward(self, input: Any) -> Tensor:
         """x [N, C, L] -> y [N, out_channels, L']."""
-        options = (self.stride, self.padding, self.dilation, self.groups)
-        return functional.conv1d(input, self.weight, self.bias, *options)
+        x, options = self._padded(input)
+        return functional.conv1d(x, self.weight, self.bias, *options)
 
 
 class Conv2d(_Conv):
@@ -130,7 +159,7 @@ class Conv2d(_Conv):
         groups: the channels are split into as many parts that do not see each other;
             groups = in_channels makes a depthwise convolution.
         bias: whether a number is added to each output channel.
-        padding_mode: "zeros".
+        padding_mode: what the padding holds: "zeros", "reflect", "replicate" or "circular".
         device: "cpu" or None.
         dtype: float32 or float64; inputs are converted to it.
 
@@ -156,12 +185,29 @@ class Conv2d(_Conv):
 
     def forward(self, input: Any) -> Tensor:
         """x [N, C, H, W] -> y [N, out_channels, H', W']."""
-        options = (self.stride, self.padding, self.dilation, self.groups)
-        return functional.conv2d(input, self.weight, self.bias, *options)
+        x, options = self._padded(input)
+        return functional.conv2d(x, self.weight, self.bias, *options)
+
+
+class Conv3d(_Conv):
+    """Cross-correlation along three axes: `functional.conv3d`; the arguments are those of `Conv2d`.
+
+    Attributes: weight [out_channels, in_channels / groups, KD, KH, KW], bias [out_channels] or
+    None.
+
+    Shapes: x [N, C, D, H, W] or [C, D, H, W], y [N, out_channels, D', H', W'].
+    """
+
+    rank = 3
+
+    def forward(self, input: Any) -> Tensor:
+        """x [N, C, D, H, W] -> y [N, out_channels, D', H', W']."""
+        x, options = self._padded(input)
+        return functional.conv3d(x, self.weight, self.bias, *options)
 
 
 class _ConvTranspose(_Conv):
-    """What both transposed layers share."""
+    """What the transposed layers share."""
 
     transposed = True
 
@@ -187,8 +233,35 @@ class _ConvTranspose(_Conv):
         super().__init__(in_channels, out_channels, kernel_size, *options)
         self.output_padding = per_axis(name, "output_padding", output_padding, self.rank, 0)
 
-    def _options(self) -> tuple[Any, ...]:
-        return (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+    def _options(self, input: Any, output_size: Any) -> tuple[Any, ...]:
+        extra = self.output_padding
+        if output_size is not None:
+            extra = self._padding_for(as_tensor(input).shape, tuple(output_size))
+        return (self.stride, self.padding, extra, self.groups, self.dilation)
+
+    def _padding_for(self, shape: tuple[int, ...], output_size: tuple[int, ...]) -> Any:
+        """The output_padding that gives an output of these spatial extents."""
+        wanted = output_size[-self.rank :]
+        least = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, s, p, d, k in zip(
+                shape[-self.rank :],
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.kernel_size,
+                strict=True,
+            )
+        ]
+        extra = [n - m for n, m in zip(wanted, least, strict=True)]
+        if len(output_size) not in (self.rank, len(shape)) or any(
+            not 0 <= e < s for e, s in zip(extra, self.stride, strict=True)
+        ):
+            raise ArgumentError(
+                f"output_size {output_size} cannot be reached from an input of shape {shape}: it "
+                f"must be at least {tuple(least)}, and less than the stride above it"
+            )
+        return tuple(extra)
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -201,9 +274,10 @@ class ConvTranspose1d(_ConvTranspose):
 
     rank = 1
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any, output_size: Any = None) -> Tensor:
         """x [N, C, L] -> y [N, out_channels, L']."""
-        return functional.conv_transpose1d(input, self.weight, self.bias, *self._options())
+        options = self._options(input, output_size)
+        return functional.conv_transpose1d(input, self.weight, self.bias, *options)
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -228,6 +302,22 @@ class ConvTranspose2d(_ConvTranspose):
 
     rank = 2
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any, output_size: Any = None) -> Tensor:
         """x [N, C, H, W] -> y [N, out_channels, H', W']."""
-        return functional.conv_transpose2d(input, self.weight, self.bias, *self._options())
+        options = self._options(input, output_size)
+        return functional.conv_transpose2d(input, self.weight, self.bias, *options)
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """The transposed convolution along three axes; the arguments are those of `ConvTranspose2d`.
+
+    Attributes: weight [in_channels, out_channels / groups, KD, KH, KW], bias [out_channels] or
+    None.
+    """
+
+    rank = 3
+
+    def forward(self, input: Any, output_size: Any = None) -> Tensor:
+        """x [N, C, D, H, W] -> y [N, out_channels, D', H', W']."""
+        options = self._options(input, output_size)
+        return functional.conv_transpose3d(input, self.weight, self.bias, *options)

@@ -11,6 +11,7 @@ from mynn.base.arguments import shown
 from mynn.core.types import supported
 from mynn.errors import ArgumentError, DTypeError, UsageError
 from mynn.nn.tree import Tree
+from mynn.runtime.store import programs
 from mynn.tensor import Tensor
 from mynn.tensor.write import retype
 from mynn.trace import tracing
@@ -89,18 +90,11 @@ class Conversions(Tree):
         if recording.waiting:
             recording.settle()
         tensors = [*self.parameters(), *self.buffers()]
-        changed = {id(t) for t in tensors if t.dtype.kind == "f" and t.dtype != wanted}
-        for path, module in self.named_modules():
-            own = [*module._parameters.values(), *module._buffers.values()]
-            mine = [t for t in own if t is not None and id(t) in changed]
-            if any(t.shared is not None for t in mine) and not module._traced:
-                raise UsageError(
-                    f"{name}: a compiled function uses parameters of {path or 'the module'} "
-                    "without calling it; convert the module before that is compiled"
-                )
-        for tensor in tensors:
-            if id(tensor) in changed:
-                retype(tensor, wanted)
+        changed = [t for t in tensors if t.dtype.kind == "f" and t.dtype != wanted]
+        if any(t.shared is not None for t in changed):
+            programs().clear()  # some of them have bound the memory that there was
+        for tensor in changed:
+            retype(tensor, wanted)
         for module in self.modules():
             module._edited()
         return self

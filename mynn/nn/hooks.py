@@ -16,6 +16,8 @@ from mynn.tensor import Tensor, apply
 from mynn.trace import tracing
 
 _numbers = itertools.count()
+# Not empty once there were hooks: what has some in it is no single call on a tape.
+hooked: list[bool] = []
 
 
 class RemovableHandle:
@@ -30,6 +32,9 @@ class RemovableHandle:
         """Take the hook away; where that has been done, nothing happens."""
         if self.hooks.pop(self.id, None) is not None:
             self.module._edited()
+            hooks = self.module._hooks
+            if hooks is not None and hooks.are_none():
+                object.__setattr__(self.module, "_hooks", None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -46,6 +51,16 @@ class Hooks:
         self.after: dict[int, tuple[Callable[..., Any], bool, bool]] = {}
         self.backward: dict[int, Callable[..., Any]] = {}
         self.backward_before: dict[int, Callable[..., Any]] = {}
+        hooked[:] = [True]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, or hooks that were pickled."""
+        self.__dict__.update(state)
+        hooked[:] = [True]
+
+    def are_none(self) -> bool:
+        """Whether all have been taken away."""
+        return not (self.before or self.after or self.backward or self.backward_before)
 
     def __call__(self, module: Any, args: Any, kwargs: Any) -> Any:
         """`forward` with the hooks around it."""

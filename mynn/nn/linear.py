@@ -84,6 +84,62 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
+class Bilinear(Module):
+    """y_o = sum over i and j of x1_i W_oij x2_j + b_o.
+
+    Args:
+        in1_features, in2_features: extents of the last axes of x1 and x2.
+        out_features: extent of the last axis of y.
+        bias, device, dtype: as in `Linear`.
+
+    Attributes: weight [out_features, in1_features, in2_features], bias [out_features] or None, both
+    from U(-b, b) with b = 1 / sqrt(in1_features).
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        dtype = parameter_dtype("Bilinear", device, dtype)
+        extents = (in1_features, in2_features, out_features)
+        if min(extents) < 1:
+            raise ArgumentError(
+                "Bilinear: in1_features, in2_features and out_features must be at least 1, they "
+                f"are {extents}"
+            )
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(np.empty((out_features, in1_features, in2_features), dtype))
+        self.bias = Parameter(np.empty(out_features, dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: np.random.Generator | int | None = None) -> None:
+        """Draw the initial values anew."""
+        source = host_generator(generator)
+        bound = self.in1_features**-0.5
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                parameter.data = source.uniform(-bound, bound, parameter.shape)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        """x1 [..., in1_features], x2 [..., in2_features] -> y [..., out_features]."""
+        return functional.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """As in PyTorch."""
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
+
+
 def _extent(name: str, value: int) -> int:
     extent = operator.index(value)
     if extent < 1:

@@ -14,7 +14,7 @@ from mynn.base.arguments import check_call, check_constructor, checked, nearest,
 from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
 from mynn.nn.conversion import Conversions
-from mynn.nn.hooks import Hooked
+from mynn.nn.hooks import Hooked, hooked
 from mynn.nn.state import LoadResult, load
 from mynn.nn.traced import enter, read_attribute
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
@@ -91,9 +91,13 @@ class Module(Conversions, Hooked):
         tape = recording.current.tape
         if tape is None:
             return self._call(args, kwargs)
-        if type(self)._own and self._hooks is None:
+        if type(self)._own and not (hooked and self._has_hooks()):
             return tape.call(self, args, kwargs, self)
         return tape.inside(self, args, kwargs)
+
+    def _has_hooks(self) -> bool:
+        """Whether this module or one below it has hooks, which see every call."""
+        return any(module._hooks is not None for module in self.modules())
 
     def _call(self, args: Any, kwargs: Any) -> Any:
         trace = tracing.active()
@@ -206,6 +210,9 @@ class Module(Conversions, Hooked):
             entries = self.__dict__.get(table, {})
             if name in entries:
                 return entries[name]
+        rule = self.__dict__.get("_computed", {}).get(name)
+        if rule is not None:  # as of `nn.utils.weight_norm`
+            return rule(self)
         trace = tracing.active()
         if trace is not None and "_kept" in self.__dict__:
             self._kept.add(name)

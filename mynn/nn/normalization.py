@@ -17,7 +17,7 @@ from mynn.tensor import Parameter, Tensor, as_tensor, no_grad
 
 
 class _BatchNorm(Module):
-    """What both layers share; a subclass gives the numbers of axes that it takes."""
+    """What the layers share; a subclass gives the numbers of axes that it takes."""
 
     ranks: tuple[int, ...] = ()
 
@@ -69,7 +69,7 @@ class _BatchNorm(Module):
         """[N, C, ...] -> the same shape."""
         x = as_tensor(input)
         if x.ndim not in self.ranks or x.shape[1] != self.num_features:
-            letters = {2: "[N, C]", 3: "[N, C, L]", 4: "[N, C, H, W]"}
+            letters = {2: "[N, C]", 3: "[N, C, L]", 4: "[N, C, H, W]", 5: "[N, C, D, H, W]"}
             wanted = " or ".join(letters[rank] for rank in self.ranks)
             remedy = "reshape it"
             if x.ndim in self.ranks:
@@ -114,7 +114,7 @@ class _BatchNorm(Module):
 class BatchNorm1d(_BatchNorm):
     """`functional.batch_norm` of [N, C] or [N, C, L]; see `BatchNorm2d`."""
 
-    ranks = (2, 3)
+    ranks: tuple[int, ...] = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
@@ -154,6 +154,12 @@ class BatchNorm2d(_BatchNorm):
     """
 
     ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """`functional.batch_norm` of [N, C, D, H, W]; see `BatchNorm2d`."""
+
+    ranks = (5,)
 
 
 def _checked_eps(name: str, eps: float) -> float:

@@ -5,22 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from mynn import functional
-from mynn.errors import ArgumentError
 from mynn.functional.conv import per_axis
 from mynn.nn.module import Module
 from mynn.tensor import Tensor
 
 
-def _refuse_indices(layer: Module, return_indices: bool) -> None:
-    if return_indices:
-        raise ArgumentError(
-            f"{type(layer).__name__}: return_indices is not supported; the places of the largest "
-            "values can be had from .argmax"
-        )
-
-
 class _MaxPool(Module):
-    """Options of both layers."""
+    """Options of the layers."""
 
     def __init__(
         self,
@@ -32,15 +23,16 @@ class _MaxPool(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        _refuse_indices(self, return_indices)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.dilation = dilation
+        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
     def _options(self) -> tuple[Any, ...]:
-        return (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        options = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return (*options, self.return_indices)
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
@@ -56,7 +48,7 @@ class MaxPool1d(_MaxPool):
     Shapes: x [N, C, L] or [C, L], y [N, C, L'].
     """
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any) -> Any:
         """x [N, C, L] -> y [N, C, L']."""
         return functional.max_pool1d(input, *self._options())
 
@@ -69,7 +61,7 @@ class MaxPool2d(_MaxPool):
         stride: step of the window; the kernel size where left out.
         padding: places at both ends of each axis that are never the largest.
         dilation: distance of the values that a window takes.
-        return_indices: must be False.
+        return_indices: whether the places are returned too, for `MaxUnpool2d`.
         ceil_mode: whether a last window that reaches past the end counts.
 
     Shapes: x [N, C, H, W] or [C, H, W], y [N, C, H', W'].
@@ -81,9 +73,20 @@ class MaxPool2d(_MaxPool):
         (1, 3, 14, 14)
     """
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any) -> Any:
         """x [N, C, H, W] -> y [N, C, H', W']."""
         return functional.max_pool2d(input, *self._options())
+
+
+class MaxPool3d(_MaxPool):
+    """The largest value of each window: `functional.max_pool3d`.
+
+    Shapes: x [N, C, D, H, W] or [C, D, H, W], y [N, C, D', H', W'].
+    """
+
+    def forward(self, input: Any) -> Any:
+        """x [N, C, D, H, W] -> y [N, C, D', H', W']."""
+        return functional.max_pool3d(input, *self._options())
 
 
 class AvgPool1d(Module):
@@ -159,6 +162,18 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
+class AvgPool3d(AvgPool2d):
+    """The mean of each window: `functional.avg_pool3d`; the arguments are those of `AvgPool2d`.
+
+    Shapes: x [N, C, D, H, W] or [C, D, H, W], y [N, C, D', H', W'].
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """x [N, C, D, H, W] -> y [N, C, D', H', W']."""
+        options = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        return functional.avg_pool3d(input, *options, self.count_include_pad, self.divisor_override)
+
+
 class _AdaptivePool(Module):
     """Option of the adaptive layers."""
 
@@ -196,28 +211,44 @@ class AdaptiveAvgPool2d(_AdaptivePool):
         return functional.adaptive_avg_pool2d(input, self.output_size)
 
 
-class AdaptiveMaxPool1d(_AdaptivePool):
-    """The largest values of `output_size` windows: `functional.adaptive_max_pool1d`."""
+class AdaptiveAvgPool3d(_AdaptivePool):
+    """The mean of `output_size` windows along each of three axes."""
+
+    def forward(self, input: Any) -> Tensor:
+        """x [N, C, D, H, W] -> y [N, C, *output_size]."""
+        return functional.adaptive_avg_pool3d(input, self.output_size)
+
+
+class _AdaptiveMaxPool(_AdaptivePool):
+    """Options of the adaptive layers of largest values."""
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         super().__init__(output_size)
-        _refuse_indices(self, return_indices)
+        self.return_indices = return_indices
 
-    def forward(self, input: Any) -> Tensor:
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """The largest values of `output_size` windows: `functional.adaptive_max_pool1d`."""
+
+    def forward(self, input: Any) -> Any:
         """x [N, C, L] -> y [N, C, output_size]."""
-        return functional.adaptive_max_pool1d(input, self.output_size)
+        return functional.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
-class AdaptiveMaxPool2d(_AdaptivePool):
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """The largest values of `output_size` windows along each axis; 1 is global max pooling.
 
     Shapes: x [N, C, H, W] or [C, H, W], y [N, C, *output_size].
     """
 
-    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size)
-        _refuse_indices(self, return_indices)
-
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: Any) -> Any:
         """x [N, C, H, W] -> y [N, C, *output_size]."""
-        return functional.adaptive_max_pool2d(input, self.output_size)
+        return functional.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """The largest values of `output_size` windows along each of three axes."""
+
+    def forward(self, input: Any) -> Any:
+        """x [N, C, D, H, W] -> y [N, C, *output_size]."""
+        return functional.adaptive_max_pool3d(input, self.output_size, self.return_indices)

@@ -12,7 +12,7 @@ from mynn.trace.trace import Trace
 # guard.
 OWN = frozenset(
     {"_parameters", "_buffers", "_modules", "_transient", "_training", "_traced", "_edits"}
-    | {"_kept", "_hooks", "_compiled_methods", "_recorded", "__dict__", "__class__"}
+    | {"_kept", "_hooks", "_computed", "_compiled_methods", "_recorded", "__dict__", "__class__"}
 )
 
 

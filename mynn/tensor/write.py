@@ -187,6 +187,12 @@ def assign(x: AnyTensor, value: Any) -> None:
     trace.write(base, node)
 
 
+def adopt(x: Any, other: Any) -> None:
+    """Give a tensor that had no shape yet the memory of another one, which is not used again."""
+    x._value, x.node, x.is_native = other._value, None, other.is_native
+    x._version += 1
+
+
 def retype(x: Any, dtype: Any) -> None:
     """Give a tensor that is no view its values in another dtype; it has no history then.
 

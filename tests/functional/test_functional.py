@@ -88,7 +88,7 @@ def test_cross_entropy_is_small() -> None:
     )
 
 
-@pytest.mark.parametrize(("label", "shown"), [(3, "3"), (-1, "-1"), (-100, "ignore_index")])
+@pytest.mark.parametrize(("label", "shown"), [(3, "3"), (-1, "-1")])
 def test_labels_out_of_range(label: int, shown: str) -> None:
     with pytest.raises(DataError, match=r"labels must lie in 0\.\.2.*" + shown):
         functional.cross_entropy(np.zeros((2, 3)), [0, label])

@@ -140,7 +140,7 @@ x2: Array = np.zeros((1, 2, 4, 4), np.float32)
         (lambda: nn.Conv2d(2, 3, 3, padding="full"), ArgumentError, "full"),
         (lambda: nn.Conv2d(2, 3, 3, 2, "same"), ArgumentError, "stride 1"),
         (lambda: nn.Conv2d(2, 3, 3, groups=2), ArgumentError, "groups=2"),
-        (lambda: nn.Conv2d(2, 3, 3, padding_mode="reflect"), ArgumentError, "reflect"),
+        (lambda: nn.Conv2d(2, 3, 3, padding_mode="mirror"), ArgumentError, "mirror"),
         (lambda: nn.Conv2d(2, 3, 3, dtype=np.int32), DTypeError, "int32"),
         (lambda: nn.Conv2d(2, 3, 5)(x2), ShapeError, "Conv2d.*spans 5 values does not fit"),
         (lambda: nn.ConvTranspose2d(2, 3, 3, padding="same"), ArgumentError, "same"),

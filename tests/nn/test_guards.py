@@ -25,7 +25,7 @@ OPTIONS = [
     (entry.name, option)
     for entry in MODULES
     for option, value in entry.options.items()
-    if value is not ONLY_MADE
+    if value is not ONLY_MADE and not entry.alike
 ]
 
 

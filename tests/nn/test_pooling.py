@@ -142,8 +142,6 @@ x2 = np.zeros((1, 2, 4, 4), np.float32)
         (lambda: nn.MaxPool2d(2, stride=0)(x2), ArgumentError, "stride"),
         (lambda: nn.MaxPool2d(0)(x2), ArgumentError, "kernel_size"),
         (lambda: nn.MaxPool2d((2, 2, 2))(x2), ArgumentError, "2 numbers"),
-        (lambda: nn.MaxPool2d(2, return_indices=True), ArgumentError, "return_indices"),
-        (lambda: nn.AdaptiveMaxPool2d(2, True), ArgumentError, "return_indices"),
         (lambda: nn.AvgPool1d(0), ArgumentError, "kernel_size"),
         (lambda: nn.AvgPool2d(2, divisor_override=0)(x2), ArgumentError, "divisor_override"),
         (lambda: nn.AdaptiveAvgPool2d((1, 2, 3))(x2), ArgumentError, "output_size"),

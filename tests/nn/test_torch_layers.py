@@ -29,7 +29,7 @@ REASONS = {
 OWN = {"generator", "name", "order", "dtype", "modules"}
 
 GROUPS: dict[str, tuple[Any, str, list[str]]] = {
-    "nn": (nn, "nn", [n for n in nn.__all__ if n not in ("Module", "init", "functional")]),
+    "nn": (nn, "nn", [n for n in nn.__all__ if n not in ("Module", "init", "functional", "utils")]),
     "optim": (optim, "optim", [n for n in optim.__all__ if n != "Optimizer"]),
     "init": (nn.init, "nn.init", [n for n in dir(nn.init) if n.endswith("_") and n[0] != "_"]),
 }

@@ -63,6 +63,14 @@ CONVOLUTIONS: tuple[Entry, ...] = (
                 ((2, 4, 7, 6),),
             ),
             "single": Case(lambda nn: nn.Conv2d(2, 3, 3), ((2, 5, 6),)),
+            "reflect": Case(
+                lambda nn: nn.Conv2d(2, 3, 3, padding=(2, 1), padding_mode="reflect"),
+                ((2, 2, 5, 6),),
+            ),
+            "circular": Case(
+                lambda nn: nn.Conv2d(2, 3, (3, 2), padding="same", padding_mode="circular"),
+                ((2, 2, 5, 6),),
+            ),
             "vector": Case(lambda nn: nn.Conv2d(3, 17, 3, padding=1), ((2, 3, 5, 19),)),
         },
         CONV,
@@ -98,5 +106,36 @@ CONVOLUTIONS: tuple[Entry, ...] = (
         },
         {**CONV, "output_padding": (1, 1)},
         guarded=Case(lambda nn: nn.ConvTranspose2d(4, 4, 3, stride=3, padding=1), (IMAGE,)),
+    ),
+    Entry(
+        "Conv3d",
+        {
+            "plain": Case(lambda nn: nn.Conv3d(2, 3, 2), ((2, 2, 3, 4, 3),)),
+            "all": Case(
+                lambda nn: nn.Conv3d(4, 2, (2, 1, 2), 2, 1, (1, 2, 1), 2, False, "circular"),
+                ((1, 4, 3, 4, 3),),
+            ),
+        },
+        {**CONV, "stride": (2, 2, 2), "padding": (0, 0, 0), "dilation": (2, 2, 2)},
+        guarded=Case(lambda nn: nn.Conv3d(4, 4, 3, padding=1), ((1, 4, 5, 5, 5),)),
+    ),
+    Entry(
+        "ConvTranspose3d",
+        {
+            "plain": Case(lambda nn: nn.ConvTranspose3d(2, 3, 2), ((2, 2, 2, 3, 2),)),
+            "all": Case(
+                lambda nn: nn.ConvTranspose3d(2, 2, 2, 2, 1, 1, 2, True, 2), ((1, 2, 3, 2, 2),)
+            ),
+        },
+        {
+            **CONV,
+            "stride": (2, 2, 2),
+            "padding": (0, 0, 0),
+            "dilation": (2, 2, 2),
+            "output_padding": (1, 1, 1),
+        },
+        guarded=Case(
+            lambda nn: nn.ConvTranspose3d(4, 4, 3, stride=3, padding=1), ((1, 4, 2, 2, 2),)
+        ),
     ),
 )

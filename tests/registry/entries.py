@@ -30,6 +30,7 @@ class Case:
     - `smooth`: whether differences tell its derivatives: there is no kink and no NaN.
     - `theirs`: what PyTorch computes, where it is written otherwise.
     - `rounded`: how far PyTorch's float64 may be off, where it computes with rounded numbers.
+    - `apart`: why PyTorch's gradient is another one.
     """
 
     call: Callable[..., Any]
@@ -37,6 +38,7 @@ class Case:
     smooth: bool = True
     theirs: Callable[..., Any] | None = None
     rounded: float = 0.0
+    apart: str = ""
 
     def arrays(self, name: str, dtype: str = "float64") -> list[Array]:
         """The inputs, floats in a dtype; the name makes them what they are."""
@@ -58,6 +60,8 @@ class Entry:
     - `options`: each option of the constructor with another value, ONLY_MADE or DROP.
     - `guarded`: the case in which these options change what is computed; the first if None.
     - `twin`: the module of PyTorch that has the name; None where it has not.
+    - `indices`: whether the first input holds whole numbers, which have no gradient.
+    - `alike`: whether it is another entry's code along more or fewer axes: compiled there.
     - `differs`: PyTorch's arguments that are not there or have another default, with the reason.
     """
 
@@ -67,6 +71,8 @@ class Entry:
     guarded: Case | None = None
     twin: str | None = "torch.nn"
     differs: Mapping[str, str] = field(default_factory=dict)
+    indices: bool = False
+    alike: bool = False
 
     @property
     def plain(self) -> Case:

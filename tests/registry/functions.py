@@ -7,21 +7,21 @@ that lacks the name, `torch`. Weights that PyTorch wants without a gradient are 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from tests.registry.activations import ACTIVATION_FUNCTIONS
-from tests.registry.draws import KINKS, distribution, kinked, labels, uniform
+from tests.registry.draws import KINKS, kinked, uniform
 from tests.registry.entries import Case, Entry
+from tests.registry.images import EMBEDDING_FUNCTIONS, IMAGE_FUNCTIONS
+from tests.registry.layer_functions import LAYER_FUNCTIONS
+from tests.registry.loss_functions import LOSSES
 
 X, ROWS, IMAGE, SIGNAL = uniform(3, 4), uniform(4, 5), (2, 4, 6, 6), (2, 4, 9)
 SCALE = uniform(4, low=0.2, high=2)
 WEIGHT = uniform(3, low=0.5, high=2)
 LABELS = np.array([0, 3, 1])
 UNIT, SCORES = uniform(4, 3, low=0, high=1), uniform(4, 3)
-NO_INDICES = {"return_indices": "not there yet"}
-LABEL = {"ignore_index": "None: a label of -100 is an error that names it"}
 
 
 ACTIVATIONS = (
@@ -162,16 +162,6 @@ LAYERS = (
         },
     ),
     Entry(
-        "max_pool1d",
-        {"plain": Case(lambda F, x: F.max_pool1d(x, 3, 2, 1, 2, True), ((2, 3, 11),))},
-        differs=NO_INDICES,
-    ),
-    Entry(
-        "max_pool2d",
-        {"plain": Case(lambda F, x: F.max_pool2d(x, (3, 2), ceil_mode=True), ((2, 7, 5),))},
-        differs=NO_INDICES,
-    ),
-    Entry(
         "avg_pool1d",
         {"plain": Case(lambda F, x: F.avg_pool1d(x, 4, 3, 2, True, False), ((2, 3, 11),))},
     ),
@@ -186,16 +176,6 @@ LAYERS = (
     Entry(
         "adaptive_avg_pool2d",
         {"plain": Case(lambda F, x: F.adaptive_avg_pool2d(x, (3, None)), ((2, 7, 5),))},
-    ),
-    Entry(
-        "adaptive_max_pool1d",
-        {"plain": Case(lambda F, x: F.adaptive_max_pool1d(x, 5), ((2, 3, 11),))},
-        differs=NO_INDICES,
-    ),
-    Entry(
-        "adaptive_max_pool2d",
-        {"plain": Case(lambda F, x: F.adaptive_max_pool2d(x, (3, 5)), ((2, 7, 5),))},
-        differs=NO_INDICES,
     ),
     Entry(
         "batch_norm",
@@ -235,125 +215,6 @@ LAYERS = (
     ),
 )
 
-
-def loss(name: str, *inputs: Any, smooth: bool = True, **options: Any) -> Case:
-    """A loss of scores and targets, with options."""
-    return Case(lambda F, x, t: getattr(F, name)(x, t, **options), inputs, smooth)
-
-
-def weighted(name: str, *inputs: Any, key: str = "weight", **options: Any) -> Case:
-    """The same with a weight for each of three classes, a constant."""
-    return Case(
-        lambda F, x, t, w: getattr(F, name)(x, t, **{key: w.detach()}, **options),
-        (*inputs, WEIGHT),
-        smooth=False,
-    )
-
-
-# Targets that are floats get a gradient here and none in PyTorch's table of what is differentiable.
-def target(name: str, *inputs: Any, **options: Any) -> Case:
-    return Case(lambda F, x, t: getattr(F, name)(x, t.detach(), **options), inputs, smooth=False)
-
-
-SIX, EIGHT = ((6, 4), labels(6, classes=4)), ((8, 3), labels(8, classes=3))
-BCE = "binary_cross_entropy_with_logits"
-
-LOSSES = (
-    Entry(
-        "mse_loss",
-        {
-            "plain": loss("mse_loss", SCORES, SCORES),
-            "sum": loss("mse_loss", SCORES, SCORES, reduction="sum"),
-            "none": Case(lambda F, x, t: F.mse_loss(x, t, None, None, "none"), (SCORES, SCORES)),
-        },
-        differs={"weight": "not there yet"},
-    ),
-    Entry(
-        "binary_cross_entropy_with_logits",
-        {
-            "plain": loss(BCE, SCORES, UNIT),
-            "target": target(BCE, SCORES, UNIT),
-            "weight": weighted(BCE, SCORES, UNIT, reduction="sum"),
-            "pos_weight": weighted(BCE, SCORES, UNIT, key="pos_weight", reduction="none"),
-            "by position": Case(
-                lambda F, x, t, w: F.binary_cross_entropy_with_logits(
-                    x, t.detach(), w.detach(), None, None, "sum", w.detach()
-                ),
-                (SCORES, UNIT, WEIGHT),
-                smooth=False,
-            ),
-        },
-    ),
-    Entry(
-        "cross_entropy",
-        {
-            "plain": loss("cross_entropy", *SIX),
-            "sum": loss("cross_entropy", *SIX, reduction="sum"),
-            "none": loss("cross_entropy", *SIX, reduction="none"),
-            "one": loss("cross_entropy", (5,), labels(classes=5)),
-            "image": loss("cross_entropy", (2, 3, 4, 2), labels(2, 4, 2, classes=3)),
-            "smooth": loss("cross_entropy", *SIX, label_smoothing=0.2),
-            "ignore": loss("cross_entropy", *EIGHT, ignore_index=1),
-            "ignore smooth": loss("cross_entropy", *EIGHT, ignore_index=1, label_smoothing=0.1),
-            "probabilities": loss("cross_entropy", (6, 4), distribution(6, 4)),
-            "probabilities smooth": loss(
-                "cross_entropy",
-                (3, 4, 2),
-                distribution(3, 4, 2),
-                label_smoothing=0.3,
-                reduction="sum",
-            ),
-            "probabilities mean": loss(
-                "cross_entropy", (3, 4, 2), distribution(3, 4, 2), reduction="mean"
-            ),
-            "own": Case(lambda F, x: F.cross_entropy(x, x.exp(), reduction="none"), (X,)),
-            "weight": weighted("cross_entropy", *EIGHT),
-            "weight smooth": weighted("cross_entropy", *EIGHT, label_smoothing=0.25),
-            "weight sum": weighted(
-                "cross_entropy", (8, 3, 2), labels(8, 2, classes=3), reduction="sum"
-            ),
-            "weight ignore": weighted("cross_entropy", *EIGHT, ignore_index=2),
-            "weight ignore smooth": weighted(
-                "cross_entropy", *EIGHT, ignore_index=2, label_smoothing=0.25
-            ),
-            "weight probabilities": weighted(
-                "cross_entropy", (4, 3), distribution(4, 3), label_smoothing=0.1
-            ),
-            "by position": Case(
-                lambda F, x, t, w: F.cross_entropy(x, t, w.detach(), None, -100, None, "mean", 0.1),
-                (X, LABELS, SCALE),
-                smooth=False,
-            ),
-        },
-        differs=LABEL,
-    ),
-    Entry(
-        "nll_loss",
-        {
-            "plain": loss("nll_loss", *SIX),
-            "ignore": loss("nll_loss", *EIGHT, ignore_index=0),
-            "weight": weighted("nll_loss", *EIGHT),
-            "weight none": weighted("nll_loss", *EIGHT, reduction="none"),
-            "by position": Case(
-                lambda F, x, t, w: F.nll_loss(x, t, w.detach(), None, 3, None, "sum"),
-                (X, LABELS, SCALE),
-                smooth=False,
-            ),
-        },
-        differs=LABEL,
-    ),
-    Entry(
-        "accuracy",
-        {
-            "plain": Case(
-                lambda F, x, t: F.accuracy(x, t),
-                SIX,
-                smooth=False,
-                theirs=lambda torch, x, t: (x.argmax(1) == t).float().mean(),
-            )
-        },
-    ),
-)
 
 JOINING = (
     Entry(
@@ -421,5 +282,8 @@ def _twin(name: str) -> str | None:
 
 FUNCTIONS: tuple[Entry, ...] = tuple(
     replace(entry, twin=_twin(entry.name))
-    for entry in (*ACTIVATIONS, *ACTIVATION_FUNCTIONS, *LAYERS, *LOSSES, *JOINING)
+    for entry in (
+        *(*ACTIVATIONS, *ACTIVATION_FUNCTIONS, *LAYERS, *LAYER_FUNCTIONS, *IMAGE_FUNCTIONS),
+        *(*EMBEDDING_FUNCTIONS, *LOSSES, *JOINING),
+    )
 )

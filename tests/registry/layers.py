@@ -6,6 +6,8 @@ from mynn.random import Generator
 from tests.registry.activations import ACTIVATION_LAYERS
 from tests.registry.convolution import CONVOLUTIONS
 from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
+from tests.registry.images import EMBEDDINGS, IMAGE_LAYERS
+from tests.registry.losses import DISTANCES
 from tests.registry.normalization import NORMALIZATIONS
 from tests.registry.pooling import POOLINGS
 
@@ -51,6 +53,49 @@ LAYERS: tuple[Entry, ...] = (
         },
         {"p": 0.9, "inplace": ONLY_MADE, "generator": Generator(5)},
         guarded=Case(lambda nn: nn.Dropout(), (ROWS,)),
+    ),
+    *(
+        Entry(
+            name,
+            {
+                "eval": Case(lambda nn, n=name: getattr(nn, n)(0.5).eval(), (shape,)),
+                "of nothing": Case(lambda nn, n=name: getattr(nn, n)(p=0.0), (shape,)),
+            },
+            {"p": 0.9, "inplace": ONLY_MADE, "generator": Generator(5)},
+            alike=name in ("Dropout1d", "Dropout3d"),
+            guarded=Case(lambda nn, n=name: getattr(nn, n)(), (shape,)),
+        )
+        for name, shape in (
+            ("Dropout1d", (6, 4, 3)),
+            ("Dropout2d", (6, 4, 3, 2)),
+            ("Dropout3d", (6, 4, 3, 2, 2)),
+            ("AlphaDropout", ROWS),
+            ("FeatureAlphaDropout", (6, 4, 3)),
+        )
+    ),
+    Entry(
+        "Bilinear",
+        {
+            "plain": Case(lambda nn: nn.Bilinear(3, 4, 5), ((6, 3), (6, 4))),
+            "no bias": Case(lambda nn: nn.Bilinear(3, 4, 5, bias=False), ((2, 3), (2, 4))),
+        },
+        {
+            **dict.fromkeys(("in1_features", "in2_features", "out_features"), ONLY_MADE),
+            **dict.fromkeys(("device", "dtype"), ONLY_MADE),
+            "bias": DROP,
+        },
+    ),
+    Entry(
+        "ModuleDict",
+        {
+            "plain": Case(
+                lambda nn: nn.Sequential(
+                    *nn.ModuleDict({"a": nn.Linear(3, 2), "b": nn.Tanh()}).values()
+                ),
+                ((5, 3),),
+            )
+        },
+        {"modules": ONLY_MADE},
     ),
     Entry(
         "Sequential",
@@ -134,6 +179,9 @@ LAYERS: tuple[Entry, ...] = (
         {"dim": 0},
     ),
     *ACTIVATION_LAYERS,
+    *DISTANCES,
+    *EMBEDDINGS,
+    *IMAGE_LAYERS,
     *CONVOLUTIONS,
     *POOLINGS,
     *NORMALIZATIONS,

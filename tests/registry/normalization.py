@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
 
 IMAGE, SIGNAL, ROWS = (2, 4, 6, 6), (2, 4, 9), (6, 4)
+SHAPES = {1: SIGNAL, 2: IMAGE, 3: (2, 4, 2, 3, 2)}
+FIRST = "PyTorch never takes the first channel out of its sums"
 NORM = {
     "num_features": 5,
     "eps": 0.5,
@@ -99,5 +101,56 @@ NORMALIZATIONS: tuple[Entry, ...] = (
             "dtype": ONLY_MADE,
         },
         guarded=Case(lambda nn: nn.RMSNorm(4), (ROWS,)),
+    ),
+    Entry(
+        "BatchNorm3d",
+        {"plain": Case(lambda nn: nn.BatchNorm3d(2), ((2, 2, 2, 3, 2),))},
+        NORM,
+        guarded=Case(lambda nn: nn.BatchNorm3d(4), ((2, 4, 2, 2, 3),)),
+    ),
+    *(
+        Entry(
+            f"InstanceNorm{rank}d",
+            {
+                "plain": Case(
+                    lambda nn, r=rank: getattr(nn, f"InstanceNorm{r}d")(4), (SHAPES[rank],)
+                ),
+                "all": Case(
+                    lambda nn, r=rank: getattr(nn, f"InstanceNorm{r}d")(4, 1e-3, 0.3, True, True),
+                    (SHAPES[rank],),
+                ),
+                "eval": Case(
+                    lambda nn, r=rank: getattr(nn, f"InstanceNorm{r}d")(
+                        4, affine=True, track_running_stats=True
+                    ).eval(),
+                    (SHAPES[rank],),
+                ),
+                "single": Case(
+                    lambda nn, r=rank: getattr(nn, f"InstanceNorm{r}d")(4), (SHAPES[rank][1:],)
+                ),
+            },
+            {**NORM, "track_running_stats": ONLY_MADE},
+            alike=rank != 2,
+            guarded=Case(
+                lambda nn, r=rank: getattr(nn, f"InstanceNorm{r}d")(4, 1e-5, 0.1, True, True),
+                (SHAPES[rank],),
+            ),
+        )
+        for rank in (1, 2, 3)
+    ),
+    Entry(
+        "LocalResponseNorm",
+        {
+            "plain": Case(lambda nn: nn.LocalResponseNorm(2), (IMAGE,)),
+            "all": Case(lambda nn: nn.LocalResponseNorm(3, 0.5, 0.6, 2.0), (SIGNAL,)),
+        },
+        {"size": 3, "alpha": 0.5, "beta": 0.5, "k": 2.0},
+        guarded=Case(lambda nn: nn.LocalResponseNorm(2, 0.2), (IMAGE,)),
+    ),
+    Entry(
+        "CrossMapLRN2d",
+        {"plain": Case(lambda nn: nn.CrossMapLRN2d(3, 0.5), (IMAGE,), apart=FIRST)},
+        {"size": 1, "alpha": 0.1, "beta": 0.5, "k": 2.0},
+        guarded=Case(lambda nn: nn.CrossMapLRN2d(3, 0.2), (IMAGE,)),
     ),
 )

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from mynn.core.types import Array
+from mynn.random import Generator
 from tests.registry.entries import ONLY_MADE, Case, Entry
 
 IMAGE, ODD, SIGNAL, LONG = (2, 4, 6, 6), (2, 4, 8, 8), (2, 4, 9), (2, 4, 10)
 POOL = {"kernel_size": 2, "stride": 1, "padding": 0, "ceil_mode": True}
 MAX_POOL = {**POOL, "dilation": 2, "return_indices": ONLY_MADE}
 AVERAGE_POOL = {**POOL, "count_include_pad": False}
+
+VOLUME = (2, 2, 4, 5, 4)
+SIZES = {2: (3, 4), 3: (2, 3, 2)}
+
+
+def places(rank: int) -> Array:
+    """Indices into images of extent 4, one in each window of 2."""
+    shape = (4,) * rank
+    index = np.arange(4**rank).reshape(shape)[(slice(None, None, 2),) * rank]
+    return np.stack([index[None], index[None] + 1])
+
 
 POOLINGS: tuple[Entry, ...] = (
     Entry(
@@ -107,5 +122,91 @@ POOLINGS: tuple[Entry, ...] = (
         },
         {"output_size": (2, 1), "return_indices": ONLY_MADE},
         guarded=Case(lambda nn: nn.AdaptiveMaxPool2d(3), (IMAGE,)),
+    ),
+    Entry(
+        "MaxPool3d",
+        {
+            "plain": Case(lambda nn: nn.MaxPool3d(2), (VOLUME,)),
+            "indices": Case(
+                lambda nn: nn.MaxPool3d(2, (1, 2, 1), 1, return_indices=True), (VOLUME,)
+            ),
+        },
+        MAX_POOL,
+        guarded=Case(lambda nn: nn.MaxPool3d(3, stride=2, padding=1), ((1, 2, 4, 4, 4),)),
+    ),
+    Entry(
+        "AvgPool3d",
+        {"plain": Case(lambda nn: nn.AvgPool3d(2, 1, 1, True, False), (VOLUME,))},
+        {**AVERAGE_POOL, "divisor_override": 7},
+        guarded=Case(lambda nn: nn.AvgPool3d(3, stride=2, padding=1), ((1, 2, 4, 4, 4),)),
+    ),
+    Entry(
+        "AdaptiveAvgPool3d",
+        {"plain": Case(lambda nn: nn.AdaptiveAvgPool3d((2, 3, 2)), (VOLUME,))},
+        {"output_size": 2},
+        guarded=Case(lambda nn: nn.AdaptiveAvgPool3d(3), (VOLUME,)),
+    ),
+    Entry(
+        "AdaptiveMaxPool3d",
+        {
+            "plain": Case(lambda nn: nn.AdaptiveMaxPool3d((2, 3, 2)), (VOLUME,)),
+            "indices": Case(lambda nn: nn.AdaptiveMaxPool3d(2, True), (VOLUME,)),
+        },
+        {"output_size": 2, "return_indices": ONLY_MADE},
+        guarded=Case(lambda nn: nn.AdaptiveMaxPool3d(3), (VOLUME,)),
+    ),
+    *(
+        Entry(
+            f"LPPool{rank}d",
+            {
+                "plain": Case(lambda nn, r=rank: getattr(nn, f"LPPool{r}d")(2, 2), (shape,)),
+                "ceil": Case(
+                    lambda nn, r=rank: getattr(nn, f"LPPool{r}d")(2, 2, 3, ceil_mode=True),
+                    (shape,),
+                ),
+            },
+            {"norm_type": 1, "kernel_size": 3, "stride": 1, "ceil_mode": ONLY_MADE},
+            alike=rank != 2,
+            guarded=Case(lambda nn, r=rank: getattr(nn, f"LPPool{r}d")(4, 2), (shape,)),
+        )
+        for rank, shape in ((1, SIGNAL), (2, IMAGE), (3, (1, 2, 4, 4, 4)))
+    ),
+    *(
+        Entry(
+            f"MaxUnpool{rank}d",
+            {
+                "plain": Case(
+                    lambda nn, r=rank: getattr(nn, f"MaxUnpool{r}d")(2),
+                    ((2, 1, *(2,) * rank), places(rank)),
+                )
+            },
+            {"kernel_size": ONLY_MADE, "stride": ONLY_MADE, "padding": ONLY_MADE},
+            alike=rank != 2,
+        )
+        for rank in (1, 2, 3)
+    ),
+    *(
+        Entry(
+            f"FractionalMaxPool{rank}d",
+            {
+                "plain": Case(
+                    lambda nn, r=rank: getattr(nn, f"FractionalMaxPool{r}d")(
+                        1, output_size=SIZES[r]
+                    ),
+                    ((2, 1, *SIZES[rank]),),
+                    apart="" if rank == 2 else "PyTorch wants more room there",
+                )
+            },
+            {
+                **dict.fromkeys(("output_size", "output_ratio", "return_indices"), ONLY_MADE),
+                **dict.fromkeys(("kernel_size", "_random_samples"), ONLY_MADE),
+                "generator": Generator(5),
+            },
+            guarded=Case(
+                lambda nn, r=rank: getattr(nn, f"FractionalMaxPool{r}d")(2, output_ratio=0.5),
+                ((2, 3, *(7,) * rank),),
+            ),
+        )
+        for rank in (2, 3)
     ),
 )

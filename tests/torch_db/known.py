@@ -13,6 +13,8 @@ _AT_ONCE = "NumPy computes it: eagerly only"
 _SIGNS = "vectors are unique but for their sign"
 _TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
 _SAMPLES = "the samples of normal_ are those of another function"
+_FLOATS = "of integers"
+_DRAWS = "values are drawn where numbers are not given"
 
 # Elementwise functions, reductions, creation.
 _ELEMENTWISE: dict[str, dict[str, str]] = {
@@ -92,6 +94,19 @@ _LAYERS: dict[str, dict[str, str]] = {
     "nn.functional.max_pool1d": {"refused": _OPEN, "accepted": _OPEN},
     "nn.functional.max_pool2d": {"refused": _OPEN, "accepted": _OPEN},
     "nn.functional.batch_norm": {"refused": _OPEN, "refused in a trace": _OPEN},
+    "nn.functional.ctc_loss": {
+        "gradient": "PyTorch adds e^x to the gradient, which log_softmax takes away again",
+    },
+    "nn.functional.triplet_margin_with_distance_loss": {"refused": "the distance is PyTorch's"},
+    "nn.functional.avg_pool3d": {"refused": _FLOATS},
+    "nn.functional.conv3d": {"refused": _FLOATS},
+    "nn.functional.conv_transpose3d": {"refused": _FLOATS},
+    "nn.functional.local_response_norm": {"values": _FLOATS, "dtype": _FLOATS},
+    "nn.functional.instance_norm": {"refused in a trace": "statistics are arguments there"},
+    "nn.functional.max_pool3d": {"accepted": "an axis of nothing that no window reaches"},
+    "nn.functional.fractional_max_pool2d": {"values": _DRAWS},
+    "nn.functional.fractional_max_pool3d": {"values": _DRAWS, "refused": "an empty batch"},
+    "nn.functional.scaled_dot_product_attention": {"values": _DRAWS},
     "nn.functional.one_hot": {"refused in a trace": _LOOKS},
 }
 

@@ -33,6 +33,8 @@ ADAPTED: dict[str, Callable[..., Any]] = {
     "einsum": lambda f, tensors, equation: f(equation, tensors),
     "where": lambda f, x, condition, y: f(condition, x, y),
     "polygamma": lambda f, x, n: f(n, x),
+    "nn.functional.embedding": lambda f, w, x, **options: f(x, w, **options),
+    "nn.functional.embedding_bag": lambda f, w, x, **options: f(x, w, **options),
     "zero_": lambda f, x: f(x + 0 if x.dtype.kind == "f" else Tensor(x)),
 }
 

@@ -12,6 +12,7 @@ from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.activation import softplus
+from mynn.functional.linear import linear
 from mynn.functional.losses.common import check_reduction, matching, reduced, refuse_old_names
 from mynn.functional.losses.labels import Labels, class_axis, class_weight
 from mynn.tensor import Tensor, as_tensor
@@ -77,7 +78,7 @@ def nll_loss(
     target: Any,
     weight: Any = None,
     size_average: None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | None = -100,
     reduce: None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -87,7 +88,7 @@ def nll_loss(
         input: log-probabilities [N, C], [N, C, ...] or [C].
         target: integer labels [N], [N, ...] or [].
         weight: one factor a class, [C].
-        ignore_index: a label whose samples count for nothing.
+        ignore_index: a label whose samples count for nothing; None: every label counts.
 
     Raises:
         DataError: a label outside 0..C-1.
@@ -111,7 +112,7 @@ def cross_entropy(
     target: Any,
     weight: Any = None,
     size_average: None = None,
-    ignore_index: int | None = None,
+    ignore_index: int | None = -100,
     reduce: None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -123,8 +124,7 @@ def cross_entropy(
         target: integer labels [N], [N, ...] or [] (q is 1 at the label), or probabilities q of the
             input's shape.
         weight: one factor a class, [C].
-        ignore_index: a label whose samples count for nothing. PyTorch's default is -100; here none
-            is ignored unless asked, so that a label out of range is always noticed.
+        ignore_index: a label whose samples count for nothing; None: every label counts.
         reduction: "mean" divides by the number of samples, with labels by the sum of their weights.
         label_smoothing: e in [0, 1]: q becomes (1 - e) q + e / C.
 
@@ -158,6 +158,11 @@ def cross_entropy(
             f"{name}: target has the shape of the input, so it must hold class probabilities, as "
             f"floats; it is {q.spec}. Labels need the shape {x.shape[:axis] + x.shape[axis + 1 :]}"
         )
+    if ignore_index is not None and ignore_index >= 0:
+        raise ArgumentError(
+            f"{name}: ignore_index={ignore_index} is for labels, the target holds probabilities; "
+            "leave it out"
+        )
     q = q.astype(x.dtype)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / x.shape[axis]
@@ -173,3 +178,50 @@ def _even(labels: Labels, z: Tensor, normaliser: Tensor) -> Tensor:
         return normaliser - z.sum(labels.axis) * share
     total = normaliser * labels.spread.sum(labels.axis)
     return (total - (z * labels.spread).sum(labels.axis)) * share
+
+
+@recorded
+@explained
+def linear_cross_entropy(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    *,
+    linear_bias: Any = None,
+    weight: Any = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """`cross_entropy` of the logits x W^T + b.
+
+    Args:
+        input: [N, F] or [F].
+        linear_weight: W, [C, ..., F]; linear_bias: b, [C, ...] or None.
+        options: how PyTorch cuts the product into pieces; without a meaning here.
+    """
+    name = "linear_cross_entropy"
+    x, w = as_tensor(input), as_tensor(linear_weight)
+    if x.ndim not in (1, 2) or w.ndim < 2 or x.shape[-1] != w.shape[-1]:
+        raise ShapeError(
+            f"{name}: the input must be [N, F] or [F] and linear_weight [C, ..., F], they are "
+            f"{x.shape} and {w.shape}"
+        )
+    if w.ndim > 2 and x.ndim == 1:
+        raise ShapeError(f"{name}: a weight of shape {w.shape} needs a batch of inputs [N, F]")
+    if linear_bias is not None and as_tensor(linear_bias).shape != w.shape[:-1]:
+        raise ShapeError(f"{name}: linear_bias must have shape {w.shape[:-1]}")
+    bias = None if linear_bias is None else as_tensor(linear_bias).reshape(-1)
+    logits = linear(x, w.reshape((-1, w.shape[-1])), bias)
+    logits = logits.reshape((*x.shape[:-1], *w.shape[:-1]))
+    if as_tensor(target).shape == logits.shape and ignore_index is not None:
+        raise ArgumentError(f"{name}: ignore_index is for labels, the target holds probabilities")
+    return cross_entropy(
+        logits,
+        target,
+        weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
