@@ -87,7 +87,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "nn": {
         "there is one device": "DataParallel SyncBatchNorm",
-        "deprecated in PyTorch": "Container NLLLoss2d CrossMapLRN2d factory_kwargs",
+        "deprecated in PyTorch": "Container NLLLoss2d factory_kwargs",
     },
     "nn.functional": {
         "what PyTorch's functions are made of": "Broadcasting* GRID_SAMPLE_* ScalingType "
