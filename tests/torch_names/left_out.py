@@ -92,17 +92,15 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "nn.functional": {
         "what PyTorch's functions are made of": "Broadcasting* GRID_SAMPLE_* ScalingType "
         "SwizzleType TYPE_CHECKING Tensor assert_int_or_pair boolean_dispatch "
-        "handle_torch_function has_torch_function* *_notes conv_tbc native_channel_shuffle",
+        "handle_torch_function has_torch_function* *_notes conv_tbc",
         "numbers of half precision": "grouped_mm scaled_grouped_mm scaled_mm",
         "the plain name has return_indices": "*_with_indices",
-        "deprecated in PyTorch": "upsample upsample_bilinear upsample_nearest",
     },
     "nn.init": {
         "deprecated in PyTorch": "constant dirac eye kaiming_normal kaiming_uniform normal "
         "orthogonal sparse uniform xavier_normal xavier_uniform",
     },
     "nn.utils": {
-        "deprecated in PyTorch": "clip_grad_norm",
         "memory of tensors is that of NumPy arrays": "convert_conv*",
     },
     "optim": {
