@@ -12,6 +12,8 @@ WORK ?= all
 ROUNDS ?= 7
 THREADS ?= 1,2
 WORKERS ?= 2
+# `make compare BASE=f72097c WORK=W3,loop-W3` holds this tree against that commit.
+BASE ?= HEAD
 # `make fuzz MINUTES=60 SEED=100000` runs longer, and other seeds.
 MINUTES ?= 10
 SEED ?= 0
@@ -22,7 +24,7 @@ SEEDS ?= 100
 EAGER := $(addprefix tests/,tape tensor functional nn optim transform trace jit train report data \
 	examples test_debug.py test_errors.py test_random.py test_thread_safety.py)
 
-.PHONY: help reproduce test test-tape test-arm fuzz check format bench sweep processes memory mnist mnist-data lenet clean
+.PHONY: help reproduce test test-tape test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -60,6 +62,10 @@ bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json 
 	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --threads $(THREADS) \
 		--rounds $(ROUNDS) --verify
 	$(BENCH_VENV)/bin/python -m benchmarks.operations
+
+compare: $(BENCH_VENV)/.peers ## time this tree and another commit in turn, write build/compare.json (BASE=, WORK=, THREADS=)
+	$(BENCH_VENV)/bin/python -m benchmarks.compare --base $(BASE) --work $(WORK) \
+		--threads $(THREADS) --rounds $(ROUNDS)
 
 sweep: $(VENV)/.report ## time steps of many widths and batches, write docs/figures/sweep.png
 	$(BIN)/python -m benchmarks.sweep

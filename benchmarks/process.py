@@ -83,18 +83,35 @@ class Lost(Exception):
     """A peer that cannot be had, or went away; its cell stays empty."""
 
 
-class Peer:
-    """A worker process; `scale` is the epochs or calls in one block."""
+@dataclass(frozen=True)
+class Tree:
+    """A checkout whose code a worker runs, with a cache of compiled programs of its own."""
 
-    def __init__(self, task: Task, name: str) -> None:
-        self.kind, self.name, self.scale = task.kind, name, 1
+    name: str
+    root: Path
+    cache: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What its processes have in their environment beside the rest."""
+        return {"PYTHONPATH": str(self.root), "MYNN_CACHE_DIR": str(self.cache)}
+
+
+class Peer:
+    """A worker process, of this checkout or another; `scale` is the epochs or calls in one block.
+
+    Of another checkout it goes by that one's name.
+    """
+
+    def __init__(self, task: Task, name: str, tree: Tree | None = None) -> None:
+        self.kind, self.name, self.scale = task.kind, tree.name if tree else name, 1
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "stderr"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker", *task.command, name],
-                cwd=ROOT,
-                env=environment(task.threads),
+                cwd=tree.root if tree else ROOT,
+                env={**environment(task.threads), **(tree.variables if tree else {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -17,7 +17,7 @@ from benchmarks.layers import LAYERS
 from benchmarks.limits import limit_us
 from benchmarks.loops import LOOPS
 from benchmarks.peers import DIFFERENTIATORS, PREDICTORS, SINGLE_THREADED, TRAINERS
-from benchmarks.process import ROOT, Peer, Task, alternate, environment, keep_to, start
+from benchmarks.process import ROOT, Peer, Task, Tree, alternate, environment, keep_to, start
 from benchmarks.works import WORKS, Work, work_named
 
 PREDICTIONS = {
@@ -198,7 +198,7 @@ def looping(name: str, options: Options) -> Row:
     return _row(name, asked, times)
 
 
-def _fresh(*arguments: str) -> tuple[float, str] | None:
+def fresh(*arguments: str, tree: Tree | None = None) -> tuple[float, str] | None:
     """Seconds a new Python process took, and what it printed; none where it failed.
 
     Nothing that was compiled before is at hand.
@@ -206,8 +206,8 @@ def _fresh(*arguments: str) -> tuple[float, str] | None:
     begin = perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**environment(), "MYNN_CACHE": "0"},
+        cwd=tree.root if tree else ROOT,
+        env={**environment(), **(tree.variables if tree else {}), "MYNN_CACHE": "0"},
         capture_output=True,
         text=True,
         check=False,
@@ -224,7 +224,7 @@ def report_cold(options: Options) -> Row:
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(options.rounds + 1):
         for name, command in commands.items():
-            took = _fresh(*command)
+            took = fresh(*command)
             if took is None:
                 options.say(f"report-cold: {name} failed")
             elif turn:  # the first turn only warms the disk cache
@@ -240,7 +240,7 @@ def first_steps(name: str, options: Options) -> Row:
         for peer in asked:
             if peer != "ours" and importlib.util.find_spec("jax") is None:
                 continue
-            took = _fresh("-m", "benchmarks.compiling", name, "ours" if peer == "ours" else "jax")
+            took = fresh("-m", "benchmarks.compiling", name, "ours" if peer == "ours" else "jax")
             if took is not None:
                 times[peer].append(float(took[1]))
     for peer in asked:
@@ -251,7 +251,7 @@ def first_steps(name: str, options: Options) -> Row:
 
 def compile_w1(options: Options) -> Row:
     """Microseconds from a built network to the end of its first epoch, mostly compilation."""
-    took = [_fresh("-m", "benchmarks.fresh", "compile") for _ in range(options.rounds)]
+    took = [fresh("-m", "benchmarks.fresh", "compile") for _ in range(options.rounds)]
     times = [float(one[1]) for one in took if one is not None]
     if not times:
         options.say("compile-W1: ours failed")

@@ -15,7 +15,8 @@ BEST = "everybody with the number of threads that suits them best; the limit is 
 WIDTH = 130
 
 
-def _time(us: float | None) -> str:
+def time_text(us: float | None) -> str:
+    """Microseconds, or seconds where they are many."""
     if us is None:
         return ""
     if us >= 1e5:
@@ -30,7 +31,7 @@ def _table(rows: list[Row]) -> Table:
         table.add_column(title, justify="right")
     for row in rows:
         times = [row.ours_us, *row.peers_us.values(), row.limit_us]
-        table.add_row(row.work, str(row.threads), *map(_time, times), _ratio(row.ratio))
+        table.add_row(row.work, str(row.threads), *map(time_text, times), _ratio(row.ratio))
     return table
 
 
@@ -46,12 +47,12 @@ def _best_table(lines: list[Best]) -> Table:
     for line in lines:
         table.add_row(
             line.work,
-            _time(line.ours_us),
+            time_text(line.ours_us),
             str(line.ours_threads or ""),
             line.peer or "",
-            _time(line.peer_us),
+            time_text(line.peer_us),
             str(line.peer_threads or ""),
-            _time(line.limit_us),
+            time_text(line.limit_us),
             _ratio(line.ratio),
         )
     return table
