@@ -14,7 +14,6 @@ from mynn.trace.modes import called_in_modes
 
 # Plain values that are part of a key by type and value.
 _PLAIN = (bool, int, str, type(None), type, np.dtype, type(Ellipsis))
-TENSORS = (Tensor, Parameter)
 
 
 class Unknown(Exception):

@@ -33,7 +33,21 @@ class Movement(Conversion[T]):
     @recorded
     @explained
     def reshape(self, *shape: Any) -> T:
-        """The same values in row-major order under another shape; one extent may be -1."""
+        """The same values in row-major order under another shape; one extent may be -1.
+
+        The extent -1 is what the others leave of the values. Eagerly the result looks at the same
+        memory.
+
+        Raises:
+            ShapeError: the shapes hold different numbers of values.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).reshape(3, -1)
+            Tensor([[1., 2.],
+                    [3., 4.],
+                    [5., 6.]])
+        """
         target = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
         if not all(isinstance(n, int | np.integer) for n in target) or target.count(-1) > 1:
             raise ShapeError(
@@ -79,7 +93,14 @@ class Movement(Conversion[T]):
     @recorded
     @explained
     def flatten(self: T, start_dim: int = 0, end_dim: int = -1) -> T:
-        """Axes `start_dim`..`end_dim` merged into one."""
+        """Axes `start_dim`..`end_dim` merged into one.
+
+        Example:
+            >>> import numpy as np
+            >>> from mynn import Tensor
+            >>> Tensor(np.zeros((8, 3, 4, 5))).flatten(1).shape
+            (8, 60)
+        """
         if not self.shape:
             return self.reshape(1)
         start, end = (
@@ -95,7 +116,14 @@ class Movement(Conversion[T]):
     @recorded
     @explained
     def transpose(self: T, *dims: int, dim0: int | None = None, dim1: int | None = None) -> T:
-        """Two axes exchanged; without arguments all reversed. `permute` takes a whole order."""
+        """Two axes exchanged; without arguments all reversed. `permute` takes a whole order.
+
+        Example:
+            >>> import numpy as np
+            >>> from mynn import Tensor
+            >>> Tensor(np.zeros((2, 3, 4))).transpose(0, -1).shape
+            (4, 3, 2)
+        """
         given = [*dims, *(one for one in (dim0, dim1) if one is not None)]
         if not given:
             return self.permute(tuple(reversed(range(self.ndim))))
@@ -116,7 +144,16 @@ class Movement(Conversion[T]):
     @recorded
     @explained
     def permute(self, *dims: Any) -> T:
-        """The axes in another order, each named once: `permute(2, 0, 1)`, `permute((2, 0, 1))`."""
+        """The axes in another order, each named once: `permute(2, 0, 1)`, `permute((2, 0, 1))`.
+
+        Axis i of the result is axis `dims[i]` of the tensor.
+
+        Example:
+            >>> import numpy as np
+            >>> from mynn import Tensor
+            >>> Tensor(np.zeros((8, 3, 28, 32))).permute(0, 2, 3, 1).shape
+            (8, 28, 32, 3)
+        """
         order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
         order = tuple(normalize_axes(dim, self.ndim, "permute")[0] for dim in order)
         return apply(movement.transpose, self, axes=order)
@@ -124,7 +161,16 @@ class Movement(Conversion[T]):
     @recorded
     @explained
     def broadcast_to(self: T, size: Sequence[int]) -> T:
-        """Repeated along axes of extent 1, and along new leading axes, up to `size`."""
+        """Repeated along axes of extent 1, and along new leading axes, up to `size`.
+
+        The gradient is summed over what was repeated.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([1.0, 2.0]).broadcast_to((2, 2))
+            Tensor([[1., 2.],
+                    [1., 2.]])
+        """
         target = tuple(int(n) for n in size)
         if target == self.shape:
             return alias(self)
@@ -138,14 +184,30 @@ class Movement(Conversion[T]):
     @recorded
     @explained
     def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> T:
-        """A new axis of extent 1 at `dim`."""
+        """A new axis of extent 1 at `dim`; a negative one counts from behind the last axis.
+
+        Example:
+            >>> import numpy as np
+            >>> from mynn import Tensor
+            >>> x = Tensor(np.zeros((3, 4)))
+            >>> x.unsqueeze(0).shape, x.unsqueeze(-1).shape
+            ((1, 3, 4), (3, 4, 1))
+        """
         position = normalize_axes(required("unsqueeze", dim, axis), self.ndim + 1, "unsqueeze")[0]
         return self.reshape((*self.shape[:position], 1, *self.shape[position:]))
 
     @recorded
     @explained
     def squeeze(self, dim: Any = None, *, axis: Any = None) -> T:
-        """Axes of extent 1 removed: all of them, or those named; named longer ones stay."""
+        """Axes of extent 1 removed: all of them, or those named; named longer ones stay.
+
+        Example:
+            >>> import numpy as np
+            >>> from mynn import Tensor
+            >>> x = Tensor(np.zeros((1, 3, 1)))
+            >>> x.squeeze().shape, x.squeeze(0).shape, x.squeeze(1).shape
+            ((3,), (3, 1), (1, 3, 1))
+        """
         axes = normalize_axes(one_of("squeeze", dim, axis), self.ndim, "squeeze")
         kept = tuple(n for i, n in enumerate(self.shape) if not (n == 1 and i in axes))
         return self.reshape(kept)

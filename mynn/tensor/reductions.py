@@ -50,7 +50,17 @@ class Reductions(Scans[T]):
         axis: Any = None,
         keepdims: bool | None = None,
     ) -> T:
-        """Sum over `dim`; integers and bools are added up as int64 where `dtype` is left out."""
+        """Sum over `dim`; integers and bools are added up as int64 where `dtype` is left out.
+
+        The reduced axes go, or stay with extent 1 where `keepdim` is true; without `dim` the result
+        is a single value. A sum of nothing is 0.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+            >>> x.sum(), x.sum(0), x.sum(1, keepdim=True).shape
+            (Tensor(10.), Tensor([4., 6.]), (2, 1))
+        """
         axes = _axes("sum", self, dim, axis)
         return _reduce(widened(self, dtype), reduce.sum, axes, kept(keepdim, keepdims))
 
@@ -88,7 +98,13 @@ class Reductions(Scans[T]):
         axis: Any = None,
         keepdims: bool | None = None,
     ) -> T:
-        """Mean over `dim`, NaN of no values; of integers a float32, their exact sum divided."""
+        """Mean over `dim`, NaN of no values; of integers a float32, their exact sum divided.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1.0, 2.0], [3.0, 6.0]]).mean(1)
+            Tensor([1.5, 4.5])
+        """
         axes = _axes("mean", self, dim, axis)
         count = math.prod(self.shape[one] for one in axes)
         if dtype is None and self.dtype.kind != "f":
@@ -112,7 +128,13 @@ class Reductions(Scans[T]):
         """Variance over `dim`: the sum of (x - mean)^2, divided by n - correction.
 
         `correction` is 1 where left out; `unbiased=False` means 0. A bool in place of `dim` is
-        `unbiased`, as in `x.var(False)`.
+        `unbiased`, as in `x.var(False)`. Integers are taken as float32.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> x = Tensor([1.0, 3.0, 5.0, 7.0, 9.0])
+            >>> x.var(), x.var(unbiased=False)
+            (Tensor(10.), Tensor(8.))
         """
         if isinstance(dim, bool):
             dim, unbiased = None, dim
@@ -163,7 +185,13 @@ class Reductions(Scans[T]):
         axis: Any = None,
         keepdims: bool | None = None,
     ) -> T:
-        """Largest value over `dim`; values that tie share the gradient."""
+        """Largest value over `dim`, any axes; values that tie share the gradient.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1, 5], [7, 2]]).amax(0)
+            Tensor([7, 5])
+        """
         return _reduce(self, reduce.max, _axes("amax", self, dim, axis), kept(keepdim, keepdims))
 
     @recorded
@@ -194,6 +222,13 @@ class Reductions(Scans[T]):
         With a tensor in place of `dim`: the larger of two values, elementwise. Along an axis the
         gradient goes to the first of equal values, over all of them equal values share it. `amax`
         gives the values alone, over any axes.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> x = Tensor([[1.0, 5.0], [7.0, 2.0]])
+            >>> values, indices = x.max(1)
+            >>> values, indices
+            (Tensor([5., 7.]), Tensor([1, 0]))
         """
         return _extremum("max", reduce.max, elementwise.maximum, self, dim, axis, keepdim, keepdims)
 
@@ -248,7 +283,13 @@ class Reductions(Scans[T]):
         axis: int | None = None,
         keepdims: bool | None = None,
     ) -> T:
-        """Index of the first largest value along `dim`, or in the flattened tensor; int64."""
+        """Index of the first largest value along `dim`, or in the flattened tensor; int64.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1.0, 5.0, 5.0], [7.0, 2.0, 0.0]]).argmax(1)
+            Tensor([1, 0])
+        """
         chosen, keep = one_of("argmax", dim, axis), kept(keepdim, keepdims)
         if chosen is None or not self.ndim:
             normalize_axes(chosen, self.ndim, "argmax")

@@ -52,7 +52,7 @@ def test_kernels_have_everything() -> None:
                 seen[statement.kind] += 1
                 seen["condition"] += len(statement.where)
             elif isinstance(statement, Local):
-                seen[statement.buffer.place] += 1
+                seen[statement.buffer.storage] += 1
             elif not isinstance(statement, Prefetch):
                 for expr in sub_expressions(statement.value):
                     seen[expr.name if isinstance(expr, Op) else type(expr).__name__] += 1

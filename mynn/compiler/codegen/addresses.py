@@ -82,7 +82,7 @@ class KernelAddresses(Addresses):
     def base(self, buffer: Buffer) -> Value:
         """The address of a buffer, which is in the table or in scratch memory."""
         if buffer not in self.bases:
-            scratch = buffer.place == "scratch"
+            scratch = buffer.storage == "scratch"
             self.bases[buffer] = (self._in_scratch if scratch else self._in_table)(buffer)
         return self.bases[buffer]
 

@@ -37,8 +37,8 @@ def kernel_key(kernel: ir.Kernel) -> tuple[Hashable, list[ir.Buffer]]:
         if buffer not in buffers:
             buffers[buffer] = len(buffers)
             # How far a buffer in memory reaches is nothing to the code.
-            elements = 0 if buffer.place == "memory" else buffer.elements
-            kinds.append((buffer.type, buffer.place, elements, buffer.pitch))
+            elements = 0 if buffer.storage == "memory" else buffer.elements
+            kinds.append((buffer.type, buffer.storage, elements, buffer.pitch))
         return buffers[buffer]
 
     def of_expr(expr: ir.Expr) -> Hashable:

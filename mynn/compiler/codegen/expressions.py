@@ -118,7 +118,7 @@ class Expressions:
             at, step = self.in_registers(load.buffer, load.index, v)
             return self.registers.load(load.buffer, at, step, v)
         names = [name for name, _ in load.index.terms]
-        shared = load.buffer.place == "view"  # with other views, and other threads
+        shared = load.buffer.storage == "view"  # with other views, and other threads
         if shared or v.lane in names or any(isinstance(self.env.get(name), int) for name in names):
             return self._load(load, self.parts(load.index, v), v)
         # By what the names stand for: in an unrolled loop that is something else each round.
@@ -155,7 +155,7 @@ class Expressions:
         value = f.broadcast(value, v.lanes)
         if parts.step == 1 and not parts.vectors:
             rows = [c for _, c in parts.scalars] + [parts.constant, buffer.pitch]
-            whole = buffer.place == "scratch" or all(c % v.lanes == 0 for c in rows)
+            whole = buffer.storage == "scratch" or all(c % v.lanes == 0 for c in rows)
             pointer = self.addresses.pointer(buffer, parts.constant, parts.scalars)
             memory.store(f, value, pointer, v.lanes if whole else v.extent)
             return

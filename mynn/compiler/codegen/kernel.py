@@ -50,7 +50,7 @@ class KernelEmitter:
             elif isinstance(statement, ir.Store):
                 self.expressions.store(statement, v)
             elif isinstance(statement, ir.Local):
-                if statement.buffer.place == "register":
+                if statement.buffer.storage == "register":
                     self.registers.declare(statement.buffer)
                 else:
                     self.addresses.base(statement.buffer)

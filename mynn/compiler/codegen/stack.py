@@ -75,7 +75,7 @@ class _Live:
 
 
 def _size(buffer: ir.Buffer) -> int:
-    return buffer.nbytes if buffer.place == "register" else 0
+    return buffer.nbytes if buffer.storage == "register" else 0
 
 
 def free(body: Sequence[ir.Statement], known: dict[int, set[str]] | None = None) -> set[str]:

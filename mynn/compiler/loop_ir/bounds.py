@@ -126,7 +126,7 @@ class _Bounds:
 
     def access(self, buffer: ir.Buffer, index: Affine, count: int = 1) -> None:
         """Look at `count` elements of a buffer."""
-        if not buffer.elements and buffer.place == "view":
+        if not buffer.elements and buffer.storage == "view":
             return
         index = self.written_out(index)
         low, high = self.range(index)
@@ -135,7 +135,7 @@ class _Bounds:
                 f"{self.where}: {buffer}[{index}] goes from {low} to {high + count - 1}, "
                 f"{buffer} has {buffer.elements} elements"
             )
-        if self.lane is None or buffer.place == "register":
+        if self.lane is None or buffer.storage == "register":
             return
         name, lanes = self.lane
         step = index.coefficient(name)

@@ -23,7 +23,7 @@ def canonical(program: Kernel | Function) -> Hashable:
             return tuple([of(inner) for inner in part])
         if isinstance(part, Buffer):
             number = buffers.setdefault(part, len(buffers))
-            return number, part.name, part.type, part.elements, part.place
+            return number, part.name, part.type, part.elements, part.storage
         if isinstance(part, Var) and part.type == INDEX:
             return Affine.var(part.name)
         if isinstance(part, Const):

@@ -76,7 +76,7 @@ def _format_line(statement: ir.Statement | ir.Action) -> str:
         case ir.Store(buffer, index, value):
             return f"{buffer}[{index}] = {format_expr(value, buffer.type)}"
         case ir.Local(buffer):
-            return f"local {buffer}: {buffer.type}[{buffer.elements}] {buffer.place}"
+            return f"local {buffer}: {buffer.type}[{buffer.elements}] {buffer.storage}"
         case ir.View(buffer, address):
             extent = buffer.elements or ""
             return f"view {buffer}: {buffer.type}[{extent}] at {format_expr(address)}"

@@ -85,7 +85,7 @@ _ITEM_BYTES = {"f64": 8, "i64": 8, "u64": 8, "ptr": 8, "bool": 1, "u8": 1}
 class Buffer:
     """Memory that a kernel can name.
 
-    `place` is "memory" (reached through the program's table of pointers), "register" (values that
+    `storage` is "memory" (reached through the program's table of pointers), "register" (values that
     live in registers: every index is known when the kernel is written out), "scratch" (memory
     that each worker has to itself while a kernel runs) or "view" (what host code finds at an
     address; `elements` is 0 where their number is not known).
@@ -97,7 +97,7 @@ class Buffer:
     name: str
     type: str
     elements: int
-    place: str = "memory"
+    storage: str = "memory"
     pitch: int = 0
 
     @property
@@ -431,7 +431,7 @@ def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffe
 
     def note(expr: Expr) -> None:
         if isinstance(expr, Load):
-            if expr.buffer.place == "memory":
+            if expr.buffer.storage == "memory":
                 reads[expr.buffer] = None
         elif isinstance(expr, Op):
             for arg in expr.args:
@@ -444,7 +444,7 @@ def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffe
             elif isinstance(statement, Let):
                 note(statement.value)
             elif isinstance(statement, Store):
-                if statement.buffer.place == "memory":
+                if statement.buffer.storage == "memory":
                     writes[statement.buffer] = None
                 note(statement.value)
 

@@ -20,7 +20,7 @@ from mynn.errors import VerifyError
 
 MAX_VECTOR = 64
 _KINDS = ("serial", "unroll", "vector", "parallel")
-_PLACES = ("memory", "register", "scratch", "view")
+_STORAGES = ("memory", "register", "scratch", "view")
 _REDUCTIONS = ("add", "mul", "maximum", "minimum")
 
 
@@ -83,14 +83,14 @@ class _Names:
         """Look at a buffer: no other has its name."""
         if self.buffers.setdefault(buffer.name, buffer) is not buffer:
             self.fail(f"two buffers have the name {buffer}")
-        if buffer.type not in DTYPES or buffer.place not in _PLACES or buffer.elements < 0:
-            self.fail(f"{buffer} is no buffer: {buffer.type}[{buffer.elements}] {buffer.place}")
+        if buffer.type not in DTYPES or buffer.storage not in _STORAGES or buffer.elements < 0:
+            self.fail(f"{buffer} is no buffer: {buffer.type}[{buffer.elements}] {buffer.storage}")
 
     def make(self, buffer: ir.Buffer, places: tuple[str, ...]) -> None:
         """Begin to know a buffer that is made here."""
-        if buffer.place not in places:
-            self.fail(f"{buffer} is made, but its place is {buffer.place}")
-        if buffer.place == "view":  # its name may have meant another one before
+        if buffer.storage not in places:
+            self.fail(f"{buffer} is made, but its storage is {buffer.storage}")
+        if buffer.storage == "view":  # its name may have meant another one before
             self.buffers.pop(buffer.name, None)
         self.known(buffer)
         self.made.add(buffer)
@@ -117,7 +117,7 @@ class _Names:
 
     def access(self, buffer: ir.Buffer, index: Affine) -> None:
         """Look at an element of a buffer."""
-        if buffer.place == "memory":
+        if buffer.storage == "memory":
             self.known(buffer)
         elif buffer not in self.made:
             self.fail(f"{buffer} is used before it is made")
@@ -142,8 +142,8 @@ class _Names:
             self.access(expr.buffer, expr.index)
         elif isinstance(expr, ir.Reduce):
             self.access(expr.buffer, expr.index)
-            if expr.op not in _REDUCTIONS or expr.buffer.place != "register":
-                self.fail(f"there is no reduce_{expr.op} in {expr.buffer.place}")
+            if expr.op not in _REDUCTIONS or expr.buffer.storage != "register":
+                self.fail(f"there is no reduce_{expr.op} in {expr.buffer.storage}")
         elif isinstance(expr, ir.Const):
             self.number(expr)
         elif isinstance(expr, ir.Op):
@@ -195,7 +195,7 @@ class _Kernel(_Names):
                 self.make(statement.buffer, ("register", "scratch"))
                 made.append(statement.buffer)
             elif isinstance(statement, ir.Prefetch):
-                if statement.buffer.place != "memory":
+                if statement.buffer.storage != "memory":
                     self.fail(f"prefetch of {statement.buffer}, not in memory")
                 self.access(statement.buffer, statement.index)
             elif isinstance(statement, ir.Store):

@@ -41,7 +41,7 @@ def scratch_offsets(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
         for statement in body:
             if isinstance(statement, For):
                 end = max(end, place(statement.body, start))
-            elif isinstance(statement, Local) and statement.buffer.place == "scratch":
+            elif isinstance(statement, Local) and statement.buffer.storage == "scratch":
                 offsets[statement.buffer] = start
                 start += -(-(statement.buffer.nbytes + SLACK) // ALIGNMENT) * ALIGNMENT
                 end = max(end, start)

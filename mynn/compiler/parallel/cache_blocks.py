@@ -105,7 +105,9 @@ def _streams(kernel: Kernel) -> bool:
     """
     if kernel.operations > kernel.nbytes:
         return False
-    return all(s.buffer.place != "scratch" for s in statements(kernel.body) if isinstance(s, Local))
+    return all(
+        s.buffer.storage != "scratch" for s in statements(kernel.body) if isinstance(s, Local)
+    )
 
 
 def _bytes(kernels: Sequence[Kernel]) -> int:

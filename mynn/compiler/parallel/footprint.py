@@ -146,10 +146,10 @@ def _note(loop: LoopAccesses, statement: Statement, shared: str, ends: dict[str,
     """Add what a statement touches in the rounds of the loop over `shared`."""
     if isinstance(statement, Let | Store):
         for expr in sub_expressions(statement.value):
-            if isinstance(expr, Load | Reduce) and expr.buffer.place == "memory":
+            if isinstance(expr, Load | Reduce) and expr.buffer.storage == "memory":
                 count = expr.count if isinstance(expr, Reduce) else 1
                 _add(loop.reads, _region(expr.buffer, expr.index, count, shared, ends))
-    if isinstance(statement, Store) and statement.buffer.place == "memory":
+    if isinstance(statement, Store) and statement.buffer.storage == "memory":
         _add(loop.writes, _region(statement.buffer, statement.index, 1, shared, ends))
 
 

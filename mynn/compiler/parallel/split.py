@@ -139,7 +139,7 @@ def _by_slices(kernel: Kernel, columns: bool) -> Kernel | None:
                     inner = shared(statement.body, depth + 1)
                     result.append(replace(statement, body=tuple(inner)))
                     continue
-            copied = isinstance(statement, Local) and statement.buffer.place == "scratch"
+            copied = isinstance(statement, Local) and statement.buffer.storage == "scratch"
             if not pending and (copied or _only_copies(statement)):
                 result.append(statement)
             else:
@@ -171,7 +171,7 @@ def _slices(loop: For, ends: Mapping[str, int], columns: bool) -> bool:
 def _stores(body: Sequence[Statement]) -> list[Store]:
     """The stores to memory."""
     every = statements(tuple(body))
-    return [s for s in every if isinstance(s, Store) and s.buffer.place == "memory"]
+    return [s for s in every if isinstance(s, Store) and s.buffer.storage == "memory"]
 
 
 def _can_enter(loop: For) -> bool:
@@ -200,7 +200,7 @@ def _is_shared(statement: Statement) -> bool:
     if isinstance(statement, For):
         return all(_is_shared(inner) for inner in statement.body)
     if isinstance(statement, Store):
-        return statement.buffer.place != "memory"
+        return statement.buffer.storage != "memory"
     return isinstance(statement, Let | Local | Prefetch)
 
 
@@ -209,7 +209,7 @@ def _only_copies(statement: Statement) -> bool:
     own = {s.buffer for s in statements((statement,)) if isinstance(s, Local)}
     stores = [s for s in statements((statement,)) if isinstance(s, Store)]
     return isinstance(statement, For) and all(
-        s.buffer.place == "scratch" or s.buffer in own for s in stores
+        s.buffer.storage == "scratch" or s.buffer in own for s in stores
     )
 
 
@@ -244,7 +244,7 @@ def _independent(loop: For) -> bool:
     stored: set[tuple[Buffer, Affine]] = set()
     for statement in statements(loop.body):
         if isinstance(statement, Store) and statement.buffer not in local:
-            if statement.buffer.place != "memory":
+            if statement.buffer.storage != "memory":
                 return False
             if statement.index.coefficient(loop.var) == 0:
                 return False

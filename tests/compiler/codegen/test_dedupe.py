@@ -22,10 +22,10 @@ X, Y, Z = (Buffer(name, "f32", 16) for name in "xyz")
 
 
 def double(
-    x: Buffer, y: Buffer, factor: float = 2.0, extent: int = 16, place: str = "register"
+    x: Buffer, y: Buffer, factor: float = 2.0, extent: int = 16, storage: str = "register"
 ) -> Kernel:
     """y = factor * x."""
-    kept = Buffer("kept", "f32", 16, place)
+    kept = Buffer("kept", "f32", 16, storage)
     value = Op("mul", (Load(x, AT), Const(factor, "f32")), "f32")
     return Kernel("k", (Local(kept), For("i", extent, (Store(y, AT, value),))))
 
@@ -46,7 +46,7 @@ def test_buffers_make_no_difference() -> None:
         double(X, X),
         double(Buffer("x", "f64", 16), Y),
         double(X, Buffer("y", "f32", 16, pitch=4)),
-        double(X, Y, place="scratch"),
+        double(X, Y, storage="scratch"),
     ],
 )
 def test_all_else_does(other: Kernel) -> None:

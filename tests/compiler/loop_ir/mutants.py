@@ -175,7 +175,7 @@ def _wider_condition(part: Any) -> Any:
 
 
 def _small_buffer(part: Any) -> Any:
-    if not isinstance(part, Load | Store) or part.buffer.place != "memory":
+    if not isinstance(part, Load | Store) or part.buffer.storage != "memory":
         return None
     buffer = part.buffer
     if not buffer.elements:

@@ -92,7 +92,7 @@ TYPES: dict[str, tuple[tuple[Statement, ...], str]] = {
     "no such type": ((Let("a", Const(1, "i7")),), "there is no 1 of type i7"),
     "reduction": ((Local(ACC), store(Reduce("prod", ACC, Affine(), 2))), "no reduce_prod"),
     "reduction in memory": ((store(Reduce("add", X, Affine(), 2)),), "reduce_add in memory"),
-    "memory made": ((Local(X),), "x is made, but its place is memory"),
+    "memory made": ((Local(X),), "x is made, but its storage is memory"),
     "one name": ((Store(Buffer("x", "f32", 1), Affine(), Load(X, Affine())),), "two buffers"),
     "address": ((Let("a", FunctionAddress("f")),), "a kernel does not know @f"),
 }

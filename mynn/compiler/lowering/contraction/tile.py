@@ -149,7 +149,7 @@ def _prefetches(epilogue: list[For]) -> list[Statement]:
 
         def add(buffer: Buffer, index: Affine, loop: For = loop, bound: set[str] = bound) -> None:
             known = all(name not in bound for name, _ in index.terms)
-            if buffer.place == "memory" and index.coefficient(loop.var) == 1 and known:
+            if buffer.storage == "memory" and index.coefficient(loop.var) == 1 and known:
                 found[Prefetch(buffer, index.without(loop.var))] = None
 
         for statement in statements(loop.body):
