@@ -66,7 +66,7 @@ def kernel_key(kernel: ir.Kernel) -> tuple[Hashable, list[ir.Buffer]]:
         return "prefetch", number(statement.buffer), statement.index
 
     body = tuple([of(statement) for statement in kernel.body])
-    return (body, tuple(kinds)), [b for b in buffers if b.place == "memory"]
+    return (body, tuple(kinds)), [b for b in buffers if b.storage == "memory"]
 
 
 def emit_kernels(
