@@ -164,7 +164,7 @@ def test_fit_interpreted(place: str, indexed: bool) -> None:
 
 @rows
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("threads", [1, 2, 4])
 def test_threads(row: int, shuffle: bool, threads: int) -> None:
     check_fit("t - 1", row, shuffle, threads=threads)
 

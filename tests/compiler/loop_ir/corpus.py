@@ -19,8 +19,6 @@ from tests.compiler.harness import layout, shared_kernels
 from tests.fuzz.programs import plain, stateful
 from tests.helpers import f32, graph_of
 
-NAMES = tuple(work.name for work in WORKS)
-
 
 def kernels_of(lowered: Compilation) -> list[Kernel]:
     """The kernels of a program, whole and as workers share them."""

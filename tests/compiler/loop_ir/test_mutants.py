@@ -37,7 +37,7 @@ def test_what_has_no_meaning_is_refused(name: str) -> None:
     rng = np.random.default_rng(0)
     found = Counter(
         is_refused(mutant)
-        for kernel in kernels()
+        for kernel in kernels()[::2]
         for mutant in mutants(kernel, ALWAYS_WRONG[name], rng, 1)
     )
     assert found[True] >= 30
@@ -65,7 +65,7 @@ def test_what_goes_outside_is_refused(name: str) -> None:
     """The evaluator says which mutants do; none of them passes the checker."""
     rng = np.random.default_rng(1)
     found: Counter[tuple[bool, bool]] = Counter()
-    small = [kernel for kernel in kernels() if kernel.operations < 5000 and kernel.nbytes < 20000]
+    small = [kernel for kernel in kernels() if kernel.operations < 2000 and kernel.nbytes < 20000]
     for kernel in small:
         for mutant in mutants(kernel, SOMETIMES_OUTSIDE[name], rng, 1):
             outside = any(goes_outside(mutant, data) for data in (-(2**62), 2**62))

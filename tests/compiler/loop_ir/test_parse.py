@@ -36,10 +36,10 @@ from mynn.compiler.loop_ir.parse import parse_function, parse_kernel
 from mynn.compiler.loop_ir.verify import verify_function
 from mynn.errors import VerifyError
 from tests.compiler.harness import check_printed_form
-from tests.compiler.loop_ir.corpus import NAMES, random_kernels, training_kernels
+from tests.compiler.loop_ir.corpus import random_kernels, training_kernels
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["W1", "W4", "W8"])
 def test_kernels_of_the_works(name: str) -> None:
     kernels = training_kernels(name)
     assert len(kernels) > 20
