@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from types import CodeType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Later:
     """The tape of a thread that has recorded nothing: whatever is asked of it makes the tape."""
 
     lock = Nobody()
+    busy = False
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -67,6 +68,8 @@ class _Current(threading.local):
 
 current = _Current()
 
+# No arguments by name.
+_NONE: dict[str, Any] = {}
 # Tapes with calls that were not run yet. Whoever writes memory that others see, or runs a program,
 # has them run first.
 waiting: list[Any] = []
@@ -114,7 +117,7 @@ def settle(tensors: Iterable[Any] | None = None) -> None:
     own = current.own
     if own in waiting:
         own.flush()
-    if own is None or not own.lock._is_owned():
+    if own is None or not (own.busy or own.lock._is_owned()):
         settle_others(own, tensors)
 
 
@@ -226,6 +229,13 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
         6
     """
 
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_name.startswith("__") and code.co_flags & 12 == 0:
+        if code.co_argcount == 1:
+            return cast("Callable[P, R]", _unary(function))
+        if code.co_argcount == 2:
+            return cast("Callable[P, R]", _binary(function))
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         tape = current.tape
@@ -233,6 +243,27 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         result: R = tape.call(call, args, kwargs)
         return result
+
+    return call
+
+
+# Operators have their arguments by position: less is made for each call.
+
+
+def _unary(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(x: Any) -> Any:
+        tape = current.tape
+        return function(x) if tape is None else tape.call(call, (x,), _NONE)
+
+    return call
+
+
+def _binary(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(x: Any, y: Any) -> Any:
+        tape = current.tape
+        return function(x, y) if tape is None else tape.call(call, (x, y), _NONE)
 
     return call
 

@@ -24,6 +24,7 @@ def set_default_dtype(d: Any) -> None:
     recording.settle()
     if dtype != default_float():
         set_default_float(dtype)
+        recording.toggles[0] += 1  # what tapes know of calls is looked at again
         programs().clear()
 
 

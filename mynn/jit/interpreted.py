@@ -69,6 +69,10 @@ class InterpretedProgram:
         self.code.touched = True
         return self.access.run(lambda: self._run(arguments))
 
+    def values(self, arguments: Sequence[Any]) -> list[Array]:
+        """The same, where nothing is put off that the program reads."""
+        return self(arguments)
+
     def call_noting(self, arguments: Sequence[Any], notes: Notes) -> None:
         """The same, with the results noted; `begun` where state may have changed."""
         self.code.touched = True

@@ -38,6 +38,14 @@ def static(value: Any) -> Any:
     raise Unknown
 
 
+def whole(value: tuple[Any, ...] | list[Any]) -> tuple[Any, ...] | None:
+    """What a key says of some integers; None where there is something else among them."""
+    for one in value:
+        if type(one) is not int:
+            return None
+    return ("ints", type(value), *value)
+
+
 @dataclass(frozen=True)
 class Slot:
     """The result of an earlier call on the tape."""

@@ -91,10 +91,11 @@ class Derivative:
             program = make_program(self.graph, self.arguments, {}, self.state, "tape gradient")
             program.code.holders.add(self)
             self.program = program
-        saved = {id(tensor): value for tensor, value in run.saved}
         arguments = [_array(run.externals[i]) for i in self.copied]
         arguments.append(cotangent)
-        arguments += [saved[id(tensor)] for tensor in self.saved]
+        if self.saved:
+            saved = {id(tensor): value for tensor, value in run.saved}
+            arguments += [saved[id(tensor)] for tensor in self.saved]
         results: list[Array] = program(arguments)
         return results
 

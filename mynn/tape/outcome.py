@@ -8,7 +8,7 @@ from typing import Any
 from mynn.base import recording
 from mynn.base.dataclass import dataclass
 from mynn.core.graph import input_node
-from mynn.core.types import Type
+from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise
 from mynn.tape.call import Form, Leaf
@@ -28,6 +28,7 @@ class Outcome:
       from it, and whether gradients flow.
     - `writes`: state that it changes; `leaves`: state that gets a gradient through it; `state`: all
       that it reads.
+    - `fails`: whether an error may show when it is run, so that its line has to be known.
     - `guards`: what was read of Python beside the arguments.
     """
 
@@ -38,9 +39,12 @@ class Outcome:
     writes: tuple[Tensor, ...]
     leaves: tuple[Tensor, ...]
     state: tuple[Tensor, ...]
+    fails: bool
     guards: Guards
     edits: int
     toggles: int
+    # What floats of Python become.
+    floats: Any
     # Whether all that was read notes a change of itself.
     steady: bool
 
@@ -59,6 +63,8 @@ class Outcome:
                     return False
                 self.edits = edits
         if self.toggles != recording.toggles[0]:
+            if self.floats != default_float():
+                return False
             trained = {id(tensor) for tensor in self.leaves}
             if any(t.requires_grad != (id(t) in trained) for t in self.state if t.is_leaf):
                 return False
@@ -108,6 +114,7 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         if view is not None and looks and leaves[looks[0]].viewed:
             return None  # whether it is a view depends on the steps before
         state = tuple(trace.reads)
+        fails = bool(trace.checks or trace.writes())
     return Outcome(
         result.spec,
         result.requires_grad,
@@ -116,8 +123,10 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         tuple(trace.writes()),
         tuple(tensor for tensor in state if tensor.requires_grad and tensor.is_leaf),
         state,
+        fails,
         trace.guards,
         tracing.activity.edits(),
         recording.toggles[0],
+        default_float(),
         trace.guards.steady,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mynn.base import forks
 from mynn.base.cycles import WAITING
 from mynn.core.graph import Graph, Node, input_node
-from mynn.core.types import Type
+from mynn.core.types import Array, Type
 from mynn.jit.compile import native_available
 from mynn.jit.stage import Staged
 from mynn.tape.call import Call
@@ -145,6 +145,14 @@ class Piece:
         program = self.program
         if program is None:  # the store has dropped it just now
             program = self.program = self._made()
+        program.call_noting(self._arrays(externals), notes)
+
+    def values(self, externals: Sequence[Any]) -> list[Array]:
+        """The values of the results, of a piece with a program that changes nothing."""
+        values: list[Array] = self.program.values(self._arrays(externals))
+        return values
+
+    def _arrays(self, externals: Sequence[Any]) -> list[Any]:
         arrays = []
         for i in self.copied:
             value = externals[i]
@@ -152,7 +160,7 @@ class Piece:
                 plain = value.pending is None and value._view is None
                 value = value._value if plain else array_of(value)
             arrays.append(value)
-        program.call_noting(arrays, notes)
+        return arrays
 
     def _made(self) -> Any:
         staged = self.staged

@@ -112,7 +112,7 @@ def call_by_call(
     step: Step,
     externals: list[Any],
     tensors: list[Tensor | None],
-    places: list[tuple[CodeType, int]],
+    places: list[tuple[CodeType, int] | None],
     progress: Progress,
 ) -> None:
     """Run the calls one by one, as they were called."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +16,11 @@ from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
 from mynn.tape.derivative import Derivative
 from mynn.tape.trial import Trial
-from mynn.tensor import Parameter, Tensor, graph_node, no_grad
-from mynn.tensor.history import accumulate, array_of
+from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor.history import array_of
 
 if TYPE_CHECKING:
-    from mynn.tape.step import Step
+    from mynn.tape.step import Mark, Step
 
 
 class Run:
@@ -35,6 +35,7 @@ class Run:
         "coarse",
         "externals",
         "fine",
+        "known",
         "marks",
         "nodes",
         "overwritten",
@@ -56,9 +57,11 @@ class Run:
         self.coarse = False
         # Whether none may: what it would read is about to change.
         self.fine = False
+        # Whether all that it read has its nodes.
+        self.known = False
         # State that was changed since, outside of programs.
         self.overwritten: set[int] = set()
-        self.marks = () if step.stepped else _marks(self._read())
+        self.marks = () if step.stepped else (*step.marks(), *self._marks())
         # Programs of tapes note what they write in the versions.
         self.buffers = () if step.stepped else tuple((one, one._version) for one in step.buffers)
         number = id(self)
@@ -66,15 +69,14 @@ class Run:
             recording.readers[number] = weakref.ref(self)
         recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
 
-    def _read(self) -> list[Tensor]:
-        """State and tensors from before that a gradient may need; of views what they look at."""
-        found = {id(one): one for one in map(_memory, self.externals) if isinstance(one, Tensor)}
-        for outcome in self.step.outcomes:
-            if outcome is not None:
-                found.update((id(one), one) for one in outcome.state)
-        for one in self.step.written:
-            found.pop(id(one), None)  # `saved` has its value
-        return list(found.values())
+    def _marks(self) -> Iterator[Mark]:
+        """Of tensors from before that a gradient may need; of views what they look at."""
+        written = self.step.written  # `saved` has their values
+        for value in self.externals:
+            if isinstance(value, Tensor):
+                memory: Any = value if value._view is None else value._view.base
+                if not written or all(one is not memory for one in written):
+                    yield program_mark(memory), (memory,)
 
     def _has_read(self, tensor: Tensor) -> bool:
         return any(one is tensor for _, ones in self.marks for one in ones)
@@ -135,7 +137,7 @@ class Run:
 
     def remember(self, tensor: Tensor, slot: int) -> None:
         """Give a result of this run its node."""
-        derivative = None if self.fine else self._derivative(tensor, slot)
+        derivative = None if self.fine else self.derivative(tensor, slot)
         if derivative is not None:
             self.coarse = True
             if tensor._view is None:
@@ -167,25 +169,7 @@ class Run:
         else:
             tensor._view.origin = again._view.origin
 
-    def backward(self, tensor: Tensor, slot: int) -> bool:
-        """Add the gradients of a result of one element, where they go to parameters alone and a
-        program finds them; otherwise the walk over the nodes does.
-        """
-        derivative = self._derivative(tensor, slot)
-        if (
-            derivative is None
-            or tensor._view is not None
-            or any(isinstance(one, int) or not one.requires_grad for one in derivative.inputs)
-            or self.changed(derivative.needed) is not None
-        ):
-            return False
-        found = derivative.run(self, np.ones(tensor.shape, tensor.dtype))
-        with no_grad():
-            for parameter, value in zip(derivative.inputs, found, strict=True):
-                accumulate(parameter, Tensor.from_value(value))
-        return True
-
-    def _derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
+    def derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
         """The program of a gradient from this result, if it came before."""
         known = self.step.derivatives.get(slot)
         if known is None:
@@ -252,24 +236,18 @@ def remember(tensor: Tensor) -> None:
         if output is None or output.run is None:
             waiting.pop()
             continue
-        before: list[Any] = [one for one in output.run.externals if isinstance(one, Tensor)]
+        before: list[Any] = []
+        if not output.run.known:  # a run may have many results
+            before = [one for one in output.run.externals if isinstance(one, Tensor)]
         before += [one._view.base for one in (*before, last) if one._view is not None]
         new = [one for one in before if one.pending is not None and one.pending.run is not None]
         if new:
             waiting += new
             continue
+        output.run.known = True
         waiting.pop()
         output.run.remember(last, output.slot)
         last.pending = output.run = None
-
-
-def _marks(tensors: Iterable[Tensor]) -> tuple[tuple[object, list[Tensor]], ...]:
-    """The tensors by domain, with the mark that its last program left."""
-    found: dict[Any, list[Tensor]] = {}
-    for one in tensors:
-        domain = sharing.domain_of(one)
-        found.setdefault(id(one) if domain is None else domain, []).append(one)
-    return tuple((program_mark(ones[0]), ones) for ones in found.values())
 
 
 def _memory(value: Any) -> Any:

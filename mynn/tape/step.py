@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+from mynn.base import sharing
 from mynn.tape.call import Call, External, Slot
 from mynn.tape.outcome import Outcome
 from mynn.tensor import Parameter, Tensor
 
 _serials = itertools.count()
+# Tensors of one domain, and the mark that its last program left.
+Mark: TypeAlias = tuple[object, tuple[Tensor, ...]]
+
+
+def _nothing() -> None:
+    """No step."""
+
 
 # A call that is run at once where it stands.
 AT_ONCE = object()
@@ -33,6 +41,11 @@ class Step:
     - `derivatives`: by the numbers of results, the same for gradients from them (`Derivative`).
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
+    - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
+      where it is still there.
+    - `function`, `gradients`, `mode`, `wants`, `names`: what is compared to see whether a call is
+      the one that leads here: what is called, with gradients or not, in which mode of the module,
+      the parts of the key for each argument, the names of the last of these.
     """
 
     __slots__ = (
@@ -42,16 +55,24 @@ class Step:
         "children",
         "derivatives",
         "externals",
+        "function",
+        "gradients",
         "looked",
+        "mode",
+        "names",
+        "next",
+        "next_of_module",
         "outcome",
         "outcomes",
         "parent",
         "pieces",
+        "reads",
         "ready",
         "serial",
         "slots",
         "stepped",
         "trained",
+        "wants",
         "written",
     )
 
@@ -70,6 +91,10 @@ class Step:
         self.derivatives: dict[int, Any] = {}
         self.looked = 0
         self.ready: Any = None
+        # What `marks` finds out once.
+        self.reads: Any = None
+        self.next: Step | None = None
+        self.next_of_module: Callable[[], Step | None] = _nothing
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
         self.slots = 0
@@ -98,6 +123,42 @@ class Step:
                     for number, tensor in read.items()
                     if not isinstance(tensor, Parameter) and number not in written
                 )
+
+    def expect(self, wants: tuple[Any, ...], names: tuple[str, ...], module: Any) -> None:
+        """From where this step begins, the call of it is likely to come again."""
+        assert self.parent is not None
+        call = self.calls[-1]
+        self.function, self.gradients = call.function, call.gradients
+        self.wants, self.names = wants, names
+        if module is None:
+            self.parent.next = self
+        else:  # the step lies with the module, and goes with it
+            self.mode = module._mode
+            self.parent.next_of_module = weakref.ref(self)
+
+    def marks(self) -> tuple[Mark, ...]:
+        """Of the state that is read and not changed, by domain: the mark that the last program
+        left.
+        """
+        if self.reads is None or any(sharing.domain_of(ones[0]) for _, ones in self.reads[1]):
+            self.reads = self._reads()
+        domains: list[tuple[Tensor, ...]]
+        alone: tuple[Mark, ...]
+        domains, alone = self.reads
+        if not domains:
+            return alone
+        return (*alone, *[(sharing.program_mark(ones[0]), ones) for ones in domains])
+
+    def _reads(self) -> Any:
+        """The tensors of each domain, and those that no program writes as marks."""
+        written = {id(one) for one in self.written}
+        found: dict[Any, dict[int, Tensor]] = {}
+        for outcome in self.outcomes:
+            for one in () if outcome is None else outcome.state:
+                if id(one) not in written:
+                    found.setdefault(sharing.domain_of(one), {})[id(one)] = one
+        alone = tuple((None, (one,)) for one in found.pop(None, {}).values())
+        return [tuple(ones.values()) for ones in found.values()], alone
 
     @property
     def backward(self) -> bool:

@@ -21,24 +21,39 @@ from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise, movement
-from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, Update, static
+from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.output import Elsewhere, Output
-from mynn.tape.results import Progress
 from mynn.tape.step import AT_ONCE, Step, table
-from mynn.tape.waiting import LOOKS, Waiting
+from mynn.tape.training import WAYS, Training, is_own
+from mynn.tape.waiting import LOOKS
 from mynn.tensor import Parameter, Tensor, grad_enabled
 from mynn.tensor.grad_mode import enabled
 from mynn.trace import tracing
 
-# The longest tape, and how many ways may lead on from one step.
-LONGEST = 400
-WAYS = 64
+# The longest tape.
+LONGEST = 1000
 # Of a first call that is run as it comes, because it is always looked at, one in so many is
 # recorded, to see whether that is still so.
 EVERY = 251
 _SEEN = 4096
+# Operators whose second operand may be a number, which decides nothing but values. After a few
+# numbers each new one is an argument of the program; larger ones are infinite in float32.
+NUMBERS = frozenset(
+    {
+        Tensor.__add__,
+        Tensor.__sub__,
+        Tensor.__rsub__,
+        Tensor.__mul__,
+        Tensor.__truediv__,
+        Tensor.__rtruediv__,
+    }
+)
+FEW, _LARGE = 32, 1e38
+_DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 _new: Any = object.__new__
+# Kinds of plain arguments that are compared by themselves.
+_QUICK = frozenset({bool, int, str, type(None)})
 # What is looked at in every call, under short names.
 activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
 # How many new steps may be made in a row; each call that comes again gives a part of one back, and
@@ -47,15 +62,16 @@ CREDIT = 100.0
 AGAIN, REGAINED = 0.25, 0.02
 
 
-class Tape(Waiting):
+class Tape(Training):
     """The tape of one thread. Other threads may have it run what was recorded."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: dict[Any, Any] = {}
         self.credit = CREDIT
-        # The module of the user's that is being called, and whether a call is given parameters.
-        self.owner: Any = None
+        # How many new numbers were combined with tensors.
+        self.numbers = 0
+        # Whether a call is given parameters.
         self.bound = False
 
     # -- recording ---------------------------------------------------------------------------------
@@ -75,137 +91,60 @@ class Tape(Waiting):
             turn: object = None
             tensor: Any = None
             try:
-                with self.lock:
+                before, self.busy = self.busy, True
+                try:
+                    if self.claimed:
+                        self._wait(before)
+                        continue
                     turn = self.turn = object()
                     position = self.position
-                    externals = self.externals
-                    outputs = self.outputs
                     slot = position.slots
                     if (
-                        len(externals) != position.externals
-                        or len(outputs) != slot
+                        len(self.externals) != position.externals
+                        or len(self.outputs) != slot
                         or len(self.places) != slot
                     ):
                         self._tidy()
-                    index = self.index
-                    head: Any = function
-                    if anchor is not None:
-                        head = position.serial if anchor._mode else ~position.serial
-                    parts = [head, enabled()]
-                    self.bound = False
-                    try:
-                        for value in args:
-                            # As `_add`, written out for what comes most often.
-                            if type(value) is Tensor:
-                                pending = value.pending
-                                if pending is not None:
-                                    if pending.tape is self:
-                                        parts.append(pending.slot)
-                                        continue
-                                else:
-                                    identity = id(value)
-                                    number = index.get(identity)
-                                    if number is not None:
-                                        parts.append(-1 - number)
-                                        continue
-                                    if value._view is None:
-                                        array = value._value
-                                        if array is not None:
-                                            index[identity] = len(externals)
-                                            externals.append(value)
-                                            parts += array.shape, array.dtype, value._requires_grad
-                                            continue
-                            self._add(parts, value)
-                        if kwargs:
-                            for name, value in kwargs.items():
-                                parts.append(name)
-                                self._add(parts, value)
-                    except Unknown:
-                        if self.turn is not turn:
-                            continue
-                        break
-                    if self.turn is not turn:
-                        continue
-                    owner = anchor
-                    if owner is None and self.bound:
-                        # Parameters are part of the key: it is kept with the module that has them.
-                        owner = self.owner
-                        parts.append(position.serial)
-                    key = tuple(parts)
-                    ways: dict[Any, Any] = position.children if owner is None else table(owner)
-                    child: Any = ways.get(key)
-                    if child is not None and child is not AT_ONCE:
-                        outcome = child.outcome
-                        if not (
-                            outcome.steady
-                            and outcome.edits == activity.watch
-                            and outcome.toggles == toggles[0]
-                        ):
-                            child = child if outcome.holds() else None
-                    if child is None:
-                        if self.credit <= 0 or (anchor is not None and not _is_own(anchor)):
-                            if self.credit <= 0:
-                                self.reasons.nothing_repeats(function, args)
-                            self.credit += REGAINED
-                            break
-                        self.credit -= 1
-                        child = self._child(function, args, kwargs, anchor, owner)
-                        if self.turn is not turn:
-                            continue
-                        if child is None:
-                            break
-                        if len(ways) >= WAYS:
-                            ways.clear()
-                        ways[key] = child
+                    # Mostly the same call comes as the last time; this is quicker than its key.
+                    child: Any = position.next if anchor is None else position.next_of_module()
+                    if (
+                        child is None
+                        or child.function is not function
+                        or child.gradients is not enabled()
+                        or (anchor is not None and child.mode is not anchor._mode)
+                        or not self._fits(child, args, kwargs)
+                        or not _holds(child.outcome)
+                    ):
+                        child = self._found(position, function, args, kwargs, anchor, turn)
                     elif self.credit < CREDIT:
                         self.credit += AGAIN
-                    if child is AT_ONCE:
+                    if self.turn is not turn:
+                        continue
+                    if child is None or child is AT_ONCE:
                         break
                     outcome = child.outcome
                     if outcome.same is not None:
-                        same = self._held(child.calls[-1].form.leaves[outcome.same])
-                        if self.turn is not turn:
-                            continue
-                        return same
-                    if child.ready is not None and position is self.root:
+                        result = self._held(child.calls[-1].form.leaves[outcome.same])
+                    elif child.ready is not None and position is self.root:
                         result = self._looked_at(child)
-                        if result is not None:
-                            return result
-                        if self.turn is not turn:
-                            continue
-                    tensor = _new(Tensor)
-                    output = tensor.pending = Output(tensor)
-                    output.tape = self
-                    output.slot = slot
-                    output.type = outcome.type
-                    output.error = None
-                    output.run = None
-                    if outcome.view is None:
-                        output.base = None
-                        tensor._view = None
                     else:
-                        output.base = self._view(child, outcome)
-                        self.looks = True
-                    tensor._requires_grad = outcome.requires_grad
-                    tensor._grad = None
-                    tensor.name = None
-                    tensor.shared = None
-                    tensor._version = 0
-                    tensor.is_native = False
-                    # Before the step is taken, so that nothing waits that nobody knows of.
-                    if position is self.root and self not in recording.waiting:
-                        recording.waiting.append(self)
-                    position.looked = 0
-                    if outcome.writes:
-                        for state in outcome.writes:
-                            self._hide(state, "_value")
-                    outputs.append(output)
-                    frame = sys._getframe(2)
-                    self.places.append((frame.f_code, frame.f_lasti))
+                        result = None
+                    if self.turn is not turn:
+                        continue
+                    if result is not None:
+                        return result
+                    tensor = self._promised(child, slot)
+                    place = None
+                    if outcome.fails:
+                        frame = sys._getframe(2)
+                        place = frame.f_code, frame.f_lasti
+                    self.places.append(place)
                     # No signal handler runs between these two.
                     if self.turn is not turn:
                         continue
                     self.position = child
+                finally:
+                    self.busy = before
                 break
             except Elsewhere as elsewhere:
                 if recording.is_holding():
@@ -220,6 +159,159 @@ class Tape(Waiting):
             self.flush()
         return tensor
 
+    def _wait(self, before: bool) -> None:
+        """Another thread runs what was recorded: it goes first."""
+        self.busy = before
+        with self.lock:
+            pass
+
+    def _promised(self, child: Step, slot: int) -> Tensor:
+        """A tensor that waits for this step."""
+        outcome, position = child.outcome, self.position
+        assert outcome is not None
+        tensor: Tensor = _new(Tensor)
+        output = tensor.pending = Output(tensor)
+        output.tape = self
+        output.slot = slot
+        output.type = outcome.type
+        output.error = None
+        output.run = None
+        if outcome.view is None:
+            output.base = None
+            tensor._view = None
+        else:
+            output.base = self._view(child, outcome)
+            self.looks = True
+        tensor._requires_grad = outcome.requires_grad
+        tensor._grad = None
+        tensor.name = None
+        tensor.shared = None
+        tensor._version = 0
+        tensor.is_native = False
+        # Before the step is taken, so that nothing waits that nobody knows of.
+        if position is self.root and self not in recording.waiting:
+            recording.waiting.append(self)
+        position.looked = 0
+        if outcome.writes:
+            for state in outcome.writes:
+                self._hide(state, "_value")
+        self.outputs.append(output)
+        return tensor
+
+    # -- which step comes next ---------------------------------------------------------------------
+
+    def _fits(self, child: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call has the arguments of the one that led to this step: `_add`, compared."""
+        wants = child.wants
+        if len(args) + len(kwargs) != len(wants) or (kwargs and tuple(kwargs) != child.names):
+            return False
+        index = self.index
+        place = 0
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            want = wants[place]  # `zip` takes longer than the rest
+            place += 1
+            kind = type(value)
+            if kind is Tensor:
+                pending = value.pending
+                if pending is not None and pending.tape is not None:
+                    if pending.slot != want or pending.tape is not self:
+                        return False
+                    continue
+                number = index.get(id(value))
+                if number is not None:
+                    if want != -1 - number:
+                        return False
+                    continue
+                array = value._value
+                if value._view is not None:
+                    if want != _kind(value):
+                        return False
+                elif want != (array.shape, array.dtype, value._requires_grad):
+                    return False
+                index[id(value)] = len(self.externals)
+                self.externals.append(value)
+            elif kind is tuple:
+                if want != whole(value):
+                    return False
+            elif kind in _QUICK:
+                if want != (kind, value):
+                    return False
+            elif kind is not float or want != (float, value.hex()):
+                return False
+        return True
+
+    def _found(
+        self,
+        position: Step,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+        turn: object,
+    ) -> Any:
+        """The step after a call, by its key; None where it is run at once, or the turn is over."""
+        self._tidy()
+        head: Any = function
+        if anchor is not None:
+            head = position.serial if anchor._mode else ~position.serial
+        parts = [head, enabled()]
+        self.bound = False
+        try:
+            for value in args:
+                self._add(parts, value)
+            wants = parts[2:]
+            for name, value in kwargs.items():
+                parts.append(name)
+                self._add(parts, value)
+                wants += parts[len(parts) - 1 :]
+        except Unknown:
+            return None
+        if self.turn is not turn:
+            return None
+        plain = len(wants) == len(args) + len(kwargs) == len(parts) - 2 - len(kwargs)
+        owner = anchor
+        if owner is None and self.bound:
+            # Parameters are part of the key: it is kept with the module that has them.
+            owner = self.owner
+            parts.append(position.serial)
+        key = tuple(parts)
+        ways: dict[Any, Any] = position.children if owner is None else table(owner)
+        child: Any = ways.get(key)
+        if child is not None and child is not AT_ONCE and not _holds(child.outcome):
+            child = None
+        if child is None and self._varies(function, args):
+            given = args[0], np.asarray(args[1], args[0].dtype)
+            return self._found(position, function, given, kwargs, anchor, turn)
+        if child is None:
+            if self.credit <= 0 or (anchor is not None and not is_own(anchor)):
+                if self.credit <= 0:
+                    self.reasons.nothing_repeats(function, args)
+                self.credit += REGAINED
+                return None
+            self.credit -= 1
+            child = self._child(function, args, kwargs, anchor, owner)
+            if child is None or self.turn is not turn:
+                return None
+            if len(ways) >= WAYS:
+                ways.clear()
+            ways[key] = child
+        elif self.credit < CREDIT:
+            self.credit += AGAIN
+        if child is not AT_ONCE and plain and not self.bound:
+            child.expect(tuple(wants), tuple(kwargs), anchor)
+        return child
+
+    def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        """Whether a number that a tensor is combined with is no part of the key, since there were
+        many others; it is as good as an array.
+        """
+        if len(args) != 2 or type(args[1]) is not float or function not in NUMBERS:
+            return False
+        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < _LARGE:
+            return False
+        self.numbers += 1
+        return self.numbers > FEW
+
     def _looked_at(self, child: Step) -> Tensor | None:
         """The result of a first call that is always looked at; None where it is to be recorded."""
         piece = child.ready
@@ -227,19 +319,15 @@ class Tape(Waiting):
         if child.looked % EVERY == 0:
             child.looked, child.ready = LOOKS - 1, None
             return None
-        if not piece.holds():
+        if piece.program is None or not piece.holds():
             child.looked, child.ready = 0, None
             return None
-        current, progress = recording.current, Progress()
-        before, current.tape = current.tape, None
         try:
-            piece.run(self.externals, progress)
+            (value,) = piece.values(self.externals)
         except MynnError:
             return None  # recorded, it says what is wrong where it is looked at
-        finally:
-            current.tape = before
-        assert progress.results is not None
-        return Tensor.from_value(progress.results[0])
+        self.externals, self.index = [], {}
+        return Tensor.from_value(value)
 
     def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
         """What the result of the step looks at, and how."""
@@ -268,10 +356,10 @@ class Tape(Waiting):
         if kind is Tensor or kind is Parameter:
             pending = value.pending
             if pending is not None and pending.tape is not None:
-                if pending.tape is self:
-                    key.append(pending.slot)
-                    return
-                raise Elsewhere(pending)
+                if pending.tape is not self:
+                    raise Elsewhere(pending)
+                key.append(pending.slot)
+                return
             number = self.index.get(id(value))
             if number is not None:
                 key.append(-1 - number)
@@ -282,51 +370,25 @@ class Tape(Waiting):
                 key.append(("parameter", id(value)))
                 self.bound = True
             else:
-                spec = value.spec
-                key.append((spec.shape, spec.dtype, value.requires_grad, _is_viewed(value)))
-        elif kind is int or kind is bool or value is None:
+                key.append(_kind(value))
+        elif kind in _QUICK:
             key.append((kind, value))  # as `static` does
-        elif kind is np.ndarray and value.dtype in SHORT_NAMES:
+        elif kind is np.ndarray and not value.shape and value.dtype in _DTYPES:
             # The user may change it before it is read.
             self.externals.append(value.copy())
             key.append(("array", value.shape, value.dtype))
         elif kind is tuple or kind is list:
+            together = whole(value)
+            if together is not None:
+                key.append(together)
+                return
             key.append((kind, len(value)))
             for item in value:
                 self._add(key, item)
         else:
             key.append(static(value))
 
-    def _now(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        anchor: Any = None,
-    ) -> Any:
-        """Run a call at once; what it looks at is made first. Of modules that are not all mynn's
-        own, the calls inside are recorded.
-
-        Nobody waits for this tape meanwhile: it may be code of the user's.
-        """
-        if anchor is not None and not _is_own(anchor):
-            return self.inside(anchor, args, kwargs)
-        current = recording.current
-        before, current.tape = current.tape, None
-        try:
-            return function(*args, **kwargs)
-        finally:
-            current.tape = before
-
     # -- steps that are new ------------------------------------------------------------------------
-
-    def inside(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a module of the user's, whose calls are recorded."""
-        before, self.owner = self.owner, module
-        try:
-            return module._call(args, kwargs)
-        finally:
-            self.owner = before
 
     def _child(
         self,
@@ -374,106 +436,19 @@ class Tape(Waiting):
         state = value if isinstance(value, Parameter) else None
         return Leaf(value.spec, value.requires_grad, _is_viewed(value), False, state)
 
-    # -- gradients and updates ---------------------------------------------------------------------
 
-    def backward(self, loss: Tensor, gradient: Any = None) -> None:
-        """Record `loss.backward()`, where it goes to state alone that has no gradient yet."""
-        if gradient is None:
-            try:
-                if self._backward(loss):
-                    return
-            except Elsewhere:
-                pass  # another thread has put off gradients of the same parameters
-            pending = loss.pending
-            run = None if pending is None else pending.run
-            given = loss, None if pending is None else pending.slot
-            if run is not None and loss.numel() == 1 and self._now(run.backward, given, {}):
-                return
-        self._now(loss._backward, (gradient,), {})
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    """What a key says of a tensor from before."""
+    spec = tensor.spec
+    kind = spec.shape, spec.dtype, tensor.requires_grad
+    return (*kind, "viewed") if _is_viewed(tensor) else kind
 
-    def _backward(self, loss: Tensor) -> bool:
-        with self.lock:
-            turn = self.turn = object()
-            pending, position = loss.pending, self.position
-            if pending is None or pending.tape is not self:
-                return False
-            if not loss.requires_grad or position.trained:
-                return False
-            key = ("backward", pending.slot)
-            child: Any = position.children.get(key)
-            if child is None:
-                child = position.children[key] = self._backward_step(loss, pending.slot)
-            if child is AT_ONCE or any(p._grad is not None for p in child.trained):
-                return False
-            for parameter in child.trained:
-                self._hide(parameter, "_grad")
-            if self.turn is not turn:
-                return False
-            self.position = child
-            return True
 
-    def _backward_step(self, loss: Tensor, slot: int) -> Any:
-        leaves = self.position.leaves_of(slot, self.externals)
-        if not leaves or loss.numel() != 1:
-            return AT_ONCE
-        form = Form((loss,), {}, lambda value: Slot(slot))
-        child = Step(self.position, Call(Tensor.backward, form, None), None)
-        child.trained = leaves
-        return child
-
-    def step(self, optimizer: Any) -> None:
-        """Record `optimizer.step()`, and run all."""
-        child, turn = self._updated(optimizer)
-        if child is None or not self.flush(child, turn):
-            self.flush()
-            self._now(optimizer.step, (), {})
-
-    def _updated(self, optimizer: Any) -> tuple[Step | None, object]:
-        """The step after an update, None where that is run at once; and the turn."""
-        with self.lock:
-            turn = self.turn = object()
-            self._tidy()
-            gradients = {id(parameter) for parameter in self.position.trained}
-            trained, pattern = [], []
-            for parameter in optimizer.state:
-                kind: Any = "here"
-                if id(parameter) not in gradients:
-                    gradient = parameter._grad
-                    kind = gradient is not None
-                    if kind:
-                        trained.append(parameter)
-                        kind = self._given(gradient)
-                pattern.append(kind)
-            known = type(optimizer).__module__.startswith("mynn.") and None not in pattern
-            if self.turn is not turn or not known or not any(pattern):
-                return None, turn
-            key = (self.position.serial, self.position.externals, tuple(pattern))
-            ways = table(optimizer)
-            child: Any = ways.get(key)
-            if child is None:
-                form = Form(tuple(p._grad for p in trained), {}, self._external)
-                call = Call(Update(optimizer, trained), form, None)
-                child = Step(self.position, call, None, len(self.externals))
-                child.stepped = True
-                if self.turn is not turn:
-                    return None, turn
-                if len(ways) >= WAYS:
-                    ways.clear()
-                ways[key] = child
-            return child, turn
-
-    def _given(self, gradient: Tensor) -> Any:
-        """A gradient from before as an external: its place, or None where that is not plain."""
-        number = self.index.get(id(gradient))
-        if number is None:
-            if gradient.pending is not None or gradient.requires_grad:
-                return None
-            number = self.index[id(gradient)] = len(self.externals)
-            self.externals.append(gradient)
-        return number + 2  # not to be taken for True or False
-
-    def _external(self, value: Any) -> External:
-        return External(self.index[id(value)])
+def _holds(outcome: Outcome) -> bool:
+    """Whether a call does what it did: `Outcome.holds`, for what is mostly so."""
+    return (
+        outcome.steady and outcome.edits == activity.watch and outcome.toggles == toggles[0]
+    ) or outcome.holds()
 
 
 def _is_viewed(tensor: Tensor) -> bool:
@@ -486,11 +461,3 @@ def _is_viewed(tensor: Tensor) -> bool:
         steps = () if tensor._view is None else tensor._view.steps
     plain = movement.reshape, elementwise.stop_gradient
     return any(primitive not in plain for primitive, _ in steps)
-
-
-def _is_own(module: Any) -> bool:
-    """Whether all that the module does is mynn's own code."""
-    return all(
-        type(one).__module__.startswith("mynn.") and "forward" not in vars(one)
-        for one in module.modules()
-    )

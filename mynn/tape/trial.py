@@ -16,7 +16,7 @@ class Patience:
     """
 
     piece: float = 0.02
-    call: float = 0.002
+    call: float = 0.001
 
 
 PATIENCE = Patience()

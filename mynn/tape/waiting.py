@@ -24,6 +24,8 @@ from mynn.trace import tracing
 
 # A first call whose result was looked at so many times, and not used before, is run as it comes.
 LOOKS = 8
+# Seconds until a thread looks again whether another one records.
+_PAUSE = 2e-5
 activity = tracing.activity
 
 
@@ -34,6 +36,12 @@ class Waiting:
 
     def __init__(self) -> None:
         self.lock = forks.register(threading.RLock())
+        # Whether the thread of this tape is recording a call, and whether another one has the lock
+        # and runs what was recorded. Each says so before it looks at the other: that is a tenth of
+        # the time of a lock, which is taken for each run and not for each call.
+        self.busy = False
+        self.claimed = False
+        self.ident = threading.get_ident()
         self.thread = weakref.ref(threading.current_thread())
         self.root = Step(None, None, None)
         # Another object whenever a call is begun to be recorded, or all are run.
@@ -44,7 +52,7 @@ class Waiting:
         self.outputs: list[Output] = []
         # Whether some of them look at memory of others.
         self.looks = False
-        self.places: list[tuple[CodeType, int]] = []
+        self.places: list[tuple[CodeType, int] | None] = []
         # By tensor and name: fields that are not set, with what was there.
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         self.reasons = Reasons()
@@ -143,16 +151,31 @@ class Waiting:
             step = self.position if last is None else last
             changed = (*step.written, *step.trained) if step.stepped else step.written
             recording.settle_others(self, changed)
-        with self.lock:
-            recording.hold(self.lock)
-            current = recording.current
-            before, current.tape = current.tape, None
-            try:
-                return self._flush(last, turn)
-            finally:
-                current.tape = before
-                if current.held and current.held[-1] is self.lock:
-                    del current.held[-1]
+        if threading.get_ident() == self.ident:
+            with self.lock:
+                return self._holding(last, turn)
+        while True:
+            with self.lock:
+                before = self.claimed  # a run may lead here again
+                try:
+                    self.claimed = True
+                    if not self.busy or self.has_ended():
+                        return self._holding(last, turn)
+                finally:
+                    self.claimed = before
+            time.sleep(_PAUSE)
+
+    def _holding(self, last: Step | None, turn: object) -> bool:
+        """The same with the lock of the tape."""
+        recording.hold(self.lock)
+        current = recording.current
+        before, current.tape = current.tape, None
+        try:
+            return self._flush(last, turn)
+        finally:
+            current.tape = before
+            if current.held and current.held[-1] is self.lock:
+                del current.held[-1]
 
     def _flush(self, last: Step | None, known: object) -> bool:
         if last is None:

@@ -110,8 +110,9 @@ def as_array(data: Any, dtype: Any = None) -> Array:
 def plain_array(data: Any) -> Array:
     """A plain array of what may be a list, a number or another kind of array."""
     # Who has a masked array has imported numpy.ma: to do it here would be in the way of a fork.
-    masked = sys.modules.get("numpy.ma")
-    if masked is not None and masked.is_masked(data):
+    # Another thread may be in the midst of it.
+    is_masked = getattr(sys.modules.get("numpy.ma"), "is_masked", None)
+    if is_masked is not None and is_masked(data):
         raise DataError(
             "a masked array: its mask would be lost; write .filled(value) to put a number in the "
             "masked places, or .compressed() to leave them out"

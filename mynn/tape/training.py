@@ -1,0 +1,163 @@
+"""`Training`: `backward()` and `optimizer.step()` on a tape, and calls that are run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mynn.base import recording
+from mynn.tape import back
+from mynn.tape.call import Call, External, Form, Slot, Update
+from mynn.tape.output import Elsewhere
+from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tape.waiting import Waiting
+from mynn.tensor import Tensor
+
+# How many ways may lead on from one step.
+WAYS = 1024
+
+
+class Training(Waiting):
+    """A tape that gradients are asked of, and updates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The module of the user's that is being called.
+        self.owner: Any = None
+
+    # -- at once -----------------------------------------------------------------------------------
+
+    def _now(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any = None,
+    ) -> Any:
+        """Run a call at once; what it looks at is made first. Of modules that are not all mynn's
+        own, the calls inside are recorded.
+
+        Nobody waits for this tape meanwhile: it may be code of the user's.
+        """
+        if anchor is not None and not is_own(anchor):
+            return self.inside(anchor, args, kwargs)
+        current = recording.current
+        before, current.tape = current.tape, None
+        try:
+            return function(*args, **kwargs)
+        finally:
+            current.tape = before
+
+    def inside(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a module of the user's, whose calls are recorded."""
+        before, self.owner = self.owner, module
+        try:
+            return module._call(args, kwargs)
+        finally:
+            self.owner = before
+
+    # -- gradients and updates ---------------------------------------------------------------------
+
+    def backward(self, loss: Tensor, gradient: Any = None) -> None:
+        """Record `loss.backward()`, where it goes to state alone that has no gradient yet."""
+        if gradient is None:
+            try:
+                if self._backward(loss):
+                    return
+            except Elsewhere:
+                pass  # another thread has put off gradients of the same parameters
+            if loss.numel() == 1 and self._now(back.backward, (loss,), {}):
+                return
+        self._now(loss._backward, (gradient,), {})
+
+    def _backward(self, loss: Tensor) -> bool:
+        with self.lock:
+            turn = self.turn = object()
+            pending, position = loss.pending, self.position
+            if pending is None or pending.tape is not self:
+                return False
+            if not loss.requires_grad or position.trained:
+                return False
+            key = ("backward", pending.slot)
+            child: Any = position.children.get(key)
+            if child is None:
+                child = position.children[key] = self._backward_step(loss, pending.slot)
+            if child is AT_ONCE or any(p._grad is not None for p in child.trained):
+                return False
+            for parameter in child.trained:
+                self._hide(parameter, "_grad")
+            if self.turn is not turn:
+                return False
+            self.position = child
+            return True
+
+    def _backward_step(self, loss: Tensor, slot: int) -> Any:
+        leaves = self.position.leaves_of(slot, self.externals)
+        if not leaves or loss.numel() != 1:
+            return AT_ONCE
+        form = Form((loss,), {}, lambda value: Slot(slot))
+        child = Step(self.position, Call(Tensor.backward, form, None), None)
+        child.trained = leaves
+        return child
+
+    def step(self, optimizer: Any) -> None:
+        """Record `optimizer.step()`, and run all."""
+        child, turn = self._updated(optimizer)
+        if child is None or not self.flush(child, turn):
+            self.flush()
+            self._now(optimizer.step, (), {})
+
+    def _updated(self, optimizer: Any) -> tuple[Step | None, object]:
+        """The step after an update, None where that is run at once; and the turn."""
+        with self.lock:
+            turn = self.turn = object()
+            self._tidy()
+            gradients = {id(parameter) for parameter in self.position.trained}
+            trained, pattern = [], []
+            for parameter in optimizer.state:
+                kind: Any = "here"
+                if id(parameter) not in gradients:
+                    gradient = parameter._grad
+                    kind = gradient is not None
+                    if kind:
+                        trained.append(parameter)
+                        kind = self._given(gradient)
+                pattern.append(kind)
+            known = type(optimizer).__module__.startswith("mynn.") and None not in pattern
+            if self.turn is not turn or not known or not any(pattern):
+                return None, turn
+            key = (self.position.serial, self.position.externals, tuple(pattern))
+            ways = table(optimizer)
+            child: Any = ways.get(key)
+            if child is None:
+                form = Form(tuple(p._grad for p in trained), {}, self._external)
+                call = Call(Update(optimizer, trained), form, None)
+                child = Step(self.position, call, None, len(self.externals))
+                child.stepped = True
+                if self.turn is not turn:
+                    return None, turn
+                if len(ways) >= WAYS:
+                    ways.clear()
+                ways[key] = child
+            return child, turn
+
+    def _given(self, gradient: Tensor) -> Any:
+        """A gradient from before as an external: its place, or None where that is not plain."""
+        number = self.index.get(id(gradient))
+        if number is None:
+            if gradient.pending is not None or gradient.requires_grad:
+                return None
+            number = self.index[id(gradient)] = len(self.externals)
+            self.externals.append(gradient)
+        return number + 2  # not to be taken for True or False
+
+    def _external(self, value: Any) -> External:
+        return External(self.index[id(value)])
+
+
+def is_own(module: Any) -> bool:
+    """Whether all that the module does is mynn's own code."""
+    return all(
+        type(one).__module__.startswith("mynn.") and "forward" not in vars(one)
+        for one in module.modules()
+    )

@@ -1,0 +1,111 @@
+"""Gradients through many runs of a tape, and numbers that change from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+import mynn.functional as F
+from mynn import Tensor, nn
+from mynn.errors import UsageError
+from mynn.tape import back
+from mynn.tape.trial import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def at_first_sight(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Programs are made as soon as calls come again."""
+    monkeypatch.setattr(PATIENCE, "piece", 0.0)
+    monkeypatch.setattr(PATIENCE, "call", 0.0)
+    with mynn.eager("tape"):
+        yield
+
+
+def episode(net: nn.Module, xs: np.ndarray[Any, Any]) -> Tensor:
+    """The loss of a few steps, each of which was looked at."""
+    kept = []
+    for x in xs:
+        log_probs = F.log_softmax(net(Tensor(x)), dim=-1)
+        float(log_probs.detach().exp()[0, 1])
+        kept.append(log_probs[0, 1])
+    return -mynn.stack(kept).sum()
+
+
+def gradients(net: nn.Module) -> list[np.ndarray[Any, Any]]:
+    found = []
+    for parameter in net.parameters():
+        assert parameter.grad is not None
+        found.append(parameter.grad.numpy())
+        parameter.grad = None
+    return found
+
+
+def test_gradients_through_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the walk over nodes, and no node is made."""
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    xs = np.random.default_rng(0).standard_normal((6, 1, 3)).astype(np.float32)
+    answers: list[bool] = []
+    real = back.backward
+
+    def watched(loss: Tensor) -> bool:
+        answers.append(real(loss))
+        return answers[-1]
+
+    monkeypatch.setattr(back, "backward", watched)
+    for _ in range(6):
+        episode(net, xs).backward()
+        found = gradients(net)
+    assert answers[-1]
+    with mynn.eager("at once"):
+        episode(net, xs).backward()
+        wanted = gradients(net)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_changed_since_is_refused() -> None:
+    """A parameter that the programs need was changed between the looks and `backward`."""
+    net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    xs = np.random.default_rng(0).standard_normal((4, 1, 3)).astype(np.float32)
+    for _ in range(6):
+        episode(net, xs).backward()
+        gradients(net)
+    loss = episode(net, xs)
+    float(loss.detach())
+    with mynn.no_grad():
+        net[0].bias += 1.0
+    with pytest.raises(UsageError, match="modified by"):
+        loss.backward()
+
+
+def test_numbers_that_are_always_new() -> None:
+    """They are no part of the key after a while, and their values count."""
+    x = Tensor(np.arange(3, dtype=np.float32), requires_grad=True)
+    rng = np.random.default_rng(1)
+    for number in rng.uniform(0.5, 2.0, 120).tolist():
+        waits = (x * number).pending is not None
+        y = (2.5 - ((x * number - number / 3) / (number + 1) + number)).sum()
+        y.backward()
+        value = np.arange(3) * number - number / 3
+        assert y.dtype == np.float32
+        assert y.item() == pytest.approx((2.5 - (value / (number + 1) + number)).sum(), rel=1e-4)
+        assert x.grad is not None
+        np.testing.assert_allclose(x.grad.numpy(), -number / (number + 1), rtol=1e-5)
+        x.grad = None
+    assert waits  # it was recorded
+
+
+def test_another_default_dtype_is_noticed() -> None:
+    """Calls that were recorded before have the new one."""
+    whole = Tensor(np.arange(3))
+    for _ in range(4):
+        assert (whole / 2.0).sum().dtype == np.float32
+    mynn.set_default_dtype(mynn.float64)
+    try:
+        assert (whole / 2.0).sum().dtype == np.float64
+    finally:
+        mynn.set_default_dtype(mynn.float32)
