@@ -27,7 +27,6 @@ _ELEMENTWISE: dict[str, dict[str, str]] = {
     "logspace": {"refused in a trace": _LOOKS},
     "mean": {"accepted": "the mean of integers is a float"},
     "half": {"refused": "there are no float16"},
-    "bfloat16": {"refused": "there are no bfloat16"},
     "norm": {"refused": "the nuclear norm needs singular values"},
     "normal": {"refused": _SAMPLES, "accepted": _SAMPLES},
 }
