@@ -51,10 +51,18 @@ HOMES = {
 }
 # Names that mean something else in the module that has them.
 RENAMED = {
+    "concat": ("mynn.functional", "cat"),
     "as_tensor": ("mynn.tensor.creation", "as_tensor_"),
     "range": ("mynn.tensor.creation", "range_"),
 }
-CONSTANTS = {"e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None, "pi": math.pi}
+CONSTANTS = {
+    "Size": tuple,
+    "e": math.e,
+    "inf": math.inf,
+    "nan": math.nan,
+    "newaxis": None,
+    "pi": math.pi,
+}
 _HOME = {name: home for home, names in HOMES.items() for name in names.split()}
 _FUNCTIONS = "mynn.tensor.functions"
 
@@ -73,6 +81,10 @@ def find(name: str) -> Any:
         return getattr(importlib.import_module(home), own)
     if name in CONSTANTS:
         return CONSTANTS[name]
+    if name.endswith("_") and name[0] != "_":
+        functions = importlib.import_module(_FUNCTIONS)
+        if name in functions.in_place():
+            return functions.function(name)
     if name in ROOMS:
         try:
             return importlib.import_module(f"mynn.{name}")

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tape",),
     ("nn", "data"),
     ("train",),
-    ("backends", "cuda", "names"),
+    ("backends", "cuda", "names", "special"),
     (FACE,),
     ("report.toolbox",),
     ("module",),

@@ -39,8 +39,7 @@ def softmax(
     x, place = _along_one("softmax", input, dim, axis, dtype)
     if not x.numel():
         return x + 0.0
-    e = (x - x.detach().amax(place, keepdim=True)).exp()
-    return e * (1.0 / e.sum(place, keepdim=True))
+    return x.softmax(place)
 
 
 @recorded
@@ -55,8 +54,7 @@ def log_softmax(
     x, place = _along_one("log_softmax", input, dim, axis, dtype)
     if not x.numel():
         return x + 0.0
-    z = x - x.detach().amax(place, keepdim=True)
-    return z - z.exp().sum(place, keepdim=True).log()
+    return x.log_softmax(place)
 
 
 def _along_one(name: str, input: Any, dim: Any, axis: Any, dtype: Any) -> tuple[Tensor, int]:

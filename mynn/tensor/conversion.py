@@ -10,10 +10,11 @@ from mynn.base.arguments import explained
 from mynn.base.devices import CPU, require_cpu
 from mynn.base.devices import device as Device
 from mynn.base.recording import recorded
+from mynn.core.types import as_dtype
 from mynn.errors import ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.tensor.named import Named
-from mynn.tensor.promotion import apply
+from mynn.tensor.promotion import apply, as_array, as_tensor
 from mynn.tensor.value import Value
 from mynn.tensor.view import own_memory
 
@@ -125,6 +126,43 @@ class Conversion(Named[T]):
         """In the dtype of another tensor."""
         return self.astype(other.dtype)
 
+    def new_full(
+        self: T,
+        size: Any,
+        fill_value: Any,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: Any = False,
+        **more: Any,
+    ) -> T:
+        """One number everywhere, of the extents `size`, in the dtype of the tensor."""
+        require_cpu("new_full", device)
+        kind = self.dtype if dtype is None else as_dtype(dtype)
+        shape = tuple(size) if isinstance(size, tuple | list) else (size,)
+        made: Any = as_tensor(np.full(shape, fill_value, kind))
+        return made.requires_grad_() if requires_grad else made
+
+    def new_zeros(self: T, *size: Any, **more: Any) -> T:
+        """Zeros of the extents `size`, in the dtype of the tensor."""
+        return self.new_full(_extents(size, more), 0, **more)
+
+    def new_ones(self: T, *size: Any, **more: Any) -> T:
+        """Ones of the extents `size`, in the dtype of the tensor."""
+        return self.new_full(_extents(size, more), 1, **more)
+
+    def new_empty(self: T, *size: Any, **more: Any) -> T:
+        """A tensor to be filled, of the extents `size` and the dtype of the tensor; zeros."""
+        return self.new_full(_extents(size, more), 0, **more)
+
+    def new_tensor(
+        self: T, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False
+    ) -> T:
+        """A tensor that holds a copy of `data`, in the dtype of this one."""
+        require_cpu("new_tensor", device)
+        made: Any = as_tensor(np.array(as_array(data, self.dtype if dtype is None else dtype)))
+        return made.requires_grad_() if requires_grad else made
+
     @recorded
     @explained
     def clone(self: T, *, memory_format: Any = None) -> T:
@@ -185,6 +223,13 @@ class Conversion(Named[T]):
                 "first, with .any() or .all()"
             )
         return bool(self != 0)
+
+
+def _extents(size: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Extents given one by one, as one tuple, or as `size=`."""
+    if "size" in named:
+        return named.pop("size")
+    return size[0] if len(size) == 1 else size
 
 
 def _names_device(text: str) -> Any:

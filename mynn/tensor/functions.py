@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mynn.base.arguments import explained
+from mynn.base.arguments import explained, shown
 from mynn.errors import ShapeError, UsageError
 from mynn.tensor.tensor import Tensor, as_tensor
 from mynn.tensor.value import Value
@@ -47,7 +47,8 @@ FAMILIES = {
     "unique_consecutive",
     "scans": "cummax cummin cumprod cumsum logcumsumexp",
     "reductions": "all amax amin any argmax argmin max mean min prod std sum var",
-    "statistics": "aminmax count_nonzero dist logsumexp nanmean nansum norm std_mean var_mean",
+    "statistics": "aminmax count_nonzero dist logsumexp median nanmean nanmedian nanquantile "
+    "nansum norm quantile std_mean var_mean",
 }
 NAMES = frozenset(name for names in FAMILIES.values() for name in names.split())
 
@@ -62,7 +63,12 @@ def function(name: str) -> Callable[..., Any]:
     method = getattr(Tensor, name)
 
     def call(input: Any, *args: Any, out: Any = None, **kwargs: Any) -> Any:
-        x = input if isinstance(input, Value) else as_tensor(input)
+        if isinstance(input, Value):
+            x: Any = input
+        elif name.endswith("_"):
+            raise UsageError(f"{name}: changes a tensor of mynn, it was given {shown(input)}")
+        else:
+            x = as_tensor(input)
         result = method(x, *args, **kwargs)
         return result if out is None else _written(name, result, out)
 
@@ -97,6 +103,11 @@ def _written(name: str, result: Any, out: Any) -> Any:
             "that shape, or leave out away"
         )
     return out.copy_(result)
+
+
+def in_place() -> frozenset[str]:
+    """The names of functions that put their result into the tensor: `mynn.relu_(x)`."""
+    return frozenset(f"{name}_" for name in NAMES if hasattr(Tensor, f"{name}_"))
 
 
 def polygamma(n: int, input: Any) -> Any:

@@ -12,6 +12,7 @@ from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.named import truth
+from mynn.tensor.promotion import as_tensor
 from mynn.tensor.reductions import Reductions
 
 T = TypeVar("T", bound="Statistics[Any]")
@@ -22,6 +23,13 @@ class Extrema(NamedTuple):
 
     min: Any
     max: Any
+
+
+class Middle(NamedTuple):
+    """The middle value of each row, and its place (int64)."""
+
+    values: Any
+    indices: Any
 
 
 class Statistics(Reductions[T]):
@@ -119,6 +127,65 @@ class Statistics(Reductions[T]):
 
     @recorded
     @explained
+    def softmax(self, dim: int, *, dtype: Any = None) -> T:
+        """e^x / sum of e^x along `dim`: positive values that sum to 1; nothing overflows."""
+        x: Any = self.floating() if dtype is None else self.astype(dtype)
+        e = (x - x.detach().amax(dim, keepdim=True)).exp()
+        return e * (1.0 / e.sum(dim, keepdim=True))
+
+    @recorded
+    @explained
+    def log_softmax(self, dim: int, *, dtype: Any = None) -> T:
+        """log(softmax(x)) along `dim`, exact where the softmax itself would underflow."""
+        x: Any = self.floating() if dtype is None else self.astype(dtype)
+        z = x - x.detach().amax(dim, keepdim=True)
+        return z - z.exp().sum(dim, keepdim=True).log()
+
+    @explained
+    def median(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The middle value, the lower one of two; along `dim` a named tuple (values, indices)."""
+        return _middle(self, dim, keepdim, ignore=False)
+
+    @explained
+    def nanmedian(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The median of the values that are not NaN; see `median`."""
+        return _middle(self, dim, keepdim, ignore=True)
+
+    @explained
+    def quantile(
+        self,
+        q: Any,
+        dim: int | None = None,
+        keepdim: bool = False,
+        *,
+        interpolation: str = "linear",
+    ) -> T:
+        """The value below which a share q of the values lies, all or along `dim`.
+
+        Several shares give a first axis. Between two values it lies as `interpolation` says:
+        "linear", "lower", "higher", "midpoint", "nearest".
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([1.0, 2.0, 3.0, 4.0]).quantile(0.5).item()
+            2.5
+        """
+        return _quantile(self, q, dim, keepdim, interpolation, ignore=False)
+
+    @explained
+    def nanquantile(
+        self,
+        q: Any,
+        dim: int | None = None,
+        keepdim: bool = False,
+        *,
+        interpolation: str = "linear",
+    ) -> T:
+        """The quantile of the values that are not NaN; see `quantile`."""
+        return _quantile(self, q, dim, keepdim, interpolation, ignore=True)
+
+    @recorded
+    @explained
     def norm(
         self, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     ) -> T:
@@ -156,6 +223,81 @@ class Statistics(Reductions[T]):
         """The p-norm of x - other."""
         difference: Any = self - other
         return difference.norm(p)
+
+
+def _middle(x: Any, dim: int | None, keepdim: bool, ignore: bool) -> Any:
+    """The median: the place of half the values among them, in their order."""
+    if dim is None:
+        if not x.numel():
+            return x.floating().sum() * math.nan
+        return _middle(x.reshape(-1), 0, False, ignore).values
+    if not x.ndim:
+        return Middle(x, as_tensor(np.zeros((), np.int64)))
+    axis = normalize_axes(dim, x.ndim, "median")[0]
+    if not x.shape[axis]:
+        raise ShapeError(f"median: axis {axis} of {x.shape} holds no values; leave it out")
+    order = x.argsort(axis, stable=True)
+    bad = x.isnan().sum(axis, keepdim=True)
+    count = x.shape[axis] - bad
+    place = (count - 1).clip(min=0) // 2
+    if not ignore:
+        place = (bad > 0).choose(count, place)
+    indices = order.gather(axis, place)
+    values = x.gather(axis, indices)
+    if keepdim:
+        return Middle(values, indices)
+    return Middle(values.squeeze(axis), indices.squeeze(axis))
+
+
+_BETWEEN = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(
+    x: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, ignore: bool
+) -> Any:
+    if interpolation not in _BETWEEN:
+        raise ArgumentError(
+            f"quantile: interpolation must be one of {', '.join(_BETWEEN)}, it is {interpolation!r}"
+        )
+    if x.dtype.kind != "f":
+        raise DTypeError(f"quantile: takes floats, it was given {x.dtype}; convert with .float()")
+    shares = as_tensor(q, like=x)
+    if shares.dtype != x.dtype or shares.ndim > 1:
+        raise DTypeError(
+            f"quantile: q is a number or {x.dtype} [Q], it is {shares.spec}; convert it with .to"
+        )
+    known = shares.value
+    if known is not None and known.size and not ((known >= 0) & (known <= 1)).all():
+        raise ArgumentError(f"quantile: q must lie in [0, 1], it is {known.tolist()}")
+    if not x.numel():
+        raise ShapeError(f"quantile: a tensor of shape {x.shape} holds no values")
+    ends = (1,) * x.ndim
+    if dim is None or not x.ndim:
+        rows, axis = x.reshape(-1), 0
+    else:
+        axis = normalize_axes(dim, x.ndim, "quantile")[0]
+        rows, ends = x, tuple(1 if i == axis else n for i, n in enumerate(x.shape))
+    rows = rows.movedim(axis, -1)
+    values = rows.sort(-1).values
+    bad = rows.isnan().sum(-1, keepdim=True)
+    count = (rows.shape[-1] - bad).astype(x.dtype)
+    at = shares.reshape(-1) * (count - 1).clip(min=0)  # [.., Q]
+    if not ignore:
+        at = (bad > 0).choose(float(rows.shape[-1] - 1), at)
+    low = at.floor()
+    high, weight = (low + (at > low).astype(x.dtype)), at - low
+    below, above = (values.gather(-1, one.long()) for one in (low, high))
+    if interpolation == "lower":
+        found = below
+    elif interpolation == "higher":
+        found = above
+    elif interpolation == "nearest":
+        found = values.gather(-1, at.round().long())
+    else:
+        found = below.lerp(above, 0.5 if interpolation == "midpoint" else weight)
+    found = found.movedim(-1, 0)
+    shape = ends if keepdim else found.shape[1:]
+    return found.reshape((*shares.shape, *shape))
 
 
 def root(squares: Any) -> Any:

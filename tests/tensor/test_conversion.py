@@ -25,7 +25,8 @@ NAMES = (
         "is_complex",
     ),
     *("is_contiguous", "is_cpu", "is_cuda", "is_floating_point", "is_nonzero", "is_signed"),
-    *("itemsize", "nbytes", "ndimension", "nelement", "to", "type_as"),
+    *("itemsize", "nbytes", "ndimension", "nelement", "new_tensor", "to"),
+    "type_as",
 )
 
 
@@ -110,6 +111,19 @@ def test_what_it_says_of_itself() -> None:
     assert Tensor([0.5]).is_nonzero()
     with pytest.raises(MynnError):
         ours.is_nonzero()
+
+
+def test_new_tensors_have_the_dtype() -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = Tensor(np.ones(2)), torch.ones(2, dtype=torch.float64)
+    for call in (
+        lambda x: x.new_tensor([1, 2]),
+        lambda x: x.new_zeros(2, 3),
+        lambda x: x.new_ones((2,)),
+        lambda x: x.new_full((2, 2), 7),
+    ):
+        assert call(ours).tolist() == call(theirs).tolist()
+        assert str(call(ours).dtype) == "float64"
 
 
 def test_clone_has_memory_of_its_own() -> None:

@@ -35,6 +35,7 @@ ADAPTED: dict[str, Callable[..., Any]] = {
     "polygamma": lambda f, x, n: f(n, x),
     "nn.functional.embedding": lambda f, w, x, **options: f(x, w, **options),
     "nn.functional.embedding_bag": lambda f, w, x, **options: f(x, w, **options),
+    "special.polygamma": lambda f, x, n: f(n, x),
     "zero_": lambda f, x: f(x + 0 if x.dtype.kind == "f" else Tensor(x)),
 }
 
