@@ -33,6 +33,7 @@ HOMES = {
     "short uint16 uint32 uint64 uint8",
     "mynn.tensor.grad_mode": "enable_grad inference_mode is_grad_enabled "
     "is_inference_mode_enabled set_grad_enabled",
+    "mynn.serialization": "load save",
     "mynn.jit.defaults": "get_default_dtype set_default_dtype",
     "mynn.random": "get_rng_state initial_seed seed set_rng_state",
     "mynn.functional.drawing": "bernoulli multinomial normal poisson rand rand_like randint "

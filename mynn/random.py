@@ -150,10 +150,14 @@ def default_generator() -> Generator:
     return _default[0]
 
 
-def host_generator(source: np.random.Generator | int | None = None) -> np.random.Generator:
+def host_generator(
+    source: np.random.Generator | Generator | int | None = None,
+) -> np.random.Generator:
     """NumPy's generator for initial values: `source`, one seeded with it, or the default one."""
     if isinstance(source, np.random.Generator):
         return source
+    if isinstance(source, Generator):
+        return np.random.default_rng(source.words(4))
     if source is not None:
         return np.random.default_rng(source)
     with _lock:

@@ -1,6 +1,6 @@
 """Initial values: functions that fill a tensor in place, under PyTorch's names and arguments.
 
-Every function takes `generator`: a NumPy generator, a seed, or None for the default one
+Every function takes `generator`: one of mynn or NumPy, a seed, or None for the default one
 (`mynn.manual_seed`). They compute in float64 and round once. `fan_in` and `fan_out` are the
 numbers of inputs and outputs of one unit: for a weight [out, in, *window], in x window and out x
 window.
@@ -13,14 +13,20 @@ import math
 import numpy as np
 
 from mynn.errors import ArgumentError, ShapeError
-from mynn.random import host_generator
+from mynn.random import Generator, host_generator
 from mynn.tensor import Tensor
 
-Source = np.random.Generator | int | None
+Source = np.random.Generator | Generator | int | None
 
 _GAINS = {
     "linear": 1.0,
     "identity": 1.0,
+    "conv1d": 1.0,
+    "conv2d": 1.0,
+    "conv3d": 1.0,
+    "conv_transpose1d": 1.0,
+    "conv_transpose2d": 1.0,
+    "conv_transpose3d": 1.0,
     "sigmoid": 1.0,
     "logistic": 1.0,
     "tanh": 5 / 3,
@@ -89,6 +95,119 @@ def zeros_(tensor: Tensor) -> Tensor:
 def ones_(tensor: Tensor) -> Tensor:
     """Every value 1."""
     return constant_(tensor, 1)
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Source = None,
+) -> Tensor:
+    """N(mean, std^2), where what lies outside of [a, b] is drawn again.
+
+    Raises:
+        ArgumentError: a is not below b, std is not positive, or hardly anything lies in [a, b].
+
+    Example:
+        >>> from mynn import Tensor
+        >>> x = trunc_normal_(Tensor([0.0] * 100), a=-0.5, b=0.5, generator=0)
+        >>> bool(x.abs().numpy().max() <= 0.5)
+        True
+    """
+    if not a < b or not std > 0:
+        raise ArgumentError(
+            f"trunc_normal_: needs a below b and std above 0, they are {a}, {b} and {std}"
+        )
+    _cheap_part(mean, std, a, b)
+    source = host_generator(generator)
+    drawn = source.normal(mean, std, tensor.shape)
+    outside = (drawn < a) | (drawn > b)
+    while outside.any():
+        drawn[outside] = source.normal(mean, std, int(outside.sum()))
+        outside = (drawn < a) | (drawn > b)
+    # Rounding may leave the bounds.
+    tensor.data = np.clip(drawn.astype(tensor.dtype), a, b)
+    return tensor
+
+
+def _cheap_part(mean: float, std: float, a: float, b: float) -> None:
+    """Raise where fewer than one draw in 100,000 lies in [a, b]."""
+    low, high = ((bound - mean) / (std * math.sqrt(2)) for bound in (a, b))
+    if (math.erf(high) - math.erf(low)) / 2 < 1e-5:
+        raise ArgumentError(
+            f"trunc_normal_: hardly any number of N({mean}, {std}^2) lies in [{a}, {b}]; give "
+            "bounds around the mean"
+        )
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix: 1 on the diagonal, 0 elsewhere.
+
+    Raises:
+        ShapeError: the tensor is no matrix.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(
+            f"eye_: needs a matrix, {tensor.name or 'this tensor'} has shape {tensor.shape}; use "
+            "dirac_ for the weights of a convolution"
+        )
+    tensor.data = np.eye(tensor.shape[0], tensor.shape[1])
+    return tensor
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Weights [out, in, *window] of a convolution that gives back its input, channel by channel.
+
+    1 in the middle of the window for output i and input i of each group, 0 elsewhere.
+
+    Raises:
+        ShapeError: not 3, 4 or 5 axes, or outputs that groups do not divide.
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ShapeError(
+            f"dirac_: needs a weight of 3, 4 or 5 axes, {tensor.name or 'this one'} has shape "
+            f"{tensor.shape}; use eye_ for a matrix"
+        )
+    if groups < 1 or tensor.shape[0] % groups:
+        raise ShapeError(
+            f"dirac_: {tensor.shape[0]} outputs cannot be split into {groups} groups; groups must "
+            "divide them"
+        )
+    each = tensor.shape[0] // groups
+    values = np.zeros(tensor.shape)
+    middle = tuple(extent // 2 for extent in tensor.shape[2:])
+    for group in range(groups):
+        for channel in range(min(each, tensor.shape[1])):
+            values[(group * each + channel, channel, *middle)] = 1
+    tensor.data = values
+    return tensor
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Source = None) -> Tensor:
+    """A matrix of N(0, std^2), where in each column a part `sparsity` of the rows is 0.
+
+    Raises:
+        ShapeError: the tensor is no matrix.
+
+    Source: Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(
+            f"sparse_: needs a matrix, {tensor.name or 'this tensor'} has shape {tensor.shape}; "
+            "use normal_ for it"
+        )
+    if not 0 <= sparsity <= 1:
+        raise ArgumentError(f"sparse_: sparsity must lie in [0, 1], it is {sparsity}")
+    rows, columns = tensor.shape
+    source = host_generator(generator)
+    values = source.normal(0.0, std, tensor.shape)
+    zeros = math.ceil(sparsity * rows)
+    for column in range(columns):
+        values[source.permutation(rows)[:zeros], column] = 0
+    tensor.data = values
+    return tensor
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Source = None) -> Tensor:

@@ -11,7 +11,7 @@ from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.piece import make_program, placeholders, replay
-from mynn.tensor import Parameter, Tensor, graph_node, wrap
+from mynn.tensor import Parameter, Tensor, grad_enabled, graph_node, wrap
 from mynn.tensor.history import array_of, changed_source, missing
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
@@ -28,6 +28,10 @@ class Source(Protocol):
 
     def changed(self, needed: frozenset[int]) -> Node | None:
         """What was changed since of what is needed."""
+        ...
+
+    def again(self) -> list[Any]:
+        """The results, computed once more and call by call, with their nodes."""
         ...
 
 
@@ -124,6 +128,12 @@ def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Source) -> tuple
     if cotangent is None or source is not None:
         assert source is not None
         return tuple(missing(source, x.spec) for x in xs)
+    if grad_enabled():  # the cotangents are to be differentiated, which those of a program cannot
+        nodes = [graph_node(x) for x in xs]
+        reached = autodiff.reverse(
+            {graph_node(run.again()[derivative.slot]): g}, set(nodes).__contains__, wrap
+        )
+        return tuple(reached.get(node) for node in nodes)
     return tuple(Tensor.from_value(value) for value in derivative.run(run, cotangent))
 
 

@@ -158,7 +158,7 @@ class Run:
             )
             changed += tuple(one for one, version in self.buffers if one._version != version)
             start = time.perf_counter()
-            self.nodes = self._again_missing(changed) if changed else self._again()
+            self.nodes = self._again_missing(changed) if changed else self.again()
             trial = self.step.derivatives.get(slot)
             if type(trial) is Trial:
                 trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
@@ -180,7 +180,7 @@ class Run:
         return known if type(known) is Derivative else None
 
     @recording.run_at_once
-    def _again(self) -> list[Any]:
+    def again(self) -> list[Any]:
         """The results, computed once more and call by call, with their nodes."""
         state = [one for one, _ in self.saved]
         return sharing.run_whole(lambda: self._called(state), state, write=True, noted=True)
@@ -209,7 +209,7 @@ class Run:
         before = [one.node for one in changed]
         for one in changed:
             one.node = None
-        slots = self._again()
+        slots = self.again()
         own = set()
         for one, node in zip(changed, before, strict=True):
             if one.node is not None:

@@ -25,6 +25,7 @@ from mynn.train.callbacks.progress import progress_bar
 from mynn.train.engine import executor_for
 from mynn.train.finite import NanGuard
 from mynn.train.history import History
+from mynn.train.loaders import from_loader
 from mynn.train.plan import Run, check_count, check_outside, load, plan
 from mynn.train.record import Record
 
@@ -49,7 +50,10 @@ def fit(
     Args:
         step: takes one batch of each data array; returns the loss, or a tuple or dict of numbers of
             which the loss is the first. It is compiled unless it is already.
-        data: a tuple of arrays (samples along the first axis), one for each argument of the step.
+        data: a tuple of arrays (samples along the first axis), one for each argument of the step;
+            or a `DataLoader` of a `TensorDataset`, or of a `Subset` of one, which says batch_size,
+            shuffle and drop_last itself. Orders are drawn natively, so they are others than those
+            of a loop over the loader.
         epochs: passes over the data.
         batch_size: samples in a step; the last batch of an epoch may be smaller.
         shuffle: True or False: a new order of the samples in every epoch.
@@ -105,6 +109,9 @@ def fit(
     called = _checked_callbacks(callbacks)
     record = _checked_record(record)
     compiled = compiled_of(step)
+    if hasattr(data, "batch_sampler"):
+        data, batch_size, shuffle, drop_last, drawn = from_loader(data)
+        seed = drawn if seed is None else seed
     arguments, arrays = load(data, check_finite)
     _check_step(compiled, arguments)
     run = plan(compiled, arguments, arrays, _check_results, batch_size, check_finite, drop_last)

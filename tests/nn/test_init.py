@@ -113,7 +113,70 @@ def test_constants() -> None:
     assert init.constant_(tensor, 0.5).tolist() == [[0.5, 0.5]] * 3
 
 
-@pytest.mark.parametrize("name", ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
+def test_truncated_normal() -> None:
+    """Moments of the standard normal between -0.5 and 1, shifted and scaled."""
+    tensor = Parameter(np.zeros((300, 200), np.float32))
+    assert init.trunc_normal_(tensor, 3.0, 2.0, 2.0, 5.0, generator=4) is tensor
+    x = tensor.numpy().astype(np.float64)
+    assert x.min() >= 2
+    assert x.max() <= 5
+    points = np.linspace(-0.5, 1, 100001)
+    density = np.exp(-points * points / 2)
+    density /= density.sum()
+    mean = (points * density).sum()
+    deviation = math.sqrt((points**2 * density).sum() - mean**2)
+    assert x.mean() == pytest.approx(3 + 2 * mean, abs=0.02)
+    assert x.std() == pytest.approx(2 * deviation, abs=0.02)
+    with pytest.raises(ArgumentError, match="bounds around the mean"):
+        init.trunc_normal_(tensor, 0.0, 1.0, 7.0, 8.0)
+    with pytest.raises(ArgumentError, match="a below b"):
+        init.trunc_normal_(tensor, a=2.0, b=-2.0)
+
+
+@pytest.mark.parametrize("shape", [(6, 2, 3), (4, 4, 3, 2), (2, 3, 1, 2, 5)])
+def test_dirac_is_that_of_pytorch(shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    for groups in (1, 2):
+        tensor = Parameter(np.ones(shape, np.float32))
+        expected = torch.nn.init.dirac_(torch.ones(shape), groups).numpy()
+        np.testing.assert_array_equal(init.dirac_(tensor, groups).numpy(), expected)
+
+
+def test_dirac_keeps_what_goes_through() -> None:
+    layer = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+    init.dirac_(layer.weight)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    np.testing.assert_array_equal(layer(x).numpy(), x)
+
+
+def test_eye_and_sparse() -> None:
+    tensor = Parameter(np.full((3, 5), 7.0))
+    assert init.eye_(tensor).tolist() == np.eye(3, 5).tolist()
+    tensor = Parameter(np.zeros((50, 40)))
+    init.sparse_(tensor, 0.33, std=0.5, generator=1)
+    x = tensor.numpy()
+    assert ((x == 0).sum(0) == math.ceil(0.33 * 50)).all()
+    assert len({tuple(column) for column in (x == 0).T}) > 30
+    assert x[x != 0].std() == pytest.approx(0.5, rel=0.1)
+
+
+def test_generators_of_both_kinds() -> None:
+    first, second = Tensor(np.zeros(5)), Tensor(np.zeros(5))
+    for generator in (mynn.Generator(3), mynn.Generator(3)):
+        init.normal_(first, generator=generator)
+        init.normal_(second, generator=generator)
+        assert first.tolist() != second.tolist()
+    again = Tensor(np.zeros(5))
+    assert (
+        init.normal_(again, generator=mynn.Generator(3)).tolist()
+        == init.normal_(first, generator=mynn.Generator(3)).tolist()
+    )
+
+
+GAINS = ("linear", "conv1d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu")
+
+
+@pytest.mark.parametrize("name", GAINS)
 def test_gains_are_those_of_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")
     assert init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
@@ -158,6 +221,11 @@ def test_manual_seed_and_own_generators() -> None:
             "'fan'",
         ),
         (lambda: init.calculate_gain("gelu"), ArgumentError, "gelu"),
+        (lambda: init.eye_(Tensor(np.zeros(3))), ShapeError, "dirac_"),
+        (lambda: init.dirac_(Tensor(np.zeros((3, 3)))), ShapeError, "eye_"),
+        (lambda: init.dirac_(Tensor(np.zeros((3, 3, 1))), 2), ShapeError, "divide"),
+        (lambda: init.sparse_(Tensor(np.zeros(3)), 0.5), ShapeError, "normal_"),
+        (lambda: init.sparse_(Tensor(np.zeros((3, 3))), 1.5), ArgumentError, "1.5"),
     ],
 )
 def test_bad_arguments(call: Callable[[], Any], error: type[Exception], message: str) -> None:

@@ -14,10 +14,10 @@ NOT_YET: dict[str, str] = {
         "get_num_threads gradient gru hamming_window hann_window hardshrink hinge_embedding_loss "
         "histogram histogramdd i0 i0_ igamma igammac instance_norm is_anomaly_check_nan_enabled "
         "is_anomaly_enabled is_deterministic_algorithms_warn_only_enabled is_same_size is_signed "
-        "is_warn_always_enabled isin istft kaiser_window kl_div lcm lcm_ load lobpcg lu_unpack "
+        "is_warn_always_enabled isin istft kaiser_window kl_div lcm lcm_ lobpcg lu_unpack "
         "margin_ranking_loss matrix_exp max_pool3d mode nextafter nonzero_static nuclear_norm "
         "pairwise_distance pdist pixel_shuffle pixel_unshuffle poisson_nll_loss prelu renorm "
-        "rrelu rrelu_ save selu selu_ set_anomaly_enabled set_default_device "
+        "rrelu rrelu_ selu selu_ set_anomaly_enabled set_default_device "
         "set_deterministic_debug_mode set_float32_matmul_precision set_num_threads "
         "set_printoptions set_warn_always stft threshold threshold_ trapezoid trapz "
         "triplet_margin_loss use_deterministic_algorithms vander vmap zero_ "
@@ -37,7 +37,6 @@ NOT_YET: dict[str, str] = {
         "TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer UninitializedBuffer "
     ),
     "nn.functional": ("multi_head_attention_forward "),
-    "nn.init": ("dirac_ eye_ sparse_ trunc_normal_ "),
     "nn.utils": ("skip_init "),
     "optim": ("swap_in_optimizer_params_and_state "),
     "optim.lr_scheduler": (
@@ -48,11 +47,6 @@ NOT_YET: dict[str, str] = {
     "optim.swa_utils": (
         "AveragedModel SWALR get_ema_avg_fn get_ema_multi_avg_fn get_swa_avg_fn "
         "get_swa_multi_avg_fn update_bn "
-    ),
-    "utils.data": (
-        "BatchSampler ChainDataset ConcatDataset DataLoader Dataset IterableDataset RandomSampler "
-        "Sampler SequentialSampler StackDataset Subset SubsetRandomSampler TensorDataset "
-        "WeightedRandomSampler default_collate default_convert get_worker_info random_split "
     ),
     "distributions": (
         "AbsTransform AffineTransform Bernoulli Beta Binomial CatTransform Categorical Cauchy "
@@ -74,8 +68,8 @@ NOT_YET: dict[str, str] = {
         "linearize rearrange replace_all_batch_norm_modules_ stack_module_state vjp vmap "
     ),
     "autograd": (
-        "Function backward detect_anomaly enable_grad grad gradcheck gradgradcheck inference_mode "
-        "no_grad set_detect_anomaly set_grad_enabled "
+        "Function backward detect_anomaly gradcheck gradgradcheck inference_mode "
+        "set_detect_anomaly set_grad_enabled "
     ),
     "linalg": (
         "LinAlgError householder_product ldl_factor ldl_factor_ex ldl_solve lu lu_factor "

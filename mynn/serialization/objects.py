@@ -1,0 +1,206 @@
+"""`save` and `load`: dicts and lists of tensors, arrays, numbers and texts, in one file.
+
+A dict of tensors by names is a plain safetensors file, which other libraries read. All else has its
+form as JSON in the metadata of the file: a number, a text or None as it is, else one of
+
+    {"tensor": name}  {"array": name}  {"dict": [[key, value], ...]}  {"list": [...]}
+    {"tuple": [...]}  {"float": "nan"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mynn.base.arguments import explained, shown
+from mynn.core.types import SHORT_NAMES, Array
+from mynn.errors import ArgumentError, ArgumentTypeError, DataError, UsageError
+from mynn.serialization import file
+from mynn.tensor import Tensor
+from mynn.trace import tracing
+
+_FORM = "mynn"
+
+
+@explained
+def save(obj: Any, f: Any) -> None:
+    """Write tensors to a file: state dicts, and dicts, lists and tuples of such.
+
+    The file is in the format safetensors, never a pickle. It is written beside the old one, synced
+    and put in its place, so that there is always a whole one.
+
+    Args:
+        obj: tensors, arrays, numbers, texts, None, and dicts, lists and tuples of these.
+        f: a path, or a file that is open for writing bytes.
+
+    Raises:
+        ArgumentTypeError: something else in it, with its place. OSError: it cannot be written.
+
+    Example:
+        >>> import mynn, tempfile, os
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> net = mynn.nn.Linear(2, 1)
+        >>> mynn.save({"net": net.state_dict(), "epoch": 3}, path)
+        >>> checkpoint = mynn.load(path)
+        >>> checkpoint["epoch"], checkpoint["net"]["weight"].shape
+        (3, (1, 2))
+    """
+    if tracing.active() is not None:
+        raise UsageError("save inside a compiled function would run once; call it outside")
+    arrays: dict[str, Array] = {}
+    metadata = {"format": "pt"}
+    form = _encode(obj, "", arrays)
+    flat = isinstance(obj, Mapping) and all(
+        isinstance(key, str) and key and key != "__metadata__" and isinstance(one, Tensor)
+        for key, one in obj.items()
+    )
+    if flat:
+        arrays = {key: arrays[one["tensor"]] for key, one in form["dict"]}
+    else:
+        metadata[_FORM] = json.dumps(form, separators=(",", ":"), allow_nan=False)
+    data = file.write(arrays, metadata)
+    if hasattr(f, "write"):
+        f.write(data)
+    else:
+        file.replace(_path("save", f), data)
+
+
+@explained
+def load(
+    f: Any, map_location: Any = None, *, weights_only: bool | None = None, mmap: bool | None = None
+) -> Any:
+    """What `save` wrote, or the tensors of a safetensors file by name.
+
+    Nothing in the file is executed, whatever it holds. float16 and bfloat16 are read as float32,
+    other dtypes that there are not as wider ones.
+
+    Args:
+        f: a path, or a file that is open for reading bytes.
+        map_location: None or "cpu"; functions and dicts are taken and have no effect.
+        weights_only, mmap: have no effect.
+
+    Raises:
+        DataError: the file is damaged, or a pickle of PyTorch. ArgumentError: another device.
+        OSError: it cannot be read.
+    """
+    if map_location is not None and not callable(map_location):
+        device = str(getattr(map_location, "type", map_location)).partition(":")[0]
+        if not isinstance(map_location, Mapping) and device != "cpu":
+            raise ArgumentError(
+                f'load: map_location must be "cpu" or None, it is {map_location!r}; there is no '
+                "other device"
+            )
+    if hasattr(f, "read"):
+        data, where = f.read(), shown(getattr(f, "name", "the file"))
+    else:
+        path = _path("load", f)
+        where = repr(path)
+        with open(path, "rb") as opened:
+            data = opened.read()
+    if not isinstance(data, bytes):
+        raise ArgumentTypeError(f'load: {where} gives text; open it with mode "rb"')
+    arrays, metadata = file.read(data, where)
+    arrays = {name: _known(array) for name, array in arrays.items()}
+    if _FORM not in metadata:
+        return {name: Tensor.from_value(array) for name, array in arrays.items()}
+    try:
+        form = json.loads(metadata[_FORM])
+        return _decode(form, arrays)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"load: {where} is damaged: the form of what it holds is none ({error}). Nothing of "
+            "it was used; write it again"
+        ) from None
+
+
+def _path(name: str, f: Any) -> str:
+    if not isinstance(f, str | os.PathLike):
+        raise ArgumentTypeError(
+            f"{name}: f must be a path or an open file, it is {shown(f)}; call "
+            f"mynn.{name}({'obj, ' if name == 'save' else ''}path)"
+        )
+    return os.fspath(f)
+
+
+def _known(array: Array) -> Array:
+    """The array in a dtype that tensors have."""
+    if array.dtype.name in SHORT_NAMES:
+        return array
+    wider = {"f": np.float32, "i": np.int32, "u": np.int64, "b": np.bool_}
+    return array.astype(wider[array.dtype.kind])
+
+
+def _encode(value: Any, place: str, arrays: dict[str, Array]) -> Any:
+    """The form of a value as JSON; its arrays are added to `arrays` under their places."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.bool_ | np.number):
+        return _encode(value.item(), place, arrays)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, Tensor):
+        return {"tensor": _keep(value.detach().numpy(), place, arrays)}
+    if isinstance(value, np.ndarray) and value.dtype.name in SHORT_NAMES:
+        return {"array": _keep(value, place, arrays)}
+    if isinstance(value, Mapping):
+        return {
+            "dict": [
+                [_key(key, place), _encode(one, f"{place}.{key}" if place else str(key), arrays)]
+                for key, one in value.items()
+            ]
+        }
+    if isinstance(value, list | tuple):
+        entries = [_encode(one, f"{place}.{i}", arrays) for i, one in enumerate(value)]
+        return {"tuple" if isinstance(value, tuple) else "list": entries}
+    if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "numpy"):
+        return {"tensor": _keep(_known(value.detach().numpy()), place, arrays)}
+    raise ArgumentTypeError(
+        f"save: {place or 'obj'} is {shown(value)}, a {type(value).__name__}; give tensors, "
+        "arrays, numbers, texts, and dicts, lists and tuples of these: of a network or an "
+        "optimizer its state_dict()"
+    )
+
+
+def _keep(array: Array, place: str, arrays: dict[str, Array]) -> str:
+    name = place or "tensor"
+    while name in arrays or name == "__metadata__":
+        name += "_"
+    arrays[name] = array
+    return name
+
+
+def _key(key: Any, place: str) -> Any:
+    if key is None or isinstance(key, str | int | bool):
+        return key
+    if isinstance(key, float) and math.isfinite(key):
+        return key
+    raise ArgumentTypeError(
+        f"save: {place or 'obj'} has the key {shown(key)}; keys must be texts or numbers"
+    )
+
+
+def _decode(form: Any, arrays: Mapping[str, Array]) -> Any:
+    """The value of a form. Raises `ValueError`, `KeyError` or `TypeError` where it is none."""
+    if form is None or isinstance(form, bool | int | float | str):
+        return form
+    if not isinstance(form, dict) or len(form) != 1:
+        raise ValueError("an entry is no object with one name")
+    ((kind, inside),) = form.items()
+    if kind in ("tensor", "array"):
+        array = arrays[inside].copy()
+        return Tensor.from_value(array) if kind == "tensor" else array
+    if kind == "dict":
+        return {key: _decode(value, arrays) for key, value in inside}
+    if kind in ("list", "tuple") and isinstance(inside, list):
+        entries = [_decode(one, arrays) for one in inside]
+        return tuple(entries) if kind == "tuple" else entries
+    if kind == "float" and inside in ("nan", "inf", "-inf"):
+        return float(inside)
+    raise ValueError("an entry of unknown kind")
