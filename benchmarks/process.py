@@ -55,12 +55,16 @@ def keep_to(count: int) -> None:
 
 
 def environment(threads: Threads = 1) -> dict[str, str]:
-    """This environment with so many threads for everybody, "auto" being one for each core."""
+    """This environment with so many threads for everybody, "auto" being one for each core.
+
+    Bytecode is kept, as it is where a package is installed.
+    """
     threads = len(cores()) if threads == "auto" else threads
     several = str(threads > 1).lower()
     flags = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={threads}"
     numbers = dict.fromkeys(COUNTS, str(threads))
-    return {**os.environ, **numbers, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    others = {"PYTHONDONTWRITEBYTECODE": "", "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    return {**os.environ, **numbers, **others}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -140,6 +140,13 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "bool": truth,
     "str": _text,
 }
+# The types of values that need no look.
+_EXACT: dict[Callable[[str, Any], Any], type] = {
+    whole_number: int,
+    number: float,
+    truth: bool,
+    _text: str,
+}
 
 
 # -- calls -----------------------------------------------------------------------------------------
@@ -167,15 +174,58 @@ def check_call(
     the type that its annotation says.
     """
     signature, rules = _rules(function)
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise ArgumentTypeError(_binding(owner, signature, len(args), kwargs, str(error))) from None
+    given = _matched(_names(function), args, kwargs)
+    if given is None:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            reason = _binding(owner, signature, len(args), kwargs, str(error))
+            raise ArgumentTypeError(reason) from None
     for name, (check, optional) in rules.items():
-        if name in bound.arguments:
-            value = bound.arguments[name]
-            if not (optional and value is None) and not _is_tensor(value):
+        if name in given:
+            value = given[name]
+            if type(value) is _EXACT[check] or (optional and value is None):
+                continue
+            if not _is_tensor(value):
                 check(f"{owner}: {name}", value)
+
+
+class _Names(NamedTuple):
+    """The parameters of a function: by position or keyword, those without a default, all."""
+
+    places: tuple[str, ...]
+    needed: frozenset[str]
+    known: frozenset[str]
+
+
+@functools.cache
+def _names(function: Callable[..., Any]) -> _Names | None:
+    """The parameters, where each of them has a name of its own."""
+    found = _rules(function)[0].parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if any(p.kind not in kinds for p in found):
+        return None
+    return _Names(
+        tuple(p.name for p in found if p.kind is kinds[0]),
+        frozenset(p.name for p in found if p.default is p.empty),
+        frozenset(p.name for p in found),
+    )
+
+
+def _matched(
+    names: _Names | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What `inspect.Signature.bind` finds, in a tenth of its time; None where it raises or is not
+    so simple to say.
+    """
+    if names is None or len(args) > len(names.places):
+        return None
+    found = dict(zip(names.places, args, strict=False))
+    if kwargs:
+        if not names.known >= kwargs.keys() or found.keys() & kwargs.keys():
+            return None
+        found.update(kwargs)
+    return found if names.needed <= found.keys() else None
 
 
 def _is_tensor(value: Any) -> bool:

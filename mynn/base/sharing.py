@@ -226,7 +226,7 @@ def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
 
 def claim(tensors: Iterable[Shared]) -> None:
     """Put those that are in no domain into a new one: somebody is about to write them."""
-    new = [tensor for tensor in tensors if not isinstance(_shared(tensor), Domain)]
+    new = [tensor for tensor in tensors if type(_shared(tensor)) is not Domain]
     if not new:
         return
     with _REGISTRY.lock:

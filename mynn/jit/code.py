@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from mynn import debug
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
+from mynn.compiler.host.argument_layout import ArgumentLayout
+from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.pipeline import Pass, every_pass, finish, lower, show_kernels
 from mynn.core.graph import Graph, Node, format_graph
-from mynn.core.types import Shape
+from mynn.core.types import Array, Shape
 from mynn.errors import ArgumentError
 from mynn.runtime import cache, store
 from mynn.runtime.artifact import Artifact, make_artifact, summary
-from mynn.runtime.binding import bind_constants
+from mynn.runtime.binding import Memory, StatePlaces, bind_constants
 from mynn.runtime.graph_key import graph_key
 from mynn.runtime.llvm_jit import NativeModule, build, load
 from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
+from mynn.target.storage import strides_of
 from mynn.target.target import Target, host
+
+# Memory of a run that is larger goes with its program: touching it is little of what a run takes.
+# Memory of a run that the store of programs looks at at once.
+_LARGE = 2**20
+_SPARE_BYTES = 16 * 2**20
 
 PASS_NAMES = tuple(each.name for each in every_pass())
 
@@ -107,6 +117,10 @@ class Code(store.Stored):
         super().__init__()
         self.request = request
         self.key: Hashable = None
+        # Loops of `fit` that run it, and how many steps a second they took.
+        self.loops: dict[Any, Any] = {}
+        self.pace = 0.0
+        self._layouts: dict[str, tuple[ArgumentLayout, ...]] = {}
         self.seconds: dict[str, float] = {}
         key = None
         if digest is not None and cache.enabled():
@@ -116,6 +130,82 @@ class Code(store.Stored):
         self.constants = bind_constants(self.artifact)
         self.kernels = len(self.artifact.kernels)
         self.programs: weakref.WeakSet[Any] = weakref.WeakSet()
+        inputs = request.graph.inputs
+        count = len(inputs) - len(request.layouts)
+        self._types = [node.type for node in inputs[:count]]
+        self._places = StatePlaces(self.artifact, len(self._types))
+        # Of so many runs.
+        self.kept = max(2, processors())
+        self._spare: deque[Memory] = deque(maxlen=self.kept)
+        nodes = inputs[count:]
+        # The numbers of the state that changes, and the strides of all state in bytes.
+        self.written = [number for number, node in enumerate(nodes) if node in request.writes]
+        self.strides = [
+            tuple(step * node.type.dtype.itemsize for step in request.layouts[node])
+            for node in nodes
+        ]
+
+    # -- what the runs of its programs share -------------------------------------------------------
+
+    @lazy
+    def step(self) -> Any:
+        """The function that runs the program once, on the address of a table."""
+        return self.native.function(STEP, ctypes.c_void_p)
+
+    @lazy
+    def step_address(self) -> int:
+        """The address of the step that a training loop calls."""
+        return self.native.address(SPLIT_STEP if self.artifact.threads > 1 else STEP)
+
+    @lazy
+    def status_slot(self) -> int | None:
+        """The place of the status word in the table, where the program has checks."""
+        results = len(self.artifact.types) - 1
+        return self.artifact.slot("result", results) if self.artifact.status else None
+
+    @lazy
+    def run_bytes(self) -> int:
+        """Bytes of the memory of a run."""
+        types = *self._types, *self.artifact.types
+        return self.artifact.arena_bytes + sum(type.nbytes for type in types)
+
+    def memory(self, state: Sequence[Array], addresses: Array) -> Memory:
+        """Memory for a run, with state that lies at these addresses."""
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            if self.run_bytes > _LARGE:
+                store.STORE.grew(self.run_bytes)
+            return Memory(self.artifact, self._types, state, self.constants)
+        memory.table[self._places.places] = addresses[self._places.numbers]
+        return memory
+
+    def leave(self, memory: Memory) -> bool:
+        """Keep the memory of a run for the next one, of whatever program; whether it is kept."""
+        kept = not memory.lent and self.run_bytes <= _SPARE_BYTES and not self.dropped
+        if kept:
+            self._spare.append(memory)
+        return kept
+
+    def layouts(self, role: str) -> tuple[ArgumentLayout, ...]:
+        """Where the arguments (`role` is "input") or the results of a program lie."""
+        found = self._layouts.get(role)
+        if found is None:
+            results = len(self.artifact.types) - self.artifact.status
+            types = self._types if role == "input" else self.artifact.types[:results]
+            found = self._layouts[role] = tuple(
+                ArgumentLayout(
+                    self.artifact.slot(role, number),
+                    type.short,
+                    type.dtype.itemsize,
+                    type.shape,
+                    strides_of(type.shape, type.dtype),
+                )
+                for number, type in enumerate(types)
+            )
+        return found
+
+    # -- how it is made ----------------------------------------------------------------------------
 
     def _load(self, key: str) -> tuple[Artifact, NativeModule] | None:
         """The artifact and its code from the cache on disk, if they are there."""
@@ -154,7 +244,8 @@ class Code(store.Stored):
         """Bytes of machine code, constants, and the memory that programs keep for their runs."""
         constants = sum(value.nbytes for value in self.artifact.constants)
         runs: int = sum(program.nbytes for program in list(self.programs))
-        return self.native.nbytes + constants + runs
+        spare = self.run_bytes * len(self._spare)
+        return self.native.nbytes + constants + runs + spare
 
 
 def code_of(request: CompileRequest, requested: Threads | None, signature: str) -> Code:
@@ -172,14 +263,14 @@ def code_of(request: CompileRequest, requested: Threads | None, signature: str) 
     return store.STORE.fetch(key, make)
 
 
-def code_again(code: Any, layouts: Iterable[Shape], requested: Threads | None) -> Code | None:
+def code_again(code: Any, state: Sequence[Array], requested: Threads | None) -> Code | None:
     """The code of an earlier program of the same graph, if it is the one for state that lies so,
     and is still kept.
     """
     if not isinstance(code, Code) or not isinstance(code.key, tuple):
         return None
     found = code.key[1:] == (made_for(host(), requested), debug.checking())
-    if not found or list(code.request.layouts.values()) != list(layouts):
+    if not found or code.strides != [array.strides for array in state]:
         return None
     kept: Code | None = store.STORE.find(code.key)
     return kept

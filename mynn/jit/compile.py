@@ -18,6 +18,7 @@ from mynn.base.cycles import WAITING
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
+from mynn.jit.known import Beside
 from mynn.jit.known import stage as stage_known
 from mynn.jit.structure import flatten
 from mynn.runtime.threads import Threads, check_threads
@@ -136,19 +137,21 @@ class Compiled:
         arguments: tuple[Any, ...],
         thoroughly: bool = False,
         check: Callable[[stage.Staged], None] | None = None,
+        beside: Beside | None = None,
     ) -> tuple[stage.Staged, Any]:
         """The staged function and the program for these arguments, made now if need be.
 
         There may be several for one signature: the mode of modules (training or evaluation), frozen
         parameters, options of optimisers and plain values decide what is traced. Large arrays among
         these are looked at where it is asked for. `check(staged)` may raise, before a program is
-        made.
+        made. `beside`: what was found for other arguments just before.
         """
         signature = _signature(arguments)
         found = self._find(signature, thoroughly)
         if found is None:
             with self._lock:  # one thread traces
-                found = self._find(signature, thoroughly) or self._made(signature, arguments, check)
+                found = self._find(signature, thoroughly)
+                found = found or self._made(signature, arguments, check, beside or Beside())
         if check is not None:
             check(found[0])
         return found
@@ -164,13 +167,17 @@ class Compiled:
         signature: Any,
         arguments: tuple[Any, ...],
         check: Callable[[stage.Staged], None] | None,
+        beside: Beside,
     ) -> tuple[stage.Staged, Any]:
         """What `lookup` makes where it finds nothing."""
         self._note_change(signature)
-        staged, known = stage_known(self.function, arguments, lambda: self._stage(arguments))
+        staged, known = stage_known(
+            self.function, arguments, lambda: self._stage(arguments), beside
+        )
         if check is not None:
             check(staged)
-        made = staged, self.make(staged, None if known is None else known.code)
+        made = staged, self.make(staged, None if known is None else known.code, beside.program)
+        beside.program = made[1]
         if known is not None and known.code is not made[1].code:
             known.keep(made[1].code)
         self._programs.setdefault(signature, []).append(made)
@@ -219,10 +226,11 @@ class Compiled:
                 check_call(name, function, arguments, {})
             raise
 
-    def make(self, staged: stage.Staged, code: Any = None) -> Any:
+    def make(self, staged: stage.Staged, code: Any = None, twin: Any = None) -> Any:
         """A program for a staged function. The first one loads the compiler.
 
-        `code` is that of an earlier program of the same graph, which it takes if it can.
+        `code` is that of an earlier program of the same graph, which it takes if it can; `twin` a
+        program of the function for other arguments.
         """
         with forks.loading:
             from mynn.jit.interpreted import InterpretedProgram
@@ -238,9 +246,11 @@ class Compiled:
             self.threads,
             getattr(self.function, "__qualname__", type(self.function).__name__),
             code,
+            twin,
         )
-        seconds = {"trace": staged.seconds, **program.seconds}
-        debug.report(f"{program.code.signature}: {program}", seconds)
+        if debug.level():
+            seconds = {"trace": staged.seconds, **program.seconds}
+            debug.report(f"{program.code.signature}: {program}", seconds)
         return program
 
     def forget(self, code: Any) -> None:

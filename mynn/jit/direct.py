@@ -98,7 +98,7 @@ def _lending(program: Callee) -> Callable[[Array], Array]:
         except IndexError:
             instance = new()
         try:
-            own, table = instance.arguments[0], instance.table
+            own, table = instance.arguments[0], instance.memory.table
             lent = source is not None and _is_readable(array, own)
             if source is not None:
                 table[source] = _address(array if lent else own)

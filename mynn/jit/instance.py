@@ -11,7 +11,7 @@ from mynn.core.graph import Graph
 from mynn.core.types import Array
 from mynn.errors import DataError
 from mynn.jit.code import Code
-from mynn.runtime.binding import bind
+from mynn.runtime.binding import Memory
 
 
 class Instance:
@@ -24,14 +24,13 @@ class Instance:
         "address",
         "arguments",
         "function",
-        "keep",
+        "memory",
         "muted",
         "outputs",
         "ran",
         "source",
         "state",
         "status",
-        "table",
     )
 
     def __init__(
@@ -39,7 +38,7 @@ class Instance:
         code: Code,
         source: Graph,
         function: Callable[[int], Any],
-        arguments: list[Array],
+        memory: Memory,
         state: list[Array],
         muted: list[int],
     ) -> None:
@@ -48,12 +47,13 @@ class Instance:
         self.function = function
         # Whether the last run has been, or may have been where several threads shared it.
         self.ran = False
-        self.arguments = arguments
+        self.memory = memory
+        self.arguments = memory.arguments
         self.state = state
-        bound = bind(code.artifact, [*arguments, *state], code.constants)
-        self.table, self.outputs, self.keep = bound
-        self.status = self.outputs.pop() if code.artifact.status else None
-        self.address = self.table.ctypes.data
+        self.outputs, self.status = memory.outputs, None
+        if code.artifact.status:
+            *self.outputs, self.status = memory.outputs
+        self.address = memory.address
 
     def run(self) -> None:
         """Run on what lies in `arguments`; the results lie in `outputs` afterwards.

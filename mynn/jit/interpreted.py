@@ -49,6 +49,7 @@ class InterpretedProgram:
         threads: Threads | None = None,
         name: str = "",
         code: Any = None,
+        twin: Any = None,
     ) -> None:
         debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph

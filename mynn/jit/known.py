@@ -168,10 +168,13 @@ class _GeneralGuards:
 class Known:
     """A trace without the objects of the function that was traced.
 
-    `code`: that of the program that was made of it, while the store keeps it.
+    `key`: what the function is made of; names of its tensors and types of the arguments. `code`:
+    that of the program that was made of it, while the store keeps it.
     """
 
-    def __init__(self, key: Any, before: Description, after: Description, staged: Staged) -> None:
+    def __init__(
+        self, key: tuple[Any, Any], before: Description, after: Description, staged: Staged
+    ) -> None:
         self.key = key
         trace = staged.trace
         effects = trace.effects
@@ -181,7 +184,9 @@ class Known:
             raise _Particular
         if effects.assigned or effects.looks or effects.refused or trace.promoted:
             raise _Particular
-        self.guards = _GeneralGuards.of(trace.guards, before)
+        guards = _GeneralGuards.of(trace.guards, before)
+        alike = (known.guards for known in KNOWN.family(key[0]).values())
+        self.guards: _GeneralGuards = next((one for one in alike if one == guards), guards)
         self.state = tuple(_described(tensor, before) for tensor in staged.state)
         self.names = after.names
         self.modules = [
@@ -197,39 +202,42 @@ class Known:
         self.structure, self.results = staged.structure, staged.results
         self.code: Any = None
 
-    def bind(self, told: Description, edits: int) -> Staged | None:
-        """The trace of a function of an equal description; None where it is being changed.
-
-        `edits` is their number before it was described.
-        """
+    def bind(self, beside: Beside) -> Staged | None:
+        """The trace of a function of an equal description; None where it is being changed."""
+        told = beside.told
+        assert told is not None
         trace, objects = Trace(), told.objects
-        state = tuple(objects[number] for number in self.state)
-        trace.guards = self.guards.bind(told)
+        guards, again = beside.guards, beside.general is self.guards
+        if guards is None or not again:
+            guards, again = self.guards.bind(told), False
+        trace.guards = guards
+        state = tuple([objects[number] for number in self.state])
         trace.reads = dict(zip(state, self.graph.inputs[len(self.arguments) :], strict=True))
         trace.observer.modules = {objects[number]: path for number, path in self.modules}
         trace.observer.activations = self.activations
         trace.observer.cotangents = self.cotangents
         trace.gradients = {objects[number]: node for number, node in self.gradients}
         fixed = self.graph, self.arguments, state, self.writes, self.structure, self.results
-        staged = Staged(*fixed, trace, 0.0, [edits])
+        staged = Staged(*fixed, trace, 0.0, [beside.edits])
         # What was described may have been changed before its changes were noted.
-        guards = trace.guards
-        if not (guards.holds() and guards.unchanged() and guards.same_large()):
+        if not ((again or guards.holds()) and guards.unchanged() and guards.same_large()):
             return None
-        for tensor, name in zip(told.tensors, self.names, strict=True):
-            tensor.name = name
+        if not again:
+            for tensor, name in zip(told.tensors, self.names, strict=True):
+                tensor.name = name
+        beside.guards, beside.general, beside.names = guards, self.guards, tuple(self.names)
         return staged
 
     def forget(self, code: Any) -> None:
         """The store of programs drops the code: so is this."""
         if self.code is code:
             self.code = None
-            KNOWN.drop(self.key)
+            KNOWN.drop(self)
 
     def keep(self, code: Any) -> None:
         """A program of it runs this code: others like it may be known from here on."""
         self.code = code
-        KNOWN.put(self.key, self)
+        KNOWN.put(self)
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
@@ -240,56 +248,94 @@ def _node(value: Any) -> Node:
 
 
 class _Table:
-    """A bounded table of traces."""
+    """A bounded table of traces: for each description those for other names and arguments."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[Any, Known] = OrderedDict()
+        self._families: OrderedDict[Any, dict[Any, Known]] = OrderedDict()
         self._lock = forks.register(threading.RLock())
 
-    def get(self, key: Any) -> Known | None:
-        """The trace under a key."""
+    def family(self, told: Any) -> dict[Any, Known]:
+        """The traces of functions that are made of this."""
         with self._lock:
-            found = self._entries.get(key)
-            if found is not None:
-                self._entries.move_to_end(key)
+            found = self._families.get(told)
+            if found is None:
+                return {}
+            self._families.move_to_end(told)
             return found
 
-    def put(self, key: Any, known: Known) -> None:
-        """Keep a trace; the one used longest ago may go."""
+    def put(self, known: Known) -> None:
+        """Keep a trace; those used longest ago may go."""
+        told, rest = known.key
         with self._lock:
-            self._entries[key] = known
-            while len(self._entries) > _MOST:
-                self._entries.popitem(last=False)
+            self._families.setdefault(told, {})[rest] = known
+            while sum(map(len, self._families.values())) > _MOST:
+                self._families.popitem(last=False)
 
-    def drop(self, key: Any) -> None:
-        """Forget the trace under a key."""
+    def drop(self, known: Known) -> None:
+        """Forget a trace."""
+        told, rest = known.key
         with self._lock:
-            self._entries.pop(key, None)
+            family = self._families.get(told, {})
+            if family.get(rest) is known:
+                del family[rest]
+                if not family:
+                    del self._families[told]
 
 
 KNOWN = _Table()
 
 
+class Beside:
+    """What traces of one function have in common that are made one after the other, for batches of
+    different sizes: its description, and once one was known its guards and its program.
+    """
+
+    def __init__(self) -> None:
+        self.edits = -1
+        self.told: Description | None = None
+        self.names: tuple[str | None, ...] = ()
+        self.family: dict[Any, Known] = {}
+        self.general: _GeneralGuards | None = None
+        self.guards: Guards | None = None
+        self.program: Any = None
+
+    def describe(self, function: Any) -> None:
+        """See what the function is made of, unless that was seen and nothing has happened since."""
+        edits = tracing.activity.edits()
+        if self.guards is None or self.edits != edits:
+            self.edits, self.guards = edits, None
+            self.told = likeness.describe(function)
+            if self.told is not None:
+                self.names = tuple(self.told.names)
+                self.family = KNOWN.family(self.told.told)
+
+
 def stage(
-    function: Any, arguments: tuple[Any, ...], trace: Callable[[], Staged]
+    function: Any,
+    arguments: tuple[Any, ...],
+    trace: Callable[[], Staged],
+    beside: Beside | None = None,
 ) -> tuple[Staged, Known | None]:
     """The staged function, by `trace()` where no function of an equal description was traced for
     such arguments; and what is known of it, if anything can be.
     """
-    edits = tracing.activity.edits()
-    told = likeness.describe(function) if _may_be_known(arguments) else None
+    if not _may_be_known(arguments):
+        return trace(), None
+    beside = beside or Beside()
+    beside.describe(function)
+    told = beside.told
     if told is None:
         return trace(), None
-    types = tuple((x.shape, x.dtype) for x in arguments)
-    key = told.told, tuple(told.names), types
-    known = KNOWN.get(key)
-    staged = None if known is None else known.bind(told, edits)
+    rest = beside.names, tuple([(x.shape, x.dtype) for x in arguments])
+    known = beside.family.get(rest)
+    staged = None if known is None else known.bind(beside)
     if staged is not None:
         return staged, known
+    beside.guards = None  # a trace runs the function, which may change what it is made of
     staged = trace()
     after = likeness.describe(function)
     try:
-        known = None if after is None else Known(key, told, after, staged)
+        known = None if after is None else Known((told.told, rest), told, after, staged)
     except _Particular:
         known = None
     return staged, known

@@ -9,9 +9,7 @@ description.
 
 from __future__ import annotations
 
-import dis
 import enum
-import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -22,6 +20,14 @@ import numpy as np
 
 from mynn import random
 from mynn.base.dataclass import dataclass
+from mynn.jit.facts import (
+    ATTRIBUTES,
+    class_at_home,
+    facts,
+    is_at_home,
+    of_class_of_others,
+    overridable,
+)
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Parameter, Tensor
@@ -39,20 +45,12 @@ _MODULE_OWN = frozenset(
 )
 _OPTIMIZER_OWN = frozenset({"defaults", "param_groups", "state", "_kept"})
 _TABLES = ("_parameters", "_buffers", "_modules")
-# Names of builtins that do something once, or look at what no description tells.
-_EFFECTS = frozenset(
-    {"print", "input", "open", "exec", "eval", "setattr", "delattr", "__import__", "breakpoint"}
-    | {"globals", "locals", "vars", "getattr", "id", "hash", "dir", "repr"}
-)
-# Attributes that do so, and those that make a tensor of another one's values.
-_ATTRIBUTES = frozenset({"warn", "Tensor", "Parameter", "tensor", "from_numpy", "as_tensor"})
 # Methods that run where objects are made or shown, not where they compute.
 _ASIDE = frozenset(
     {"__init__", "__new__", "__init_subclass__", "__class_getitem__", "__repr__", "__str__"}
     | {"__del__", "__reduce__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__"}
     | {"extra_repr"}
 )
-_INSTRUCTIONS = ("IMPORT_", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "YIELD", "SEND")
 
 
 class Unknown(Exception):
@@ -66,6 +64,8 @@ class _Mark(enum.Enum):
     NONE = enum.auto()
     EMPTY = enum.auto()
     CLASS = enum.auto()
+
+    __hash__ = object.__hash__  # that of `Enum` takes ten times as long
 
 
 @dataclass
@@ -94,34 +94,6 @@ def describe(function: Any) -> Description | None:
         return _Walk().describe(function)
     except (Unknown, RuntimeError, AttributeError):  # another thread may be changing something
         return None
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the code of a function reads: globals, and names of attributes."""
-
-    globals: tuple[str, ...]
-    attributes: frozenset[str]
-    refused: bool
-
-
-@functools.lru_cache(maxsize=1024)
-def _facts(code: types.CodeType) -> _Facts:
-    found: dict[str, None] = {}
-    refused = False
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            found[instruction.argval] = None
-        refused |= instruction.opname.startswith(_INSTRUCTIONS)
-    attributes = frozenset(code.co_names)
-    refused |= bool(found.keys() & _EFFECTS or attributes & _ATTRIBUTES)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            inner = _facts(constant)
-            found.update(dict.fromkeys(inner.globals))
-            attributes |= inner.attributes
-            refused |= inner.refused
-    return _Facts(tuple(found), attributes, refused)
 
 
 class _Walk:
@@ -186,7 +158,7 @@ class _Walk:
             if (
                 not of_class_of_others(value)
                 or issubclass(value, Tensor)
-                or not _class_at_home(value)
+                or not class_at_home(value)
             ):
                 raise Unknown
             self.out.append(type)
@@ -201,7 +173,7 @@ class _Walk:
             self.out += (kind, value.dtype, value.tobytes())
         elif isinstance(value, np.dtype):
             self.out += (np.dtype, value)
-        elif isinstance(value, enum.Enum) and _class_at_home(kind):
+        elif isinstance(value, enum.Enum) and class_at_home(kind):
             self.out.append(enum.Enum)
             self._constant(value)
         elif kind.__module__ == "mynn.jit.compile":  # a function that is compiled for itself
@@ -214,6 +186,10 @@ class _Walk:
     def text(self, value: Any) -> None:
         """A value that its `repr` tells, -0.0 from 0.0 too."""
         self.out += (type(value), repr(value))
+
+    def real(self, value: float) -> None:
+        """A number; of two zeros, and of NaN, its text tells which it is."""
+        self.out += (float, value if value and value == value else repr(value))
 
     def sequence(self, value: list[Any] | tuple[Any, ...]) -> None:
         """A list or a tuple."""
@@ -247,8 +223,7 @@ class _Walk:
         found, kind = self.found, type(value)
         found.names.append(value.name)
         found.tensors.append(value)
-        told = kind, value._requires_grad, value.is_native, array.shape, array.dtype, array.strides
-        self.out += told
+        self.out += (kind, value._requires_grad, array.shape, array.dtype, array.strides)
 
     def generator(self, value: random.Generator) -> None:
         """A stream of random numbers."""
@@ -300,15 +275,15 @@ class _Walk:
         """A function: its code and all that it reads; of those of others that they are the same."""
         code = value.__code__
         foreign = of_others(code.co_filename)
-        if foreign and _is_at_home(value):
-            if value.__name__ in _ATTRIBUTES:
+        if foreign and is_at_home(value):
+            if value.__name__ in ATTRIBUTES:
                 raise Unknown
             self.out.append(types.FunctionType)
             self._constant(value)
             return
-        facts = _facts(code)
+        read = facts(code)
         extra = vars(value).keys() - {"_compiled_methods"}
-        if (facts.refused and not foreign) or not extra <= {"__wrapped__"}:
+        if (read.refused and not foreign) or not extra <= {"__wrapped__"}:
             raise Unknown
         self._number(value)
         self.out += (types.FunctionType, code, code.co_filename, len(extra))
@@ -319,8 +294,8 @@ class _Walk:
         for name, cell in zip(code.co_freevars, value.__closure__ or (), strict=True):
             self._cell(name, cell)
         if not foreign:
-            self.attributes |= facts.attributes
-            self._globals(value.__globals__, facts.globals)
+            self.attributes |= read.attributes
+            self._globals(value.__globals__, read.globals)
 
     def _cell(self, name: str, cell: types.CellType) -> None:
         number = self.found.numbers.get(id(cell))
@@ -334,7 +309,7 @@ class _Walk:
             self.out.append(_Mark.EMPTY)
             return
         if name == "__class__":
-            if not _class_at_home(content):
+            if not class_at_home(content):
                 raise Unknown
             self._constant(content)
         else:
@@ -361,22 +336,29 @@ class _Walk:
         self._number(module, own)
         self.out += (kind, module._mode)
         for table in _TABLES:
-            entries = own[table]
-            self.out.append(len(entries))
-            for name, entry in list(entries.items()):
-                self.out.append(name)
-                self.value(entry)
+            self._named(own[table])
         self.out.append(tuple(sorted(own["_transient"])) if own["_transient"] else ())
         self._rest(own, _MODULE_OWN)
         self._class(kind, "forward")
 
     def _rest(self, own: dict[str, Any], known: frozenset[str]) -> None:
         """The other attributes."""
-        rest = [(name, value) for name, value in list(own.items()) if name not in known]
-        self.out.append(len(rest))
-        for name, value in rest:
-            self.out.append(name)
-            self.value(value)
+        self._named({name: value for name, value in own.items() if name not in known})
+
+    def _named(self, table: dict[str, Any]) -> None:
+        """Values by their names."""
+        out, numbers = self.out, self.found.numbers
+        out.append(len(table))
+        for name, value in list(table.items()):
+            kind = type(value)
+            if kind in _PLAIN:  # most of them are told here, which is what `value` does
+                out += (name, kind, value)
+            elif kind is Parameter and id(value) not in numbers:
+                out.append(name)
+                self.tensor(value)
+            else:
+                out.append(name)
+                self.value(value)
 
     def _object(self, value: Any, kind: type) -> None:
         """An object of a class of the user's, whose attributes lie in a dict."""
@@ -395,14 +377,14 @@ class _Walk:
         if kind.__module__.startswith("mynn."):
             self.out.append(getattr(kind, method))
         elif kind not in self.owners:
-            if not _class_at_home(kind):
+            if not class_at_home(kind):
                 raise Unknown  # it would be kept, with what its methods hold
             self.out.append(_Mark.CLASS)
             self._constant(kind)
             for base in kind.__mro__:
                 if base is object or base.__module__.startswith("mynn."):
                     continue
-                if of_class_of_others(base) or not _class_at_home(base):
+                if of_class_of_others(base) or not class_at_home(base):
                     raise Unknown  # what it reads is not looked for
                 self.owners.setdefault(base, set())
 
@@ -419,20 +401,15 @@ class _Walk:
         self.out.append(len(optimizer.state))
         for parameter, slots in list(optimizer.state.items()):
             self.value(parameter)
-            self.out.append(len(slots))
-            for name, slot in list(slots.items()):
-                self.out.append(name)
-                self.value(slot)
+            self._named(slots)
         self._rest(own, _OPTIMIZER_OWN)
         self._class(kind, "update")
 
     def _options(self, options: dict[str, Any], ours: bool) -> None:
         """Options by their names; the rate of mynn's optimisers is a tensor."""
-        self.out.append(len(options))
-        for name, value in list(options.items()):
-            self.out.append(name)
-            if not (ours and name == "lr"):
-                self.value(value)
+        if ours:
+            options = {name: value for name, value in options.items() if name != "lr"}
+        self._named(options)
 
     def _group(self, group: ParamGroup, ours: bool) -> None:
         if type(group) is not ParamGroup or vars(group).keys() != _GROUP:
@@ -469,46 +446,11 @@ class _Walk:
                     raise Unknown
                 wanted = isinstance(value, types.FunctionType)
             elif is_class:
-                wanted |= isinstance(value, _SIMPLE) or name in _overridable(owner)
+                wanted |= isinstance(value, _SIMPLE) or name in overridable(owner)
             if wanted:
                 done.add(name)
                 self.out += (owner, name)
                 self.value(value)
-
-
-@functools.lru_cache(maxsize=256)
-def _overridable(kind: type) -> frozenset[str]:
-    """What a class of the user's may put in the place of what its bases of mynn's have."""
-    bases = (base for base in kind.__mro__ if base.__module__.startswith("mynn."))
-    return frozenset(name for base in bases for name in vars(base))
-
-
-def of_class_of_others(kind: type) -> bool:
-    """Whether a class is Python's, mynn's or of a package that is installed."""
-    if kind.__module__ == "builtins":
-        return True
-    module = sys.modules.get(kind.__module__)
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return kind.__module__ in sys.builtin_module_names
-    return of_others(file)
-
-
-def _class_at_home(kind: type) -> bool:
-    """Whether a class is what its module has under its name, so that it lives as long."""
-    found: Any = sys.modules.get(kind.__module__)
-    for name in kind.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is kind
-
-
-def _is_at_home(function: types.FunctionType) -> bool:
-    """Whether a function is what its module has under its name."""
-    home = sys.modules.get(function.__module__)
-    file = getattr(home, "__file__", None)
-    if file is None or not of_others(file):
-        return False
-    return vars(home).get(function.__qualname__) is function
 
 
 _GROUP = {"options", "owner", "check", "rate"}
@@ -516,7 +458,7 @@ _SIMPLE = (bool, int, float, str, bytes, tuple, list, dict, types.NoneType, np.g
 _OBJECT_OWN = frozenset({"_compiled_methods"})
 _PLAIN = frozenset({bool, int, str, bytes, types.NoneType})
 _WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
-    float: _Walk.text,
+    float: _Walk.real,
     complex: _Walk.text,
     range: _Walk.text,
     slice: _Walk.text,
@@ -538,5 +480,5 @@ _WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
 
 def _remember(kind: type, writer: Callable[[_Walk, Any], None]) -> None:
     """How objects of a class of mynn are written down."""
-    if kind.__module__.startswith("mynn.") and _class_at_home(kind):
+    if kind.__module__.startswith("mynn.") and class_at_home(kind):
         _WRITERS[kind] = writer

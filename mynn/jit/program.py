@@ -6,12 +6,14 @@ costs.
 
 from __future__ import annotations
 
-import ctypes
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
+
+import numpy as np
 
 from mynn import debug
 from mynn.base import recording, sharing
@@ -19,23 +21,24 @@ from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout
-from mynn.compiler.host.step import STEP
 from mynn.compiler.pipeline import show_kernels
 from mynn.core.graph import Graph, Node, format_graph
-from mynn.core.types import Array, Type
+from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_text
 from mynn.jit.direct import direct_call
 from mynn.jit.instance import Instance
 from mynn.jit.profile import Profile, profile
-from mynn.runtime import parallel_call, store
+from mynn.runtime import parallel_call
 from mynn.runtime.llvm_jit import assembly
-from mynn.runtime.threads import Threads, default_threads, processors
-from mynn.target.storage import allocate
+from mynn.runtime.threads import Threads, default_threads
+from mynn.target.storage import address_of
 from mynn.target.target import host, named
 
-# Bytes of memory that the store of programs looks at at once.
-_LARGE = 2**20
+
+def _same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether these are the same objects in the same order."""
+    return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
 class StateTensor(Protocol):
@@ -80,6 +83,7 @@ class Program:
             found while it runs), or None for what `MYNN_THREADS` says.
         name: of the function, for the list of programs.
         code: of an earlier program of the same graph, which may do for this one too.
+        twin: a program for other shapes of the arguments, mostly of the same state.
 
     Example:
         >>> import numpy as np, mynn
@@ -105,60 +109,73 @@ class Program:
         threads: Threads | None = None,
         name: str = "",
         code: Code | None = None,
+        twin: Program | None = None,
     ) -> None:
         start = time.perf_counter()
-        debug.show(2, "traced graph", lambda: format_graph(graph))
+        shown = debug.level() > 0
+        if shown:
+            debug.show(2, "traced graph", lambda: format_graph(graph))
         self.source = graph
         self.state = list(state)
-        state_arrays = [tensor.to_native() for tensor in state]
-        state_nodes = graph.inputs[arguments:]
-        layouts = [
-            tuple([step // array.itemsize for step in array.strides]) for array in state_arrays
-        ]
-        known = code_again(code, layouts, threads)
+        state_arrays: list[Array]
+        if twin is not None and _same(twin.state, self.state):
+            state_arrays = twin.state_arrays
+        else:
+            state_arrays = [tensor.to_native() for tensor in state]
+        known = code_again(code, state_arrays, threads)
         found = known is not None
         if known is None:
-            by_node = dict(zip(state_nodes, layouts, strict=True))
+            layouts = [
+                tuple([step // array.itemsize for step in array.strides]) for array in state_arrays
+            ]
+            by_node = dict(zip(graph.inputs[arguments:], layouts, strict=True))
             request = CompileRequest(graph, dict(writes), by_node, host())
             known = code_of(request, threads, signature_text(name, graph.inputs[:arguments]))
             found = known.request is not request
         self.code = known
         self.artifact, self.native = self.code.artifact, self.code.native
-        debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
-        debug.show(7, "machine code", lambda: self.assembly)
+        if shown:
+            debug.show(6, "LLVM IR after its passes", lambda: self.native.optimized)
+            debug.show(7, "machine code", lambda: self.assembly)
         self.target = self.code.request.target
         self.threads = self.artifact.threads
         wanted = default_threads() if threads is None else threads
         self.adaptive = self.threads > 1 and wanted == "auto"
-        self._types = [node.type for node in graph.inputs[:arguments]]
-        self.state_arrays = state_arrays
+        self.state_arrays: list[Array] = state_arrays
+        self._runs = 1  # whose memory is counted at least: 0 where that of the code is enough
         self._muted = [0]  # bits of checks that have warned
-        written = [
-            tensor for tensor, node in zip(state, state_nodes, strict=True) if node in writes
-        ]
-        self.access = sharing.join(state, written) if state else None
+        written = [self.state[number] for number in self.code.written]
+        self.access: sharing.Access | None
+        self._addresses: Array
+        if twin is not None and state_arrays is twin.state_arrays and _same(twin._written, written):
+            self.access, self._addresses = twin.access, twin._addresses
+        else:
+            self.access = sharing.join(state, written) if state else None
+            self._addresses = np.array([address_of(array) for array in state_arrays], np.uint64)
+        self._written: list[StateTensor] = written
         # Those that no run has. Memory for as many runs as there are processors is kept.
-        self.free: deque[Instance] = deque(maxlen=max(2, processors()))
-        self._first = self.new_instance()
+        self.free: deque[Instance] = deque(maxlen=self.code.kept)
         self.code.programs.add(self)
-        if self.nbytes > _LARGE:
-            store.STORE.grew(self.nbytes)
         self.seconds: Mapping[str, float] = (
             {"store": time.perf_counter() - start} if found else self.code.seconds
         )
-        self.free.append(self._first)
         self.compile_seconds = time.perf_counter() - start
+
+    def __del__(self) -> None:
+        """The memory of its runs is there for the next program of the same code."""
+        for instance in vars(self).get("free", ()):
+            self.code.leave(instance.memory)
 
     def new_instance(self) -> Instance:
         """Memory for a run."""
         function: Callable[[int], Any] = (
             parallel_call.SharedCall(self.native, self.threads)
             if self.threads > 1 and self.operations >= parallel_call.LEAST_OPERATIONS
-            else self.native.function(STEP, ctypes.c_void_p)
+            else self.code.step
         )
-        arguments = [allocate(type.shape, type.dtype) for type in self._types]
+        memory = self.code.memory(self.state_arrays, self._addresses)
         state, muted = self.state_arrays, self._muted
-        return Instance(self.code, self.source, function, arguments, state, muted)
+        return Instance(self.code, self.source, function, memory, state, muted)
 
     def take(self) -> Instance:
         """Memory for a run, which nobody else has until `give_back`."""
@@ -170,13 +187,24 @@ class Program:
     @property
     def nbytes(self) -> int:
         """Bytes of the memory that is kept for runs."""
-        arrays = *self._first.arguments, *self._first.outputs
-        one = self.artifact.arena_bytes + sum(array.nbytes for array in arrays)
-        return one * max(1, len(self.free))
+        return self.code.run_bytes * max(self._runs, len(self.free))
 
     def give_back(self, instance: Instance) -> None:
-        """For the next run."""
+        """For the next run, of this program or another one of the same code."""
+        if self.code.leave(instance.memory):
+            self._runs = 0
+        else:
+            self.free.append(instance)
+
+    @lazy
+    def _first(self) -> Instance:
+        """The memory of who runs it by hand; calls of one thread have it too."""
+        try:
+            instance = self.free.pop()
+        except IndexError:
+            instance = self.new_instance()
         self.free.append(instance)
+        return instance
 
     def __call__(self, arguments: Sequence[Any]) -> list[Array]:
         """Copy the arguments in, run, copy the results out."""
@@ -255,17 +283,20 @@ class Program:
     @property
     def arguments(self) -> list[Array]:
         """The memory that `run` takes the arguments from; calls of one thread use it too."""
+        self._first.memory.lent = True
         return self._first.arguments
 
     @property
     def outputs(self) -> list[Array]:
         """The memory that `run` leaves the results in."""
+        self._first.memory.lent = True
         return self._first.outputs
 
     @property
     def table(self) -> Array:
         """The table of addresses that `run` works with."""
-        return self._first.table
+        self._first.memory.lent = True
+        return self._first.memory.table
 
     def run(self) -> None:
         """Run once on what lies in `arguments`; the results lie in `outputs` afterwards.
@@ -274,32 +305,20 @@ class Program:
         """
         self._first.run()
 
-    @lazy
+    @property
     def argument_layouts(self) -> tuple[ArgumentLayout, ...]:
         """Where the arguments lie."""
-        return self._layouts("input", self.arguments)
+        return self.code.layouts("input")
 
-    @lazy
+    @property
     def result_layouts(self) -> tuple[ArgumentLayout, ...]:
         """Where the results lie."""
-        return self._layouts("result", self.outputs)
-
-    def _layouts(self, role: str, arrays: Sequence[Array]) -> tuple[ArgumentLayout, ...]:
-        return tuple(
-            ArgumentLayout(
-                self.artifact.slot(role, number),
-                Type.of(array).short,
-                array.itemsize,
-                array.shape,
-                array.strides,
-            )
-            for number, array in enumerate(arrays)
-        )
+        return self.code.layouts("result")
 
     @property
     def status_slot(self) -> int | None:
         """The place of the status word in the table, where the program has checks."""
-        return self.artifact.slot("result", len(self.outputs)) if self.artifact.status else None
+        return self.code.status_slot
 
     # -- the glass box -----------------------------------------------------------------------------
 
@@ -393,7 +412,7 @@ class Program:
     @property
     def buffers(self) -> list[BufferInfo]:
         """The memory of the program."""
-        state = len(self.arguments)
+        state = len(self.source.inputs) - len(self.state)
         return [
             BufferInfo(
                 slot.name,

@@ -16,6 +16,7 @@ from mynn.core.types import Type
 from mynn.errors import UsageError
 from mynn.jit.structure import flatten, leaf_names, rebuild
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
+from mynn.tensor.grad_mode import keeping
 from mynn.trace import tracing
 from mynn.trace.effects import Watch
 from mynn.trace.trace import Trace
@@ -64,11 +65,18 @@ class Staged:
     @lazy
     def generators(self) -> tuple[Tensor, ...]:
         """Those that change and are keys of random numbers."""
-        return tuple(tensor for tensor in self.written if is_drawn(tensor))
+        pairs = zip(self.state, self.state_nodes, strict=True)
+        return tuple(
+            tensor
+            for tensor, node in pairs
+            if node.type.dtype.kind == "u" and node in self.writes and is_drawn(tensor)
+        )
 
     @lazy
     def values(self) -> tuple[Tensor, ...]:
         """Those that change and are not: parameters, running means, slots of optimisers."""
+        if not self.generators:
+            return self.written
         return tuple(tensor for tensor in self.written if not is_drawn(tensor))
 
     @lazy
@@ -103,7 +111,7 @@ def stage(
 
     `extra(trace)` may name further nodes that become results (what `record=` asks for).
     """
-    return tracing.tidy(lambda: _stage(function, arguments, extra))
+    return keeping(lambda: tracing.tidy(lambda: _stage(function, arguments, extra)))
 
 
 def _stage(

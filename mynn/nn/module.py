@@ -72,14 +72,17 @@ class Module(Conversions, Hooked):
 
     @checked
     def __init__(self) -> None:
-        for name in ("_parameters", "_buffers", "_modules"):
-            object.__setattr__(self, name, {})
-        object.__setattr__(self, "_transient", set())
-        object.__setattr__(self, "_training", True)
-        object.__setattr__(self, "_traced", False)
-        object.__setattr__(self, "_kept", set())
-        object.__setattr__(self, "_edits", 0)
-        object.__setattr__(self, "_hooks", None)
+        self.__dict__.update(
+            _parameters={},
+            _buffers={},
+            _modules={},
+            _transient=set(),
+            _training=True,
+            _traced=False,
+            _kept=set(),
+            _edits=0,
+            _hooks=None,
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""
@@ -181,8 +184,11 @@ class Module(Conversions, Hooked):
             buffer.assign(new.detach().astype(buffer.dtype))
 
     def _holds(self, name: str, value: Any) -> bool:
-        tables = (self._parameters, self._buffers, self._modules)
-        return value is not None and any(table.get(name) is value for table in tables)
+        return value is not None and (
+            self._parameters.get(name) is value
+            or self._buffers.get(name) is value
+            or self._modules.get(name) is value
+        )
 
     def _check_name_is_meant(self, name: str, value: Any) -> None:
         """Refuse a new attribute that looks like one that is there, unless a method sets it.

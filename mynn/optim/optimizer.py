@@ -31,7 +31,7 @@ from mynn.optim.options import (
     switch,
     unknown_option,
 )
-from mynn.target.storage import axis_order
+from mynn.target.storage import allocate, axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.grad_mode import enable_grad
 from mynn.tensor.history import array_of, clear
@@ -174,12 +174,19 @@ class Optimizer:
         shape: tuple[int, ...] | None = None,
     ) -> None:
         """Numbers with the parameter's shape, dtype and memory order: `state[parameter][name]`."""
-        if name not in self.state[parameter]:
-            wanted = parameter.shape if shape is None else shape
-            made = Tensor.from_value(np.full(wanted, value, parameter.dtype))
-            if shape is None:
-                made.to_native(axis_order(array_of(parameter)))
-            self.state[parameter][name] = made
+        slots = self.state[parameter]
+        if name in slots:
+            return
+        like = array_of(parameter)
+        if shape is None:
+            numbers = allocate(like.shape, like.dtype, axis_order(like))
+            if value:
+                numbers[...] = value
+            made = Tensor.from_value(numbers)
+            made.is_native = True
+        else:
+            made = Tensor.from_value(np.full(shape, value, like.dtype))
+        slots[name] = made
 
     def counter(self, group: ParamGroup) -> None:
         """A count of updates, one for a group until some of its parameters are left out.
@@ -297,8 +304,10 @@ class Optimizer:
 
     def _check_attribute(self, name: str, value: Any) -> None:
         """Refuse what looks like an option, unless a method of a subclass sets it."""
+        if sys._getframe(2).f_locals.get("self") is self:
+            return
         option = meant(name, self.__dict__.get("defaults", ()))
-        if option is None or sys._getframe(2).f_locals.get("self") is self:
+        if option is None:
             return
         remedy = f"optimizer.lr = {value!r}"
         if option != "lr":

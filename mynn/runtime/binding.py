@@ -1,4 +1,9 @@
-"""Memory for an artifact: every buffer of a program gets an address."""
+"""Memory for an artifact: every buffer of a program gets an address.
+
+What runs need beside state is a `Memory`. It is kept with the code when its program is gone: the
+next program of the same code, that of a network like the last one, only writes the addresses of its
+own state into the table.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mynn.core.types import Array
+from mynn.core.types import Array, Type
 from mynn.runtime.artifact import Artifact, Slot
-from mynn.target.storage import SLACK, aligned_bytes, allocate
+from mynn.target.storage import SLACK, address_of, aligned_bytes, allocate
 
 
 def bind_constants(artifact: Artifact) -> list[Array]:
@@ -36,11 +41,48 @@ def bind(
 
     def address(slot: Slot) -> int:
         if slot.role == "arena":
-            return int(arena.ctypes.data) + slot.number
+            return address_of(arena) + slot.number
         if slot.role == "scratch":
             keep.append(aligned_bytes(slot.elements * slot.number))
-            return int(keep[-1].ctypes.data)
-        return int(arrays[slot.role][slot.number].ctypes.data)
+            return address_of(keep[-1])
+        return address_of(arrays[slot.role][slot.number])
 
     addresses = [address(slot) for slot in artifact.slots]
     return np.array(addresses or [0], np.uint64), outputs, keep
+
+
+class StatePlaces:
+    """Where in the table the addresses of state stand: `places`, of the states of these `numbers`,
+    where the first `arguments` inputs are none.
+    """
+
+    def __init__(self, artifact: Artifact, arguments: int) -> None:
+        found = [
+            (place, slot.number - arguments)
+            for place, slot in enumerate(artifact.slots)
+            if slot.role == "input" and slot.number >= arguments
+        ]
+        self.places = np.array([place for place, _ in found], np.intp)
+        self.numbers = np.array([number for _, number in found], np.intp)
+
+
+class Memory:
+    """What a run needs beside state: arguments, results, arena, and the table of addresses.
+
+    - `lent`: somebody else may hold one of these arrays.
+    """
+
+    __slots__ = ("address", "arguments", "keep", "lent", "outputs", "table")
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        types: Sequence[Type],
+        state: Sequence[Array],
+        constants: Sequence[Array],
+    ) -> None:
+        self.arguments = [allocate(type.shape, type.dtype) for type in types]
+        bound = bind(artifact, [*self.arguments, *state], constants)
+        self.table, self.outputs, self.keep = bound
+        self.address = address_of(self.table)
+        self.lent = False

@@ -18,11 +18,12 @@ ALIGNMENT = 64
 # Bytes after the last element that native code may read, and write without meaning: up to a whole
 # vector of the widest elements.
 SLACK = 128
-# Bytes of what is small, and of a block of small ones side by side; what is left of the block that
-# is in use.
+# Bytes of what is small, and of a block of small ones side by side; the block that is in use, and
+# how many of its bytes are.
 _SMALL = 1 << 12
 _BLOCK = 1 << 16
-_block: list[Array] = []
+_block: list[Array] = [np.zeros(0, np.uint8)]
+_used = [0]
 _lock = forks.register(threading.Lock())
 
 
@@ -81,10 +82,11 @@ def aligned_bytes(nbytes: int) -> Array:
     if size > _SMALL:
         return _aligned(size)[:nbytes]
     with _lock:
-        if not _block or len(_block[0]) < size:
-            _block[:] = [_aligned(_BLOCK)]
-        start, _block[0] = _block[0][:size], _block[0][size:]
-    return start[:nbytes]
+        start = _used[0]
+        if start + size > len(_block[0]):
+            _block[0], start = _aligned(_BLOCK), 0
+        _used[0] = start + size
+        return _block[0][start : start + nbytes]
 
 
 def _aligned(size: int) -> Array:
@@ -100,6 +102,11 @@ def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> 
     return np.ndarray(shape, dtype, aligned_bytes(nbytes), 0, strides)
 
 
+def strides_of(shape: Shape, dtype: Any) -> Shape:
+    """The strides of what `allocate` makes, in bytes."""
+    return _layout(tuple(shape), np.dtype(dtype).itemsize, None)[1]
+
+
 @functools.lru_cache(maxsize=4096)
 def _layout(shape: Shape, itemsize: int, order: tuple[int, ...] | None) -> tuple[int, Shape]:
     """Bytes that padded storage occupies, and its strides in bytes."""
@@ -108,11 +115,20 @@ def _layout(shape: Shape, itemsize: int, order: tuple[int, ...] | None) -> tuple
     return max(elements, 1) * itemsize, tuple(step * itemsize for step in strides)
 
 
+def address_of(array: Array) -> int:
+    """Where the elements of an array lie."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def axis_order(array: Array) -> tuple[int, ...]:
     """The axes of an array from slowest to fastest by its strides.
 
     Strides tie where the faster axis has extent 1; other ties keep their order.
     """
-    return tuple(
-        sorted(range(array.ndim), key=lambda axis: (-array.strides[axis], array.shape[axis] == 1))
-    )
+    return _order(array.shape, array.strides)
+
+
+@functools.lru_cache(maxsize=4096)
+def _order(shape: Shape, strides: Shape) -> tuple[int, ...]:
+    return tuple(sorted(range(len(shape)), key=lambda axis: (-strides[axis], shape[axis] == 1)))

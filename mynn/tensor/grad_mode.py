@@ -58,6 +58,18 @@ class _Block:
         return call
 
 
+def keeping(function: Callable[[], R]) -> R:
+    """What `function` returns; blocks that it began, and did not end, are over.
+
+    The end of a block can be interrupted by a signal handler that raises; that of a `try` is run.
+    """
+    before = _enabled.get()
+    try:
+        return function()
+    finally:
+        _enabled.set(before)
+
+
 class _Maker:
     """`no_grad`, `enable_grad`: makes a block when it is called, or decorates a function."""
 

@@ -227,6 +227,9 @@ class Tensor(
 
         Views find it there; a program works on their bases.
         """
+        if self.is_native and self.pending is None:
+            assert self._value is not None
+            return self._value
         assert self._view is None
         value = history.array_of(self)
         if not self.is_native:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mynn import random
@@ -114,8 +113,14 @@ def fit(
         seed = drawn if seed is None else seed
     arguments, arrays = load(data, check_finite)
     _check_step(compiled, arguments)
-    run = plan(compiled, arguments, arrays, _check_results, batch_size, check_finite, drop_last)
-    run = replace(run, epochs=epochs, shuffle=shuffle, check_finite=check_finite, record=record)
+    options = {
+        "epochs": epochs,
+        "shuffle": shuffle,
+        "check_finite": check_finite,
+        "record": record,
+    }
+    given = arguments, arrays, _check_results, batch_size, check_finite, drop_last
+    run = plan(compiled, *given, options)
     return Training(run, called, seed, verbose).go()
 
 
@@ -201,7 +206,7 @@ class Training:
             callback.on_train_begin(executor.run.epochs, executor.run.batches)
         start = time.perf_counter()
         try:
-            budget = 1
+            budget = executor.first_budget()
             while not executor.over:
                 budget = self.turn(budget)
                 self.report()

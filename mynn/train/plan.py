@@ -8,7 +8,7 @@ import inspect
 import math
 import operator
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from mynn.core.types import Array
 from mynn.data import arrays as data_arrays
 from mynn.errors import ArgumentError, DataError, DTypeError, UsageError
 from mynn.jit.compile import Compiled
+from mynn.jit.known import Beside
 from mynn.jit.stage import Staged
 from mynn.jit.structure import flatten, rebuild
 from mynn.tensor import Tensor, as_array
@@ -130,7 +131,8 @@ class Run:
         if not self.remainder:
             return first
         last: tuple[Tensor, ...] = getattr(self.last.staged, name)
-        return first if _alike(first, last) else tuple(dict.fromkeys((*first, *last)))
+        same = first is last or _alike(first, last)
+        return first if same else tuple(dict.fromkeys((*first, *last)))
 
     @lazy
     def natives(self) -> dict[Tensor, Array]:
@@ -144,6 +146,8 @@ class Run:
         uses the same.
         """
         access: sharing.Access | None = self.whole.program.access
+        if access is not None and access is self.last.program.access:
+            return access
         same = self.state is self.staged.state and self.written is self.staged.written
         return access if same and access else sharing.join(self.state, self.written)
 
@@ -194,10 +198,11 @@ def step_for(
     arrays: tuple[Array, ...],
     rows: int,
     check: Check,
+    beside: Beside | None = None,
 ) -> Step:
     """The step on so many rows, traced and compiled where it is not yet."""
     example = first_rows(arguments, arrays, rows)
-    return Step(*compiled.lookup(example, thoroughly=True, check=check), rows)
+    return Step(*compiled.lookup(example, thoroughly=True, check=check, beside=beside), rows)
 
 
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
@@ -281,8 +286,10 @@ def plan(
     batch_size: int,
     check_finite: bool,
     drop_last: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
-    """The plan of one epoch over data that `load` gave.
+    """The plan of a run over data that `load` gave: one epoch, unless the `options` say something
+    else, as in `Run`.
 
     The step is traced once for each size of a batch. `check(staged)` raises where a trace of it
     will not do, before it is compiled.
@@ -298,9 +305,10 @@ def plan(
     if _trains_single(compiled, arguments, arrays, batch, check):
         arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
-    whole = step_for(*fixed, batch, check)
-    last = step_for(*fixed, remainder, check) if remainder else whole
-    return Run(*fixed, check, whole, last, remainder)
+    beside = Beside()
+    whole = step_for(*fixed, batch, check, beside)
+    last = step_for(*fixed, remainder, check, beside) if remainder else whole
+    return Run(*fixed, check, whole, last, remainder, **(options or {}))
 
 
 def _trains_single(

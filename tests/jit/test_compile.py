@@ -20,6 +20,7 @@ from mynn import Tensor, nn, optim
 from mynn.jit import compile
 from mynn.jit.interpreted import InterpretedProgram
 from mynn.runtime import llvm_jit
+from mynn.tensor import grad_mode
 from tests.jit.harness import BACKENDS, backends, ramp, step_of
 
 # -- backends --------------------------------------------------------------------------------------
@@ -183,3 +184,25 @@ def test_methods_of_a_shallow_copy() -> None:
     twin.scale = 4.0
     assert twin.scaled(x).tolist() == [4.0] * 3
     assert one.scaled(x).tolist() == [2.0] * 3
+
+
+def test_a_trace_that_is_interrupted_leaves_gradients_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may raise as a block of `no_grad` ends, before it has ended."""
+    net = nn.Linear(2, 1)
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        loss = (net(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def late(self: Any, *error: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grad_mode._Block, "__exit__", late)
+        with pytest.raises(TimeoutError):
+            mynn.compile(step)(np.ones((4, 2), np.float32))
+    assert grad_mode.grad_enabled()
+    assert mynn.compile(step)(np.ones((4, 2), np.float32)).shape == ()

@@ -29,7 +29,7 @@ SHIFTS = [1.0, 2.0]
 
 @pytest.fixture(autouse=True)
 def nothing_is_known() -> None:
-    known.KNOWN._entries.clear()
+    known.KNOWN._families.clear()
 
 
 def staged(function: Any, arguments: tuple[Any, ...] = (X, T)) -> tuple[Staged, bool]:
@@ -491,7 +491,7 @@ def test_networks_are_collected() -> None:
         cells = dict(zip(step.__code__.co_freevars, step.__closure__ or (), strict=True))
         held += [weakref.ref(cells[name].cell_contents) for name in ("net", "optimizer")]
         held.append(weakref.ref(cells["net"].cell_contents[0].inner.weight))
-    assert known.KNOWN._entries
+    assert known.KNOWN._families
     del step, cells
     gc.collect()
     assert [one() for one in held] == [None] * len(held)

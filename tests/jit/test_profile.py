@@ -47,7 +47,12 @@ def make_step() -> tuple[Program, Any, list[Array]]:
 
 def snapshot(program: Program) -> list[bytes]:
     """All memory of a program."""
-    arrays = [*program.arguments, *program.outputs, *program.state_arrays, *program._first.keep]
+    arrays = [
+        *program.arguments,
+        *program.outputs,
+        *program.state_arrays,
+        *program._first.memory.keep,
+    ]
     return [np.ascontiguousarray(array).tobytes() for array in [*arrays, program.table]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -247,3 +248,50 @@ def test_axis_order() -> None:
         assert axis_order(allocate((3, 4, 5), "float32", order)) == order
     assert axis_order(np.zeros((3, 4)).T) == (1, 0)
     assert axis_order(np.zeros(())) == ()
+
+
+def test_memory_of_runs_goes_to_the_next_program_of_the_code() -> None:
+    def run() -> tuple[Any, Any]:
+        layer = nn.Linear(3, 2)
+        program = mynn.compile(layer).program(np.ones((4, 3), np.float32))
+        instance = program.take()
+        program.give_back(instance)
+        return program, instance.memory
+
+    first, memory = run()
+    second, again = run()
+    assert first.code is second.code
+    assert memory is again
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    expected = [program([x])[0] for program in (first, second)]
+    for program, values in zip((first, second), expected, strict=True):
+        np.testing.assert_array_equal(program([x])[0], values)
+    assert not np.array_equal(*expected)
+
+
+def test_memory_that_somebody_holds_stays_his() -> None:
+    layer = nn.Linear(3, 2)
+    program = mynn.compile(layer).program(np.ones((4, 3), np.float32))
+    program([np.ones((4, 3), np.float32)])
+    outputs = program.outputs[0]
+    kept = outputs.copy()
+    del program, layer
+    gc.collect()
+    other = nn.Linear(3, 2)
+    mynn.compile(other)(np.full((4, 3), 7.0, np.float32))
+    np.testing.assert_array_equal(outputs, kept)
+
+
+def test_the_status_word_is_no_result() -> None:
+    """A program with checks has one more output, which no loop adds up."""
+    label = np.zeros(3, np.int64)
+
+    def loss(t: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(mynn.zeros(3, 4), t)
+
+    program = mynn.compile(loss).program(label)
+    assert program.artifact.status
+    assert [layout.shape for layout in program.result_layouts] == [()]
+    assert program.status_slot not in (None, program.result_layouts[0].slot)
+    history = mynn.fit(loss, label, batch_size=3, epochs=1, verbose=False)
+    np.testing.assert_allclose(history["loss"], np.log(4.0), rtol=1e-6)

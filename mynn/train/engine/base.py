@@ -23,7 +23,7 @@ from mynn.train.provenance import row_of
 from mynn.train.record import Recorded, Recorder
 
 # Python gets control back after about so long.
-_TURN_SECONDS = 0.04
+TURN_SECONDS = 0.04
 
 
 class Executor(ABC):
@@ -208,13 +208,17 @@ class Executor(ABC):
     def _advance(self, budget: int) -> None:
         """Run `budget` steps, fewer where the run ends or a loss is not finite."""
 
+    def first_budget(self) -> int:
+        """Steps for the first turn: one, where nobody knows how long they take."""
+        return 1
+
     def advance_for_a_turn(self, budget: int, most: int | None = None) -> int:
         """Run `budget` steps, `most` at most; returns a budget for the next turn."""
         began = time.perf_counter()
         self.advance(budget if most is None else min(budget, most))
         if most is not None and most < budget:
             return budget
-        factor = _TURN_SECONDS / max(time.perf_counter() - began, 1e-6)
+        factor = TURN_SECONDS / max(time.perf_counter() - began, 1e-6)
         return max(1, int(budget * min(max(factor, 0.25), 8.0)))
 
     def begin_epoch(self) -> None:

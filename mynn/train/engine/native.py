@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 
 from mynn import debug
 from mynn.compiler.codegen.function import Module
@@ -10,7 +11,6 @@ from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import StepLayout
 from mynn.compiler.host.shuffle import SHUFFLE
-from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
 from mynn.compiler.loop_ir.format import format_function
@@ -21,7 +21,7 @@ from mynn.runtime.llvm_jit import build
 from mynn.runtime.store import STORE, Stored
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.target.target import Target
-from mynn.train.engine.base import Executor
+from mynn.train.engine.base import TURN_SECONDS, Executor
 from mynn.train.plan import Run, Step
 
 
@@ -79,6 +79,24 @@ def layout_of(step: Step, run: Run) -> StepLayout:
     )
 
 
+def _loop_for(run: Run, programs: list[Program]) -> tuple[LoopCode, float]:
+    """The loop for a run, and the seconds that it took to make it now. Runs of the same code have
+    the same one.
+    """
+    first, *others = programs
+    rows = tuple(step.rows for step in run.steps)
+    key = rows, len(run.names), len(run.outputs), *(other.code.key for other in others)
+    loop: LoopCode | None = first.code.loops.get(key)
+    if loop is not None and not loop.dropped:
+        loop.touched = True
+        return loop, 0.0
+    layouts = [layout_of(step, run) for step in run.steps]
+    loop, seconds = loop_code_for(Loop(*layouts), first.target)
+    if all(isinstance(program.code.key, tuple) for program in programs):  # code of its own
+        first.code.loops[key] = loop
+    return loop, seconds
+
+
 class NativeExecutor(Executor):
     """Runs steps in the native loop; threads for its other workers live until `close`."""
 
@@ -86,22 +104,21 @@ class NativeExecutor(Executor):
         self.pool: WorkerPool | None = None
         self.autotuner: Autotuner | None = None
         self.instances: dict[Program, Instance] = {}
+        self.programs: list[Program] = []
         super().__init__(run)
 
     def connect(self, run: Run) -> None:
         """Borrow memory of the programs, and write its addresses into the control block."""
         self.finish()
         super().connect(run)
-        layouts = [layout_of(step, run) for step in run.steps]
-        self.code, seconds = loop_code_for(Loop(*layouts), run.whole.program.target)
+        self.programs = programs = [step.program for step in run.steps]
+        self.code, seconds = _loop_for(run, programs)
         self.compile_seconds += seconds
-        programs: list[Program] = [step.program for step in run.steps]
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))
-        for number, (program, layout) in enumerate(zip(programs, layouts, strict=True)):
+        for number, program in enumerate(programs):
             instance = self.instances[program] = program.take()
-            step = program.native.address(SPLIT_STEP if layout.split else STEP)
-            self.control.set_step(instance.address, step, remainder=number == 1)
+            self.control.set_step(instance.address, program.code.step_address, number == 1)
 
     def _tune(self, adaptive: bool) -> None:
         """Have the fastest number of workers found, where it is left open."""
@@ -110,11 +127,18 @@ class NativeExecutor(Executor):
         elif self.autotuner is None or self.autotuner.counts[-1] != self.most:
             self.autotuner = Autotuner(self.most)
 
+    def first_budget(self) -> int:
+        """As many steps as a turn takes, where earlier runs have measured them."""
+        return max(1, int(self.programs[0].code.pace * TURN_SECONDS))
+
     def _advance(self, budget: int) -> None:
-        if self.autotuner is None:
-            self._run(self.control.workers, budget)
-        else:
+        if self.autotuner is not None:
             self.autotuner.run(budget, self._run)
+            return
+        began = time.perf_counter()
+        ran = self._run(self.control.workers, budget)
+        if ran > 1:
+            self.programs[0].code.pace = ran / max(time.perf_counter() - began, 1e-6)
 
     def _shuffle(self, order: int, rows: int, random: int) -> None:
         self.code.shuffle(order, rows, random)

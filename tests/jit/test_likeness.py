@@ -1,0 +1,80 @@
+"""A function is described once for several traces of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mynn
+from mynn import functional as F
+from mynn import nn
+from mynn.core.graph import format_graph
+from mynn.jit import known, likeness, stage
+from mynn.jit.compile import compiled_of
+from mynn.jit.stage import Staged
+from tests.jit.test_known import T, X, staged, trainer
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known() -> None:
+    known.KNOWN._families.clear()
+
+
+def test_both_sizes_of_batches_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known function is described once, and bound to its state once, for whole batches and the
+    last one; what it computes is what fresh traces compute.
+    """
+    x, t = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32), np.arange(6) % 3
+
+    def losses() -> Any:
+        mynn.manual_seed(3)
+        step = trainer(lambda net, x: net(x), nn.Sequential(nn.Linear(6, 3)))
+        history = mynn.fit(step, (x, t), batch_size=4, epochs=3, seed=1, verbose=False)
+        return history["loss"], step
+
+    expected, _ = losses()
+    assert (expected > 0.1).all()
+    described: list[Any] = []
+    describe = likeness.describe
+
+    def counted(function: Any) -> Any:
+        described.append(function)
+        return describe(function)
+
+    monkeypatch.setattr(likeness, "describe", counted)
+    again, step = losses()
+    np.testing.assert_array_equal(again, expected)
+    assert len(described) == 1
+    compiled = compiled_of(step)
+    whole, last = (compiled.program(x[:rows], t[:rows]) for rows in (4, 2))
+    assert whole.access is last.access
+    assert whole.state_arrays is last.state_arrays
+    assert whole.code is not last.code
+
+
+def test_a_change_between_two_sizes_is_seen() -> None:
+    """Plain values are compared when the second size is looked up, not taken from the first."""
+    slope = [0.5]
+
+    def build() -> Any:
+        net = nn.Linear(6, 3)
+        return lambda x, t: F.cross_entropy(net(x) * slope[0], t)
+
+    for rows in (X, X[:2]):
+        found, _ = staged(build(), (rows, T[: len(rows)]))
+    function, beside = build(), known.Beside()
+    trace = lambda: stage.stage(function, (X, T))  # noqa: E731
+    first, _ = known.stage(function, (X, T), trace, beside)
+    slope[0] = 2.0
+    fresh: list[Staged] = []
+
+    def second() -> Staged:
+        fresh.append(stage.stage(function, (X[:2], T[:2])))
+        return fresh[0]
+
+    found, _ = known.stage(function, (X[:2], T[:2]), second, beside)
+    assert fresh == [found]
+    assert "constant 2.0" in format_graph(found.graph)
+    assert "constant 0.5" in format_graph(first.graph)
