@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mynn import functional, names, nn, optim, random
+from mynn.base import installation
 from mynn.errors import TraceWarning
 from mynn.functional import concatenate, maximum, minimum, one_hot, stack, where
 from mynn.jit.compile import compile
@@ -13,7 +14,7 @@ from mynn.runtime.store import programs
 from mynn.tape.mode import eager, from_environment
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.creation import tensor
-from mynn.train import Callback, History, Record, evaluate, fit, predict
+from mynn.train import Callback, History, Model, Record, evaluate, fit, predict
 from mynn.transform.check import check_grads
 from mynn.transform.grad import grad, value_and_grad
 from mynn.version import __version__
@@ -22,6 +23,7 @@ __all__ = [
     "Callback",
     "Generator",
     "History",
+    "Model",
     "Parameter",
     "Record",
     "Tensor",
@@ -62,4 +64,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *names.known()})
 
 
+installation.check(__path__[0])
 from_environment()
