@@ -116,7 +116,7 @@ class Model:
         share = in_range("validation_split", validation_split, 0.0, 1.0)
         if share and held is None:
             arrays, held = _split(load(arrays, check_finite=False)[0], share)
-        called = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+        called: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
         if held is not None:
             called.insert(0, _Validation(self, held, max(batch_size, 1)))
         training = self.network.training
@@ -256,7 +256,8 @@ def _optimizer(given: Any, network: nn.Module) -> optim.Optimizer:
             raise ArgumentError(f"optimizer: mynn.optim has no {given!r}; {hint}")
         given = getattr(optim, known[given.lower()])
     if isinstance(given, type) and issubclass(given, optim.Optimizer):
-        return given(network.parameters())
+        made: Any = given
+        return made(network.parameters())  # type: ignore[no-any-return]
     if not isinstance(given, optim.Optimizer):
         raise ArgumentError(
             "optimizer must be one of mynn.optim, its class or its name, it is " + shown(given)
