@@ -41,7 +41,7 @@ class Model:
     Example:
         >>> import numpy as np, mynn
         >>> from mynn import nn, optim
-        >>> mynn.manual_seed(0)
+        >>> _ = mynn.manual_seed(0)
         >>> net = nn.Linear(2, 2)
         >>> adam = optim.Adam(net.parameters(), lr=0.1)
         >>> model = mynn.Model(net, loss="cross_entropy", optimizer=adam, metrics=["accuracy"])
