@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from mynn.autograd.grad import grad
+from mynn.autograd.gradients import Variable, backward, grad
 from mynn.tensor import enable_grad, no_grad
 
-__all__ = ["enable_grad", "functional", "grad", "no_grad"]
+__all__ = ["Variable", "backward", "enable_grad", "functional", "grad", "no_grad"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.autograd.grad import grad
+from mynn.autograd.gradients import grad
 from mynn.base.arguments import explained, shown
 from mynn.errors import ArgumentTypeError, ShapeError, UsageError
 from mynn.functional import stack

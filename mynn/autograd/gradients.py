@@ -1,0 +1,191 @@
+"""`grad`: gradients of some tensors by others, as values; `backward`: of several into `.grad`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mynn.base import recording
+from mynn.base.arguments import explained, shown
+from mynn.base.recording import run_at_once
+from mynn.core import autodiff
+from mynn.core.graph import Node
+from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
+from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
+
+
+@explained
+@run_at_once
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The sums over the outputs y of v^T dy/dx, for each input x.
+
+    Args:
+        outputs: a tensor or a sequence of tensors, computed from the inputs.
+        inputs: a tensor or a sequence of tensors that require a gradient: leaves, or results on
+            the way to the outputs.
+        grad_outputs: the cotangents v, of the shapes of the outputs; None stands for 1, where an
+            output has one element.
+        create_graph: whether the gradients can be differentiated again.
+        allow_unused: give None for an input that no output depends on, instead of an error.
+        materialize_grads: give zeros for it.
+        retain_graph, only_inputs: taken, without effect: graphs last as long as their tensors.
+
+    Nothing is added to `.grad`. Values as eager calls, in traces too.
+
+    Raises:
+        UsageError: an input that no output depends on; a value that is needed was changed.
+        ShapeError: a cotangent of another shape, or none for an output of several elements.
+        DTypeError, ArgumentError: an input that requires no gradient; what is no tensor.
+
+    Example:
+        >>> import mynn
+        >>> x = mynn.tensor([1.0, 2.0], requires_grad=True)
+        >>> (slope,) = mynn.autograd.grad((x**3).sum(), x, create_graph=True)
+        >>> (bend,) = mynn.autograd.grad(slope.sum(), x)
+        >>> slope.tolist(), bend.tolist()
+        ([3.0, 12.0], [6.0, 12.0])
+    """
+    if is_grads_batched:
+        raise ArgumentError("is_grads_batched=True is not there; call grad for each cotangent")
+    ends, starts = _tensors("outputs", outputs), _tensors("inputs", inputs)
+    for number, one in enumerate(starts):
+        if not one.requires_grad:
+            raise UsageError(
+                f"grad: inputs[{number}] ({one.spec}) does not require a gradient; set "
+                "requires_grad_() before the outputs are computed from it"
+            )
+    seeds = _seeds(ends, grad_outputs, "grad_outputs")
+    _by_call()
+    nodes = [graph_node(one) for one in starts]
+    with enable_grad() if create_graph else no_grad():
+        reached = _reached(ends, seeds, set(nodes))
+    found: list[Tensor | None] = []
+    for number, (one, node) in enumerate(zip(starts, nodes, strict=True)):
+        gradient = reached.get(node)
+        if gradient is None and materialize_grads:
+            gradient = as_tensor(np.zeros(one.shape, one.dtype))
+        elif gradient is None and not allow_unused:
+            raise UsageError(
+                f"grad: no output depends on inputs[{number}] ({one.spec}); leave it out, or give "
+                "allow_unused=True for None in its place"
+            )
+        found.append(gradient)
+    check_present(one for one in found if one is not None)
+    if not create_graph:
+        found = [None if one is None else one.detach() for one in found]
+    return tuple(found)
+
+
+@explained
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradients of the sum of v^T y over the tensors y to `.grad` of what they came from.
+
+    `grad_tensors` are the cotangents v, as for `grad`; `retain_graph` has no effect.
+
+    Example:
+        >>> import mynn
+        >>> x = mynn.tensor([1.0, 2.0], requires_grad=True)
+        >>> mynn.autograd.backward([x.sum(), (x * x).sum()])
+        >>> x.grad.tolist()
+        [3.0, 5.0]
+    """
+    if create_graph:
+        raise ArgumentError(
+            "create_graph=True: `.grad` has no history here; use mynn.autograd.grad(..., "
+            "create_graph=True), which gives the gradients"
+        )
+    ends = _tensors("tensors", tensors)
+    total: Any = None
+    for end, seed in zip(ends, _seeds(ends, grad_tensors, "grad_tensors"), strict=True):
+        part = (end * seed).sum()
+        total = part if total is None else total + part
+    if total is not None:
+        total.backward()
+
+
+def Variable(data: Any, requires_grad: bool = False) -> Tensor:
+    """The tensor itself, as programs for the first versions of PyTorch write it.
+
+    Example:
+        >>> import mynn
+        >>> mynn.autograd.Variable(mynn.tensor([1.0]), requires_grad=True).requires_grad
+        True
+    """
+    variable = as_tensor(data).detach()
+    variable.requires_grad = bool(requires_grad)
+    return variable
+
+
+def _tensors(argument: str, given: Any) -> list[Tensor]:
+    found = [given] if isinstance(given, Tensor) else given
+    if not isinstance(found, Sequence):
+        found = list(found) if hasattr(found, "__iter__") else [found]
+    for one in found:
+        if not isinstance(one, Tensor):
+            raise ArgumentError(f"{argument} must be tensors, one is {shown(one)}")
+    return list(found)
+
+
+def _seeds(ends: list[Tensor], given: Any, argument: str) -> list[Tensor]:
+    """A cotangent for each output."""
+    if given is None or isinstance(given, Tensor | np.ndarray):
+        given = [given] * (len(ends) if given is None else 1)
+    given = list(given)
+    if len(given) != len(ends):
+        raise ArgumentError(
+            f"{argument}: there are {len(given)} for {len(ends)} outputs; give one for each"
+        )
+    seeds = []
+    for number, (end, one) in enumerate(zip(ends, given, strict=True)):
+        if end.dtype.kind != "f":
+            raise DTypeError(f"outputs[{number}] is {end.spec}; only floats have gradients")
+        if one is None and end.numel() != 1:
+            raise ShapeError(
+                f"outputs[{number}] has shape {tuple(end.shape)}: give its cotangent in "
+                f"{argument}, or reduce it first, for example with .sum()"
+            )
+        seed = as_tensor(np.ones(end.shape, end.dtype)) if one is None else as_tensor(one)
+        if seed.shape != end.shape:
+            raise ShapeError(
+                f"{argument}[{number}] has shape {tuple(seed.shape)}, its output "
+                f"{tuple(end.shape)}; they must be the same"
+            )
+        seeds.append(seed.astype(end.dtype))
+    return seeds
+
+
+def _reached(ends: list[Tensor], seeds: list[Tensor], wanted: set[Node]) -> dict[Node, Tensor]:
+    """The cotangents of nodes that lie on the ways from the inputs to the outputs."""
+    given: dict[Node, Any] = {}
+    for end, seed in zip(ends, seeds, strict=True):
+        node = graph_node(end)
+        given[node] = given[node] + seed if node in given else seed
+    return autodiff.reverse(given, wanted.__contains__, wrap)
+
+
+def _by_call() -> None:
+    """What was recorded remembers every call, not only what went into it: an input may be a
+    result on the way.
+    """
+    recording.settle()
+    for reference in list(recording.runs.values()):
+        run = reference()
+        if run is not None:
+            run.fine = True
