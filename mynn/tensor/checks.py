@@ -28,11 +28,11 @@ def require_range(
 
     Args:
         name: the function that asks for it.
-        kind: what the values are: "labels", "index" (into `axis`) or "probabilities".
+        kind: what the values are: "labels", "index" (into `axis`), "probabilities" or "parameter".
         warns: warn instead, once for each line of the user's code.
 
     Raises:
-        DataError: for labels and probabilities.
+        DataError: for all but indices.
         IndexRangeError: for indices.
     """
     words = {"name": name, "kind": kind, "axis": axis, "warns": warns}
