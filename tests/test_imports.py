@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("random", "metrics"),
     ("functional",),
     ("linalg",),
-    ("transform", "autograd", "optim", "runtime"),
+    ("transform", "autograd", "distributions", "optim", "runtime"),
     ("jit",),
     ("tape",),
     ("nn", "data", "utils", "serialization"),

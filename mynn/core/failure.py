@@ -86,10 +86,22 @@ def _numbers(params: Mapping[str, Any], value: Any, place: str) -> str:
     return f"{params['kind']} must {limits}, there is {value:.9g}{place}"
 
 
+def _parameter(params: Mapping[str, Any], value: Any, place: str) -> str:
+    low, high = params["low"], params["high"]
+    if high < 1e38:
+        wanted = f"must lie in {low:g}..{high:g}"
+    elif 0 < low < 1e-30:
+        wanted = "must be above 0"
+    else:
+        wanted = f"must be at least {low:g} and finite" if low > -1e38 else "must be finite"
+    return f"{wanted}, there is {value:.9g}{place}"
+
+
 _WORDS = {
     "labels": _labels,
     "index": _index,
     "probabilities": _probabilities,
+    "parameter": _parameter,
     "inputs": _numbers,
     "variances": _numbers,
     "lengths": _numbers,

@@ -64,7 +64,7 @@ class Categorical(Distribution):
             self.probs = self._given / self._given.sum(-1, keepdim=True)
         elif self._validates:
             self.logits = self._given
-            self._require("logits", -np.finfo(np.float64).max)
+            self._require("logits", -float(np.finfo(self._given.dtype).max))
             del self.logits
 
     def __getattr__(self, name: str) -> Any:

@@ -11,6 +11,7 @@ from mynn import random
 from mynn.distributions.distribution import ABOVE_ZERO, Elementwise
 from mynn.errors import DataError
 from mynn.tensor import Tensor, as_tensor
+from mynn.tensor.view import value_of
 
 _EULER = 0.5772156649015329
 
@@ -25,9 +26,9 @@ class Uniform(Elementwise):
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self._set(validate_args, low=low, high=high)
-        values = self.low.value, self.high.value
-        known = values[0] is not None and values[1] is not None
-        if self._validates and known and not bool((values[0] < values[1]).all()):
+        low, high = value_of(self.low), value_of(self.high)
+        known = low is not None and high is not None
+        if self._validates and known and not bool(np.all(low < high)):  # type: ignore[operator]
             raise DataError("Uniform: low must be below high everywhere")
 
     @property
@@ -147,7 +148,7 @@ class Laplace(Elementwise):
         return self.loc - self.scale * term.sign() * (-2 * term.abs()).log1p()
 
     def entropy(self) -> Tensor:
-        return 1 + (2 * self.scale).log() + self.loc * 0
+        return 1 + (2 * self.scale).log()
 
 
 class Cauchy(Elementwise):
@@ -189,7 +190,7 @@ class Cauchy(Elementwise):
         return (math.pi * (self._checked(value) - 0.5)).tan() * self.scale + self.loc
 
     def entropy(self) -> Tensor:
-        return math.log(4 * math.pi) + self.scale.log() + self.loc * 0
+        return math.log(4 * math.pi) + self.scale.log()
 
 
 class Gumbel(Elementwise):
@@ -236,4 +237,4 @@ class Gumbel(Elementwise):
         return self.loc - self.scale * (-as_tensor(value).log()).log()
 
     def entropy(self) -> Tensor:
-        return self.scale.log() + (1 + _EULER) + self.loc * 0
+        return self.scale.log() + (1 + _EULER)

@@ -13,7 +13,7 @@ from mynn.tensor import Tensor, as_tensor, broadcast, no_grad
 from mynn.tensor.checks import require_range
 
 # The least number above 0 that a parameter may be.
-ABOVE_ZERO = 1e-45
+ABOVE_ZERO = float(np.finfo(np.float32).tiny)
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -52,10 +52,9 @@ class Distribution:
     def _require(self, name: str, low: float, high: float = math.inf) -> None:
         """Raise where a parameter lies out of range."""
         if self._validates:
-            high = np.finfo(np.float32).max if high == math.inf else high
-            top = math.inf if high > 1e38 else high
-            words = f"{type(self).__name__}: {name}"
-            require_range(getattr(self, name), words, "parameter", low, top)
+            given: Tensor = getattr(self, name)
+            top = min(high, float(np.finfo(given.dtype).max))
+            require_range(given, f"{type(self).__name__}: {name}", "parameter", low, top)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

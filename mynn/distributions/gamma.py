@@ -61,7 +61,7 @@ class Gamma(Elementwise):
 
 
 class Beta(Elementwise):
-    """Density x^(a - 1) (1 - x)^(b - 1) / B(a, b) for a = `concentration1`, b = `concentration0`."""
+    """Density x^(a - 1) (1 - x)^(b - 1) / B(a, b); a is `concentration1`, b `concentration0`."""
 
     _parameters = ("concentration1", "concentration0")
     concentration1: Tensor

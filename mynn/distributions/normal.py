@@ -69,7 +69,7 @@ class Normal(Elementwise):
         return self.loc + self.scale * (2 * self._checked(value) - 1).erfinv() * math.sqrt(2)
 
     def entropy(self) -> Tensor:
-        return 0.5 + HALF_LOG_2PI + self.scale.log() + self.loc * 0
+        return 0.5 + HALF_LOG_2PI + self.scale.log()
 
 
 class LogNormal(Elementwise):
@@ -206,7 +206,7 @@ class MultivariateNormal(Distribution):
         super().__init__(batch, (size,), validate_args)
         self.loc = mean.broadcast_to((*batch, size))
         self.scale_tril = matrix.broadcast_to((*batch, size, size))
-        self.diagonal = self.scale_tril.diagonal(dim1=-2, dim2=-1)
+        self.diagonal: Tensor = self.scale_tril.diagonal(dim1=-2, dim2=-1)
         self._require("diagonal", ABOVE_ZERO)
 
     @property
