@@ -28,7 +28,7 @@ class Uniform(Elementwise):
         self._set(validate_args, low=low, high=high)
         low, high = value_of(self.low), value_of(self.high)
         known = low is not None and high is not None
-        if self._validates and known and not bool(np.all(low < high)):  # type: ignore[operator]
+        if self._validates and known and not bool(np.all(low < high)):
             raise DataError("Uniform: low must be below high everywhere")
 
     @property

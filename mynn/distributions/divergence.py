@@ -145,7 +145,7 @@ def _vectors(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
     away = linalg.solve_triangular(lower, (q.loc - p.loc).unsqueeze(-1), upper=False)
     squares = (spread * spread).sum((-2, -1)) + (away * away).sum((-2, -1))
     size = p.event_shape[0]
-    return q._half_log_det() - p._half_log_det() + 0.5 * (squares - size)
+    return q.half_log_det() - p.half_log_det() + 0.5 * (squares - size)
 
 
 @register_kl(Independent, Independent)

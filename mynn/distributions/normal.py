@@ -229,24 +229,30 @@ class MultivariateNormal(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return (self.scale_tril * self.scale_tril).sum(-1)
+        found: Tensor = (self.scale_tril * self.scale_tril).sum(-1)
+        return found
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         noise = random.normal(self._sample_shape(sample_shape), dtype=self.loc.dtype)
-        return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        found: Tensor = self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        return found
 
     def log_prob(self, value: Any) -> Tensor:
         away = (self._checked(value) - self.loc).unsqueeze(-1)
         shape = (*away.shape[:-2], *self.scale_tril.shape[-2:])
         whitened = linalg.solve_triangular(self.scale_tril.broadcast_to(shape), away, upper=False)
-        square = (whitened * whitened).sum((-2, -1))
-        return -0.5 * square - self._half_log_det() - self._event_shape[0] * HALF_LOG_2PI
+        square: Tensor = (whitened * whitened).sum((-2, -1))
+        found: Tensor = -0.5 * square - self.half_log_det() - self._event_shape[0] * HALF_LOG_2PI
+        return found
 
     def entropy(self) -> Tensor:
-        return self._half_log_det() + self._event_shape[0] * (0.5 + HALF_LOG_2PI)
+        found: Tensor = self.half_log_det() + self._event_shape[0] * (0.5 + HALF_LOG_2PI)
+        return found
 
-    def _half_log_det(self) -> Tensor:
-        return self.diagonal.log().sum(-1)
+    def half_log_det(self) -> Tensor:
+        """Half the logarithm of the determinant of the covariance."""
+        half: Tensor = self.diagonal.log().sum(-1)
+        return half
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> MultivariateNormal:
         """The same distribution with its parameters repeated to a larger batch shape."""

@@ -115,7 +115,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "autograd": {
         "of no use outside of PyTorch": "NestedIOFunction enforce_grad_layout_policy "
         "set_multithreading_enabled variable",
-        "tensors are variables": "Variable",
     },
     "linalg": {
         _COMPLEX: "eig eigvals",
