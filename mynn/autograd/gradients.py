@@ -12,7 +12,7 @@ from mynn.base.arguments import explained, shown
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import Node
-from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
+from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
 
 
@@ -59,7 +59,15 @@ def grad(
     """
     if is_grads_batched:
         raise ArgumentError("is_grads_batched=True is not there; call grad for each cotangent")
+    if materialize_grads and allow_unused is False:
+        raise ArgumentError("materialize_grads=True needs allow_unused; leave that out")
     ends, starts = _tensors("outputs", outputs), _tensors("inputs", inputs)
+    for number, one in enumerate(ends):
+        if not one.requires_grad:
+            raise UsageError(
+                f"grad: outputs[{number}] ({one.spec}) does not require a gradient: nothing that "
+                "it was computed from does; set requires_grad=True there"
+            )
     for number, one in enumerate(starts):
         if not one.requires_grad:
             raise UsageError(
@@ -139,7 +147,9 @@ def _tensors(argument: str, given: Any) -> list[Tensor]:
         found = list(found) if hasattr(found, "__iter__") else [found]
     for one in found:
         if not isinstance(one, Tensor):
-            raise ArgumentError(f"{argument} must be tensors, one is {shown(one)}")
+            raise ArgumentTypeError(f"grad: {argument} must be tensors, one is {shown(one)}")
+    if not found:
+        raise ArgumentError(f"grad: {argument} is empty; give at least one tensor")
     return list(found)
 
 
