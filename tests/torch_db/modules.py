@@ -10,8 +10,6 @@ in float32 and float64; samples that are said to fail must be refused. One modul
 from __future__ import annotations
 
 import sys
-import types
-import unittest
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +21,7 @@ from mynn import nn
 from mynn.core.types import Array
 from mynn.errors import MynnError
 from mynn.tensor import Tensor
+from tests.torch_db import databases
 
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
@@ -53,16 +52,8 @@ def database() -> tuple[Any, dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
-    try:
-        import expecttest  # noqa: F401
-    except ImportError:  # PyTorch's test helpers want it, the samples do not
-        stand_in = types.ModuleType("expecttest")
-        stand_in.TestCase = unittest.TestCase  # type: ignore[attr-defined]
-        sys.modules["expecttest"] = stand_in
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torch.testing._internal.common_modules import module_db
-    return torch, {info.module_cls.__name__: info for info in module_db}
+    found = databases("common_modules").module_db
+    return torch, {info.module_cls.__name__: info for info in found}
 
 
 def converted(torch: Any, value: Any, made: list[Tensor] | None = None) -> Any:

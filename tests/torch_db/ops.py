@@ -20,6 +20,7 @@ import mynn
 from mynn import Tensor
 from mynn.errors import MynnError
 from mynn.tensor import as_tensor
+from tests.torch_db import databases
 from tests.torch_db.known import RANDOM
 
 DTYPES = ("float32", "float64", "int64", "bool")
@@ -360,11 +361,7 @@ class Checker:
 
 def database() -> list[Any]:
     """All entries of PyTorch's `op_db`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torch.testing._internal.common_methods_invocations import op_db
-
-    return list(op_db)
+    return list(databases("common_methods_invocations").op_db)
 
 
 def entries(*names: str) -> list[Any]:

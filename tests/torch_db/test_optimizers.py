@@ -16,8 +16,9 @@ from mynn import optim
 from mynn.core.types import Array
 from mynn.errors import MynnError
 from tests.registry.running import pytorch
+from tests.torch_db import databases
 
-pytest.importorskip("torch.testing._internal.common_optimizers")
+pytest.importorskip("torch", reason="PyTorch is not installed")
 
 LEFT_OUT = {"SparseAdam": "gradients are never sparse"}
 # PyTorch's samples of what it refuses because of how it computes. Here they have a meaning.
@@ -31,9 +32,7 @@ SHAPES = ((3, 4), (4, 2), (4,), (2, 1, 3), ())
 
 
 def database() -> dict[str, Any]:
-    from torch.testing._internal.common_optimizers import optim_db
-
-    return {info.optim_cls.__name__: info for info in optim_db}
+    return {info.optim_cls.__name__: info for info in databases("common_optimizers").optim_db}
 
 
 NAMES = tuple(database())
@@ -41,11 +40,11 @@ NAMES = tuple(database())
 
 def variants(info: Any) -> Iterator[dict[str, Any]]:
     """The arguments of its samples, and the first ones with what says how it is computed."""
-    samples = [sample.kwargs for sample in info.optim_inputs_func(device="cpu")]
-    yield from samples
+    found = [sample.kwargs for sample in info.optim_inputs_func(device="cpu")]
+    yield from found
     for way in ("foreach", "fused"):
         if way in info.supported_impls:
-            yield {**samples[-1], way: True} if way == "foreach" else {way: True}
+            yield {**found[-1], way: True} if way == "foreach" else {way: True}
 
 
 def start(name: str, dtype: str) -> tuple[list[Array], list[Array]]:
