@@ -58,7 +58,10 @@ def grad(
         ([3.0, 12.0], [6.0, 12.0])
     """
     if is_grads_batched:
-        raise ArgumentError("is_grads_batched=True is not there; call grad for each cotangent")
+        raise ArgumentError(
+            "is_grads_batched=True is not there; call grad for each cotangent, or use "
+            "autograd.functional.jacobian"
+        )
     if materialize_grads and allow_unused is False:
         raise ArgumentError("materialize_grads=True needs allow_unused; leave that out")
     ends, starts = _tensors("outputs", outputs), _tensors("inputs", inputs)

@@ -275,12 +275,24 @@ class Tensor(
         look(tensor, self, ((elementwise.stop_gradient, {}),), False)
         return tensor
 
-    def backward(self, gradient: Any = None) -> None:
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
         """Add d self / d p to `p.grad` for each p with `requires_grad` that self was computed from.
 
         `gradient` is the cotangent to start from; it can be left out for a tensor of one element
-        (it is 1 then).
+        (it is 1 then). `retain_graph` has no effect: what was recorded lasts as long as results.
         """
+        if create_graph or inputs is not None:
+            given = "create_graph" if create_graph else "inputs"
+            raise UsageError(
+                f"backward: {given} is not there; mynn.autograd.grad(outputs, inputs, "
+                "create_graph=True) gives the gradients of some inputs, with their history"
+            )
         if recording.current.tape is not None:
             recording.current.tape.backward(self, gradient)
         else:

@@ -155,24 +155,27 @@ def test_second_derivatives_through_what_a_tape_ran() -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no gradient": (
         lambda: mynn.autograd.grad(leaf(mynn, X).sum(), mynn.Tensor(X)),
-        r"input 0 does not require.*requires_grad_\(\)",
+        r"inputs\[0\].* does not require.*requires_grad_\(\)",
     ),
     "unused": (
         lambda: mynn.autograd.grad(leaf(mynn, X).sum(), leaf(mynn, Y)),
-        r"do not depend on input 0, of shape \(2, 3\).*allow_unused",
+        r"depends on inputs\[0\].*2,3.*allow_unused",
     ),
     "vector": (
         lambda: mynn.autograd.grad(leaf(mynn, X) * 2, leaf(mynn, X)),
-        "only for scalar outputs",
+        "reduce it first",
     ),
-    "constant": (lambda: mynn.autograd.grad(mynn.Tensor(1.0), leaf(mynn, X)), "output 0 does not"),
+    "constant": (
+        lambda: mynn.autograd.grad(mynn.Tensor(1.0), leaf(mynn, X)),
+        "outputs\\[0\\].* does not",
+    ),
     "shape": (
         lambda: mynn.autograd.grad(leaf(mynn, X) * 2, leaf(mynn, X), mynn.Tensor([1.0])),
-        r"\(3,\), its grad_outputs \(1,\)",
+        r"\(1,\), its output \(3,\)",
     ),
     "count": (
         lambda: mynn.autograd.grad(leaf(mynn, X).sum(), leaf(mynn, X), [None, None]),
-        "1 outputs and 2",
+        "2 for 1 outputs",
     ),
     "no tensor": (lambda: mynn.autograd.grad([1.0], leaf(mynn, X)), "outputs must be tensors"),
     "batched": (
