@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.codegen.math import UNARY_OPS
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
     Buffer,
@@ -39,7 +40,7 @@ TYPES = ("f32", "f32", "f64", "i32", "i64", "u32", "u8", "bool")
 # Elements of a buffer, of a row of it, and of the values in that row.
 SIZE, PITCH = 192, 16
 STEPS = (0, 1, 1, 2, 3, 5, 16)
-MATH = ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "logistic", "erf")
+MATH = (*UNARY_OPS, "pow", "atan2")
 
 
 @dataclass
@@ -137,7 +138,7 @@ class Generator:
         """An operation that gives a type, or None where the draw has no such one."""
         name = self.pick(OPERATIONS)
         wide = scope.lane is not None and scope.lane[1] > 16
-        if wide and (name in MATH or name in ("pow", "threefry2x32")):
+        if wide and (name in MATH or name == "threefry2x32"):
             return None
         if name == "cast":
             source = self.pick(TYPES)

@@ -93,7 +93,7 @@ def native_functions(target: Target) -> Functions:
 
     How right these are is tested elsewhere; here, that all kernels compute them alike.
     """
-    names = (*MATH, "pow", "fma", "maximum", "minimum", "relu", "mod", "sign")
+    names = (*MATH, "fma", "maximum", "minimum", "relu", "mod", "sign")
     kernels = {(n, t): _scalar_kernel(n, t) for n in names for t in ("f32", "f64")}
     slots = {b: i for i, b in enumerate(b for _, bs in kernels.values() for b in bs)}
     module = Module(target)
