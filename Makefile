@@ -36,8 +36,8 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-tape: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls at once, and as programs from the first call on
-	MYNN_EAGER="at once" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)
+test-tape: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls, recorded on a tape (MYNN_EAGER=tape)
+	MYNN_EAGER=tape $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)
 	MYNN_EAGER=tape $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --first-calls $(EAGER)
 
 test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch64-linux-gnu)

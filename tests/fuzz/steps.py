@@ -53,6 +53,8 @@ def _unary(g: Generator) -> Node | None:
     primitive, x = g.pick(UNARY), g.any()
     if primitive in (elementwise.log, elementwise.sqrt) and g.chance(0.7):
         x = _positive(g, x)
+    if primitive is special.acosh:  # of 1 and more
+        x = g.add(elementwise.exp, g.add(elementwise.abs, x) or x) or x
     return g.add(primitive, x)
 
 
