@@ -33,7 +33,9 @@ def load(name: str, framework: str) -> types.ModuleType:
 
 
 def copy_weights(source: dict[str, Any], target: dict[str, Any]) -> None:
-    """Give networks of one framework the weights of those of another."""
+    """Give networks the weights of those of PyTorch."""
     for name, network in source.items():
-        values = {key: value.numpy() for key, value in network.state_dict().items()}
+        values = network.state_dict()
+        if type(target[name]).__mro__[-2].__module__.startswith("mynn"):
+            values = {key: value.numpy() for key, value in values.items()}
         target[name].load_state_dict(values)
