@@ -7,6 +7,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+from mynn import nn
+
 FOLDER = Path(__file__).parent
 NO_PROGRAMS = {"__init__", "__main__", "cartpole", "loading"}
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_PROGRAMS)
@@ -36,6 +38,6 @@ def copy_weights(source: dict[str, Any], target: dict[str, Any]) -> None:
     """Give networks the weights of those of PyTorch."""
     for name, network in source.items():
         values = network.state_dict()
-        if type(target[name]).__mro__[-2].__module__.startswith("mynn"):
+        if isinstance(target[name], nn.Module):
             values = {key: value.numpy() for key, value in values.items()}
         target[name].load_state_dict(values)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mynn import random
-from mynn.distributions.distribution import ABOVE_ZERO, Elementwise
+from mynn.distributions.distribution import ABOVE_ZERO, Elementwise, LocationScale
 from mynn.errors import DataError
 from mynn.tensor import Tensor, as_tensor
 from mynn.tensor.view import value_of
@@ -104,24 +104,11 @@ class Exponential(Elementwise):
         return 1 - self.rate.log()
 
 
-class Laplace(Elementwise):
+class Laplace(LocationScale):
     """Density e^(-|x - loc| / scale) / (2 scale); `scale` > 0."""
-
-    has_rsample = True
-    _parameters = ("loc", "scale")
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self._set(validate_args, loc=loc, scale=scale)
-        self._require("scale", ABOVE_ZERO)
 
     @property
     def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
         return self.loc
 
     @property
@@ -151,25 +138,12 @@ class Laplace(Elementwise):
         return 1 + (2 * self.scale).log()
 
 
-class Cauchy(Elementwise):
+class Cauchy(LocationScale):
     """Density 1 / (pi scale (1 + ((x - loc) / scale)^2)); mean and variance do not exist."""
-
-    has_rsample = True
-    _parameters = ("loc", "scale")
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self._set(validate_args, loc=loc, scale=scale)
-        self._require("scale", ABOVE_ZERO)
 
     @property
     def mean(self) -> Tensor:
         return self.loc * np.nan
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:
@@ -193,25 +167,12 @@ class Cauchy(Elementwise):
         return math.log(4 * math.pi) + self.scale.log()
 
 
-class Gumbel(Elementwise):
+class Gumbel(LocationScale):
     """The largest of many: P(x <= v) = e^(-e^(-(v - loc) / scale)); `scale` > 0."""
-
-    has_rsample = True
-    _parameters = ("loc", "scale")
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self._set(validate_args, loc=loc, scale=scale)
-        self._require("scale", ABOVE_ZERO)
 
     @property
     def mean(self) -> Tensor:
         return self.loc + self.scale * _EULER
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def stddev(self) -> Tensor:

@@ -182,3 +182,20 @@ class Elementwise(Distribution):
             name: getattr(self, name).broadcast_to(tuple(batch_shape)) for name in self._parameters
         }
         return made(**parts, validate_args=False)  # type: ignore[no-any-return]
+
+
+class LocationScale(Elementwise):
+    """A distribution that `loc` moves and `scale` > 0 stretches; samples have gradients."""
+
+    has_rsample = True
+    _parameters = ("loc", "scale")
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        self._set(validate_args, loc=loc, scale=scale)
+        self._require("scale", ABOVE_ZERO)
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc

@@ -9,7 +9,13 @@ import numpy as np
 
 from mynn import linalg, random
 from mynn.base.recording import recorded
-from mynn.distributions.distribution import ABOVE_ZERO, HALF_LOG_2PI, Distribution, Elementwise
+from mynn.distributions.distribution import (
+    ABOVE_ZERO,
+    HALF_LOG_2PI,
+    Distribution,
+    Elementwise,
+    LocationScale,
+)
 from mynn.errors import ArgumentError, ShapeError
 from mynn.tensor import Tensor, as_tensor
 
@@ -20,7 +26,7 @@ def _log_density(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     return -0.5 * z * z - scale.log() - HALF_LOG_2PI
 
 
-class Normal(Elementwise):
+class Normal(LocationScale):
     """Density e^(-(x - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)); `scale` > 0.
 
     Example:
@@ -29,21 +35,8 @@ class Normal(Elementwise):
         -0.9189
     """
 
-    has_rsample = True
-    _parameters = ("loc", "scale")
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self._set(validate_args, loc=loc, scale=scale)
-        self._require("scale", ABOVE_ZERO)
-
     @property
     def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
         return self.loc
 
     @property
@@ -72,17 +65,11 @@ class Normal(Elementwise):
         return 0.5 + HALF_LOG_2PI + self.scale.log()
 
 
-class LogNormal(Elementwise):
+class LogNormal(LocationScale):
     """e to the power of a normal variable; `loc` and `scale` are those of the logarithm."""
 
-    has_rsample = True
-    _parameters = ("loc", "scale")
-    loc: Tensor
-    scale: Tensor
-
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self._set(validate_args, loc=loc, scale=scale)
-        self._require("scale", ABOVE_ZERO)
+        super().__init__(loc, scale, validate_args)
         self.base_dist = Normal(self.loc, self.scale, validate_args=False)
 
     @property
