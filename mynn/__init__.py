@@ -14,7 +14,7 @@ from mynn.runtime.store import programs
 from mynn.tape.mode import eager, from_environment
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.creation import tensor
-from mynn.train import Callback, History, Model, Record, evaluate, fit, predict
+from mynn.train import Callback, History, Record, evaluate, fit, predict
 from mynn.transform.check import check_grads
 from mynn.transform.grad import grad, value_and_grad
 from mynn.version import __version__
@@ -23,7 +23,6 @@ __all__ = [
     "Callback",
     "Generator",
     "History",
-    "Model",
     "Parameter",
     "Record",
     "Tensor",

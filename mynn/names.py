@@ -34,6 +34,7 @@ HOMES = {
     "mynn.tensor.grad_mode": "enable_grad inference_mode is_grad_enabled "
     "is_inference_mode_enabled set_grad_enabled",
     "mynn.serialization": "load save",
+    "mynn.train.model": "Model",
     "mynn.jit.defaults": "get_default_dtype set_default_dtype",
     "mynn.random": "get_rng_state initial_seed seed set_rng_state",
     "mynn.functional.drawing": "bernoulli multinomial normal poisson rand rand_like randint "

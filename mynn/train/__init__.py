@@ -6,7 +6,6 @@ from mynn.train.callbacks.base import Callback
 from mynn.train.fit import fit
 from mynn.train.history import History
 from mynn.train.inference import evaluate, predict
-from mynn.train.model import Model
 from mynn.train.record import Record, Recorded
 
-__all__ = ["Callback", "History", "Model", "Record", "Recorded", "evaluate", "fit", "predict"]
+__all__ = ["Callback", "History", "Record", "Recorded", "evaluate", "fit", "predict"]
