@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import mynn
 from mynn import History, Tensor
 from mynn.jit import compile
 from mynn.runtime import llvm_jit
+from mynn.train.engine.interpreted import InterpretedExecutor
 from tests.train.reference import Problem, Watch, assert_same_state, backends
 
 
@@ -57,6 +59,30 @@ def test_ctrl_c(backend: str) -> None:
         rows = slice(5 * number, 5 * number + 5)
         again(two.x[rows], two.t[rows])
     pytest.fail("the state is not that of a whole number of steps")
+
+
+def test_ctrl_c_before_a_step_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter's state and its counters change together: here in the last batch of an epoch,
+    when the state is written and the epoch is not counted yet."""
+    one, two = Problem(), Problem()
+    watch = Watch(one)
+    inner = InterpretedExecutor.call
+    calls = iter(range(30))
+
+    def interrupted(self: InterpretedExecutor, *arguments: Any) -> Any:
+        results = inner(self, *arguments)
+        if next(calls) == 19:
+            signal.raise_signal(signal.SIGINT)
+        return results
+
+    monkeypatch.setattr(InterpretedExecutor, "call", interrupted)
+    step = one.compiled("interpreter")
+    with pytest.raises(KeyboardInterrupt):
+        mynn.fit(step, one.data, epochs=3, batch_size=5, shuffle=False, callbacks=[watch])
+    assert watch.events[-1] == "end 2"
+    monkeypatch.undo()
+    mynn.fit(two.compiled("interpreter"), two.data, epochs=2, batch_size=5, shuffle=False)
+    assert_same_state(one.state(), two.state())
 
 
 def test_ctrl_c_in_a_process_of_its_own() -> None:

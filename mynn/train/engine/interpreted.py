@@ -11,6 +11,7 @@ from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.loop_ir.machine import Machine
 from mynn.core.types import Type
+from mynn.runtime.signals import uninterrupted
 from mynn.train.engine.base import Executor
 from mynn.train.plan import Run, Step
 
@@ -55,9 +56,11 @@ class InterpretedExecutor(Executor):
         """Nothing is held but memory."""
 
     def _advance(self, budget: int) -> None:
-        if not self.stopped:
-            self.control.budget = budget
-            self.machine.run(FIT, self.control.address)
+        until = self.steps + budget
+        while self.steps < until and not (self.stopped or self.over):
+            self.control.budget = 1
+            with uninterrupted():  # a step, and what counts it
+                self.machine.run(FIT, self.control.address)
 
     def _shuffle(self, order: int, rows: int, random: int) -> None:
         self.machine.run(SHUFFLE, order, rows, random)
