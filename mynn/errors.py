@@ -69,6 +69,10 @@ class UsageError(MynnError, RuntimeError):
     """
 
 
+class NotWrittenError(UsageError, NotImplementedError):
+    """A method that a subclass has to have, and has not."""
+
+
 class NotFiniteError(MynnError, FloatingPointError):
     """NaN or infinity arose; the message names the step and the first layer or operation."""
 

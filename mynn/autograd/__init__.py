@@ -7,11 +7,28 @@ from typing import Any
 
 from mynn.autograd.gradients import Variable, backward, grad
 from mynn.tensor import enable_grad, no_grad
+from mynn.tensor.grad_mode import inference_mode, set_grad_enabled
 
-__all__ = ["Variable", "backward", "enable_grad", "functional", "grad", "no_grad"]
+__all__ = [
+    "Function",
+    "Variable",
+    "backward",
+    "enable_grad",
+    "function",
+    "functional",
+    "grad",
+    "inference_mode",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+_MODULES = ("function", "functional")
+_HOMES = {"Function": "function"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "functional":
-        return importlib.import_module("mynn.autograd.functional")
+    if name in _MODULES:
+        return importlib.import_module(f"mynn.autograd.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"mynn.autograd.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -313,7 +313,8 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
         if tensor.requires_grad and tensor not in trace.promoted
     }
     reached = autodiff.reverse(seeds, wanted.__contains__, wrap)
-    trace.observer.cotangents.update(reached)
+    found = {node: g for node, g in reached.items() if isinstance(g, Value)}
+    trace.observer.cotangents.update(found)
     with no_grad():
         for node, tensor in wanted.items():
             if node in reached:

@@ -143,6 +143,9 @@ class _Scanner:
     def function(self, function: types.FunctionType, owner: Any, depth: int) -> None:
         """The names in the code of a function of the user's, and in those that it calls."""
         code = function.__code__
+        if code.co_filename.startswith(_PACKAGE):
+            self.transformed(function, depth)
+            return
         if (code, id(owner)) in self.seen or of_others(code.co_filename) or depth > _DEPTH:
             return
         self.seen.add((code, id(owner)))
@@ -165,6 +168,16 @@ class _Scanner:
         if owner is not None:
             self.methods(owner, names, depth + 1)
             self.held(owner, names, texts, depth)
+
+    def transformed(self, function: types.FunctionType, depth: int) -> None:
+        """The functions of the user's that one of mynn's holds: `grad` of them."""
+        for cell in function.__closure__ or ():
+            try:
+                inner = cell.cell_contents
+            except ValueError:
+                continue
+            if isinstance(inner, types.FunctionType | types.MethodType) and depth < _DEPTH:
+                self.called(inner, frozenset(), frozenset(), depth + 1)
 
     def value(
         self,
@@ -197,15 +210,29 @@ class _Scanner:
         """What stands behind a value that is no plain one."""
         if isinstance(value, types.FunctionType):
             self.function(value, None, depth)
+        elif isinstance(value, type):
+            self.user_function(value, depth)
         elif isinstance(value, types.MethodType):
+            if isinstance(value.__self__, type):  # `apply` under another name
+                self.user_function(value.__self__, depth)
             if isinstance(value.__func__, types.FunctionType):
                 self.function(value.__func__, value.__self__, depth)
         elif isinstance(value, functools.partial):
             self.value(vars(value), "func", value.func, names, texts, depth)
         elif type(value).__module__ == "mynn.jit.compile":
             self.called(value.function, names, texts, depth)
-        elif not isinstance(value, type) and not is_plain(value):
+        elif not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
+
+    def user_function(self, kind: type, depth: int) -> None:
+        """A subclass of `autograd.Function`: its methods, which are called by `apply`."""
+        if not any(base.__module__ == "mynn.autograd.function" for base in kind.__mro__):
+            return
+        for base in kind.__mro__:
+            for method in vars(base).values():
+                inner = getattr(method, "__func__", method)
+                if isinstance(inner, types.FunctionType):
+                    self.function(inner, None, depth)
 
     def source(self, name: str, source: Any) -> None:
         """A generator of random numbers, by the first name that leads to it."""

@@ -67,10 +67,7 @@ NOT_YET: dict[str, str] = {
         "debug_unwrap functional_call functionalize grad grad_and_value hessian jacfwd jacrev jvp "
         "linearize rearrange replace_all_batch_norm_modules_ stack_module_state vjp vmap "
     ),
-    "autograd": (
-        "Function detect_anomaly gradcheck gradgradcheck inference_mode "
-        "set_detect_anomaly set_grad_enabled "
-    ),
+    "autograd": ("detect_anomaly gradcheck gradgradcheck set_detect_anomaly "),
     "linalg": (
         "LinAlgError householder_product ldl_factor ldl_factor_ex ldl_solve lu lu_factor "
         "lu_factor_ex lu_solve matrix_exp "
