@@ -193,6 +193,7 @@ __all__ = [
     "minimum",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
@@ -258,6 +259,7 @@ _ROOMS = {
         "max_unpool1d max_unpool2d max_unpool3d"
     ),
     "attention": "scaled_dot_product_attention",
+    "multi_head_attention": "multi_head_attention_forward",
     "lookup": "embedding embedding_bag",
     "distance": "cosine_similarity normalize pairwise_distance pdist",
     "padding": "pad",

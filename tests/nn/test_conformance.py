@@ -125,6 +125,7 @@ class Trained:
     def step(self, x: Any, *targets: Any) -> Any:
         self.optimizer.zero_grad()
         y = self.layer(x if self.indices else self.scale * x, *targets)
+        y = y[0] if isinstance(y, tuple) else y
         y = self.scale * y if self.indices else y
         loss = (y * weights(y.shape).astype(np.float32)).mean()
         loss.backward()
@@ -203,7 +204,8 @@ def test_dtypes(entry: Entry) -> None:
     for dtype in ("float32", "float64"):
         expected = "float32" if typed else dtype
         given = [t.astype(dtype) if t.dtype.kind == "f" else t for t in rest]
-        assert layer(x.astype(dtype), *given).dtype == expected
+        result = layer(x.astype(dtype), *given)
+        assert (result[0] if isinstance(result, tuple) else result).dtype == expected
     first = next(iter(layer.children()), layer)
     with pytest.raises(DTypeError, match=f"{type(first).__name__}|{type(layer).__name__}"):
         layer(x.astype(complex), *rest)

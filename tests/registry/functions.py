@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.registry.activations import ACTIVATION_FUNCTIONS
+from tests.registry.attention import ATTENTION_FUNCTIONS
 from tests.registry.draws import KINKS, kinked, uniform
 from tests.registry.entries import Case, Entry
 from tests.registry.images import EMBEDDING_FUNCTIONS, IMAGE_FUNCTIONS
@@ -283,7 +284,14 @@ def _twin(name: str) -> str | None:
 FUNCTIONS: tuple[Entry, ...] = tuple(
     replace(entry, twin=_twin(entry.name))
     for entry in (
-        *(*ACTIVATIONS, *ACTIVATION_FUNCTIONS, *LAYERS, *LAYER_FUNCTIONS, *IMAGE_FUNCTIONS),
+        *(
+            *ACTIVATIONS,
+            *ACTIVATION_FUNCTIONS,
+            *LAYERS,
+            *LAYER_FUNCTIONS,
+            *ATTENTION_FUNCTIONS,
+            *IMAGE_FUNCTIONS,
+        ),
         *(*EMBEDDING_FUNCTIONS, *LOSSES, *JOINING),
     )
 )

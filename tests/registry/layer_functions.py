@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tests.registry.entries import Case, Entry
 from tests.registry.images import call
 from tests.registry.pooling import places
@@ -151,34 +149,6 @@ LAYER_FUNCTIONS: tuple[Entry, ...] = (
             ),
             "sequence": Case(
                 lambda F, x, y, w: F.bilinear(x, y, w), ((2, 3, 3), (2, 3, 4), (2, 3, 4))
-            ),
-        },
-    ),
-    Entry(
-        "scaled_dot_product_attention",
-        {
-            "plain": Case(
-                lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v),
-                ((2, 3, 4), (2, 5, 4), (2, 5, 6)),
-            ),
-            "causal": Case(
-                lambda F, q, k, v: F.scaled_dot_product_attention(
-                    q, k, v, is_causal=True, scale=0.3
-                ),
-                ((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4)),
-            ),
-            "mask": Case(
-                lambda F, q, k, v, m: F.scaled_dot_product_attention(q, k, v, m),
-                ((2, 3, 4), (2, 5, 4), (2, 5, 6), np.arange(15).reshape(3, 5) % 4 > 0),
-            ),
-            "added": Case(
-                lambda F, q, k, v, m: F.scaled_dot_product_attention(q, k, v, m.detach()),
-                ((2, 3, 4), (2, 5, 4), (2, 5, 6), (3, 5)),
-                smooth=False,
-            ),
-            "shared": Case(
-                lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),
-                ((2, 4, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4)),
             ),
         },
     ),

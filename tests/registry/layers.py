@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mynn.random import Generator
 from tests.registry.activations import ACTIVATION_LAYERS
+from tests.registry.attention import ATTENTIONS
 from tests.registry.convolution import CONVOLUTIONS
 from tests.registry.entries import DROP, ONLY_MADE, Case, Entry
 from tests.registry.images import EMBEDDINGS, IMAGE_LAYERS
@@ -179,6 +180,7 @@ LAYERS: tuple[Entry, ...] = (
         {"dim": 0},
     ),
     *ACTIVATION_LAYERS,
+    *ATTENTIONS,
     *DISTANCES,
     *EMBEDDINGS,
     *IMAGE_LAYERS,

@@ -29,15 +29,11 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
 # So many samples of a module are enough; they are spread over all that there are.
 MOST = 60
 
-_ATTENTION = "recurrent layers and attention are a task of their own"
+_RECURRENT = "recurrent layers are a task of their own"
 # Modules that are not there, with the reason.
 LEFT_OUT = dict.fromkeys(
-    (
-        *("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell", "MultiheadAttention"),
-        *("Transformer", "TransformerEncoder", "TransformerEncoderLayer"),
-        "TransformerDecoderLayer",
-    ),
-    _ATTENTION,
+    (*("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"),),
+    _RECURRENT,
 )
 # Samples that differ on purpose: module, a part of the problem's text, the reason.
 KNOWN: tuple[tuple[str, str, str], ...] = (
@@ -71,7 +67,22 @@ def converted(torch: Any, value: Any, made: list[Tensor] | None = None) -> Any:
         return type(value)(converted(torch, one, made) for one in value)
     if isinstance(value, dict):
         return {key: converted(torch, one, made) for key, one in value.items()}
+    if isinstance(value, torch.nn.TransformerEncoderLayer):
+        return _encoder_layer(value)
+    if callable(value) and not isinstance(value, type):
+        return getattr(nn.functional, getattr(value, "__name__", ""), value)
     return value
+
+
+def _encoder_layer(theirs: Any) -> Any:
+    """A layer made as PyTorch's; the state comes later."""
+    return nn.TransformerEncoderLayer(
+        *(theirs.linear1.in_features, theirs.self_attn.num_heads, theirs.linear1.out_features),
+        *(theirs.dropout.p, theirs.activation.__name__, theirs.norm1.eps),
+        batch_first=theirs.self_attn.batch_first,
+        norm_first=theirs.norm_first,
+        bias=theirs.linear1.bias is not None,
+    )
 
 
 def _leaves(torch: Any, value: Any) -> Iterator[Any]:

@@ -33,10 +33,9 @@ NOT_YET: dict[str, str] = {
     ),
     "nn": (
         "AdaptiveLogSoftmaxWithLoss Buffer GRU GRUCell LSTM LSTMCell LinearCrossEntropyOptions "
-        "MultiheadAttention RNN RNNBase RNNCell RNNCellBase Transformer TransformerDecoder "
-        "TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer UninitializedBuffer "
+        "RNN RNNBase RNNCell RNNCellBase "
+        "UninitializedBuffer "
     ),
-    "nn.functional": ("multi_head_attention_forward "),
     "nn.utils": ("skip_init "),
     "optim": ("swap_in_optimizer_params_and_state "),
     "optim.lr_scheduler": (

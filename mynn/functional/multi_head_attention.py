@@ -1,0 +1,265 @@
+"""Attention of several heads, with its projections, as a function."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mynn.base.arguments import explained
+from mynn.errors import ArgumentError, DTypeError, ShapeError
+from mynn.functional.attention import scaled_dot_product_attention
+from mynn.functional.dropout import dropout
+from mynn.functional.joining import cat
+from mynn.functional.linear import linear
+from mynn.functional.padding import pad
+from mynn.functional.softmax import softmax
+from mynn.tensor import Tensor, as_tensor
+
+_NAME = "multi_head_attention_forward"
+
+
+@explained
+def multi_head_attention_forward(
+    query: Any,
+    key: Any,
+    value: Any,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Any,
+    in_proj_bias: Any,
+    bias_k: Any,
+    bias_v: Any,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Any,
+    out_proj_bias: Any,
+    training: bool = True,
+    key_padding_mask: Any = None,
+    need_weights: bool = True,
+    attn_mask: Any = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Any = None,
+    k_proj_weight: Any = None,
+    v_proj_weight: Any = None,
+    static_k: Any = None,
+    static_v: Any = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """W_o [a_1; ...; a_H] + b_o, with a_h = softmax(q_h k_h^T / sqrt(D) + mask) v_h.
+
+    q_h, k_h, v_h are the h-th of H = num_heads slices, each of D = E / H features, of
+    query W_q^T + b_q, key W_k^T + b_k, value W_v^T + b_v.
+
+    Args:
+        query: [L, N, E] or [L, E]; key, value: [S, N, E] or [S, E]; of other widths where
+            `use_separate_proj_weight` has W_q, W_k, W_v apart.
+        embed_dim_to_check: E.
+        in_proj_weight: W_q, W_k, W_v one below the other, [3 E, E]; `in_proj_bias` [3 E] or None.
+        bias_k, bias_v: [1, 1, E], one more key and value for all; or None.
+        add_zero_attn: whether there is one more key and value of zeros.
+        dropout_p: probability with which shares become 0 where `training`.
+        key_padding_mask: [N, S] or [S]: true where a key takes no part, or added to the scores.
+        attn_mask: [L, S] or [N H, L, S]: true where a query does not see a key, or added.
+        need_weights: whether the shares are returned too, as their mean over the heads where
+            `average_attn_weights`.
+        static_k, static_v: [N H, S, D], instead of what is projected from key and value.
+        is_causal: says of `attn_mask` that query i sees the keys 0..i alone.
+
+    Returns:
+        [L, N, E] or [L, E], and the shares ([N, L, S], [N, H, L, S], or without N) or None.
+
+    Raises:
+        ShapeError: shapes that do not fit. ArgumentError: options that do not.
+        DTypeError: a mask of whole numbers.
+
+    Source: Vaswani et al., "Attention is all you need", 2017.
+    """
+    q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
+    single = _without_batch(q, k, v)
+    if single:
+        q, k, v = (one.unsqueeze(1) for one in (q, k, v))
+    length, batch, width = q.shape
+    if width != embed_dim_to_check:
+        raise ShapeError(
+            f"{_NAME}: the query has {width} features, the layer has embed_dim={embed_dim_to_check}"
+        )
+    if width % num_heads:
+        raise ArgumentError(
+            f"{_NAME}: num_heads={num_heads} must divide the {width} features of the query"
+        )
+    if is_causal and attn_mask is None:
+        raise ArgumentError(
+            f"{_NAME}: is_causal says what attn_mask is; give that mask too, as "
+            "nn.Transformer.generate_square_subsequent_mask makes it"
+        )
+    weights = (
+        (q_proj_weight, k_proj_weight, v_proj_weight)
+        if use_separate_proj_weight
+        else _thirds(in_proj_weight, width)
+    )
+    q, k, v = _projected((q, k, v), weights, _thirds(in_proj_bias, width))
+    heads = _Heads(batch, num_heads, width // num_heads)
+    masks = heads.masks(q.dtype, length, k.shape[0], key_padding_mask, attn_mask)
+    by_hint = is_causal and key_padding_mask is None and not need_weights
+    if by_hint:
+        masks = []
+    if (bias_k is None) != (bias_v is None):
+        raise ArgumentError(f"{_NAME}: give bias_k and bias_v, or neither")
+    if bias_k is not None:
+        if static_k is not None or static_v is not None:
+            raise ArgumentError(f"{_NAME}: bias_k and bias_v cannot be added to static_k, static_v")
+        k, v = (
+            cat([one, as_tensor(bias).broadcast_to((1, batch, width))])
+            for one, bias in ((k, bias_k), (v, bias_v))
+        )
+        masks = [_seen(mask) for mask in masks]
+    q = heads.split(q)
+    k = heads.split(k) if static_k is None else heads.given("static_k", static_k)
+    v = heads.split(v) if static_v is None else heads.given("static_v", static_v)
+    if add_zero_attn:
+        k, v = (pad(one, (0, 0, 0, 1)) for one in (k, v))
+        masks = [_seen(mask) for mask in masks]
+    mask = _sum(masks)
+    p = dropout_p if training else 0.0
+    if need_weights:
+        shares = _shares(q, k, mask)
+        shares = dropout(shares, p) if p else shares
+        result = shares @ v
+    else:
+        result = scaled_dot_product_attention(q, k, v, mask, p, by_hint)
+    result = linear(heads.join(result), as_tensor(out_proj_weight), out_proj_bias)
+    result = result.squeeze(1) if single else result
+    if not need_weights:
+        return result, None
+    shares = shares.mean(1) if average_attn_weights else shares
+    return result, shares.squeeze(0) if single else shares
+
+
+class _Heads:
+    """The heads of a batch: [N, H, L, D], where the projections are [L, N, H D]."""
+
+    def __init__(self, batch: int, heads: int, features: int) -> None:
+        self.batch, self.heads, self.features = batch, heads, features
+
+    def split(self, x: Tensor) -> Tensor:
+        """[L, N, H D] -> [N, H, L, D]."""
+        apart = x.reshape((x.shape[0], self.batch, self.heads, self.features))
+        return apart.permute(1, 2, 0, 3)
+
+    def join(self, x: Tensor) -> Tensor:
+        """[N, H, L, D] -> [L, N, H D]."""
+        together = x.permute(2, 0, 1, 3)
+        return together.reshape((x.shape[2], self.batch, self.heads * self.features))
+
+    def given(self, name: str, x: Any) -> Tensor:
+        """[N H, S, D] -> [N, H, S, D]."""
+        tensor = as_tensor(x)
+        rows = self.batch * self.heads
+        if tensor.ndim != 3 or (tensor.shape[0], tensor.shape[2]) != (rows, self.features):
+            raise ShapeError(
+                f"{_NAME}: {name} must have the shape [{rows}, S, {self.features}], it has "
+                f"{list(tensor.shape)}"
+            )
+        return tensor.reshape((self.batch, self.heads, *tensor.shape[1:]))
+
+    def masks(self, dtype: Any, queries: int, keys: int, padding: Any, given: Any) -> list[Tensor]:
+        """What is added to the scores [N, H, L, S]; each broadcasts to them."""
+        found = []
+        if given is not None:
+            mask = _added("attn_mask", given, dtype)
+            wanted = ((queries, keys), (self.batch * self.heads, queries, keys))
+            if mask.shape not in wanted:
+                raise ShapeError(
+                    f"{_NAME}: attn_mask must have the shape {list(wanted[0])} or "
+                    f"{list(wanted[1])}, it has {list(mask.shape)}"
+                )
+            lead = (1, 1) if mask.ndim == 2 else (self.batch, self.heads)
+            found.append(mask.reshape((*lead, queries, keys)))
+        if padding is not None:
+            mask = _added("key_padding_mask", padding, dtype)
+            alone = self.batch == 1 and mask.shape == (keys,)
+            if mask.shape != (self.batch, keys) and not alone:
+                raise ShapeError(
+                    f"{_NAME}: key_padding_mask must have the shape [{self.batch}, {keys}], of "
+                    f"batch and keys, it has {list(mask.shape)}"
+                )
+            found.append(mask.reshape((self.batch, 1, 1, keys)))
+        return found
+
+
+def _without_batch(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether there is no axis of samples; raises where the three do not fit."""
+    shapes = f"{list(q.shape)}, {list(k.shape)} and {list(v.shape)}"
+    if not q.ndim == k.ndim == v.ndim or q.ndim not in (2, 3):
+        raise ShapeError(
+            f"{_NAME}: query, key and value must all have 3 axes, or 2 without a batch; they are "
+            f"{shapes}"
+        )
+    if k.shape[:-1] != v.shape[:-1] or q.shape[1:-1] != k.shape[1:-1]:
+        raise ShapeError(
+            f"{_NAME}: key and value must have the same length, and all the same batch; they are "
+            f"{shapes}"
+        )
+    return q.ndim == 2
+
+
+def _thirds(x: Any, width: int) -> tuple[Any, Any, Any]:
+    """Of what is stored for query, key and value one below the other."""
+    if x is None:
+        return None, None, None
+    tensor = as_tensor(x)
+    if tensor.shape[0] != 3 * width:
+        raise ShapeError(
+            f"{_NAME}: in_proj_weight and in_proj_bias must have 3 x {width} rows, they have "
+            f"{tensor.shape[0]}"
+        )
+    return tensor[:width], tensor[width : 2 * width], tensor[2 * width :]
+
+
+def _projected(
+    inputs: tuple[Tensor, ...], weights: tuple[Any, ...], biases: tuple[Any, ...]
+) -> list[Tensor]:
+    found = []
+    names = ("query", "key", "value")
+    for name, x, weight, bias in zip(names, inputs, weights, biases, strict=True):
+        if weight is None:
+            raise ArgumentError(f"{_NAME}: there is no weight for the {name}")
+        wide = as_tensor(weight)
+        if wide.ndim != 2 or x.shape[-1] != wide.shape[1]:
+            raise ShapeError(
+                f"{_NAME}: the {name} has {x.shape[-1]} features, its weight "
+                f"{list(wide.shape)} takes {wide.shape[-1]}"
+            )
+        found.append(linear(x, wide, bias))
+    return found
+
+
+def _added(name: str, mask: Any, dtype: Any) -> Tensor:
+    """A mask as what is added to scores: -infinity where bools are true."""
+    tensor = as_tensor(mask)
+    if tensor.dtype == np.bool_:
+        zeros = Tensor(np.zeros((), dtype))
+        return tensor.choose(-math.inf, zeros)
+    if tensor.dtype.kind != "f":
+        raise DTypeError(f"{_NAME}: {name} must hold bools or floats, it holds {tensor.dtype}")
+    return tensor.astype(dtype)
+
+
+def _seen(mask: Tensor) -> Tensor:
+    """The mask with one more key, which every query sees."""
+    return pad(mask, (0, 1))
+
+
+def _sum(masks: list[Tensor]) -> Tensor | None:
+    if len(masks) < 2:
+        return masks[0] if masks else None
+    return masks[0] + masks[1]
+
+
+def _shares(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(D) + mask), NaN for a query that sees no key."""
+    scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose(-2, -1)
+    return softmax(scores if mask is None else scores + mask, -1)
