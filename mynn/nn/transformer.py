@@ -45,19 +45,19 @@ class _Layer(Module):
         device: Any,
         dtype: Any,
     ) -> None:
-        typed = {"dtype": parameter_dtype(type(self).__name__, device, dtype)}
+        dtype = parameter_dtype(type(self).__name__, device, dtype)
         for name in attentions:
             attention = MultiheadAttention(
-                d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, **typed
+                d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, dtype=dtype
             )
             self.add_module(name, attention)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **typed)
+        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
         self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **typed)
+        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
         self.norm_first = norm_first
         parts = range(1, len(attentions) + 2)
         for number in parts:
-            norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **typed)
+            norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
             self.add_module(f"norm{number}", norm)
         for number in parts:
             self.add_module(f"dropout{number}", Dropout(dropout))
@@ -67,8 +67,9 @@ class _Layer(Module):
         """x + dropout(part(x)), normalised before the part or after the sum."""
         norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
         if self.norm_first:
-            return x + dropout(part(norm(x)))
-        result: Tensor = norm(x + dropout(part(x)))
+            result: Tensor = x + dropout(part(norm(x)))
+            return result
+        result = norm(x + dropout(part(x)))
         return result
 
     def _connected(self, x: Tensor) -> Tensor:
