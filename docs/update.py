@@ -193,7 +193,7 @@ def _features(module: Any, entries: Iterable[registry.Entry]) -> str:
     for entry in entries:
         found = getattr(module, entry.name)
         given = inspect.signature(found).parameters.values()
-        plain = [one.replace(annotation=inspect.Parameter.empty) for one in given]
+        plain = [_plain(one) for one in given]
         call = f"`{entry.name}{inspect.Signature(plain)}`".replace(", device=None, dtype=None", "")
         about = (found.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
         where = "" if entry.twin is None else f"`{entry.twin}`"
@@ -205,6 +205,20 @@ def _features(module: Any, entries: Iterable[registry.Entry]) -> str:
     head = ["", "", "in PyTorch", "what differs"]
     table = _table(head, lines)
     return table.replace("---:", "---")
+
+
+def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Without its type; a function that it is by default is shown by its name."""
+    parameter = parameter.replace(annotation=inspect.Parameter.empty)
+    if inspect.isfunction(parameter.default):
+        parameter = parameter.replace(default=_Name(parameter.default.__name__))
+    return parameter
+
+
+class _Name(str):
+    """A text that is shown without quotes."""
+
+    __repr__ = str.__str__
 
 
 def _torch_names() -> str:

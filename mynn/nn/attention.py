@@ -22,7 +22,8 @@ class NonDynamicallyQuantizableLinear(Linear):
 
 
 class MultiheadAttention(Module):
-    """Each query's mean of the values, with shares by its likeness to the keys, head by head;
+    """Each query's mean of the values, with shares by its likeness to the keys, head by head.
+
     `functional.multi_head_attention_forward` gives the equation.
 
     Args:

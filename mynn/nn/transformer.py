@@ -78,8 +78,9 @@ class _Layer(Module):
 
 
 class TransformerEncoderLayer(_Layer):
-    """y = norm1(x + attention(x)), z = norm2(y + W_2 a(W_1 y + b_1) + b_2); where `norm_first`
-    y = x + attention(norm1(x)), z = y + W_2 a(W_1 norm2(y) + b_1) + b_2.
+    """y = norm1(x + attention(x)), z = norm2(y + W_2 a(W_1 y + b_1) + b_2).
+
+    Where `norm_first`: y = x + attention(norm1(x)), z = y + W_2 a(W_1 norm2(y) + b_1) + b_2.
 
     Args:
         d_model: features E of a position; nhead: heads of the attention.
