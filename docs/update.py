@@ -192,9 +192,7 @@ def _features(module: Any, entries: Iterable[registry.Entry]) -> str:
     lines = []
     for entry in entries:
         found = getattr(module, entry.name)
-        given = inspect.signature(found).parameters.values()
-        plain = [_plain(one) for one in given]
-        call = f"`{entry.name}{inspect.Signature(plain)}`".replace(", device=None, dtype=None", "")
+        call = _signature(entry.name, found)
         about = (found.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
         where = "" if entry.twin is None else f"`{entry.twin}`"
         differs: dict[str, list[str]] = {}
@@ -219,6 +217,24 @@ class _Name(str):
     """A text that is shown without quotes."""
 
     __repr__ = str.__str__
+
+
+def _signature(name: str, found: Any) -> str:
+    given = inspect.signature(found).parameters.values()
+    plain = [_plain(one) for one in given]
+    return f"`{name}{inspect.Signature(plain)}`".replace(", device=None, dtype=None", "")
+
+
+def _named(*places: str) -> str:
+    """A line for each public name of modules: its arguments, and what it does."""
+    lines = []
+    for place in places:
+        module = importlib.import_module(f"mynn.{place}")
+        for name in module.__all__:
+            found = getattr(module, name)
+            about = (found.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
+            lines.append([_signature(name, found), about])
+    return _table(["", ""], lines).replace("---:", "---")
 
 
 def _torch_names() -> str:
@@ -288,6 +304,7 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "layers", lambda: _features(nn, registry.LAYERS)
     yield "losses", lambda: _features(nn, registry.LOSSES)
     yield "optimizers", lambda: _features(optim, (*registry.OPTIMIZERS, *registry.SOLVERS))
+    yield "schedules", lambda: _named("optim.lr_scheduler")
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     yield "torch-names", _torch_names
     yield "torch-ops", _torch_ops

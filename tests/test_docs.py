@@ -122,7 +122,7 @@ def test_generated_parts_are_there(name: str) -> None:
     assert update.OPEN not in text(name)
 
 
-@pytest.mark.parametrize("part", ["layers", "losses", "optimizers", "functions"])
+@pytest.mark.parametrize("part", ["layers", "losses", "optimizers", "schedules", "functions"])
 def test_features_are_those_of_the_registry(part: str) -> None:
     made = dict(update.parts())[part]()
     assert made in FEATURES, "python -m docs.update brings it up to date"

@@ -97,7 +97,15 @@ def _parameter(params: Mapping[str, Any], value: Any, place: str) -> str:
     return f"{wanted}, there is {value:.9g}{place}"
 
 
+def _steps(params: Mapping[str, Any], value: Any, place: str) -> str:
+    return (
+        f"the schedule has {params['high']} steps, this would be step {value:g}; give as many "
+        "steps as there are in the training"
+    )
+
+
 _WORDS = {
+    "steps": _steps,
     "labels": _labels,
     "index": _index,
     "probabilities": _probabilities,

@@ -417,6 +417,7 @@ class _Walk:
         self._number(group, vars(group))
         self._options(group.options, ours)
         self.value(group.rate)
+        self._named(group.varied)
 
     # -- classes and Python modules of the user's --------------------------------------------------
 
@@ -453,7 +454,7 @@ class _Walk:
                 self.value(value)
 
 
-_GROUP = {"options", "owner", "check", "rate"}
+_GROUP = {"options", "owner", "check", "rate", "varied"}
 _SIMPLE = (bool, int, float, str, bytes, tuple, list, dict, types.NoneType, np.generic)
 _OBJECT_OWN = frozenset({"_compiled_methods"})
 _PLAIN = frozenset({bool, int, str, bytes, types.NoneType})

@@ -59,6 +59,8 @@ _FILES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("lr_scheduler", "swa_utils"):
+        return importlib.import_module(f"mynn.optim.{name}")
     if name in _FILES:
         return getattr(importlib.import_module(f"mynn.optim.{_FILES[name]}"), name)
     if name == "SparseAdam":

@@ -403,7 +403,7 @@ class Optimizer:
             self.state.update(slots)
             raise
         for group, options in zip(self.param_groups, new.options, strict=True):
-            group["lr"] = options.get("lr", group["lr"])
+            group.adopt_state(options)
 
         def put() -> None:
             for parameter, slot_name, value in plan:
@@ -417,7 +417,7 @@ class Optimizer:
         """All options but the rate, checked together, and the slots that they ask for."""
         for group, options in zip(self.param_groups, new, strict=True):
             self.check({**group, **options})
-            group.options.update({key: options[key] for key in options if key != "lr"})
+            group.adopt(options)
             self.make_slots(group)
 
     def _part(self, parameter: Parameter, plan: list[tuple[Parameter, str, Any]]) -> None:

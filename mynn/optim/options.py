@@ -92,8 +92,9 @@ IMPLEMENTATION: dict[str, Check] = {
     "capturable": switch,
     "differentiable": _not_differentiable,
 }
-# With them, what its schedulers note in groups.
-NO_OPERATION = frozenset({*IMPLEMENTATION, "initial_lr", "param_names"})
+# What schedules note in groups.
+NOTES = frozenset({"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"})
+NO_OPERATION = frozenset({*IMPLEMENTATION, *NOTES, "param_names"})
 
 
 def meant(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
@@ -117,7 +118,8 @@ class ParamGroup(MutableMapping[str, Any]):
 
     `group["lr"]` reads as a number, and setting it changes the tensor `rate` in place, so that
     compiled steps see it. Inside a traced function it reads as that tensor, and setting it writes
-    program state. `check` is the optimiser's: it sees the options before any is changed.
+    program state. So it is with the momentum, or the first of `betas`, once a schedule has called
+    `vary`. `check` is the optimiser's: it sees the options before any is changed.
     """
 
     def __init__(
@@ -132,15 +134,34 @@ class ParamGroup(MutableMapping[str, Any]):
         self.check = check
         self.rate = Tensor.from_value(np.array(in_range("lr", options["lr"], 0.0)))
         self.rate.name = "lr"
+        self.varied: dict[str, Tensor] = {}
+
+    def vary(self, key: str) -> None:
+        """From here on "momentum", or the first of "betas", is state as the rate is: programs do
+        not have it built in.
+        """
+        if key not in self.varied:
+            value = self.options[key]
+            first = value[0] if key == "betas" else value
+            made = self.varied[key] = Tensor.from_value(np.array(float(first)))
+            made.name = "beta1" if key == "betas" else key
+
+    def tensors(self) -> list[Tensor]:
+        """The options that are state."""
+        return [self.rate, *self.varied.values()]
 
     def __getitem__(self, key: str) -> Any:
-        if key != "lr":
+        tensor = self.rate if key == "lr" else self.varied.get(key)
+        if tensor is None:
             return self.options[key]
-        return self.rate if tracing.active() is not None else float(self.rate.item())
+        value = tensor if tracing.active() is not None else float(tensor.item())
+        return (value, *self.options[key][1:]) if key == "betas" else value
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key == "lr":
             self._set_rate(value)
+        elif key in self.varied:
+            self._set_varied(key, value)
         elif key in NO_OPERATION:
             self.options[key] = value
         elif key == "params":
@@ -161,6 +182,31 @@ class ParamGroup(MutableMapping[str, Any]):
             self.rate.assign(value.reshape(()))
         else:
             self.rate.assign(np.array(in_range("lr", value, 0.0)))
+
+    def _set_varied(self, key: str, value: Any) -> None:
+        """A momentum, or betas the first of which is state."""
+        first = value[0] if key == "betas" else value
+        if not isinstance(first, Tensor) or tracing.active() is None:
+            if self.check is not None:
+                self.check({**self, key: value})
+            first = np.array(float(first))
+        self.varied[key].assign(first)
+        if key == "betas":
+            self.options[key] = (self.options[key][0], *value[1:])
+
+    def adopt(self, options: Mapping[str, Any]) -> None:
+        """Take the options of a state dict, which have been checked; not yet those that are
+        state: `adopt_state`.
+        """
+        self.options.update(
+            {key: value for key, value in options.items() if key not in ("lr", *self.varied)}
+        )
+
+    def adopt_state(self, options: Mapping[str, Any]) -> None:
+        """Take the rate of a state dict, and what else is state."""
+        for key in ("lr", *self.varied):
+            if key in options:
+                self[key] = options[key]
 
     def __delitem__(self, key: str) -> None:
         raise UsageError(f"the option {key!r} of a group cannot be taken away")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, between, switch
-from mynn.optim.transform import add_penalty, descent, running_mean
+from mynn.optim.transform import add_penalty, descent, is_used, running_mean
 from mynn.tensor import Parameter
 
 
@@ -91,7 +91,7 @@ class RMSprop(Optimizer):
         self.counter(group)
         for parameter in group["params"]:
             self.slot(parameter, "square_avg")
-            if group["momentum"] > 0:
+            if "momentum" in group.varied or group["momentum"] > 0:
                 self.slot(parameter, "momentum_buffer")
             if group["centered"]:
                 self.slot(parameter, "grad_avg")
@@ -110,7 +110,7 @@ class RMSprop(Optimizer):
                 slots["grad_avg"].assign(a)
                 v = (v - a * a).maximum(0.0)
             step = g / (v.sqrt() + group["eps"])
-            if momentum > 0:
+            if is_used(momentum):
                 step = slots["momentum_buffer"] * momentum + step
                 slots["momentum_buffer"].assign(step)
             parameter.assign(p - step * group.rate.astype(p.dtype))

@@ -10,7 +10,7 @@ import numpy as np
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Array
 from mynn.errors import ArgumentError
-from mynn.optim.options import NO_OPERATION
+from mynn.optim.options import NO_OPERATION, NOTES
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.loaded import checked_mapping, loaded_array, unboxed
 
@@ -118,7 +118,8 @@ def _options(
             f"{where}: a group of the state {wrong}, it is that of another optimizer; known "
             f"options are {', '.join(defaults)}"
         )
-    return {key: _plain(group[key]) for key in defaults if key in group}
+    names = (*defaults, *sorted(NOTES))
+    return {key: _plain(group[key]) for key in names if key in group}
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from mynn.base import notices
 from mynn.errors import ArgumentError
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, between, switch
-from mynn.optim.transform import add_penalty, descent
+from mynn.optim.transform import add_penalty, descent, is_used
 from mynn.tensor import Parameter, Tensor
 
 
@@ -103,7 +103,7 @@ class SGD(Optimizer):
 
     def make_slots(self, group: ParamGroup) -> None:
         """`momentum_buffer` v; with dampening a count too, because the first step is another."""
-        if group["momentum"] == 0:
+        if "momentum" not in group.varied and group["momentum"] == 0:
             return
         for parameter in group["params"]:
             self.slot(parameter, "momentum_buffer")
@@ -112,7 +112,7 @@ class SGD(Optimizer):
 
     def update(self, group: ParamGroup, params: list[Parameter]) -> None:
         """One step of the parameters, by the class's equations."""
-        if group["momentum"] == 0 or group["dampening"] == 0:
+        if not is_used(group["momentum"]) or group["dampening"] == 0:
             self._descend(group, params, None)
             return
         for step, members in self.advance(params):
@@ -125,7 +125,7 @@ class SGD(Optimizer):
         for parameter in params:
             p = parameter.detach()
             g = add_penalty(descent(group, parameter), p, decay)
-            if momentum != 0:
+            if is_used(momentum):
                 buffer = self.state[parameter]["momentum_buffer"]
                 v = buffer * momentum + (g if share is None else g * share.astype(p.dtype))
                 buffer.assign(v)

@@ -33,13 +33,20 @@ def decayed(group: ParamGroup, parameter: Parameter) -> tuple[Tensor, Tensor]:
     return (p * (1.0 - group.rate * decay).astype(p.dtype) if decay != 0 else p), g
 
 
-def running_mean(mean: Tensor, value: Tensor, beta: float) -> Tensor:
+def running_mean(mean: Tensor, value: Tensor, beta: float | Tensor) -> Tensor:
     """beta mean + (1 - beta) value."""
     return mean * beta + value * (1 - beta)
 
 
-def one_minus_power(beta: float, step: Tensor) -> Tensor:
+def is_used(value: float | Tensor) -> bool:
+    """Whether an option such as momentum is there: state may be anything."""
+    return isinstance(value, Tensor) or value != 0
+
+
+def one_minus_power(beta: float | Tensor, step: Tensor) -> Tensor:
     """1 - beta^step, without cancellation: by how much a running mean from zero is too small."""
+    if isinstance(beta, Tensor):
+        return -(step * beta.log()).expm1()
     if beta == 0:
         return step * 0.0 + 1.0
     return -(step * math.log(beta)).expm1()

@@ -38,11 +38,6 @@ NOT_YET: dict[str, str] = {
     ),
     "nn.utils": ("skip_init "),
     "optim": ("swap_in_optimizer_params_and_state "),
-    "optim.lr_scheduler": (
-        "ChainedScheduler ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR "
-        "ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR MultiplicativeLR OneCycleLR "
-        "PolynomialLR ReduceLROnPlateau SequentialLR StepLR "
-    ),
     "optim.swa_utils": (
         "AveragedModel SWALR get_ema_avg_fn get_ema_multi_avg_fn get_swa_avg_fn "
         "get_swa_multi_avg_fn update_bn "
