@@ -27,6 +27,7 @@ ROOMS = (
 HOMES = {
     "mynn.base.devices": "device",
     "mynn.tensor.functions": "polygamma",
+    "mynn.transform.vmap": "vmap",
     "mynn.tensor.dtypes": "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor "
     "bfloat16 bool can_cast double dtype finfo float float16 float32 float64 half iinfo int int16 "
     "int32 int64 int8 is_floating_point is_nonzero is_tensor long numel promote_types result_type "

@@ -24,7 +24,7 @@ from mynn.autograd.context import FunctionCtx
 from mynn.base.arguments import shown
 from mynn.base.dataclass import dataclass
 from mynn.base.recording import run_at_once
-from mynn.core.graph import INPUT, Node
+from mynn.core.graph import INPUT, Node, apply
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import (
@@ -34,6 +34,7 @@ from mynn.errors import (
     ShapeError,
     UsageError,
 )
+from mynn.ops.batches import spread
 from mynn.tensor import Tensor, enable_grad, grad_enabled, graph_node, no_grad
 from mynn.tensor.history import array_of
 from mynn.tensor.write import write
@@ -135,6 +136,43 @@ def _refused(*args: Any, **params: Any) -> NoReturn:
     raise UsageError("a call of a Function has no samples")
 
 
+def _through() -> NoReturn:
+    raise UsageError(
+        "a gradient through vmap of a Function with a backward of its own: ask for it within, as "
+        "in vmap(grad(f)), or write the function with functions of tensors alone"
+    )
+
+
+def _batch_call(size: int, mapped: Any, *xs: Node, **params: Any) -> Node:
+    return apply(_CALLS, *xs)
+
+
+def _batch_result(
+    size: int, mapped: tuple[bool, bool], value: Node, call: Node, **params: Any
+) -> Node:
+    return apply(_RESULTS, value if mapped[0] else spread(value, size), call)
+
+
+# Both for many examples: gradients are asked for within `vmap`, not through it.
+_CALLS = Primitive(
+    "function_call",
+    lambda *xs: _SCALAR,
+    lambda *xs: _NOTHING,
+    lambda g, y, *xs: _through(),
+    _refused,
+    batch=_batch_call,
+)
+_RESULTS = Primitive(
+    "function_result",
+    lambda value, call: value,
+    lambda value, call: value,
+    lambda g, y, value, call: _through(),
+    _refused,
+    expand=lambda value, call: value,
+    batch=_batch_result,
+)
+
+
 # The call: an input of its results, so that their gradients meet there.
 CALL = Primitive(
     "function_call",
@@ -142,6 +180,7 @@ CALL = Primitive(
     lambda *xs, called: _NOTHING,
     lambda g, y, *xs, called: called.back(graph_node(y), g),
     _refused,
+    batch=_batch_call,
 )
 
 # One of its results.
@@ -152,6 +191,7 @@ RESULT = Primitive(
     lambda g, y, value, call, number: (None, Gathered({number: g})),
     _refused,
     expand=lambda value, call, number: value,
+    batch=_batch_result,
 )
 
 # A result of what can be differentiated once.
@@ -162,6 +202,7 @@ ONCE = Primitive(
     lambda g, y, value, *xs: _twice(),
     _refused,
     expand=lambda value, *xs: value,
+    batch={},
 )
 
 

@@ -294,3 +294,9 @@ def domain_of(tensor: Shared) -> Domain | None:
     """The domain of a tensor that programs write."""
     shared = _shared(tensor)
     return shared if isinstance(shared, Domain) else None
+
+
+def is_drawn(tensor: Shared) -> bool:
+    """Whether a tensor is the key of random numbers."""
+    domain = domain_of(tensor)
+    return domain is not None and domain.drawn

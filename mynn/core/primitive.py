@@ -12,6 +12,9 @@ import numpy as np
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Array, Type
 
+# How a parameter changes where all inputs have an axis more in front: `change(value, size)`.
+Change = Callable[[Any, int], Any]
+
 
 class Cost(enum.Enum):
     """What an element takes: an addition (`LIGHT`), a division, or the instructions of an exp."""
@@ -42,6 +45,11 @@ class Primitive:
       builds graph nodes or computes at once. `None` instead of a rule says that the primitive has
       no gradient (comparisons, integers).
     - `samples(rng) -> list[Sample]`: inputs for the tests that every primitive goes through.
+    - `batch`: what becomes of it where inputs are many examples along a new first axis
+      (`mynn.core.batching`): by name, how its parameters change where all inputs are; or
+      `batch(size, mapped, *nodes, **params) -> Node`, where `mapped` says which inputs are. None
+      for elementwise ones, which need no rule.
+    - `draws`: whether its values are random numbers.
     - `elementwise`: whether element i of the result is made of element i of each input.
     - `cost`: what an element takes.
     - `expand(*nodes, **params) -> Node`: the primitive in terms of others, for the compiler, where
@@ -60,6 +68,8 @@ class Primitive:
     expand: Callable[..., Any] | None = None
     view: bool = False
     put: Callable[..., Any] | None = None
+    batch: Mapping[str, Change] | Callable[..., Any] | None = None
+    draws: bool = False
     elementwise: bool = False
     cost: Cost = Cost.LIGHT
 

@@ -15,12 +15,12 @@ from mynn import debug
 from mynn.base import forks, notices, recording
 from mynn.base.arguments import check_call
 from mynn.base.cycles import WAITING
+from mynn.base.structure import flatten
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage
 from mynn.jit.known import Beside
 from mynn.jit.known import stage as stage_known
-from mynn.jit.structure import flatten
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing

@@ -11,21 +11,15 @@ import numpy as np
 from mynn.base import sharing
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
+from mynn.base.structure import flatten, leaf_names, rebuild
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Type
 from mynn.errors import UsageError
-from mynn.jit.structure import flatten, leaf_names, rebuild
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 from mynn.tensor.grad_mode import keeping
 from mynn.trace import tracing
 from mynn.trace.effects import Watch
 from mynn.trace.trace import Trace
-
-
-def is_drawn(tensor: Tensor) -> bool:
-    """Whether a tensor is the key of random numbers."""
-    domain = sharing.domain_of(tensor)
-    return domain is not None and domain.drawn
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class Staged:
         return tuple(
             tensor
             for tensor, node in pairs
-            if node.type.dtype.kind == "u" and node in self.writes and is_drawn(tensor)
+            if node.type.dtype.kind == "u" and node in self.writes and sharing.is_drawn(tensor)
         )
 
     @lazy
@@ -77,7 +71,7 @@ class Staged:
         """Those that change and are not: parameters, running means, slots of optimisers."""
         if not self.generators:
             return self.written
-        return tuple(tensor for tensor in self.written if not is_drawn(tensor))
+        return tuple(tensor for tensor in self.written if not sharing.is_drawn(tensor))
 
     @lazy
     def result_names(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.batching import further
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
@@ -85,6 +86,7 @@ take_along = Primitive(
     _numpy_take,
     _take_vjp,
     _take_samples,
+    batch={"axis": further},
 )
 
 
@@ -167,6 +169,7 @@ scatter_along = Primitive(
     _numpy_scatter,
     _scatter_vjp,
     _scatter_samples,
+    batch={"axis": further},
 )
 
 PRIMITIVES = (take_along, scatter_along)

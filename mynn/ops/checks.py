@@ -17,6 +17,7 @@ from mynn.core.graph import Node, apply, constant
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
 from mynn.ops import elementwise, movement, reduce
+from mynn.ops.batches import one_by_one
 from mynn.ops.rules import require_kind
 
 
@@ -82,9 +83,13 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+def _batch(size: int, mapped: tuple[bool], x: Node, **params: Any) -> Node:
+    return one_by_one(outside)(size, mapped, x, **params)
+
+
 # true where any value of x lies outside low..high and is not `ignore`; `name`, `kind`, `axis` and
 # `warns` are for the message
-outside = Primitive("outside", _infer, _numpy, None, _samples, _expand)
+outside = Primitive("outside", _infer, _numpy, None, _samples, _expand, batch=_batch)
 
 
 PRIMITIVES = (outside,)

@@ -12,6 +12,7 @@ from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops import elementwise, reduce
+from mynn.ops.batches import all_in_front, moved, shaped
 from mynn.ops.movement import broadcast_to, reshape
 from mynn.ops.rules import FLOAT, NUMBER, require_kind, uniform
 
@@ -58,6 +59,17 @@ def _expand_matmul(a: Node, b: Node) -> Node | None:
     return apply(reduce.sum, apply(elementwise.mul, left, right), axes=(len(shape) - 2,))
 
 
+def _batch_matmul(size: int, mapped: tuple[bool, bool], a: Node, b: Node) -> Node:
+    """One matrix for all examples is multiplied with all of their rows, or columns, at once."""
+    if mapped == (True, False) and len(b.shape) == 2:
+        rows = shaped(a, size * a.shape[1], a.shape[2])
+        return shaped(apply(matmul, rows, b), *a.shape[:2], b.shape[1])
+    if mapped == (False, True) and len(a.shape) == 2:
+        columns = shaped(moved(b, 0, 1), b.shape[1], size * b.shape[2])
+        return moved(shaped(apply(matmul, a, columns), a.shape[0], size, b.shape[2]), 1, 0)
+    return apply(matmul, *all_in_front(size, mapped, a, b))
+
+
 # Sums of integers wrap around, as their dtype does.
 # y[..., m, n] = sum over k of a[..., m, k] b[..., k, n]
 matmul = Primitive(
@@ -67,6 +79,7 @@ matmul = Primitive(
     lambda g, y, a, b: (g @ _swap(b), _swap(a) @ g),
     _matmul_samples,
     _expand_matmul,
+    batch=_batch_matmul,
 )
 
 
@@ -136,6 +149,20 @@ def _contract_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+def _batch_contract(
+    size: int, mapped: tuple[bool, bool], a: Node, b: Node, batch: int, summed: int
+) -> Node:
+    """The examples are one more batch axis, or rows or columns where one operand has none."""
+    if all(mapped):
+        return apply(contract, a, b, batch=batch + 1, summed=summed)
+    if mapped[0]:
+        y = apply(contract, moved(a, 0, batch), b, batch=batch, summed=summed)
+        return moved(y, batch, 0)
+    columns = moved(b, 0, len(b.shape) - 1)
+    y = apply(contract, a, columns, batch=batch, summed=summed)
+    return moved(y, len(y.shape) - 1, 0)
+
+
 # a [B.. | P.. | K..], b [B.. | K.. | Q..] -> y [B.. | P.. | Q..], with `batch` axes B and `summed`
 # axes K:  y[b, p, q] = sum over k of a[b, p, k] b[b, k, q]
 contract = Primitive(
@@ -144,6 +171,7 @@ contract = Primitive(
     _numpy_contract,
     _contract_vjp,
     _contract_samples,
+    batch=_batch_contract,
 )
 
 PRIMITIVES = (matmul, contract)

@@ -16,6 +16,7 @@ from mynn.core.graph import Node, apply
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Shape, Type
 from mynn.errors import DTypeError, ShapeError
+from mynn.ops.batches import moved, shaped
 from mynn.ops.contraction import contract
 from mynn.ops.movement import Axes, pad, reshape, transpose, windows
 from mynn.ops.rules import FLOAT, require_kind, uniform
@@ -183,6 +184,29 @@ def _expand_conv(x: Node, w: Node, **params: Any) -> Node:
     return y
 
 
+def _batch_conv(
+    size: int, mapped: tuple[bool, bool], x: Node, w: Node, groups: int, **params: Any
+) -> Node:
+    """One kernel for all examples sees them as more samples; kernels of their own are groups."""
+    if not mapped[1]:
+        y = apply(conv, shaped(x, size * x.shape[1], *x.shape[2:]), w, groups=groups, **params)
+        return shaped(y, size, x.shape[1], *y.shape[1:])
+    outside = w.shape[1]
+    if mapped[0]:
+        x = moved(x, 0, 1)
+        x = shaped(x, x.shape[0], size * x.shape[2], *x.shape[3:])
+        w = shaped(w, size * outside, *w.shape[2:])
+        y = apply(conv, x, w, groups=size * groups, **params)
+        return moved(shaped(y, y.shape[0], size, outside, *y.shape[2:]), 1, 0)
+    # [B, groups, O, ..] -> [groups, B, O, ..]: a group has the outputs of all examples.
+    each = outside // groups
+    w = moved(shaped(w, size, groups, each, *w.shape[2:]), 0, 1)
+    w = shaped(w, groups * size * each, *w.shape[3:])
+    y = apply(conv, x, w, groups=groups, **params)
+    y = moved(shaped(y, y.shape[0], groups, size, each, *y.shape[2:]), 2, 0)
+    return shaped(y, size, y.shape[1], outside, *y.shape[4:])
+
+
 def _conv_samples(rng: np.random.Generator) -> list[Sample]:
     cases: tuple[tuple[Shape, Shape, Axes, Padding, Axes, int], ...] = (
         ((2, 3, 8), (4, 3, 3), (1,), ((0, 0),), (1,), 1),
@@ -217,6 +241,7 @@ conv = Primitive(
     _conv_vjp,
     _conv_samples,
     _expand_conv,
+    batch=_batch_conv,
 )
 
 PRIMITIVES = (conv,)

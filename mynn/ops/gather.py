@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.graph import Node, apply
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
+from mynn.ops.batches import moved, numbered, shaped, spread
 from mynn.ops.rules import require_kind, uniform
 
 
@@ -40,6 +42,22 @@ def _take_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+def _batch_take(size: int, mapped: tuple[bool, bool], x: Node, index: Node, axis: int) -> Node:
+    """Each example has indices of its own into its own part of one long axis, if x has parts."""
+    if not mapped[1]:
+        return apply(take, x, index, axis=axis + 1)
+    if mapped[0]:
+        extent = x.shape[axis + 1]
+        x, index = moved(x, axis + 1, 1), numbered(index, extent)
+        joined = shaped(x, size * extent, *x.shape[2:])
+        found = apply(take, joined, index, axis=0)
+        for before in range(axis):
+            # What stood before the axis goes to where it was, behind the examples.
+            found = moved(found, len(index.shape) + before, 1 + before)
+        return found
+    return moved(apply(take, x, index, axis=axis), axis, 0)
+
+
 # y[..., i, ...] = x[..., index[i], ...]
 take = Primitive(
     "take",
@@ -47,6 +65,7 @@ take = Primitive(
     lambda x, index, axis: np.take(x, index, axis, mode="clip"),
     lambda g, y, x, index, axis: (g.scatter_rows(index, axis, x.shape[axis], clip=True), None),
     _take_samples,
+    batch=_batch_take,
 )
 
 
@@ -90,6 +109,23 @@ def _scatter_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+def _batch_scatter(
+    size: int, mapped: tuple[bool, bool], updates: Node, index: Node, axis: int, extent: int
+) -> Node:
+    """Each example adds to its own part of one long axis."""
+    if not mapped[1]:
+        return apply(scatter_add, updates, index, axis=axis + 1, extent=extent)
+    updates = updates if mapped[0] else spread(updates, size)
+    span = len(index.shape) - 1
+    for number in range(span):
+        updates = moved(updates, 1 + axis + number, 1 + number)
+    added = apply(
+        scatter_add, updates, numbered(index, extent), axis=0, extent=max(size * extent, 1)
+    )
+    parts = shaped(added, size, extent, *added.shape[1:])
+    return moved(parts, 1, 1 + axis)
+
+
 # y = 0; y[..., index[i], ...] += updates[..., i, ...], in the order of i
 scatter_add = Primitive(
     "scatter_add",
@@ -97,6 +133,7 @@ scatter_add = Primitive(
     _numpy_scatter,
     _scatter_vjp,
     _scatter_samples,
+    batch=_batch_scatter,
 )
 
 PRIMITIVES = (take, scatter_add)

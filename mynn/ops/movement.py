@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from mynn.core.batching import further, with_first
 from mynn.core.graph import Node, apply, constant
 from mynn.core.placed import Placed
 from mynn.core.primitive import Primitive, Sample
@@ -37,11 +38,7 @@ def _cases(*cases: tuple[Shape, dict[str, Any]]) -> Any:
     return samples
 
 
-def _put_reshape(x: Node, new: Node, shape: Shape) -> Node:
-    return apply(reshape, new, shape=x.shape)
-
-
-reshape = Primitive(
+reshape: Primitive = Primitive(
     "reshape",
     _infer_reshape,
     lambda x, shape: np.reshape(x, shape),
@@ -55,7 +52,8 @@ reshape = Primitive(
         ((4, 1, 5), {"shape": (4, 5, 1)}),
     ),
     view=True,
-    put=_put_reshape,
+    put=lambda x, new, shape: apply(reshape, new, shape=x.shape),
+    batch={"shape": with_first(None)},
 )
 
 
@@ -93,6 +91,7 @@ transpose = Primitive(
     ),
     view=True,
     put=_put_transpose,
+    batch={"axes": lambda axes, size: (0, *further(axes, size))},
 )
 
 
@@ -125,6 +124,7 @@ broadcast_to = Primitive(
         ((2, 3), {"shape": (2, 3)}),
     ),
     view=True,
+    batch={"shape": with_first(None)},
 )
 
 
@@ -149,6 +149,9 @@ def _put_slice(x: Node, new: Node, starts: Axes, stops: Axes, steps: Axes) -> No
     return apply(update_slice, x, new, starts=starts, stops=stops, steps=steps)
 
 
+# The first axis is taken whole.
+_BATCH_OF_SLICES = {"starts": with_first(0), "stops": with_first(None), "steps": with_first(1)}
+
 slice_ = Primitive(
     "slice",
     _infer_slice,
@@ -162,6 +165,7 @@ slice_ = Primitive(
     ),
     view=True,
     put=_put_slice,
+    batch=_BATCH_OF_SLICES,
 )
 
 
@@ -224,6 +228,7 @@ update_slice = Primitive(
     _update_vjp,
     _update_samples,
     _expand_update,
+    batch=_BATCH_OF_SLICES,
 )
 
 
@@ -277,6 +282,7 @@ pad = Primitive(
         ((3, 16), {"widths": ((0, 0, 0), (3, 1, 0)), "value": -1.5}),
         ((4, 3), {"widths": ((1, 0, 2), (0, 2, 1)), "value": 0.0}),
     ),
+    batch={"widths": with_first((0, 0, 0))},
 )
 
 
@@ -298,6 +304,7 @@ flip = Primitive(
     _cases(((5,), {"axes": (0,)}), ((3, 19), {"axes": (0, 1)}), ((2, 3, 4), {"axes": (1,)})),
     view=True,
     put=_put_flip,
+    batch={"axes": further},
 )
 
 
@@ -351,6 +358,7 @@ concatenate = Primitive(
     lambda *xs, axis: np.concatenate(xs, axis),
     _concatenate_vjp,
     _concatenate_samples,
+    batch={"axis": further},
 )
 
 
@@ -375,6 +383,7 @@ iota = Primitive(
         for axis in (0, 1)
         for dtype in (np.dtype(np.int64), np.dtype(np.float32))
     ],
+    batch={"shape": with_first(None), "axis": further},
 )
 
 
@@ -472,6 +481,7 @@ windows = Primitive(
     _windows_vjp,
     _windows_samples,
     view=True,
+    batch={"axes": further},
 )
 
 PRIMITIVES = (

@@ -13,9 +13,11 @@ import math
 
 import numpy as np
 
+from mynn.core.graph import Node, apply
 from mynn.core.primitive import Cost, Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
+from mynn.ops.batches import one_by_one
 from mynn.ops.threefry import first_word, threefry2x32
 
 
@@ -45,7 +47,23 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
     return [Sample((key,), {"shape": shape}) for shape in ((), (5,), (3, 20), (2, 3, 4))]
 
 
+def _batch_bits(size: int, mapped: tuple[bool], key: Node, shape: Shape) -> Node:
+    """One key for all examples gives each its own numbers."""
+    if mapped[0]:
+        return one_by_one(random_bits)(size, mapped, key, shape=shape)
+    return apply(random_bits, key, shape=(size, *shape))
+
+
 # bits[i] = the first word of threefry2x32(key, (i, 0)), i counting the elements in row-major order
-random_bits = Primitive("random_bits", _infer_bits, _numpy_bits, None, _samples, cost=Cost.HEAVY)
+random_bits = Primitive(
+    "random_bits",
+    _infer_bits,
+    _numpy_bits,
+    None,
+    _samples,
+    batch=_batch_bits,
+    draws=True,
+    cost=Cost.HEAVY,
+)
 
 PRIMITIVES = (random_bits,)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.batching import further
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
@@ -77,6 +78,7 @@ sum = Primitive(
     lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype),
     lambda g, y, x, axes: (_spread(g, x.shape, axes),),
     _samples(),
+    batch={"axes": further},
 )
 
 
@@ -114,6 +116,7 @@ prod = Primitive(
     lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype),
     _prod_vjp,
     _samples(0.5, 1.6),
+    batch={"axes": further},
 )
 
 # max and min: `first` gives the gradient to the first of equal values alone, in row-major order.
@@ -123,6 +126,7 @@ max = Primitive(
     lambda x, axes, first=False: np.max(x, axis=axes),
     _extremum_vjp,
     _samples(),
+    batch={"axes": further},
 )
 
 min = Primitive(
@@ -131,6 +135,7 @@ min = Primitive(
     lambda x, axes, first=False: np.min(x, axis=axes),
     _extremum_vjp,
     _samples(),
+    batch={"axes": further},
 )
 
 
@@ -156,6 +161,7 @@ argmax = Primitive(
     lambda x, axis: np.argmax(x, axis=axis),
     None,
     _argmax_samples,
+    batch={"axis": further},
 )
 
 PRIMITIVES = (sum, prod, max, min, argmax)

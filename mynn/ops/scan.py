@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.batching import further
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Shape, Type
 from mynn.errors import ShapeError
@@ -43,6 +44,7 @@ cumsum = Primitive(
     lambda x, axis: np.cumsum(x, axis, dtype=x.dtype),
     lambda g, y, x, axis: (g.flip((axis,)).cumsum(axis).flip((axis,)),),
     _samples,
+    batch={"axis": further},
 )
 
 
@@ -80,6 +82,7 @@ cumprod = Primitive(
     lambda x, axis: np.cumprod(x, axis, dtype=x.dtype),
     _cumprod_vjp,
     lambda rng: [Sample((0.5 + 0.3 * np.abs(one.arrays[0]),), one.params) for one in _samples(rng)],
+    batch={"axis": further},
 )
 
 
@@ -98,6 +101,7 @@ cummax = Primitive(
     lambda x, axis: np.maximum.accumulate(x, axis),
     _extremum_vjp,
     _samples,
+    batch={"axis": further},
 )
 
 cummin = Primitive(
@@ -106,6 +110,7 @@ cummin = Primitive(
     lambda x, axis: np.minimum.accumulate(x, axis),
     _extremum_vjp,
     _samples,
+    batch={"axis": further},
 )
 
 PRIMITIVES = (cumsum, cumprod, cummax, cummin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mynn.core.batching import further
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
@@ -52,6 +53,7 @@ argsort = Primitive(
     _numpy_argsort,
     None,
     _argsort_samples,
+    batch={"axis": further},
 )
 
 PRIMITIVES = (argsort,)

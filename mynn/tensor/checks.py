@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mynn.core.failure import failure, wrong_places
 from mynn.core.graph import CONSTANT, Node
 from mynn.core.types import Array
@@ -36,19 +39,29 @@ def require_range(
         IndexRangeError: for indices.
     """
     words = {"name": name, "kind": kind, "axis": axis, "warns": warns}
-    params = {"low": low, "high": high, "ignore": ignore, **words}
+    require(x, {"low": low, "high": high, "ignore": ignore, **words})
+
+
+def require(x: AnyTensor, params: Mapping[str, Any], source: str | None = None) -> None:
+    """`require_range` with the parameters of the check, and the line that asked for it, if that is
+    not the one which calls.
+    """
     trace = tracing.active()
     node = None if trace is None else graph_node(x)
     value: Array | None = value_of(x) if node is None else node.value
     if node is not None and (node.primitive is not CONSTANT or value is None):
         assert trace is not None
-        source = tracing.user_source()
+        source = source or tracing.user_source()
         check = Node(outside, (node,), params, outside.infer(node.type), source=source)
         trace.checks.append(check)
-    elif value is not None and wrong_places(value, low, high, ignore).any():
-        check = Node(outside, (), params, outside.infer(x.spec), source=tracing.user_source())
-        found = failure(check, value)
+    elif value is not None and _is_wrong(value, **params):
+        source = source or tracing.user_source()
+        found = failure(Node(outside, (), params, outside.infer(x.spec), source=source), value)
         assert found is not None
-        if not warns:
+        if not found.warns:
             raise found.error()
         found.warn()
+
+
+def _is_wrong(value: Array, low: float, high: float, ignore: int | None, **words: Any) -> bool:
+    return bool(wrong_places(value, low, high, ignore).any())

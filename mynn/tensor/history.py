@@ -109,9 +109,9 @@ def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     return tensor.node
 
 
-def is_users_call() -> bool:
-    """Whether the code that called the caller is the user's."""
-    return not notices.is_ours(sys._getframe(2))
+def is_users_call(further: int = 0) -> bool:
+    """Whether the code that called the caller, or somebody further out, is the user's."""
+    return not notices.is_ours(sys._getframe(2 + further))
 
 
 def array_of(tensor: AnyTensor) -> Array:

@@ -43,7 +43,7 @@ def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
             if value is None:
                 return _without_value(x, result)
             values.append(value)
-        if differentiable:
+        if differentiable and primitive is not STOP:
             node = Node(primitive, tuple([graph_node(x) for x in inputs]), params, result)
             node.value = interpreter.apply(primitive, values, params, result)
             tensor = Value.from_value(node.value, node)

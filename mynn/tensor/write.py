@@ -22,7 +22,7 @@ from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise, movement
 from mynn.target.storage import axis_order
 from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.history import STOP, array_of, changed, graph_node
+from mynn.tensor.history import STOP, array_of, changed, graph_node, is_users_call
 from mynn.tensor.promotion import RANK, as_tensor
 from mynn.tensor.value import AnyTensor
 from mynn.tensor.view import check_written, put, store, value_of
@@ -168,9 +168,12 @@ def assign(x: AnyTensor, value: Any) -> None:
         raise ShapeError(
             f"{x.name or 'tensor'}: cannot assign shape {new.shape} to shape {x.shape}"
         )
-    if x._value is None:
-        raise UsageError("only tensors made before the traced function can be assigned to")
     trace = tracing.active()
+    if x._value is None and (trace is None or is_users_call(1)):
+        raise UsageError(
+            "only tensors made before the traced function can be assigned to; x.copy_(value) gives "
+            "one of those that it makes another value"
+        )
     if trace is None:
         store(x, array_of(new))
         changed(x if x._view is None else x._view.base)
@@ -184,7 +187,10 @@ def assign(x: AnyTensor, value: Any) -> None:
     if new.requires_grad:
         # The tensor is a leaf, also where the value is that of another one.
         node = Node(STOP, (node,), {}, node.type)
-    trace.write(base, node)
+    if base._value is None:
+        base.node = node
+    else:
+        trace.write(base, node)
 
 
 def adopt(x: Any, other: Any) -> None:

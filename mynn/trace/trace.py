@@ -50,13 +50,17 @@ class Trace:
     - `first`: nodes with smaller serial numbers, but for the `arguments`, are of other traces
       (where these are given).
     - `named`: whether parameters get the paths of modules as names.
+    - `example`: whether it is of a function of one example (`mynn.transform.vmap`); `outer`: the
+      trace in which that goes on, if there is one: state has the values that it has there.
     - `observer`: activations and cotangents; `guards`: what was read of Python, and must hold;
       `effects`: what happened that will not happen again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Trace | None = None, example: bool = False) -> None:
         self.first = next_serial()
-        self.named = True
+        self.outer = outer
+        self.example = example
+        self.named: bool = outer is None or outer.named
         self.arguments: frozenset[Node] | None = None
         self.reads: dict[State, Node] = {}
         self.current: dict[State, Node] = {}
@@ -65,16 +69,19 @@ class Trace:
         self.promoted: set[State] = set()
         self.views: dict[State, tuple[Node, Node]] = {}
         self.checks: list[Node] = []
-        self.observer = Observer()
-        self.guards = Guards()
-        self.effects = Effects()
+        self.observer: Observer = Observer({} if outer is None else outer.observer.modules)
+        self.guards: Guards = Guards() if outer is None else outer.guards
+        self.effects: Effects = Effects() if outer is None else outer.effects
 
     def read(self, tensor: State) -> Node:
         """The node of a state tensor's present value."""
         node = self.current.get(tensor)
         if node is None:
-            name = tensor.name or f"state{len(self.reads)}"
-            node = input_node(Type(tensor.shape, tensor.dtype), name)
+            if self.outer is not None:
+                node = self.outer.read(tensor)
+            else:
+                name = tensor.name or f"state{len(self.reads)}"
+                node = input_node(Type(tensor.shape, tensor.dtype), name)
             self.reads[tensor] = node
             self.current[tensor] = node
             self.leaves[node] = tensor
@@ -98,6 +105,8 @@ class Trace:
 
     def check_own(self, tensor: State, node: Node) -> None:
         """Raise `UsageError` for a traced tensor of another trace, which has ended."""
+        if self.outer is not None:
+            self.outer.check_own(tensor, node)
         arguments = self.arguments
         if arguments is None or node.serial > self.first or node.primitive is CONSTANT:
             return

@@ -55,9 +55,12 @@ def active() -> Trace | None:
 
 
 @contextmanager
-def tracing() -> Iterator[Trace]:
-    """Record operations on tensors within the block."""
-    trace, stack = Trace(), _active.traces
+def tracing(example: bool = False) -> Iterator[Trace]:
+    """Record operations on tensors within the block; of an `example`, as a part of what is being
+    traced, if something is.
+    """
+    stack = _active.traces
+    trace = Trace(stack[-1] if example and stack else None, example)
     before, recording.current.tape = recording.current.tape, None
     stack.append(trace)
     recording.hold(_TRACING)

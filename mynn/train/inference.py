@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from mynn import nn
+from mynn.base import sharing
 from mynn.base.arguments import explained, positive
 from mynn.core.types import Array
 from mynn.errors import MynnError, ShapeError, UsageError
 from mynn.jit.compile import Compiled, Ready, compiled_of
-from mynn.jit.stage import Staged, is_drawn
+from mynn.jit.stage import Staged
 from mynn.trace import tracing
 from mynn.trace.modes import called_in_modes
 from mynn.train.engine import executor_for
@@ -168,7 +169,7 @@ def _check_changes(name: str, staged: Staged) -> None:
     changed = [
         tensor.name or f"a tensor of shape {tensor.shape}"
         for tensor in staged.written
-        if not is_drawn(tensor)
+        if not sharing.is_drawn(tensor)
     ]
     if changed:
         shown = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")

@@ -17,13 +17,13 @@ import numpy as np
 from mynn.base import sharing
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
+from mynn.base.structure import flatten, rebuild
 from mynn.core.types import Array
 from mynn.data import arrays as data_arrays
 from mynn.errors import ArgumentError, DataError, DTypeError, UsageError
 from mynn.jit.compile import Compiled
 from mynn.jit.known import Beside
 from mynn.jit.stage import Staged
-from mynn.jit.structure import flatten, rebuild
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
 from mynn.train.record import Record, Recorder

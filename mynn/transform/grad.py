@@ -6,6 +6,7 @@ the second derivative.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,42 +14,32 @@ import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.base.recording import run_at_once
-from mynn.core import autodiff
-from mynn.core.graph import Node, topological
-from mynn.errors import ArgumentError, DTypeError, UsageError
-from mynn.ops import elementwise
-from mynn.tensor import (
-    Tensor,
-    apply,
-    as_array,
-    as_tensor,
-    check_present,
-    enable_grad,
-    grad_enabled,
-    graph_node,
-    leaf_requires_grad,
-    no_grad,
-    wrap,
-)
-from mynn.trace import tracing
-
-ArgNums = int | tuple[int, ...]
+from mynn.base.structure import rebuild
+from mynn.errors import UsageError
+from mynn.tensor import Tensor, as_tensor
+from mynn.transform.called import ArgNums, Called, ends, positions_of
 
 
 @explained
-def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any]:
+def grad(
+    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """The gradient of a scalar function with respect to one or more of its arguments.
 
     grad(f)(x)[i] = d f(x) / d x[i]
 
     Args:
-        function: takes arrays or tensors (others are passed through), returns a tensor of one
-            element. It sees tensors where a gradient is asked for.
-        argnums: the position of the argument to differentiate by, or a tuple of positions.
+        func: takes arrays or tensors (others are passed through), returns a tensor of one element.
+            It sees tensors where a gradient is asked for.
+        argnums: the position of the argument to differentiate by, or a tuple of positions. The
+            argument may be nested tuples, lists and dicts of arrays and tensors.
+        has_aux: whether the function returns a tuple (value, aux), of which the second is passed
+            on.
 
     Returns:
         A function of the same arguments. It returns a tensor of the shape and dtype of the chosen
-        argument, or a tuple of them for a tuple of positions; zeros where f does not depend on it.
+        argument, nested as that is, or a tuple of them for a tuple of positions; zeros where f does
+        not depend on it. With `has_aux` it returns (gradient, aux).
 
     Raises:
         ArgumentError: a position is out of range or given twice.
@@ -63,19 +54,23 @@ def grad(function: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., An
 
     Source: Griewank, Walther, "Evaluating Derivatives", 2nd edition, SIAM 2008, chapter 3.2.
     """
-    both = value_and_grad(function, argnums)
+    both = grad_and_value(func, argnums, has_aux)
 
+    @functools.wraps(func, updated=())
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        slopes, value = both(*args, **kwargs)
+        return (slopes, value[1]) if has_aux else slopes
 
     return gradient
 
 
 @explained
 def value_and_grad(
-    function: Callable[..., Any], argnums: ArgNums = 0
-) -> Callable[..., tuple[Tensor, Any]]:
+    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
     """The value of a scalar function together with its gradient; see `grad`.
+
+    With `has_aux` the value is (value, aux).
 
     Example:
         >>> from mynn import value_and_grad
@@ -83,62 +78,46 @@ def value_and_grad(
         >>> value.item(), slope.tolist()
         (5.0, [2.0, 4.0])
     """
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    both = grad_and_value(func, argnums, has_aux)
 
+    @functools.wraps(func, updated=())
+    def value_first(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        slopes, value = both(*args, **kwargs)
+        return value, slopes
+
+    return value_first
+
+
+@explained
+def grad_and_value(
+    func: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
+    """The gradient of a scalar function together with its value; see `grad`.
+
+    With `has_aux` it is (gradient, (value, aux)).
+
+    Example:
+        >>> from mynn.func import grad_and_value
+        >>> slope, value = grad_and_value(lambda x: (x * x).sum())([1.0, 2.0])
+        >>> slope.tolist(), value.item()
+        ([2.0, 4.0], 5.0)
+    """
+
+    @functools.wraps(func, updated=())
     @run_at_once
-    def both(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
-        chosen = _checked_positions(positions, len(args))
-        recording = grad_enabled()
-        with enable_grad():
-            changed = list(args)
-            for position in chosen:
-                changed[position] = _variable(args[position], position)
-            variables = [changed[position] for position in chosen]
-            # The function may change them in place.
-            nodes = [graph_node(x) for x in variables]
-            value = function(*changed, **kwargs)
-        value = _checked_value(value)
-        gradients = _reverse(value, nodes, recording)
-        value = value if _depends_on_others(value, nodes, recording) else value.detach()
-        return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
+    def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        chosen = positions_of("grad", argnums, len(args))
+        called = Called("grad", func, args, kwargs, chosen, has_aux)
+        value = _checked_value(called.returned)
+        again = called.again([value])
+        seed = as_tensor(np.ones(value.shape, value.dtype))
+        slopes = called.slopes(ends([value]), [seed], called.nodes, again)
+        gradients = rebuild(called.arguments, iter(slopes))
+        value = value if again else value.detach()
+        result = (value, called.released(called.aux)) if has_aux else value
+        return (gradients if isinstance(argnums, tuple) else gradients[0]), result
 
     return both
-
-
-def _checked_positions(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
-    for position in positions:
-        if not -count <= position < count:
-            raise ArgumentError(
-                f"grad: argnums names argument {position}, the function was given {count}; name "
-                "one of those"
-            )
-    chosen = tuple(position % count for position in positions)
-    if len(set(chosen)) != len(chosen):
-        raise ArgumentError(f"grad: argnums {positions} names an argument twice")
-    return chosen
-
-
-def _variable(argument: Any, position: int) -> Tensor:
-    """A tensor of the argument's value with a node of its own.
-
-    It must not be the argument itself: in `grad(lambda y: x * y)(x)` only y is varied.
-    """
-    traced = tracing.active() is not None
-    x = argument if isinstance(argument, Tensor) else as_tensor(as_array(argument))
-    if x.dtype.kind != "f":
-        raise DTypeError(
-            f"grad: argument {position} is {x.dtype}, only floats have gradients; "
-            "convert it with .astype"
-        )
-    if traced:
-        node = apply(elementwise.cast, x, dtype=x.dtype).node
-        assert node is not None
-        return Tensor.from_node(node, requires_grad=True)
-    if x.requires_grad:
-        return apply(elementwise.cast, x, dtype=x.dtype)
-    variable = Tensor.from_value(x.numpy())
-    variable.requires_grad = True
-    return variable
 
 
 def _checked_value(value: Any) -> Tensor:
@@ -153,26 +132,3 @@ def _checked_value(value: Any) -> Tensor:
             "reduce it first, for example with .sum() or .mean()"
         )
     return value
-
-
-def _depends_on_others(value: Tensor, nodes: list[Node], recording: bool) -> bool:
-    """Whether somebody outside may differentiate the result again."""
-    if not recording or not value.requires_grad:
-        return False
-    if tracing.active() is not None:
-        return True
-    return any(
-        leaf_requires_grad(node) and node not in nodes for node in topological((graph_node(value),))
-    )
-
-
-def _reverse(value: Tensor, nodes: list[Node], recording: bool) -> list[Tensor]:
-    wanted: set[Node] = set(nodes)
-    again = _depends_on_others(value, nodes, recording)
-    with enable_grad() if again else no_grad():
-        seed = as_tensor(np.ones(value.shape, value.dtype))
-        reached = autodiff.reverse({graph_node(value): seed}, wanted.__contains__, wrap)
-        found = [reached[node] for node in nodes if node in reached]
-        check_present(found)
-        zeros = (as_tensor(np.zeros(node.shape, node.dtype)) for node in nodes)
-        return [reached.get(node, zero) for node, zero in zip(nodes, zeros, strict=True)]

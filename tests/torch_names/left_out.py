@@ -112,6 +112,10 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "runtime_validation*",
         "there is one process": "DistributedSampler",
     },
+    "func": {
+        "of no use outside of PyTorch": "debug_unwrap",
+        "traces have no changes in place: they are graphs": "functionalize",
+    },
     "autograd": {
         "of no use outside of PyTorch": "NestedIOFunction enforce_grad_layout_policy "
         "set_multithreading_enabled variable",

@@ -57,10 +57,7 @@ NOT_YET: dict[str, str] = {
         "VonMises Weibull Wishart biject_to identity_transform "
         "transform_to "
     ),
-    "func": (
-        "debug_unwrap functional_call functionalize grad grad_and_value hessian jacfwd jacrev jvp "
-        "linearize rearrange replace_all_batch_norm_modules_ stack_module_state vjp vmap "
-    ),
+    "func": ("rearrange "),
     "autograd": ("detect_anomaly gradcheck gradgradcheck set_detect_anomaly "),
     "linalg": (
         "LinAlgError householder_product ldl_factor ldl_factor_ex ldl_solve lu lu_factor "
