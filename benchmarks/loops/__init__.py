@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.loops import acting, folds, small, training
+from benchmarks.loops import acting, folds, sequences, small, training
 from benchmarks.loops.library import Library, Program
 
 WITH_TORCH = ("ours", "torch")
@@ -94,6 +94,18 @@ LOOPS = {
         "mynn.predict of a batch of W3 again", _plain(small.again_predict), BESIDE_A_CALL
     ),
     "again-fit": Loop("mynn.fit of one step of W3 again", _plain(small.again_fit), BESIDE_A_CALL),
+    "S4": Loop(
+        "transformer, 2 layers of width 64, 4 heads, 64 tokens, batch 16, causal, momentum",
+        _plain(sequences.transformer),
+        steps=1,
+        units=sequences.STEPS,
+    ),
+    "S5": Loop(
+        "embedding bag 5000x64, 64 tokens, batch 32, 4 classes, momentum",
+        _plain(sequences.bag),
+        steps=1,
+        units=sequences.STEPS,
+    ),
     "folds": Loop(
         "one of 50 trainings, 5 folds x 10 seeds: 30-32-2, 20 epochs of 455 rows, Adam",
         folds.folds,
