@@ -77,8 +77,7 @@ def _shares(scores: Tensor) -> Tensor:
     top = scores.detach().amax(-1, keepdim=True)
     nothing = top == -math.inf
     e = (scores - nothing.choose(0.0, top)).exp()
-    total = e.sum(-1, keepdim=True)
-    return e / nothing.choose(1.0, total)
+    return e * (1.0 / nothing.choose(1.0, e.sum(-1, keepdim=True)))
 
 
 def _shared(name: str, x: Tensor, q: Tensor) -> Tensor:
