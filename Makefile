@@ -62,6 +62,7 @@ bench: $(BENCH_VENV)/.peers ## time us beside the peers, write build/bench.json 
 	$(BENCH_VENV)/bin/python -m benchmarks --work $(WORK) --threads $(THREADS) \
 		--rounds $(ROUNDS) --verify
 	$(BENCH_VENV)/bin/python -m benchmarks.operations
+	$(BENCH_VENV)/bin/python -m benchmarks.embeddings
 
 compare: $(BENCH_VENV)/.peers ## time this tree and another commit in turn, write build/compare.json (BASE=, WORK=, THREADS=)
 	$(BENCH_VENV)/bin/python -m benchmarks.compare --base $(BASE) --work $(WORK) \

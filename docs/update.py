@@ -303,7 +303,10 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "sweep", _sweep
     yield "layers", lambda: _features(nn, registry.LAYERS)
     yield "losses", lambda: _features(nn, registry.LOSSES)
-    yield "optimizers", lambda: _features(optim, (*registry.OPTIMIZERS, *registry.SOLVERS))
+    yield (
+        "optimizers",
+        lambda: _features(optim, (*registry.OPTIMIZERS, *registry.SOLVERS, *registry.SPARSE)),
+    )
     yield "schedules", lambda: _named("optim.lr_scheduler")
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     yield "torch-names", _torch_names

@@ -12,6 +12,7 @@ from typing import Any
 
 from mynn.core.graph import Node, topological
 from mynn.core.placed import total
+from mynn.core.rows import Rows
 from mynn.errors import UsageError
 
 
@@ -24,6 +25,7 @@ def reverse(
     seeds: Mapping[Node, Any],
     wanted: Callable[[Node], bool],
     wrap: Callable[[Node], Any],
+    keep_rows: bool = False,
 ) -> dict[Node, Any]:
     """Cotangents of every node between `seeds` and the wanted leaves.
 
@@ -31,6 +33,8 @@ def reverse(
     - `wanted(leaf)`: whether a node without inputs takes part; nodes on no path from such a leaf
       get no cotangent.
     - `wrap(node)`: the value of a node, with operators.
+
+    - `keep_rows`: leaves may get cotangents that are `Rows`.
 
     Returns a wrapped cotangent for each node that was reached.
     """
@@ -44,7 +48,10 @@ def reverse(
     for node in reversed(order):
         if node not in parts:
             continue
-        g = cotangents[node] = total(parts.pop(node))
+        g = total(parts.pop(node))
+        if isinstance(g, Rows) and (node.inputs or not keep_rows):
+            g = g.dense()
+        cotangents[node] = g
         if not any(x in active for x in node.inputs):
             continue
         if node.primitive.vjp is None:

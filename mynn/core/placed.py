@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from mynn.base.dataclass import dataclass
+from mynn.core.rows import Rows, joined
 from mynn.core.types import Shape
 
 
@@ -52,7 +53,13 @@ class Placed:
 
 
 def total(parts: Sequence[Any]) -> Any:
-    """The sum of cotangents, dense or `Placed`, as a dense one."""
+    """The sum of cotangents, dense, `Placed` or `Rows`: as a dense one, unless all are `Rows`."""
+    rows = [part for part in parts if isinstance(part, Rows)]
+    if rows:
+        sum_of_rows = joined(rows)
+        if len(rows) == len(parts):
+            return sum_of_rows
+        parts = [*(part for part in parts if not isinstance(part, Rows)), sum_of_rows.dense()]
     placed = [part for part in parts if isinstance(part, Placed)]
     dense = [part for part in parts if not isinstance(part, Placed)]
     if placed:

@@ -10,7 +10,7 @@ from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.distance import norm
-from mynn.ops import movement
+from mynn.ops import gather, movement
 from mynn.tensor import Tensor, apply, as_tensor, no_grad
 from mynn.tensor.checks import require_range
 
@@ -58,9 +58,19 @@ def _counts(index: Tensor, weight: Tensor) -> Tensor:
     return ones.scatter_rows(index.reshape(-1), 0, weight.shape[0], clip=True)
 
 
-def _rows(index: Tensor, weight: Tensor, padding: int | None, scale_grad_by_freq: bool) -> Tensor:
+def _rows(
+    index: Tensor, weight: Tensor, padding: int | None, scale_grad_by_freq: bool, sparse: bool
+) -> Tensor:
     """[..., D], where the gradient of the padding row is 0."""
-    y = weight.gather_rows(index, 0, clip=True)
+    if sparse:
+        if scale_grad_by_freq:
+            raise ArgumentError(
+                "embedding: scale_grad_by_freq does not go with sparse gradients; leave one of "
+                "them out"
+            )
+        y: Tensor = apply(gather.take_rows, weight, index)
+    else:
+        y = weight.gather_rows(index, 0, clip=True)
     if scale_grad_by_freq:
         often = _counts(index, weight).gather_rows(index, 0, clip=True).unsqueeze(-1)
         y = y.detach() + (y - y.detach()) / often
@@ -87,7 +97,8 @@ def embedding(
         max_norm: rows that are used and longer are shortened to it in place first; `norm_type` is
             the order of that norm.
         scale_grad_by_freq: whether gradients are divided by how often a row is used here.
-        sparse: without a meaning: gradients are whole tables.
+        sparse: whether the gradient of the table remembers which rows were read: `SparseAdam`
+            needs it, and SGD and Adagrad change no others then. It is looked at as any other.
 
     Raises:
         IndexRangeError: a row that is not there.
@@ -101,7 +112,7 @@ def embedding(
     padding = padding_row("embedding", padding_idx, w.shape[0])
     if max_norm is not None:
         _renormalize(weight, index, max_norm, norm_type)
-    return _rows(index, w, padding, scale_grad_by_freq)
+    return _rows(index, w, padding, scale_grad_by_freq, sparse)
 
 
 @recorded
@@ -137,12 +148,14 @@ def embedding_bag(
         raise ArgumentError(f'{name}: per_sample_weights are for mode="sum", the mode is {mode!r}')
     if scale_grad_by_freq and mode == "max":
         raise ArgumentError(f'{name}: scale_grad_by_freq is not for mode="max"')
+    if sparse and mode == "max":
+        raise ArgumentError(f'{name}: mode="max" has no sparse gradients; leave sparse out')
     padding = padding_row(name, padding_idx, w.shape[0])
     bag, count = _bags(index, offsets, include_last_offset)
     if max_norm is not None:
         _renormalize(weight, index, max_norm, norm_type)
     flat = index.reshape(-1)
-    rows = _rows(flat, w, padding, scale_grad_by_freq)
+    rows = _rows(flat, w, padding, scale_grad_by_freq, sparse)
     if per_sample_weights is not None:
         factors = as_tensor(per_sample_weights).astype(w.dtype)
         if factors.shape != index.shape:

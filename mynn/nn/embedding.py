@@ -67,7 +67,9 @@ class Embedding(_Table):
         max_norm: rows that are used and longer are shortened to it first; `norm_type` is the order
             of that norm.
         scale_grad_by_freq: whether gradients are divided by how often a row is used in a batch.
-        sparse: without a meaning: gradients are whole tables.
+        sparse: whether the gradient of the table remembers which rows were read, for `SparseAdam`,
+            `SGD` and `Adagrad`, which change no others then. Most optimisers refuse it, as in
+            PyTorch. It is looked at as any other gradient.
         device: "cpu" or None.
         dtype: float32 or float64.
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.graph import Node, apply
+from mynn.core.graph import Node, apply, constant
 from mynn.core.primitive import Primitive, Sample
+from mynn.core.rows import Rows
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops.batches import moved, numbered, shaped, spread
+from mynn.ops.elementwise import sub
+from mynn.ops.movement import broadcast_to
 from mynn.ops.rules import require_kind, uniform
 
 
@@ -66,6 +69,30 @@ take = Primitive(
     lambda g, y, x, index, axis: (g.scatter_rows(index, axis, x.shape[axis], clip=True), None),
     _take_samples,
     batch=_batch_take,
+)
+
+
+def _rows_samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample((uniform(rng, -4, 4, shape), np.asarray(rng.integers(0, shape[0], count))), {})
+        for shape, count in (((6, 3), (4,)), ((5,), (3,)), ((3, 2), (2, 2)))
+    ]
+
+
+def _rows_vjp(g: Any, y: Any, x: Any, index: Any) -> tuple[Any, None]:
+    return (Rows(index.reshape(-1), g.reshape((-1, *x.shape[1:])), x.shape[0]), None)
+
+
+# y[i] = x[index[i]], as `take` along the first axis has it. The gradient of a table is kept as the
+# rows that were read, where whoever asks for it can do with them.
+take_rows = Primitive(
+    "take_rows",
+    lambda x, index: _infer_take(x, index, 0),
+    lambda x, index: np.take(x, index, 0, mode="clip"),
+    _rows_vjp,
+    _rows_samples,
+    expand=lambda x, index: apply(take, x, index, axis=0),
+    batch=lambda size, mapped, x, index: _batch_take(size, mapped, x, index, 0),
 )
 
 
@@ -136,4 +163,39 @@ scatter_add = Primitive(
     batch=_batch_scatter,
 )
 
-PRIMITIVES = (take, scatter_add)
+
+def _infer_first(index: Type, extent: int) -> Type:
+    require_kind("first_equal", index, "iu")
+    if len(index.shape) != 1 or extent < 1:
+        raise ShapeError(f"first_equal: the indices {index} must be [N], the extent at least 1")
+    return index.with_dtype(np.int64)
+
+
+def _numpy_first(index: Array, extent: int) -> Array:
+    clipped = np.clip(index.astype(np.int64), 0, extent - 1)
+    _, first, which = np.unique(clipped, return_index=True, return_inverse=True)
+    return first.astype(np.int64)[which]
+
+
+def _first_samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample((np.asarray(rng.integers(0, extent, count)),), {"extent": extent})
+        for count, extent in ((6, 3), (5, 40), (1, 3))
+    ]
+
+
+def _batch_first(size: int, mapped: tuple[bool], index: Node, extent: int) -> Node:
+    """Each example has numbers of its own; of the places found, how many stand before it."""
+    count = index.shape[1]
+    flat = shaped(numbered(index, extent), size * count)
+    found = shaped(apply(first_equal, flat, extent=max(size * extent, 1)), size, count)
+    before = constant(np.arange(size).reshape(size, 1) * count)
+    return apply(sub, found, apply(broadcast_to, before, shape=found.shape))
+
+
+# y[i] = the least j for which index[j] = index[i], of indices into an axis of this extent
+first_equal = Primitive(
+    "first_equal", _infer_first, _numpy_first, None, _first_samples, batch=_batch_first
+)
+
+PRIMITIVES = (take, take_rows, scatter_add, first_equal)

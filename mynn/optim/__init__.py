@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mynn.optim.muon import Muon
     from mynn.optim.rmsprop import RMSprop
     from mynn.optim.rprop import Rprop
+    from mynn.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -39,6 +40,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
 ]
 
 _FILES = {
@@ -55,6 +57,7 @@ _FILES = {
     "RAdam": "adam_variants",
     "RMSprop": "rmsprop",
     "Rprop": "rprop",
+    "SparseAdam": "sparse_adam",
 }
 
 
@@ -63,10 +66,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"mynn.optim.{name}")
     if name in _FILES:
         return getattr(importlib.import_module(f"mynn.optim.{_FILES[name]}"), name)
-    if name == "SparseAdam":
-        raise AttributeError(
-            "optim.SparseAdam is not there: gradients are never sparse here; write optim.Adam"
-        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -56,6 +56,8 @@ class Adafactor(Optimizer):
     2018.
     """
 
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "beta2_decay": lambda name, value: _at_most_zero(name, value),

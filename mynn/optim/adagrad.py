@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, between, closed
+from mynn.optim.rows import few_rows, refuse_decay, sparse_rows
 from mynn.optim.transform import add_penalty, descent, running_mean
 from mynn.tensor import Parameter
 
@@ -19,6 +20,9 @@ class Adagrad(Optimizer):
         g <- g + weight_decay p
         s <- s + g^2                       (from initial_accumulator_value)
         p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
+
+    Rows of a table that no gradient reached stay as they are, so that compiled steps update only
+    the others. Sparse gradients go without weight decay, as in PyTorch.
 
     Args:
         params: parameters, or groups of them as dicts.
@@ -80,6 +84,10 @@ class Adagrad(Optimizer):
         }
         super().__init__(params, defaults)
 
+    def check_gradients(self, group: ParamGroup, params: list[Parameter]) -> None:
+        """Raise where weight decay meets a sparse gradient."""
+        refuse_decay("Adagrad", group, params)
+
     def make_slots(self, group: ParamGroup) -> None:
         """`step` t, `sum` s."""
         self.counter(group)
@@ -91,11 +99,21 @@ class Adagrad(Optimizer):
         for step, members in self.advance(params):
             rate = group.rate / ((step - 1.0) * group["lr_decay"] + 1.0)
             for parameter in members:
-                p, slot = parameter.detach(), self.state[parameter]["sum"]
+                slot, scale = self.state[parameter]["sum"], rate.astype(parameter.dtype)
+                stays = group["weight_decay"] == 0 and group["eps"] > 0
+                rows = few_rows(parameter) if stays else sparse_rows(parameter)
+                if rows is not None:
+                    g = rows.of(descent(group, parameter))
+                    total = rows.of(slot) + g * g
+                    p = rows.of(parameter)
+                    rows.put(slot, total)
+                    rows.put(parameter, p - g / (total.sqrt() + group["eps"]) * scale)
+                    continue
+                p = parameter.detach()
                 g = add_penalty(descent(group, parameter), p, group["weight_decay"])
                 total = slot + g * g
                 slot.assign(total)
-                parameter.assign(p - g / (total.sqrt() + group["eps"]) * rate.astype(p.dtype))
+                parameter.assign(p - g / (total.sqrt() + group["eps"]) * scale)
 
 
 class Adadelta(Optimizer):
@@ -132,6 +150,8 @@ class Adadelta(Optimizer):
 
     Source: Zeiler, "Adadelta: an adaptive learning rate method", 2012.
     """
+
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
 
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,

@@ -53,6 +53,8 @@ class Adam(Optimizer):
 
     kind = "decoupled_weight_decay"
 
+    without_sparse = "use SparseAdam for that parameter, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "betas": pair_between(0.0, 1.0),

@@ -46,6 +46,8 @@ class Adamax(Optimizer):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015, section 7.1.
     """
 
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "betas": pair_between(0.0, 1.0),
@@ -136,6 +138,8 @@ class NAdam(Optimizer):
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
     """
+
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
 
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
@@ -257,6 +261,8 @@ class RAdam(Optimizer):
 
     Source: Liu and others, "On the variance of the adaptive learning rate and beyond", 2020.
     """
+
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
 
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,

@@ -50,6 +50,8 @@ class ASGD(Optimizer):
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
     """
 
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "lambd": between(-math.inf),

@@ -52,6 +52,8 @@ class Muon(Optimizer):
     Source: Jordan and others, "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
 
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "momentum": between(0.0),

@@ -31,6 +31,7 @@ from mynn.optim.options import (
     switch,
     unknown_option,
 )
+from mynn.optim.rows import refuse_sparse
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.grad_mode import enable_grad
@@ -86,6 +87,12 @@ class Optimizer:
 
     # An option whose value tells this class from another one.
     kind: ClassVar[str | None] = None
+
+    # Whether it needs sparse gradients, which no program of a tape gives back.
+    needs_sparse: ClassVar[bool] = False
+
+    # What to do where a gradient is sparse, for those that refuse it, as in PyTorch.
+    without_sparse: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -153,6 +160,11 @@ class Optimizer:
                 check(name, options[name])
         if options.get("foreach") and options.get("fused"):
             raise UsageError("foreach and fused cannot both be True; leave one of them out")
+
+    def check_gradients(self, group: ParamGroup, params: list[Parameter]) -> None:
+        """Raise, before anything is changed, where the gradients are of a kind that does not do."""
+        if self.without_sparse is not None:
+            refuse_sparse(type(self).__name__, params, self.without_sparse)
 
     def make_slots(self, group: ParamGroup) -> None:
         """Make the state of a group's parameters, where it is not there yet."""
@@ -239,7 +251,7 @@ class Optimizer:
         From several threads: whole steps, one after the other, also among those of compiled steps.
         """
         loss = None if closure is None else evaluated(type(self).__name__, closure)
-        self._run()
+        recording.run_at_once(self._run)() if self.needs_sparse else self._run()
         return loss
 
     def _run(self) -> None:
@@ -273,6 +285,7 @@ class Optimizer:
             for group in self.param_groups:
                 trained = [p for p in group["params"] if p.requires_grad and p.grad is not None]
                 if trained:
+                    self.check_gradients(group, trained)
                     self.make_slots(group)
                     self.update(group, trained)
 

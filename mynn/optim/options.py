@@ -36,6 +36,16 @@ def between(low: float, high: float = math.inf) -> Check:
     return lambda name, value: in_range(name, value, low, high)
 
 
+def above(low: float) -> Check:
+    """A finite number above `low`."""
+
+    def check(name: str, value: Any) -> None:
+        if in_range(name, value, low, math.inf) <= low:
+            raise ArgumentError(f"{name} must be above {low:g}, it is {value}")
+
+    return check
+
+
 def pair_between(low: float, high: float) -> Check:
     """Two numbers in [low, high)."""
 

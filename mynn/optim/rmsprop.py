@@ -50,6 +50,8 @@ class RMSprop(Optimizer):
     "Generating sequences with recurrent neural networks", 2013.
     """
 
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "alpha": between(0.0),

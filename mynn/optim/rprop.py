@@ -50,6 +50,8 @@ class Rprop(Optimizer):
     the RPROP algorithm", 1993.
     """
 
+    without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "etas": lambda name, value: _pair_of(name, value, 0.0, 1.0, 1.0),

@@ -12,6 +12,7 @@ from mynn.base import notices
 from mynn.errors import ArgumentError
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, between, switch
+from mynn.optim.rows import few_rows, refuse_decay
 from mynn.optim.transform import add_penalty, descent, is_used
 from mynn.tensor import Parameter, Tensor
 
@@ -24,6 +25,10 @@ class SGD(Optimizer):
         g <- g + weight_decay p
         v <- momentum v + (1 - dampening) g        (v = g in the first step)
         p <- p - lr v                              (nesterov: p - lr (g + momentum v))
+
+    Without momentum and weight decay a row of a table that no gradient reached stays as it is, so
+    that compiled steps update only the rows of an `nn.Embedding` that the batch has read. Sparse
+    gradients may have momentum, but no weight decay, as in PyTorch.
 
     Args:
         params: parameters, or groups of them as dicts.
@@ -101,6 +106,10 @@ class SGD(Optimizer):
                 f"{options['momentum']} and {options['dampening']}"
             )
 
+    def check_gradients(self, group: ParamGroup, params: list[Parameter]) -> None:
+        """Raise where weight decay meets a sparse gradient."""
+        refuse_decay("SGD", group, params)
+
     def make_slots(self, group: ParamGroup) -> None:
         """`momentum_buffer` v; with dampening a count too, because the first step is another."""
         if "momentum" not in group.varied and group["momentum"] == 0:
@@ -121,8 +130,16 @@ class SGD(Optimizer):
 
     def _descend(self, group: ParamGroup, params: list[Parameter], share: Tensor | None) -> None:
         momentum, decay = group["momentum"], group["weight_decay"]
+        stays = not is_used(momentum) and decay == 0
         rates: dict[Any, Tensor] = {}
         for parameter in params:
+            if parameter.dtype not in rates:
+                rates[parameter.dtype] = group.rate.astype(parameter.dtype)
+            rows = few_rows(parameter) if stays else None
+            if rows is not None:
+                g = rows.of(descent(group, parameter))
+                rows.put(parameter, rows.of(parameter) - g * rates[parameter.dtype])
+                continue
             p = parameter.detach()
             g = add_penalty(descent(group, parameter), p, decay)
             if is_used(momentum):
@@ -130,6 +147,4 @@ class SGD(Optimizer):
                 v = buffer * momentum + (g if share is None else g * share.astype(p.dtype))
                 buffer.assign(v)
                 g = g + v * momentum if group["nesterov"] else v
-            if p.dtype not in rates:
-                rates[p.dtype] = group.rate.astype(p.dtype)
             parameter.assign(p - g * rates[p.dtype])

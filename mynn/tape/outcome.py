@@ -7,12 +7,12 @@ from typing import Any
 
 from mynn.base import recording
 from mynn.base.dataclass import dataclass
-from mynn.core.graph import input_node
+from mynn.core.graph import input_node, topological
 from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
-from mynn.ops import elementwise
+from mynn.ops import elementwise, gather
 from mynn.tape.call import Form, Leaf
-from mynn.tensor import Tensor
+from mynn.tensor import Tensor, graph_node
 from mynn.tensor.value import Step
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
@@ -113,6 +113,8 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
             return None  # the array became a tensor on the way
         if view is not None and looks and leaves[looks[0]].viewed:
             return None  # whether it is a view depends on the steps before
+        if any(node.primitive is gather.take_rows for node in topological([graph_node(result)])):
+            return None  # a gradient that remembers rows, which no program gives back
         state = tuple(trace.reads)
         fails = bool(trace.checks or trace.writes())
     return Outcome(

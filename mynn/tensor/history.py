@@ -14,9 +14,11 @@ from mynn.base import forks, notices, recording, sharing
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import CONSTANT, INPUT, Node, constant
+from mynn.core.rows import Rows
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.ops import elementwise
+from mynn.tensor import touched
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import AnyTensor, Value, View
 from mynn.tensor.view import follow, value_of
@@ -254,11 +256,14 @@ def accumulate(tensor: AnyTensor, gradient: Any) -> None:
         before = tensor._grad
         if before is None:
             tensor._grad = gradient
-        elif _is_plain(before) and before._value.dtype == gradient.dtype:
+            return
+        rows = touched.both(before, gradient)
+        if _is_plain(before) and before._value.dtype == gradient.dtype:
             np.add(before._value, array_of(gradient), out=before._value)
             changed(before)
         else:
-            tensor._grad = before + gradient
+            before = tensor._grad = before + gradient
+        touched.touch(before, rows)
 
 
 def _is_plain(gradient: AnyTensor) -> bool:
@@ -277,10 +282,14 @@ def _accumulate_traced(tensor: AnyTensor, gradient: Any) -> None:
     before = gradient_of(tensor)
     if before is None:
         set_gradient(tensor, gradient)
-    elif before._value is None and before._view is None and not before._requires_grad:
+        return
+    rows = touched.both(before, gradient)
+    if before._value is None and before._view is None and not before._requires_grad:
         before.node = graph_node(before + gradient)
     else:
-        set_gradient(tensor, before + gradient)
+        before = before + gradient
+        set_gradient(tensor, before)
+    touched.touch(before, rows)
 
 
 def clear(tensor: AnyTensor, set_to_none: bool = True) -> None:
@@ -289,6 +298,7 @@ def clear(tensor: AnyTensor, set_to_none: bool = True) -> None:
     if gradient is None or set_to_none:
         set_gradient(tensor, None)
         return
+    rows: tuple[AnyTensor, ...] | None = None if gradient.touched is None else ()
     zeros = np.zeros(tensor.shape, tensor.dtype)
     if tracing.active() is None and _is_plain(gradient):
         if recording.waiting or recording.runs:
@@ -296,11 +306,14 @@ def clear(tensor: AnyTensor, set_to_none: bool = True) -> None:
         gradient._value[...] = 0
         changed(gradient)
     elif tracing.active() is None:
-        set_gradient(tensor, Value.from_value(zeros))
+        gradient = Value.from_value(zeros)
+        set_gradient(tensor, gradient)
     elif gradient._value is None and gradient._view is None and not gradient._requires_grad:
         gradient.node = constant(zeros)
     else:
-        set_gradient(tensor, Value.from_node(constant(zeros)))
+        gradient = Value.from_node(constant(zeros))
+        set_gradient(tensor, gradient)
+    touched.touch(gradient, rows)
 
 
 def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
@@ -312,7 +325,9 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
         for node, tensor in trace.leaves.items()
         if tensor.requires_grad and tensor not in trace.promoted
     }
-    reached = autodiff.reverse(seeds, wanted.__contains__, wrap)
+    reached = autodiff.reverse(seeds, wanted.__contains__, wrap, keep_rows=True)
+    rows = {node: g.index for node, g in reached.items() if isinstance(g, Rows)}
+    reached.update((node, reached[node].dense()) for node in rows)
     found = {node: g for node, g in reached.items() if isinstance(g, Value)}
     trace.observer.cotangents.update(found)
     with no_grad():
@@ -321,20 +336,26 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
                 # A tensor of its own: gradients may be changed in place.
                 g = graph_node(reached[node])
                 own: AnyTensor = Value.from_node(Node(STOP, (g,), {}, g.type))
+                touched.touch(own, (rows[node],) if node in rows else None)
                 accumulate(tensor, own)
 
 
 @run_at_once
 def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
     with no_grad():
-        reached = autodiff.reverse({graph_node(output): seed}, leaf_requires_grad, wrap)
+        seeds = {graph_node(output): seed}
+        reached = autodiff.reverse(seeds, leaf_requires_grad, wrap, keep_rows=True)
         found = [(_tensor_of(node), gradient) for node, gradient in reached.items()]
         wanted = [(t, g) for t, g in found if t is not None and t.requires_grad]
+        rows = [(g.index,) if isinstance(g, Rows) else None for _, g in wanted]
+        wanted = [(t, g.dense() if isinstance(g, Rows) else g) for t, g in wanted]
         check_present(gradient for _, gradient in wanted)
         # Gradients may be changed in place, so that each has memory of its own.
         taken = {id(seed._value)}
-        for tensor, gradient in wanted:
-            accumulate(tensor, _owned(gradient, taken))
+        for (tensor, gradient), indices in zip(wanted, rows, strict=True):
+            own = _owned(gradient, taken)
+            touched.touch(own, indices)
+            accumulate(tensor, own)
 
 
 def _owned(gradient: AnyTensor, taken: set[int]) -> Any:

@@ -66,6 +66,7 @@ class Value(Generic[T]):
         "node",
         "pending",
         "shared",
+        "touched",
     )
 
     # What `from_node` and `from_value` make, for parameters too: `Tensor` enters itself here.
@@ -86,6 +87,9 @@ class Value(Generic[T]):
     # What a tape knows of a tensor that it made (`type`, `make`); other tensors have None. Of what
     # it has not made yet the fields are not set, and are made when somebody asks (`__getattr__`).
     pending: Any
+    # Of the gradient of a table, which of its rows are not zeros (`mynn.tensor.touched`); None
+    # where nothing is known of that.
+    touched: Any
 
     def _setup(
         self, value: Array | None, node: Node | None, requires_grad: bool, name: str | None
@@ -100,6 +104,7 @@ class Value(Generic[T]):
         self._grad = None
         self.shared = None
         self.pending = None
+        self.touched = None
 
     if not TYPE_CHECKING:
 

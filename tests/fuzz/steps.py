@@ -366,6 +366,8 @@ def _take(g: Generator) -> Node | None:
     axis = int(g.rng.integers(len(x.shape)))
     if x.shape[axis] == 0 or x.type.size // x.shape[axis] * index.type.size > g.largest:
         return None
+    if axis == 0 and g.chance(0.3):
+        return g.add(gather.take_rows, x, index)
     return g.add(gather.take, x, index, axis=axis)
 
 
@@ -381,6 +383,19 @@ def _scatter(g: Generator) -> Node | None:
     return updates and g.add(
         gather.scatter_add, updates, index, axis=axis, extent=g.pick(g.extents)
     )
+
+
+def _first_equal(g: Generator) -> Node | None:
+    """Of a scatter's updates those of one row, looked at at their own indices, or their places."""
+    index = _index(g)
+    if len(index.shape) != 1 or not index.type.size:
+        return None
+    extent = g.pick([n for n in g.extents if n] or [1])
+    if g.chance(0.5):
+        return g.add(gather.first_equal, index, extent=extent)
+    updates = g.like(Node(CONSTANT, (), {}, Type((*index.shape, 3), g.dtype)))
+    sums = updates and g.add(gather.scatter_add, updates, index, axis=0, extent=extent)
+    return sums and g.add(gather.take, sums, index, axis=0)
 
 
 def _along(g: Generator) -> Node | None:
@@ -468,7 +483,7 @@ STEPS: tuple[Callable[[Generator], Node | None], ...] = (
         _iota,
     ),
     *(_matmul, _matmul, _matmul, _contract, _windows, _conv, _take, _scatter, _random, _softmax),
-    *(_along, _along, _outside),
+    *(_along, _along, _first_equal, _outside),
 )
 
 

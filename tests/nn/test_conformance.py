@@ -17,7 +17,7 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError
 from mynn.tensor import Parameter
 from tests.helpers import same_bits
-from tests.registry import FUNCTIONS, MODULES, OPTIMIZERS, SOLVERS, Entry
+from tests.registry import FUNCTIONS, MODULES, OPTIMIZERS, SOLVERS, SPARSE, Entry
 from tests.registry.entries import all_cases
 from tests.registry.running import (
     DTYPES,
@@ -60,7 +60,7 @@ def test_registry_holds_every_layer_and_every_option() -> None:
 def test_pytorch_has_the_names() -> None:
     """Where the registry says so, and nowhere else; so the list in docs/features.md is true."""
     torch = pytorch()
-    for entry in (*MODULES, *OPTIMIZERS, *SOLVERS, *FUNCTIONS):
+    for entry in (*MODULES, *OPTIMIZERS, *SOLVERS, *SPARSE, *FUNCTIONS):
         for place in ("torch", "torch.nn", "torch.nn.functional", "torch.optim"):
             owner = functools.reduce(getattr, place.split(".")[1:], torch)
             if entry.twin is None or place == entry.twin:

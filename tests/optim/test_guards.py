@@ -15,13 +15,13 @@ from mynn import optim
 from mynn.optim.optimizer import Optimizer, ParamGroup
 from mynn.optim.options import NO_OPERATION
 from mynn.tensor import Parameter
-from tests.registry import OPTIMIZERS, SOLVERS
+from tests.registry import OPTIMIZERS, SOLVERS, SPARSE
 
 ENTRIES = {entry.name: entry for entry in OPTIMIZERS}
 
 
 def test_registry_holds_every_optimizer_and_every_option() -> None:
-    entries = {**ENTRIES, **{entry.name: entry for entry in SOLVERS}}
+    entries = {**ENTRIES, **{entry.name: entry for entry in (*SOLVERS, *SPARSE)}}
     assert entries.keys() == set(optim.__all__) - {"Optimizer"}
     for name, entry in entries.items():
         signature = inspect.signature(getattr(optim, name)).parameters

@@ -11,7 +11,7 @@ from tests.registry.entries import Case, Draw, Entry
 from tests.registry.functions import FUNCTIONS
 from tests.registry.layers import LAYERS
 from tests.registry.losses import LOSSES
-from tests.registry.optimizers import OPTIMIZERS, SOLVERS
+from tests.registry.optimizers import OPTIMIZERS, SOLVERS, SPARSE
 
 MODULES = (*LAYERS, *LOSSES)
 
@@ -22,6 +22,7 @@ __all__ = [
     "MODULES",
     "OPTIMIZERS",
     "SOLVERS",
+    "SPARSE",
     "Case",
     "Draw",
     "Entry",

@@ -120,3 +120,14 @@ SOLVERS: tuple[Entry, ...] = (
         twin="torch.optim",
     ),
 )
+
+# For sparse gradients alone: tests/optim/test_sparse.py.
+SPARSE: tuple[Entry, ...] = (
+    Entry(
+        "SparseAdam",
+        {"plain": Case(lambda optim, p: optim.SparseAdam(p, lr=0.01))},
+        {"lr": 0.3, "betas": (0.5, 0.6), "eps": 0.1, "maximize": True},
+        guarded=Case(lambda optim, p: optim.SparseAdam(p, lr=0.1)),
+        twin="torch.optim",
+    ),
+)

@@ -20,7 +20,7 @@ from tests.torch_db import databases
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
-LEFT_OUT = {"SparseAdam": "gradients are never sparse"}
+LEFT_OUT = {"SparseAdam": "only layers make sparse gradients: tests/optim/test_sparse.py"}
 # PyTorch's samples of what it refuses because of how it computes. Here they have a meaning.
 TAKEN = (
     "lr as Tensor doesn't work with foreach",

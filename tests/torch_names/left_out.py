@@ -103,9 +103,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "nn.utils": {
         "memory of tensors is that of NumPy arrays": "convert_conv*",
     },
-    "optim": {
-        "there are no sparse tensors; gradients of embeddings are found by themselves": "SparseAdam"
-    },
     "utils.data": {
         "data pipes are deprecated in PyTorch": "*DataPipe DataChunk argument_validation "
         "functional_datapipe guaranteed_datapipes_determinism non_deterministic "

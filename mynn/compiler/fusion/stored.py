@@ -13,7 +13,7 @@ from mynn.compiler.graph.contraction_dims import is_contraction
 from mynn.compiler.graph.index_map import peel
 from mynn.compiler.graph.pack_operands import is_copy
 from mynn.compiler.rules import rule_of
-from mynn.compiler.rules.record import Computed, Elementwise, Leaf, Movement
+from mynn.compiler.rules.record import Computed, Elementwise, Leaf, Movement, ScatterAlong
 from mynn.core.graph import Graph, Node
 from mynn.core.primitive import Cost
 from mynn.ops import fused
@@ -33,6 +33,7 @@ class Reason(enum.Enum):
     OUTPUT = "an output"
     COPY = "an operand copied so that a product can read it"
     OPERAND = "read by a product"
+    PUT = "put into other values, which may be those that it is made of"
     KERNEL = "computed by loops of its own"
     REPEATED = "costly, and repeated by what reads it"
     PICKED = "a small reduction whose elements are picked one by one"
@@ -113,7 +114,7 @@ class Storing:
             self.why.setdefault(node, reason)
 
     def _store_operands(self, order: list[Node], pads: Container[Node]) -> set[Node]:
-        """Store what products read; returns the movement that they see it through."""
+        """Store what products and scatters read; returns the movement that they see it through."""
         seen_through: set[Node] = set()
         for node in order:
             for x in node.inputs if is_contraction(node) else ():
@@ -122,6 +123,8 @@ class Storing:
                 while x is not base:
                     seen_through.add(x)
                     x = x.inputs[0]
+            if isinstance(rule_of(node), ScatterAlong):
+                self._store(node.inputs[2], Reason.PUT)
         return seen_through
 
     def _store_repeated(self, node: Node) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.graph.picked_sums import picked_sums
 from mynn.compiler.graph.uniform import full, is_number, uniform_value
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import Rule, rewrite
-from mynn.ops import elementwise, movement, reduce
+from mynn.ops import elementwise, gather, movement, reduce
 
 
 def algebraic(graph: Graph) -> Graph:
@@ -240,6 +241,7 @@ RULES: dict[Any, Rule] = {
     elementwise.minimum: _both,
     elementwise.where: _where,
     elementwise.cast: _cast,
+    gather.take: picked_sums,
     movement.reshape: _reshape,
     movement.broadcast_to: _broadcast,
     movement.transpose: _transpose,

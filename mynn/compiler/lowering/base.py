@@ -145,6 +145,11 @@ def axis_scores(context: Context, node: Node) -> dict[int, int]:
     return {axis: score(names[axis]) for axis, extent in enumerate(node.shape) if extent > 1}
 
 
+def index_variables(body: list[Statement]) -> set[str]:
+    """All variables that the values of a body depend on."""
+    return set().union(*_behind(body).values())
+
+
 def _behind(body: list[Statement]) -> dict[str, set[str]]:
     """For each variable that a body binds, all variables that its value depends on."""
     result: dict[str, set[str]] = {}

@@ -18,6 +18,7 @@ from mynn.compiler.lowering.argsort import lower_argsort
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
+from mynn.compiler.lowering.first_equal import lower_first_equal
 from mynn.compiler.lowering.map import lower_map
 from mynn.compiler.lowering.reduce import lower_reduce
 from mynn.compiler.lowering.scan import lower_scan
@@ -28,6 +29,7 @@ from mynn.compiler.rules.record import (
     ArgSort,
     Concatenation,
     Contraction,
+    FirstEqual,
     Reduction,
     Rule,
     Scan,
@@ -42,6 +44,7 @@ _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     ArgMax: lower_argmax,
     ArgSort: lower_argsort,
     Scan: lower_scan,
+    FirstEqual: lower_first_equal,
     ScatterAdd: lower_scatter,
     ScatterAlong: lower_scatter_along,
     Concatenation: lower_concatenate,

@@ -1,38 +1,61 @@
-"""Scatter: one value after the other, since indices may collide."""
+"""Scatter: one value after the other, since indices may collide.
+
+Vectors run along an axis on which no index depends, where its elements are neighbours: whole rows
+are added or put then.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
+
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Const, Expr, Load, Op, Statement, Store
-from mynn.compiler.lowering.base import Context, best_axis, plain_index, serial, vector_loops
+from mynn.compiler.lowering.base import (
+    Context,
+    best_axis,
+    index_variables,
+    plain_index,
+    serial,
+    vector_loops,
+)
 from mynn.core.graph import Node
+from mynn.core.types import Shape
 
 
 def lower_scatter(context: Context) -> list[Statement]:
-    """Zeros, then one addition after the other in the order of the updates, then the epilogue."""
+    """Zeros, then one addition after the other in the order of the updates.
+
+    for i, j: out[i, j] = 0
+    for k: for j: out[index[k], j] = out[index[k], j] + updates[k, j]
+    """
     anchor = context.group.anchor
     assert anchor is not None
     updates, picked = anchor.inputs
     axis: int = anchor.params["axis"]
     span = len(picked.shape)
     place = context.places[anchor]
-    zeros_names = [context.names.fresh("i") for _ in anchor.shape]
     zero = Const(0.0 if anchor.dtype.kind == "f" else 0, anchor.type.short)
-    clear = Store(place.buffer, place.offset(tuple(plain_index(zeros_names, anchor.shape))), zero)
-    body = serial(
-        [(n, e) for n, e in zip(zeros_names, anchor.shape, strict=True) if e != 1], [clear]
-    )
+
+    def clear(index: list[Affine]) -> list[Statement]:
+        return [Store(place.buffer, place.offset(tuple(index)), zero)]
+
+    body = _over(context, anchor.shape, _neighbours(context, anchor, ()), clear)
     names = [context.names.fresh("i") for _ in updates.shape]
     index = plain_index(names, updates.shape)
     builder = context.builder()
     row = builder.integer(builder.value(picked, tuple(index[axis : axis + span])))
     row = builder.clamp(row, anchor.shape[axis])
-    value = builder.value(updates, tuple(index))
-    at = place.offset((*index[:axis], row, *index[axis + span :]))
-    total = Op("add", (Load(place.buffer, at), value), anchor.type.short)
-    add = [*builder.body, Store(place.buffer, at, total)]
-    body += serial([(n, e) for n, e in zip(names, updates.shape, strict=True) if e != 1], add)
-    return body
+    along = _neighbours(context, anchor, {axis})
+    along = None if along is None else along + (span - 1 if along > axis else 0)
+
+    def add(index: list[Affine]) -> list[Statement]:
+        inner = context.builder()
+        value = inner.value(updates, tuple(index))
+        at = place.offset((*index[:axis], row, *index[axis + span :]))
+        total = Op("add", (Load(place.buffer, at), value), anchor.type.short)
+        return [*inner.body, Store(place.buffer, at, total)]
+
+    return body + _over(context, updates.shape, along, add, names, builder.body)
 
 
 # The operation of the loop IR for each way to combine what is there with what arrives.
@@ -44,10 +67,12 @@ def lower_scatter_along(context: Context) -> list[Statement]:
 
     for i, j: out[i, j] = x[i, j]
     for k: for j: out[index[k, j], j] = updates[k, j]
+
+    Where the result is written over the input there is nothing to copy.
     """
     anchor = context.group.anchor
     assert anchor is not None
-    _, picked, updates = anchor.inputs
+    x, picked, updates = anchor.inputs
     axis: int = anchor.params["axis"]
     place = context.places[anchor]
     names = [context.names.fresh("i") for _ in updates.shape]
@@ -55,28 +80,74 @@ def lower_scatter_along(context: Context) -> list[Statement]:
     builder = context.builder()
     row = builder.integer(builder.value(picked, tuple(index)))
     row = builder.clamp(row, anchor.shape[axis])
-    value: Expr = builder.value(updates, tuple(index))
-    at = place.offset((*index[:axis], row, *index[axis + 1 :]))
-    if anchor.params["mode"] != "set":
-        operation = _COMBINE[anchor.params["mode"]]
-        value = Op(operation, (Load(place.buffer, at), value), anchor.type.short)
-    loops = [(n, e) for n, e in zip(names, updates.shape, strict=True) if e != 1]
-    write = [*builder.body, Store(place.buffer, at, value)]
-    return [*_copied(context, anchor), *(serial(loops, write) if updates.type.size else [])]
+    used = index_variables(builder.body)
+    fixed = {i for i, name in enumerate(names) if name in used} | {axis}
+
+    def put(index: list[Affine]) -> list[Statement]:
+        inner = context.builder()
+        value: Expr = inner.value(updates, tuple(index))
+        at = place.offset((*index[:axis], row, *index[axis + 1 :]))
+        if anchor.params["mode"] != "set":
+            operation = _COMBINE[anchor.params["mode"]]
+            value = Op(operation, (Load(place.buffer, at), value), anchor.type.short)
+        return [*inner.body, Store(place.buffer, at, value)]
+
+    own = context.places.get(x)
+    copied = [] if own is not None and own.buffer is place.buffer else _copied(context, anchor)
+    if not updates.type.size:
+        return copied
+    along = _neighbours(context, anchor, fixed)
+    return copied + _over(context, updates.shape, along, put, names, builder.body)
+
+
+def _neighbours(context: Context, anchor: Node, fixed: Container[int]) -> int | None:
+    """The axis, none of the `fixed` ones, whose elements are neighbours where the anchor lies."""
+    strides = context.places[anchor].strides
+    for axis, extent in enumerate(anchor.shape):
+        if axis not in fixed and extent > 1 and strides[axis] == 1:
+            return axis
+    return None
+
+
+def _over(
+    context: Context,
+    shape: Shape,
+    along: int | None,
+    body: Callable[[list[Affine]], list[Statement]],
+    names: list[str] | None = None,
+    before: list[Statement] | None = None,
+) -> list[Statement]:
+    """Serial loops over all axes, with vectors along one of them, around it what comes `before`."""
+    names = names or [context.names.fresh("i") for _ in shape]
+    index = plain_index(names, shape)
+    inner = [*(before or ())]
+    if along is None:
+        inner += body(index)
+    else:
+        lanes = context.lanes()
+
+        def at(position: Affine) -> list[Statement]:
+            return body([*index[:along], position, *index[along + 1 :]])
+
+        inner += vector_loops(context.names, shape[along], lanes, at)
+    return serial(
+        [
+            (n, e)
+            for i, (n, e) in enumerate(zip(names, shape, strict=True))
+            if e != 1 and i != along
+        ],
+        inner,
+    )
 
 
 def _copied(context: Context, anchor: Node) -> list[Statement]:
     """The loops that store the first input of the anchor in the anchor's place."""
     x, place = anchor.inputs[0], context.places[anchor]
-    names = [context.names.fresh("i") for _ in x.shape]
     axis = best_axis(context, x)
 
-    def at(position: Affine) -> list[Statement]:
-        index = plain_index(names, x.shape)
-        index[axis] = position
+    def copy(index: list[Affine]) -> list[Statement]:
         builder = context.builder()
         value = builder.value(x, tuple(index))
         return [*builder.body, Store(place.buffer, place.offset(tuple(index)), value)]
 
-    outer = [(names[i], n) for i, n in enumerate(x.shape) if i != axis and n != 1]
-    return serial(outer, vector_loops(context.names, x.shape[axis], context.lanes(), at))
+    return _over(context, x.shape, axis if x.shape else None, copy)

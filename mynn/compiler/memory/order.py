@@ -26,7 +26,7 @@ from mynn.compiler.fusion.groups import Fusion, Group
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.lowering.base import canonical
 from mynn.compiler.rules import rule_of
-from mynn.compiler.rules.record import Concatenation, Elementwise, Movement
+from mynn.compiler.rules.record import Concatenation, Elementwise, Movement, ScatterAlong
 from mynn.core.graph import Graph, Node, node_names
 from mynn.errors import VerifyError
 
@@ -234,6 +234,9 @@ def _sources(x: Node, index: Index | None, group: Group) -> Iterator[tuple[Node,
         for y in x.inputs:
             yield y, (*index[:axis], index[axis] + -start, *index[axis + 1 :])
             start += y.shape[axis]
+    elif index is not None and isinstance(rule, ScatterAlong) and x is group.anchor:
+        yield x.inputs[0], index
+        yield from ((y, None) for y in x.inputs[1:])
     else:
         yield from ((y, None) for y in x.inputs)
 

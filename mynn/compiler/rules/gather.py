@@ -5,7 +5,15 @@ from __future__ import annotations
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Const, Op
 from mynn.compiler.rules.expressions import Expressions
-from mynn.compiler.rules.record import Computation, Computed, Rule, ScatterAdd, ScatterAlong
+from mynn.compiler.rules.record import (
+    Composite,
+    Computation,
+    Computed,
+    FirstEqual,
+    Rule,
+    ScatterAdd,
+    ScatterAlong,
+)
 from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.ops import along, gather, random
@@ -40,7 +48,9 @@ def _random_element(e: Expressions, node: Node, index: Index) -> Computation:
 
 RULES: dict[Primitive, Rule] = {
     gather.take: Computed(_take_element, repeats=True),
+    gather.take_rows: Composite(),
     gather.scatter_add: ScatterAdd(over_nothing=0),
+    gather.first_equal: FirstEqual(),
     along.take_along: Computed(_take_along_element, repeats=True),
     along.scatter_along: ScatterAlong(),
     random.random_bits: Computed(_random_element, picks=False),

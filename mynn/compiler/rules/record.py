@@ -7,7 +7,7 @@
            | Reduction        elements along axes, combined by an operation of the loop IR
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
-           | ArgMax | ArgSort | ScatterAdd | ScatterAlong
+           | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong
            | Composite        written in terms of other primitives before anything asks
            | Leaf             there before the program runs
 
@@ -228,6 +228,13 @@ class ArgMax(Rule):
 @dataclass(frozen=True)
 class ArgSort(Rule):
     """The order of the elements along `node.params["axis"]`."""
+
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+
+
+@dataclass(frozen=True)
+class FirstEqual(Rule):
+    """For each index the place of the first one that is equal."""
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
 
