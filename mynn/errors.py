@@ -81,6 +81,10 @@ class GradientError(MynnError, AssertionError):
     """A derivative is not what differences of the function say; see `mynn.check_grads`."""
 
 
+class GradcheckError(GradientError, RuntimeError):
+    """The same, of `mynn.autograd.gradcheck`."""
+
+
 class VerifyError(MynnError, AssertionError):
     """An intermediate representation breaks one of its rules.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from mynn.autograd.gradcheck import gradcheck, gradgradcheck
 from mynn.autograd.gradients import Variable, backward, grad
 from mynn.tensor import enable_grad, no_grad
 from mynn.tensor.grad_mode import inference_mode, set_grad_enabled
@@ -17,6 +18,8 @@ __all__ = [
     "function",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "no_grad",
     "set_grad_enabled",

@@ -58,7 +58,7 @@ NOT_YET: dict[str, str] = {
         "transform_to "
     ),
     "func": ("rearrange "),
-    "autograd": ("detect_anomaly gradcheck gradgradcheck set_detect_anomaly "),
+    "autograd": ("detect_anomaly set_detect_anomaly "),
     "linalg": (
         "LinAlgError householder_product ldl_factor ldl_factor_ex ldl_solve lu lu_factor "
         "lu_factor_ex lu_solve matrix_exp "
