@@ -81,13 +81,14 @@ def gradcheck(
                 f"gradcheck: {name}=True is not there, gradients are checked in reverse mode, one "
                 f"at a time; leave {name} out"
             )
-    sizes = [number(f"gradcheck: {n}", v) for n, v in (("eps", eps), ("atol", atol))]
+    eps, atol = number("gradcheck: eps", eps), number("gradcheck: atol", atol)
+    rtol = number("gradcheck: rtol", rtol)
     tensors = _checked(inputs)
     try:
         if fast_mode:
-            _fast(func, tensors, *sizes, number("gradcheck: rtol", rtol))
+            _fast(func, tensors, eps, atol, rtol)
         else:
-            _slow(func, tensors, *sizes, number("gradcheck: rtol", rtol), nondet_tol)
+            _slow(func, tensors, eps, atol, rtol, nondet_tol)
     except (GradcheckError, GradientError) as error:
         if not raise_exception:
             return False

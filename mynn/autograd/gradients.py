@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import recording
 from mynn.base.arguments import explained, shown
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
-from mynn.core.graph import Node
+from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
+from mynn.tensor.history import arrived
+from mynn.tensor.hooks import remember_calls
 
 
 @explained
@@ -78,7 +79,7 @@ def grad(
                 "requires_grad_() before the outputs are computed from it"
             )
     seeds = _seeds(ends, grad_outputs, "grad_outputs")
-    _by_call()
+    remember_calls()
     nodes = [graph_node(one) for one in starts]
     with enable_grad() if create_graph else no_grad():
         reached = _reached(ends, seeds, set(nodes))
@@ -190,15 +191,18 @@ def _reached(ends: list[Tensor], seeds: list[Tensor], wanted: set[Node]) -> dict
     for end, seed in zip(ends, seeds, strict=True):
         node = graph_node(end)
         given[node] = given[node] + seed if node in given else seed
-    return autodiff.reverse(given, wanted.__contains__, wrap)
+    hooked = arrived()
+    if hooked is None:
+        return autodiff.reverse(given, wanted.__contains__, wrap)
+    before: dict[Node, Any] = {}
 
+    def noted(node: Node, gradient: Any) -> Any:
+        before[node] = gradient
+        return hooked(node, gradient)
 
-def _by_call() -> None:
-    """What was recorded remembers every call, not only what went into it: an input may be a
-    result on the way.
-    """
-    recording.settle()
-    for reference in list(recording.runs.values()):
-        run = reference()
-        if run is not None:
-            run.fine = True
+    reached = autodiff.reverse(given, wanted.__contains__, wrap, arrived=noted)
+    # As in PyTorch, hooks of a tensor on the way to another input change what flows on alone.
+    for node in wanted & reached.keys():
+        if any(one is not node and one in wanted for one in topological((node,))):
+            reached[node] = before[node]
+    return reached

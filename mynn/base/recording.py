@@ -230,6 +230,7 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
     """
 
     code = getattr(function, "__code__", None)
+    name = getattr(function, "__name__", "")
     if code is not None and code.co_name.startswith("__") and code.co_flags & 12 == 0:
         if code.co_argcount == 1:
             return cast("Callable[P, R]", _unary(function))
@@ -239,9 +240,15 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         tape = current.tape
+        result: R
         if tape is None:
-            return function(*args, **kwargs)
-        result: R = tape.call(call, args, kwargs)
+            result = function(*args, **kwargs)
+            if not args or result is not args[0]:
+                node = getattr(result, "node", None)
+                if node is not None and (not args or node is not getattr(args[0], "node", None)):
+                    node.function = name
+            return result
+        result = tape.call(call, args, kwargs)
         return result
 
     return call
@@ -251,19 +258,37 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _unary(function: Any) -> Any:
+    name = function.__name__
+
     @functools.wraps(function)
     def call(x: Any) -> Any:
         tape = current.tape
-        return function(x) if tape is None else tape.call(call, (x,), _NONE)
+        if tape is not None:
+            return tape.call(call, (x,), _NONE)
+        result = function(x)
+        if result is not x:
+            node = getattr(result, "node", None)
+            if node is not None and node is not x.node:
+                node.function = name
+        return result
 
     return call
 
 
 def _binary(function: Any) -> Any:
+    name = function.__name__
+
     @functools.wraps(function)
     def call(x: Any, y: Any) -> Any:
         tape = current.tape
-        return function(x, y) if tape is None else tape.call(call, (x, y), _NONE)
+        if tape is not None:
+            return tape.call(call, (x, y), _NONE)
+        result = function(x, y)
+        if result is not x:
+            node = getattr(result, "node", None)
+            if node is not None and node is not x.node:
+                node.function = name
+        return result
 
     return call
 

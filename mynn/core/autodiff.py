@@ -26,6 +26,7 @@ def reverse(
     wanted: Callable[[Node], bool],
     wrap: Callable[[Node], Any],
     keep_rows: bool = False,
+    arrived: Callable[[Node, Any], Any] | None = None,
 ) -> dict[Node, Any]:
     """Cotangents of every node between `seeds` and the wanted leaves.
 
@@ -33,6 +34,7 @@ def reverse(
     - `wanted(leaf)`: whether a node without inputs takes part; nodes on no path from such a leaf
       get no cotangent.
     - `wrap(node)`: the value of a node, with operators.
+    - `arrived(node, cotangent)`: what takes the place of a cotangent that is complete.
 
     - `keep_rows`: leaves may get cotangents that are `Rows`.
 
@@ -51,6 +53,8 @@ def reverse(
         g = total(parts.pop(node))
         if isinstance(g, Rows) and (node.inputs or not keep_rows):
             g = g.dense()
+        if arrived is not None:
+            g = arrived(node, g)
         cotangents[node] = g
         if not any(x in active for x in node.inputs):
             continue

@@ -35,10 +35,14 @@ class Node:
     - `value` is set for constants, and for the nodes of eager computations, where it is what the
       node evaluated to.
     - `source` is the place in the user's code that made the node, for error messages.
+    - `function` is the name of the public function that made it, `hooks` what is called with its
+      cotangent (`mynn.base.hooks`); both are mostly not set.
     """
 
     __slots__ = (
         "__weakref__",
+        "function",
+        "hooks",
         "inputs",
         "name",
         "params",

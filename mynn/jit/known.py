@@ -119,7 +119,8 @@ class _GeneralGuards:
     @staticmethod
     def of(guards: Guards, told: Description) -> _GeneralGuards:
         """Those of a trace of what was described."""
-        if guards.sources or not guards.complete or not guards.general:
+        hooked = any(guards.hooks.values())
+        if guards.sources or hooked or not guards.complete or not guards.general:
             raise _Particular
 
         def bounds(found: list[Bound]) -> _Named:
@@ -210,8 +211,9 @@ class Known:
         guards, again = beside.guards, beside.general is self.guards
         if guards is None or not again:
             guards, again = self.guards.bind(told), False
-        trace.guards = guards
         state = tuple([objects[number] for number in self.state])
+        guards.hooks = {one: () for one in state if one._requires_grad}
+        trace.guards = guards
         trace.reads = dict(zip(state, self.graph.inputs[len(self.arguments) :], strict=True))
         trace.observer.modules = {objects[number]: path for number, path in self.modules}
         trace.observer.activations = self.activations

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mynn import random
+from mynn.base import hooks
 from mynn.base.dataclass import dataclass
 from mynn.jit.facts import (
     ATTRIBUTES,
@@ -218,6 +219,8 @@ class _Walk:
         """A tensor that is state, but for its values."""
         array, node = value._value, value.node
         if array is None or value._view is not None or (node is not None and node.inputs):
+            raise Unknown
+        if hooks.signature(value):
             raise Unknown
         self._number(value)
         found, kind = self.found, type(value)

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mynn.base import recording
+from mynn.base.hooks import RemovableHandle, number_of_next
 from mynn.core.primitive import Primitive
 from mynn.core.types import Type
 from mynn.errors import UsageError
 from mynn.tensor import Tensor, apply
 from mynn.trace import tracing
 
-_numbers = itertools.count()
 # Not empty once there were hooks: what has some in it is no single call on a tape.
 hooked: list[bool] = []
-
-
-class RemovableHandle:
-    """What registering a hook gives: `remove()` takes the hook away, and so does `with`."""
-
-    def __init__(self, hooks: dict[int, Any], number: int, module: Any) -> None:
-        self.hooks = hooks
-        self.id = number
-        self.module = module
-
-    def remove(self) -> None:
-        """Take the hook away; where that has been done, nothing happens."""
-        if self.hooks.pop(self.id, None) is not None:
-            self.module._edited()
-            hooks = self.module._hooks
-            if hooks is not None and hooks.are_none():
-                object.__setattr__(self.module, "_hooks", None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
 
 class Hooks:
@@ -124,14 +100,19 @@ class Hooked:
         if self._hooks is None:
             object.__setattr__(self, "_hooks", Hooks())
         table: dict[int, Any] = getattr(self._hooks, kind)
-        number = next(_numbers)
+        number = number_of_next()
         old = dict(table) if prepend else {}
         if prepend:
             table.clear()
         table[number] = entry
         table.update(old)
         self._edited()
-        return RemovableHandle(table, number, self)
+        return RemovableHandle(table, number, self._hook_removed)
+
+    def _hook_removed(self) -> None:
+        self._edited()
+        if self._hooks is not None and self._hooks.are_none():
+            object.__setattr__(self, "_hooks", None)
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mynn.base import hooks
 from mynn.core import autodiff
 from mynn.core.graph import Graph, Node, input_node, topological
 from mynn.core.primitive import Primitive
@@ -12,7 +13,7 @@ from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.piece import make_program, placeholders, replay
 from mynn.tensor import Parameter, Tensor, grad_enabled, graph_node, wrap
-from mynn.tensor.history import array_of, changed_source, missing
+from mynn.tensor.history import array_of, arrived, changed_source, missing
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
@@ -25,6 +26,7 @@ class Source(Protocol):
 
     externals: list[Any]
     saved: Sequence[tuple[Tensor, Array]]
+    nodes: list[Any] | None
 
     def changed(self, needed: frozenset[int]) -> Node | None:
         """What was changed since of what is needed."""
@@ -128,11 +130,11 @@ def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Source) -> tuple
     if cotangent is None or source is not None:
         assert source is not None
         return tuple(missing(source, x.spec) for x in xs)
-    if grad_enabled():  # the cotangents are to be differentiated, which those of a program cannot
+    # What a program gives cannot be differentiated, and it calls no hooks of results on the way.
+    if grad_enabled() or (run.nodes is not None and hooks.on_results()):
         nodes = [graph_node(x) for x in xs]
-        reached = autodiff.reverse(
-            {graph_node(run.again()[derivative.slot]): g}, set(nodes).__contains__, wrap
-        )
+        seeds = {graph_node((run.nodes or run.again())[derivative.slot]): g}
+        reached = autodiff.reverse(seeds, set(nodes).__contains__, wrap, arrived=arrived())
         return tuple(reached.get(node) for node in nodes)
     return tuple(Tensor.from_value(value) for value in derivative.run(run, cotangent))
 

@@ -13,6 +13,7 @@ from mynn.errors import MynnError
 from mynn.ops import elementwise, gather
 from mynn.tape.call import Form, Leaf
 from mynn.tensor import Tensor, graph_node
+from mynn.tensor.grad_fn import name_of
 from mynn.tensor.value import Step
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
@@ -47,6 +48,8 @@ class Outcome:
     floats: Any
     # Whether all that was read notes a change of itself.
     steady: bool
+    # Of what made the result, for `grad_fn`.
+    name: str | None
 
     def modes(self) -> dict[Any, bool]:
         """The modes of modules that the call has read."""
@@ -117,6 +120,7 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
             return None  # a gradient that remembers rows, which no program gives back
         state = tuple(trace.reads)
         fails = bool(trace.checks or trace.writes())
+        name = name_of(result)
     return Outcome(
         result.spec,
         result.requires_grad,
@@ -131,4 +135,5 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         recording.toggles[0],
         default_float(),
         trace.guards.steady,
+        name,
     )

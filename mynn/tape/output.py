@@ -39,6 +39,11 @@ class Output(weakref.ref[Tensor]):
             if self.tape is not None:
                 raise UsageError("a tensor is looked at while it is computed, or it never was")
 
+    def made(self) -> str | None:
+        """The name of what made the tensor; None where its node says it."""
+        self.settle()
+        return None if self.run is None else self.run.made(self.slot)
+
     def make(self, tensor: Tensor, name: str) -> None:
         """Set a field of the tensor that is asked for."""
         self.settle()

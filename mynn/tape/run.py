@@ -169,6 +169,11 @@ class Run:
         else:
             tensor._view.origin = again._view.origin
 
+    def made(self, slot: int) -> str | None:
+        """The name of what made a result."""
+        calls = zip(self.step.calls, self.step.outcomes, strict=True)
+        return next((o.name for call, o in calls if call.slot == slot and o is not None), None)
+
     def derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
         """The program of a gradient from this result, if it came before."""
         known = self.step.derivatives.get(slot)

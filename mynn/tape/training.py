@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mynn.base import recording
+from mynn.base import hooks, recording
 from mynn.tape import back
 from mynn.tape.call import Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
@@ -60,7 +60,7 @@ class Training(Waiting):
 
     def backward(self, loss: Tensor, gradient: Any = None) -> None:
         """Record `loss.backward()`, where it goes to state alone that has no gradient yet."""
-        if gradient is None:
+        if gradient is None and not hooks.exist():
             try:
                 if self._backward(loss):
                     return

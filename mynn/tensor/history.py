@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from mynn.base import forks, notices, recording, sharing
+from mynn.base import forks, hooks, notices, recording, sharing
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import CONSTANT, INPUT, Node, constant
 from mynn.core.rows import Rows
 from mynn.core.types import Array, Type
-from mynn.errors import UsageError
+from mynn.errors import ArgumentTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.tensor import touched
 from mynn.tensor.grad_mode import no_grad
@@ -34,6 +34,59 @@ def _tensor_of(node: Node) -> AnyTensor | None:
     """The tensor that an eager leaf node stands for. It owns the node, which knows it weakly."""
     reference = node.params.get("tensor") if node.primitive is INPUT else None
     return None if reference is None else reference()
+
+
+def leaf_of(node: Node) -> AnyTensor | None:
+    """The tensor that a leaf stands for."""
+    trace = tracing.active()
+    return _tensor_of(node) if trace is None else trace.leaves.get(node)
+
+
+def arrived() -> Callable[[Node, Any], Any] | None:
+    """What a walk back does with complete cotangents; None where no tensor has hooks."""
+    return _hooked if hooks.exist() else None
+
+
+def _hooked(node: Node, gradient: Any) -> Any:
+    """The cotangent of a node, after the hooks of the tensor."""
+    found = hooks.of(node)
+    if found is None and not node.inputs:
+        found = hooks.of(leaf_of(node))
+    if found is None:
+        return gradient
+    if isinstance(gradient, Rows):
+        gradient = gradient.dense()
+    for hook in tuple(found.gradient.values()):
+        new = hook(gradient)
+        if new is None:
+            continue
+        if not isinstance(new, Value):
+            raise ArgumentTypeError(
+                f"expected Variable, but hook returned {type(new).__name__!r}; return a tensor, or "
+                "None to leave the gradient as it is"
+            )
+        if new.shape != gradient.shape:
+            raise ShapeError(
+                f"hook {getattr(hook, '__name__', hook)!r} has changed the size of value: the "
+                f"gradient is {gradient.shape}, it returned {new.shape}; return that shape"
+            )
+        gradient = new.astype(gradient.dtype)  # type: ignore[attr-defined]
+    if found.keep is not None:
+        found.keep(gradient)
+    return gradient
+
+
+def _leaf_or_hooked(node: Node) -> bool:
+    """Whether an eager node has hooks, whose leaf may be gone, or stands for a leaf."""
+    return leaf_requires_grad(node) or hooks.of(node) is not None
+
+
+def _accumulated(tensor: AnyTensor) -> None:
+    """`.grad` of a leaf was added to."""
+    found = hooks.of(tensor)
+    if found is not None:
+        for hook in tuple(found.accumulated.values()):
+            hook(tensor)
 
 
 def leaf_requires_grad(node: Node) -> bool:
@@ -325,7 +378,8 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
         for node, tensor in trace.leaves.items()
         if tensor.requires_grad and tensor not in trace.promoted
     }
-    reached = autodiff.reverse(seeds, wanted.__contains__, wrap, keep_rows=True)
+    reached = autodiff.reverse(seeds, wanted.__contains__, wrap, keep_rows=True, arrived=arrived())
+    trace.guards.hooks.update({one: hooks.signature(one) for one in wanted.values()})
     rows = {node: g.index for node, g in reached.items() if isinstance(g, Rows)}
     reached.update((node, reached[node].dense()) for node in rows)
     found = {node: g for node, g in reached.items() if isinstance(g, Value)}
@@ -338,13 +392,15 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
                 own: AnyTensor = Value.from_node(Node(STOP, (g,), {}, g.type))
                 touched.touch(own, (rows[node],) if node in rows else None)
                 accumulate(tensor, own)
+                _accumulated(tensor)
 
 
 @run_at_once
 def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
     with no_grad():
         seeds = {graph_node(output): seed}
-        reached = autodiff.reverse(seeds, leaf_requires_grad, wrap, keep_rows=True)
+        asked = _leaf_or_hooked if hooks.on_results() else leaf_requires_grad
+        reached = autodiff.reverse(seeds, asked, wrap, keep_rows=True, arrived=arrived())
         found = [(_tensor_of(node), gradient) for node, gradient in reached.items()]
         wanted = [(t, g) for t, g in found if t is not None and t.requires_grad]
         rows = [(g.index,) if isinstance(g, Rows) else None for _, g in wanted]
@@ -356,6 +412,15 @@ def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
             own = _owned(gradient, taken)
             touched.touch(own, indices)
             accumulate(tensor, own)
+            _accumulated(tensor)
+
+
+def own_gradient(gradient: AnyTensor) -> Any:
+    """A gradient in memory of its own, which may be changed in place."""
+    if tracing.active() is not None:
+        node = graph_node(gradient)
+        return Value.from_node(Node(STOP, (node,), {}, node.type))
+    return _owned(gradient, {id(gradient._value)})
 
 
 def _owned(gradient: AnyTensor, taken: set[int]) -> Any:

@@ -21,6 +21,7 @@ from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import history, products, promotion, write
 from mynn.tensor.grad_mode import no_grad
+from mynn.tensor.hooks import Hooked
 from mynn.tensor.inplace_functions import InPlaceFunctions
 from mynn.tensor.products import Products
 from mynn.tensor.promotion import apply, as_array
@@ -32,7 +33,11 @@ from mynn.trace import tracing
 
 
 class Tensor(
-    Products["Tensor"], Statistics["Tensor"], SetItem["Tensor"], InPlaceFunctions["Tensor"]
+    Products["Tensor"],
+    Statistics["Tensor"],
+    SetItem["Tensor"],
+    InPlaceFunctions["Tensor"],
+    Hooked["Tensor"],
 ):
     """A multi-dimensional value.
 
@@ -320,7 +325,7 @@ class Tensor(
     @property
     def T(self) -> Tensor:
         """Axes reversed."""
-        return self.transpose()
+        return self.permute(*reversed(range(self.ndim)))
 
 
 # From here on operations can make tensors.

@@ -61,6 +61,7 @@ class Value(Generic[T]):
         "_value",
         "_version",
         "_view",
+        "hooks",
         "is_native",
         "name",
         "node",
@@ -82,6 +83,8 @@ class Value(Generic[T]):
     name: str | None
     is_native: bool
     _grad: T | None
+    # Those of a leaf, where there are any (`mynn.base.hooks`); otherwise it is not set.
+    hooks: Any
     # Kept by `mynn.base.sharing`; None before a program uses the tensor.
     shared: Any
     # What a tape knows of a tensor that it made (`type`, `make`); other tensors have None. Of what

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Set
 from types import CellType
 from typing import Any
 
+from mynn.base import hooks
 from mynn.trace.free_variables import GONE, SMALL_BYTES, SOURCES, Bound, FreeVariables, state_of
 from mynn.trace.snapshot import ArrayContent, changes_in_place, same, snapshot
 
@@ -31,6 +32,7 @@ class Guards:
     - `tables`: values that lie in the dicts of classes, Python's modules and objects, which note
       nothing; `cells`: those in closures. `held`: the content of what they hold.
     - `large`: content that is compared only where a run of many steps begins.
+    - `hooks`: which hooks the leaves have that gradients were added to; compared after an edit.
     - `sources`: generators of random numbers behind attributes that were read, with their states.
     - `complete`: whether the code can read nothing else (`FreeVariables.complete`), and did nothing
       that is done once (`Effects`); `general`: whether the values of state had no part in it.
@@ -45,6 +47,7 @@ class Guards:
         self.cells: list[tuple[CellType, str, Any]] = []
         self.held: list[Bound] = []
         self.large: list[Bound] = []
+        self.hooks: dict[Any, tuple[int, ...]] = {}
         self.sources: dict[tuple[Any, str], tuple[Any, Any]] = {}
         self.complete = True
         self.general = True
@@ -89,9 +92,13 @@ class Guards:
 
     def holds(self) -> bool:
         """Whether modules consist of the same parts, and what was read has the same values."""
-        return all(module._edits == count for module, count in self.versions.items()) and all(
-            same(kept, vars(owner).get(name, GONE))
-            for (owner, name), kept in self.attributes.items()
+        return (
+            all(module._edits == count for module, count in self.versions.items())
+            and all(
+                same(kept, vars(owner).get(name, GONE))
+                for (owner, name), kept in self.attributes.items()
+            )
+            and all(hooks.signature(leaf) == kept for leaf, kept in self.hooks.items())
         )
 
     def unchanged(self) -> bool:

@@ -26,6 +26,7 @@ from mynn.tensor import (
     no_grad,
     wrap,
 )
+from mynn.tensor.history import arrived
 from mynn.trace import tracing
 from mynn.transform.structures import with_arrays
 
@@ -149,7 +150,7 @@ class Called:
             for node, seed in zip(ends, seeds, strict=True):
                 if node is not None:
                     given[node] = given[node] + seed if node in given else seed
-            reached = autodiff.reverse(given, set(starts).__contains__, wrap)
+            reached = autodiff.reverse(given, set(starts).__contains__, wrap, arrived=arrived())
             check_present(reached[node] for node in starts if node in reached)
             return [
                 reached[node] if node in reached else as_tensor(np.zeros(node.shape, node.dtype))

@@ -25,10 +25,10 @@ NOT_YET: dict[str, str] = {
     "Tensor": (
         "addbmm_ addmm_ addmv_ addr_ baddbmm_ bernoulli char cholesky cholesky_inverse "
         "cholesky_solve corrcoef cov cross cumprod_ cumsum_ det diff fill_diagonal_ frexp gcd "
-        "gcd_ grad_fn hardshrink histogram i0 i0_ igamma igamma_ igammac igammac_ index inverse "
+        "gcd_ hardshrink histogram i0 i0_ igamma igamma_ igammac igammac_ index inverse "
         "is_same_size istft lcm lcm_ logdet matrix_exp mode multinomial narrow_copy new "
-        "new_empty_strided nextafter nextafter_ nonzero_static pinverse prelu qr register_hook "
-        "register_post_accumulate_grad_hook renorm renorm_ retain_grad retains_grad short slogdet "
+        "new_empty_strided nextafter nextafter_ nonzero_static pinverse prelu qr "
+        "renorm renorm_ short slogdet "
         "squeeze_ stft sum_to_size svd swapaxes_ swapdims_ t_ transpose_ tril_ triu_ unsqueeze_ "
     ),
     "nn": (
