@@ -20,45 +20,49 @@ NOT_YET: dict[str, str] = {
         "rrelu rrelu_ selu selu_ set_anomaly_enabled set_default_device "
         "set_deterministic_debug_mode set_float32_matmul_precision set_num_threads "
         "set_printoptions set_warn_always stft threshold threshold_ trapezoid trapz "
-        "triplet_margin_loss use_deterministic_algorithms vander vmap zero_ "
+        "triplet_margin_loss use_deterministic_algorithms vander zero_ "
     ),
     "Tensor": (
         "addbmm_ addmm_ addmv_ addr_ baddbmm_ bernoulli char cholesky cholesky_inverse "
         "cholesky_solve corrcoef cov cross cumprod_ cumsum_ det diff fill_diagonal_ frexp gcd "
         "gcd_ hardshrink histogram i0 i0_ igamma igamma_ igammac igammac_ index inverse "
         "is_same_size istft lcm lcm_ logdet matrix_exp mode multinomial narrow_copy new "
-        "new_empty_strided nextafter nextafter_ nonzero_static pinverse prelu qr "
-        "renorm renorm_ short slogdet "
-        "squeeze_ stft sum_to_size svd swapaxes_ swapdims_ t_ transpose_ tril_ triu_ unsqueeze_ "
+        "new_empty_strided nextafter nextafter_ nonzero_static pinverse prelu qr renorm renorm_ "
+        "short slogdet squeeze_ stft sum_to_size svd swapaxes_ swapdims_ t_ transpose_ tril_ "
+        "triu_ unsqueeze_ "
     ),
     "nn": (
         "AdaptiveLogSoftmaxWithLoss Buffer GRU GRUCell LSTM LSTMCell LinearCrossEntropyOptions "
-        "RNN RNNBase RNNCell RNNCellBase "
-        "UninitializedBuffer "
+        "RNN RNNBase RNNCell RNNCellBase UninitializedBuffer "
     ),
-    "nn.utils": ("skip_init "),
-    "optim": ("swap_in_optimizer_params_and_state "),
+    "nn.utils": (
+        "skip_init "
+    ),
+    "optim": (
+        "swap_in_optimizer_params_and_state "
+    ),
     "optim.swa_utils": (
         "AveragedModel SWALR get_ema_avg_fn get_ema_multi_avg_fn get_swa_avg_fn "
         "get_swa_multi_avg_fn update_bn "
     ),
     "distributions": (
-        "AbsTransform AffineTransform Binomial CatTransform "
-        "Chi2 ComposeTransform ContinuousBernoulli CorrCholeskyTransform "
-        "CumulativeDistributionTransform ExpTransform "
-        "ExponentialFamily FisherSnedecor GeneralizedPareto HalfCauchy "
-        "IndependentTransform InverseGamma Kumaraswamy LKJCholesky "
-        "LogisticNormal LowRankMultivariateNormal LowerCholeskyTransform "
-        "MixtureSameFamily Multinomial NegativeBinomial "
-        "OneHotCategoricalStraightThrough Pareto "
-        "PositiveDefiniteTransform PowerTransform RelaxedBernoulli RelaxedOneHotCategorical "
-        "ReshapeTransform SigmoidTransform SoftmaxTransform SoftplusTransform StackTransform "
-        "StickBreakingTransform StudentT TanhTransform Transform TransformedDistribution "
-        "VonMises Weibull Wishart biject_to identity_transform "
-        "transform_to "
+        "AbsTransform AffineTransform Binomial CatTransform Chi2 ComposeTransform "
+        "ContinuousBernoulli CorrCholeskyTransform CumulativeDistributionTransform ExpTransform "
+        "ExponentialFamily FisherSnedecor GeneralizedPareto HalfCauchy IndependentTransform "
+        "InverseGamma Kumaraswamy LKJCholesky LogisticNormal LowRankMultivariateNormal "
+        "LowerCholeskyTransform MixtureSameFamily Multinomial NegativeBinomial "
+        "OneHotCategoricalStraightThrough Pareto PositiveDefiniteTransform PowerTransform "
+        "RelaxedBernoulli RelaxedOneHotCategorical ReshapeTransform SigmoidTransform "
+        "SoftmaxTransform SoftplusTransform StackTransform StickBreakingTransform StudentT "
+        "TanhTransform Transform TransformedDistribution VonMises Weibull Wishart biject_to "
+        "identity_transform transform_to "
     ),
-    "func": ("rearrange "),
-    "autograd": ("detect_anomaly set_detect_anomaly "),
+    "func": (
+        "rearrange "
+    ),
+    "autograd": (
+        "detect_anomaly set_detect_anomaly "
+    ),
     "linalg": (
         "LinAlgError householder_product ldl_factor ldl_factor_ex ldl_solve lu lu_factor "
         "lu_factor_ex lu_solve matrix_exp "
