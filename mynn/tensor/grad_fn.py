@@ -119,8 +119,8 @@ def _numbered(called: str, node: Node) -> str:
     if called in ("__matmul__", "matmul", "linear"):
         return f"{_product(called, node)}Backward0"
     if called in ("__pow__", "pow"):
-        number = node.primitive.name != "pow" or _is_number(node.inputs[1])
-        return f"PowBackward{int(not number)}"
+        tensor = node.primitive.name == "pow" and not _is_number(node.inputs[1])
+        return f"PowBackward{int(tensor)}"
     name = _NAMES.get(called) or "".join(part.capitalize() for part in called.split("_") if part)
     if called in ("__rtruediv__", "__rsub__"):
         return "MulBackward0" if called == "__rtruediv__" else "RsubBackward1"
