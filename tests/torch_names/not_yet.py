@@ -35,12 +35,8 @@ NOT_YET: dict[str, str] = {
         "AdaptiveLogSoftmaxWithLoss Buffer GRU GRUCell LSTM LSTMCell LinearCrossEntropyOptions "
         "RNN RNNBase RNNCell RNNCellBase UninitializedBuffer "
     ),
-    "nn.utils": (
-        "skip_init "
-    ),
-    "optim": (
-        "swap_in_optimizer_params_and_state "
-    ),
+    "nn.utils": ("skip_init "),
+    "optim": ("swap_in_optimizer_params_and_state "),
     "optim.swa_utils": (
         "AveragedModel SWALR get_ema_avg_fn get_ema_multi_avg_fn get_swa_avg_fn "
         "get_swa_multi_avg_fn update_bn "
@@ -57,12 +53,8 @@ NOT_YET: dict[str, str] = {
         "TanhTransform Transform TransformedDistribution VonMises Weibull Wishart biject_to "
         "identity_transform transform_to "
     ),
-    "func": (
-        "rearrange "
-    ),
-    "autograd": (
-        "detect_anomaly set_detect_anomaly "
-    ),
+    "func": ("rearrange "),
+    "autograd": ("detect_anomaly set_detect_anomaly "),
     "linalg": (
         "LinAlgError householder_product ldl_factor ldl_factor_ex ldl_solve lu lu_factor "
         "lu_factor_ex lu_solve matrix_exp "
