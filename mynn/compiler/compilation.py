@@ -35,6 +35,7 @@ class Compilation:
     - `order`, `places`: the kernels to be, in order; where stored values lie.
     - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
     - `blocks`, `schedule`: what one thread runs; what each of several workers runs.
+    - `check`: whether verifiers run, within bodies of loops too.
     - `seconds`: what each stage took.
     """
 
@@ -55,6 +56,7 @@ class Compilation:
     footprints: Footprints = field(default_factory=lambda: Footprints(lambda b: (b, 0)))
     schedule: Sequence[ScheduledKernel] = ()
     module: Module | None = None
+    check: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -27,6 +27,7 @@ from mynn.compiler.graph.fold import fold
 from mynn.compiler.graph.layout import Layouts, format_layouts, layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.pack_operands import insert_packing, is_copy
+from mynn.compiler.graph.scans import join_scans
 from mynn.compiler.graph.split_k import split_sums
 from mynn.compiler.graph.status import never_set, with_status
 from mynn.compiler.graph.zero_padding import absorbed
@@ -34,9 +35,11 @@ from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
 from mynn.compiler.loop_ir.ir import Function, buffers_of
+from mynn.compiler.loop_ir.repeat import innermost, repeat_function, repeats
 from mynn.compiler.loop_ir.verify import verify_functions, verify_kernel
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.memory.arena import arena
+from mynn.compiler.memory.loop import Body
 from mynn.compiler.memory.order import format_order, order_steps, verify_order
 from mynn.compiler.memory.places import format_places, places_of
 from mynn.compiler.memory.plan import format_plan, lower_steps, verify_plan
@@ -49,6 +52,8 @@ from mynn.compiler.parallel.barriers import (
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks, format_blocks
 from mynn.compiler.parallel.footprint import Footprints
 from mynn.compiler.parallel.split import parallelise, ways_to_share
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Loop
 from mynn.core.graph import Graph, Node, format_graph, verify
 from mynn.core.types import Shape
 from mynn.target.target import Target
@@ -75,8 +80,10 @@ def _pack_operands(c: Compilation) -> Compilation:
 
 
 def _layout(c: Compilation) -> Compilation:
-    copies = filter(is_copy, c.graph.nodes())
-    return replace(c, layouts=layouts_of(c.given, [*copies, *c.results]))
+    nodes = c.graph.nodes()
+    read = [x for node in nodes if isinstance(rule_of(node), Loop) for x in node.inputs]
+    copies = filter(is_copy, nodes)
+    return replace(c, layouts=layouts_of(c.given, [*copies, *read, *c.results]))
 
 
 def _zero_padding(c: Compilation) -> Compilation:
@@ -99,8 +106,27 @@ def _places(c: Compilation) -> Compilation:
 
 
 def _lower(c: Compilation) -> Compilation:
-    plan = lower_steps(c.fusion, c.order, c.places, c.target, c.status)
+    make = functools.partial(_body, target=c.target, check=c.check)
+    plan = lower_steps(c.fusion, c.order, c.places, c.target, make, c.status)
     return replace(c, plan=plan, kernels=plan.kernels)
+
+
+def _body(
+    graph: Graph,
+    writes: Mapping[Node, int],
+    layouts: Mapping[Node, Shape],
+    target: Target,
+    check: bool,
+) -> Body:
+    """The kernels of one step of a loop: what the passes up to them make of its graph."""
+    start = Compilation(graph, target, dict(writes), dict(layouts), check=check)
+    plan = run(BODY, start, check).plan
+    return Body(
+        plan.kernels,
+        [plan.places[node] for node in graph.inputs],
+        [(value, plan.places[node]) for node, value in plan.constants.items()],
+        [result.buffer for result in plan.results],
+    )
 
 
 def _scratch(c: Compilation) -> Compilation:
@@ -131,7 +157,7 @@ def _barriers(c: Compilation) -> Compilation:
 
 def _emit(c: Compilation) -> Compilation:
     module = Module(c.target)
-    emit_kernels(module, c.kernels, c.slots, c.plan.scratch)
+    emit_kernels(module, innermost(c.kernels), c.slots, c.plan.scratch)
     return replace(c, module=emit_functions(module, _host_code(c)))
 
 
@@ -140,7 +166,8 @@ def _host_code(c: Compilation) -> list[Function]:
     status = c.plan.status
     checking = {kernel.name for kernel in c.kernels if status in buffers_of(kernel)[1]}
     slot = None if status is None else c.slots[status]
-    functions = [step(c.blocks, checking, slot)]
+    functions = [repeat_function(loop, c.slots) for loop in repeats(c.kernels)]
+    functions.append(step(c.blocks, checking, slot))
     if c.split:
         functions += [barrier(), split_step(c.schedule, slot), *parallel_call(c.target.is_posix)]
     return functions
@@ -168,7 +195,7 @@ def _verify_kernels(c: Compilation) -> None:
 
 
 def _verify_emission(c: Compilation) -> None:
-    verify_functions(_host_code(c), c.kernels)
+    verify_functions(_host_code(c), innermost(c.kernels))
     verify_exact(c.text)
 
 
@@ -234,6 +261,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
     # Composites are written out, then constants, since the other rules look for them.
     Repeated(
         (
+            _rewrite("scans", "loops that do the same steps become one", join_scans),
             _rewrite("decompose", "composites in terms of other primitives", decompose),
             _rewrite("fold", "what depends on constants alone", fold),
             _rewrite("algebra", "nodes that do nothing, or undo each other", algebraic),
@@ -322,6 +350,8 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         lambda c: format_plan(c.plan, c.table),
     ),
 )
+# What is done with the body of a loop.
+BODY = LOWERING[: 1 + [getattr(entry, "name", "") for entry in LOWERING].index("lower")]
 EMISSION: tuple[Pass | Repeated, ...] = (
     _kernels(
         "cache_blocks",
@@ -416,7 +446,7 @@ def lower(
     """
     if check:
         verify(graph)
-    start = Compilation(graph, target, dict(writes or {}), dict(layouts or {}))
+    start = Compilation(graph, target, dict(writes or {}), dict(layouts or {}), check=check)
     return run(LOWERING, start, check, observe)
 
 

@@ -7,18 +7,36 @@ simplified, fused and compiled as the forward pass is, and differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mynn.base.dataclass import dataclass
 from mynn.core.graph import Node, topological
 from mynn.core.placed import total
 from mynn.core.rows import Rows
+from mynn.core.types import Tuple
 from mynn.errors import UsageError
 
 
+@dataclass(frozen=True)
+class OfPart:
+    """A cotangent of one of several values that a node has."""
+
+    number: int
+    g: Any
+
+
 def differentiable(node: Node) -> bool:
-    """Whether a gradient can arrive at the node: floats only."""
-    return node.type.dtype.kind == "f"
+    """Whether a gradient can arrive at the node: floats, and several values."""
+    return node.type.dtype.kind == "f" or isinstance(node.type, Tuple)
+
+
+def _of_parts(type: Tuple, found: Sequence[OfPart]) -> tuple[Any, ...]:
+    """For each part the sum of its cotangents; None where there is none."""
+    parts: list[list[Any]] = [[] for _ in type.parts]
+    for one in found:
+        parts[one.number].append(one.g)
+    return tuple([total(each) if each else None for each in parts])
 
 
 def reverse(
@@ -38,7 +56,8 @@ def reverse(
 
     - `keep_rows`: leaves may get cotangents that are `Rows`.
 
-    Returns a wrapped cotangent for each node that was reached.
+    Returns a wrapped cotangent for each node that was reached. A node with several values is no
+    value itself: its rule is given None in its place, and a tuple of cotangents.
     """
     order = topological(tuple(seeds))
     active: set[Node] = set()
@@ -50,12 +69,15 @@ def reverse(
     for node in reversed(order):
         if node not in parts:
             continue
-        g = total(parts.pop(node))
-        if isinstance(g, Rows) and (node.inputs or not keep_rows):
-            g = g.dense()
-        if arrived is not None:
-            g = arrived(node, g)
-        cotangents[node] = g
+        if isinstance(node.type, Tuple):
+            g = _of_parts(node.type, parts.pop(node))
+        else:
+            g = total(parts.pop(node))
+            if isinstance(g, Rows) and (node.inputs or not keep_rows):
+                g = g.dense()
+            if arrived is not None:
+                g = arrived(node, g)
+            cotangents[node] = g
         if not any(x in active for x in node.inputs):
             continue
         if node.primitive.vjp is None:
@@ -64,8 +86,10 @@ def reverse(
                 + (f" (made at {node.source})" if node.source else "")
                 + "; use .detach() where none is meant to flow"
             )
-        arguments = [wrap(x) for x in node.inputs]
-        found = node.primitive.vjp(g, wrap(node), *arguments, **node.params)
+        y, *arguments = [
+            None if isinstance(x.type, Tuple) else wrap(x) for x in (node, *node.inputs)
+        ]
+        found = node.primitive.vjp(g, y, *arguments, **node.params)
         for x, part in zip(node.inputs, found, strict=True):
             if part is not None and x in active and differentiable(x):
                 parts.setdefault(x, []).append(part)

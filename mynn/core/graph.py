@@ -5,11 +5,16 @@ Grammar (as `format_graph` prints it):
     graph  ::= "graph(" {input} ") {" {node} ["check" {name}] "return" {name} "}"
     input  ::= name ":" type
     node   ::= name ":" type "=" primitive "(" {name} ")" {param "=" value}
-    type   ::= dtype "[" {extent ","} "]"
+    value  ::= number | text | graph
+    type   ::= dtype "[" {extent ","} "]" | "(" {type ","} ")"
+
+A parameter that is a graph is a *body*: what a loop (`mynn.ops.control`) runs in each step. It sees
+nothing of the graph around it; what it needs comes in through its inputs.
 
 Invariants, held by `verify`: nodes are in topological order and acyclic (they are immutable, so
 this holds by construction); every node's type is what its primitive's shape rule says; every leaf
-is an input or a constant; every check is a single truth value.
+is an input or a constant; every check is a single truth value. Bodies keep to them too, and have no
+checks.
 """
 
 from __future__ import annotations
@@ -179,6 +184,25 @@ def topological(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = N
     return order
 
 
+def bodies_of(node: Node) -> list[Graph]:
+    """The graphs among the parameters of a node."""
+    return [value for value in node.params.values() if isinstance(value, Graph)]
+
+
+def substituted(outputs: Iterable[Node], known: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """`outputs` made anew of other nodes in the place of those that are `known`."""
+    outputs = tuple(outputs)
+    new = dict(known)
+    for node in topological(outputs, stop=new.__contains__):
+        inputs = tuple([new[x] for x in node.inputs]) if node not in new else ()
+        if inputs != node.inputs and node not in new:
+            new[node] = Node(
+                node.primitive, inputs, node.params, node.type, None, node.name, node.source
+            )
+        new.setdefault(node, node)
+    return tuple([new[node] for node in outputs])
+
+
 def verify(graph: Graph) -> None:
     """Raise `VerifyError` where the graph breaks an invariant of this module."""
     declared = set(graph.inputs)
@@ -198,6 +222,10 @@ def verify(graph: Graph) -> None:
             expected = node.primitive.infer(*(x.type for x in node.inputs), **node.params)
             if expected != node.type:
                 raise VerifyError(f"{node!r} has type {node.type}, its shape rule says {expected}")
+            for body in bodies_of(node):
+                if body.checks:
+                    raise VerifyError(f"the body of {node!r} has checks")
+                verify(body)
 
 
 def node_names(graph: Graph) -> dict[Node, str]:
@@ -221,6 +249,11 @@ def _format_value(value: Array) -> str:
     return f"[{flat[0]}, {flat[1]}, ... {value.size} values]"
 
 
+def _indented(value: Any) -> str:
+    """A parameter as text; of a body, lines as deep as those of the node."""
+    return str(value).replace("\n", "\n  ") if isinstance(value, Graph) else str(value)
+
+
 def format_graph(graph: Graph) -> str:
     """The graph as text, one node a line, in the grammar of this module."""
     names = node_names(graph)
@@ -233,7 +266,7 @@ def format_graph(graph: Graph) -> str:
             lines.append(f"  {names[node]}: {node.type} = constant {_format_value(node.value)}")
             continue
         arguments = ", ".join(names[x] for x in node.inputs)
-        params = "".join(f" {key}={value}" for key, value in node.params.items())
+        params = "".join(f" {key}={_indented(value)}" for key, value in node.params.items())
         lines.append(f"  {names[node]}: {node.type} = {node.primitive.name}({arguments}){params}")
     if graph.checks:
         lines.append(f"  check {', '.join(names[node] for node in graph.checks)}")

@@ -13,7 +13,7 @@ import numpy as np
 from mynn.core.failure import Failure, failure
 from mynn.core.graph import CONSTANT, INPUT, Graph, Node, topological
 from mynn.core.primitive import Primitive
-from mynn.core.types import Array, Type
+from mynn.core.types import Array, Tuple, Type
 from mynn.errors import ShapeError
 
 Observer = Callable[[Node, Array], None]
@@ -31,7 +31,11 @@ def apply(
     if primitive.view:
         return np.asarray(primitive.numpy(*arguments, **params))
     with np.errstate(all="ignore"):
-        value = np.asarray(primitive.numpy(*arguments, **params))
+        found = primitive.numpy(*arguments, **params)
+    if isinstance(type, Tuple):
+        several: Array = found
+        return several
+    value = np.asarray(found)
     return value if value.dtype == type.dtype else value.astype(type.dtype)
 
 
@@ -40,7 +44,8 @@ def evaluate_nodes(
 ) -> list[Array]:
     """Values of `outputs`, where the values of the nodes in `known` are given.
 
-    `observe(node, value)` is called for every node as it is computed, in topological order.
+    `observe(node, value)` is called for every node as it is computed, in topological order; not for
+    those with several values, whose parts are nodes too.
     """
     values: dict[Node, Array] = dict(known)
     for node in topological(outputs, stop=known.__contains__):
@@ -52,7 +57,7 @@ def evaluate_nodes(
         if node.primitive is INPUT:
             raise ShapeError(f"no value was given for input {node.name or node!r}")
         values[node] = compute(node, [values[x] for x in node.inputs])
-        if observe is not None:
+        if observe is not None and not isinstance(node.type, Tuple):
             observe(node, values[node])
     return [values[node] for node in outputs]
 

@@ -68,6 +68,35 @@ class Type:
         return f"{self.short}[{','.join(map(str, self.shape))}]"
 
 
+# The dtype of what is no array.
+_NONE = np.dtype("V1")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple(Type):
+    """The types of several values that one node has. Prints as `(f32[32], f32[8,32])`."""
+
+    parts: tuple[Type, ...] = ()
+
+    @staticmethod
+    def of_parts(parts: Iterable[Type]) -> Tuple:
+        """The type of values of these types."""
+        return Tuple((), _NONE, tuple(parts))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements of all parts."""
+        return sum([part.nbytes for part in self.parts])
+
+    @property
+    def short(self) -> str:
+        """No dtype has this name."""
+        return "tuple"
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.parts))})"
+
+
 class Absent:
     """A dtype of PyTorch that is not there: naming it is no error, using it is one."""
 

@@ -21,6 +21,7 @@ from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.measure import REPEAT, repeat
 from mynn.compiler.host.step import STEP, step
 from mynn.compiler.loop_ir.ir import Kernel, buffers_of
+from mynn.compiler.loop_ir.repeat import counted
 from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.pipeline import finish
 from mynn.core.types import SHORT_NAMES, Array
@@ -189,10 +190,11 @@ class _Bench:
     def __init__(self, lowered: Compilation, artifact: Artifact, inputs: Sequence[Array]) -> None:
         made = finish(lowered)
         assert made.module is not None
-        alone = [step([CacheBlock((k,))], name=_alone(k.name)) for k in made.kernels]
+        self.kernels = list(counted(made.kernels))
+        alone = [step([CacheBlock((k,))], name=_alone(k.name)) for k, _ in self.kernels]
         module = emit_functions(made.module, [*alone, repeat()])
         native = build(module.text(), lowered.target)
-        names = [*(_alone(kernel.name) for kernel in lowered.kernels), STEP]
+        names = [*(_alone(kernel.name) for kernel, _ in self.kernels), STEP]
         self.functions = [native.address(name) for name in names]
         kinds = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
         self.run: Any = native.function(REPEAT, *kinds)
@@ -221,7 +223,8 @@ class _Bench:
         return float(np.median(times))
 
 
-def _kernel_profile(kernel: Kernel, seconds: float) -> KernelProfile:
+def _kernel_profile(kernel: Kernel, seconds: float, rounds: int) -> KernelProfile:
+    """Of all runs of a kernel in a run of the program, from the time of one."""
     wide = all(buffer.type == "f64" for buffer in buffers_of(kernel)[1])
     level = level_of(kernel.nbytes)
     limits = {
@@ -229,14 +232,13 @@ def _kernel_profile(kernel: Kernel, seconds: float) -> KernelProfile:
         level.name: kernel.nbytes / level.bandwidth,
     }
     bound = max(limits, key=limits.__getitem__)
-    seconds = max(seconds, 1e-12)
     return KernelProfile(
         kernel.name,
         kernel.comment,
-        seconds,
-        kernel.operations,
-        kernel.nbytes,
-        limits[bound],
+        max(seconds, 1e-12) * rounds,
+        kernel.operations * rounds,
+        kernel.nbytes * rounds,
+        limits[bound] * rounds,
         bound,
     )
 
@@ -248,7 +250,7 @@ def profile(lowered: Compilation, inputs: Sequence[Array], repeat: int = 7) -> P
     artifact = make_artifact(lowered.plan, lowered.table, lowered.graph.inputs)
     bench = _Bench(lowered, artifact, inputs)
     kernels = tuple(
-        _kernel_profile(kernel, bench.seconds(number, repeat))
-        for number, kernel in enumerate(lowered.kernels)
+        _kernel_profile(kernel, bench.seconds(number, repeat), rounds)
+        for number, (kernel, rounds) in enumerate(bench.kernels)
     )
     return Profile(kernels, bench.seconds(len(kernels), repeat))

@@ -45,6 +45,8 @@ def bind(
         if slot.role == "scratch":
             keep.append(aligned_bytes(slot.elements * slot.number))
             return address_of(keep[-1])
+        if slot.role == "view":
+            return 0
         return address_of(arrays[slot.role][slot.number])
 
     addresses = [address(slot) for slot in artifact.slots]

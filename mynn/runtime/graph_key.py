@@ -45,6 +45,8 @@ def _canonical(value: Any) -> str:
         return f"{{{','.join(items)}}}"
     if isinstance(value, slice):
         return f"slice{_canonical((value.start, value.stop, value.step))}"
+    if isinstance(value, Graph):
+        return f"graph({_digest(value, {}, {}).hex()})"
     if is_dataclass(value) and not isinstance(value, type):
         parts = (f"{f.name}={_canonical(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__qualname__}({','.join(parts)})"
@@ -57,21 +59,25 @@ def graph_key(
     """A digest of all that lowering goes by: nodes, parameters, constants by their bytes, layouts
     and writes of state. None where a part is of a kind that cannot be told apart by text.
     """
-    numbers: dict[Node, int] = {}
-    digest = hashlib.sha256()
     try:
-        for node in graph.nodes():
-            declared = len(numbers) < len(graph.inputs)
-            inputs = [] if declared else [numbers[x] for x in node.inputs]
-            numbers[node] = len(numbers)
-            digest.update(
-                f"{_primitive_name(node)} {inputs} {node.type} {node.name!r} "
-                f"{_canonical(node.params)} {writes.get(node)} {layouts.get(node)}\n".encode()
-            )
-            if node.primitive is CONSTANT:
-                digest.update(_canonical(node.value).encode())
+        return _digest(graph, writes, layouts)
     except _Unknown:
         return None
+
+
+def _digest(graph: Graph, writes: Mapping[Node, int], layouts: Mapping[Node, Shape]) -> bytes:
+    numbers: dict[Node, int] = {}
+    digest = hashlib.sha256()
+    for node in graph.nodes():
+        declared = len(numbers) < len(graph.inputs)
+        inputs = [] if declared else [numbers[x] for x in node.inputs]
+        numbers[node] = len(numbers)
+        digest.update(
+            f"{_primitive_name(node)} {inputs} {node.type} {node.name!r} "
+            f"{_canonical(node.params)} {writes.get(node)} {layouts.get(node)}\n".encode()
+        )
+        if node.primitive is CONSTANT:
+            digest.update(_canonical(node.value).encode())
     outputs = [numbers[node] for node in graph.outputs]
     checks = [numbers[node] for node in graph.checks]
     digest.update(f"{len(graph.inputs)} {outputs} {checks} {np.__version__}".encode())

@@ -22,7 +22,7 @@ from mynn.compiler.fusion.pool_windows import inlined_reductions, window_blocks
 from mynn.compiler.fusion.stored import SIZE_LIMIT, Storing, is_leaf
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.rules import rule_of
-from mynn.compiler.rules.record import AxisMap
+from mynn.compiler.rules.record import AxisMap, Part
 from mynn.core.graph import Graph, Node, topological
 
 # A group of more nodes takes no more of them: what LLVM takes for a function grows faster than its
@@ -69,6 +69,9 @@ class _Planner:
         return False
 
     def place(self, node: Node) -> None:
+        if isinstance(rule_of(node), Part):
+            self.join(node, self.home[node.inputs[0]])
+            return
         frontier = self.frontier(node)
         producers = dict.fromkeys(self.home[x] for x in frontier)
         if not self.storing.is_anchor(node):
@@ -101,6 +104,12 @@ class _Planner:
         self.number[group] = len(self.groups)
         self.groups.append(group)
         self.home[node] = group
+
+    def join(self, part: Node, group: Group) -> None:
+        """A value of a loop is stored by the loop."""
+        group.maps[part] = identity_map(part.shape)
+        group.outputs.append(part)
+        self.home[part] = group
 
     def ordered(self) -> tuple[Group, ...]:
         """The groups, each after those that it needs, otherwise in the order they were begun in."""

@@ -11,7 +11,7 @@ stored.
 
 Invariants, held by `verify_fusion`: every stored node is an output of one group; a group loads what
 earlier groups store, inputs and constants; an output's axes follow every loop of its group, each
-once; beside its anchor a group computes no node that needs loops of its own.
+once (but for loops over a graph of their own, whose outputs have axes as they like); beside its anchor a group computes no node that needs loops of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dataclasses import field
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.stored import Reason, is_leaf
-from mynn.compiler.rules.record import AxisMap
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import AxisMap, Loop
 from mynn.core.graph import CONSTANT, Graph, Node, node_names
 from mynn.core.types import Shape
 from mynn.errors import VerifyError
@@ -37,6 +38,8 @@ class Group:
       1).
     - `outputs`: nodes whose values are stored (the anchor only if it is among them).
     - `needs`: the groups that it loads from. `weight`: how many nodes it computes.
+
+    Of a loop over a graph of its own the anchor is the loop, and the outputs are its values.
     """
 
     anchor: Node | None
@@ -45,6 +48,11 @@ class Group:
     outputs: list[Node] = field(default_factory=list)
     needs: set[Group] = field(default_factory=set)
     weight: int = 0
+
+
+def is_loop(group: Group) -> bool:
+    """Whether it is a loop over a graph of its own."""
+    return group.anchor is not None and isinstance(rule_of(group.anchor), Loop)
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,8 @@ def verify_fusion(fusion: Fusion, graph: Graph) -> None:
                 raise VerifyError(f"{where} stores {node!r}, as another group does")
             if node not in fusion.stored:
                 raise VerifyError(f"{where} stores {node!r}, which has no storage")
-            if not covers(group.maps.get(node, ()), node.shape, group.space):
+            mapped = covers(group.maps.get(node, ()), node.shape, group.space)
+            if not mapped and not is_loop(group):
                 raise VerifyError(f"{where}: the axes of {node!r} do not follow its loops")
         if group.anchor is not None and group.anchor not in group.maps:
             raise VerifyError(f"{where}: no map says which loops its anchor follows")

@@ -13,7 +13,15 @@ from mynn.compiler.graph.contraction_dims import is_contraction
 from mynn.compiler.graph.index_map import peel
 from mynn.compiler.graph.pack_operands import is_copy
 from mynn.compiler.rules import rule_of
-from mynn.compiler.rules.record import Computed, Elementwise, Leaf, Movement, ScatterAlong
+from mynn.compiler.rules.record import (
+    Computed,
+    Elementwise,
+    Leaf,
+    Loop,
+    Movement,
+    Part,
+    ScatterAlong,
+)
 from mynn.core.graph import Graph, Node
 from mynn.core.primitive import Cost
 from mynn.ops import fused
@@ -35,6 +43,7 @@ class Reason(enum.Enum):
     OPERAND = "read by a product"
     PUT = "put into other values, which may be those that it is made of"
     KERNEL = "computed by loops of its own"
+    STEPS = "read or made step by step"
     REPEATED = "costly, and repeated by what reads it"
     PICKED = "a small reduction whose elements are picked one by one"
     SHARED_EPILOGUE = "the epilogue of a product, read more than once"
@@ -98,6 +107,8 @@ class Storing:
             return Reason.COPY
         if self.is_anchor(node):
             return Reason.KERNEL
+        if isinstance(rule_of(node), Part):
+            return Reason.STEPS
         if node in self._seen_through or node in self.windows:
             return None
         if self._readers.get(node, 0) > 1:
@@ -114,9 +125,13 @@ class Storing:
             self.why.setdefault(node, reason)
 
     def _store_operands(self, order: list[Node], pads: Container[Node]) -> set[Node]:
-        """Store what products and scatters read; returns the movement that they see it through."""
+        """Store what products, scatters and loops read; returns the movement that products and
+        scatters see it through.
+        """
         seen_through: set[Node] = set()
         for node in order:
+            for x in node.inputs if isinstance(rule_of(node), Loop) else ():
+                self._store(x, Reason.STEPS)
             for x in node.inputs if is_contraction(node) else ():
                 base = peel(x, pads)
                 self._store(base, Reason.OPERAND)

@@ -9,7 +9,7 @@ from mynn.compiler.rules import rule_of
 from mynn.core import interpreter
 from mynn.core.graph import CONSTANT, Graph, Node, apply, constant
 from mynn.core.rewrite import rewrite
-from mynn.core.types import Array
+from mynn.core.types import Array, Tuple
 from mynn.ops import movement, reduce
 
 # Results above this many elements are not computed ahead: a table would cost more memory traffic
@@ -44,7 +44,7 @@ def _fold_node(node: Node) -> Node | None:
         return constant(np.zeros(node.shape, node.dtype))
     if any(0 in x.type.shape for x in node.inputs):
         return _fold_empty(node)
-    if not node.inputs or not all(map(_is_known, node.inputs)):
+    if not node.inputs or not all(map(_is_known, node.inputs)) or isinstance(node.type, Tuple):
         return None
     if node.primitive is movement.broadcast_to:
         return None

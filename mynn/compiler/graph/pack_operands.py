@@ -5,6 +5,8 @@ from __future__ import annotations
 from mynn.compiler.graph.contraction_dims import Kind, choose_strategy, is_contraction
 from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.layout import Layouts
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Loop
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import rewrite
 from mynn.ops import elementwise
@@ -21,21 +23,35 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     Expects a simplified graph, in which no identity is left.
     Guarantees that each identity of the result is a copy that has to be stored, row-major.
 
+    So is what loops read that lies in another order than that of its axes.
+
     Before: `matmul(a, b)`; after: `matmul(a, stop_gradient(b))`, where the copy has its columns
     side by side.
     """
     packed: dict[Node, Node] = {}
 
+    def copied(x: Node) -> Node:
+        if x not in packed:
+            packed[x] = copy = apply(elementwise.stop_gradient, x)
+            layouts.row_major(copy)
+        return packed[x]
+
     def rule(node: Node) -> Node | None:
+        if isinstance(rule_of(node), Loop):
+            given = [copied(x) if _lies_otherwise(x, layouts) else x for x in node.inputs]
+            same = all(new is old for new, old in zip(given, node.inputs, strict=True))
+            return None if same else apply(node.primitive, *given, **node.params)
         if not is_contraction(node):
             return None
         a, b = (view_of(x, layouts.strides, borders=False) for x in node.inputs)
         if choose_strategy(node, a.strides, b.strides).kind is not Kind.PACK:
             return None
         left, right = node.inputs
-        if right not in packed:
-            packed[right] = copy = apply(elementwise.stop_gradient, right)
-            layouts.row_major(copy)
-        return apply(node.primitive, left, packed[right], **node.params)
+        return apply(node.primitive, left, copied(right), **node.params)
 
     return rewrite(graph, rule)
+
+
+def _lies_otherwise(x: Node, layouts: Layouts) -> bool:
+    """Whether what a loop reads in each step is given in another order than that of its axes."""
+    return not x.inputs and layouts.order(x) != tuple(range(len(x.shape)))

@@ -15,6 +15,7 @@ import numpy as np
 
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.compiler.loop_ir.op_types import DTYPES, PRIMITIVES
 from mynn.core.types import Array
 from mynn.ops import elementwise, fused
@@ -161,6 +162,23 @@ def evaluate_kernel(
 
     `functions` are operations that are to be computed otherwise than with NumPy.
     """
+    if isinstance(kernel, Repeat):
+        _evaluate_repeat(kernel, memory, functions)
+        return
     with np.errstate(all="ignore"):
         for statement in _Evaluator(memory, {**FUNCTIONS, **(functions or {})}).body(kernel.body):
             statement()
+
+
+def _evaluate_repeat(
+    loop: Repeat, memory: Mapping[ir.Buffer, Array], functions: Functions | None
+) -> None:
+    for kernel in loop.before:
+        evaluate_kernel(kernel, memory, functions)
+    for step in range(loop.rounds):
+        now = dict(memory)
+        for one in loop.moving:
+            start = one.start + one.step * step
+            now[one.view] = now[one.whole][start : start + one.view.elements]
+        for kernel in loop.kernels:
+            evaluate_kernel(kernel, now, functions)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.op_types import argument_type, literal, literal_type
+from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.compiler.loop_ir.walk import expr_type
 
 
@@ -100,8 +101,24 @@ def _format_line(statement: ir.Statement | ir.Action) -> str:
 
 def format_kernel(kernel: ir.Kernel) -> str:
     """A kernel as text, in the grammar of `mynn.compiler.loop_ir.ir`."""
+    if isinstance(kernel, Repeat):
+        return _format_repeat(kernel)
     head = f"kernel {kernel.name}:" + (f"  # {kernel.comment}" if kernel.comment else "")
     return "\n".join([head, *_format_body(kernel.body, "  ")])
+
+
+def _format_repeat(loop: Repeat) -> str:
+    lines = [f"repeat {loop.name} in {loop.rounds}:  # {loop.comment}"]
+    lines += [_deeper(format_kernel(kernel)) for kernel in loop.before]
+    lines += [
+        f"  view {one.view} at {one.whole}[{one.start} + {one.step} * step]" for one in loop.moving
+    ]
+    lines += ["  each:", *(_deeper(_deeper(format_kernel(kernel))) for kernel in loop.kernels)]
+    return "\n".join(lines)
+
+
+def _deeper(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
 
 
 def format_function(function: ir.Function) -> str:

@@ -7,8 +7,10 @@ instance of it (`original`): it is lowered, split and compiled once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mynn.compiler.loop_ir import ir
+from mynn.compiler.loop_ir.repeat import Repeat
 
 
 def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> ir.Kernel:
@@ -16,7 +18,11 @@ def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer
 
     Before:   kernel k0:  y.2[0] = tanh(x.1[0])
     After:    kernel k7:  y.9[0] = tanh(x.8[0])        with {x.1: x.8, y.2: y.9}
+
+    The kernels of a loop around kernels have the new name in the place of the loop's old one.
     """
+    if isinstance(kernel, Repeat):
+        return _repeated(kernel, name, buffers)
     return ir.Kernel(
         name,
         tuple([_statement(statement, buffers) for statement in kernel.body]),
@@ -27,6 +33,24 @@ def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer
         {old: buffers.get(new, new) for old, new in kernel.bindings.items()}
         if kernel.template is not None
         else buffers,
+    )
+
+
+def _repeated(loop: Repeat, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> Repeat:
+    def again(kernels: Sequence[ir.Kernel]) -> tuple[ir.Kernel, ...]:
+        named = [f"{name}{kernel.name.removeprefix(loop.name)}" for kernel in kernels]
+        return tuple([instance(k, own, buffers) for k, own in zip(kernels, named, strict=True)])
+
+    moving = [
+        replace(one, view=buffers.get(one.view, one.view), whole=buffers.get(one.whole, one.whole))
+        for one in loop.moving
+    ]
+    return replace(
+        loop,
+        name=name,
+        before=again(loop.before),
+        kernels=again(loop.kernels),
+        moving=tuple(moving),
     )
 
 

@@ -15,6 +15,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.bounds import verify_bounds
 from mynn.compiler.loop_ir.op_types import DTYPES, op_type
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
+from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
 
@@ -29,8 +30,23 @@ def verify_kernel(kernel: ir.Kernel) -> None:
 
     Takes time in proportion to the kernel's length.
     """
+    if isinstance(kernel, Repeat):
+        _verify_repeat(kernel)
+        return
     _Kernel(kernel.name).body(kernel.body, "serial")
     verify_bounds(kernel.name, kernel.body)
+
+
+def _verify_repeat(loop: Repeat) -> None:
+    for kernel in (*loop.before, *loop.kernels):
+        verify_kernel(kernel)
+    views = {one.view for one in loop.moving}
+    for one in loop.moving:
+        ends = one.start, one.start + one.step * (loop.rounds - 1)
+        if min(ends) < 0 or max(ends) + one.view.elements > one.whole.elements:
+            raise VerifyError(f"{loop.name}: {one.view} leaves {one.whole}, {one}")
+        if one.whole in views or one.view.type != one.whole.type:
+            raise VerifyError(f"{loop.name}: {one.view} cannot be a view of {one.whole}")
 
 
 def verify_functions(functions: Iterable[ir.Function], kernels: Iterable[ir.Kernel] = ()) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
 from mynn.base.dataclass import dataclass
-from mynn.compiler.fusion.groups import Fusion, Group
+from mynn.compiler.fusion.groups import Fusion, Group, is_loop
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.lowering.base import canonical
 from mynn.compiler.rules import rule_of
@@ -73,6 +73,8 @@ def order_steps(
         if node in makers and node not in in_place:
             step = makers[node]
             group = fusion.groups[_number(step)]
+            if is_loop(group):
+                continue
             if state not in step.reads or reads_own_element(fusion, group, node, state):
                 in_place[node] = state
     while True:

@@ -18,6 +18,8 @@ from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.ir import Buffer
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.memory.order import Order
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.record import Loop
 from mynn.core.graph import CONSTANT, Graph, Node, node_names
 from mynn.core.types import Array
 from mynn.target.storage import padded_strides, storage_elements
@@ -67,6 +69,7 @@ def places_of(
     places: dict[Node, Place] = {}
     constants: dict[Node, Array] = {}
     operands = {peel(x, pads) for n in graph.nodes() if is_contraction(n) for x in n.inputs}
+    operands |= {x for n in graph.nodes() if isinstance(rule_of(n), Loop) for x in n.inputs}
     for node in graph.nodes():
         scalar = node.primitive is CONSTANT and node.type.size == 1
         if is_leaf(node) and (not scalar or node in operands):

@@ -12,14 +12,16 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field
 
 from mynn.base.dataclass import dataclass
-from mynn.compiler.fusion.groups import Fusion
+from mynn.compiler.fusion.groups import Fusion, is_loop
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Statement, Store, buffers_of
+from mynn.compiler.loop_ir.repeat import views_of
 from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.lowering.equal_groups import Lowering
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.lowering.map import copy_kernel
 from mynn.compiler.memory.arena import live_spans
+from mynn.compiler.memory.loop import MakeBody, loop_of
 from mynn.compiler.memory.order import Order, Step
 from mynn.compiler.memory.places import Places, Result
 from mynn.core.graph import Graph, Node
@@ -56,30 +58,46 @@ class Plan:
         return ("arena", self.arena[buffer]) if buffer in self.arena else (buffer, 0)
 
     def lasting(self, inputs: Sequence[Node]) -> dict[Buffer, tuple[str, int]]:
-        """The buffers that live longer than a run: which input, constant or result each is."""
+        """The buffers that live longer than a run: which input, constant or result each is; and the
+        views of loops, which lie in others.
+        """
         known: dict[Buffer, tuple[str, int]] = {}
         for role, nodes in (("input", inputs), ("constant", self.constants)):
             for number, node in enumerate(nodes):
                 known[self.places[node].buffer] = (role, number)
         for number, result in enumerate(self.results):
             known[result.buffer] = ("result", number)
+        for number, buffer in enumerate(views_of(self.kernels)):
+            known[buffer] = ("view", number)
         return known
 
 
 def lower_steps(
-    fusion: Fusion, order: Order, places: Places, target: Target, status: bool = False
+    fusion: Fusion,
+    order: Order,
+    places: Places,
+    target: Target,
+    make_body: MakeBody,
+    status: bool = False,
 ) -> Plan:
     """The kernels of all steps, each kind lowered once, then those that set state at the end.
 
-    With `status` the last result is the status word.
+    With `status` the last result is the status word; `make_body` lowers the graphs of loops.
     """
+    of, constants = dict(places.of), dict(places.constants)
     lowering = Lowering(places.of, target)
     copies = [step for step in order.steps if step.group is None]
     names = {step: f"copy{number}" for number, step in enumerate(copies)}
 
     def kernel(step: Step) -> Kernel:
         if step.group is not None:
-            return lowering.kernel(f"k{step.group}", fusion.groups[step.group])
+            name, group = f"k{step.group}", fusion.groups[step.group]
+            if not is_loop(group):
+                return lowering.kernel(name, group)
+            loop = loop_of(name, group, places.of, target, make_body)
+            for node, (value, place) in loop.constants.items():
+                of[node], constants[node] = place, value
+            return loop.kernel
         assert step.node is not None
         to = places.old[step.node] if step.result is None else places.results[step.result].place
         return copy_kernel(names[step], step.node, places.of.get(step.node), to, target)
@@ -92,8 +110,8 @@ def lower_steps(
     in_place = list(order.in_place.values())
     return Plan(
         kernels,
-        places.of,
-        constants=places.constants,
+        of,
+        constants=constants,
         results=places.results,
         in_place=in_place,
         status=word,

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from mynn.compiler.loop_ir.instance import original
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, Statement
+from mynn.compiler.loop_ir.repeat import innermost
 from mynn.target.storage import ALIGNMENT, SLACK
 
 # Shares begin on cache lines that no other worker's prefetcher takes with its own.
@@ -54,7 +55,7 @@ def scratch_buffer(kernels: Iterable[Kernel]) -> Buffer | None:
     """A worker's share of the scratch memory of a program, as large as the kernels need it; None
     where no kernel needs any.
     """
-    distinct = {id(kernel): kernel for kernel in map(original, kernels)}
+    distinct = {id(kernel): kernel for kernel in map(original, innermost(kernels))}
     most = max((scratch_offsets(kernel)[1] for kernel in distinct.values()), default=0)
     share = -(-most // _SHARE) * _SHARE
     return Buffer("scratch", "u8", share) if share else None

@@ -28,6 +28,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     buffers_of,
 )
+from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 
 # A place in memory: what it is part of, and its first byte there.
@@ -121,7 +122,16 @@ class LoopAccesses:
 
 
 def loop_accesses(kernel: Kernel) -> list[LoopAccesses]:
-    """The parallel loops of a kernel, and what stands around them."""
+    """The parallel loops of a kernel, and what stands around them.
+
+    Of a loop around kernels it is all that they touch, in its one round.
+    """
+    if isinstance(kernel, Repeat):
+        sides = [
+            {Motion(buffer): AccessRegion(Motion(buffer), 0, buffer.nbytes - 1) for buffer in side}
+            for side in buffers_of(kernel)
+        ]
+        return [LoopAccesses(1 if kernel.shared else 0, *sides)]
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
     around = LoopAccesses(0)
     loops: list[LoopAccesses] = []

@@ -33,6 +33,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     Var,
 )
+from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.parallel.footprint import bytes_read
 
@@ -48,8 +49,10 @@ def parallelise(kernel: Kernel) -> list[Kernel]:
     Best are slices of what it stores, rows or columns, so that workers who go on with the next
     kernel find what they need among what they stored themselves; rounds of its outer loops are
     where a worker would have to read much more for a slice. The last resort is that one worker runs
-    it all.
+    it all, as one does a loop around kernels.
     """
+    if isinstance(kernel, Repeat):
+        return [replace(kernel, shared=True)]
     slices = [_by_slices(kernel, columns=False), _by_slices(kernel, columns=True)]
     ways = [way for way in slices if way is not None]
     if kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from mynn.compiler.rules import contraction, elementwise, gather, movement, reduce, scan, sorting
+from mynn.compiler.rules import (
+    contraction,
+    control,
+    elementwise,
+    gather,
+    movement,
+    reduce,
+    scan,
+    sorting,
+)
 from mynn.compiler.rules.record import Composite, Leaf, Rule
 from mynn.core.graph import CONSTANT, INPUT, Node
 from mynn.core.primitive import Primitive
@@ -19,6 +28,7 @@ RULES: dict[Primitive, Rule] = {
     **contraction.RULES,
     **gather.RULES,
     **sorting.RULES,
+    **control.RULES,
     checks.outside: Composite(),
 }
 

@@ -33,8 +33,10 @@ from mynn.core.types import Shape
 from mynn.errors import VerifyError
 from mynn.ops import movement
 
-# A concatenation of fewer values than this is computed by asking at each element which it is of.
+# A concatenation of fewer values than this, or of values that are short along the last axis, is
+# computed by asking at each element which it is of.
 MANY_PIECES = 4
+LONG_PIECES = 16
 
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -191,7 +193,10 @@ def _concatenate_element(e: Expressions, node: Node, index: Index) -> Computatio
 
 
 def _has_many_pieces(node: Node) -> bool:
-    return len(node.inputs) >= MANY_PIECES
+    if len(node.inputs) >= MANY_PIECES:
+        return True
+    is_last = node.params["axis"] == len(node.shape) - 1
+    return is_last and min(x.shape[-1] for x in node.inputs) >= LONG_PIECES
 
 
 def _iota_element(e: Expressions, node: Node, index: Index) -> Computation:

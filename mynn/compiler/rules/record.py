@@ -8,6 +8,8 @@
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
            | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong
+           | Loop             a graph of its own, step after step
+           | Part             one of a loop's values
            | Composite        written in terms of other primitives before anything asks
            | Leaf             there before the program runs
 
@@ -255,6 +257,19 @@ class ScatterAlong(Rule):
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
     epilogue: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Loop(Rule):
+    """The graph `node.params["body"]`, step after step; its values are its parts."""
+
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+    epilogue: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Part(Rule):
+    """One of the values of a loop."""
 
 
 @dataclass(frozen=True)

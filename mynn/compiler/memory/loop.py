@@ -1,0 +1,138 @@
+"""Loops over a graph of their own: the kernels of one step, run step after step.
+
+The body is a program like any other, with the carry as its state: its new value is written over the
+old one where that may be, otherwise it is copied at the end of a step. So all passes up to the
+kernels run on it as they do on a whole program, once for all steps.
+
+What a step reads and gives lies in the stacks of the whole loop: the buffers of the body for them
+are views, which move from step to step. The carry lies where the last carry is to be.
+
+Before:
+    %0: (f32[32,64], f32[20,32,64]) = scan(%init, %x, %w) body=graph(%c, %x, %w) {..}
+After:
+    repeat k3 in 20:
+      kernel k3.init0: the first carry
+      view k3.x at x[0 + 2048 * step]
+      each:
+        kernel k3.k0: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mynn.base.dataclass import dataclass
+from mynn.compiler.fusion.groups import Group
+from mynn.compiler.loop_ir.instance import instance
+from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
+from mynn.compiler.loop_ir.repeat import Moving, Repeat
+from mynn.compiler.lowering.inline import Place
+from mynn.compiler.lowering.map import copy_kernel
+from mynn.core.graph import Graph, Node, constant
+from mynn.core.types import Array, Shape, Type
+from mynn.target.storage import padded_strides, storage_elements
+from mynn.target.target import Target
+
+
+@dataclass(frozen=True)
+class Body:
+    """The kernels of one step, and where inputs, constants and results lie."""
+
+    kernels: Sequence[Kernel]
+    inputs: Sequence[Place]
+    constants: Sequence[tuple[Array, Place]]
+    results: Sequence[Buffer]
+
+
+# Makes the kernels of a graph; `writes` and the strides of inputs as in `mynn.compiler.pipeline`.
+MakeBody = Callable[[Graph, Mapping[Node, int], Mapping[Node, Shape]], Body]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The kernel of a loop, and constants of its body, as nodes of the graph around it."""
+
+    kernel: Repeat
+    constants: Mapping[Node, tuple[Array, Place]]
+
+
+def loop_of(
+    name: str, group: Group, places: Mapping[Node, Place], target: Target, make: MakeBody
+) -> Loop:
+    """The loop that a group is; `places` says where its operands and parts lie."""
+    scan = group.anchor
+    assert scan is not None
+    params = scan.params
+    graph: Graph = params["body"]
+    carry, steps = params["carry"], params["length"]
+    ends = carry, carry + params["sequences"]
+    parts = {part.params["number"]: places[part] for part in group.outputs}
+    carried = [
+        parts.get(j) or _new_place(f"{name}.carry{j}", graph.inputs[j].type) for j in range(carry)
+    ]
+    stacks = [places[x] for x in scan.inputs[ends[0] : ends[1]]]
+    fixed = [places[x] for x in scan.inputs[ends[1] :]]
+    given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
+    strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
+    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides)
+
+    buffers: dict[Buffer, Buffer] = {}
+    moving: list[Moving] = []
+
+    def view(own: Buffer, whole: Place) -> None:
+        step = whole.strides[0]
+        seen = buffers[own] = _renamed(name, own)
+        back = params["reverse"]
+        moving.append(
+            Moving(seen, whole.buffer, step * (steps - 1) if back else 0, -step if back else step)
+        )
+
+    for own, place in zip(body.inputs[: ends[0]], carried, strict=True):
+        buffers[own.buffer] = place.buffer
+    for own, place in zip(body.inputs[ends[1] :], fixed, strict=True):
+        buffers[own.buffer] = place.buffer
+    for own, place in zip(body.inputs[ends[0] : ends[1]], stacks, strict=True):
+        view(own.buffer, place)
+    for number, result in enumerate(body.results, carry):
+        view(result, parts[number])
+    constants = {}
+    for value, place in body.constants:
+        buffers[place.buffer] = _renamed(name, place.buffer)
+        constants[constant(value)] = value, Place(buffers[place.buffer], place.strides)
+    for kernel in body.kernels:
+        for side in buffers_of(kernel):
+            for buffer in side:
+                if buffer not in buffers:
+                    buffers[buffer] = _renamed(name, buffer)
+    before = [
+        copy_kernel(f"{name}.init{j}", x, places.get(x), place, target)
+        for j, (x, place) in enumerate(zip(scan.inputs, carried, strict=False))
+    ]
+    each = tuple([instance(kernel, f"{name}.{kernel.name}", buffers) for kernel in body.kernels])
+    loop = Repeat(
+        name,
+        (),
+        f"scan of {steps} steps",
+        sum(kernel.operations for kernel in each) * steps,
+        sum(kernel.nbytes for kernel in each) * steps,
+        rounds=steps,
+        before=tuple(before),
+        kernels=each,
+        moving=tuple(moving),
+    )
+    return Loop(loop, constants)
+
+
+def _renamed(name: str, buffer: Buffer) -> Buffer:
+    """A buffer like another one, of the loop of a name."""
+    own = f"{name}.{buffer.name}"
+    return Buffer(own, buffer.type, buffer.elements, buffer.storage, buffer.pitch)
+
+
+def _new_place(name: str, type: Type) -> Place:
+    """Row-major memory."""
+    size = type.dtype.itemsize
+    strides = padded_strides(type.shape, size)
+    steps = [s for n, s in zip(type.shape, strides, strict=True) if n > 1 and s > 1]
+    elements = max(storage_elements(type.shape, size), 1)
+    return Place(Buffer(name, type.short, elements, pitch=min(steps, default=0)), strides)

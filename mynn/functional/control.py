@@ -1,0 +1,294 @@
+"""Loops over steps: `scan` and what is made of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn.base.arguments import explained, whole_number
+from mynn.base.recording import run_at_once
+from mynn.base.structure import flatten, leaf_names, rebuild
+from mynn.core.graph import CONSTANT, Graph, Node, input_node, substituted, topological
+from mynn.core.types import Type
+from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
+from mynn.functional.joining import stack
+from mynn.ops import movement
+from mynn.ops.checks import outside
+from mynn.tensor import Tensor, as_tensor, graph_node
+from mynn.tensor.control import depending, requires_grad, scanned
+from mynn.tensor.grad_mode import grad_enabled
+from mynn.trace import tracing
+from mynn.trace.trace import Trace
+
+Body = Callable[[Any, Any], tuple[Any, Any]]
+
+
+@run_at_once
+@explained
+def scan(
+    f: Body, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False
+) -> tuple[Any, Any]:
+    """A loop that hands a carry from step to step: c, y[t] = f(c, x[t]) for t = 0, 1...
+
+    In a compiled function the body is traced once and its kernels are compiled once, whatever the
+    number of steps; the gradient is such a loop too, from the last step to the first. Otherwise f
+    is called for each step. What f reads besides its arguments, parameters say, is the same in all
+    steps; state that it writes, as random generators, goes on from step to step.
+
+    Args:
+        f: takes the carry and the x of a step, returns the next carry, of the same form, shapes and
+            dtypes, and the y of the step (None for none).
+        init: the carry before the first step: tensors, or nested tuples, lists and dicts of them.
+        xs: the same of inputs, whose first axis is that of the steps; None for none.
+        length: the number of steps; it may be left out where there are xs.
+        reverse: from the last step to the first; ys[t] still belongs to xs[t].
+
+    Returns:
+        The last carry, and the ys of all steps, stacked along a new first axis.
+
+    Raises:
+        ShapeError, DTypeError: f gives a carry of another form, shape or dtype than it takes; xs of
+            different lengths, or of another one than `length`.
+        ArgumentError: neither xs nor a length.
+
+    Example:
+        >>> import mynn
+        >>> mynn.scan(lambda c, x: (c + x, c * x), 0.0, mynn.tensor([1.0, 2.0, 3.0]))
+        (Tensor(6.), Tensor([0., 2., 9.]))
+
+    Source: the interface of `jax.lax.scan`.
+    """
+    carry = rebuild(init, iter([as_tensor(leaf) for leaf in flatten(init)]))
+    sequences = rebuild(xs, iter([as_tensor(leaf) for leaf in flatten(xs)]))
+    steps = _number_of_steps(sequences, length)
+    if tracing.active() is None and steps:
+        return _run(f, carry, sequences, steps, bool(reverse))
+    if tracing.active() is None:
+        with tracing.tracing() as trace:
+            return _empty(_Recorder(trace, f, carry, sequences))
+    return _record(f, carry, sequences, steps, bool(reverse))
+
+
+def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    """c = f(i, c) for i = lower .. upper - 1, of an initial c; see `scan`.
+
+    Args:
+        lower, upper: whole numbers, known when the function is traced; no step where upper is not
+            above lower.
+        body_fun: takes the number of the step (int64) and the carry, returns the next carry.
+        init_val: the carry before the first step.
+
+    Example:
+        >>> import mynn
+        >>> mynn.fori_loop(0, 5, lambda i, c: c + i, 0)
+        Tensor(10)
+
+    Source: the interface of `jax.lax.fori_loop`.
+    """
+    first, end = whole_number("lower", lower), whole_number("upper", upper)
+    numbers = np.arange(first, max(first, end), dtype=np.int64)
+    return scan(lambda c, i: (body_fun(i, c), None), init_val, numbers)[0]
+
+
+def _number_of_steps(sequences: Any, length: int | None) -> int:
+    given = list(zip(leaf_names(sequences, "xs"), flatten(sequences), strict=True))
+    for name, x in given:
+        if not x.ndim:
+            raise ShapeError(
+                f"scan: {name} has no axes; the first axis of xs is that of the steps (what is the "
+                "same in all steps need not be given, f may use it as it is)"
+            )
+    steps = None if length is None else whole_number("length", length)
+    if steps is not None and steps < 0:
+        raise ArgumentError(f"scan: length must not be negative, it is {steps}")
+    for name, x in given:
+        if steps is not None and x.shape[0] != steps:
+            what = f"length is {steps}" if length is not None else f"{given[0][0]} has {steps}"
+            raise ShapeError(
+                f"scan: {name} of shape {x.shape} has {x.shape[0]} steps along its first axis, "
+                f"{what}"
+            )
+        steps = x.shape[0]
+    if steps is None:
+        raise ArgumentError("scan: give xs, or the number of steps as length")
+    return steps
+
+
+def _checked(returned: Any, carry: Any) -> tuple[Any, Any]:
+    """What a step returned as carry and y, of tensors; the carry is like the one it was given."""
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise UsageError(
+            f"scan: f must return a pair, the carry and the y of the step (None for none); it "
+            f"returned {type(returned).__name__}"
+            + (f" of {len(returned)}" if isinstance(returned, tuple) else "")
+        )
+    new, y = (
+        rebuild(part, iter([as_tensor(leaf) for leaf in flatten(part)])) for part in returned
+    )
+    if _form(new) != _form(carry):
+        raise ShapeError(
+            f"scan: f must return a carry of the form that it is given, {_form(carry)}; it "
+            f"returned {_form(new)}"
+        )
+    for name, old, leaf in zip(
+        leaf_names(carry, "carry"), flatten(carry), flatten(new), strict=True
+    ):
+        if old.shape != leaf.shape:
+            raise ShapeError(
+                f"scan: the carry {name} has shape {old.shape} before a step and {leaf.shape} "
+                "after it; a carry keeps its shape (give init that shape)"
+            )
+        if old.dtype != leaf.dtype:
+            raise DTypeError(
+                f"scan: the carry {name} is {old.dtype} before a step and {leaf.dtype} after it; a "
+                f"carry keeps its dtype (convert one of the two, with .astype({leaf.dtype}))"
+            )
+    return new, y
+
+
+def _form(value: Any) -> Any:
+    return rebuild(value, itertools.repeat("tensor"))
+
+
+# -- at once ---------------------------------------------------------------------------------------
+
+
+def _run(f: Body, carry: Any, sequences: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
+    ys: list[Any] = []
+    for step in reversed(range(steps)) if reverse else range(steps):
+        now = rebuild(sequences, iter([x[step] for x in flatten(sequences)]))
+        carry, y = _checked(f(carry, now), carry)
+        ys.append(y)
+    if reverse:
+        ys.reverse()
+    leaves = zip(*(list(flatten(y)) for y in ys), strict=True)
+    return carry, rebuild(ys[0], iter([stack(leaf) for leaf in leaves]))
+
+
+def _empty(body: _Recorder) -> tuple[Any, Any]:
+    """No steps: the carry as it is, and ys of none."""
+    types = [(0, *leaf.shape) for leaf in flatten(body.y)], [leaf.dtype for leaf in flatten(body.y)]
+    ys = [Tensor(np.zeros(shape, dtype)) for shape, dtype in zip(*types, strict=True)]
+    return body.carry, rebuild(body.y, iter(ys))
+
+
+# -- in a trace ------------------------------------------------------------------------------------
+
+
+class _Recorder:
+    """Traces the body of a scan once, as nodes of the trace that is going on.
+
+    - `state`: tensors of the program that the body writes: they become a part of the carry.
+    - `inputs`: the nodes of the carry, of state, and of the x of a step; `outputs`: those of the
+      next carry and state, of y, and of what checks in the body look at (`checks`).
+    """
+
+    def __init__(self, trace: Trace, f: Body, carry: Any, sequences: Any) -> None:
+        self.trace = trace
+        self.carry = carry
+        self.state: list[Any] = []
+        before = dict(trace.current), len(trace.checks)
+        while True:
+            self._call(f, carry, sequences)
+            current, checks = before
+            written = [
+                tensor
+                for tensor, node in trace.current.items()
+                if node is not current.get(tensor, trace.reads[tensor])
+            ]
+            outputs = [trace.current[tensor] for tensor in self.state]
+            self.checks = trace.checks[checks:]
+            del trace.checks[checks:]
+            for tensor in written:
+                trace.current[tensor] = current.get(tensor, trace.reads[tensor])
+            if set(written) <= set(self.state):
+                break
+            self.state = written
+        count = len(list(flatten(carry)))
+        new, self.y = self.returned
+        self.moving = self.inputs
+        self.outputs = [
+            *map(graph_node, flatten(new)),
+            *outputs,
+            *map(graph_node, flatten(self.y)),
+        ]
+        self.carried = count + len(self.state)
+        late = depending(topological([check.inputs[0] for check in self.checks]), self.inputs)
+        same = [check for check in self.checks if check.inputs[0] not in late]
+        trace.checks.extend(same)
+        self.checks = [check for check in self.checks if check.inputs[0] in late]
+        self.outputs += [check.inputs[0] for check in self.checks]
+
+    def _call(self, f: Body, carry: Any, sequences: Any) -> None:
+        carried = [input_node(leaf.spec) for leaf in flatten(carry)]
+        state = [input_node(tensor.spec) for tensor in self.state]
+        steps = [input_node(Type(leaf.shape[1:], leaf.dtype)) for leaf in flatten(sequences)]
+        self.inputs = [*carried, *state, *steps]
+        for tensor, node in zip(self.state, state, strict=True):
+            self.trace.current[tensor] = node
+        given = rebuild(carry, map(_traced, carried)), rebuild(sequences, map(_traced, steps))
+        self.returned = _checked(f(*given), given[0])
+
+    def closed(self) -> tuple[Graph, list[Node]]:
+        """The body as a graph, and the nodes outside that its last inputs stand for."""
+        order = topological(self.outputs)
+        late = depending(order, self.inputs)
+        needed = [x for node in order if node in late for x in node.inputs]
+        fixed: dict[Node, Node] = {}
+        for node in [*needed, *self.outputs]:
+            outer = _repeated(node)
+            if node not in late and outer not in fixed and not _is_known(outer):
+                fixed[outer] = input_node(outer.type, outer.name)
+        inputs = (*self.inputs, *fixed.values())
+        return Graph(inputs, substituted(self.outputs, fixed)), list(fixed)
+
+
+def _traced(node: Node) -> Tensor:
+    return Tensor.from_node(node, grad_enabled() and node.dtype.kind == "f")
+
+
+def _repeated(node: Node) -> Node:
+    """What a node that is the same in all steps repeats: repeats are not stored."""
+    while node.primitive in (movement.broadcast_to, movement.reshape):
+        node = node.inputs[0]
+    return node
+
+
+def _is_known(node: Node) -> bool:
+    """Whether a node depends on constants alone."""
+    return all(one.primitive is CONSTANT or one.inputs for one in topological((node,)))
+
+
+def _record(f: Body, carry: Any, sequences: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
+    trace = tracing.active()
+    assert trace is not None
+    step = _Recorder(trace, f, carry, sequences)
+    body, outer = step.closed()
+    given = [*flatten(carry), *step.state]
+    operands = [*given, *flatten(sequences), *(Tensor.from_node(node, True) for node in outer)]
+    needs_grad = grad_enabled() and (
+        any(x.requires_grad for x in (*given, *flatten(sequences)))
+        or requires_grad(outer, trace.leaves)
+    )
+    results = scanned(
+        operands,
+        needs_grad,
+        body=body,
+        carry=len(given),
+        sequences=len(list(flatten(sequences))),
+        length=steps,
+        reverse=reverse,
+    )
+    last, made = results[: len(given)], results[len(given) :]
+    count = len(list(flatten(carry)))
+    for tensor, value in zip(step.state, last[count:], strict=True):
+        trace.write(tensor, graph_node(value))
+    checked = made[len(made) - len(step.checks) :]
+    for check, value in zip(step.checks, checked, strict=True):
+        node = graph_node(value)
+        type = outside.infer(node.type)
+        trace.checks.append(Node(outside, (node,), check.params, type, source=check.source))
+    return rebuild(carry, iter(last[:count])), rebuild(step.y, iter(made))

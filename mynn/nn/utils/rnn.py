@@ -1,0 +1,19 @@
+"""Sequences of several lengths, for recurrent layers, under PyTorch's path."""
+
+from __future__ import annotations
+
+from mynn.nn.utils.packed import (
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+    unpack_sequence,
+)
+
+__all__ = [
+    "PackedSequence",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "unpack_sequence",
+]

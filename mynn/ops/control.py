@@ -1,0 +1,100 @@
+"""Loops: a graph, the body, that is run step after step, each on what the one before has left.
+
+A scan has several values: the last carry and what its steps gave. `scan` is the node that has them
+all, as a tuple; `part` is one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mynn.core.autodiff import OfPart
+from mynn.core.graph import Graph
+from mynn.core.interpreter import evaluate_nodes
+from mynn.core.primitive import Primitive, Sample
+from mynn.core.types import Array, Tuple, Type
+from mynn.errors import ShapeError
+
+
+def stacked(type: Type, length: int) -> Type:
+    """The type of so many values of a type, one for each step."""
+    return Type((length, *type.shape), type.dtype)
+
+
+def _infer_scan(
+    *types: Type, body: Graph, carry: int, sequences: int, length: int, reverse: bool
+) -> Tuple:
+    expected = [node.type for node in body.inputs]
+    expected[carry : carry + sequences] = [
+        stacked(type, length) for type in expected[carry : carry + sequences]
+    ]
+    if list(types) != expected:
+        wanted, given = (", ".join(map(str, some)) for some in (expected, types))
+        raise ShapeError(f"scan: the body takes {wanted}, it is given {given}")
+    outputs = [node.type for node in body.outputs]
+    if outputs[:carry] != expected[:carry]:
+        raise ShapeError(
+            f"scan: the carry is {', '.join(map(str, expected[:carry]))} before a step, and "
+            f"{', '.join(map(str, outputs[:carry]))} after it"
+        )
+    rest = [stacked(type, length) for type in outputs[carry:]]
+    return Tuple.of_parts([*outputs[:carry], *rest])
+
+
+def _run_scan(
+    *arrays: Array, body: Graph, carry: int, sequences: int, length: int, reverse: bool
+) -> tuple[Array, ...]:
+    """One step after the other."""
+    state = list(arrays[:carry])
+    given = arrays[carry : carry + sequences]
+    constants = dict(zip(body.inputs[carry + sequences :], arrays[carry + sequences :], strict=True))
+    results = [np.empty((length, *node.shape), node.dtype) for node in body.outputs[carry:]]
+    for step in reversed(range(length)) if reverse else range(length):
+        now = [*state, *(np.asarray(array[step]) for array in given)]
+        known = constants | dict(zip(body.inputs, now, strict=False))
+        state, made = _split(evaluate_nodes(body.outputs, known), carry)
+        for result, value in zip(results, made, strict=True):
+            result[step] = value
+    return (*state, *results)
+
+
+def _split(values: list[Array], carry: int) -> tuple[list[Array], list[Array]]:
+    return values[:carry], values[carry:]
+
+
+def _no_samples(rng: np.random.Generator) -> list[Sample]:
+    """Bodies are not drawn: the tests of scans write their own."""
+    return []
+
+
+# c, y[t] = body(c, x[t], constants)  for t = 0 .. length - 1, or from the last to the first where
+# `reverse`. Inputs: the first carry, `sequences` with an entry for each step, constants. The value
+# is (last carry.., y..). The gradient is another scan, the other way round, which its operands make
+# (`mynn.tensor.control`), since it takes more than operators.
+scan = Primitive(
+    "scan",
+    _infer_scan,
+    _run_scan,
+    lambda g, y, *xs, **params: xs[0].scan_cotangents(g, xs, **params),
+    _no_samples,
+)
+
+
+def _infer_part(several: Type, number: int) -> Type:
+    if not isinstance(several, Tuple) or not 0 <= number < len(several.parts):
+        raise ShapeError(f"part: there is no part {number} of {several}")
+    return several.parts[number]
+
+
+# One of several values.
+part = Primitive(
+    "part",
+    _infer_part,
+    lambda several, number: several[number],
+    lambda g, y, several, number: (OfPart(number, g),),
+    _no_samples,
+)
+
+PRIMITIVES = (scan, part)
