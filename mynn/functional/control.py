@@ -68,7 +68,8 @@ def scan(
         return _run(f, carry, sequences, steps, bool(reverse))
     if tracing.active() is None:
         with tracing.tracing() as trace:
-            return _empty(_Recorder(trace, f, carry, sequences))
+            body = _Recorder(trace, f, carry, sequences)
+        return _empty(body)
     return _record(f, carry, sequences, steps, bool(reverse))
 
 
@@ -125,9 +126,7 @@ def _checked(returned: Any, carry: Any) -> tuple[Any, Any]:
             f"returned {type(returned).__name__}"
             + (f" of {len(returned)}" if isinstance(returned, tuple) else "")
         )
-    new, y = (
-        rebuild(part, iter([as_tensor(leaf) for leaf in flatten(part)])) for part in returned
-    )
+    new, y = (rebuild(part, iter([as_tensor(leaf) for leaf in flatten(part)])) for part in returned)
     if _form(new) != _form(carry):
         raise ShapeError(
             f"scan: f must return a carry of the form that it is given, {_form(carry)}; it "

@@ -66,7 +66,7 @@ def _direction(
     input: Tensor,
     state: State,
     weights: Sequence[Any],
-    inside: Tensor | None,
+    inside: Any,
     reverse: bool,
 ) -> tuple[Tensor, State]:
     """One layer in one direction: input [T, N, I] -> [T, N, H], and the last state.

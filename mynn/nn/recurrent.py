@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base import notices
+from mynn.base.arguments import flag, positive, whole_number
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.recurrent import GATES, recurrent
 from mynn.nn.module import Module
@@ -40,13 +41,13 @@ class RNNBase(Module):
             raise ArgumentError(f"{name}: mode must be one of {', '.join(GATES)}, it is {mode!r}")
         chosen = parameter_dtype(name, device, dtype)
         self.mode = mode
-        self.input_size = _at_least_1(name, "input_size", input_size)
-        self.hidden_size = _at_least_1(name, "hidden_size", hidden_size)
-        self.num_layers = _at_least_1(name, "num_layers", num_layers)
-        self.bias = bias
-        self.batch_first = batch_first
+        self.input_size = positive(f"{name}: input_size", input_size)
+        self.hidden_size = positive(f"{name}: hidden_size", hidden_size)
+        self.num_layers = positive(f"{name}: num_layers", num_layers)
+        self.bias = flag(f"{name}: bias", bias)
+        self.batch_first = flag(f"{name}: batch_first", batch_first)
         self.dropout = _probability(name, dropout)
-        self.bidirectional = bidirectional
+        self.bidirectional = flag(f"{name}: bidirectional", bidirectional)
         self.proj_size = _projected(name, mode, proj_size, hidden_size)
         if self.dropout and num_layers == 1:
             notices.warn(
@@ -68,7 +69,8 @@ class RNNBase(Module):
         gates = GATES[self.mode] * self.hidden_size
         out = self.proj_size or self.hidden_size
         width = out * len(self._suffixes()) if layer else self.input_size
-        shapes = {"weight_ih": (gates, width), "weight_hh": (gates, out)}
+        shapes: dict[str, tuple[int, ...]] = {}
+        shapes |= {"weight_ih": (gates, width), "weight_hh": (gates, out)}
         if self.bias:
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
         if self.proj_size:
@@ -147,7 +149,8 @@ class RNNBase(Module):
         )
 
     def _dtype(self) -> np.dtype[Any]:
-        return next(iter(self._parameters.values())).dtype
+        first: Parameter = self.weight_ih_l0
+        return first.dtype
 
     def _state(self, x: Tensor, hx: Any, batched: bool) -> tuple[Tensor, ...]:
         """The states before the first step, [layers * directions, N, H] each."""
@@ -211,14 +214,6 @@ class RNNBase(Module):
         return ", ".join(words)
 
 
-def _at_least_1(layer: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{layer}: {name} must be a whole number, it is {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{layer}: {name} must be at least 1, it is {value}")
-    return int(value)
-
-
 def _probability(layer: str, value: Any) -> float:
     known = isinstance(value, int | float) and not isinstance(value, bool)
     if not known or not 0 <= value <= 1:
@@ -230,6 +225,7 @@ def _probability(layer: str, value: Any) -> float:
 
 
 def _projected(layer: str, mode: str, size: int, hidden: int) -> int:
+    size = whole_number(f"{layer}: proj_size", size)
     if size and mode != "LSTM":
         raise ArgumentError(f"{layer}: proj_size={size} is there for LSTM alone")
     if not 0 <= size < hidden:
@@ -288,13 +284,14 @@ class RNN(RNNBase):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        mode = _rnn_mode("RNN", nonlinearity)
+        mode = mode_of("RNN", nonlinearity)
         rest = bias, batch_first, dropout, bidirectional, 0, device, dtype
         super().__init__(mode, input_size, hidden_size, num_layers, *rest)
         self.nonlinearity = nonlinearity
 
 
-def _rnn_mode(layer: str, nonlinearity: Any) -> str:
+def mode_of(layer: str, nonlinearity: Any) -> str:
+    """The mode of an `RNN` with this nonlinearity."""
     if nonlinearity not in ("tanh", "relu"):
         raise ArgumentError(
             f'{layer}: nonlinearity must be "tanh" or "relu", it is {nonlinearity!r}'

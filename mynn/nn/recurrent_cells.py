@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.arguments import positive, truth
 from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.recurrent import GATES, cell
 from mynn.nn.module import Module
 from mynn.nn.placement import parameter_dtype
-from mynn.nn.recurrent import _at_least_1, _rnn_mode
+from mynn.nn.recurrent import mode_of
 from mynn.random import host_generator
 from mynn.target.storage import is_narrow
 from mynn.tensor import Parameter, Tensor, as_tensor
@@ -31,9 +32,9 @@ class RNNCellBase(Module):
         super().__init__()
         name = type(self).__name__
         chosen = parameter_dtype(name, device, dtype)
-        self.input_size = _at_least_1(name, "input_size", input_size)
-        self.hidden_size = _at_least_1(name, "hidden_size", hidden_size)
-        self.bias = bias
+        self.input_size = positive(f"{name}: input_size", input_size)
+        self.hidden_size = positive(f"{name}: hidden_size", hidden_size)
+        self.bias = truth(f"{name}: bias", bias)
         gates = num_chunks * hidden_size
         order = None if is_narrow(gates) else (1, 0)
         self.weight_ih = Parameter(np.empty((gates, input_size), chosen), order=order)
@@ -111,13 +112,13 @@ class RNNCell(RNNCellBase):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        _rnn_mode("RNNCell", nonlinearity)
+        mode_of("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """x [N, input_size] -> h' [N, H]."""
-        return self._step(_rnn_mode("RNNCell", self.nonlinearity), input, [hx])[0]
+        return self._step(mode_of("RNNCell", self.nonlinearity), input, [hx])[0]
 
     def extra_repr(self) -> str:
         """As in PyTorch."""

@@ -6,8 +6,6 @@ all, as a tuple; `part` is one of them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from mynn.core.autodiff import OfPart
@@ -49,7 +47,9 @@ def _run_scan(
     """One step after the other."""
     state = list(arrays[:carry])
     given = arrays[carry : carry + sequences]
-    constants = dict(zip(body.inputs[carry + sequences :], arrays[carry + sequences :], strict=True))
+    constants = dict(
+        zip(body.inputs[carry + sequences :], arrays[carry + sequences :], strict=True)
+    )
     results = [np.empty((length, *node.shape), node.dtype) for node in body.outputs[carry:]]
     for step in reversed(range(length)) if reverse else range(length):
         now = [*state, *(np.asarray(array[step]) for array in given)]

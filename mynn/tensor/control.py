@@ -20,8 +20,17 @@ from typing import Any
 import numpy as np
 
 from mynn.core import autodiff, interpreter
-from mynn.core.graph import CONSTANT, Graph, Node, apply, constant, input_node, substituted, topological
-from mynn.core.types import Type
+from mynn.core.graph import (
+    CONSTANT,
+    Graph,
+    Node,
+    apply,
+    constant,
+    input_node,
+    substituted,
+    topological,
+)
+from mynn.core.types import Tuple, Type
 from mynn.ops import contraction, control, elementwise, movement, reduce
 from mynn.tensor import promotion
 from mynn.tensor.grad_mode import enable_grad
@@ -44,13 +53,14 @@ _MOVEMENT = (
 def scanned(operands: Sequence[Any], needs_grad: bool, **params: Any) -> list[Any]:
     """The values of a scan: in a trace as nodes, otherwise computed now."""
     nodes = tuple([graph_node(x) for x in operands])
-    several = control.scan.infer(*[node.type for node in nodes], **params)
+    several: Tuple = control.scan.infer(*[node.type for node in nodes], **params)
     node = Node(control.scan, nodes, params, several, source=tracing.user_source())
     found: Any = None
     if tracing.active() is None:
-        found = interpreter.apply(control.scan, [value_of(x) for x in operands], params, several)
+        arrays: list[Any] = [value_of(x) for x in operands]
+        found = interpreter.apply(control.scan, arrays, params, several)
         node.value = found
-    results = []
+    results: list[Any] = []
     for number, type in enumerate(several.parts):
         piece = Node(control.part, (node,), {"number": number}, type)
         differentiable = needs_grad and type.dtype.kind == "f"

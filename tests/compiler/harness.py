@@ -24,6 +24,7 @@ from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, Prefetch
 from mynn.compiler.loop_ir.op_types import DTYPES
 from mynn.compiler.loop_ir.parse import parse_kernel
+from mynn.compiler.loop_ir.repeat import innermost
 from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.parallel.barriers import choose_split
@@ -171,7 +172,7 @@ class Case:
         self.lowered = pipeline.lower(
             self.graph, self.target, self.writes, self.layouts, check=True
         )
-        for kernel in self.lowered.kernels:
+        for kernel in innermost(self.lowered.kernels):
             check_printed_form(kernel)
 
     def memory(self, arguments: Sequence[Array]) -> Memory:

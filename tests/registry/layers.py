@@ -11,6 +11,7 @@ from tests.registry.images import EMBEDDINGS, IMAGE_LAYERS
 from tests.registry.losses import DISTANCES
 from tests.registry.normalization import NORMALIZATIONS
 from tests.registry.pooling import POOLINGS
+from tests.registry.recurrent import RECURRENT
 
 ROWS = (6, 4)
 
@@ -181,6 +182,7 @@ LAYERS: tuple[Entry, ...] = (
     ),
     *ACTIVATION_LAYERS,
     *ATTENTIONS,
+    *RECURRENT,
     *DISTANCES,
     *EMBEDDINGS,
     *IMAGE_LAYERS,

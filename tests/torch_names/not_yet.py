@@ -32,7 +32,7 @@ NOT_YET: dict[str, str] = {
         "triu_ unsqueeze_ "
     ),
     "nn": (
-        "AdaptiveLogSoftmaxWithLoss Buffer GRU GRUCell LSTM LSTMCell LinearCrossEntropyOptions "
+        "AdaptiveLogSoftmaxWithLoss Buffer LinearCrossEntropyOptions "
         "RNN RNNBase RNNCell RNNCellBase UninitializedBuffer "
     ),
     "nn.utils": ("skip_init "),

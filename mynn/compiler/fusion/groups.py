@@ -11,7 +11,8 @@ stored.
 
 Invariants, held by `verify_fusion`: every stored node is an output of one group; a group loads what
 earlier groups store, inputs and constants; an output's axes follow every loop of its group, each
-once (but for loops over a graph of their own, whose outputs have axes as they like); beside its anchor a group computes no node that needs loops of its own.
+once (but for loops over a graph of their own, whose outputs have axes as they like); beside its
+anchor a group computes no node that needs loops of its own.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ class _Plan:
         number, before = old.params["number"], old.inputs[0].params
         if number < before["carry"]:
             if number in self.unchanged or not before["length"]:
-                return operands[number]
+                operand: Node = operands[number]
+                return operand
             return apply(control.part, scan, number=self.carried.index(number))
         place = self.results.index(before["body"].outputs[number])
         return apply(control.part, scan, number=len(self.carried) + place)

@@ -15,8 +15,8 @@ import numpy as np
 
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.compiler.loop_ir.op_types import DTYPES, PRIMITIVES
+from mynn.compiler.loop_ir.repeat import Repeat
 from mynn.core.types import Array
 from mynn.ops import elementwise, fused
 from mynn.ops.threefry import threefry2x32

@@ -117,16 +117,16 @@ def views_of(kernels: Iterable[Kernel]) -> list[Buffer]:
 def repeat_function(repeat: Repeat, slots: dict[Buffer, int]) -> Function:
     """The loop as host code; `slots` are the places of buffers in the table.
 
-        function k3(table: ptr):
-          call k3.init0(table)
-          view entries: ptr[] at table
-          var at0 = entries[4]
-          var step = 0
-          while less(step, 32):
-            entries[9] = at0
-            call k3.k0(table)
-            at0 = offset(at0, 8192)
-            step = step + 1
+    function k3(table: ptr):
+      call k3.init0(table)
+      view entries: ptr[] at table
+      var at0 = entries[4]
+      var step = 0
+      while less(step, 32):
+        entries[9] = at0
+        call k3.k0(table)
+        at0 = offset(at0, 8192)
+        step = step + 1
     """
     table = Var("table", ADDRESS)
     entries = Buffer("entries", ADDRESS, 0, "view")
@@ -149,7 +149,7 @@ def repeat_function(repeat: Repeat, slots: dict[Buffer, int]) -> Function:
     each.append(Assign("step", Affine.var("step") + 1))
     more = Op("less", (Affine.var("step"), Affine(repeat.rounds)), "bool")
     body += [Declare("step", Affine(0)), While(more, tuple(each))]
-    parameters = (table,)
+    parameters: tuple[Var, ...] = (table,)
     if repeat.shared:
         parameters = (table, Var("worker", INDEX), Var("workers", INDEX))
         other = Op("less", (Affine(0), Affine.var("worker")), "bool")
