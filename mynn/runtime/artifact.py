@@ -25,8 +25,8 @@ class Slot:
     """An entry of the table of addresses: the buffer, and what lies in it.
 
     `role` is "input", "constant", "result", "arena", "scratch" or "view"; `number` says which
-    input, constant or result it is, its offset in bytes in the arena, or for how many workers there is
-    scratch memory, each with a share of `elements` bytes. A view has no memory: a loop sets its
+    input, constant or result it is, its offset in bytes in the arena, or for how many workers there
+    is scratch memory, each with a share of `elements` bytes. A view has no memory: a loop sets its
     address in each step.
     """
 

@@ -53,7 +53,8 @@ _MOVEMENT = (
 def scanned(operands: Sequence[Any], needs_grad: bool, **params: Any) -> list[Any]:
     """The values of a scan: in a trace as nodes, otherwise computed now."""
     nodes = tuple([graph_node(x) for x in operands])
-    several: Tuple = control.scan.infer(*[node.type for node in nodes], **params)
+    several = control.scan.infer(*[node.type for node in nodes], **params)
+    assert isinstance(several, Tuple)
     node = Node(control.scan, nodes, params, several, source=tracing.user_source())
     found: Any = None
     if tracing.active() is None:

@@ -194,9 +194,9 @@ def test_generators_go_on_from_step_to_step() -> None:
 def test_checks_in_the_body_stop_the_step() -> None:
     function = mynn.compile(lambda i: mynn.scan(lambda c, k: (c, mynn.tensor(W)[k]), H, i)[1])
     function(KEYS)
+    wrong = KEYS.copy()
+    wrong[3, 1] = 9
     with pytest.raises(IndexError, match="index 9 at \\(3, 1\\) is out of range"):
-        wrong = KEYS.copy()
-        wrong[3, 1] = 9
         function(wrong)
 
 

@@ -32,7 +32,10 @@ from tests.registry.running import (
 )
 
 # PyTorch warns of it once in a process, in whichever test comes first.
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections"),
+]
 
 CASES = all_cases(MODULES)
 every_case = pytest.mark.parametrize("name", CASES)

@@ -41,8 +41,11 @@ def tensors_of(arrays: Iterable[Array]) -> list[Tensor]:
     return [Tensor(array, requires_grad=array.dtype.kind == "f") for array in arrays]
 
 
-def _values(result: Any) -> list[Any]:
-    return list(result) if isinstance(result, tuple) else [result]
+def _values(returned: Any) -> tuple[Any, ...]:
+    """The results one after the other, also of nested tuples; None is left out."""
+    if not isinstance(returned, tuple | list):
+        return () if returned is None else (returned,)
+    return tuple([value for part in returned for value in _values(part)])
 
 
 def _forward(call: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
