@@ -102,27 +102,42 @@ def _masked_sum(context: Context, product: Product, tile: TileAt, acc: Buffer) -
 def _fma_tile(
     context: Context, product: Product, tile: TileAt, acc: Buffer, point: SumPoint
 ) -> list[Statement]:
-    """One product for every accumulator, at one place of the sum."""
+    """One product for every accumulator, at one place of the sum.
+
+    The values to broadcast are loaded first, and one vector after the other. Of 16 registers the
+    accumulators often leave too few for that: then the vectors come first, and one value after the
+    other. (Of 32 enough are left, and those who have them broadcast as they multiply.)
+    """
     type = product.anchor.type.short
-    body: list[Statement] = []
+    registers = context.target.vector_registers
+    left = registers - len(tile.widths) * len(point.rows) * tile.splits
+    by_rows = registers < 32 and len(point.rows) >= left > len(tile.widths)
     factors: dict[int, Expr] = {}
-    for i in point.rows:
+
+    def factor(i: int) -> Let:
         name = context.names.fresh("a")
-        at = product.broadcast_at(tile.row + i, point.index)
-        body.append(Let(name, Load(product.broadcast.buffer, at)))
         factors[i] = Var(name, type)
-    for j, width in enumerate(tile.widths):
+        return Let(
+            name, Load(product.broadcast.buffer, product.broadcast_at(tile.row + i, point.index))
+        )
+
+    def column(j: int, width: int, rows: tuple[int, ...]) -> For:
         lane = context.names.fresh("v")
         column = Affine.var(lane) + j * tile.lanes
         row = context.names.fresh("w")
         load = Load(product.vector.buffer, product.vector_at(tile.column + column, point.index))
         inner: list[Statement] = [Let(row, load)]
-        for i in point.rows:
+        for i in rows:
             at = column + tile.place(i, point.split)
             pair = (factors[i], Var(row, type))
             value = Op("fma", (*pair, Load(acc, at)), type)
             inner.append(Store(acc, at, Op("mul", pair, type) if point.first else value))
-        body.append(vector_loop(width, inner, lane))
+        return vector_loop(width, inner, lane)
+
+    body: list[Statement] = []
+    for rows in [(i,) for i in point.rows] if by_rows else [tuple(point.rows)]:
+        body += [factor(i) for i in rows]
+        body += [column(j, width, rows) for j, width in enumerate(tile.widths)]
     return body
 
 

@@ -11,6 +11,9 @@ _IN_FLIGHT = 8
 # Cycles of a load for all lanes, of which two start in a cycle, and of a vector: of 64 bytes one.
 _BROADCAST_LOAD = 0.5
 _VECTOR_LOAD = 1
+# Where vectors have 32 bytes two multiply-adds start in a cycle, as many as loads: what is counted
+# are halves of cycles.
+_BROADCAST_LOAD_OF_32 = 1
 # Cycles for each step of the sum beside products and loads: counter and branch, every few steps.
 _STEP = 0.5
 # Cycles to begin and end a tile: its addresses, the first loads, and the last products' latency.
@@ -18,8 +21,10 @@ _TILE = 12
 # What each further piece of code costs: tiles of other sizes at the ends of rows and columns. It
 # decides only between tiles that are as good as each other.
 _PIECE = 0.02
-# Likewise where two workers would not have half of the rows each.
+# Likewise where two workers would not have half of the rows each; where tiles differ in how well
+# they hide their loads, it weighs more than that.
 _UNEVEN = 0.02
+_UNEVEN_OF_32 = 0.05
 # Accumulators that are worth their last addition.
 _MOST_SPLITS = 4
 # An operand or a result that is larger leaves little room for others in the second cache.
@@ -56,11 +61,11 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
                 times = heights.count(height)
                 for width in {*across}:
                     tiles = times * across.count(width)
-                    cycles += tiles * _cycles(height, width, k)
+                    cycles += tiles * _cycles(target, height, width, k)
             instances = (2 if rest else 1) * len({*across})
             cycles *= 1 + _PIECE * instances
             if p % 2 == 0 and p // 2 % rows:
-                cycles *= 1 + _UNEVEN
+                cycles *= 1 + (_UNEVEN_OF_32 if target.vector_bytes == 32 else _UNEVEN)
             if best is None or cycles < best[0]:
                 best = cycles, Tile(rows, vectors, 1)
     assert best is not None
@@ -70,9 +75,10 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
     return Tile(tile.rows, tile.vectors, splits)
 
 
-def _cycles(height: int, vectors: int, k: int) -> float:
+def _cycles(target: Target, height: int, vectors: int, k: int) -> float:
     """An estimate for one tile: products or loads, whichever takes longer, and latency."""
-    loads = height * _BROADCAST_LOAD + vectors * _VECTOR_LOAD
+    broadcast = _BROADCAST_LOAD_OF_32 if target.vector_bytes == 32 else _BROADCAST_LOAD
+    loads = height * broadcast + vectors * _VECTOR_LOAD
     work = max(height * vectors, loads, _IN_FLIGHT / 2)
     return k * (work + _STEP) + _TILE + height * vectors
 
