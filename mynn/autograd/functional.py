@@ -1,4 +1,9 @@
-"""Jacobians, Hessians and their products with vectors, of functions of tensors."""
+"""Jacobians, Hessians and their products with vectors, of functions of tensors.
+
+They are those of `mynn.func` with the arguments in a tuple, and without a history where
+`create_graph` does not ask for one. `strict` has no effect: where nothing depends on an input, its
+derivative is zero.
+"""
 
 from __future__ import annotations
 
@@ -7,81 +12,46 @@ from typing import Any
 
 import numpy as np
 
-from mynn.autograd.gradients import grad
-from mynn.base.arguments import explained, shown
-from mynn.errors import ArgumentTypeError, ShapeError, UsageError
-from mynn.functional import stack
+from mynn.base.arguments import explained
+from mynn.base.structure import flatten, rebuild
+from mynn.errors import ArgumentError, UsageError
 from mynn.tensor import Tensor, as_array, as_tensor, enable_grad
+from mynn.transform import products
+from mynn.transform.grad import grad_and_value
+from mynn.transform.jacobians import jacfwd, jacrev
+
+Function = Callable[..., Any]
 
 
-def _variables(inputs: Any, create_graph: bool) -> tuple[tuple[Tensor, ...], bool]:
-    """Tensors of the inputs' values that ask for gradients; and whether it was one input."""
-    single = not isinstance(inputs, tuple)
-    found = []
-    for x in (inputs,) if single else inputs:
-        given = x if isinstance(x, Tensor) else as_tensor(as_array(x))
-        if create_graph and given.requires_grad:
-            found.append(given * 1.0)
-        else:
-            found.append(Tensor(given.detach().numpy(), requires_grad=True))
-    return tuple(found), single
+def _given(inputs: Any, create_graph: bool) -> tuple[Any, ...]:
+    """The inputs as tensors, those with a history only where it is to go on."""
+    found = (as_tensor(as_array(x)) if not isinstance(x, Tensor) else x for x in _tuple(inputs))
+    return tuple(x if create_graph else x.detach() for x in found)
 
 
-def _called(func: Callable[..., Any], variables: tuple[Tensor, ...]) -> tuple[list[Tensor], bool]:
-    """What the function returns, and whether it is one tensor."""
-    results = func(*variables)
-    single = isinstance(results, Tensor)
-    found = list(results) if isinstance(results, tuple | list) else [results]
-    for one in found:
-        if not isinstance(one, Tensor):
-            raise ArgumentTypeError(
-                f"func must return tensors, it returned {shown(one)}; leave out .item() and "
-                ".numpy() there"
-            )
-    return found, single
+def _tuple(inputs: Any) -> tuple[Any, ...]:
+    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
-def _slopes(
-    outputs: list[Tensor], variables: tuple[Tensor, ...], cotangents: Any, again: bool
-) -> list[Tensor]:
-    """Gradients with respect to all variables, zeros where outputs do not depend on them."""
-    pairs = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
-    if not pairs:
-        return [as_tensor(np.zeros(x.shape, x.dtype)) for x in variables]
-    found = grad(
-        [y for y, _ in pairs],
-        variables,
-        [g for _, g in pairs],
-        create_graph=again,
-        materialize_grads=True,
-    )
-    return [one for one in found if one is not None]
+def _kept(results: Any, create_graph: bool) -> Any:
+    if create_graph:
+        return results
+    return rebuild(results, (one.detach() for one in flatten(results)))
 
 
-def _vectors(name: str, v: Any, tensors: Any) -> list[Tensor]:
-    """The vectors `v` for tensors; ones where left out and the tensor is one number."""
-    if v is None:
-        if len(tensors) != 1 or tensors[0].numel() != 1:
-            raise UsageError(f"{name}: v can only be left out for one number; give v")
-        return [as_tensor(np.ones(tensors[0].shape, tensors[0].dtype))]
-    found = [as_tensor(one) for one in (v if isinstance(v, tuple) else (v,))]
-    shapes = [one.shape for one in found], [one.shape for one in tensors]
-    if shapes[0] != shapes[1]:
-        raise ShapeError(f"{name}: v has shapes {shapes[0]}, it must have {shapes[1]}")
-    return found
-
-
-def _result(values: list[Any], single: bool) -> Any:
-    return values[0] if single else tuple(values)
+def _vectors(name: str, v: Any, tensors: Any) -> Any:
+    """The vectors `v` for tensors; 1 where left out and the tensor is one number."""
+    if v is not None:
+        return v
+    alone = list(flatten(tensors))
+    if len(alone) != 1 or alone[0].numel() != 1:
+        raise UsageError(f"{name}: v can only be left out for one number; give v")
+    return as_tensor(np.ones(alone[0].shape, alone[0].dtype))
 
 
 @explained
 def vjp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
-    create_graph: bool = False,
-    strict: bool = False,
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """The value of func, and v times its Jacobian: v[j] d func[j] / d inputs[i], summed over j.
 
@@ -91,24 +61,17 @@ def vjp(
         [2.0, 40.0]
     """
     with enable_grad():
-        variables, single = _variables(inputs, create_graph)
-        outputs, alone = _called(func, variables)
-        slopes = _slopes(outputs, variables, _vectors("vjp", v, outputs), create_graph)
-    values = outputs if create_graph else [y.detach() for y in outputs]
-    return _result(values, alone), _result(slopes, single)
+        value, multiply = products.vjp(func, *_given(inputs, create_graph))
+        slopes = multiply(_vectors("vjp", v, value))
+    found = slopes if isinstance(inputs, tuple) else slopes[0]
+    return _kept(value, create_graph), _kept(found, create_graph)
 
 
 @explained
 def jvp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
-    create_graph: bool = False,
-    strict: bool = False,
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """The value of func, and its Jacobian times v: d func[j] / d inputs[i] v[i], summed over i.
-
-    It is the gradient, with respect to u, of u times the Jacobian, times v.
 
     Example:
         >>> value, product = jvp(lambda x: x * x, Tensor([1.0, 2.0]), Tensor([1.0, 10.0]))
@@ -116,19 +79,14 @@ def jvp(
         [2.0, 40.0]
     """
     with enable_grad():
-        variables, _ = _variables(inputs, create_graph)
-        outputs, alone = _called(func, variables)
-        vectors = _vectors("jvp", v, variables)
-        helpers = tuple(Tensor(np.zeros(y.shape, y.dtype), requires_grad=True) for y in outputs)
-        slopes = _slopes(outputs, variables, helpers, True)
-        products = _slopes(slopes, helpers, vectors, create_graph)
-    values = outputs if create_graph else [y.detach() for y in outputs]
-    return _result(values, alone), _result(products, alone)
+        given = _given(inputs, create_graph)
+        value, product = products.jvp(func, given, _tuple(_vectors("jvp", v, given)))
+    return _kept(value, create_graph), _kept(product, create_graph)
 
 
 @explained
 def jacobian(
-    func: Callable[..., Any],
+    func: Function,
     inputs: Any,
     create_graph: bool = False,
     strict: bool = False,
@@ -137,61 +95,34 @@ def jacobian(
 ) -> Any:
     """d func[j] / d inputs[i] as a tensor [*shape of func[j], *shape of inputs[i]].
 
-    One gradient for each number of the result. `vectorize` and `strategy` have no effect.
+    One gradient for each number of the result, one after the other, or all at once (`vectorize`);
+    with strategy="forward-mode" one derivative for each number of the inputs, all at once.
 
     Example:
         >>> jacobian(lambda x: x * x, Tensor([1.0, 2.0])).tolist()
         [[2.0, 0.0], [0.0, 4.0]]
     """
+    if strategy not in ("reverse-mode", "forward-mode"):
+        raise ArgumentError(
+            f'jacobian: strategy must be "reverse-mode" or "forward-mode", it is {strategy!r}'
+        )
+    if strategy == "forward-mode" and not vectorize:
+        raise ArgumentError(
+            'jacobian: strategy="forward-mode" is there with vectorize=True alone; give both'
+        )
+    given = _given(inputs, create_graph)
+    argnums = tuple(range(len(given))) if isinstance(inputs, tuple) else 0
     with enable_grad():
-        variables, single = _variables(inputs, create_graph)
-        outputs, alone = _called(func, variables)
-        table = []
-        for output in outputs:
-            rows = []
-            for number in range(output.numel()):
-                seed = np.zeros(output.numel(), output.dtype)
-                seed[number] = 1
-                cotangent = as_tensor(seed.reshape(output.shape))
-                rows.append(_slopes([output], variables, [cotangent], create_graph))
-            columns = [
-                stack([row[i] for row in rows]).reshape((*output.shape, *x.shape))
-                if rows
-                else as_tensor(np.zeros((*output.shape, *x.shape), x.dtype))
-                for i, x in enumerate(variables)
-            ]
-            table.append(_result(columns, single))
-    return _result(table, alone)
-
-
-def _scalar(func: Callable[..., Any]) -> Callable[..., Tensor]:
-    def call(*inputs: Tensor) -> Tensor:
-        value = func(*inputs)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise UsageError(
-                f"func must return a tensor of one element, it returned {shown(value)}; reduce it "
-                "with .sum() or .mean()"
-            )
-        return value.reshape(())
-
-    return call
-
-
-def _gradient(func: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The gradients of a function of one number, which can be differentiated."""
-    scalar = _scalar(func)
-
-    def call(*inputs: Tensor) -> tuple[Tensor, ...]:
-        value = scalar(*inputs)
-        one = as_tensor(np.ones((), value.dtype))
-        return tuple(_slopes([value], inputs, [one], True))
-
-    return call
+        if strategy == "forward-mode":
+            found = jacfwd(func, argnums)(*given)
+        else:
+            found = jacrev(func, argnums, chunk_size=None if vectorize else 1)(*given)
+    return _kept(found, create_graph)
 
 
 @explained
 def hessian(
-    func: Callable[..., Any],
+    func: Function,
     inputs: Any,
     create_graph: bool = False,
     strict: bool = False,
@@ -200,22 +131,31 @@ def hessian(
 ) -> Any:
     """Second derivatives of a function of one number: [*shape of inputs[i], *shape of inputs[j]].
 
+    It is the `jacobian` of the gradient, by `outer_jacobian_strategy`.
+
     Example:
         >>> hessian(lambda x: (x * x * x).sum(), Tensor([1.0, 2.0])).tolist()
         [[6.0, 0.0], [0.0, 12.0]]
     """
-    count = len(inputs) if isinstance(inputs, tuple) else 1
-    found = jacobian(_gradient(func, count), inputs, create_graph)
-    return found if isinstance(inputs, tuple) else found[0]
+    slopes = _slopes(func, inputs)
+    return jacobian(
+        lambda *given: slopes(*given)[0],
+        inputs,
+        create_graph,
+        strict,
+        vectorize,
+        outer_jacobian_strategy,
+    )
+
+
+def _slopes(func: Function, inputs: Any) -> Function:
+    """The gradients of a function of one number, and its value."""
+    return grad_and_value(func, tuple(range(len(inputs))) if isinstance(inputs, tuple) else 0)
 
 
 @explained
 def hvp(
-    func: Callable[..., Any],
-    inputs: Any,
-    v: Any = None,
-    create_graph: bool = False,
-    strict: bool = False,
+    func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
     """The value of a function of one number, and its Hessian times v.
 
@@ -226,12 +166,10 @@ def hvp(
         (9.0, [6.0, 12.0])
     """
     with enable_grad():
-        variables, single = _variables(inputs, create_graph)
-        value = _scalar(func)(*variables)
-        one = as_tensor(np.ones((), value.dtype))
-        slopes = _slopes([value], variables, [one], True)
-        products = _slopes(slopes, variables, _vectors("hvp", v, variables), create_graph)
-    return (value if create_graph else value.detach()), _result(products, single)
+        given = _given(inputs, create_graph)
+        vectors = _tuple(_vectors("hvp", v, given))
+        _, product, value = products.jvp(_slopes(func, inputs), given, vectors, has_aux=True)
+    return _kept(value, create_graph), _kept(product, create_graph)
 
 
 # The Hessian is symmetric.

@@ -1,6 +1,7 @@
 """Solutions and decompositions of matrices, as primitives that run at once: NumPy computes them.
 
-They have gradients, of any order, and no native code: in a traced function they are refused.
+They have gradients, of any order, and no native code: in a function that is traced to be compiled
+they are refused.
 Results of several parts are one array, from which the functions cut theirs.
 """
 
@@ -23,21 +24,14 @@ def run(primitive: Primitive, *tensors: Any, **params: Any) -> Any:
     """The primitive of tensors whose values are known.
 
     Raises:
-        UsageError: in a trace.
-        DataError: the matrix has no such decomposition.
+        UsageError: in a trace of what will be compiled.
     """
-    if tracing.active() is not None:
+    if tracing.compiled() is not None:
         raise UsageError(
             f"linalg.{primitive.name} in a traced function: it has no native code yet; call it "
             "outside of the function and give it the result"
         )
-    try:
-        return apply_primitive(primitive, *tensors, **params)
-    except np.linalg.LinAlgError as error:
-        raise DataError(
-            f"linalg.{primitive.name}: {error}; give another matrix, for example "
-            "a + 1e-6 * mynn.eye(n)"
-        ) from None
+    return apply_primitive(primitive, *tensors, **params)
 
 
 def square(name: str, x: Type) -> None:
@@ -60,7 +54,17 @@ def _none(rng: np.random.Generator) -> list[Any]:
 
 
 def _primitive(name: str, infer: Callable[..., Type], numpy: Any, vjp: Any) -> Primitive:
-    return Primitive(name, infer, numpy, vjp, _none)
+    """A primitive of stacks of matrices, so that those of many examples are one more stack."""
+
+    def decomposed(*arrays: Array, **params: Any) -> Any:
+        try:
+            return numpy(*arrays, **params)
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"linalg.{name}: {error}; give another matrix, for example a + 1e-6 * mynn.eye(n)"
+            ) from None
+
+    return Primitive(name, infer, decomposed, vjp, _none, batch={})
 
 
 # -- solutions -------------------------------------------------------------------------------------

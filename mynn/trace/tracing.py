@@ -54,6 +54,17 @@ def active() -> Trace | None:
     return traces[-1] if traces else None
 
 
+def compiled() -> Trace | None:
+    """The trace of a function that is to be compiled, if there is one in this thread.
+
+    Without one, those that go on are of examples (`mynn.transform.vmap`), and run when they end.
+    """
+    trace = active()
+    while trace is not None and trace.outer is not None:
+        trace = trace.outer
+    return None if trace is not None and trace.example else trace
+
+
 @contextmanager
 def tracing(example: bool = False) -> Iterator[Trace]:
     """Record operations on tensors within the block; of an `example`, as a part of what is being
@@ -110,6 +121,8 @@ def refuse(message: str) -> UsageError:
     trace = active()
     if trace is not None:
         trace.effects.refused.append((message, user_place(2)))
+        if trace.example:
+            message += "; vmap computes all examples at once, so that one alone has no value"
     return UsageError(message)
 
 

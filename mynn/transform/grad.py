@@ -128,7 +128,7 @@ def _checked_value(value: Any) -> Tensor:
         )
     if value.numel() != 1 or value.dtype.kind != "f":
         raise UsageError(
-            f"grad: the function must return one float, it returned {value.spec}; "
+            f"grad: the function must return a float of one element, it returned {value.spec}; "
             "reduce it first, for example with .sum() or .mean()"
         )
     return value

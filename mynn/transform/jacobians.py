@@ -11,6 +11,7 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.base.recording import run_at_once
 from mynn.base.structure import rebuild
+from mynn.functional import stack
 from mynn.tensor import Tensor, as_tensor, enable_grad, no_grad
 from mynn.transform.called import ArgNums, Called, ends, positions_of
 from mynn.transform.products import along
@@ -35,7 +36,8 @@ def jacrev(
         argnums: the position of the argument to differentiate by, or a tuple of positions.
         has_aux: whether the function returns a tuple (result, aux), of which the second is passed
             on.
-        chunk_size: so many rows are computed at once; None stands for all.
+        chunk_size: so many rows are computed at once; None stands for all, and 1 for one after the
+            other, without `vmap`.
 
     Returns:
         A function of the same arguments. It returns a tensor [*shape of the result, *shape of the
@@ -150,6 +152,9 @@ def _for_units(
     if not units:
         return []
     with enable_grad() if called.again(called.outputs()) else no_grad():
+        if chunk_size == 1 and total:
+            each = [function(*(block[number] for block in units)) for number in range(total)]
+            return [stack(parts) for parts in zip(*each, strict=True)]
         found: list[Tensor] = vmap(function, chunk_size=chunk_size)(*units)
     return found
 

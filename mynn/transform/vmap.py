@@ -82,6 +82,8 @@ def vmap(
 
     Source: Bradbury et al., "JAX: composable transformations of Python+NumPy programs", 2018.
     """
+    if not callable(func):
+        raise ArgumentTypeError(f"vmap: func must be a function, it is {shown(func)}")
     if randomness not in RANDOMNESS:
         raise ArgumentError(
             f"vmap: randomness must be one of {', '.join(RANDOMNESS)}, it is {shown(randomness)}"

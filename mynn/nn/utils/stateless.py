@@ -76,7 +76,8 @@ def functional_call(
 
 def _merged(dicts: Any) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for one in [dicts] if isinstance(dicts, Mapping) else dicts:
+    given = dicts if isinstance(dicts, tuple | list) else [dicts]
+    for one in given:
         if not isinstance(one, Mapping):
             raise ArgumentTypeError(
                 f"functional_call: parameters are given as a dict of tensors by their paths, not "
@@ -204,10 +205,11 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[s
 
 def _stacked(tables: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     stacked = {}
-    for name, first in tables[0].items():
+    for name in {name: None for table in tables for name in table}:
+        first = tables[0].get(name)
         alike = [table.get(name) for table in tables]
         kinds = {None if one is None else (one.spec, one.requires_grad) for one in alike}
-        if len(kinds) > 1:
+        if len(kinds) > 1 or first is None:
             raise ArgumentError(
                 f"stack_module_state: {name!r} has not the same shape, dtype and requires_grad in "
                 "all models; stack models that are built alike"
