@@ -309,6 +309,7 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     )
     yield "schedules", lambda: _named("optim.lr_scheduler")
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
+    yield "func", lambda: _named("func")
     yield "torch-names", _torch_names
     yield "torch-ops", _torch_ops
     yield "op-prod", lambda: _primitive("prod", "reduce", "reductions", "_prod_vjp")

@@ -170,14 +170,20 @@ class _Scanner:
             self.held(owner, names, texts, depth)
 
     def transformed(self, function: types.FunctionType, depth: int) -> None:
-        """The functions of the user's that one of mynn's holds: `grad` of them."""
+        """The functions of the user's that one of mynn's holds: `grad` of them.
+
+        However deep they lie: `vmap(hessian(f))` is eight functions around f.
+        """
+        if id(function) in self.seen:
+            return
+        self.seen.add(id(function))
         for cell in function.__closure__ or ():
             try:
                 inner = cell.cell_contents
             except ValueError:
                 continue
-            if isinstance(inner, types.FunctionType | types.MethodType) and depth < _DEPTH:
-                self.called(inner, frozenset(), frozenset(), depth + 1)
+            if isinstance(inner, types.FunctionType | types.MethodType):
+                self.called(inner, frozenset(), frozenset(), depth)
 
     def value(
         self,

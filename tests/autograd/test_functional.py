@@ -183,7 +183,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "jacobian",
     ),
     "v": (lambda: functional.vjp(vector, mynn.Tensor(X)), "give v"),
-    "v shape": (lambda: functional.vjp(vector, mynn.Tensor(X), mynn.Tensor(1.0)), "have the shapes"),
+    "v shape": (
+        lambda: functional.vjp(vector, mynn.Tensor(X), mynn.Tensor(1.0)),
+        "have the shapes",
+    ),
     "hessian": (lambda: functional.hessian(vector, mynn.Tensor(X)), "one element"),
     "result": (lambda: functional.jacobian(lambda x: 3, mynn.Tensor(X)), "must return tensors.*3"),
 }

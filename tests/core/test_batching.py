@@ -12,9 +12,10 @@ from mynn.core import batching, interpreter
 from mynn.core.graph import Graph, apply, input_node, verify
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
-from mynn.ops import PRIMITIVES
+from mynn.errors import UsageError
+from mynn.ops import PRIMITIVES, elementwise
 from mynn.ops.batches import spread
-from tests.ops.cases import cases, evaluate
+from tests.ops.cases import evaluate, samples
 
 SIZE = 3
 
@@ -56,18 +57,16 @@ def one_by_one(primitive: Primitive, sample: Sample, mapped: tuple[bool, ...]) -
     return np.stack(results)
 
 
-WITH_INPUTS = [case for case in cases() if case.values[1].arrays]
-
-
-@pytest.mark.parametrize(("primitive", "sample"), WITH_INPUTS)
-def test_batch_is_a_loop(primitive: Primitive, sample: Sample) -> None:
-    for mapped in subsets(len(sample.arrays)):
-        graph, arguments = graph_of(primitive, sample, mapped)
-        verify(graph)
-        (got,) = interpreter.evaluate(graph, arguments)
-        expected = one_by_one(primitive, sample, mapped)
-        assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
-        np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13)
+@pytest.mark.parametrize("primitive", PRIMITIVES, ids=repr)
+def test_batch_is_a_loop(primitive: Primitive) -> None:
+    for sample in samples(primitive):
+        for mapped in subsets(len(sample.arrays)):
+            graph, arguments = graph_of(primitive, sample, mapped)
+            verify(graph)
+            (got,) = interpreter.evaluate(graph, arguments)
+            expected = one_by_one(primitive, sample, mapped)
+            assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+            np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("primitive", PRIMITIVES, ids=repr)
@@ -76,3 +75,24 @@ def test_every_primitive_has_a_rule(primitive: Primitive) -> None:
     assert primitive.elementwise != (primitive.batch is not None), (
         f"{primitive} needs a batching rule in its block, as `batch`: {Primitive.__doc__}"
     )
+
+
+def test_what_depends_on_no_example_is_computed_once() -> None:
+    x, w = (input_node(Type((4,), np.dtype(np.float32))) for _ in range(2))
+    shared = apply(elementwise.exp, w)
+    y = apply(elementwise.mul, x, apply(elementwise.tanh, shared))
+    many = input_node(Type((SIZE, 4), np.dtype(np.float32)))
+    found = batching.batch([y, shared], {x: many}, SIZE, spread)
+    assert shared not in found
+    assert found[y].shape == (SIZE, 4)
+    nodes = Graph((many, w), (found[y],)).nodes()
+    assert shared in nodes
+
+
+def test_a_primitive_without_a_rule_is_named() -> None:
+    strange = Primitive("strange", lambda x: x, lambda x: x, None, lambda rng: [])
+    x = input_node(Type((2,), np.dtype(np.float32)))
+    y = apply(strange, x, source="net.py:7")
+    many = input_node(Type((SIZE, 2), np.dtype(np.float32)))
+    with pytest.raises(UsageError, match=r"strange cannot .* \(made at net.py:7\).*batching rule"):
+        batching.batch([y], {x: many}, SIZE, spread)

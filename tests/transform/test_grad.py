@@ -153,7 +153,11 @@ def test_traced_equals_eager() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: grad(lambda x: x * 2)([1.0, 2.0]), UsageError, "must return a float of one element"),
+        (
+            lambda: grad(lambda x: x * 2)([1.0, 2.0]),
+            UsageError,
+            "must return a float of one element",
+        ),
         (lambda: grad(lambda x: 3.0)(1.0), UsageError, "it returned float"),
         (lambda: grad(lambda x: (x > 0).sum())(1.0), UsageError, "one float"),
         (lambda: grad(lambda x: x)(1), DTypeError, "argument 0 is int64"),

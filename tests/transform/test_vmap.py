@@ -170,6 +170,17 @@ def test_in_a_compiled_function() -> None:
         compiled(images, labels + 1)
 
 
+def test_what_the_function_reads_is_looked_at() -> None:
+    """Through all transformations around it."""
+    factor = 2.0
+    cubes = lambda x: (x**3).sum() * factor  # noqa: E731
+    compiled = mynn.compile(vmap(vmap(hessian(cubes))), backend="interpreter")
+    x = np.ones((2, 2, 1), np.float32)
+    assert compiled(x).max() == 12
+    factor = 3.0
+    assert compiled(x).max() == 18
+
+
 def test_on_a_tape() -> None:
     """Calls that wait to be run are arguments and results like others."""
     w = mynn.ones(3, requires_grad=True)
