@@ -1,4 +1,4 @@
-"""What `vmap` refuses, and what it does to what lies outside of the function: state, checks, modes."""
+"""What `vmap` refuses, and what it does to state, checks and modes outside of the function."""
 
 from __future__ import annotations
 
