@@ -159,7 +159,7 @@ def test_traced_equals_eager() -> None:
             "must return a float of one element",
         ),
         (lambda: grad(lambda x: 3.0)(1.0), UsageError, "it returned float"),
-        (lambda: grad(lambda x: (x > 0).sum())(1.0), UsageError, "one float"),
+        (lambda: grad(lambda x: (x > 0).sum())(1.0), UsageError, "a float of one"),
         (lambda: grad(lambda x: x)(1), DTypeError, "argument 0 is int64"),
         (lambda: grad(lambda x: x, 1)(1.0), ArgumentError, "argnums names argument 1"),
         (lambda: grad(lambda x, y: x, (0, -2))(1.0, 1.0), ArgumentError, "twice"),
