@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,7 @@ from mynn.core import autodiff
 from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
-from mynn.tensor.history import arrived
-from mynn.tensor.hooks import remember_calls
+from mynn.tensor.history import arrived, inside, inside_hooked, make_node_by_call, tensor_of
 
 
 @explained
@@ -79,10 +78,14 @@ def grad(
                 "requires_grad_() before the outputs are computed from it"
             )
     seeds = _seeds(ends, grad_outputs, "grad_outputs")
-    remember_calls()
+    # Programs lead to leaves, with values.
+    by_call = create_graph or not all(one.is_leaf for one in starts)
+    if by_call:
+        for one in (*ends, *starts):
+            make_node_by_call(one)
     nodes = [graph_node(one) for one in starts]
     with enable_grad() if create_graph else no_grad():
-        reached = _reached(ends, seeds, set(nodes))
+        reached = _reached(ends, seeds, starts, nodes, inside if by_call else inside_hooked())
     found: list[Tensor | None] = []
     for number, (one, node) in enumerate(zip(starts, nodes, strict=True)):
         gradient = reached.get(node)
@@ -185,24 +188,43 @@ def _seeds(ends: list[Tensor], given: Any, argument: str) -> list[Tensor]:
     return seeds
 
 
-def _reached(ends: list[Tensor], seeds: list[Tensor], wanted: set[Node]) -> dict[Node, Tensor]:
+def _reached(
+    ends: list[Tensor],
+    seeds: list[Tensor],
+    starts: list[Tensor],
+    nodes: list[Node],
+    inside: Callable[[Node], Node | None] | None,
+) -> dict[Node, Tensor]:
     """The cotangents of nodes that lie on the ways from the inputs to the outputs."""
     given: dict[Node, Any] = {}
     for end, seed in zip(ends, seeds, strict=True):
         node = graph_node(end)
         given[node] = given[node] + seed if node in given else seed
+    # A leaf has another node after each change in place.
+    leaves = {id(one): node for one, node in zip(starts, nodes, strict=True) if one.is_leaf}
+    wanted = set(nodes)
+
+    def asked(node: Node) -> bool:
+        return node in wanted or id(tensor_of(node)) in leaves
+
     hooked = arrived()
-    if hooked is None:
-        return autodiff.reverse(given, wanted.__contains__, wrap)
     before: dict[Node, Any] = {}
 
     def noted(node: Node, gradient: Any) -> Any:
         before[node] = gradient
+        assert hooked is not None
         return hooked(node, gradient)
 
-    reached = autodiff.reverse(given, wanted.__contains__, wrap, arrived=noted)
+    taken = None if hooked is None else noted
+    reached = autodiff.reverse(given, asked, wrap, arrived=taken, inside=inside)
     # As in PyTorch, hooks of a tensor on the way to another input change what flows on alone.
-    for node in wanted & reached.keys():
-        if any(one is not node and one in wanted for one in topological((node,))):
+    for node in wanted & before.keys():
+        way = topological((node,), inside=inside)
+        if any(one is not node and one in wanted for one in way):
             reached[node] = before[node]
+    for node in [one for one in reached if one not in wanted]:
+        place = leaves.get(id(tensor_of(node)))
+        if place is not None:
+            part = reached[node]
+            reached[place] = reached[place] + part if place in reached else part
     return reached

@@ -45,6 +45,7 @@ def reverse(
     wrap: Callable[[Node], Any],
     keep_rows: bool = False,
     arrived: Callable[[Node, Any], Any] | None = None,
+    inside: Callable[[Node], Node | None] | None = None,
 ) -> dict[Node, Any]:
     """Cotangents of every node between `seeds` and the wanted leaves.
 
@@ -53,16 +54,21 @@ def reverse(
       get no cotangent.
     - `wrap(node)`: the value of a node, with operators.
     - `arrived(node, cotangent)`: what takes the place of a cotangent that is complete.
-
     - `keep_rows`: leaves may get cotangents that are `Rows`.
+    - `inside(node)`: for a node that stands for several, whose rule gives values that cannot be
+      differentiated, the last of those: the cotangent is handed on to it.
 
     Returns a wrapped cotangent for each node that was reached. A node with several values is no
     value itself: its rule is given None in its place, and a tuple of cotangents.
     """
-    order = topological(tuple(seeds))
+    order = topological(tuple(seeds), inside=inside)
+    inner: dict[Node, Node] = {}
+    if inside is not None:
+        inner = {node: one for node in order if (one := inside(node)) is not None}
     active: set[Node] = set()
     for node in order:
-        if wanted(node) or any(x in active for x in node.inputs):
+        inputs = (inner[node],) if node in inner else node.inputs
+        if wanted(node) or any(x in active for x in inputs):
             active.add(node)
     parts: dict[Node, list[Any]] = {node: [g] for node, g in seeds.items() if node in active}
     cotangents: dict[Node, Any] = {}
@@ -78,6 +84,10 @@ def reverse(
             if arrived is not None:
                 g = arrived(node, g)
             cotangents[node] = g
+        if node in inner:
+            if inner[node] in active:
+                parts.setdefault(inner[node], []).append(g)
+            continue
         if not any(x in active for x in node.inputs):
             continue
         if node.primitive.vjp is None:

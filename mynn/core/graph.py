@@ -165,8 +165,15 @@ class Graph:
         return format_graph(self)
 
 
-def topological(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
-    """Nodes reachable from `outputs`, each after its inputs; past `stop(node)` none is entered."""
+def topological(
+    outputs: Iterable[Node],
+    stop: Callable[[Node], bool] | None = None,
+    inside: Callable[[Node], Node | None] | None = None,
+) -> list[Node]:
+    """Nodes reachable from `outputs`, each after its inputs; past `stop(node)` none is entered.
+
+    A node that stands for others (`inside`) comes after the one that it stands for.
+    """
     order: list[Node] = []
     done: set[Node] = set()
     stack = [*outputs][::-1]
@@ -174,6 +181,8 @@ def topological(outputs: Iterable[Node], stop: Callable[[Node], bool] | None = N
         node = stack[-1]
         if node not in done:
             inputs = () if stop is not None and stop(node) else node.inputs
+            if inside is not None and (inner := inside(node)) is not None:
+                inputs = (inner,)
             missing = [x for x in inputs if x not in done]
             if missing:
                 stack += missing[::-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mynn.base import hooks
 from mynn.core import autodiff
 from mynn.core.graph import Graph, Node, input_node, topological
 from mynn.core.primitive import Primitive
@@ -13,7 +12,7 @@ from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.piece import make_program, placeholders, replay
 from mynn.tensor import Parameter, Tensor, grad_enabled, graph_node, wrap
-from mynn.tensor.history import array_of, arrived, changed_source, missing
+from mynn.tensor.history import array_of, changed_source, missing
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
@@ -32,8 +31,8 @@ class Source(Protocol):
         """What was changed since of what is needed."""
         ...
 
-    def again(self) -> list[Any]:
-        """The results, computed once more and call by call, with their nodes."""
+    def note_coarse(self, slot: int, node: Node) -> None:
+        """This node stands for all calls that lead to a result."""
         ...
 
 
@@ -115,7 +114,9 @@ class Derivative:
             graph_node(run.externals[one] if isinstance(one, int) else one) for one in self.inputs
         )
         params = {"derivative": self, "run": run}
-        return Node(PIECE, inputs, params, tensor.spec, value=tensor._value)
+        node = Node(PIECE, inputs, params, tensor.spec, value=tensor._value)
+        run.note_coarse(self.slot, node)
+        return node
 
 
 def _array(value: Any) -> Array:
@@ -124,18 +125,15 @@ def _array(value: Any) -> Array:
 
 def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Source) -> tuple[Any, ...]:
     """The cotangents, where what they need is as it was."""
+    # Those of a program have no history: who differentiates them goes through `Run.inside`.
+    assert not grad_enabled()
     cotangent = value_of(g)
     source = None if cotangent is not None else changed_source(g)
     source = run.changed(derivative.needed) if source is None else source
     if cotangent is None or source is not None:
         assert source is not None
         return tuple(missing(source, x.spec) for x in xs)
-    # What a program gives cannot be differentiated, and it calls no hooks of results on the way.
-    if grad_enabled() or (run.nodes is not None and hooks.on_results()):
-        nodes = [graph_node(x) for x in xs]
-        seeds = {graph_node((run.nodes or run.again())[derivative.slot]): g}
-        reached = autodiff.reverse(seeds, set(nodes).__contains__, wrap, arrived=arrived())
-        return tuple(reached.get(node) for node in nodes)
+    assert not grad_enabled()
     return tuple(Tensor.from_value(value) for value in derivative.run(run, cotangent))
 
 

@@ -44,13 +44,15 @@ class Output(weakref.ref[Tensor]):
         self.settle()
         return None if self.run is None else self.run.made(self.slot)
 
-    def make(self, tensor: Tensor, name: str) -> None:
-        """Set a field of the tensor that is asked for."""
+    def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
+        """Set a field of the tensor that is asked for; its node `by_call` has a node for each call
+        behind it.
+        """
         self.settle()
         if self.error is not None:
             raise self.error
         if name == "node" and self.run is not None:
-            remember(tensor)
+            remember(tensor, by_call)
 
 
 class Elsewhere(Exception):

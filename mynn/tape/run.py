@@ -14,6 +14,7 @@ from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
+from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
 from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, graph_node
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 class Run:
     """One run of a piece, from which the nodes of its results can be made again.
 
-    They are made when somebody asks for them, or before memory is written that they need.
+    They are made when somebody asks for them, or before memory is written that they need. A node is
+    *coarse* where it runs a program back from one result to what went into the run; `inside` gives
+    the one behind it that has a node for every call. Both lead to the same gradients, and a walk
+    takes either: those of programs, or those that can be differentiated again.
     """
 
     __slots__ = (
@@ -36,12 +40,15 @@ class Run:
         "externals",
         "fine",
         "known",
+        "lost",
         "marks",
         "nodes",
+        "origins",
         "overwritten",
         "results",
         "saved",
         "step",
+        "toggled",
     )
 
     def __init__(
@@ -53,10 +60,16 @@ class Run:
         self.saved = saved
         self.results: list[weakref.ref[Tensor]] = []
         self.nodes: list[Any] | None = None
-        # Whether some node runs a program of this run (`Derivative`).
-        self.coarse = False
+        # The nodes that run a program of this run (`Derivative`), and the results they are of.
+        self.coarse: list[tuple[int, weakref.ref[Node]]] = []
         # Whether none may: what it would read is about to change.
         self.fine = False
+        # The nodes of externals of which copies stand there, since their memory was written.
+        self.origins: dict[int, Node] = {}
+        # Tensors that ask for a gradient since, or for none, and whether they did before.
+        self.toggled: list[tuple[Tensor, bool]] = []
+        # Whether the calls cannot be called again as they were.
+        self.lost = False
         # Whether all that it read has its nodes.
         self.known = False
         # State that was changed since, outside of programs.
@@ -110,18 +123,31 @@ class Run:
             self.keep(tensor)
         if not self._has_read(tensor):
             return
-        self.before_edit()
-        if self.coarse and values:
-            self.overwritten.add(id(tensor))
-            for i, one in enumerate(self.externals):
-                if _memory(one) is tensor and not isinstance(one, Parameter):
-                    self.externals[i] = array_of(one).copy()
+        self._make_nodes()
+        if not self.coarse:
+            return
+        if not values:
+            if all(one is not tensor for one, _ in self.toggled):
+                self.toggled.append((tensor, tensor._requires_grad))
+            return
+        self.overwritten.add(id(tensor))
+        for i, one in enumerate(self.externals):
+            if _memory(one) is tensor and not isinstance(one, Parameter):
+                self._keep_copy(i, one)
+
+    def _keep_copy(self, number: int, external: Tensor) -> None:
+        """Its memory is about to be written: a copy takes its place, and what leads to it stays."""
+        copy: Tensor = Tensor.from_value(array_of(external).copy())
+        copy._requires_grad = external.requires_grad
+        if copy._requires_grad:
+            self.origins[number] = graph_node(external)
+        self.externals[number] = copy
 
     def keep(self, tensor: Tensor) -> None:
         """A buffer is about to change: nodes that were not made yet keep what they need of it."""
         if any(one is tensor and one._version == version for one, version in self.buffers):
             self.fine = True
-            self.before_edit()
+            self._make_nodes()
 
     def note_write(self, tensor: Tensor) -> None:
         """A tensor is written by who can make no nodes: gradients that need it will be refused."""
@@ -129,17 +155,29 @@ class Run:
             self.overwritten.add(id(tensor))
 
     def before_edit(self) -> None:
-        """Make the nodes: what the calls read is about to change."""
+        """What the calls read is about to change: they are called a last time."""
+        self._make_nodes()
+        if self.coarse and self.nodes is None:
+            self.lost = self._is_toggled()
+            if not self.lost:
+                self._by_call()
+
+    def note_coarse(self, slot: int, node: Node) -> None:
+        """This node runs a program back from a result."""
+        self.coarse.append((slot, weakref.ref(node)))
+
+    def _make_nodes(self) -> None:
         for reference in self.results:
             result = reference()
             if result is not None and result.pending is not None:
                 result.pending.make(result, "node")
 
-    def remember(self, tensor: Tensor, slot: int) -> None:
+    def remember(self, tensor: Tensor, slot: int, by_call: bool) -> None:
         """Give a result of this run its node."""
-        derivative = None if self.fine else self.derivative(tensor, slot)
+        derivative = None
+        if not by_call and not self.fine and self.nodes is None:
+            derivative = self.derivative(tensor, slot)
         if derivative is not None:
-            self.coarse = True
             if tensor._view is None:
                 tensor.node = derivative.node(self, tensor)
             elif tensor._view.base._version:
@@ -148,7 +186,29 @@ class Run:
                 tensor.node = derivative.node(self, tensor)
                 tensor._view.origin = graph_node(tensor._view.base)
             return
+        start = time.perf_counter()
+        again = self._by_call()[slot]
+        trial = self.step.derivatives.get(slot)
+        if type(trial) is Trial:
+            trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
+        node = tensor.node = again.node
+        if tensor._view is None:
+            node.value = tensor._value
+        else:
+            tensor._view.origin = again._view.origin
+
+    def inside(self, slot: int) -> Node:
+        """The node of a result that has one for every call behind it."""
+        return graph_node(self._by_call()[slot])
+
+    def _by_call(self) -> list[Any]:
+        """The results with a node for every call, made once."""
         if self.nodes is None:
+            if self.lost or self._is_toggled():
+                raise UsageError(
+                    "grad: requires_grad of what the outputs were computed from was changed since; "
+                    "set it as it was, or compute them again"
+                )
             changed = self.step.trained if self.step.stepped else ()
             changed += tuple(
                 one
@@ -157,17 +217,36 @@ class Run:
                 if program_mark(ones[0]) is not mark or id(one) in self.overwritten
             )
             changed += tuple(one for one, version in self.buffers if one._version != version)
-            start = time.perf_counter()
-            self.nodes = self._again_missing(changed) if changed else self.again()
-            trial = self.step.derivatives.get(slot)
-            if type(trial) is Trial:
-                trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
-        again = self.nodes[slot]
-        node = tensor.node = again.node
-        if tensor._view is None:
-            node.value = tensor._value
-        else:
-            tensor._view.origin = again._view.origin
+            slots = self._again_missing(changed) if changed else self.again()
+            if self.coarse:
+                self._join(slots)
+            self.nodes = slots
+        return self.nodes
+
+    def _is_toggled(self) -> bool:
+        """Whether the calls would ask for other gradients now."""
+        return any(tensor._requires_grad is not flag for tensor, flag in self.toggled)
+
+    def _join(self, slots: list[Any]) -> None:
+        """Put nodes call by call in the history that there is: what they are computed from stands
+        for its copies, and coarse nodes for the results that they are of, so that a result is one
+        node, whoever has used it.
+        """
+        others = {self.externals[i].node: node for i, node in self.origins.items()}
+        ends = [graph_node(slot) for slot in slots if slot.requires_grad]
+        for slot, reference in self.coarse:
+            coarse = reference()
+            if coarse is not None:
+                others[graph_node(slots[slot])] = coarse
+                if slots[slot]._view is None:
+                    slots[slot].node.value = coarse.value
+        given = {graph_node(one) for one in self.externals if isinstance(one, Tensor)}
+        for node in topological(ends, stop=given.__contains__):
+            if node not in given and not others.keys().isdisjoint(node.inputs):
+                node.inputs = tuple(others.get(one, one) for one in node.inputs)
+        for slot in slots:
+            if slot._view is not None:
+                slot._view.origin = others.get(slot._view.origin, slot._view.origin)
 
     def made(self, slot: int) -> str | None:
         """The name of what made a result."""
@@ -229,7 +308,7 @@ class Run:
         return slots
 
 
-def remember(tensor: Tensor) -> None:
+def remember(tensor: Tensor, by_call: bool = False) -> None:
     """Give a result of a program its node, and first those their nodes that it was computed from.
 
     A chain of runs may be long, so that none begins within another.
@@ -251,7 +330,7 @@ def remember(tensor: Tensor) -> None:
             continue
         output.run.known = True
         waiting.pop()
-        output.run.remember(last, output.slot)
+        output.run.remember(last, output.slot, by_call)
         last.pending = output.run = None
 
 

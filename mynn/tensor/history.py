@@ -30,7 +30,7 @@ _lock = forks.register(threading.RLock())
 gradients = forks.register(threading.RLock())
 
 
-def _tensor_of(node: Node) -> AnyTensor | None:
+def tensor_of(node: Node) -> AnyTensor | None:
     """The tensor that an eager leaf node stands for. It owns the node, which knows it weakly."""
     reference = node.params.get("tensor") if node.primitive is INPUT else None
     return None if reference is None else reference()
@@ -39,7 +39,7 @@ def _tensor_of(node: Node) -> AnyTensor | None:
 def leaf_of(node: Node) -> AnyTensor | None:
     """The tensor that a leaf stands for."""
     trace = tracing.active()
-    return _tensor_of(node) if trace is None else trace.leaves.get(node)
+    return tensor_of(node) if trace is None else trace.leaves.get(node)
 
 
 def arrived() -> Callable[[Node, Any], Any] | None:
@@ -94,7 +94,7 @@ def leaf_requires_grad(node: Node) -> bool:
 
     One that was given a history in place did not ask for it.
     """
-    tensor = _tensor_of(node)
+    tensor = tensor_of(node)
     return tensor is not None and tensor.requires_grad and tensor.is_leaf
 
 
@@ -114,6 +114,34 @@ def graph_node(tensor: AnyTensor) -> Node:
     elif trace is not None:
         trace.check_own(tensor, node)
     return node
+
+
+def make_node_by_call(tensor: AnyTensor) -> None:
+    """Give what a tape made a node, with one for each call behind it."""
+    for one in (tensor, None if tensor._view is None else tensor._view.base):
+        if one is not None and one.pending is not None:
+            one.pending.make(one, "node", by_call=True)
+
+
+def inside(node: Node) -> Node | None:
+    """Of a node that stands for many calls that a tape ran, the one that has nodes for them."""
+    run = node.params.get("run")
+    found: Node | None = None if run is None else run.inside(node.params["derivative"].slot)
+    return found
+
+
+def inside_hooked() -> Callable[[Node], Node | None] | None:
+    """The same where results on the way may have hooks, which a program does not call: they have
+    made these nodes. None where no result has any.
+    """
+    if not hooks.on_results():
+        return None
+
+    def found(node: Node) -> Node | None:
+        run = node.params.get("run")
+        return None if run is None or run.nodes is None else inside(node)
+
+    return found
 
 
 def _is_old(tensor: AnyTensor, node: Node) -> bool:
@@ -204,11 +232,13 @@ def wrap(node: Node) -> Any:
     source = _stale(node)
     if source is not None:
         return missing(source, node.type)
-    tensor = _tensor_of(node)
+    tensor = tensor_of(node)
     if tensor is not None and tensor.node is node:
         return tensor
     assert node.value is not None
-    return Value.from_value(node.value, None if node.primitive is CONSTANT else node)
+    # Nobody asks for the gradient of a leaf that is gone: it is as good as a constant.
+    fixed = node.primitive is CONSTANT or (tensor is None and not node.inputs)
+    return Value.from_value(node.value, None if fixed else node)
 
 
 def _stale(node: Node) -> Node | None:
@@ -217,7 +247,7 @@ def _stale(node: Node) -> Node | None:
         node = node.inputs[0]
     if node.value is None:
         return node
-    tensor = _tensor_of(node)
+    tensor = tensor_of(node)
     if tensor is None or tensor.node is not node:
         return None
     base = node.params.get("base")
@@ -400,8 +430,10 @@ def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
     with no_grad():
         seeds = {graph_node(output): seed}
         asked = _leaf_or_hooked if hooks.on_results() else leaf_requires_grad
-        reached = autodiff.reverse(seeds, asked, wrap, keep_rows=True, arrived=arrived())
-        found = [(_tensor_of(node), gradient) for node, gradient in reached.items()]
+        reached = autodiff.reverse(
+            seeds, asked, wrap, keep_rows=True, arrived=arrived(), inside=inside_hooked()
+        )
+        found = [(tensor_of(node), gradient) for node, gradient in reached.items()]
         wanted = [(t, g) for t, g in found if t is not None and t.requires_grad]
         rows = [(g.index,) if isinstance(g, Rows) else None for _, g in wanted]
         wanted = [(t, g.dense() if isinstance(g, Rows) else g) for t, g in wanted]

@@ -124,8 +124,11 @@ class Hooked(Value[T]):
 
     def _own_hooks(self) -> hooks.TensorHooks:
         if not self.is_leaf:
-            remember_calls()
-            return hooks.made(history.graph_node(self), "results")
+            # Every call has a node, so that there is one for this result, whoever used it.
+            history.make_node_by_call(self)
+            node = history.graph_node(self)
+            history.inside(node)
+            return hooks.made(node, "results")
         if tracing.active() is None:
             recording.before_write(self, values=False)
         return hooks.made(self, "leaves")
@@ -139,14 +142,3 @@ class Hooked(Value[T]):
             return RemovableHandle(table, number, lambda: None)
         tracing.activity.note_edit()
         return RemovableHandle(table, number, tracing.activity.note_edit)
-
-
-def remember_calls() -> None:
-    """What was recorded remembers every call, not only what went into it: somebody has to do with
-    results on the way.
-    """
-    recording.settle()
-    for reference in list(recording.runs.values()):
-        run = reference()
-        if run is not None:
-            run.fine = True

@@ -100,6 +100,7 @@ def test_what_people_write_occurs() -> None:
         *("Conv2d", "MaxPool2d", "LayerNorm", "class Net1(nn.Module):", "F.cat(", "F.stack("),
         *("held1.append(loss)", "if float(", "i == 1", "x.grad", "[...]", "averag", "given("),
         *("in_threads(", "states.append(h)", "side2.step()", "target1", "right +=", "range(400)"),
+        *("create_graph=True", "hessian(", "jacobian(", "hvp(", "list(net1.parameters())"),
     ):
         assert written in text, written
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from mynn.core.types import Array
-from tests.fuzz.eager.backends import SKIPPED, Backend
+from tests.fuzz.eager.backends import FUNCTIONS, SKIPPED, Backend
 from tests.fuzz.eager.statements import Program
 
 
@@ -72,7 +73,10 @@ class Torch(Backend):
             "interpreted": self._compiled,
             "fit": self._fit,
             "predict": self._predict,
+            "grad": functools.partial(torch.autograd.grad, retain_graph=True),
         }
+        for name in FUNCTIONS:
+            self.scope[name] = getattr(torch.autograd.functional, name)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

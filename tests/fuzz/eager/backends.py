@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -22,12 +23,15 @@ import mynn
 from mynn import nn, optim
 from mynn.core.types import Array
 from mynn.optim.optimizer import Optimizer
-from mynn.tape.trial import PATIENCE
+from mynn.tape import piece
+from mynn.tape.trial import PATIENCE, Trial
 from tests.fuzz.eager.statements import Log, Program, text
 
 FILE = "<eager program>"
 # Seconds after which threads count as hanging.
 _HANGS = 30
+# Of `autograd.functional`.
+FUNCTIONS = ("hessian", "jacobian", "hvp", "vjp")
 # What a program asks PyTorch for, and PyTorch has not: equal to everything.
 SKIPPED = "skipped"
 
@@ -296,12 +300,15 @@ class Mynn(Backend):
             "interpreted": lambda function: mynn.compile(function, backend="interpreter"),
             "fit": self._fit,
             "predict": mynn.predict,
+            "grad": mynn.autograd.grad,
         }
+        for name in FUNCTIONS:
+            self.scope[name] = getattr(mynn.autograd.functional, name)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         mynn.manual_seed(self.program.seed)
-        with eager(self.mode), warnings.catch_warnings():
+        with eager(self.mode, self.program.seed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python in compiled functions
             yield
 
@@ -338,7 +345,20 @@ class Mynn(Backend):
         return np.concatenate([np.zeros(0, np.float32), *found])
 
 
-def eager(mode: str) -> contextlib.AbstractContextManager[Any]:
-    """The mode of eager calls; on a tape, what repeats is a program from the second time on."""
+@contextlib.contextmanager
+def eager(mode: str, seed: int = 0) -> Iterator[None]:
+    """The mode of eager calls. What repeats on a tape becomes a program from the second time on;
+    for every third seed when chance says so, each sequence and each gradient by itself. Compiling
+    takes most of the time and is tested elsewhere: seven seeds of eight have interpreted programs.
+    """
     PATIENCE.piece = PATIENCE.call = 0.0
-    return mynn.eager(mode)  # type: ignore[arg-type]
+    changes = contextlib.ExitStack()
+    if seed % 8:
+        changes.enter_context(mock.patch.object(piece, "native_available", lambda: False))
+    if seed % 3 == 2:
+        rng = np.random.default_rng([seed, 12])
+        changes.enter_context(
+            mock.patch.object(Trial, "over", lambda trial, calls: rng.random() < 0.4)
+        )
+    with changes, mynn.eager(mode):  # type: ignore[arg-type]
+        yield
