@@ -354,11 +354,13 @@ def eager(mode: str, seed: int = 0) -> Iterator[None]:
     PATIENCE.piece = PATIENCE.call = 0.0
     changes = contextlib.ExitStack()
     if seed % 8:
-        changes.enter_context(mock.patch.object(piece, "native_available", lambda: False))
+        changes.enter_context(mock.patch.object(piece, "native_available", return_value=False))
     if seed % 3 == 2:
         rng = np.random.default_rng([seed, 12])
-        changes.enter_context(
-            mock.patch.object(Trial, "over", lambda trial, calls: rng.random() < 0.4)
-        )
+
+        def over(trial: Trial, calls: int) -> bool:
+            return bool(rng.random() < 0.4)
+
+        changes.enter_context(mock.patch.object(Trial, "over", over))
     with changes, mynn.eager(mode):  # type: ignore[arg-type]
         yield
