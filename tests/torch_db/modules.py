@@ -21,7 +21,7 @@ from mynn import nn
 from mynn.core.types import Array
 from mynn.errors import MynnError
 from mynn.tensor import Tensor
-from tests.torch_db import databases
+from tests.torch_db import databases, reseed
 
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
@@ -164,7 +164,7 @@ def _compared(theirs: dict[str, Array], ours: dict[str, Array], dtype: str) -> I
 
 def samples(torch: Any, info: Any, dtype: str, training: bool) -> list[Any]:
     """PyTorch's samples of one module."""
-    torch.manual_seed(3)
+    reseed(3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = list(
@@ -232,7 +232,7 @@ def _refusals(torch: Any, info: Any) -> Iterator[str]:
     """What PyTorch refuses is refused."""
     if info.module_error_inputs_func is None:
         return
-    torch.manual_seed(3)
+    reseed(3)
     wrong = info.module_error_inputs_func(
         info, device="cpu", dtype=torch.float32, requires_grad=False, training=True
     )

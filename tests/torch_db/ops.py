@@ -20,7 +20,7 @@ import mynn
 from mynn import Tensor
 from mynn.errors import MynnError
 from mynn.tensor import as_tensor
-from tests.torch_db import databases
+from tests.torch_db import databases, reseed
 from tests.torch_db.known import RANDOM
 
 DTYPES = ("float32", "float64", "int64", "bool")
@@ -201,14 +201,24 @@ def _chosen(samples: list[Any], count: int) -> list[Any]:
     return samples[::step]
 
 
+def _reseeded(samples: Iterator[Any]) -> Iterator[Any]:
+    """Samples as `op.sample_inputs` gives them, which looks at the whole stack for each."""
+    while True:
+        reseed(1234)
+        try:
+            sample = next(samples)
+        except StopIteration:
+            return
+        yield sample
+
+
 def _samples(op: Any, dtype: str, grad: bool) -> list[Any]:
     import torch
 
-    torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = op.sample_inputs("cpu", getattr(torch, dtype), requires_grad=grad)
-        return _chosen(list(itertools.islice(made, 200)), SAMPLES)
+        made = iter(op.sample_inputs_func(op, "cpu", getattr(torch, dtype), grad))
+        return _chosen(list(itertools.islice(_reseeded(made), 200)), SAMPLES)
 
 
 class Checker:
@@ -329,7 +339,7 @@ class Checker:
         if self.op.error_inputs_func is None:
             return
         try:
-            listed = list(itertools.islice(self.op.error_inputs("cpu"), ERRORS))
+            listed = list(itertools.islice(self.op.error_inputs_func(self.op, "cpu"), ERRORS))
         except Exception:  # samples for other devices
             return
         for one in listed:
