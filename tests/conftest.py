@@ -5,13 +5,21 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 import mynn
 from mynn.base import recording
+from mynn.runtime.llvm_objects import QUICK, asked
 from mynn.tape.trial import PATIENCE
 from tests.tape import first_calls
+
+HERE = Path(__file__).parent
+# Here it is native code itself that is tested, as it is shipped. Everywhere else LLVM is asked for
+# code that is made four times as fast; with `--whole` it is nowhere.
+NATIVE_CODE = ("compiler", "runtime", "target", "fuzz", "benchmarks", "examples", "report", "cli")
 
 # What repeats on a tape is a program from the second time on.
 PATIENCE.piece = PATIENCE.call = 0.0
@@ -20,6 +28,9 @@ PATIENCE.piece = PATIENCE.call = 0.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the texts in tests/golden anew"
+    )
+    parser.addoption(
+        "--whole", action="store_true", help="all samples, and native code as it is shipped"
     )
     parser.addoption(
         "--first-calls",
@@ -49,6 +60,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["MYNN_CACHE_DIR"]
     else:
         os.environ["MYNN_CACHE_DIR"] = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_code(request: pytest.FixtureRequest) -> Iterator[None]:
+    """LLVM makes code quickly where something else than this code is tested."""
+    room = request.path.relative_to(HERE).parts[0]
+    shipped = room in NATIVE_CODE or request.config.getoption("--whole")
+    with nullcontext() if shipped else asked(QUICK):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from mynn.compiler.codegen.parts import parts_of
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.errors import CompileError
 from mynn.runtime import cache
-from mynn.runtime.llvm_objects import SETTINGS, object_codes, optimize, target_machine
+from mynn.runtime.llvm_objects import object_codes, optimize, settings, target_machine
 from mynn.target.target import Target, host
 
 
@@ -105,7 +105,7 @@ def _key(text: str, target: Target) -> str:
 
     version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
     made_for = target.triple, target.cpu, target.features
-    return cache.key_of("object", text, *made_for, version, SETTINGS)
+    return cache.key_of("object", text, *made_for, version, str(settings()))
 
 
 def build(text: str, target: Target, source: Callable[[], str] | None = None) -> NativeModule:

@@ -24,8 +24,24 @@ from mynn.errors import CompileError
 from mynn.runtime.threads import processors
 from mynn.target.target import Target
 
-# What `target_machine` and `_Worker` ask LLVM for.
-SETTINGS = "O2 code generation, O1 passes without vectorisation and unrolling"
+
+@dataclass(frozen=True)
+class Settings:
+    """What LLVM is asked for: levels of code generation and of its passes.
+
+    It never vectorises or unrolls, since the schedules have done that.
+    """
+
+    generation: int = 2
+    passes: int = 1
+
+    def __str__(self) -> str:
+        return f"O{self.generation} code generation, O{self.passes} passes"
+
+
+SHIPPED = Settings()
+# A quarter of the time in LLVM, for slower code; the tests of what programs mean ask for it.
+QUICK = Settings(0, 0)
 # Modules that one pass builder serves: each leaves callbacks behind that all later ones call.
 _SERVES = 16
 # Bytes of stack that LLVM may need.
@@ -45,6 +61,25 @@ def _initialize(triple: str) -> None:
         llvm.initialize_all_asmprinters()
 
 
+class _Asked:
+    settings = SHIPPED
+
+
+def settings() -> Settings:
+    """What LLVM is asked for now."""
+    return _Asked.settings
+
+
+@contextmanager
+def asked(settings: Settings) -> Iterator[None]:
+    """Within the block, LLVM is asked for something else, by all threads."""
+    before, _Asked.settings = _Asked.settings, settings
+    try:
+        yield
+    finally:
+        _Asked.settings = before
+
+
 def target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
     """What makes machine code for a target."""
     import llvmlite.binding as llvm
@@ -55,7 +90,11 @@ def target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
     except RuntimeError as error:
         raise CompileError(f"this LLVM makes no code for {target.triple}: {error}") from error
     return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel=codemodel
+        cpu=target.cpu,
+        features=target.features,
+        opt=_Asked.settings.generation,
+        reloc="pic",
+        codemodel=codemodel,
     )
 
 
@@ -69,13 +108,13 @@ def _unlocked(name: str) -> Any:
 
 @dataclass(eq=False)
 class _Worker:
-    """What one thread at a time works with: LLVM's own order of passes, without those that would
-    vectorise or unroll, since the schedules have done that.
+    """What one thread at a time works with: LLVM's own order of passes.
 
     Passes are built for `_SERVES` modules at a time, because LLVM never frees all of a builder.
     """
 
     target: Target
+    settings: Settings
     lock: Any = field(default_factory=lambda: forks.hold(threading.RLock()))
     served: int = 0
     builder: Any = None
@@ -86,7 +125,7 @@ class _Worker:
     def _pass_builder(self) -> Any:
         import llvmlite.binding as llvm
 
-        tuning = llvm.create_pipeline_tuning_options(speed_level=1)
+        tuning = llvm.create_pipeline_tuning_options(speed_level=self.settings.passes)
         tuning.loop_vectorization = False
         tuning.slp_vectorization = False
         tuning.loop_unrolling = False
@@ -139,16 +178,17 @@ class _Worker:
 
 
 # Those that nobody works with at the moment.
-_idle: dict[Target, list[_Worker]] = {}
+_idle: dict[tuple[Target, Settings], list[_Worker]] = {}
 
 
 @contextmanager
 def _worker(target: Target) -> Iterator[_Worker]:
-    idle = _idle.setdefault(target, [])
+    settings = _Asked.settings
+    idle = _idle.setdefault((target, settings), [])
     try:
         worker = idle.pop()
     except IndexError:
-        worker = _Worker(target)
+        worker = _Worker(target, settings)
     try:
         yield worker
     finally:
