@@ -33,4 +33,4 @@ def reseed(number: int) -> None:
     torch: Any = sys.modules["torch"]
     torch.default_generator.manual_seed(number)
     random.seed(number)
-    np.random.seed(number)  # noqa: NPY002: what PyTorch draws from
+    np.random.seed(number)  # noqa: NPY002 (PyTorch draws from it)
