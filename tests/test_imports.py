@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("jit",),
     ("tape",),
     ("nn", "data", "utils", "serialization"),
-    ("train",),
+    ("train", "optim.swa_utils"),
     ("backends", "cuda", "func", "names", "special"),
     (FACE,),
     ("report.toolbox",),
