@@ -19,6 +19,7 @@ ROOMS = (
     "fft",
     "func",
     "linalg",
+    "metrics",
     "special",
     "utils",
 )
@@ -36,6 +37,10 @@ HOMES = {
     "is_inference_mode_enabled set_grad_enabled",
     "mynn.serialization": "load save",
     "mynn.train.model": "Model",
+    "mynn.train.checkpoint": "Checkpoint",
+    "mynn.train.callbacks.stopping": "EarlyStopping TerminateOnNaN",
+    "mynn.train.callbacks.saving": "CSVLogger ModelCheckpoint TensorBoard",
+    "mynn.train.callbacks.functions": "LRScheduler LambdaCallback",
     "mynn.jit.defaults": "get_default_dtype set_default_dtype",
     "mynn.random": "get_rng_state initial_seed seed set_rng_state",
     "mynn.functional.drawing": "bernoulli multinomial normal poisson rand rand_like randint "

@@ -111,6 +111,7 @@ _WORDS = {
     "probabilities": _probabilities,
     "parameter": _parameter,
     "inputs": _numbers,
+    "targets": _numbers,
     "variances": _numbers,
     "lengths": _numbers,
 }

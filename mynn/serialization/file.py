@@ -90,7 +90,12 @@ def read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def _check_kind(data: bytes, where: str) -> None:
-    """Raise where the file is one of PyTorch's or NumPy's."""
+    """Raise where the file is one of PyTorch's or NumPy's.
+
+    A header may be as long as makes its first bytes those of a pickle.
+    """
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8:
+        return
     if data.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
         raise DataError(
             f"load: {where} is a pickle or an archive of pickles, as torch.save and numpy.savez "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from mynn.tensor import Tensor
 from mynn.trace import tracing
 
 _FORM = "mynn"
+_CHECKSUM = "checksum"
 
 
 @explained
@@ -52,6 +54,15 @@ def save(obj: Any, f: Any) -> None:
     """
     if tracing.active() is not None:
         raise UsageError("save inside a compiled function would run once; call it outside")
+    data = packed(obj)
+    if hasattr(f, "write"):
+        f.write(data)
+    else:
+        file.replace(_path("save", f), data)
+
+
+def packed(obj: Any, checksum: bool = False) -> bytes:
+    """The bytes of a file with tensors; with a checksum of all that lies in it."""
     arrays: dict[str, Array] = {}
     metadata = {"format": "pt"}
     form = _encode(obj, "", arrays)
@@ -63,11 +74,19 @@ def save(obj: Any, f: Any) -> None:
         arrays = {key: arrays[one["tensor"]] for key, one in form["dict"]}
     else:
         metadata[_FORM] = json.dumps(form, separators=(",", ":"), allow_nan=False)
-    data = file.write(arrays, metadata)
-    if hasattr(f, "write"):
-        f.write(data)
-    else:
-        file.replace(_path("save", f), data)
+    if checksum:
+        metadata[_CHECKSUM] = str(_checksum(metadata[_FORM], arrays))
+    return file.write(arrays, metadata)
+
+
+def _checksum(form: str, arrays: Mapping[str, Array]) -> int:
+    """A number that changes with every part."""
+    found = zlib.crc32(form.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), found)
+        found = zlib.crc32(array.reshape(-1).view(np.uint8).data, found)
+    return found
 
 
 @explained
@@ -104,7 +123,21 @@ def load(
             data = opened.read()
     if not isinstance(data, bytes):
         raise ArgumentTypeError(f'load: {where} gives text; open it with mode "rb"')
+    return unpacked(data, where)
+
+
+def unpacked(data: bytes, where: str, checksum: bool = False) -> Any:
+    """What lies in the bytes of a file, which `where` names in errors.
+
+    Raises:
+        DataError: it is damaged; where a checksum is asked for, also a single bit of it.
+    """
     arrays, metadata = file.read(data, where)
+    if checksum and metadata.get(_CHECKSUM) != str(_checksum(metadata.get(_FORM, ""), arrays)):
+        raise DataError(
+            f"load: {where} is no checkpoint, or it is damaged: its checksum is not that of what "
+            "it holds. Nothing of it was used"
+        )
     arrays = {name: _known(array) for name, array in arrays.items()}
     if _FORM not in metadata:
         return {name: Tensor.from_value(array) for name, array in arrays.items()}

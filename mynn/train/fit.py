@@ -7,26 +7,32 @@ returns the state is always that of whole steps.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from mynn import random
-from mynn.base import notices
-from mynn.base.arguments import explained, flag, positive, shown, whole_number
+from mynn.base.arguments import explained, flag, in_range, positive, shown, whole_number
 from mynn.errors import ArgumentError, UsageError
 from mynn.jit.compile import Compiled, compiled_of
 from mynn.jit.stage import Staged
+from mynn.metrics.metric import Metric
 from mynn.nn import Module
-from mynn.tensor import Parameter
 from mynn.train.callbacks.base import Callback
-from mynn.train.callbacks.progress import progress_bar
-from mynn.train.engine import executor_for
-from mynn.train.finite import NanGuard
+from mynn.train.checkpoint import Keeper, read, restore
 from mynn.train.history import History
 from mynn.train.loaders import from_loader
-from mynn.train.plan import Run, check_count, check_outside, load, plan
+from mynn.train.plan import (
+    check_count,
+    check_measures,
+    check_outside,
+    checked_metrics,
+    load,
+    plan,
+)
 from mynn.train.record import Record
+from mynn.train.training import Training
+from mynn.train.validation import Validation, split
 
 
 @explained
@@ -43,6 +49,12 @@ def fit(
     record: Record | None = None,
     check_finite: bool = True,
     verbose: bool = True,
+    validate: Callable[..., Any] | None = None,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    metrics: Any = None,
+    checkpoint: Any = None,
+    resume: Any = None,
 ) -> History:
     """Run a training step over a data set, epoch after epoch, natively.
 
@@ -67,12 +79,21 @@ def fit(
             and in the parameters about every second and at the end; the error names the step and
             the first layer, and the state is left as it was before that step.
         verbose: show a progress bar, where standard error is a terminal.
+        validate: a function of a batch, as for `evaluate`, that is measured after each epoch, in
+            native code; its results are called "val_" and their names. The networks of the step are
+            in evaluation mode meanwhile.
+        validation_data: the arrays for it; or
+        validation_split: the share of the data, from its end and before any shuffling, that is not
+            trained on but measured.
+        metrics: a dict of measures of `mynn.metrics` whose parts the step (and `validate`) returns.
+        checkpoint: a path, or a `Checkpoint`: where all of the run is written, now and then.
+        resume: the path of a checkpoint to go on from; True: that of `checkpoint`, if it is there.
 
     Safe from several threads: those that train the same state take turns every few hundredths of a
     second, and each step sees a whole one. Callbacks run in no turn; give each call its own ones.
 
     Returns:
-        `History` with the mean of every result over the samples of each epoch.
+        `History` with the mean of every result over the samples of each epoch, and measures.
 
     Raises:
         DataError, ArgumentError, ShapeError, UsageError: before anything is changed.
@@ -107,27 +128,64 @@ def fit(
     seed = None if seed is None else whole_number("seed", seed)
     called = _checked_callbacks(callbacks)
     record = _checked_record(record)
+    measures = checked_metrics(metrics)
+    keeper = None if checkpoint is None else Keeper(checkpoint)
     compiled = compiled_of(step)
     if hasattr(data, "batch_sampler"):
         data, batch_size, shuffle, drop_last, drawn = from_loader(data)
         seed = drawn if seed is None else seed
     arguments, arrays = load(data, check_finite)
+    held = _held(validation_data, validation_split, validate)
+    if held is None and validate is not None:
+        (arguments, arrays), held = split(arguments, arrays, validation_split)
     _check_step(compiled, arguments)
+    content = _content(resume, keeper)
     options = {
         "epochs": epochs,
         "shuffle": shuffle,
         "check_finite": check_finite,
         "record": record,
+        "metrics": measures,
     }
-    given = arguments, arrays, _check_results, batch_size, check_finite, drop_last
+    check = partial(_check_results, metrics=measures)
+    given = arguments, arrays, check, batch_size, check_finite, drop_last
     run = plan(compiled, *given, options)
-    return Training(run, called, seed, verbose).go()
+    validation = None
+    if validate is not None:
+        modules = run.staged.trace.observer.modules
+        size = max(batch_size, 256)
+        validation = Validation(validate, held, size, measures, check_finite, modules)
+    training = Training(run, called, seed, verbose, validation, keeper)
+    if content is not None:
+        restore(training, *content)
+    return training.go()
 
 
-def _drawn_seed() -> int:
-    """64 bits from the default generator."""
-    high, low = random.default_generator().words(2)
-    return high << 32 | low
+def _held(data: Any, share: float, validate: Any) -> Any:
+    """The validation data, None where it is to be split from the other data; checked."""
+    if data is None and not in_range("validation_split", share, 0.0, 1.0):
+        if validate is not None:
+            raise UsageError("validate is given without validation_data or validation_split")
+        return None
+    if validate is None:
+        raise UsageError(
+            "validation data is given without a function that measures it; give validate=, a "
+            "function of a batch that returns numbers, such as "
+            "lambda x, t: {'loss': criterion(net(x), t)}"
+        )
+    return data
+
+
+def _content(resume: Any, keeper: Keeper | None) -> tuple[dict[str, Any], Any] | None:
+    """What lies in the checkpoint to go on from, and its path; None to begin anew."""
+    if resume is None or resume is False:
+        return None
+    if resume is True:
+        if keeper is None:
+            raise UsageError("resume=True goes on from checkpoint=, which is not given; give both")
+        path: Any = keeper.given.path
+        return (read(path), path) if os.path.exists(path) else None
+    return read(resume), resume
 
 
 def _checked_record(record: Any) -> Record | None:
@@ -153,133 +211,16 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
     return found
 
 
-def _check_training(staged: Staged) -> None:
-    """Say where the step reads parameters and changes none."""
-    parameters = [t for t in staged.state if t.requires_grad or isinstance(t, Parameter)]
-    updated = any(name == "signature" for _, name in staged.trace.guards.properties)
-    trainable = any(t.requires_grad for t in parameters)
-    if any(t.requires_grad or isinstance(t, Parameter) for t in staged.written):
-        return
-    if trainable or (parameters and updated):
-        remedy = "is loss.backward() or optimizer.step() missing, or the optimizer another net's?"
-        if not trainable:
-            remedy = "all of them are frozen; net.requires_grad_() releases them"
-        notices.warn("untrained", f"the step changes no parameter, so nothing is trained; {remedy}")
-
-
-def _check_results(staged: Staged) -> None:
+def _check_results(staged: Staged, metrics: Mapping[str, Metric]) -> None:
     results = staged.graph.outputs[: staged.results]
     if not results:
         raise UsageError("the step returns nothing; return the loss, so that it can be measured")
-    for name, node in zip(staged.result_names, results, strict=True):
-        if node.type.size != 1:
-            raise ArgumentError(
-                f"the step returns {name} of shape {node.shape}; fit needs single numbers, "
-                "reduce it with .mean() or .sum()"
-            )
-
-
-class Training:
-    """One call of `fit`: the executor, and what happens between its turns."""
-
-    def __init__(
-        self, run: Run, callbacks: list[Callback], seed: int | None, verbose: bool
-    ) -> None:
-        self.executor = executor_for(run)
-        if run.record is not None:
-            self.executor.recorder(run.whole.rows)
-        _check_training(run.staged)
-        if run.shuffle:
-            self.executor.seed(_drawn_seed() if seed is None else seed)
-        self.by_epoch = bool(callbacks)
-        self.by_progress = any(type(c).on_progress is not Callback.on_progress for c in callbacks)
-        self.callbacks = callbacks + (progress_bar() if verbose else [])
-        self.guard = NanGuard(self.executor) if run.check_finite else None
-        self.history = History()
-        self.reported = 0
-
-    def go(self) -> History:
-        """Train until the last epoch, an error, or Ctrl-C."""
-        executor = self.executor
-        for callback in self.callbacks:
-            callback.stop = False
-            callback.on_train_begin(executor.run.epochs, executor.run.batches)
-        start = time.perf_counter()
-        try:
-            budget = executor.first_budget()
-            while not executor.over:
-                budget = self.turn(budget)
-                self.report()
-                if executor.batch == 0 and any(c.stop for c in self.callbacks):
-                    break
-            if self.guard is not None:
-                # After callbacks that are told of epochs, its steps have been looked at.
-                self.guard.check_outside() if self.by_epoch else self.guard.check()
-        finally:
-            self.history.seconds = time.perf_counter() - start
-            try:
-                self.finish()
-            finally:
-                executor.finish()
-                if self.guard is not None:
-                    self.guard.finish()
-        return self.history
-
-    def turn(self, budget: int) -> int:
-        """Run steps until Python is to have control again; returns a budget for the next turn."""
-        executor, record = self.executor, self.executor.run.record
-        at_epoch = self.by_epoch and executor.batch == 0
-        if at_epoch:
-            executor.refresh()
-        if self.guard is not None:
-            self.guard.keep(at_epoch or self.by_progress)
-        due = None if record is None else record.next_due(executor.steps)
-        most = [] if due is None else [due - executor.steps]
-        if self.by_epoch:
-            most.append(executor.run.batches - executor.batch)
-        if due == executor.steps:
-            self.history.records.append(executor.record_step())
-        else:
-            budget = executor.advance_for_a_turn(budget, min(most, default=None))
-        if self.guard is not None:
-            if executor.stopped:
-                self.guard.explain()
-            if self.by_progress or (self.by_epoch and executor.batch == 0):
-                self.guard.check()
-        return budget
-
-    def report(self) -> None:
-        """Tell the callbacks what happened since the last return."""
-        if not self.callbacks:
-            return
-        executor = self.executor
-        while self.reported < executor.epoch:
-            logs = executor.means(self.reported)
-            for callback in self.callbacks:
-                callback.on_epoch_end(self.reported, logs)
-            self.reported += 1
-        logs = {} if executor.over else executor.means(executor.epoch)
-        for callback in self.callbacks:
-            callback.on_progress(executor.epoch, executor.batch, logs)
-
-    def finish(self) -> None:
-        """Fill in the history, and tell every callback that training is over."""
-        executor, history = self.executor, self.history
-        history.epochs = executor.epoch
-        history.steps = executor.steps
-        history.compile_seconds = executor.compile_seconds
-        table = executor.sums[: history.epochs] / executor.run.samples
-        history.metrics = {name: table[:, i].copy() for i, name in enumerate(executor.run.names)}
-        _end(self.callbacks, history)
-
-
-def _end(callbacks: Sequence[Callback], history: History) -> None:
-    """Call `on_train_end` of all, of the others too where one of them raises."""
-    if callbacks:
-        try:
-            callbacks[0].on_train_end(history)
-        finally:
-            _end(callbacks[1:], history)
+    if results[0].type.size != 1:
+        raise ArgumentError(
+            f"the step returns {staged.result_names[0]} of shape {results[0].shape}; fit needs "
+            "the loss first, a single number, reduce it with .mean() or .sum()"
+        )
+    check_measures("the step", staged, metrics, ArgumentError)
 
 
 def _check_step(compiled: Compiled, arguments: tuple[Any, ...]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from mynn.base.arguments import nearest
 from mynn.core.types import Array
-from mynn.errors import KeyNameError
+from mynn.errors import KeyNameError, UsageError
 from mynn.train.record import Recorded
 
 
@@ -15,7 +19,7 @@ class History:
     """The result of `fit`.
 
     - `metrics`: for each result of the step, its mean over the samples of each finished epoch
-      (float64, [epochs]).
+      (float64, [epochs]); measures, with "val_" before their names those of validation.
     - `steps`: steps that ran; `epochs`: epochs that were finished; `seconds`: wall time of the
       training itself.
     - `compile_seconds`: what it took to make the programs.
@@ -51,6 +55,59 @@ class History:
             )
         return self.metrics[name]
 
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Lists by the names of the metrics, for JSON and the like."""
+        return {name: values.tolist() for name, values in self.metrics.items()}
+
+    def frame(self) -> Any:
+        """A table of pandas, whose package must be there: an epoch a row, a metric a column.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        if importlib.util.find_spec("pandas") is None:
+            raise UsageError("frame: pandas is not installed; install it, or use to_dict()")
+        import pandas  # type: ignore[import-untyped, unused-ignore]
+
+        columns = {
+            name: values if values.ndim == 1 else list(values)
+            for name, values in self.metrics.items()
+        }
+        return pandas.DataFrame(columns, index=pandas.RangeIndex(self.epochs, name="epoch"))
+
+    def plot(self, *names: str, axes: Any = None) -> Any:
+        """Draw metrics over the epochs with Matplotlib, whose package must be there.
+
+        Args:
+            names: of metrics; left out, all single numbers. What belongs together ("loss" and
+                "val_loss") has one panel.
+            axes: panels to draw in, as `matplotlib.pyplot.subplots` gives them.
+
+        Returns:
+            The figure.
+        """
+        if importlib.util.find_spec("matplotlib") is None:
+            raise UsageError("plot: matplotlib is not installed; install it, or use to_dict()")
+        from matplotlib.figure import Figure
+
+        shown = names or tuple(name for name, values in self.metrics.items() if values.ndim == 1)
+        panels: dict[str, list[str]] = {}
+        for name in shown:
+            panels.setdefault(name.removeprefix("val_"), []).append(name)
+        if axes is None:
+            figure = Figure(figsize=(4 * max(len(panels), 1), 3), layout="constrained")
+            axes = figure.subplots(1, max(len(panels), 1), squeeze=False)
+        flat = np.ravel(np.asarray(axes, object))
+        for panel, (title, lines) in zip(flat, panels.items(), strict=True):
+            for name in lines:
+                panel.plot(np.arange(1, len(self[name]) + 1), self[name], label=name)
+            panel.set_xlabel("epoch")
+            panel.set_title(title)
+            panel.legend()
+        return flat[0].figure
+
     def __repr__(self) -> str:
-        last = ", ".join(f"{k}={v[-1]:.6g}" for k, v in self.metrics.items() if len(v))
+        last = ", ".join(
+            f"{k}={v[-1]:.6g}" for k, v in self.metrics.items() if len(v) and v.ndim == 1
+        )
         return f"History({self.epochs} epochs, {self.steps} steps, {self.seconds:.3f} s; {last})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,39 @@ from mynn.core.types import Array
 from mynn.errors import MynnError, ShapeError, UsageError
 from mynn.jit.compile import Compiled, Ready, compiled_of
 from mynn.jit.stage import Staged
+from mynn.metrics.metric import Metric
 from mynn.trace import tracing
 from mynn.trace.modes import called_in_modes
 from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
-from mynn.train.plan import Check, Run, check_count, check_outside, load, plan
+from mynn.train.plan import (
+    Check,
+    Run,
+    check_count,
+    check_measures,
+    check_outside,
+    checked_metrics,
+    load,
+    plan,
+)
 
 
 @explained
 def evaluate(
-    function: Callable[..., Any], data: Any, *, batch_size: int = 256, check_finite: bool = True
-) -> dict[str, float]:
+    function: Callable[..., Any],
+    data: Any,
+    *,
+    batch_size: int = 256,
+    check_finite: bool = True,
+    metrics: Any = None,
+) -> dict[str, Any]:
     """Means of what `function` returns over a data set, weighted by the samples of each batch.
 
     Args:
         function: takes a batch, returns a number or a tuple or dict of numbers; it changes no
             state. A module is evaluated as by `eval()`; a function that calls one sets its mode
             itself.
-        data, batch_size, check_finite: as for `fit`.
+        data, batch_size, check_finite, metrics: as for `fit`.
 
     Safe from several threads: they share no memory but state, of which each batch sees whole steps.
     The mode of modules is that of this call alone.
@@ -47,13 +63,42 @@ def evaluate(
         {'mean': 4.5}
     """
     check_outside("evaluate")
-    compiled = compiled_of(function)
+    measures = checked_metrics(metrics)
+    return Evaluation(function, data, batch_size, measures, check_finite).measure()
 
-    def measured() -> dict[str, float]:
-        run = _plan(compiled, data, batch_size, _check_measures, check_finite)
-        return _run(run).means(0)
 
-    return called_in_modes(dict.fromkeys(_evaluated(compiled), False), measured)
+class Evaluation:
+    """A function over a data set, planned once and measured any number of times.
+
+    `modules` are taken as in evaluation mode, besides those that the function is.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        data: Any,
+        batch_size: int,
+        metrics: Mapping[str, Metric],
+        check_finite: bool,
+        modules: Iterable[Any] = (),
+    ) -> None:
+        compiled = compiled_of(function)
+        self.modes = dict.fromkeys((*modules, *_evaluated(compiled)), False)
+        check = partial(_check_measures, metrics=metrics)
+
+        def planned() -> Run:
+            run = _plan(compiled, data, batch_size, check, check_finite)
+            return replace(run, metrics=metrics)
+
+        self.run: Run = called_in_modes(self.modes, planned)
+
+    def measure(self) -> dict[str, Any]:
+        """The means now, and the measures."""
+        return called_in_modes(self.modes, self._measure)
+
+    def _measure(self) -> dict[str, Any]:
+        self.run = self.run.refreshed()
+        return _run(self.run).means(0)
 
 
 @explained
@@ -136,18 +181,12 @@ def _one_batch(run: Run) -> list[Array] | None:
     return results[: run.staged.results]
 
 
-def _check_measures(staged: Staged) -> None:
+def _check_measures(staged: Staged, metrics: Mapping[str, Metric]) -> None:
     """Refuse what `evaluate` cannot take the means of."""
     _check_changes("evaluate", staged)
     if not staged.results:
         raise UsageError("evaluate: the function returns nothing; return what is to be measured")
-    nodes = staged.graph.outputs[: staged.results]
-    for name, node in zip(staged.result_names, nodes, strict=True):
-        if node.type.size != 1:
-            raise ShapeError(
-                f"evaluate: the function returns {name} of shape {node.shape}; reduce it to a "
-                "single number with .mean() or .sum()"
-            )
+    check_measures("evaluate: the function", staged, metrics)
 
 
 def _check_rows(staged: Staged) -> None:

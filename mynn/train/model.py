@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import math
+import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mynn import functional, nn, optim
-from mynn.base.arguments import explained, in_range, nearest, shown
+from mynn import functional, metrics, nn, optim
+from mynn.base.arguments import explained, in_range, nearest, shown, whole_number
 from mynn.core.types import Array
-from mynn.errors import ArgumentError, DataError, UsageError
-from mynn.jit.compile import compile
-from mynn.tensor import Tensor
+from mynn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    DTypeError,
+    ShapeError,
+    UsageError,
+)
+from mynn.jit.compile import Compiled, compile
+from mynn.metrics.metric import Metric
+from mynn.tensor import Tensor, as_array
 from mynn.train.callbacks.base import Callback
 from mynn.train.fit import fit
 from mynn.train.history import History
 from mynn.train.inference import evaluate, predict
 from mynn.train.plan import load
+from mynn.train.validation import split
 
 Measure = Callable[..., Any]
 
@@ -35,8 +46,9 @@ class Model:
             one in `mynn.functional` ("cross_entropy", "mse_loss"; "mse" and "mae" too).
         optimizer: an optimiser of the network's parameters, a class such as `optim.Adam`, or its
             name in any case ("adam"), with its default options then.
-        metrics: names as for the loss ("accuracy" too), functions of (outputs, targets), or a dict
-            of names and functions.
+        metrics: names as for the loss ("accuracy" too), measures of `mynn.metrics` or their names
+            in any case ("f1", "auc"), functions of (outputs, targets), or a dict of names and
+            these.
 
     Example:
         >>> import numpy as np, mynn
@@ -69,6 +81,7 @@ class Model:
         self.metrics = _metrics(metrics)
         self._step = compile(self._train)
         self._measured = _Measured(self)
+        self._with_weights: Compiled | None = None
 
     def __repr__(self) -> str:
         names = ", ".join(self.metrics)
@@ -89,6 +102,8 @@ class Model:
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
         **options: Any,
     ) -> History:
         """Train: `mynn.fit` of a step that is made of network, loss, optimiser and metrics.
@@ -100,7 +115,11 @@ class Model:
             validation_split: the share of the samples, from their end and before any shuffling,
                 that is not trained on but measured after every epoch.
             validation_data: (x, y) to measure instead.
-            batch_size, epochs, verbose, callbacks, shuffle, options: those of `mynn.fit`.
+            class_weight: a dict of labels and the weights of their samples in the loss; others
+                count 1.
+            sample_weight: a weight in the loss for each sample.
+            batch_size, epochs, verbose, callbacks, shuffle, options: those of `mynn.fit`; among
+                them checkpoint, resume, seed, record.
 
         The network is in training mode for the steps, and in evaluation mode where it is measured;
         its own mode comes back in the end. Callbacks find `val_loss` and the like in `logs`.
@@ -113,42 +132,75 @@ class Model:
         """
         arrays = (*_inputs(x), y)
         held = None if validation_data is None else _pair(validation_data)
-        share = in_range("validation_split", validation_split, 0.0, 1.0)
-        if share and held is None:
-            arrays, held = _split(load(arrays, check_finite=False)[0], share)
-        called: list[Callback] = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+        weights = _weights(y, sample_weight, class_weight)
+        if in_range("validation_split", validation_split, 0.0, 1.0) and held is None:
+            loaded = load(arrays, check_finite=False)
+            (arrays, kept), held = split(*loaded, validation_split)
+            weights = None if weights is None else weights[: len(kept[0])]
+        step = self._step
+        if weights is not None:
+            step, arrays = self._weighted(), (*arrays, weights)
+        given = {"epochs": epochs, "shuffle": shuffle, "verbose": verbose, **options}
         if held is not None:
-            called.insert(0, _Validation(self, held, max(batch_size, 1)))
+            given |= {"validate": self._measured, "validation_data": held}
+        given["metrics"] = {n: m for n, m in self.metrics.items() if isinstance(m, Metric)}
         training = self.network.training
         self.network.train()
         try:
-            given = {"epochs": epochs, "shuffle": shuffle, "verbose": verbose, **options}
-            return fit(self._step, arrays, batch_size=batch_size, callbacks=called, **given)
+            return fit(step, arrays, batch_size=batch_size, callbacks=callbacks, **given)
         finally:
             self.network.train(training)
 
     @explained
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, Any]:
         """The loss and the metrics over a data set, in evaluation mode: `mynn.evaluate`."""
-        return evaluate(self._measured, (*_inputs(x), y), batch_size=batch_size)
+        measures = {n: m for n, m in self.metrics.items() if isinstance(m, Metric)}
+        data = (*_inputs(x), y)
+        return evaluate(self._measured, data, batch_size=batch_size, metrics=measures)
 
     @explained
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The outputs of the network for every sample, in evaluation mode: `mynn.predict`."""
         return predict(self.network, x, batch_size=batch_size)
 
-    def _train(self, *batch: Tensor) -> dict[str, Tensor]:
-        results = self._measure(*batch)
-        results["loss"].backward()
+    def _train(self, *batch: Tensor) -> dict[str, Any]:
+        *inputs, target = batch
+        outputs = self.network(*inputs)
+        return self._descend(self.loss(outputs, target), outputs, target)
+
+    def _weighted(self) -> Compiled:
+        """The step on batches with a weight for each sample."""
+        if self._with_weights is None:
+            each = _unreduced(self.loss)
+
+            def train(*batch: Tensor) -> dict[str, Any]:
+                *inputs, target, weights = batch
+                outputs = self.network(*inputs)
+                losses = each(outputs, target)
+                losses = losses.reshape((losses.shape[0], -1)).mean(1)
+                return self._descend(
+                    (losses * weights.astype(losses.dtype)).mean(), outputs, target
+                )
+
+            self._with_weights = compile(train)
+        return self._with_weights
+
+    def _descend(self, loss: Tensor, outputs: Any, target: Tensor) -> dict[str, Any]:
+        results = self._results(loss, outputs, target)
+        loss.backward()
         self.optimizer.step()
         return results
 
-    def _measure(self, *batch: Tensor) -> dict[str, Tensor]:
+    def _measure(self, *batch: Tensor) -> dict[str, Any]:
         *inputs, target = batch
         outputs = self.network(*inputs)
-        results = {"loss": self.loss(outputs, target)}
+        return self._results(self.loss(outputs, target), outputs, target)
+
+    def _results(self, loss: Tensor, outputs: Any, target: Tensor) -> dict[str, Any]:
+        results: dict[str, Any] = {"loss": loss}
         for name, metric in self.metrics.items():
-            results[name] = metric(outputs, target)
+            call = metric.parts if isinstance(metric, Metric) else metric
+            results[name] = call(outputs, target)
         return results
 
 
@@ -160,27 +212,8 @@ class _Measured(nn.Module):
         self.network = model.network
         self.measure = model._measure
 
-    def forward(self, *batch: Tensor) -> dict[str, Tensor]:
+    def forward(self, *batch: Tensor) -> dict[str, Any]:
         return self.measure(*batch)
-
-
-class _Validation(Callback):
-    """Measures data that is not trained on, after each epoch."""
-
-    def __init__(self, model: Model, data: tuple[Any, ...], batch_size: int) -> None:
-        self.model, self.data, self.batch_size = model, data, batch_size
-        self.rows: dict[str, list[float]] = {}
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Put the measures into `logs`, where the other callbacks find them."""
-        found = evaluate(self.model._measured, self.data, batch_size=self.batch_size)
-        for name, value in found.items():
-            logs[f"val_{name}"] = value
-            self.rows.setdefault(f"val_{name}", []).append(value)
-
-    def on_train_end(self, history: History) -> None:
-        """Put them into the history."""
-        history.metrics |= {name: np.array(values) for name, values in self.rows.items()}
 
 
 def _inputs(x: Any) -> tuple[Any, ...]:
@@ -193,16 +226,59 @@ def _pair(data: Any) -> tuple[Any, ...]:
     return (*_inputs(data[0]), data[1])
 
 
-def _split(arrays: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """The samples to train on, and the last ones, to measure."""
-    count = len(arrays[0])
-    first = math.floor(count * (1 - share) + 1e-9)
-    if not 0 < first < count:
-        raise DataError(
-            f"validation_split: {share:g} of {count} samples leaves "
-            f"{first} to train on and {count - first} to measure; there must be some of both"
-        )
-    return tuple(a[:first] for a in arrays), tuple(a[first:] for a in arrays)
+def _weights(y: Any, sample_weight: Any, class_weight: Any) -> Array | None:
+    """A weight for each sample, float32; None where all count alike."""
+    if sample_weight is None and class_weight is None:
+        return None
+    labels = as_array(y)
+    weights = np.ones(len(labels))
+    if sample_weight is not None:
+        given = as_array(sample_weight)
+        if given.shape != (len(labels),):
+            raise ShapeError(
+                f"sample_weight has shape {given.shape}, it must be one number for each of "
+                f"{len(labels)} samples"
+            )
+        if not np.isfinite(given).all() or (given < 0).any():
+            raise DataError("sample_weight: weights must be finite and at least 0")
+        weights = weights * given
+    if class_weight is not None:
+        if not isinstance(class_weight, Mapping):
+            raise ArgumentTypeError(
+                f"class_weight must be a dict of labels and weights, it is {shown(class_weight)}"
+            )
+        if labels.dtype.kind not in "iub" or labels.size != len(labels):
+            raise DTypeError(
+                "class_weight: the targets must be labels, one whole number for each sample, they "
+                f"are {labels.dtype} of shape {labels.shape}"
+            )
+        for label, weight in class_weight.items():
+            own = labels.reshape(-1) == whole_number("class_weight: a label", label)
+            weights[own] *= in_range(f"class_weight[{label}]", weight, 0.0)
+    return weights.astype(np.float32)
+
+
+def _unreduced(loss: Measure) -> Measure:
+    """The loss of each value, where the loss can give it."""
+    if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
+        each = copy.copy(loss)
+        each.reduction = "none"
+        return each
+    plain = inspect.isroutine(loss) and "reduction" in inspect.signature(loss).parameters
+    if plain:
+        return partial(loss, reduction="none")
+    raise UsageError(
+        f"weights of samples need a loss that gives one value for each of them, {_name(loss)} has "
+        'no reduction="none"; give one of mynn.functional'
+    )
+
+
+def _called(metric: Any) -> str:
+    """The name of a metric in the history."""
+    kind = type(metric) if isinstance(metric, Metric) else metric
+    if isinstance(kind, type) and issubclass(kind, Metric):
+        return kind.__name__.lower()
+    return metric if isinstance(metric, str) else _name(metric)
 
 
 def _name(measure: Any) -> str:
@@ -231,16 +307,29 @@ def _metrics(given: Any) -> dict[str, Measure]:
     if isinstance(given, Mapping):
         named = dict(given)
     else:
-        if isinstance(given, str) or callable(given):
+        if isinstance(given, str | Metric) or callable(given):
             given = [given]
-        named = {one if isinstance(one, str) else _name(one): one for one in given}
+        named = {_called(one): one for one in given}
         if len(named) != len(given):
             raise ArgumentError(
                 "metrics: two have the same name; give a dict of names and functions"
             )
     if "loss" in named:
         raise ArgumentError('metrics: the name "loss" is that of the loss; give another one')
-    return {name: _measure("metrics", one) for name, one in named.items()}
+    return {name: _metric(one) for name, one in named.items()}
+
+
+def _metric(given: Any) -> Any:
+    """A measure of many batches, or a function of outputs and targets."""
+    if isinstance(given, type) and issubclass(given, Metric):
+        given = given()
+    if isinstance(given, str) and given not in (*_SHORT, "accuracy"):
+        kinds = {name.lower(): name for name in metrics.__all__ if name[0].isupper()}
+        name = kinds.get(given.lower().replace("_", ""))
+        if name is not None and name != "Metric":
+            made: Metric = getattr(metrics, name)()
+            return made
+    return given if isinstance(given, Metric) else _measure("metrics", given)
 
 
 def _optimizer(given: Any, network: nn.Module) -> optim.Optimizer:

@@ -9,21 +9,31 @@ import math
 import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mynn.base import sharing
+from mynn.base.arguments import shown
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.base.structure import flatten, rebuild
 from mynn.core.types import Array
 from mynn.data import arrays as data_arrays
-from mynn.errors import ArgumentError, DataError, DTypeError, UsageError
+from mynn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    DTypeError,
+    MynnError,
+    ShapeError,
+    UsageError,
+)
 from mynn.jit.compile import Compiled
 from mynn.jit.known import Beside
 from mynn.jit.stage import Staged
+from mynn.metrics.metric import Metric
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
 from mynn.train.record import Record, Recorder
@@ -49,6 +59,7 @@ class Run:
       same where no rows are left over for it.
     - `remainder`: rows of a smaller last batch, 0 where there is none.
     - `epochs`, `shuffle`, `check_finite`, `record`: as `fit` takes them.
+    - `metrics`: measures whose parts the step returns, by their names.
     - `outputs`: where a row of the results is kept for each sample, instead of adding them up.
     """
 
@@ -64,6 +75,7 @@ class Run:
     check_finite: bool = False
     record: Record | None = None
     outputs: tuple[Array, ...] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     @property
     def staged(self) -> Staged:
@@ -84,6 +96,40 @@ class Run:
     def names(self) -> list[str]:
         """Names of the results that are added up."""
         return [] if self.outputs else self.staged.result_names
+
+    @lazy
+    def columns(self) -> dict[str, slice]:
+        """Where the results that are added up stand in a row of sums."""
+        found, end = {}, 0
+        for name, node in zip(self.names, self.staged.graph.outputs, strict=False):
+            found[name] = slice(end, end + node.type.size)
+            end += node.type.size
+        return found
+
+    @property
+    def width(self) -> int:
+        """The length of a row of sums."""
+        return max((column.stop for column in self.columns.values()), default=0)
+
+    def measured(self, means: Array, samples: int) -> dict[str, Any]:
+        """What means over so many samples, [width], stand for: numbers by name, measures."""
+        found: dict[str, Any] = {}
+        for name, column in self.columns.items():
+            owner = name.partition(".")[0]
+            if owner not in self.metrics:
+                found[name] = float(means[column.start])
+            elif owner not in found:
+                found[owner] = self.metrics[owner].value(self._parts(owner, means), samples)
+        return found
+
+    def _parts(self, owner: str, means: Array) -> dict[str, Array]:
+        return {
+            name.partition(".")[2]: means[column]
+            if column.stop - column.start > 1
+            else means[column.start]
+            for name, column in self.columns.items()
+            if name.partition(".")[0] == owner
+        }
 
     @property
     def rows(self) -> int:
@@ -208,6 +254,52 @@ def step_for(
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
     """Whether these are the same tensors in the same order."""
     return len(first) == len(second) and all(map(operator.is_, first, second))
+
+
+def checked_metrics(given: Any) -> dict[str, Metric]:
+    """What was given for `metrics`: measures by the names that the step returns their parts under.
+
+    Raises:
+        ArgumentTypeError: something else.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ArgumentTypeError(
+            "metrics must be a dict of names and measures of mynn.metrics, it is "
+            f'{shown(given)}; write for example metrics={{"f1": mynn.metrics.F1()}}'
+        )
+    for name, metric in given.items():
+        if not isinstance(metric, Metric):
+            raise ArgumentTypeError(
+                f"metrics: {name!r} must be a measure of mynn.metrics, it is {shown(metric)}; what "
+                "is a mean over samples needs only to be returned by the step"
+            )
+        if not isinstance(name, str) or "." in name or not name:
+            raise ArgumentError(f"metrics: a name must be a text without dots, it is {name!r}")
+    return dict(given)
+
+
+def check_measures(
+    name: str, staged: Staged, metrics: Mapping[str, Metric], kind: type[MynnError] = ShapeError
+) -> None:
+    """Raise `kind` where results are neither single numbers nor parts of measures."""
+    found = set()
+    for result, node in zip(staged.result_names, staged.graph.outputs, strict=False):
+        owner, dot, _ = result.partition(".")
+        if owner in metrics and dot and len(node.shape) <= 1:
+            found.add(owner)
+        elif node.type.size != 1:
+            raise kind(
+                f"{name} returns {result} of shape {node.shape}; single numbers are needed, reduce "
+                "it to a single number with .mean() or .sum()"
+            )
+    for owner in metrics.keys() - found:
+        raise UsageError(
+            f"{name} returns no parts of the measure {owner!r}; return "
+            f"{{{owner!r}: metric.parts(outputs, targets)}} in its dict, where metric is the one "
+            "that metrics= has"
+        )
 
 
 def check_outside(name: str) -> None:

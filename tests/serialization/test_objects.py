@@ -316,3 +316,17 @@ def test_refused(name: str) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         mynn.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480])
+def test_a_header_as_long_as_a_pickle_begins(length: int) -> None:
+    """The first bytes of such a file are those of a pickle of protocol 2, 3 or 4."""
+    buffer = io.BytesIO()
+    for extra in range(length):
+        buffer = io.BytesIO()
+        mynn.save({"a" * extra: mynn.Tensor([1.0])} if extra else {"b": mynn.Tensor([1.0])}, buffer)
+        if int.from_bytes(buffer.getvalue()[:8], "little") == length:
+            break
+    assert buffer.getvalue()[:2] == bytes([0x80, length >> 8])
+    (value,) = mynn.load(io.BytesIO(buffer.getvalue())).values()
+    assert value.tolist() == [1.0]

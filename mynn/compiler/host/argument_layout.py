@@ -31,6 +31,11 @@ class ArgumentLayout:
     strides: Shape
 
     @property
+    def size(self) -> int:
+        """Elements of a result that is added up; it has one axis, or none."""
+        return math.prod(self.shape)
+
+    @property
     def blocks(self) -> int:
         """Pieces of a sample."""
         return math.prod(self.shape[1:-1])

@@ -208,20 +208,32 @@ def _measure(step: StepLayout) -> Lines:
         f"let epoch = words[{Control.EPOCH}]",
         f"view sums: f64[] at addresses[{Control.METRICS}]",
     ]
+    width, column = sum(metric.size for metric in step.metrics), 0
     for number, metric in enumerate(step.metrics):
-        total = f"sums[{len(step.metrics)}*epoch + {number}]"
-        lines += [
-            f"view result{number}: {metric.type}[1] at entries[{metric.slot}]",
-            f"let value{number} = cast.f64(result{number}[0])",
-            f"{total} = add({total}, mul(value{number}, {float(step.rows)}))",
-        ]
+        lines.append(f"view result{number}: {metric.type}[{metric.size}] at entries[{metric.slot}]")
+        if metric.size == 1:
+            total = f"sums[{width}*epoch + {column}]"
+            lines += [
+                f"let value{number} = cast.f64(result{number}[0])",
+                f"{total} = add({total}, mul(value{number}, {float(step.rows)}))",
+            ]
+        else:
+            total = f"sums[{width}*epoch + e{number} + {column}]"
+            value = f"mul(cast.f64(result{number}[e{number}]), {float(step.rows)})"
+            lines += [
+                f"var e{number} = 0",
+                f"while less(e{number}, {metric.size}):",
+                f"  {total} = add({total}, {value})",
+                f"  e{number} = e{number} + 1",
+            ]
+        column += metric.size
     return lines if step.metrics else []
 
 
 def _stop(step: StepLayout) -> Lines:
     """Leaves the loop where the loss is not finite and somebody looks, or a check has warned."""
     lines = []
-    if step.metrics:
+    if step.metrics and step.metrics[0].size == 1:
         finite = "less(abs(value0), inf)"
         looks = f"not_equal(words[{Control.CHECK}], 0)"
         lines = [

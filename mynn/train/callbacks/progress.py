@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 from mynn.train.callbacks.base import Callback
 from mynn.train.history import History
 
@@ -46,10 +48,12 @@ class ProgressBar(Callback):
         )
         self.progress.start()
 
-    def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+    def on_progress(self, epoch: int, step: int, logs: dict[str, Any]) -> None:
         """Move the bar."""
         if logs:
-            self.text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+            self.text = "  ".join(
+                f"{name} {value:.4g}" for name, value in logs.items() if np.ndim(value) == 0
+            )
         self.progress.update(
             self.task,
             completed=epoch * self.steps + step,

@@ -30,7 +30,7 @@ class Executor(ABC):
     """Runs the steps of a `Run`, from wherever it stands.
 
     - `control`: the control block: epoch, batch, steps, random state of the shuffle.
-    - `sums`: float64 [epochs + 1, metrics]: of every metric over the samples of each epoch.
+    - `sums`: float64 [epochs + 1, width]: of every result over the samples of each epoch.
     - `order`: the order of the rows in this epoch, None where they lie in order.
     """
 
@@ -41,7 +41,7 @@ class Executor(ABC):
         control.shuffle = int(run.shuffle)
         control.check = int(run.check_finite)
         control.whole = run.whole_batches
-        self.sums = _zeros(run.epochs + 1, len(run.names))
+        self.sums = _zeros(run.epochs + 1, run.width)
         self.order = np.arange(run.rows, dtype=np.int64) if run.shuffle else None
         self.compile_seconds = 0.0
         self.connect(run)
@@ -99,14 +99,13 @@ class Executor(ABC):
         """Whether the last epoch is complete."""
         return self.epoch >= self.run.epochs
 
-    def means(self, epoch: int) -> dict[str, float]:
-        """Means of the metrics over an epoch, or over its part that has run."""
+    def means(self, epoch: int) -> dict[str, Any]:
+        """Means of the results over an epoch, or over its part that has run, and measures."""
         run = self.run
         samples = run.samples
         if epoch >= self.epoch:
             samples = min(self.batch * run.whole.rows, samples)
-        means = self.sums[epoch] / max(samples, 1)
-        return dict(zip(run.names, map(float, means), strict=True))
+        return run.measured(self.sums[epoch] / max(samples, 1), samples)
 
     def cursor(self) -> Cursor:
         """Where the run stands, as values that stay as they are."""
@@ -146,7 +145,7 @@ class Executor(ABC):
 
     def _check_cursor(self, cursor: Cursor) -> None:
         run, rows = self.run, 0 if self.order is None else len(self.order)
-        sums, keys = (cursor.epoch + 1, len(run.names)), len(run.generators)
+        sums, keys = (cursor.epoch + 1, run.width), len(run.generators)
         facts = (
             ("epochs", cursor.epoch <= run.epochs, cursor.epoch, f"at most {run.epochs}"),
             ("batches", cursor.batch < run.batches, cursor.batch, f"fewer than {run.batches}"),
@@ -252,8 +251,8 @@ class Executor(ABC):
         step, rows = run.step(self.batch)
         for output, value in zip(run.outputs, results, strict=False):
             output[rows] = value
-        for number, value in enumerate(results[: len(run.names)]):
-            self.sums[self.epoch, number] += float(value.reshape(-1)[0]) * step.rows
+        for column, value in zip(run.columns.values(), results, strict=False):
+            self.sums[self.epoch, column] += value.reshape(-1).astype(np.float64) * step.rows
         if control.check and not np.isfinite(results[0]).all():
             control.stopped = 1
         control.steps += 1
