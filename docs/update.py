@@ -307,7 +307,8 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
         "optimizers",
         lambda: _features(optim, (*registry.OPTIMIZERS, *registry.SOLVERS, *registry.SPARSE)),
     )
-    yield "schedules", lambda: _named("optim.lr_scheduler")
+    yield "schedules", lambda: _named("optim.lr_scheduler", "optim.swa_utils")
+    yield "metrics", lambda: _named("metrics")
     yield "functions", lambda: _features(functional, registry.FUNCTIONS)
     yield "func", lambda: _named("func")
     yield "torch-names", _torch_names

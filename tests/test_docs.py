@@ -123,7 +123,7 @@ def test_generated_parts_are_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["layers", "losses", "optimizers", "schedules", "functions", "func"]
+    "part", ["layers", "losses", "optimizers", "schedules", "metrics", "functions", "func"]
 )
 def test_features_are_those_of_the_registry(part: str) -> None:
     made = dict(update.parts())[part]()

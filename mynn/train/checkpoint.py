@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mynn.base import sharing
 from mynn.base.arguments import in_range, positive, shown
@@ -24,9 +24,6 @@ from mynn.serialization import file, objects
 from mynn.tensor import Tensor
 from mynn.train.engine.cursor import Cursor
 from mynn.train.plan import Run
-
-if TYPE_CHECKING:
-    from mynn.train.training import Training
 
 _PARTS = ("checkpoint", "run", "cursor", "state", "validation", "callbacks", "seconds")
 
@@ -104,11 +101,11 @@ class Keeper:
         self.at = 0.0
         self.epoch = self.step = 0
 
-    def begin(self, training: Training) -> None:
+    def begin(self, training: Any) -> None:
         """The run begins, or goes on."""
         self.at, self.epoch, self.step = time.perf_counter(), training.epoch, training.steps
 
-    def most(self, training: Training) -> list[int]:
+    def most(self, training: Any) -> list[int]:
         """In how many steps a checkpoint is due by their number."""
         found = []
         if self.given.steps is not None:
@@ -119,7 +116,7 @@ class Keeper:
             found.append(left * training.batches - executor.batch)
         return found
 
-    def keep(self, training: Training) -> None:
+    def keep(self, training: Any) -> None:
         """Write one, where it is due."""
         given, steps, epoch = self.given, training.steps, training.epoch
         due = given.steps is not None and steps % given.steps == 0 and steps > self.step
@@ -132,17 +129,17 @@ class Keeper:
         elif self.failed is not None:
             self.wait()
 
-    def end(self, training: Training) -> None:
+    def end(self, training: Any) -> None:
         """Write the last one."""
         self._start(training)
         self.wait()
 
-    def save(self, training: Training) -> None:
+    def save(self, training: Any) -> None:
         """Write one now."""
         self._start(training)
         self.wait()
 
-    def _start(self, training: Training) -> None:
+    def _start(self, training: Any) -> None:
         """Copy the state, and have the thread write it."""
         self.wait()
         self.at, self.epoch, self.step = time.perf_counter(), training.epoch, training.steps
@@ -196,7 +193,7 @@ def facts_of(run: Run) -> dict[str, Any]:
     }
 
 
-def content_of(training: Training) -> dict[str, Any]:
+def content_of(training: Any) -> dict[str, Any]:
     """Copies of all that a run goes on from."""
     executor = training.executor
     run = executor.run
@@ -239,7 +236,7 @@ def read(path: Any) -> dict[str, Any]:
     return content
 
 
-def restore(training: Training, content: dict[str, Any], where: Any) -> None:
+def restore(training: Any, content: dict[str, Any], where: Any) -> None:
     """Put a run where a checkpoint was taken; nothing is changed where it does not fit.
 
     Raises:
@@ -256,7 +253,7 @@ def restore(training: Training, content: dict[str, Any], where: Any) -> None:
         ) from None
 
 
-def _restore(training: Training, content: dict[str, Any], cursor: Cursor, where: str) -> None:
+def _restore(training: Any, content: dict[str, Any], cursor: Cursor, where: str) -> None:
     executor = training.executor
     run = executor.run
     tensors, state = named_state(run), content["state"]
