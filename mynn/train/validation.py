@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mynn.base.arguments import in_range, shown
+from mynn.base.structure import rebuild
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, DataError
-from mynn.base.structure import rebuild
 from mynn.train.inference import Evaluation
 
 

@@ -37,10 +37,6 @@ NOT_YET: dict[str, str] = {
     ),
     "nn.utils": ("skip_init "),
     "optim": ("swap_in_optimizer_params_and_state "),
-    "optim.swa_utils": (
-        "AveragedModel SWALR get_ema_avg_fn get_ema_multi_avg_fn get_swa_avg_fn "
-        "get_swa_multi_avg_fn update_bn "
-    ),
     "distributions": (
         "AbsTransform AffineTransform Binomial CatTransform Chi2 ComposeTransform "
         "ContinuousBernoulli CorrCholeskyTransform CumulativeDistributionTransform ExpTransform "
