@@ -93,10 +93,10 @@ class AveragedModel(Module):
         >>> import mynn
         >>> from mynn.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
         >>> net = mynn.nn.Linear(1, 1, bias=False)
-        >>> net.load_state_dict({"weight": [[1.0]]})
+        >>> _ = net.load_state_dict({"weight": [[1.0]]})
         >>> mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.75))
         >>> mean.update_parameters(net)
-        >>> net.load_state_dict({"weight": [[2.0]]})
+        >>> _ = net.load_state_dict({"weight": [[2.0]]})
         >>> mean.update_parameters(net)
         >>> mean.module.weight.item(), mean.n_averaged.item()
         (1.25, 2)

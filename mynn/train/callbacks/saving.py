@@ -114,12 +114,12 @@ class CSVLogger(Callback):
         append: go on with a file that is there, as a training that goes on does.
 
     Example:
-        >>> import os, tempfile, numpy as np, mynn
+        >>> import os, pathlib, tempfile, numpy as np, mynn
         >>> path = os.path.join(tempfile.mkdtemp(), "log.csv")
         >>> step = lambda x: x.mean()
         >>> data = np.ones(4, np.float32)
         >>> _ = mynn.fit(step, data, epochs=2, callbacks=[mynn.CSVLogger(path)])
-        >>> open(path).read().splitlines()
+        >>> pathlib.Path(path).read_text().splitlines()
         ['epoch,loss', '0,1.0', '1,1.0']
     """
 
