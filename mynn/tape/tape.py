@@ -188,6 +188,7 @@ class Tape(Training):
         tensor.shared = None
         tensor._version = 0
         tensor.is_native = False
+        tensor.touched = None
         # Before the step is taken, so that nothing waits that nobody knows of.
         if position is self.root and self not in recording.waiting:
             recording.waiting.append(self)

@@ -9,6 +9,7 @@ import pytest
 
 import mynn
 from mynn import Tensor, nn
+from mynn.tensor.value import Value
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(2, 12, 4)).astype(np.float32)
@@ -44,3 +45,17 @@ def test_statistics_that_a_later_pass_changes(looks: bool) -> None:
             found[mode] = gradients(looks)
     for one, other in zip(found["tape"], found["at once"], strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)
+
+
+def test_what_waits_has_every_field_that_is_not_put_off() -> None:
+    """A field that tensors have got since is set where a tape makes tensors, too."""
+    with mynn.eager("tape"):
+        for _ in range(3):
+            y = mynn.Tensor([1.0, 2.0]) * 2.0
+        missing = set[str]()
+        for name in Value.__slots__:
+            try:
+                Value.__dict__[name].__get__(y, type(y))
+            except AttributeError:
+                missing.add(name)
+    assert missing == {"_value", "node", "hooks"}

@@ -301,6 +301,7 @@ class Mynn(Backend):
             "fit": self._fit,
             "predict": mynn.predict,
             "grad": mynn.autograd.grad,
+            "own": lambda value: value,
         }
         for name in FUNCTIONS:
             self.scope[name] = getattr(mynn.autograd.functional, name)

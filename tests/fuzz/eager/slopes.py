@@ -12,7 +12,7 @@ SHAPES = ((3,), (2, 3), (4,))
 SMOOTH = (
     *("{x}.sin() * {y}", "{x} * {y}", "{x}.tanh() + {y}", "{x} / ({y} * {y} + 1.0)", "{x} ** 3"),
     *("{x}.exp().clamp(max=3.0) * {x}", "F.softmax({x}, dim=-1) * {y}", "{x} + {y} * {y}"),
-    *("F.sigmoid({x}) * {y}", "F.stack([{x}, {y}], 0).sum(0)", "({x} * {x} + 1.0).sqrt()"),
+    *("F.sigmoid({x}) * {y}", "(F.stack([{x}, {y}], 0) ** 2).sum(0)", "({x} * {x} + 1.0).sqrt()"),
     *(
         "({x} * {y}).cumsum(0)",
         "{x}.cos() - {y}",
@@ -72,17 +72,21 @@ def slopes(g: Draw) -> None:
 
 
 def _gradients(g: Draw, loss: str, leaves: list[Known], made: list[Known]) -> None:
-    """Gradients of a loss, once, and then of what was made of them."""
-    for _ in range(g.some(1, 3)):
+    """Gradients of a loss, once, and then of what was made of them.
+
+    By a result on the way the second ones depend on how the first ones are computed, from the
+    result or from its arguments, which PyTorch may do the other way: they are our own.
+    """
+    for depth in range(g.some(1, 3)):
         inputs = [g.pick(leaves), *[x for x in (*leaves, *made) if g.chance(0.25)]]
         inputs = list({x.name: x for x in inputs}.values())
         names = ", ".join(x.name for x in inputs)
         again = g.chance(0.7)
-        found = [g.name("g") for _ in inputs]
+        found = [g.name("g" if x.leaf or not depth else "_g") for x in inputs]
         g.add(
             f"{', '.join(found)}, = grad({loss}, [{names}], create_graph={again}, "
             "allow_unused=True)",
-            f"log({', '.join(found)})",
+            *[f"log({'own(' * (one[0] == '_')}{one}{')' * (one[0] == '_')})" for one in found],
         )
         if not again:
             continue
