@@ -94,6 +94,30 @@ LOOPS = {
         "mynn.predict of a batch of W3 again", _plain(small.again_predict), BESIDE_A_CALL
     ),
     "again-fit": Loop("mynn.fit of one step of W3 again", _plain(small.again_fit), BESIDE_A_CALL),
+    "S1": Loop(
+        "GRU 16-64, 32 steps, batch 32, 10 classes from the last output, momentum",
+        _plain(sequences.recurrent, "GRU", 16, 64, 10, 32),
+        steps=1,
+        units=sequences.STEPS,
+    ),
+    "S2": Loop(
+        "LSTM 16-64, 32 steps, batch 32, 10 classes from the last output, momentum",
+        _plain(sequences.recurrent, "LSTM", 16, 64, 10, 32),
+        steps=1,
+        units=sequences.STEPS,
+    ),
+    "S3": Loop(
+        "LSTM 64-128, 64 steps, batch 32, 10 classes from the last output, momentum",
+        _plain(sequences.recurrent, "LSTM", 64, 128, 10, 64),
+        steps=1,
+        units=sequences.STEPS,
+    ),
+    "S6": Loop(
+        "characters: embedding 80x64, GRU 64-128, 80 outputs of all 64 steps, batch 32, momentum",
+        _plain(sequences.characters),
+        steps=1,
+        units=sequences.STEPS,
+    ),
     "S4": Loop(
         "transformer, 2 layers of width 64, 4 heads, 64 tokens, batch 16, causal, momentum",
         _plain(sequences.transformer),

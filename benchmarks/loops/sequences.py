@@ -1,4 +1,4 @@
-"""Training steps of networks of sequences: attention, embeddings."""
+"""Training steps of networks of sequences: recurrent layers, attention, embeddings."""
 
 from __future__ import annotations
 
@@ -77,3 +77,55 @@ def bag(library: Library) -> Program:
     nn, words = library.nn, _tokens(STEPS * BAG_BATCH, BAG_TOKENS, BAG_WORDS)
     net = nn.Sequential(nn.EmbeddingBag(BAG_WORDS, WIDTH), nn.Linear(WIDTH, CLASSES))
     return _trained(library, net, nn.functional.cross_entropy, (words, words[:, 0] % CLASSES))
+
+
+CHARACTERS, CHARACTER_WIDTH, CHARACTER_STATE = 80, 64, 128
+RECURRENT_BATCH = 32
+
+
+def recurrent(
+    library: Library, kind: str, inputs: int, hidden: int, outputs: int, steps: int
+) -> Program:
+    """A class for each sequence, from the output of its last step."""
+    nn, rng = library.nn, np.random.default_rng(5)
+    rows = STEPS * RECURRENT_BATCH
+    x = rng.standard_normal((rows, steps, inputs)).astype(np.float32)
+
+    class Model(nn.Module):  # type: ignore[misc]
+        """A recurrent layer and a linear one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = getattr(nn, kind)(inputs, hidden, batch_first=True)
+            self.head = nn.Linear(hidden, outputs)
+
+        def forward(self, x: Any) -> Any:
+            """[N, L, inputs] -> [N, outputs]."""
+            return self.head(self.layer(x)[0][:, -1])
+
+    return _trained(
+        library, Model(), nn.functional.cross_entropy, (x, rng.integers(0, outputs, rows))
+    )
+
+
+def characters(library: Library) -> Program:
+    """A language model: the next character from those before."""
+    nn, words = library.nn, _tokens(STEPS * RECURRENT_BATCH, TOKENS + 1, CHARACTERS)
+
+    class Model(nn.Module):  # type: ignore[misc]
+        """Characters as vectors, a recurrent layer, a character again."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(CHARACTERS, CHARACTER_WIDTH)
+            self.layer = nn.GRU(CHARACTER_WIDTH, CHARACTER_STATE, batch_first=True)
+            self.head = nn.Linear(CHARACTER_STATE, CHARACTERS)
+
+        def forward(self, x: Any) -> Any:
+            """[N, L] -> [N, L, characters]."""
+            return self.head(self.layer(self.table(x))[0])
+
+    def loss(y: Any, t: Any) -> Any:
+        return nn.functional.cross_entropy(y.reshape(-1, CHARACTERS), t.reshape(-1))
+
+    return _trained(library, Model(), loss, (words[:, :-1].copy(), words[:, 1:].copy()))

@@ -31,10 +31,7 @@ NOT_YET: dict[str, str] = {
         "short slogdet squeeze_ stft sum_to_size svd swapaxes_ swapdims_ t_ transpose_ tril_ "
         "triu_ unsqueeze_ "
     ),
-    "nn": (
-        "AdaptiveLogSoftmaxWithLoss Buffer LinearCrossEntropyOptions "
-        "RNN RNNBase RNNCell RNNCellBase UninitializedBuffer "
-    ),
+    "nn": ("AdaptiveLogSoftmaxWithLoss Buffer LinearCrossEntropyOptions UninitializedBuffer "),
     "nn.utils": ("skip_init "),
     "optim": ("swap_in_optimizer_params_and_state "),
     "distributions": (
