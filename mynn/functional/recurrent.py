@@ -77,7 +77,9 @@ def _direction(
     step = STEPS[mode]
     if mode != "GRU" and b_hh is not None:  # added up before the loop
         b_ih, b_hh = b_ih + b_hh, None
-    x = linear(input, w_ih, b_ih)
+    x = input.contract(w_ih.T, 0, 1)
+    if b_ih is not None:
+        x = x + b_ih
 
     def body(before: State, now: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         after = step(now[0], linear(before[0], w_hh, b_hh), before)
