@@ -38,6 +38,7 @@ HOMES = {
     "mynn.serialization": "load save",
     "mynn.train.model": "Model",
     "mynn.train.checkpoint": "Checkpoint",
+    "mynn.train.summary": "summary",
     "mynn.train.callbacks.stopping": "EarlyStopping TerminateOnNaN",
     "mynn.train.callbacks.saving": "CSVLogger ModelCheckpoint TensorBoard",
     "mynn.train.callbacks.functions": "LRScheduler LambdaCallback",

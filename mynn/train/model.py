@@ -29,6 +29,7 @@ from mynn.train.fit import fit
 from mynn.train.history import History
 from mynn.train.inference import evaluate, predict
 from mynn.train.plan import load
+from mynn.train.summary import Summary, summary
 from mynn.train.validation import split
 
 Measure = Callable[..., Any]
@@ -162,6 +163,11 @@ class Model:
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The outputs of the network for every sample, in evaluation mode: `mynn.predict`."""
         return predict(self.network, x, batch_size=batch_size)
+
+    @explained
+    def summary(self, x: Any) -> Summary:
+        """The layers with shapes, parameters, operations and bytes for inputs such as x."""
+        return summary(self.network, *_inputs(x))
 
     def _train(self, *batch: Tensor) -> dict[str, Any]:
         *inputs, target = batch
