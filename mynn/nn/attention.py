@@ -166,7 +166,7 @@ class MultiheadAttention(Module):
             if not x.ndim or x.shape[-1] != width:
                 which = {"embed_dim": "query", "kdim": "key", "vdim": "value"}[option]
                 raise ShapeError(
-                    f"MultiheadAttention: the {which} has shape {list(x.shape)}, its last axis "
+                    f"the {which} has shape {list(x.shape)}, its last axis "
                     f"must hold {option}={width} features"
                 )
 

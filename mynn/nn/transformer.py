@@ -381,12 +381,12 @@ class Transformer(Module):
         batch = 0 if self.batch_first else 1
         if x.ndim != y.ndim or (x.ndim == 3 and x.shape[batch] != y.shape[batch]):
             raise ShapeError(
-                "Transformer: src and tgt must hold the same number of sequences, they are "
+                "src and tgt must hold the same number of sequences, they are "
                 f"{list(x.shape)} and {list(y.shape)}; batch_first={self.batch_first}"
             )
         if not x.ndim or x.shape[-1] != self.d_model or y.shape[-1] != self.d_model:
             raise ShapeError(
-                f"Transformer: src and tgt must have d_model={self.d_model} features, they are "
+                f"src and tgt must have d_model={self.d_model} features, they are "
                 f"{list(x.shape)} and {list(y.shape)}"
             )
         memory = self.encoder(x, src_mask, src_key_padding_mask, is_causal=src_is_causal)
