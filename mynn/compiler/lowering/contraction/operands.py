@@ -125,6 +125,16 @@ class Product:
             return False
         return self.vector.kept[self.lane] != 1 and self.vector.summed[0] == 1
 
+    @property
+    def across(self) -> bool:
+        """Whether the rows of the tile and the columns lie side by side, the sum across both."""
+        return (
+            len(self.tile) == 1
+            and self.broadcast.kept[self.tile[0]] == 1
+            and not self.transposed
+            and self.q > 1
+        )
+
     def broadcast_axes(self, p: Affine) -> Index:
         """The index into the kept axes of the broadcast operand at row p of the tiles."""
         if not self.whole:

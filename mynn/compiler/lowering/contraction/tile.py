@@ -60,7 +60,7 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
         vectors = (context.target.vector_registers - 2) // (product.p + 1)
         size = Tile(product.p, max(1, min(vectors, -(-product.q // lanes))), 1)
     else:
-        size = choose_tile(context.target, product.p, product.q, product.k, lanes)
+        size = choose_tile(context.target, product.p, product.q, product.k, lanes, product.across)
     splits = 1 if partial is not None or product.borders else size.splits
     heights = row_segments(product, size.rows)
     result: list[Statement] = []

@@ -14,6 +14,11 @@ _VECTOR_LOAD = 1
 # Where vectors have 32 bytes two multiply-adds start in a cycle, as many as loads: what is counted
 # are halves of cycles.
 _BROADCAST_LOAD_OF_32 = 1
+# Where each step of a sum reads lines of 64 bytes of its own from both operands, and there are more
+# than the nearest cache holds: a line's way from the second one.
+_LINE_OF_32 = 6
+# Steps of such a sum.
+_MANY_LINES = 512
 # Cycles for each step of the sum beside products and loads: counter and branch, every few steps.
 _STEP = 0.5
 # Cycles to begin and end a tile: its addresses, the first loads, and the last products' latency.
@@ -40,10 +45,11 @@ class Tile:
     splits: int
 
 
-def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
+def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool = False) -> Tile:
     """The tile with the lowest estimate of cycles.
 
     Counted are multiply-adds, loads, and latency where there is too little work to hide it.
+    `across`: whether both operands lie across the sum, so that each step reads other lines.
     """
     columns = -(-q // lanes)
     itemsize = target.vector_bytes // lanes
@@ -53,16 +59,16 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
         for rows in range(1, min(p, _most_rows(target, vectors, far)) + 1):
             row_tiles, rest = divmod(p, rows)
             heights = [rows] * row_tiles + ([rest] if rest else [])
-            across = [vectors] * (columns // vectors) + (
+            widths = [vectors] * (columns // vectors) + (
                 [columns % vectors] if columns % vectors else []
             )
             cycles = 0.0
             for height in (rows, rest) if rest else (rows,):
                 times = heights.count(height)
-                for width in {*across}:
-                    tiles = times * across.count(width)
-                    cycles += tiles * _cycles(target, height, width, k)
-            instances = (2 if rest else 1) * len({*across})
+                for width in {*widths}:
+                    tiles = times * widths.count(width)
+                    cycles += tiles * _cycles(target, height, width, k, across)
+            instances = (2 if rest else 1) * len({*widths})
             cycles *= 1 + _PIECE * instances
             if p % 2 == 0 and p // 2 % rows:
                 cycles *= 1 + (_UNEVEN_OF_32 if target.vector_bytes == 32 else _UNEVEN)
@@ -75,10 +81,16 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int) -> Tile:
     return Tile(tile.rows, tile.vectors, splits)
 
 
-def _cycles(target: Target, height: int, vectors: int, k: int) -> float:
+def _cycles(target: Target, height: int, vectors: int, k: int, across: bool) -> float:
     """An estimate for one tile: products or loads, whichever takes longer, and latency."""
-    broadcast = _BROADCAST_LOAD_OF_32 if target.vector_bytes == 32 else _BROADCAST_LOAD
-    loads = height * broadcast + vectors * _VECTOR_LOAD
+    if target.vector_bytes == 32:
+        loads = height * _BROADCAST_LOAD_OF_32 + vectors * _VECTOR_LOAD
+        if across and k >= _MANY_LINES:
+            # Rows begin anywhere in a line, vectors at a multiple of their number.
+            lines = 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
+            loads = max(loads, lines * _LINE_OF_32)
+    else:
+        loads = height * _BROADCAST_LOAD + vectors * _VECTOR_LOAD
     work = max(height * vectors, loads, _IN_FLIGHT / 2)
     return k * (work + _STEP) + _TILE + height * vectors
 
