@@ -84,7 +84,7 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
 def _cycles(target: Target, height: int, vectors: int, k: int, across: bool) -> float:
     """An estimate for one tile: products or loads, whichever takes longer, and latency."""
     if target.vector_bytes == 32:
-        loads = height * _BROADCAST_LOAD_OF_32 + vectors * _VECTOR_LOAD
+        loads: float = height * _BROADCAST_LOAD_OF_32 + vectors * _VECTOR_LOAD
         if across and k >= _MANY_LINES:
             # Rows begin anywhere in a line, vectors at a multiple of their number.
             lines = 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
