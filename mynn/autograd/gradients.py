@@ -14,6 +14,7 @@ from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
 from mynn.tensor.history import arrived, inside, inside_hooked, make_node_by_call, tensor_of
+from mynn.transform.vmap import vmap
 
 
 @explained
@@ -40,6 +41,8 @@ def grad(
         create_graph: whether the gradients can be differentiated again.
         allow_unused: give None for an input that no output depends on, instead of an error.
         materialize_grads: give zeros for it.
+        is_grads_batched: the cotangents have an axis more in front, and so have the gradients: one
+            for each cotangent, all computed at once (`mynn.vmap`).
         retain_graph, only_inputs: taken, without effect: graphs last as long as their tensors.
 
     Nothing is added to `.grad`. Values as eager calls, in traces too.
@@ -57,11 +60,6 @@ def grad(
         >>> slope.tolist(), bend.tolist()
         ([3.0, 12.0], [6.0, 12.0])
     """
-    if is_grads_batched:
-        raise ArgumentError(
-            "is_grads_batched=True is not there; call grad for each cotangent, or use "
-            "autograd.functional.jacobian"
-        )
     if materialize_grads and allow_unused is False:
         raise ArgumentError("materialize_grads=True needs allow_unused; leave that out")
     ends, starts = _tensors("outputs", outputs), _tensors("inputs", inputs)
@@ -77,20 +75,22 @@ def grad(
                 f"grad: inputs[{number}] ({one.spec}) does not require a gradient; set "
                 "requires_grad_() before the outputs are computed from it"
             )
-    seeds = _seeds(ends, grad_outputs, "grad_outputs")
+    seeds = _seeds(ends, grad_outputs, "grad_outputs", is_grads_batched)
     # Programs lead to leaves, with values.
     by_call = create_graph or not all(one.is_leaf for one in starts)
     if by_call:
         for one in (*ends, *starts):
             make_node_by_call(one)
-    nodes = [graph_node(one) for one in starts]
+    nodes, targets = ([graph_node(one) for one in them] for them in (starts, ends))
+    many = (seeds[0].shape[0],) if is_grads_batched else ()
+    way = inside if by_call else inside_hooked()
     with enable_grad() if create_graph else no_grad():
-        reached = _reached(ends, seeds, starts, nodes, inside if by_call else inside_hooked())
+        reached = (_reached_by_many if many else _reached)(targets, seeds, starts, nodes, way)
     found: list[Tensor | None] = []
     for number, (one, node) in enumerate(zip(starts, nodes, strict=True)):
         gradient = reached.get(node)
         if gradient is None and materialize_grads:
-            gradient = as_tensor(np.zeros(one.shape, one.dtype))
+            gradient = as_tensor(np.zeros((*many, *one.shape), one.dtype))
         elif gradient is None and not allow_unused:
             raise UsageError(
                 f"grad: no output depends on inputs[{number}] ({one.spec}); leave it out, or give "
@@ -160,8 +160,8 @@ def _tensors(argument: str, given: Any) -> list[Tensor]:
     return list(found)
 
 
-def _seeds(ends: list[Tensor], given: Any, argument: str) -> list[Tensor]:
-    """A cotangent for each output."""
+def _seeds(ends: list[Tensor], given: Any, argument: str, many: bool = False) -> list[Tensor]:
+    """A cotangent for each output, or many along a first axis."""
     if given is None or isinstance(given, Tensor | np.ndarray):
         given = [given] * (len(ends) if given is None else 1)
     given = list(given)
@@ -173,23 +173,44 @@ def _seeds(ends: list[Tensor], given: Any, argument: str) -> list[Tensor]:
     for number, (end, one) in enumerate(zip(ends, given, strict=True)):
         if end.dtype.kind != "f":
             raise DTypeError(f"outputs[{number}] is {end.spec}; only floats have gradients")
-        if one is None and end.numel() != 1:
+        if one is None and (end.numel() != 1 or many):
             raise ShapeError(
                 f"outputs[{number}] has shape {tuple(end.shape)}: give its cotangent in "
                 f"{argument}, or reduce it first, for example with .sum()"
             )
         seed = as_tensor(np.ones(end.shape, end.dtype)) if one is None else as_tensor(one)
-        if seed.shape != end.shape:
+        lead = (seed.shape or (0,))[:1] if many else ()
+        if seed.shape != (*lead, *end.shape):
             raise ShapeError(
                 f"{argument}[{number}] has shape {tuple(seed.shape)}, its output "
                 f"{tuple(end.shape)}; they must be the same"
+                + (", but for an axis more in front" if many else "")
             )
         seeds.append(seed.astype(end.dtype))
     return seeds
 
 
+def _reached_by_many(
+    ends: list[Node],
+    seeds: list[Tensor],
+    starts: list[Tensor],
+    nodes: list[Node],
+    inside: Callable[[Node], Node | None] | None,
+) -> dict[Node, Tensor]:
+    """Those of the inputs, for many cotangents of the outputs at once."""
+    hit: list[Node] = []
+
+    def one(*seeds: Tensor) -> list[Tensor]:
+        reached = _reached(ends, list(seeds), starts, nodes, inside)
+        hit[:] = [node for node in nodes if node in reached]
+        return [reached[node] for node in hit]
+
+    found = vmap(one)(*seeds)
+    return dict(zip(hit, found, strict=True))
+
+
 def _reached(
-    ends: list[Tensor],
+    ends: list[Node],
     seeds: list[Tensor],
     starts: list[Tensor],
     nodes: list[Node],
@@ -198,8 +219,7 @@ def _reached(
     """The cotangents of nodes that lie on the ways from the inputs to the outputs."""
     given: dict[Node, Any] = {}
     for end, seed in zip(ends, seeds, strict=True):
-        node = graph_node(end)
-        given[node] = given[node] + seed if node in given else seed
+        given[end] = given[end] + seed if end in given else seed
     # A leaf has another node after each change in place.
     leaves = {id(one): node for one, node in zip(starts, nodes, strict=True) if one.is_leaf}
     wanted = set(nodes)

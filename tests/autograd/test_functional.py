@@ -53,6 +53,11 @@ CALLS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "jvp of several": lambda f, t, x, y: f.jvp(several, (x, y), (t(X), t(Y))),
     "hvp": lambda f, t, x, y: f.hvp(one, x, t([1.0, 2.0, 3.0])),
     "vhp of several": lambda f, t, x, y: f.vhp(number, (x, y), (t(X), t(Y))),
+    "all at once": lambda f, t, x, y: f.jacobian(several, (x, y), vectorize=True),
+    "forwards": lambda f, t, x, y: f.jacobian(vector, x, vectorize=True, strategy="forward-mode"),
+    "hessian forwards": lambda f, t, x, y: f.hessian(
+        number, (x, y), vectorize=True, outer_jacobian_strategy="forward-mode"
+    ),
     "unused": lambda f, t, x, y: f.jacobian(lambda x, y: x * 2, (x, y)),
 }
 
@@ -180,7 +185,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no tensor": (lambda: mynn.autograd.grad([1.0], leaf(mynn, X)), "outputs must be tensors"),
     "batched": (
         lambda: mynn.autograd.grad(leaf(mynn, X).sum(), leaf(mynn, X), is_grads_batched=True),
-        "jacobian",
+        "give its cotangent",
     ),
     "v": (lambda: functional.vjp(vector, mynn.Tensor(X)), "give v"),
     "v shape": (
