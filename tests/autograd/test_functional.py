@@ -68,6 +68,8 @@ def flat(value: Any) -> list[Any]:
     return [value.detach().numpy()]
 
 
+# PyTorch's derivatives forwards use a part of it that it warns about.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", CALLS)
 def test_functions_are_those_of_pytorch(name: str) -> None:
     torch = pytorch()
@@ -101,6 +103,10 @@ def test_grad_is_that_of_pytorch() -> None:
         found += [first, *grad((first * first).sum(), (x, y))]
         assert grad(z.sum(), (x, y), allow_unused=True)[1] is None
         found.append(grad(z.sum(), (x, y), materialize_grads=True)[1])
+        each = library.tensor(np.eye(2))
+        found += grad(out, (x, y), each, is_grads_batched=True)
+        found += grad(out, [y, x], [each], is_grads_batched=True, create_graph=True)
+        found += grad(found[-1].sum(), x)
         assert x.grad is None
         results.append([one.detach().numpy() for one in found])
     for a, b in zip(*results, strict=True):
