@@ -55,14 +55,16 @@ class NanGuard:
         self.cost = 0.0
 
     def keep(self, due: bool) -> None:
-        """Take a snapshot, unless it is not `due`, the last one is recent and copying is costly.
+        """Take a snapshot, unless it is not `due`, the last one is recent and copying is costly,
+        and little is kept for going back to it.
 
         It is `due` where something else than the steps may have changed the state since `check`.
         Raises `NotFiniteError` where a parameter is not finite (any more).
         """
         now = time.perf_counter()
         due = due or self.last is None
-        if not due and now - self.taken < self.cost / _SHARE:
+        recent = now - self.taken < self.cost / _SHARE
+        if not due and recent and not self.executor.crowded:
             return
         if due:
             self.check_outside()

@@ -20,6 +20,9 @@ from mynn.metrics.metric import Metric
 from mynn.nn import Module
 from mynn.train.callbacks.base import Callback
 from mynn.train.checkpoint import Keeper, read, restore
+from mynn.train.engine import executor_for
+from mynn.train.engine.base import Executor
+from mynn.train.engine.stream import plan_stream
 from mynn.train.history import History
 from mynn.train.loaders import from_loader
 from mynn.train.plan import (
@@ -31,6 +34,7 @@ from mynn.train.plan import (
     plan,
 )
 from mynn.train.record import Record
+from mynn.train.stream import Stream, is_stream
 from mynn.train.training import Training
 from mynn.train.validation import Validation, split
 
@@ -63,8 +67,10 @@ def fit(
             which the loss is the first. It is compiled unless it is already.
         data: a tuple of arrays (samples along the first axis), one for each argument of the step;
             or a `DataLoader` of a `TensorDataset`, or of a `Subset` of one, which says batch_size,
-            shuffle and drop_last itself. Orders are drawn natively, so they are others than those
-            of a loop over the loader.
+            shuffle and drop_last itself: its orders are drawn natively, so they are others than
+            those of a loop over the loader. Or any other iterable of batches, such as a generator
+            or a `DataLoader`: a tuple for the arguments of the step, or one array or dict. Batches
+            come as it gives them, fetched a few ahead, on a thread where that takes long.
         epochs: passes over the data.
         batch_size: samples in a step; the last batch of an epoch may be smaller.
         shuffle: True or False: a new order of the samples in every epoch.
@@ -96,7 +102,8 @@ def fit(
         `History` with the mean of every result over the samples of each epoch, and measures.
 
     Raises:
-        DataError, ArgumentError, ShapeError, UsageError: before anything is changed.
+        DataError, ArgumentError, ShapeError, UsageError: before anything is changed; for a batch of
+            an iterable before its step, naming the batch, also where the iterable itself raises.
         DataError, IndexRangeError: a label or an index out of range; the state is that before the
             step, and the error names the sample.
         NotFiniteError: a loss or a parameter is not finite; the state is that before the step.
@@ -131,33 +138,42 @@ def fit(
     measures = checked_metrics(metrics)
     keeper = None if checkpoint is None else Keeper(checkpoint)
     compiled = compiled_of(step)
-    if hasattr(data, "batch_sampler"):
-        data, batch_size, shuffle, drop_last, drawn = from_loader(data)
-        seed = drawn if seed is None else seed
-    arguments, arrays = load(data, check_finite)
     held = _held(validation_data, validation_split, validate)
-    if held is None and validate is not None:
-        (arguments, arrays), held = split(arguments, arrays, validation_split)
-    _check_step(compiled, arguments)
     content = _content(resume, keeper)
     options = {
         "epochs": epochs,
-        "shuffle": shuffle,
         "check_finite": check_finite,
         "record": record,
         "metrics": measures,
     }
     check = partial(_check_results, metrics=measures)
-    given = arguments, arrays, check, batch_size, check_finite, drop_last
-    run = plan(compiled, *given, options)
-    validation = None
-    if validate is not None:
-        modules = run.staged.trace.observer.modules
-        size = max(batch_size, 256)
-        validation = Validation(validate, held, size, measures, check_finite, modules)
-    training = Training(run, called, seed, verbose, validation, keeper)
-    if content is not None:
-        restore(training, *content)
+    loaded = from_loader(data)
+    executor: Executor
+    if loaded is None and is_stream(data):
+        _check_stream(keeper, resume, held, validate)
+        executor = plan_stream(compiled, Stream(data, epochs, check_finite), check, options)
+    else:
+        if loaded is not None:
+            data, batch_size, shuffle, drop_last, drawn = loaded
+            seed = drawn if seed is None else seed
+        arguments, arrays = load(data, check_finite)
+        if held is None and validate is not None:
+            (arguments, arrays), held = split(arguments, arrays, validation_split)
+        _check_step(compiled, arguments)
+        given = arguments, arrays, check, batch_size, check_finite, drop_last
+        executor = executor_for(plan(compiled, *given, {**options, "shuffle": shuffle}))
+    try:
+        validation = None
+        if validate is not None:
+            modules = executor.run.staged.trace.observer.modules
+            size = max(batch_size, 256)
+            validation = Validation(validate, held, size, measures, check_finite, modules)
+        training = Training(executor, called, seed, verbose, validation, keeper)
+        if content is not None:
+            restore(training, *content)
+    except BaseException:
+        executor.finish()
+        raise
     return training.go()
 
 
@@ -174,6 +190,19 @@ def _held(data: Any, share: float, validate: Any) -> Any:
             "lambda x, t: {'loss': criterion(net(x), t)}"
         )
     return data
+
+
+def _check_stream(keeper: Keeper | None, resume: Any, held: Any, validate: Any) -> None:
+    """Raise where something is asked for that needs data which is there as a whole."""
+    if keeper is not None or resume not in (None, False):
+        raise UsageError(
+            "checkpoint and resume need arrays: nobody can take up an iterable where it was; give "
+            "arrays, or save the state_dicts in a callback, with mynn.save"
+        )
+    if validate is not None and held is None:
+        raise UsageError(
+            "validation_split needs arrays, an iterable cannot be split; give validation_data"
+        )
 
 
 def _content(resume: Any, keeper: Keeper | None) -> tuple[dict[str, Any], Any] | None:

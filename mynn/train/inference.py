@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from mynn.trace import tracing
 from mynn.trace.modes import called_in_modes
 from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
+from mynn.train.engine.stream import StreamExecutor, plan_stream
 from mynn.train.plan import (
     Check,
     Run,
@@ -31,6 +32,9 @@ from mynn.train.plan import (
     load,
     plan,
 )
+from mynn.train.stream import Stream, is_stream
+
+AnyExecutor = TypeVar("AnyExecutor", bound=Executor)
 
 
 @explained
@@ -48,7 +52,7 @@ def evaluate(
         function: takes a batch, returns a number or a tuple or dict of numbers; it changes no
             state. A module is evaluated as by `eval()`; a function that calls one sets its mode
             itself.
-        data, batch_size, check_finite, metrics: as for `fit`.
+        data, batch_size, check_finite, metrics: as for `fit`, iterables of batches too.
 
     Safe from several threads: they share no memory but state, of which each batch sees whole steps.
     The mode of modules is that of this call alone.
@@ -90,15 +94,29 @@ class Evaluation:
             run = _plan(compiled, data, batch_size, check, check_finite)
             return replace(run, metrics=metrics)
 
-        self.run: Run = called_in_modes(self.modes, planned)
+        def first() -> StreamExecutor:
+            stream, options = Stream(data, 1, check_finite), {"metrics": metrics}
+            return plan_stream(compiled, stream, check, options)
+
+        self.again: Callable[[], StreamExecutor] = first
+        self.run: Run | None = None
+        self.executor: StreamExecutor | None = None
+        if is_stream(data):
+            self.executor = called_in_modes(self.modes, first)
+        else:
+            self.run = called_in_modes(self.modes, planned)
 
     def measure(self) -> dict[str, Any]:
         """The means now, and the measures."""
         return called_in_modes(self.modes, self._measure)
 
     def _measure(self) -> dict[str, Any]:
+        if self.run is None:
+            # What was planned at first has the first batch; later ones begin anew.
+            executor, self.executor = self.executor or self.again(), None
+            return _run(executor).means(0)
         self.run = self.run.refreshed()
-        return _run(self.run).means(0)
+        return _run(executor_for(self.run)).means(0)
 
 
 @explained
@@ -109,7 +127,7 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
         function: a module, or a function of a batch; it gives an array with a row for each sample,
             or a tuple or dict of such arrays. A module predicts as by `eval()`; a function that
             calls one sets its mode itself.
-        data: as for `fit`.
+        data: as for `fit`, iterables of batches too.
         batch_size: samples that are computed at once.
 
     Returns:
@@ -143,12 +161,17 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
     modules = _evaluated(compiled)
 
     def computed() -> Any:
+        if is_stream(data):
+            kept = {"keeps": True}
+            executor = plan_stream(compiled, Stream(data, 1, False), _check_rows, kept)
+            columns = zip(*_run(executor).kept, strict=True)
+            return executor.run.staged.bundle([np.concatenate(column) for column in columns])
         run = _plan(compiled, data, batch_size, _check_rows, check_finite=False)
         outputs = _one_batch(run) if run.batches == 1 else None
         if outputs is None:
             nodes = run.staged.graph.outputs[: run.staged.results]
             outputs = [np.empty((run.samples, *node.shape[1:]), node.dtype) for node in nodes]
-            _run(replace(run, outputs=tuple(outputs)))
+            _run(executor_for(replace(run, outputs=tuple(outputs))))
         elif run.arrays[0] is data:
             _keep_ready(run, modules, edits)
         return run.staged.bundle(outputs)
@@ -227,9 +250,8 @@ def _plan(compiled: Compiled, data: Any, batch_size: int, check: Check, check_fi
     return plan(compiled, arguments, arrays, check, size, check_finite)
 
 
-def _run(run: Run) -> Executor:
+def _run(executor: AnyExecutor) -> AnyExecutor:
     """Run one epoch; between two budgets, Python handles Ctrl-C."""
-    executor = executor_for(run)
     budget = 1
     try:
         while not executor.over:

@@ -7,25 +7,21 @@ from typing import Any
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.errors import UsageError
 
 
-def from_loader(loader: Any) -> tuple[tuple[Array, ...], int, bool, bool, int | None]:
+def from_loader(loader: Any) -> tuple[tuple[Array, ...], int, bool, bool, int | None] | None:
     """The arrays of a loader, its batch size, whether it shuffles and drops the last batch, and a
     seed where it has a generator of its own.
 
-    Raises:
-        UsageError: its samples must be asked for one by one.
+    None where it is no loader, or its samples must be asked for one by one.
     """
     found = loader.as_arrays() if hasattr(loader, "as_arrays") else None
+    if found is None:
+        return None
     sampler = loader.sampler
     random = hasattr(sampler, "replacement")
-    if found is None or (random and (sampler.replacement or sampler._num_samples is not None)):
-        raise UsageError(
-            "fit takes a DataLoader of a TensorDataset (or a Subset of one) with the default "
-            "collate_fn and sampler, whose batches it takes natively; loop over this one: "
-            "for batch in loader: step(*batch), with step = mynn.compile(step)"
-        )
+    if random and (sampler.replacement or sampler._num_samples is not None):
+        return None
     arrays, rows = found
     chosen = tuple(array if rows is None else array[rows] for array in arrays)
     seed = None

@@ -394,7 +394,7 @@ def plan(
         )
     batch = min(batch_size, rows)
     remainder = 0 if drop_last else rows % batch
-    if _trains_single(compiled, arguments, arrays, batch, check):
+    if trains_single(compiled, first_rows(arguments, tuple(arrays), batch), check):
         arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
     beside = Beside()
@@ -403,17 +403,16 @@ def plan(
     return Run(*fixed, check, whole, last, remainder, **(options or {}))
 
 
-def _trains_single(
-    compiled: Compiled, arguments: tuple[Any, ...], arrays: list[Array], batch: int, check: Check
-) -> bool:
+def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) -> bool:
     """Whether float64 data shall be rounded to float32: the step trains float32 parameters alone.
 
-    Which it trains is known once it is traced. So it is traced as if it did, and that is the
-    program of the run if it does.
+    Which it trains is known once it is traced, for arguments like the `example`. So it is traced as
+    if it did, and that is the program of the run if it does.
     """
+    arrays = list(flatten(example))
     if not any(array.dtype == np.float64 for array in arrays):
         return False
-    known = compiled.known(first_rows(arguments, tuple(arrays), batch), thoroughly=True)
+    known = compiled.known(example, thoroughly=True)
     if known is not None:
         return _trained(known[0]) == _SINGLE
 
@@ -422,9 +421,9 @@ def _trains_single(
             raise DTypeError("the parameters are not float32")
         check(staged)
 
-    single = data_arrays.to_single([array[:batch] for array in arrays])
+    single = rebuild(example, iter(data_arrays.to_single(arrays)))
     try:
-        step_for(compiled, arguments, tuple(single), batch, check_single)
+        compiled.lookup(single, thoroughly=True, check=check_single)
     except DTypeError:
         return False
     return True

@@ -16,10 +16,9 @@ from mynn.tensor import Parameter, Tensor
 from mynn.train.callbacks.base import Callback
 from mynn.train.callbacks.progress import progress_bar
 from mynn.train.checkpoint import Keeper, named_state
-from mynn.train.engine import executor_for
+from mynn.train.engine.base import Executor
 from mynn.train.finite import NanGuard
 from mynn.train.history import History
-from mynn.train.plan import Run
 from mynn.train.validation import Validation
 
 
@@ -54,14 +53,14 @@ class Training:
 
     def __init__(
         self,
-        run: Run,
+        executor: Executor,
         callbacks: list[Callback],
         seed: int | None,
         verbose: bool,
         validation: Validation | None = None,
         keeper: Keeper | None = None,
     ) -> None:
-        self.executor = executor_for(run)
+        self.executor, run = executor, executor.run
         if run.record is not None:
             self.executor.recorder(run.whole.rows)
         _check_training(run.staged)
@@ -199,11 +198,12 @@ class Training:
         due = None if record is None else record.next_due(executor.steps)
         most = [] if due is None else [due - executor.steps]
         if self.by_epoch:
-            most.append(executor.run.batches - executor.batch)
+            most.append(executor.left)
         if self.keeper is not None:
             most += self.keeper.most(self)
         if due == executor.steps:
-            self.history.records.append(executor.record_step())
+            if executor.ready():
+                self.history.records.append(executor.record_step())
         else:
             budget = executor.advance_for_a_turn(budget, min(most, default=None))
         if self.guard is not None:
@@ -246,11 +246,11 @@ class Training:
     def columns(self) -> dict[str, Array]:
         """Every result over the epochs that are complete."""
         executor = self.executor
-        run, table = executor.run, executor.sums[: executor.epoch] / executor.run.samples
+        run, table = executor.run, executor.table()
         if not run.metrics:
             return {name: table[:, at.start].copy() for name, at in run.columns.items()}
-        rows = [run.measured(row, run.samples) for row in table]
-        names = run.measured(np.zeros(run.width), run.samples) if not rows else rows[0]
+        rows = [run.measured(row, executor.samples_of(n)) for n, row in enumerate(table)]
+        names = run.measured(np.zeros(run.width), 1) if not rows else rows[0]
         return {name: np.array([row[name] for row in rows]) for name in names}
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn.errors import UsageError
-from mynn.utils.data import DataLoader, RandomSampler, Subset, TensorDataset
+from mynn.utils.data import DataLoader, Subset, TensorDataset
 from tests.train.reference import Problem
 
 
@@ -43,14 +42,3 @@ def test_orders_come_from_the_seed_or_the_loader() -> None:
 
     assert run(3, None) == run(3, None) != run(4, None)
     assert run(None, 3) == run(None, 3) != run(None, 4)
-
-
-def test_other_loaders_are_told_to_be_looped_over() -> None:
-    whole = TensorDataset(*Problem().data)
-    for loader in (
-        DataLoader([(1.0, 2.0)]),
-        DataLoader(whole, 8, collate_fn=list),
-        DataLoader(whole, 8, sampler=RandomSampler(whole, True)),
-    ):
-        with pytest.raises(UsageError, match="for batch in loader"):
-            trained(loader)

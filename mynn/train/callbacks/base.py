@@ -28,7 +28,7 @@ class Callback:
     run: Any = None
 
     def on_train_begin(self, epochs: int, steps: int) -> None:
-        """Before the first step; `steps` is the number in an epoch."""
+        """Before the first step; `steps` is the number in an epoch, 0 where it is not known."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint is to keep of the callback: numbers, texts, arrays, lists, dicts."""

@@ -44,7 +44,7 @@ class ProgressBar(Callback):
             transient=False,
         )
         self.task = self.progress.add_task(
-            "fit", total=epochs * steps, epoch=0, epochs=epochs, logs=""
+            "fit", total=epochs * steps or None, epoch=0, epochs=epochs, logs=""
         )
         self.progress.start()
 

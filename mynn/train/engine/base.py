@@ -99,6 +99,11 @@ class Executor(ABC):
         """Whether the last epoch is complete."""
         return self.epoch >= self.run.epochs
 
+    @property
+    def left(self) -> int:
+        """Batches of the epoch that have not run."""
+        return self.run.batches - self.batch
+
     def means(self, epoch: int) -> dict[str, Any]:
         """Means of the results over an epoch, or over its part that has run, and measures."""
         run = self.run
@@ -107,14 +112,22 @@ class Executor(ABC):
             samples = min(self.batch * run.whole.rows, samples)
         return run.measured(self.sums[epoch] / max(samples, 1), samples)
 
+    def samples_of(self, epoch: int) -> int:
+        """Samples of an epoch that is complete."""
+        return self.run.samples
+
+    def table(self) -> Array:
+        """Means of the results over each epoch that is complete, [epochs, width]."""
+        return np.asarray(self.sums[: self.epoch] / self.run.samples)
+
     def cursor(self) -> Cursor:
         """Where the run stands, as values that stay as they are."""
         control, epoch = self.control, self.epoch
         keys = [tensor.numpy() for tensor in self.run.generators]
         return Cursor(
             epoch,
-            control.batch,
-            control.steps,
+            self.batch,
+            self.steps,
             control.random,
             np.zeros(0, np.int64) if self.order is None else self.order.copy(),
             self.sums[: epoch + 1].copy(),
@@ -220,6 +233,17 @@ class Executor(ABC):
         factor = TURN_SECONDS / max(time.perf_counter() - began, 1e-6)
         return max(1, int(budget * min(max(factor, 0.25), 8.0)))
 
+    def ready(self) -> bool:
+        """Whether there is another batch in this epoch, where that shows no sooner; if not, the
+        epoch is over.
+        """
+        return True
+
+    @property
+    def crowded(self) -> bool:
+        """Whether another snapshot is due, since much is kept for going back to the last one."""
+        return False
+
     def begin_epoch(self) -> None:
         """Shuffle, where a new epoch begins."""
         if self.order is not None and self.batch == 0:
@@ -289,13 +313,17 @@ class Executor(ABC):
         for found in interpreter.failures(staged.graph, known):
             if found.warns:
                 continue
-            row = row_of(staged, known, found)
-            where = f", in batch {self.batch} of epoch {self.epoch}"
-            if row is not None:
-                sample = self.batch * self.run.whole.rows + row
-                sample = sample if self.order is None else int(self.order[sample])
-                where += f", row {row} of the batch: sample {sample} of the data"
+            where = self.where(row_of(staged, known, found))
             raise found.error(f"{where}. The state is as it was before this step")
+
+    def where(self, row: int | None) -> str:
+        """Where in the data a row of the next batch stands."""
+        found = f", in batch {self.batch} of epoch {self.epoch}"
+        if row is None:
+            return found
+        sample = self.batch * self.run.whole.rows + row
+        sample = sample if self.order is None else int(self.order[sample])
+        return f"{found}, row {row} of the batch: sample {sample} of the data"
 
 
 def _zeros(epochs: int, metrics: int) -> Array:
