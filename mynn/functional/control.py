@@ -11,7 +11,15 @@ import numpy as np
 from mynn.base.arguments import explained, whole_number
 from mynn.base.recording import run_at_once
 from mynn.base.structure import flatten, leaf_names, rebuild
-from mynn.core.graph import CONSTANT, Graph, Node, input_node, substituted, topological
+from mynn.core.graph import (
+    CONSTANT,
+    Graph,
+    Node,
+    input_node,
+    next_serial,
+    substituted,
+    topological,
+)
 from mynn.core.types import Type
 from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
 from mynn.functional.joining import stack
@@ -222,6 +230,7 @@ class _Recorder:
         self.outputs += [check.inputs[0] for check in self.checks]
 
     def _call(self, f: Body, carry: Any, sequences: Any) -> None:
+        self.first = next_serial()
         carried = [input_node(leaf.spec) for leaf in flatten(carry)]
         state = [input_node(tensor.spec) for tensor in self.state]
         steps = [input_node(Type(leaf.shape[1:], leaf.dtype)) for leaf in flatten(sequences)]
@@ -239,10 +248,15 @@ class _Recorder:
         fixed: dict[Node, Node] = {}
         for node in [*needed, *self.outputs]:
             outer = _repeated(node)
-            if node not in late and outer not in fixed and not _is_known(outer):
+            if node not in late and outer not in fixed and not self._is_known(outer):
                 fixed[outer] = input_node(outer.type, outer.name)
         inputs = (*self.inputs, *fixed.values())
         return Graph(inputs, substituted(self.outputs, fixed)), list(fixed)
+
+    def _is_known(self, node: Node) -> bool:
+        """Whether a node depends on constants of the body alone; others may want a gradient."""
+        leaves = [one for one in topological((node,)) if not one.inputs]
+        return all(one.primitive is CONSTANT and one.serial > self.first for one in leaves)
 
 
 def _traced(node: Node) -> Tensor:
@@ -254,11 +268,6 @@ def _repeated(node: Node) -> Node:
     while node.primitive in (movement.broadcast_to, movement.reshape):
         node = node.inputs[0]
     return node
-
-
-def _is_known(node: Node) -> bool:
-    """Whether a node depends on constants alone."""
-    return all(one.primitive is CONSTANT or one.inputs for one in topological((node,)))
 
 
 def _record(f: Body, carry: Any, sequences: Any, steps: int, reverse: bool) -> tuple[Any, Any]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from mynn.core.autodiff import OfPart
-from mynn.core.graph import Graph
+from mynn.core.batching import batch
+from mynn.core.graph import Graph, Node, apply, input_node
 from mynn.core.interpreter import evaluate_nodes
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Tuple, Type
 from mynn.errors import ShapeError
+from mynn.ops.batches import spread
+from mynn.ops.movement import transpose
 
 
 def stacked(type: Type, length: int) -> Type:
@@ -69,6 +72,41 @@ def _no_samples(rng: np.random.Generator) -> list[Sample]:
     return []
 
 
+def _batch_scan(
+    size: int,
+    mapped: tuple[bool, ...],
+    *inputs: Node,
+    body: Graph,
+    carry: int,
+    sequences: int,
+    **params: Any,
+) -> Node:
+    """The body of all examples; every carry and every result has one for each."""
+    given = list(inputs)
+    examples: dict[Node, Node] = {}
+    for number, node in enumerate(body.inputs):
+        if number < carry or mapped[number]:
+            examples[node] = input_node(Type((size, *node.shape), node.dtype), node.name)
+            if not mapped[number]:
+                given[number] = spread(given[number], size)
+            elif carry <= number < carry + sequences:
+                given[number] = _exchanged(given[number])
+    found = batch(body.outputs, examples, size, spread)
+    outputs = [found[node] if node in found else spread(node, size) for node in body.outputs]
+    new = Graph(tuple([examples.get(node, node) for node in body.inputs]), tuple(outputs))
+    return apply(scan, *given, body=new, carry=carry, sequences=sequences, **params)
+
+
+def _batch_part(size: int, mapped: tuple[bool, ...], several: Node, number: int) -> Node:
+    new = apply(part, several, number=number)
+    return new if number < several.params["carry"] else _exchanged(new)
+
+
+def _exchanged(x: Node) -> Node:
+    """The first two axes the other way round: those of examples and of steps."""
+    return apply(transpose, x, axes=(1, 0, *range(2, len(x.shape))))
+
+
 # c, y[t] = body(c, x[t], constants)  for t = 0 .. length - 1, or from the last to the first where
 # `reverse`. Inputs: the first carry, `sequences` with an entry for each step, constants. The value
 # is (last carry.., y..). The gradient is another scan, the other way round, which its operands make
@@ -79,6 +117,7 @@ scan = Primitive(
     _run_scan,
     lambda g, y, *xs, **params: xs[0].scan_cotangents(g, xs, **params),
     _no_samples,
+    batch=_batch_scan,
 )
 
 
@@ -95,6 +134,7 @@ part = Primitive(
     lambda several, number: several[number],
     lambda g, y, several, number: (OfPart(number, g),),
     _no_samples,
+    batch=_batch_part,
 )
 
 PRIMITIVES = (scan, part)

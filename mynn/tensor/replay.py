@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mynn.core.graph import Node, topological
+from mynn.ops import control
+from mynn.tensor.control import scanned
+from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import wrap
 from mynn.tensor.promotion import apply
 
@@ -22,6 +25,12 @@ def replay(outputs: Sequence[Node], known: Mapping[Node, Any]) -> list[Any]:
             continue
         if node.value is not None:
             tensors[node] = wrap(node)
+        elif node.primitive is control.scan:
+            given = [tensors[x] for x in node.inputs]
+            asks = grad_enabled() and any(x.requires_grad for x in given)
+            tensors[node] = scanned(given, asks, **node.params)
+        elif node.primitive is control.part:
+            tensors[node] = tensors[node.inputs[0]][node.params["number"]]
         else:
             tensors[node] = apply(node.primitive, *(tensors[x] for x in node.inputs), **node.params)
     return [tensors[node] for node in outputs]

@@ -250,3 +250,20 @@ def test_tensors_are_like_others() -> None:
     frozen, _ = mynn.scan(affine, H, X)
     assert not frozen.requires_grad
     assert ys.requires_grad
+
+
+def test_many_examples_at_once() -> None:
+    """Mapped over each argument in turn, over gradients, and in a program."""
+    arguments = [np.stack([x, x * 0.5 + 0.1, -x]) for x in GATED]
+    for dims in ((0, 0, 0, 0), (0, None, None, None), (None, None, None, 0), (None, 0, 0, None)):
+        given = [a if dim == 0 else x for a, x, dim in zip(arguments, GATED, dims, strict=True)]
+        for function in (gated, mynn.grad(gated, (0, 3))):
+            mapped = mynn.func.vmap(function, in_dims=dims)
+            expected = [
+                function(*(x[i] if dim == 0 else x for x, dim in zip(given, dims, strict=True)))
+                for i in range(3)
+            ]
+            for ways in (mapped(*given), mynn.compile(mapped)(*given)):
+                for got, one in zip(leaves(ways), zip(*map(leaves, expected)), strict=True):
+                    each = np.stack([np.asarray(x.numpy()) for x in one])
+                    np.testing.assert_allclose(np.asarray(got), each, rtol=1e-8, atol=1e-10)
