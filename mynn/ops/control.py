@@ -6,6 +6,8 @@ all, as a tuple; `part` is one of them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mynn.core.autodiff import OfPart
