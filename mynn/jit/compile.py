@@ -82,6 +82,30 @@ class Ready(NamedTuple):
         )
 
 
+class ReadyForSeveral(NamedTuple):
+    """The same for the latest program from several arrays to one."""
+
+    shapes: tuple[Shape, ...]
+    dtypes: tuple[Any, ...]
+    edits: int
+    same: Callable[[], bool] | None
+    program: Any
+    code: Any
+
+    def fits(self, arrays: tuple[Any, ...]) -> bool:
+        """Whether it may run for these values now."""
+        number = 0
+        dtypes = self.dtypes
+        for shape in self.shapes:  # `zip` takes longer
+            array = arrays[number]
+            if type(array) is not np.ndarray or array.dtype is not dtypes[number]:
+                return False
+            if array.shape != shape:
+                return False
+            number += 1  # noqa: SIM113
+        return tracing.activity.watch == self.edits and (self.same is None or self.same())
+
+
 class Compiled:
     """A function that is traced once for each signature of its arguments and runs as a program.
 
@@ -111,6 +135,7 @@ class Compiled:
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
         self._direct: Ready | None = None
+        self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
         self._changes: dict[str, int] = {}
         self._lock = forks.register(threading.RLock())
@@ -255,9 +280,11 @@ class Compiled:
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code (`mynn.programs`): so do we."""
-        direct, prediction = self._direct, self.prediction
+        direct, several, prediction = self._direct, self._several, self.prediction
         if direct is not None and direct.code is code:
             self._direct = None
+        if several is not None and several.code is code:
+            self._several = None
         if prediction is not None and prediction.code is code:
             self.prediction = None
         for signature, made in list(self._programs.items()):
@@ -298,6 +325,15 @@ class Compiled:
                 and (direct.same is None or direct.same())
             ):
                 return direct.run(array)
+        several = self._several
+        if (
+            several is not None
+            and len(arguments) == len(several.shapes)
+            and not named
+            and not recording.waiting
+            and several.fits(arguments)
+        ):
+            return several.program.values(arguments)[0]
         if tracing.active() is not None:
             return self.function(*arguments, **named)
         return self._call(self._positional(arguments, named) if named else arguments)
@@ -329,14 +365,19 @@ class Compiled:
         ]
         results = program(arrays)
         if staged.structure == 0:
-            simple = len(arguments) == 1 and type(arguments[0]) is np.ndarray
+            simple = arguments and all(type(x) is np.ndarray for x in arguments)
             ready = simple and program.backend == "native" and not program.code.dropped
-            if ready and not staged.trace.guards.each_time:
-                array = arrays[0]
-                guards = staged.trace.guards
+            guards = staged.trace.guards
+            if ready and not guards.each_time:
                 same = guards.same_names if guards.by_name else None
-                run, code = program.direct(), program.code
-                self._direct = Ready(array.shape, array.dtype, edits, same, run, code)
+                shapes, dtypes = tuple(x.shape for x in arrays), tuple(x.dtype for x in arrays)
+                code = program.code
+                if len(arrays) > 1:
+                    fixed = shapes, dtypes, edits, same, program, code
+                    self._several = ReadyForSeveral(*fixed)
+                else:
+                    run = program.direct()
+                    self._direct = Ready(shapes[0], dtypes[0], edits, same, run, code)
             return results[0]
         return staged.bundle(results)
 
