@@ -155,9 +155,9 @@ class Keeper:
 
     def wait(self) -> None:
         """Have the file written; raise what went wrong."""
-        thread, self.thread = self.thread, None
-        if thread is not None:
-            thread.join()
+        if self.thread is not None:  # until it has ended, also where Ctrl-C ends the waiting
+            self.thread.join()
+            self.thread = None
         failed, self.failed = self.failed, None
         if failed is not None:
             raise failed

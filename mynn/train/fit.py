@@ -1,9 +1,4 @@
-"""`fit`: whole epochs inside native code.
-
-Python hands the native loop a budget of steps, about 1/25 of a second's worth, and gets control
-back when it is spent: to move the progress bar, call callbacks and notice Ctrl-C. Between two
-returns the state is always that of whole steps.
-"""
+"""`fit`: what is given, checked, and made into a plan, before `Training` runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""One call of `fit`: the executor, and what happens between its turns."""
+"""One call of `fit`: the executor, and what happens between its turns.
+
+Python hands the native loop a budget of steps, about 1/25 of a second's worth, and gets control
+back when it is spent: to move the progress bar, call callbacks, write checkpoints and notice
+Ctrl-C. Between two returns the state is always that of whole steps.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Each link of a chain is a process, which goes on from the file that the one before has left, with
 another number of threads, and ends at a random step without any leave-taking. What comes out in the
 end must be the bits of a training that never ended. With `--kills`, processes that write their
-checkpoint over and over are killed at random moments; the file must be whole.
+checkpoint over and over are killed at random moments; the file must be whole. With `--files`,
+mutated files are read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ import numpy as np
 import mynn
 from mynn import functional as F
 from mynn import metrics, nn, optim
+from mynn.errors import DataError
 from mynn.optim import lr_scheduler
+from mynn.serialization import objects
 from mynn.train import checkpoint as checkpoints
 
 EPOCHS, BATCH = 6, 16
@@ -139,6 +142,37 @@ def killed(folder: Path, moments: list[float]) -> None:
             left.unlink()
 
 
+def mutated(folder: Path, count: int, draw: random.Random) -> tuple[int, float]:
+    """How many of so many mutated files are read after all, and the longest time for one.
+
+    What is read must be what the whole file holds: blanks were changed, or nothing.
+    """
+    path = folder / "run.safetensors"
+    Training().fit(epochs=1, checkpoint=path)
+    good = path.read_bytes()
+    kept, longest, read = repr(objects.unpacked(good, "the file")), 0.0, 0
+    for number in range(count):
+        data = bytearray(good)
+        place = draw.randrange(len(data) if number % 2 else 4000)  # the header, or anywhere
+        if number % 3 == 0:
+            data[place] ^= 1 << draw.randrange(8)
+        elif number % 3 == 1:
+            del data[place:]
+        else:
+            data[place : place + 8] = draw.randbytes(draw.randrange(16))
+        path.write_bytes(data)
+        began = time.perf_counter()
+        try:
+            content = checkpoints.read(path)
+        except DataError:  # nothing else
+            pass
+        else:
+            read += 1
+            assert repr(content) == kept, number
+        longest = max(longest, time.perf_counter() - began)
+    return read, longest
+
+
 def main() -> None:
     """All of it."""
     if sys.argv[1:2] == ["link"]:
@@ -151,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=200)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     draw = random.Random(given.seed)
@@ -169,7 +204,10 @@ def main() -> None:
         print(f"stopped after {stops}: the same bits; {left} points left", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         killed(Path(folder), [draw.random() * 0.3 for _ in range(given.kills)])
-    print(f"killed {given.kills} times while saving: the file was whole")
+    print(f"killed {given.kills} times while saving: the file was whole", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        read, longest = mutated(Path(folder), given.files, draw)
+    print(f"{given.files} mutated files: {read} read as they were, others refused, {longest:.3f} s")
 
 
 if __name__ == "__main__":
