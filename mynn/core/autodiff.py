@@ -65,6 +65,7 @@ def reverse(
     inner: dict[Node, Node] = {}
     if inside is not None:
         inner = {node: one for node in order if (one := inside(node)) is not None}
+    outer = {one: node for node, one in inner.items()}
     active: set[Node] = set()
     for node in order:
         inputs = (inner[node],) if node in inner else node.inputs
@@ -96,8 +97,10 @@ def reverse(
                 + (f" (made at {node.source})" if node.source else "")
                 + "; use .detach() where none is meant to flow"
             )
+        # A rule that reads the result reads that of the node which stands for it.
         y, *arguments = [
-            None if isinstance(x.type, Tuple) else wrap(x) for x in (node, *node.inputs)
+            None if isinstance(x.type, Tuple) else wrap(x)
+            for x in (outer.get(node, node), *node.inputs)
         ]
         found = node.primitive.vjp(g, y, *arguments, **node.params)
         for x, part in zip(node.inputs, found, strict=True):

@@ -84,6 +84,19 @@ def test_a_result_on_the_way_after_backward() -> None:
         np.testing.assert_allclose(third, 2 * np.sin(X) + 2 * X * np.cos(X) + 2)
 
 
+def test_a_rule_that_reads_its_result() -> None:
+    """That of sqrt is 1 / 2y: what comes by y counts for the gradient by y."""
+    for _ in range(6):
+        x = Tensor(X, requires_grad=True)
+        y = (x * x + 1.0).sqrt()
+        y.numpy()
+        loss = (y * y).sum()
+        loss.backward()
+        (slope,) = grad(loss, x, create_graph=True)  # 2y · 1/2y · 2x
+        (by_y,) = grad((slope * slope).sum(), y)
+        np.testing.assert_allclose(by_y, 0, atol=1e-12)
+
+
 def test_views_on_the_way() -> None:
     for _ in range(6):
         x = Tensor(X, requires_grad=True)

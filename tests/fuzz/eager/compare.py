@@ -196,12 +196,15 @@ def main() -> int:
     parser.add_argument("first", type=int)
     parser.add_argument("count", type=int, nargs="?", default=1)
     parser.add_argument("--ways", nargs="*", help="such as 'tape' or 'PyTorch'; all")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="the longest time")
     parser.add_argument("--print", action="store_true", help="print the programs")
     given = parser.parse_args()
-    failed = []
+    failed, count = [], 0
     start = time.monotonic()
     for seed in range(given.first, given.first + given.count):
-        one = program(seed)
+        if time.monotonic() - start > given.seconds:
+            break
+        one, count = program(seed), count + 1
         if given.print:
             print(one.text)
         problems = program_problems(one, given.ways)
@@ -209,7 +212,7 @@ def main() -> int:
             failed.append(seed)
             print(program_report(one, problems), flush=True)
     spent = time.monotonic() - start
-    print(f"{len(failed)} of {given.count} programs failed: {failed}; {spent:.0f} s")
+    print(f"{len(failed)} of {count} programs failed: {failed}; {spent:.0f} s")
     return 1 if failed else 0
 
 
