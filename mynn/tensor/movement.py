@@ -44,7 +44,7 @@ class Movement(Conversion[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).reshape(3, -1)
-            Tensor([[1., 2.],
+            tensor([[1., 2.],
                     [3., 4.],
                     [5., 6.]])
         """
@@ -168,7 +168,7 @@ class Movement(Conversion[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([1.0, 2.0]).broadcast_to((2, 2))
-            Tensor([[1., 2.],
+            tensor([[1., 2.],
                     [1., 2.]])
         """
         target = tuple(int(n) for n in size)

@@ -43,3 +43,6 @@ class Parameter(Tensor):
             notices.warn("made", _MADE)
         super().__init__(data, dtype, requires_grad, name)
         self.to_native(order)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"

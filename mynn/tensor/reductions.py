@@ -59,7 +59,7 @@ class Reductions(Scans[T]):
             >>> from mynn import Tensor
             >>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
             >>> x.sum(), x.sum(0), x.sum(1, keepdim=True).shape
-            (Tensor(10.), Tensor([4., 6.]), (2, 1))
+            (tensor(10.), tensor([4., 6.]), (2, 1))
         """
         axes = _axes("sum", self, dim, axis)
         return _reduce(widened(self, dtype), reduce.sum, axes, kept(keepdim, keepdims))
@@ -82,7 +82,7 @@ class Reductions(Scans[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1.0, 2.0], [3.0, 0.0]]).prod(1)
-            Tensor([2., 0.])
+            tensor([2., 0.])
         """
         axes = _axes("prod", self, dim, axis)
         return _reduce(widened(self, dtype), reduce.prod, axes, kept(keepdim, keepdims))
@@ -103,7 +103,7 @@ class Reductions(Scans[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1.0, 2.0], [3.0, 6.0]]).mean(1)
-            Tensor([1.5, 4.5])
+            tensor([1.5000, 4.5000])
         """
         axes = _axes("mean", self, dim, axis)
         count = math.prod(self.shape[one] for one in axes)
@@ -134,7 +134,7 @@ class Reductions(Scans[T]):
             >>> from mynn import Tensor
             >>> x = Tensor([1.0, 3.0, 5.0, 7.0, 9.0])
             >>> x.var(), x.var(unbiased=False)
-            (Tensor(10.), Tensor(8.))
+            (tensor(10.), tensor(8.))
         """
         if isinstance(dim, bool):
             dim, unbiased = None, dim
@@ -190,7 +190,7 @@ class Reductions(Scans[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1, 5], [7, 2]]).amax(0)
-            Tensor([7, 5])
+            tensor([7, 5])
         """
         return _reduce(self, reduce.max, _axes("amax", self, dim, axis), kept(keepdim, keepdims))
 
@@ -228,7 +228,7 @@ class Reductions(Scans[T]):
             >>> x = Tensor([[1.0, 5.0], [7.0, 2.0]])
             >>> values, indices = x.max(1)
             >>> values, indices
-            (Tensor([5., 7.]), Tensor([1, 0]))
+            (tensor([5., 7.]), tensor([1, 0]))
         """
         return _extremum("max", reduce.max, elementwise.maximum, self, dim, axis, keepdim, keepdims)
 
@@ -288,7 +288,7 @@ class Reductions(Scans[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1.0, 5.0, 5.0], [7.0, 2.0, 0.0]]).argmax(1)
-            Tensor([1, 0])
+            tensor([1, 0])
         """
         chosen, keep = one_of("argmax", dim, axis), kept(keepdim, keepdims)
         if chosen is None or not self.ndim:

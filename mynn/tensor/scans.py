@@ -41,7 +41,7 @@ class Scans(Sorting[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([1, 2, 3]).cumsum(0)
-            Tensor([1, 3, 6])
+            tensor([1, 3, 6])
         """
         return _along("cumsum", scan.cumsum, widened(self, dtype), dim, axis)
 

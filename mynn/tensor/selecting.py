@@ -77,7 +77,7 @@ class Selecting(Movement[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1.0, 2.0], [3.0, 4.0]]).gather(1, [[0, 0], [1, 0]])
-            Tensor([[1., 1.],
+            tensor([[1., 1.],
                     [4., 3.]])
         """
         chosen, picked = _place("gather", self, required("gather", dim, axis), index)
@@ -128,7 +128,7 @@ class Selecting(Movement[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([1.0, 2.0, 3.0]).scatter(0, [2, 0], 9.0)
-            Tensor([9., 2., 9.])
+            tensor([9., 2., 9.])
         """
         if reduce not in (None, "add", "multiply"):
             raise ArgumentError(
@@ -249,7 +249,7 @@ class Selecting(Movement[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([1.0, 2.0]).masked_fill([True, False], 0.0)
-            Tensor([0., 2.])
+            tensor([0., 2.])
         """
         chosen, number = _mask("masked_fill", mask), as_tensor(value, like=self)
         if number.ndim:

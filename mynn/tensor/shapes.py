@@ -185,7 +185,7 @@ class Shapes(Movement[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([[1.0], [2.0]]).expand(-1, 3)
-            Tensor([[1., 1., 1.],
+            tensor([[1., 1., 1.],
                     [2., 2., 2.]])
         """
         target = _sizes(sizes)
@@ -325,7 +325,7 @@ class Shapes(Movement[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([1, 2, 3]).roll(1)
-            Tensor([3, 1, 2])
+            tensor([3, 1, 2])
         """
         steps = tuple(shifts) if isinstance(shifts, Sequence) else (int(shifts),)
         axes = () if dims is None else tuple(dims) if isinstance(dims, Sequence) else (dims,)

@@ -46,7 +46,7 @@ class Sorting(Selecting[T], Diagonals[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([3.0, 1.0, 2.0]).argsort()
-            Tensor([1, 2, 0])
+            tensor([1, 2, 0])
         """
         if not self.ndim:
             normalize_axes(dim, 0, "argsort")
@@ -63,7 +63,7 @@ class Sorting(Selecting[T], Diagonals[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([3.0, 1.0, 2.0]).sort(descending=True).values
-            Tensor([3., 2., 1.])
+            tensor([3., 2., 1.])
         """
         indices = self.argsort(dim, descending, axis=axis)
         return Sorted(_picked(self, indices, dim if axis is None else axis), indices)
@@ -194,7 +194,7 @@ class Sorting(Selecting[T], Diagonals[T]):
         Example:
             >>> from mynn import Tensor
             >>> Tensor([1.0, 3.0, 5.0]).searchsorted([3.0, 4.0])
-            Tensor([1, 2])
+            tensor([1, 2])
         """
         if side not in (None, "left", "right"):
             raise ArgumentError(f"searchsorted: side must be 'left' or 'right', it is {side!r}")

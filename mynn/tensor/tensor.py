@@ -23,6 +23,7 @@ from mynn.tensor import control, history, products, promotion, write
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
 from mynn.tensor.inplace_functions import InPlaceFunctions
+from mynn.tensor.printing import text_of
 from mynn.tensor.products import Products
 from mynn.tensor.promotion import apply, as_array
 from mynn.tensor.setitem import SetItem
@@ -83,14 +84,13 @@ class Tensor(
 
     def __repr__(self) -> str:
         value = value_of(self)
-        if value is None:
-            return f"Tensor(traced {self.spec})"
-        grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({np.array2string(value, separator=', ', prefix='Tensor(')}{grad})"
+        return f"tensor(traced {self.spec})" if value is None else text_of(self, value)
 
     def __format__(self, specification: str) -> str:
-        """With a specification as in `f"{loss:.4f}"`: that of the one value."""
-        return format(self.item(), specification) if specification else str(self)
+        """The value of a tensor without axes, as in `f"{loss:.4f}"`; otherwise as it is printed."""
+        if specification or (not self.ndim and value_of(self) is not None):
+            return format(self.item(), specification)
+        return str(self)
 
     # -- values ------------------------------------------------------------------------------------
 

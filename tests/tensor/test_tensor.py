@@ -115,7 +115,7 @@ def test_attributes() -> None:
     x = Tensor(np.zeros((2, 3)), name="weight")
     assert (x.shape, x.ndim, x.numel(), len(x), x.name) == ((2, 3), 2, 6, 2, "weight")
     assert str(x.spec) == "f64[2,3]"
-    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.])"
+    assert repr(Tensor([1.0, 2.0])) == "tensor([1., 2.])"
     assert "requires_grad=True" in repr(Tensor([1.0], requires_grad=True))
     with pytest.raises(TypeError, match="no axes"):
         len(Tensor(1.0))
@@ -358,7 +358,7 @@ def test_traced_tensors_have_no_value() -> None:
             Tensor(x)
         with pytest.raises(UsageError, match="only tensors made before"):
             x.assign([1.0])
-        assert repr(x) == "Tensor(traced f32[1])"
+        assert repr(x) == "tensor(traced f32[1])"
 
 
 def test_state_is_found_by_the_tracer() -> None:
@@ -409,6 +409,6 @@ def test_as_tensor_keeps_tensors() -> None:
 
 def test_formatting() -> None:
     assert f"{Tensor(1.25):.1f} {Tensor([[2]]):>3d}" == "1.2   2"
-    assert f"{Tensor([1.0, 2.0])}" == "Tensor([1., 2.])"
+    assert f"{Tensor([1.0, 2.0])}" == "tensor([1., 2.])"
     with pytest.raises(ValueError, match="is not one value"):
         f"{Tensor([1.0, 2.0]):.1f}"

@@ -53,7 +53,7 @@ def functional_call(
         >>> from mynn.func import functional_call
         >>> net = nn.Linear(2, 1, bias=False)
         >>> functional_call(net, {"weight": mynn.tensor([[1.0, 10.0]])}, mynn.tensor([2.0, 3.0]))
-        Tensor([32.])
+        tensor([32.])
     """
     if not isinstance(module, Module):
         raise ArgumentTypeError(f"functional_call: {shown(module)} is no module; give a layer")
