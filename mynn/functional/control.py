@@ -65,7 +65,7 @@ def scan(
     Example:
         >>> import mynn
         >>> mynn.scan(lambda c, x: (c + x, c * x), 0.0, mynn.tensor([1.0, 2.0, 3.0]))
-        (Tensor(6.), Tensor([0., 2., 9.]))
+        (tensor(6.), tensor([0., 2., 9.]))
 
     Source: the interface of `jax.lax.scan`.
     """
@@ -93,7 +93,7 @@ def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_
     Example:
         >>> import mynn
         >>> mynn.fori_loop(0, 5, lambda i, c: c + i, 0)
-        Tensor(10)
+        tensor(10)
 
     Source: the interface of `jax.lax.fori_loop`.
     """

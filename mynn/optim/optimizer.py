@@ -452,7 +452,8 @@ class Optimizer:
         lines = [f"{type(self).__name__} ("]
         for number, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {number}")
-            lines += [f"    {key}: {value}" for key, value in group.items() if key != "params"]
+            options = sorted((key, value) for key, value in group.items() if key != "params")
+            lines += [f"    {key}: {value}" for key, value in options]
         return "\n".join([*lines, ")"])
 
 
