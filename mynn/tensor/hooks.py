@@ -116,7 +116,8 @@ class Hooked(Value[T]):
 
         Example:
             >>> import mynn
-            >>> y = mynn.tensor([1.0], requires_grad=True) * 2
+            >>> x = mynn.tensor([1.0], requires_grad=True)
+            >>> y = x * 2
             >>> y.grad_fn.name(), y.grad_fn.next_functions[0][0].name()
             ('MulBackward0', 'AccumulateGrad')
         """
