@@ -24,7 +24,7 @@ SEEDS ?= 100
 EAGER := $(addprefix tests/,tape tensor functional nn optim transform trace jit train report data \
 	examples test_debug.py test_errors.py test_random.py test_thread_safety.py)
 
-.PHONY: help reproduce test test-tape test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet clean
+.PHONY: help reproduce test test-tape test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -85,6 +85,10 @@ lenet: mnist-data $(VENV)/.torch ## LeNet on MNIST from a cold start, beside PyT
 
 mnist-data: $(VENV)/.core ## fetch MNIST into build/data/mnist
 	$(BIN)/python -m examples.mnist.fetch
+
+moby-dick: $(VENV)/.core ## fetch Moby Dick, and learn to write like it
+	$(BIN)/python -m examples.moby_dick.data
+	$(BIN)/python -m examples.moby_dick
 
 clean: ## remove environments, caches and outputs
 	rm -rf $(VENV) $(BENCH_VENV) build dist reproduction *.egg-info

