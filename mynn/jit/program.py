@@ -387,7 +387,7 @@ class Program:
 
         Example:
             >>> import numpy as np, mynn
-            >>> program = mynn.compile(lambda x: x * 2.0).program(np.ones(4, np.float32))
+            >>> program = mynn.compile(lambda x: x + 1.0).program(np.ones(4, np.float32))
             >>> "fadd" in program.assembly_for("aarch64")
             True
         """
