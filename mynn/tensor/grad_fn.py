@@ -178,7 +178,9 @@ class GradFn:
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """Pairs of what made an input, None where that requires no gradient, and a number."""
+        """Pairs of what made an input, None where that requires no gradient or is a leaf that
+        nobody holds any more, and a number.
+        """
         return tuple((_next(node), 0) for node in _inputs(self._node))
 
     def __getattr__(self, name: str) -> Any:
