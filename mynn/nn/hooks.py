@@ -175,9 +175,14 @@ class _Watch:
         self.module = module
         self.hooks = hooks
         self.grad_output: tuple[Any, ...] = ()
+        # What stands for the gradients of inputs where none of them requires one.
+        self.without: tuple[None, ...] | None = None
 
     def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments, through which gradients leave the module."""
+        tensors = [x for x in args if isinstance(x, Tensor | np.ndarray)]
+        if not any(isinstance(x, Tensor) and x.requires_grad for x in tensors):
+            self.without = (None,) * len(tensors)
         return self._through(args, self._left)
 
     def outputs(self, output: Any) -> Any:
@@ -226,6 +231,8 @@ class _Watch:
             if found is not None:
                 gradients = changed = found if isinstance(found, tuple) else (found,)
         self.grad_output = gradients
+        if self.without is not None:
+            self._left(self.without)
         return changed
 
     def _left(self, gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -119,3 +119,14 @@ def test_hooks_below_on_a_tape() -> None:
         net(X).sum().item()
     np.testing.assert_allclose(seen, totals, rtol=1e-5, atol=1e-6)
     assert net[1][0]._hooks is None
+
+
+def test_backward_hooks_without_a_gradient_of_the_input() -> None:
+    """As in PyTorch they are called, with None for the input, when that of the output is there."""
+    seen: list[Any] = []
+    layer = nn.Linear(2, 3)
+    layer.register_full_backward_pre_hook(lambda m, g: (g[0] * 10,))
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi, go[0].tolist())))
+    layer(np.ones((1, 2), np.float32)).sum().backward()
+    assert seen == [((None,), [[10.0, 10.0, 10.0]])]
+    assert layer.weight.grad.tolist() == [[10.0, 10.0]] * 3
