@@ -49,7 +49,9 @@ HOMES = {
     "randint_like randn randn_like randperm",
     "mynn.tensor.creation": "arange asarray empty empty_like eye from_numpy frombuffer full "
     "full_like linspace logspace ones ones_like scalar_tensor zeros zeros_like",
-    "mynn.functional": "adaptive_avg_pool1d avg_pool1d batch_norm binary_cross_entropy_with_logits "
+    "mynn.functional": "bilinear celu channel_shuffle conv3d conv_transpose3d cosine_similarity "
+    "hardshrink max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu selu "
+    "threshold adaptive_avg_pool1d avg_pool1d batch_norm binary_cross_entropy_with_logits "
     "cat conv1d conv2d conv_transpose1d conv_transpose2d dropout group_norm layer_norm log_softmax "
     "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet slogdet",
