@@ -47,7 +47,7 @@ def test_every_primitive_has_a_record(primitive: Primitive) -> None:
 
 
 def test_nothing_else_has_a_record() -> None:
-    assert set(RULES) == {*PRIMITIVES, INPUT, CONSTANT}
+    assert set(RULES) == {*PRIMITIVES, *control.PRIMITIVES, INPUT, CONSTANT}
 
 
 def test_leaves() -> None:
