@@ -1,5 +1,6 @@
-"""The primitives, a file a family. `PRIMITIVES` lists them; tests write themselves from it. Loops over
-graphs (`mynn.ops.control`) are not in the list: nobody can draw a body for them.
+"""The primitives, a file a family. `PRIMITIVES` lists them; tests write themselves from it.
+
+Loops over graphs (`mynn.ops.control`) are not in the list: nobody can draw a body for them.
 """
 
 from __future__ import annotations

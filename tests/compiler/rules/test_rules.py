@@ -25,7 +25,7 @@ from mynn.core.graph import CONSTANT, INPUT, Node, apply, input_node
 from mynn.core.primitive import Cost, Primitive
 from mynn.core.types import Type
 from mynn.errors import CompileError
-from mynn.ops import PRIMITIVES, elementwise
+from mynn.ops import PRIMITIVES, control, elementwise
 from tests.helpers import f32
 from tests.ops.cases import samples
 
