@@ -51,7 +51,7 @@ HOMES = {
     "full_like linspace logspace ones ones_like scalar_tensor zeros zeros_like",
     "mynn.functional": "bilinear celu channel_shuffle conv3d conv_transpose3d cosine_similarity "
     "hardshrink max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu selu "
-    "threshold adaptive_avg_pool1d avg_pool1d batch_norm binary_cross_entropy_with_logits "
+    "threshold adaptive_avg_pool1d avg_pool1d binary_cross_entropy_with_logits "
     "cat conv1d conv2d conv_transpose1d conv_transpose2d dropout group_norm layer_norm log_softmax "
     "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet slogdet",

@@ -37,6 +37,8 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "indices_copy row_indices_copy values_copy dsmm hsmm hspmm saddmm sparse_* spmm",
         _DTYPE: "bit bits* float4_* float8_* int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 "
         "uint4 uint5 uint6 uint7",
+        "the function of nn.functional takes its arguments in another order": "batch_norm "
+        "embedding embedding_bag instance_norm",
         _KERNELS: "batch_norm_* cudnn_* miopen_* mkldnn_* affine_grid_generator convolution "
         "constant_pad_nd conv_tbc embedding_renorm_ feature_dropout feature_dropout_ "
         "native_* norm_except_dim *_with_indices grid_sampler grid_sampler_2d grid_sampler_3d "
