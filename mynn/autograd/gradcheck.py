@@ -13,6 +13,7 @@ import numpy as np
 
 from mynn.autograd.gradients import grad
 from mynn.base.arguments import explained, number, shown
+from mynn.base.recording import run_at_once
 from mynn.core.types import Array
 from mynn.errors import (
     ArgumentError,
@@ -27,6 +28,7 @@ from mynn.transform.check import check_grads
 
 
 @explained
+@run_at_once  # values and gradients are compared to the last bit
 def gradcheck(
     func: Callable[..., Any],
     inputs: Any,
@@ -99,6 +101,7 @@ def gradcheck(
 
 
 @explained
+@run_at_once  # values and gradients are compared to the last bit
 def gradgradcheck(
     func: Callable[..., Any],
     inputs: Any,
