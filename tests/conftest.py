@@ -14,12 +14,15 @@ import mynn
 from mynn.base import recording
 from mynn.runtime.llvm_objects import QUICK, asked
 from mynn.tape.trial import PATIENCE
+from tests import subset
 from tests.tape import first_calls
 
 HERE = Path(__file__).parent
 # Here it is native code itself that is tested, as it is shipped. Everywhere else LLVM is asked for
 # code that is made four times as fast; with `--whole` it is nowhere.
-NATIVE_CODE = ("compiler", "runtime", "target", "fuzz", "benchmarks", "examples", "report", "cli")
+NATIVE_CODE = ["compiler", "runtime", "target", "fuzz", "benchmarks", "examples", "report", "cli"]
+# Of the compiler's rooms, those that come long before code is made.
+BEFORE_CODE = ["graph", "fusion", "memory", "rules"]
 
 # What repeats on a tape is a program from the second time on.
 PATIENCE.piece = PATIENCE.call = 0.0
@@ -30,7 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--update-golden", action="store_true", help="write the texts in tests/golden anew"
     )
     parser.addoption(
-        "--whole", action="store_true", help="all samples, and native code as it is shipped"
+        "--whole",
+        action="store_true",
+        help="all cases (tests/subset.py), and code as it is shipped",
     )
     parser.addoption(
         "--first-calls",
@@ -40,8 +45,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--whole"):
+        os.environ[subset.VARIABLE] = "1"
     if config.getoption("--first-calls"):
         first_calls.become_programs()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What stands in for many alike; all that is asked for by its name."""
+    if any("::" in argument for argument in config.args):
+        return
+    left = set(subset.chosen(items))
+    config.hook.pytest_deselected(items=[item for item in items if item not in left])
+    items[:] = [item for item in items if item in left]
 
 
 def pytest_collection_finish() -> None:
@@ -65,8 +81,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def quick_code(request: pytest.FixtureRequest) -> Iterator[None]:
     """LLVM makes code quickly where something else than this code is tested."""
-    room = request.path.relative_to(HERE).parts[0]
-    shipped = room in NATIVE_CODE or request.config.getoption("--whole")
+    room, *inner = request.path.relative_to(HERE).parts
+    native = room in NATIVE_CODE and not {*inner} & {*BEFORE_CODE}
+    shipped = native or subset.is_whole()
     with nullcontext() if shipped else asked(QUICK):
         yield
 

@@ -13,6 +13,7 @@ from tests.registry.running import (
     TOLERANCE,
     assert_all_close,
     backends,
+    dtypes_of,
     our_function,
     pytorch,
     run_compiled,
@@ -59,7 +60,7 @@ def test_gradients(name: str) -> None:
 @backends
 @every_case
 def test_compiled(name: str, backend: str) -> None:
-    for dtype in DTYPES if name.endswith("-plain") else DTYPES[:1]:
+    for dtype in dtypes_of(name):
         arrays = CASES[name].arrays(name, dtype)
         function = our_function(CASES[name])
         got = run_compiled(function, arrays, backend=backend)

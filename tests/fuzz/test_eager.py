@@ -12,9 +12,10 @@ from tests.fuzz.eager import compare
 from tests.fuzz.eager.compare import program_problems, program_report, run
 from tests.fuzz.eager.generator import program
 from tests.fuzz.eager.statements import Block, Log, Program, parsed, smaller, with_looks
+from tests.subset import count
 
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "200")) // 12
+COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(200, 84))) // 12
 BLOCKS = 4
 
 

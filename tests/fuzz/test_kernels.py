@@ -18,9 +18,10 @@ from mynn.target.target import Target, host
 from tests.compiler.harness import check_printed_form
 from tests.fuzz.kernels import ARITIES
 from tests.fuzz.run_kernels import TOGETHER, Case, case, compile_cases, problems, run_seeds
+from tests.subset import count
 
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "100"))
+COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(100, 40)))
 
 
 def without_multiply_adds() -> Target:
@@ -37,7 +38,7 @@ def test_native_code_is_what_the_evaluator_says(first: int) -> None:
         pytest.fail("\n\n".join(failures), pytrace=False)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(count(60, 30)))
 def test_what_is_printed_is_read_back(seed: int) -> None:
     check_printed_form(case(seed).kernel)
 

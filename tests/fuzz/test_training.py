@@ -8,9 +8,10 @@ import pytest
 
 from tests.fuzz.networks import Network, network, output_shape, smaller
 from tests.fuzz.training import training_problems, training_report
+from tests.subset import count
 
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", "200")) // 60
+COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(200, 120))) // 60
 
 
 @pytest.fixture(autouse=True)

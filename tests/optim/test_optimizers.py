@@ -18,7 +18,7 @@ from mynn.tensor import Parameter, Tensor
 from mynn.trace import tracing
 from tests.registry import OPTIMIZERS
 from tests.registry.entries import all_cases
-from tests.registry.running import BACKENDS, Program, pytorch
+from tests.registry.running import BACKENDS, Program, dtypes_of, pytorch
 
 DTYPES = ("float32", "float64")
 
@@ -86,6 +86,7 @@ def assert_state(params: Iterable[Tensor], expected: Iterable[Any], tolerance: f
         np.testing.assert_allclose(p.value, np.asarray(q), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.one_in(2, each="name")
 @pytest.mark.parametrize("dtype", DTYPES)
 @every_twin
 def test_pytorch_over_many_steps(name: str, dtype: str) -> None:
@@ -111,12 +112,13 @@ def test_pytorch_over_many_steps(name: str, dtype: str) -> None:
                 np.testing.assert_allclose(got, value, rtol=10 * tolerance, atol=10 * tolerance)
 
 
+@pytest.mark.one_in(2, each="name")
 @pytest.mark.parametrize("backend", BACKENDS)
 @every_case
 def test_traced(name: str, backend: str) -> None:
     kind, _, label = name.partition("-")
     known = kind in ("SGD", "Adam", "AdamW")
-    for dtype in DTYPES if label == "plain" else DTYPES[:1]:
+    for dtype in dtypes_of(name):
         count = 10 if known and label == "plain" else 4
         expected, reference = steps(name, dtype, count)
         params = parameters(dtype)
@@ -338,6 +340,7 @@ def test_zero_grad() -> None:
     assert p.grad is None
 
 
+@pytest.mark.one_in(2, each="name")
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 @every_case
 def test_copies(name: str, way: Any) -> None:

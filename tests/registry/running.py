@@ -17,10 +17,19 @@ from mynn import functional, nn
 from mynn.core.types import Array
 from mynn.tensor import Tensor, as_tensor
 from tests.registry.entries import Case, rng
+from tests.subset import is_whole
 
 BACKENDS = ("interpreter", "native")
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 3e-6, "float64": 1e-12}
+
+
+def dtypes_of(name: str) -> Sequence[str]:
+    """The dtypes that a case is compiled in: plain ones in both, or in either if not all runs."""
+    if not name.endswith("-plain"):
+        return DTYPES[:1]
+    return DTYPES if is_whole() else (DTYPES[len(name) % 2],)
+
 
 backends = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -21,6 +21,7 @@ from mynn.tape.tape import Tape
 from tests.fuzz.interruption import Late
 from tests.fuzz.tape_signals import Subject, T, X, check, check_tape, run
 from tests.helpers import own_tape
+from tests.subset import count
 
 PACKAGE = mynn.__path__[0]
 # Where the exceptions come: as functions of these files begin. Python looks for signals there.
@@ -41,8 +42,9 @@ def alarm() -> Iterator[None]:
 
 
 def test_handlers_that_raise_at_random_moments() -> None:
-    counts = run(40, 7)
-    assert sum(counts.values()) > 20
+    moments = count(40, 12)
+    counts = run(moments, 7)
+    assert sum(counts.values()) > moments // 2
 
 
 class Raise:
@@ -82,7 +84,7 @@ def test_an_exception_as_each_function_begins(own: Any, kind: str) -> None:
     every = Raise(-1)
     every.at(lambda: work(1))
     assert every.left < -30
-    for number in np.random.default_rng(0).integers(1, -every.left, 30):
+    for number in np.random.default_rng(0).integers(1, -every.left, count(30, 10)):
         work(2)
         Raise(int(number)).at(lambda: work(1))
         check(subject, own, start)
@@ -93,7 +95,7 @@ def test_an_exception_as_each_function_begins(own: Any, kind: str) -> None:
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_an_exception_in_loops_that_begin(own: Any, kind: str, times: int) -> None:
     """In loops that are run one by one, and where they are traced and compiled."""
-    for number in np.random.default_rng(times).integers(1, 2000, 4):
+    for number in np.random.default_rng(times).integers(1, 2000, count(4, 2)):
         subject = Subject()
         start = subject.arrays()
         work = getattr(subject, kind)

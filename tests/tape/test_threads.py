@@ -22,6 +22,7 @@ from mynn import Tensor, nn, optim, random
 from mynn.base import recording, sharing
 from tests.fuzz.tape_signals import Subject, T, X
 from tests.helpers import own_tape
+from tests.subset import count
 
 # Seconds after which threads count as waiting for each other.
 _HANGS = 60
@@ -106,7 +107,7 @@ def test_sixteen_threads(own: bool) -> None:
     def work(number: int) -> Any:
         subject = Subject() if own else shared
         total = 0.0
-        for turn in range(10):
+        for turn in range(count(10, 4)):
             x = Tensor(X[turn % 4] + number)
             y = (x * 2.0 - x.exp()).tanh()
             left.append(y.sum())

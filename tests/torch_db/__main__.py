@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+from tests import subset
+
+os.environ[subset.VARIABLE] = "1"
 from tests.torch_db import ops
 from tests.torch_db.known import KNOWN
 

@@ -21,13 +21,14 @@ from mynn import nn
 from mynn.core.types import Array
 from mynn.errors import MynnError
 from mynn.tensor import Tensor
+from tests.subset import count
 from tests.torch_db import databases, reseed
 
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
 
 # So many samples of a module are enough; they are spread over all that there are.
-MOST = 60
+MOST = 60 if __name__ == "__main__" else count(60, 10)
 
 # Modules that are not there, with the reason.
 LEFT_OUT: dict[str, str] = {}

@@ -20,12 +20,13 @@ import mynn
 from mynn import Tensor
 from mynn.errors import MynnError
 from mynn.tensor import as_tensor
+from tests.subset import count
 from tests.torch_db import databases, reseed
 from tests.torch_db.known import RANDOM
 
 DTYPES = ("float32", "float64", "int64", "bool")
 # At most so many samples, evenly chosen, of each dtype; the first of these are differentiated.
-SAMPLES, GRADIENTS, ERRORS = 12, 6, 40
+SAMPLES, GRADIENTS, ERRORS = count(12, 5), count(6, 2), 40
 TOLERANCE = {"float32": (3e-5, 2e-5), "float64": (1e-7, 1e-7)}
 
 

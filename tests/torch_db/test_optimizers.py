@@ -74,6 +74,7 @@ def test_what_is_there() -> None:
     assert len(there) >= 14
 
 
+@pytest.mark.one_in(2, each="name")
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LEFT_OUT])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_trajectories(name: str, dtype: str) -> None:

@@ -27,6 +27,7 @@ from mynn.transform.grad import grad
 from tests.compiler.codegen.frames import deepest, functions
 from tests.fuzz.programs import gradient
 from tests.helpers import f32, graph_of
+from tests.subset import count
 
 linux_x86 = pytest.mark.skipif(
     not (host().is_x86 and sys.platform == "linux"), reason="frames are read from code for x86"
@@ -119,7 +120,7 @@ def convolution(rng: np.random.Generator) -> Graph:
 def test_random_products(
     kind: Callable[[np.random.Generator], Graph], vector_bytes: int, target: Target
 ) -> None:
-    for seed in range(4):
+    for seed in range(count(4, 2)):
         rng = np.random.default_rng(100 * vector_bytes + seed)
         check(kind(rng), target, split=bool(seed % 2))
 
@@ -127,7 +128,7 @@ def test_random_products(
 @linux_x86
 @widths
 def test_random_graphs(vector_bytes: int, target: Target) -> None:
-    for seed in range(vector_bytes, vector_bytes + 4):
+    for seed in range(vector_bytes, vector_bytes + count(4, 2)):
         program = gradient(seed)
         if program is not None:
             check(program.graph, target, split=bool(seed % 2))

@@ -39,6 +39,7 @@ PRODUCTS = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("m", "k", "n"), PRODUCTS)
 @pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
 def test_products(m: int, k: int, n: int, turned: str) -> None:
@@ -62,6 +63,7 @@ FEW_COLUMNS = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("rows", "columns", "k"), FEW_COLUMNS)
 def test_products_of_few_columns(rows: int, columns: int, k: int) -> None:
     """Dot products side by side along the rows, and results that lie along them."""

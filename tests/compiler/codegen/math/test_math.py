@@ -212,6 +212,7 @@ BOUNDS = {
 }
 
 
+@pytest.mark.one_in(2)
 @every_lanes
 @every_float
 @pytest.mark.parametrize("op", math.UNARY_OPS)

@@ -1,0 +1,72 @@
+"""Which of many alike cases `make test` runs. `make test-all` (pytest's `--whole`) runs all.
+
+A table of cases with the mark `one_in(n)` is thinned out when it is collected:
+
+- `one_in(4)` leaves every fourth case or so, spread evenly, so that values of a parameter that come
+  in turn all occur;
+- `one_in(4, each="name")` does so among the cases of each value of a parameter, at least one of
+  them, and begins with another one in each.
+
+The choice hangs on the order of the cases alone, so it is the same each time and everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+# `--whole` sets it before tests are imported.
+VARIABLE = "MYNN_WHOLE_TESTS"
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def is_whole() -> bool:
+    """Whether everything runs."""
+    return os.environ.get(VARIABLE) == "1"
+
+
+def count(whole: int, few: int) -> int:
+    """How often something runs: so often, or only a few times."""
+    return whole if is_whole() else few
+
+
+def spread(size: int, one_in: int) -> list[int]:
+    """Every `one_in`-th number below `size`, about; of numbers in turn (even, odd) as many."""
+    return [number for number in range(size) if number * _GOLDEN % 1 < 1 / one_in]
+
+
+def turns(size: int, one_in: int, first: int) -> list[int]:
+    """At least one number below `size`, from `first` on."""
+    return sorted({(first + turn * one_in) % size for turn in range(-(-size // one_in))})
+
+
+def _table(item: pytest.Item) -> tuple[str, str]:
+    return str(item.path), getattr(item, "originalname", item.name)
+
+
+def _value(item: Any, names: str | Sequence[str]) -> Hashable:
+    given = item.callspec.params
+    return tuple(repr(given[name]) for name in ([names] if isinstance(names, str) else names))
+
+
+def chosen(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """The cases that run, of tables without the mark all."""
+    tables: dict[Hashable, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        tables[_table(item)].append(item)
+    for cases in tables.values():
+        mark = cases[0].get_closest_marker("one_in")
+        if mark is None or is_whole():
+            yield from cases
+        elif "each" not in mark.kwargs:
+            yield from (cases[number] for number in spread(len(cases), *mark.args))
+        else:
+            groups: dict[Hashable, list[pytest.Item]] = defaultdict(list)
+            for item in cases:
+                groups[_value(item, mark.kwargs["each"])].append(item)
+            for first, group in enumerate(groups.values()):
+                yield from (group[number] for number in turns(len(group), *mark.args, first))
