@@ -24,7 +24,7 @@ SEEDS ?= 100
 EAGER := $(addprefix tests/,tape tensor functional nn optim transform trace jit train report data \
 	examples test_debug.py test_errors.py test_random.py test_thread_safety.py)
 
-.PHONY: help reproduce test test-tape test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
+.PHONY: help reproduce test test-all test-tape test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -35,6 +35,9 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-all: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## all cases, of which `make test` runs a part (tests/subset.py)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --whole
 
 test-tape: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls, recorded on a tape (MYNN_EAGER=tape)
 	MYNN_EAGER=tape $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)

@@ -22,7 +22,7 @@ from tests.fuzz import native
 from tests.helpers import f32, graph_of, random_arrays, same_bits
 from tests.subset import count
 
-SEEDS = range(count(48, 16))
+SEEDS = range(48)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["plain", "gradient", "stateful"])
 def test_random_programs(kind: str, tiny_cache: pytest.MonkeyPatch) -> None:
     """Any graph, with state in place: the blocks change no bit."""
-    programs = [p for seed in SEEDS[::3] if (p := native.KINDS[kind](seed)) is not None]
+    programs = [p for seed in SEEDS[:: count(3, 9)] if (p := native.KINDS[kind](seed)) is not None]
     tiny_cache.setenv("MYNN_CACHE", "0")
     blocked = [native.run(program) for program in programs]
     tiny_cache.setattr(cache_blocks, "_LEAST_BYTES", 1 << 40)
