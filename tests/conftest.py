@@ -20,7 +20,18 @@ from tests.tape import first_calls
 HERE = Path(__file__).parent
 # Here it is native code itself that is tested, as it is shipped. Everywhere else LLVM is asked for
 # code that is made four times as fast; with `--whole` it is nowhere.
-NATIVE_CODE = ["compiler", "runtime", "target", "fuzz", "benchmarks", "examples", "report", "cli"]
+NATIVE_CODE = [
+    "compiler",
+    "runtime",
+    "target",
+    "fuzz",
+    "benchmarks",
+    "examples",
+    "report",
+    "cli",
+    "test_docs.py",
+    "test_debug.py",
+]
 # Of the compiler's rooms, those that come long before code is made.
 BEFORE_CODE = ["graph", "fusion", "memory", "rules"]
 
