@@ -215,10 +215,17 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 REASONS = {
     **dict.fromkeys(test_conversion.NAMES, "tests/tensor/test_conversion.py"),
     "backward": "test_backward_takes_the_gradient_first",
-    "data": "an array that shares the memory, where PyTorch has a tensor",
+    "data": "a tensor that shares the memory",
     "dtype": "one of NumPy's",
     "grad": "test_backward_takes_the_gradient_first",
     "is_leaf": "tests/tensor/test_leaves.py",
+    **dict.fromkeys(
+        (
+            *("grad_fn", "register_hook", "register_post_accumulate_grad_hook"),
+            *("retain_grad", "retains_grad"),
+        ),
+        "tests/tensor/test_hooks.py",
+    ),
     "item": "test_values_leave_as_pytorchs_do",
     "masked_select": "test_shapes_that_depend_on_values",
     "nonzero": "test_shapes_that_depend_on_values",

@@ -106,6 +106,7 @@ _LAYERS: dict[str, dict[str, str]] = {
     "nn.functional.fractional_max_pool2d": {"values": _DRAWS},
     "nn.functional.fractional_max_pool3d": {"values": _DRAWS, "refused": "an empty batch"},
     "nn.functional.scaled_dot_product_attention": {"values": _DRAWS},
+    "nn.functional.multi_head_attention_forward": {"values": _DRAWS},
     "nn.functional.one_hot": {"refused in a trace": _LOOKS},
 }
 

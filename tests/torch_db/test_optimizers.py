@@ -69,9 +69,7 @@ def run(kind: Any, params: list[Any], factors: list[Any], options: dict[str, Any
 
 
 def test_what_is_there() -> None:
-    there = [name for name in NAMES if hasattr(optim, name)]
-    assert set(NAMES) - set(there) == set(LEFT_OUT)
-    assert len(there) >= 14
+    assert not [name for name in NAMES if not hasattr(optim, name)]
 
 
 @pytest.mark.one_in(2, each="name")

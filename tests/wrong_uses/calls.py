@@ -55,6 +55,18 @@ NEEDED: dict[str, Any] = {
     "num_classes": 3,
     "threshold": 0.1,
     "value": 1.0,
+    "input_size": 3,
+    "hidden_size": 2,
+    "mode": "GRU",
+    "bias": True,
+    "num_chunks": 3,
+    "embed_dim": 4,
+    "num_heads": 2,
+    "d_model": 4,
+    "nhead": 2,
+    "encoder_layer": nn.Identity(),
+    "decoder_layer": nn.Identity(),
+    "num_layers": 1,
 }
 WRONG: dict[str, tuple[Any, ...]] = {
     "int": ("three", 4.5, [2], {}, 2.0),
