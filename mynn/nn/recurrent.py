@@ -110,7 +110,7 @@ class RNNBase(Module):
         x = as_tensor(input)
         if x.ndim not in (2, 3):
             raise ShapeError(
-                f"{self.mode}: the input must have 2 axes (one sequence [L, input_size]) or 3 "
+                f"the input must have 2 axes (one sequence [L, input_size]) or 3 "
                 f"([L, N, input_size], with batch_first [N, L, input_size]), its shape is {x.shape}"
             )
         self._check_width(x)
@@ -127,13 +127,12 @@ class RNNBase(Module):
     def _check_width(self, x: Tensor) -> None:
         if x.shape[-1] != self.input_size:
             raise ShapeError(
-                f"{self.mode}: the last axis of the input must hold input_size={self.input_size} "
+                f"the last axis of the input must hold input_size={self.input_size} "
                 f"values, its shape is {x.shape}"
             )
         if x.dtype.kind != "f":
             raise DTypeError(
-                f"{self.mode}: the input must hold floats, it is {x.dtype}; convert it, or look up "
-                "an Embedding"
+                f"the input must hold floats, it is {x.dtype}; convert it, or look up an Embedding"
             )
 
     def _run(self, x: Tensor, state: tuple[Tensor, ...], lengths: Any) -> Any:
@@ -163,15 +162,13 @@ class RNNBase(Module):
             return tuple([Tensor(np.zeros((count, n, size), self._dtype())) for size in sizes])
         given = hx if self.mode == "LSTM" else (hx,)
         if not isinstance(given, tuple | list) or len(given) != len(sizes):
-            raise ArgumentError(
-                f"{self.mode}: hx must be a pair (h_0, c_0), it is {type(hx).__name__}"
-            )
+            raise ArgumentError(f"hx must be a pair (h_0, c_0), it is {type(hx).__name__}")
         states = []
         for name, part, size in zip(("h_0", "c_0"), map(as_tensor, given), sizes, strict=False):
             wanted = (count, n, size) if batched else (count, size)
             if part.shape != wanted:
                 raise ShapeError(
-                    f"{self.mode}: {name} must be {wanted}, for {count} layers times directions"
+                    f"{name} must be {wanted}, for {count} layers times directions"
                     + (f", a batch of {n}" if batched else ", one sequence")
                     + f" and {size} values; its shape is {part.shape}"
                 )

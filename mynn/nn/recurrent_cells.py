@@ -52,10 +52,10 @@ class RNNCellBase(Module):
 
     def _step(self, mode: str, input: Any, states: list[Any]) -> list[Tensor]:
         """The next states, of one step or of a batch of them."""
-        name, x, dtype = type(self).__name__, as_tensor(input), self.weight_ih.dtype
+        x, dtype = as_tensor(input), self.weight_ih.dtype
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ShapeError(
-                f"{name}: the input must be [N, {self.input_size}] or [{self.input_size}], its "
+                f"the input must be [N, {self.input_size}] or [{self.input_size}], its "
                 f"shape is {x.shape}"
             )
         wanted = (*x.shape[:-1], self.hidden_size)
@@ -64,7 +64,7 @@ class RNNCellBase(Module):
             part = Tensor(np.zeros(wanted, dtype)) if state is None else as_tensor(state)
             if part.shape != wanted:
                 raise ShapeError(
-                    f"{name}: {label} must be {wanted} for an input of shape {x.shape}, its shape "
+                    f"{label} must be {wanted} for an input of shape {x.shape}, its shape "
                     f"is {part.shape}"
                 )
             given.append(part.astype(dtype))
