@@ -43,6 +43,11 @@ def _plain(function: Callable[..., Program], *arguments: object) -> Callable[...
     return lambda library, compared: function(library, *arguments)
 
 
+def _sequence(about: str, function: Callable[..., Program], *arguments: object) -> Loop:
+    """A pass of `fit` over sequences, counted as its steps."""
+    return Loop(about, _plain(function, *arguments), steps=1, units=sequences.STEPS)
+
+
 WRITTEN = "zero_grad, forward, loss, backward, step, loss.item()"
 LOOPS = {
     "loop-W3": Loop(f"{WRITTEN}: W3", _plain(training.loop, "W3"), ON_TAPE),
@@ -94,41 +99,34 @@ LOOPS = {
         "mynn.predict of a batch of W3 again", _plain(small.again_predict), BESIDE_A_CALL
     ),
     "again-fit": Loop("mynn.fit of one step of W3 again", _plain(small.again_fit), BESIDE_A_CALL),
-    "S1": Loop(
+    "S1": _sequence(
         "GRU 16-64, 32 steps, batch 32, 10 classes from the last output, momentum",
-        _plain(sequences.recurrent, "GRU", 16, 64, 10, 32),
-        steps=1,
-        units=sequences.STEPS,
+        sequences.recurrent,
+        *("GRU", 16, 64, 10, 32),
     ),
-    "S2": Loop(
+    "S2": _sequence(
         "LSTM 16-64, 32 steps, batch 32, 10 classes from the last output, momentum",
-        _plain(sequences.recurrent, "LSTM", 16, 64, 10, 32),
-        steps=1,
-        units=sequences.STEPS,
+        sequences.recurrent,
+        *("LSTM", 16, 64, 10, 32),
     ),
-    "S3": Loop(
+    "S3": _sequence(
         "LSTM 64-128, 64 steps, batch 32, 10 classes from the last output, momentum",
-        _plain(sequences.recurrent, "LSTM", 64, 128, 10, 64),
-        steps=1,
-        units=sequences.STEPS,
+        sequences.recurrent,
+        *("LSTM", 64, 128, 10, 64),
     ),
-    "S6": Loop(
-        "characters: embedding 80x64, GRU 64-128, 80 outputs of all 64 steps, batch 32, momentum",
-        _plain(sequences.characters),
-        steps=1,
-        units=sequences.STEPS,
-    ),
-    "S4": Loop(
+    "S4": _sequence(
         "transformer, 2 layers of width 64, 4 heads, 64 tokens, batch 16, causal, momentum",
-        _plain(sequences.transformer),
-        steps=1,
-        units=sequences.STEPS,
+        sequences.language_model,
+        *("transformer", 64, 16),
     ),
-    "S5": Loop(
+    "S5": _sequence(
         "embedding bag 5000x64, 64 tokens, batch 32, 4 classes, momentum",
-        _plain(sequences.bag),
-        steps=1,
-        units=sequences.STEPS,
+        sequences.bag,
+    ),
+    "S6": _sequence(
+        "characters: embedding 80x64, GRU 64-128, 80 outputs of all 64 steps, batch 32, momentum",
+        sequences.language_model,
+        *("gru", 80, 32),
     ),
     "folds": Loop(
         "one of 50 trainings, 5 folds x 10 seeds: 30-32-2, 20 epochs of 455 rows, Adam",

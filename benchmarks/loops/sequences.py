@@ -9,13 +9,15 @@ import numpy as np
 
 from benchmarks.loops.library import Library, Program
 from benchmarks.works import Array
+from examples.moby_dick.models import MODELS
 
 # Steps of a pass over the data, which is one call of `fit`.
 STEPS = 40
 LR, MOMENTUM = 0.01, 0.9
 
-TOKENS, WIDTH, HEADS, LAYERS, VOCABULARY, BATCH = 64, 64, 4, 2, 64, 16
-BAG_TOKENS, BAG_WORDS, BAG_BATCH, CLASSES = 64, 5000, 32, 4
+TOKENS = 64
+BAG_WORDS, BAG_WIDTH, BAG_BATCH, CLASSES = 5000, 64, 32, 4
+RECURRENT_BATCH = 32
 
 
 def _trained(
@@ -41,46 +43,22 @@ def _tokens(rows: int, length: int, words: int) -> Array:
     return np.random.default_rng(5).integers(0, words, (rows, length))
 
 
-def transformer(library: Library) -> Program:
-    """A language model: the next token from those before."""
-    nn, words = library.nn, _tokens(STEPS * BATCH, TOKENS + 1, VOCABULARY)
-    places = library.from_numpy(np.arange(TOKENS))
-    mask = nn.Transformer.generate_square_subsequent_mask(TOKENS)
-
-    class Model(nn.Module):  # type: ignore[misc]
-        """Tokens and places, blocks of causal attention, a token again."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.tokens, self.places = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(TOKENS, WIDTH)
-            block = nn.TransformerEncoderLayer(
-                *(WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu"), batch_first=True, norm_first=True
-            )
-            self.blocks = nn.TransformerEncoder(
-                block, LAYERS, nn.LayerNorm(WIDTH), enable_nested_tensor=False
-            )
-            self.head = nn.Linear(WIDTH, VOCABULARY)
-
-        def forward(self, x: Any) -> Any:
-            """[N, L] -> [N, L, words]."""
-            h = self.tokens(x) + self.places(places)
-            return self.head(self.blocks(h, mask, is_causal=True))
+def language_model(library: Library, model: str, words: int, batch: int) -> Program:
+    """The next token from those before, by a model of the example."""
+    text = _tokens(STEPS * batch, TOKENS + 1, words)
+    net = MODELS[model](library, words, TOKENS)
 
     def loss(y: Any, t: Any) -> Any:
-        return nn.functional.cross_entropy(y.reshape(-1, VOCABULARY), t.reshape(-1))
+        return library.nn.functional.cross_entropy(y.reshape(-1, words), t.reshape(-1))
 
-    return _trained(library, Model(), loss, (words[:, :-1].copy(), words[:, 1:].copy()))
+    return _trained(library, net, loss, (text[:, :-1].copy(), text[:, 1:].copy()))
 
 
 def bag(library: Library) -> Program:
     """Texts by the mean of their words' vectors."""
-    nn, words = library.nn, _tokens(STEPS * BAG_BATCH, BAG_TOKENS, BAG_WORDS)
-    net = nn.Sequential(nn.EmbeddingBag(BAG_WORDS, WIDTH), nn.Linear(WIDTH, CLASSES))
+    nn, words = library.nn, _tokens(STEPS * BAG_BATCH, TOKENS, BAG_WORDS)
+    net = nn.Sequential(nn.EmbeddingBag(BAG_WORDS, BAG_WIDTH), nn.Linear(BAG_WIDTH, CLASSES))
     return _trained(library, net, nn.functional.cross_entropy, (words, words[:, 0] % CLASSES))
-
-
-CHARACTERS, CHARACTER_WIDTH, CHARACTER_STATE = 80, 64, 128
-RECURRENT_BATCH = 32
 
 
 def recurrent(
@@ -106,26 +84,3 @@ def recurrent(
     return _trained(
         library, Model(), nn.functional.cross_entropy, (x, rng.integers(0, outputs, rows))
     )
-
-
-def characters(library: Library) -> Program:
-    """A language model: the next character from those before."""
-    nn, words = library.nn, _tokens(STEPS * RECURRENT_BATCH, TOKENS + 1, CHARACTERS)
-
-    class Model(nn.Module):  # type: ignore[misc]
-        """Characters as vectors, a recurrent layer, a character again."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.table = nn.Embedding(CHARACTERS, CHARACTER_WIDTH)
-            self.layer = nn.GRU(CHARACTER_WIDTH, CHARACTER_STATE, batch_first=True)
-            self.head = nn.Linear(CHARACTER_STATE, CHARACTERS)
-
-        def forward(self, x: Any) -> Any:
-            """[N, L] -> [N, L, characters]."""
-            return self.head(self.layer(self.table(x))[0])
-
-    def loss(y: Any, t: Any) -> Any:
-        return nn.functional.cross_entropy(y.reshape(-1, CHARACTERS), t.reshape(-1))
-
-    return _trained(library, Model(), loss, (words[:, :-1].copy(), words[:, 1:].copy()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,23 +30,26 @@ class _Layer(Module):
     connected layers, and sums with what came in, each normalised.
     """
 
-    def _make(
+    # The attentions of the layer, by name.
+    attentions: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
         self,
-        attentions: tuple[str, ...],
         d_model: int,
         nhead: int,
-        dim_feedforward: int,
-        dropout: float,
-        activation: Activation,
-        layer_norm_eps: float,
-        batch_first: bool,
-        norm_first: bool,
-        bias: bool,
-        device: Any,
-        dtype: Any,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = functional.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
+        super().__init__()
         dtype = parameter_dtype(type(self).__name__, device, dtype)
-        for name in attentions:
+        for name in self.attentions:
             attention = MultiheadAttention(
                 d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, dtype=dtype
             )
@@ -55,7 +58,7 @@ class _Layer(Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
         self.norm_first = norm_first
-        parts = range(1, len(attentions) + 2)
+        parts = range(1, len(self.attentions) + 2)
         for number in parts:
             norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
             self.add_module(f"norm{number}", norm)
@@ -106,26 +109,7 @@ class TransformerEncoderLayer(_Layer):
     normalization in the transformer architecture", 2020.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = functional.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self._make(
-            ("self_attn",),
-            *(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps),
-            *(batch_first, norm_first, bias, device, dtype),
-        )
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -159,26 +143,7 @@ class TransformerDecoderLayer(_Layer):
     Source: Vaswani et al., "Attention is all you need", 2017.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = functional.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self._make(
-            ("self_attn", "multihead_attn"),
-            *(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps),
-            *(batch_first, norm_first, bias, device, dtype),
-        )
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mynn.errors import ArgumentError, UsageError
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Parameter, Tensor, touched
@@ -56,25 +58,33 @@ def few_rows(parameter: Parameter) -> TouchedRows | None:
     return TouchedRows(index) if few else None
 
 
-def refuse_sparse(name: str, params: list[Parameter], remedy: str) -> None:
-    """Raise where the gradient of a parameter is sparse."""
+def called(parameter: Parameter) -> str:
+    """A parameter, in an error."""
+    return parameter.name or f"a parameter of shape {parameter.shape}"
+
+
+def _with_sparse(params: list[Parameter]) -> Iterator[Parameter]:
+    """The parameters whose gradients are sparse."""
     for parameter in params:
         if parameter.grad is not None and touched.indices_of(parameter.grad) is not None:
-            which = parameter.name or f"a parameter of shape {parameter.shape}"
-            raise UsageError(
-                f"{name} does not support sparse gradients, and that of {which} comes from a layer "
-                f"with sparse=True; {remedy}"
-            )
+            yield parameter
+
+
+def refuse_sparse(name: str, params: list[Parameter], remedy: str) -> None:
+    """Raise where the gradient of a parameter is sparse."""
+    for parameter in _with_sparse(params):
+        raise UsageError(
+            f"{name} does not support sparse gradients, and that of {called(parameter)} comes from "
+            f"a layer with sparse=True; {remedy}"
+        )
 
 
 def refuse_decay(name: str, group: ParamGroup, params: list[Parameter]) -> None:
     """Raise where weight decay would change rows that a sparse gradient leaves out."""
     if group["weight_decay"] == 0:
         return
-    for parameter in params:
-        if parameter.grad is not None and touched.indices_of(parameter.grad) is not None:
-            which = parameter.name or f"a parameter of shape {parameter.shape}"
-            raise ArgumentError(
-                f"{name}: weight_decay is {group['weight_decay']}, and does not go with the sparse "
-                f"gradient of {which}: it changes all rows. Set it to 0, or sparse=False"
-            )
+    for parameter in _with_sparse(params):
+        raise ArgumentError(
+            f"{name}: weight_decay is {group['weight_decay']}, and does not go with the sparse "
+            f"gradient of {called(parameter)}: it changes all rows. Set it to 0, or sparse=False"
+        )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from mynn.errors import UsageError
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, above, pair_between
-from mynn.optim.rows import sparse_rows
+from mynn.optim.rows import called, sparse_rows
 from mynn.optim.transform import descent, one_minus_power, running_mean
 from mynn.tensor import Parameter
 
@@ -74,11 +74,10 @@ class SparseAdam(Optimizer):
         """Raise where a gradient is not sparse."""
         for parameter in params:
             if sparse_rows(parameter) is None:
-                which = parameter.name or f"a parameter of shape {parameter.shape}"
                 raise UsageError(
-                    f"SparseAdam does not support dense gradients, and that of {which} is one: "
-                    "give sparse=True to the layer that reads it and leave the gradient as "
-                    "backward() made it, or use Adam"
+                    "SparseAdam does not support dense gradients, and that of "
+                    f"{called(parameter)} is one: give sparse=True to the layer that reads it and "
+                    "leave the gradient as backward() made it, or use Adam"
                 )
 
     def make_slots(self, group: ParamGroup) -> None:

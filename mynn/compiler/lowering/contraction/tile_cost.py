@@ -8,16 +8,9 @@ from mynn.target.target import Target
 
 # Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
 _IN_FLIGHT = 8
-# Cycles of a load for all lanes, of which two start in a cycle, and of a vector: of 64 bytes one.
-_BROADCAST_LOAD = 0.5
+# Cycles of the load of a vector.
 _VECTOR_LOAD = 1
-# Where vectors have 32 bytes two multiply-adds start in a cycle, as many as loads: what is counted
-# are halves of cycles.
-_BROADCAST_LOAD_OF_32 = 1
-# Where each step of a sum reads lines of 64 bytes of its own from both operands, and there are more
-# than the nearest cache holds: a line's way from the second one.
-_LINE_OF_32 = 6
-# Steps of such a sum.
+# Steps of a sum whose lines are more than the nearest cache holds.
 _MANY_LINES = 512
 # Cycles for each step of the sum beside products and loads: counter and branch, every few steps.
 _STEP = 0.5
@@ -26,14 +19,32 @@ _TILE = 12
 # What each further piece of code costs: tiles of other sizes at the ends of rows and columns. It
 # decides only between tiles that are as good as each other.
 _PIECE = 0.02
-# Likewise where two workers would not have half of the rows each; where tiles differ in how well
-# they hide their loads, it weighs more than that.
-_UNEVEN = 0.02
-_UNEVEN_OF_32 = 0.05
 # Accumulators that are worth their last addition.
 _MOST_SPLITS = 4
 # An operand or a result that is larger leaves little room for others in the second cache.
 _NEAR_BYTES = 1 << 19
+
+
+@dataclass(frozen=True)
+class _Issue:
+    """What differs with the length of vectors; where two multiply-adds start in a cycle, what is
+    counted are halves of cycles.
+
+    - `broadcast_load`: of a load for all lanes.
+    - `uneven`: the share that tiles are taken for worse by where two workers would not have half of
+      the rows each. It decides only between tiles that are nearly as good as each other.
+    - `line`: of a line of 64 bytes from the second cache; 0 where it was not measured.
+    """
+
+    broadcast_load: float
+    uneven: float
+    line: float
+
+
+# A multiply-add starts in a cycle, and two loads for all lanes, or one of 64 bytes.
+_OTHERS = _Issue(broadcast_load=0.5, uneven=0.02, line=0.0)
+# With vectors of 32 bytes as many loads start in a cycle as multiply-adds, two.
+_OF_32_BYTES = _Issue(broadcast_load=1.0, uneven=0.05, line=6.0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
     Counted are multiply-adds, loads, and latency where there is too little work to hide it.
     `across`: whether both operands lie across the sum, so that each step reads other lines.
     """
+    issue = _OF_32_BYTES if target.vector_bytes == 32 else _OTHERS
     columns = -(-q // lanes)
     itemsize = target.vector_bytes // lanes
     far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
@@ -67,11 +79,11 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
                 times = heights.count(height)
                 for width in {*widths}:
                     tiles = times * widths.count(width)
-                    cycles += tiles * _cycles(target, height, width, k, across)
+                    cycles += tiles * _cycles(issue, height, width, k, across)
             instances = (2 if rest else 1) * len({*widths})
             cycles *= 1 + _PIECE * instances
             if p % 2 == 0 and p // 2 % rows:
-                cycles *= 1 + (_UNEVEN_OF_32 if target.vector_bytes == 32 else _UNEVEN)
+                cycles *= 1 + issue.uneven
             if best is None or cycles < best[0]:
                 best = cycles, Tile(rows, vectors, 1)
     assert best is not None
@@ -81,16 +93,13 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
     return Tile(tile.rows, tile.vectors, splits)
 
 
-def _cycles(target: Target, height: int, vectors: int, k: int, across: bool) -> float:
+def _cycles(issue: _Issue, height: int, vectors: int, k: int, across: bool) -> float:
     """An estimate for one tile: products or loads, whichever takes longer, and latency."""
-    if target.vector_bytes == 32:
-        loads: float = height * _BROADCAST_LOAD_OF_32 + vectors * _VECTOR_LOAD
-        if across and k >= _MANY_LINES:
-            # Rows begin anywhere in a line, vectors at a multiple of their number.
-            lines = 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
-            loads = max(loads, lines * _LINE_OF_32)
-    else:
-        loads = height * _BROADCAST_LOAD + vectors * _VECTOR_LOAD
+    loads = height * issue.broadcast_load + vectors * _VECTOR_LOAD
+    if across and k >= _MANY_LINES:
+        # Rows begin anywhere in a line, vectors at a multiple of their number.
+        lines = 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
+        loads = max(loads, lines * issue.line)
     work = max(height * vectors, loads, _IN_FLIGHT / 2)
     return k * (work + _STEP) + _TILE + height * vectors
 
