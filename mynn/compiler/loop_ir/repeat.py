@@ -59,7 +59,8 @@ class Moving:
 class Repeat(Kernel):
     """Kernels that are run before the first step, and those of each step.
 
-    `shared`: it takes the number of its worker, and only the first one runs it.
+    `shared`: it takes the number of its worker and of all workers, and only the last one runs it:
+    the one to whom the only round of a parallel loop falls (`mynn.compiler.parallel.footprint`).
     """
 
     rounds: int = 1
@@ -152,7 +153,7 @@ def repeat_function(repeat: Repeat, slots: dict[Buffer, int]) -> Function:
     parameters: tuple[Var, ...] = (table,)
     if repeat.shared:
         parameters = (table, Var("worker", INDEX), Var("workers", INDEX))
-        other = Op("less", (Affine(0), Affine.var("worker")), "bool")
+        other = Op("less", (Affine.var("worker") + 1, Affine.var("workers")), "bool")
         body.insert(0, If(other, (Return(),)))
     return Function(repeat.name, parameters, tuple(body), comment=repeat.comment)
 

@@ -53,6 +53,8 @@ def parallelise(kernel: Kernel) -> list[Kernel]:
     """
     if isinstance(kernel, Repeat):
         return [replace(kernel, shared=True)]
+    if len(kernel.body) > 1 and _accumulates(kernel.body):
+        return [_once(kernel)]  # in stages: what one stores another one adds to
     slices = [_by_slices(kernel, columns=False), _by_slices(kernel, columns=True)]
     ways = [way for way in slices if way is not None]
     if kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL:
@@ -110,8 +112,6 @@ def _by_slices(kernel: Kernel, columns: bool) -> Kernel | None:
     The loops that run over slices may stand inside others, which every worker then runs for its own
     slice, with the copies to scratch memory that they make.
     """
-    if len(kernel.body) > 1 and _accumulates(kernel.body):
-        return None
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
     if any(name not in ends for store in _stores(kernel.body) for name, _ in store.index.terms):
         return None  # the place depends on data: it may be any place

@@ -6,16 +6,21 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel
-from mynn.compiler.loop_ir.ir import For, Kernel, Statement
+from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Statement, Store, buffers_of
+from mynn.compiler.loop_ir.machine import Machine
+from mynn.compiler.loop_ir.repeat import Repeat, repeat_function
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.lowering.contraction import schedule
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import barrier_intervals, list_schedule
 from mynn.compiler.parallel.footprint import Footprints
+from mynn.ops.contraction import contract
+from mynn.tensor import Tensor, apply
 from tests.compiler.graph.rewriting import with_indices
 from tests.compiler.harness import Case, Memory, shared_kernels
 from tests.compiler.lowering.test_schedules import KINDS, grad_of_convolution, step_case
@@ -76,6 +81,38 @@ def test_any_order_of_workers(name: str) -> None:
     case = KINDS[name].case(7)
     for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
         run_shared(case, workers, order)
+
+
+@pytest.mark.usefixtures("small_kernels_too")
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_stages_of_a_long_sum(order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partial sums in memory are cleared, added to and read: no worker begins before another one
+    is done with them.
+    """
+    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        return apply(contract, a.permute(2, 0, 1), b, batch=0, summed=2)
+
+    case = Case(graph_of(product, f32(3, 4, 50), f32(3, 4, 16)))
+    assert any("partial" in b.name for k in case.lowered.kernels for b in buffers_of(k)[1])
+    run_shared(case, 2, order)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_loop_around_kernels_is_run_by_who_has_its_round(workers: int) -> None:
+    """Kernels of one round need no barrier between them: one and the same worker runs them all."""
+    buffer = Buffer("x", "f32", 4)
+    inner = Kernel("k", (Store(buffer, Affine(), Const(1.0, "f32")),))
+    loop = Repeat("loop", (), rounds=2, kernels=(inner,), shared=True)
+    footprint = Footprints(lambda buffer: (buffer, 0)).of(loop)
+    table = np.zeros(1, np.uint64)
+    for worker in range(workers):
+        ran: list[int] = []
+        machine = Machine([repeat_function(loop, {})], {"k": ran.append})
+        machine.share(table)
+        machine.run("loop", table.ctypes.data, worker, workers)
+        assert bool(ran) == any(footprint.share(worker, workers))
 
 
 @pytest.mark.usefixtures("small_kernels_too")
