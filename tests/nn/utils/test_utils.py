@@ -106,6 +106,7 @@ def test_parameters_as_a_vector() -> None:
 @pytest.mark.parametrize("dim", [0, 1, None])
 def test_weight_norm(dim: int | None) -> None:
     torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
     ours = utils.weight_norm(nn.Linear(4, 3), dim=dim)
     theirs = torch.nn.utils.weight_norm(torch.nn.Linear(4, 3), dim=dim)
     assert list(ours.state_dict()) == list(theirs.state_dict())
