@@ -20,6 +20,7 @@ ROOMS = (
     "func",
     "linalg",
     "metrics",
+    "return_types",
     "special",
     "utils",
 )

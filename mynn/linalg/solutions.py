@@ -10,50 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained
 from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.products import chain_matmul
 from mynn.linalg import primitives
 from mynn.linalg.norms import matrix_norm
 from mynn.tensor import Tensor, as_tensor, matmul, same_dtype
-
-
-class Slogdet(NamedTuple):
-    """The sign of a determinant and the logarithm of its size."""
-
-    sign: Any
-    logabsdet: Any
-
-
-class QR(NamedTuple):
-    """Q with orthonormal columns and R, upper triangular."""
-
-    Q: Any
-    R: Any
-
-
-class Eigh(NamedTuple):
-    """Eigenvalues, in ascending order, and eigenvectors, the columns of a matrix."""
-
-    eigenvalues: Any
-    eigenvectors: Any
-
-
-class SVD(NamedTuple):
-    """U, the singular values in descending order, and V transposed."""
-
-    U: Any
-    S: Any
-    Vh: Any
-
-
-class Lstsq(NamedTuple):
-    """The solution, the sums of squares that are left, the rank, the singular values."""
-
-    solution: Any
-    residuals: Any
-    rank: Any
-    singular_values: Any
 
 
 @explained
@@ -132,10 +95,10 @@ def det(A: Any) -> Tensor:
 
 
 @explained
-def slogdet(A: Any) -> Slogdet:
+def slogdet(A: Any) -> return_types.linalg_slogdet:
     """The sign of the determinant, and the logarithm of its size."""
     x = as_tensor(A)
-    return Slogdet(
+    return return_types.linalg_slogdet(
         primitives.run(primitives.sign_of_det, x), primitives.run(primitives.log_of_det, x)
     )
 
@@ -157,7 +120,7 @@ def cholesky(A: Any, *, upper: bool = False) -> Tensor:
 
 
 @explained
-def qr(A: Any, mode: str = "reduced") -> QR:
+def qr(A: Any, mode: str = "reduced") -> return_types.linalg_qr:
     """Q and R with A = Q R; with mode="r" Q is empty."""
     if mode not in ("reduced", "r"):
         raise ArgumentError(f"qr: mode must be 'reduced' or 'r', it is {mode!r}")
@@ -167,17 +130,17 @@ def qr(A: Any, mode: str = "reduced") -> QR:
     q = parts[..., :rows, :]
     if mode == "r":
         q = as_tensor(np.zeros(0, a.dtype))
-    return QR(q, parts[..., rows:, :].mT)
+    return return_types.linalg_qr(q, parts[..., rows:, :].mT)
 
 
 @explained
-def eigh(A: Any, UPLO: str = "L") -> Eigh:
+def eigh(A: Any, UPLO: str = "L") -> return_types.linalg_eigh:
     """Eigenvalues and eigenvectors of symmetric matrices, of which one triangle is read."""
     if UPLO not in ("L", "U", "l", "u"):
         raise ArgumentError(f"eigh: UPLO must be 'L' or 'U', it is {UPLO!r}")
     a = as_tensor(A)
     parts = primitives.run(primitives.eigh, a if UPLO in ("L", "l") else a.mT)
-    return Eigh(parts[..., 0, :], parts[..., 1:, :])
+    return return_types.linalg_eigh(parts[..., 0, :], parts[..., 1:, :])
 
 
 @explained
@@ -188,7 +151,7 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
 
 
 @explained
-def svd(A: Any, full_matrices: bool = True) -> SVD:
+def svd(A: Any, full_matrices: bool = True) -> return_types.linalg_svd:
     """U, S and V^T with A = U diag(S) V^T.
 
     U and V are square, or with full_matrices=False have as many columns as S has values. Through
@@ -200,7 +163,7 @@ def svd(A: Any, full_matrices: bool = True) -> SVD:
     u, s, v = parts[..., :rows, :], parts[..., rows, :], parts[..., rows + 1 :, :]
     if full_matrices:
         u, v = _completed(u), _completed(v)
-    return SVD(u, s, v.mT)
+    return return_types.linalg_svd(u, s, v.mT)
 
 
 def _completed(x: Tensor) -> Tensor:
@@ -270,7 +233,9 @@ def matrix_rank(
 
 
 @explained
-def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
+def lstsq(
+    A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None
+) -> return_types.linalg_lstsq:
     """The X of least squares |A X - B|, from the pseudo-inverse."""
     a, b = same_dtype(A, B, floating=True)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] != b.shape[-2]:
@@ -279,7 +244,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     rest = matmul(a, solution) - b
     over = a.shape[-2] > a.shape[-1]
     residuals = (rest * rest).sum(-2) if over else as_tensor(np.zeros(0, a.dtype))
-    return Lstsq(solution, residuals, matrix_rank(a), svdvals(a))
+    return return_types.linalg_lstsq(solution, residuals, matrix_rank(a), svdvals(a))
 
 
 @explained

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ShapeError
 from mynn.linalg import norms, solutions
 from mynn.tensor import Tensor, as_tensor
-
-
-class SVD(NamedTuple):
-    """U, the singular values in descending order, and V."""
-
-    U: Any
-    S: Any
-    V: Any
 
 
 @explained
@@ -70,20 +63,20 @@ def pinverse(input: Any, rcond: float = 1e-15) -> Tensor:
 
 
 @explained
-def qr(input: Any, some: bool = True) -> solutions.QR:
+def qr(input: Any, some: bool = True) -> return_types.qr:
     """Q and R with A = Q R, where Q has as many columns as it needs."""
     if not some:
         raise ShapeError("qr: some=False is not there: its other columns are not unique; leave it")
-    return solutions.qr(input)
+    return return_types.qr(*solutions.qr(input))
 
 
 @explained
-def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
+def svd(input: Any, some: bool = True, compute_uv: bool = True) -> return_types.svd:
     """U, S and V with A = U diag(S) V^T."""
     u, s, vh = solutions.svd(input, full_matrices=not some)
     if compute_uv:
-        return SVD(u, s, vh.mT)
+        return return_types.svd(u, s, vh.mT)
     x = as_tensor(input)
     sides = (x.shape[-2], x.shape[-1])
     zeros = [as_tensor(np.zeros((*x.shape[:-2], n, n), x.dtype)) for n in sides]
-    return SVD(zeros[0], s, zeros[1])
+    return return_types.svd(zeros[0], s, zeros[1])

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.core.primitive import Primitive
@@ -25,13 +26,6 @@ from mynn.tensor.scans import Scans, widened
 from mynn.tensor.spelling import kept, one_of
 
 T = TypeVar("T", bound="Reductions[Any]")
-
-
-class Extremum(NamedTuple):
-    """Largest or smallest values along an axis, and the indices of the first of them (int64)."""
-
-    values: Any
-    indices: Any
 
 
 class Reductions(Scans[T]):
@@ -369,11 +363,12 @@ def _extremum(
     return _along(name, reduction, x, int(chosen), bool(keep))
 
 
-def _along(name: str, reduction: Primitive, x: T, dim: int, keepdim: bool) -> Extremum:
+def _along(name: str, reduction: Primitive, x: T, dim: int, keepdim: bool) -> Any:
+    result = getattr(return_types, name)
     indices = (x.argmax if name == "max" else x.argmin)(dim, keepdim=True)
     axes = normalize_axes(dim, x.ndim, name)
     if not axes:
-        return Extremum(x, indices.reshape(()))
+        return result(x, indices.reshape(()))
     if x.requires_grad:
         # A sum of one value and zeros, so that the gradient arrives at the chosen index alone.
         shape = x.shape
@@ -384,8 +379,8 @@ def _along(name: str, reduction: Primitive, x: T, dim: int, keepdim: bool) -> Ex
         values = apply(reduction, x, axes=axes)
     shape = _kept(x.shape, axes)
     if keepdim:
-        return Extremum(values.reshape(shape), indices)
-    return Extremum(values, indices.reshape(values.shape))
+        return result(values.reshape(shape), indices)
+    return result(values, indices.reshape(values.shape))
 
 
 def _kept(shape: Shape, axes: tuple[int, ...]) -> Shape:

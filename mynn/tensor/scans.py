@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.core.primitive import Primitive
@@ -17,13 +18,6 @@ from mynn.tensor.sorting import Sorting
 from mynn.tensor.spelling import required
 
 T = TypeVar("T", bound="Scans[Any]")
-
-
-class Running(NamedTuple):
-    """The largest or smallest value so far along an axis, and where it last stood (int64)."""
-
-    values: Any
-    indices: Any
 
 
 class Scans(Sorting[T]):
@@ -58,14 +52,14 @@ class Scans(Sorting[T]):
         return _along("cumprod", scan.cumprod, widened(self, dtype), dim, axis)
 
     @explained
-    def cummax(self: T, dim: int | None = None, *, axis: int | None = None) -> Running:
+    def cummax(self: T, dim: int | None = None, *, axis: int | None = None) -> return_types.cummax:
         """The named tuple (values, indices): along `dim` the largest value so far, and where it
         last stood; NaN is larger than all.
         """
         return _extremum("cummax", scan.cummax, self, dim, axis)
 
     @explained
-    def cummin(self: T, dim: int | None = None, *, axis: int | None = None) -> Running:
+    def cummin(self: T, dim: int | None = None, *, axis: int | None = None) -> return_types.cummin:
         """The named tuple (values, indices): along `dim` the smallest value so far, and where it
         last stood; NaN is smaller than all.
         """
@@ -114,18 +108,19 @@ def _along(name: str, primitive: Primitive, x: T, dim: Any, axis: Any) -> T:
     return apply(primitive, x, axis=axes[0])
 
 
-def _extremum(name: str, primitive: Primitive, x: T, dim: Any, axis: Any) -> Running:
+def _extremum(name: str, primitive: Primitive, x: T, dim: Any, axis: Any) -> Any:
+    result = getattr(return_types, name)
     if x.dtype.kind == "b":
         values, indices = _extremum(name, primitive, x.astype(np.uint8), dim, axis)
-        return Running(values.astype(np.bool_), indices)
+        return result(values.astype(np.bool_), indices)
     values = _along(name, primitive, x, dim, axis)
     if not x.ndim:
-        return Running(values, values.filled(0, np.int64))
+        return result(values, values.filled(0, np.int64))
     one = normalize_axes(required(name, dim, axis), x.ndim, name)[0]
     order: Any = apply(movement.iota, shape=x.shape, axis=one, dtype=np.dtype(np.int64))
     hits = x == values
     hits = hits | (x != x) if x.dtype.kind == "f" else hits
-    return Running(values, hits.choose(order, 0).cummax_values(one))
+    return result(values, hits.choose(order, 0).cummax_values(one))
 
 
 def _log_add(a: Any, b: Any) -> Any:

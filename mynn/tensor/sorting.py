@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained, whole_number
 from mynn.base.recording import recorded
 from mynn.core.types import Array
@@ -20,13 +21,6 @@ from mynn.tensor.promotion import apply, as_tensor, same_dtype
 from mynn.tensor.selecting import Selecting, require_values
 
 T = TypeVar("T", bound="Sorting[Any]")
-
-
-class Sorted(NamedTuple):
-    """Values in order along an axis, and where they stood (int64)."""
-
-    values: Any
-    indices: Any
 
 
 class Sorting(Selecting[T], Diagonals[T]):
@@ -57,7 +51,7 @@ class Sorting(Selecting[T], Diagonals[T]):
     @explained
     def sort(
         self: T, dim: int = -1, descending: bool = False, *, stable: bool = False, axis: Any = None
-    ) -> Sorted:
+    ) -> return_types.sort:
         """The named tuple (values, indices) of the values in order along `dim`; see `argsort`.
 
         Example:
@@ -66,7 +60,7 @@ class Sorting(Selecting[T], Diagonals[T]):
             tensor([3., 2., 1.])
         """
         indices = self.argsort(dim, descending, axis=axis)
-        return Sorted(_picked(self, indices, dim if axis is None else axis), indices)
+        return return_types.sort(_picked(self, indices, dim if axis is None else axis), indices)
 
     @explained
     def msort(self: T) -> T:
@@ -83,7 +77,7 @@ class Sorting(Selecting[T], Diagonals[T]):
         sorted: bool = True,
         *,
         axis: Any = None,
-    ) -> Sorted:
+    ) -> return_types.topk:
         """The k largest values along `dim`, or the smallest, in order, and their indices."""
         dim = dim if axis is None else axis
         count, extent = int(k), 1
@@ -95,23 +89,23 @@ class Sorting(Selecting[T], Diagonals[T]):
             )
         order = self.argsort(dim, largest)
         indices = order.narrow(dim, 0, count) if self.ndim else order
-        return Sorted(_picked(self, indices, dim), indices)
+        return return_types.topk(_picked(self, indices, dim), indices)
 
     @explained
-    def kthvalue(self: T, k: int, dim: int = -1, keepdim: bool = False) -> Sorted:
+    def kthvalue(self: T, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
         """The k-th smallest value along `dim`, counted from 1, and its index."""
         if not self.ndim:
             if k != 1:
                 raise ArgumentError(f"kthvalue: k must be 1 for a single value, it is {k}")
-            return Sorted(self.reshape(()), self.argsort())
+            return return_types.kthvalue(self.reshape(()), self.argsort())
         axis = normalize_axes(dim, self.ndim, "kthvalue")[0]
         if not 1 <= whole_number("kthvalue: k", k) <= self.shape[axis]:
             raise ArgumentError(f"kthvalue: k must lie in 1..{self.shape[axis]}, it is {k}")
         indices = self.argsort(axis).narrow(axis, k - 1, 1)
         values = self.take_along(indices, axis)
         if keepdim:
-            return Sorted(values, indices)
-        return Sorted(values.squeeze(axis), indices.squeeze(axis))
+            return return_types.kthvalue(values, indices)
+        return return_types.kthvalue(values.squeeze(axis), indices.squeeze(axis))
 
     @recorded
     @explained

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
@@ -18,20 +19,6 @@ from mynn.tensor.reductions import Reductions
 T = TypeVar("T", bound="Statistics[Any]")
 
 
-class Extrema(NamedTuple):
-    """Smallest and largest values."""
-
-    min: Any
-    max: Any
-
-
-class Middle(NamedTuple):
-    """The middle value of each row, and its place (int64)."""
-
-    values: Any
-    indices: Any
-
-
 class Statistics(Reductions[T]):
     """Sums without NaN, counts, norms, mean and variance at once."""
 
@@ -39,15 +26,17 @@ class Statistics(Reductions[T]):
 
     @recorded
     @explained
-    def aminmax(self, *, dim: int | None = None, keepdim: bool = False) -> Extrema:
+    def aminmax(self, *, dim: int | None = None, keepdim: bool = False) -> return_types.aminmax:
         """The smallest and the largest value, all or along `dim`, as a named tuple (min, max)."""
-        if dim is None:
+        low, high = (
+            (self.amin(), self.amax())
+            if dim is None
+            else (self.amin(dim, keepdim), self.amax(dim, keepdim))
+        )
+        if dim is None and keepdim:
             shape = (1,) * self.ndim
-            low, high = self.amin(), self.amax()
-            return (
-                Extrema(low.reshape(shape), high.reshape(shape)) if keepdim else Extrema(low, high)
-            )
-        return Extrema(self.amin(dim, keepdim), self.amax(dim, keepdim))
+            low, high = low.reshape(shape), high.reshape(shape)
+        return return_types.aminmax(low, high)
 
     @recorded
     @explained
@@ -227,12 +216,13 @@ class Statistics(Reductions[T]):
 
 def _middle(x: Any, dim: int | None, keepdim: bool, ignore: bool) -> Any:
     """The median: the place of half the values among them, in their order."""
+    result = return_types.nanmedian if ignore else return_types.median
     if dim is None:
         if not x.numel():
             return x.floating().sum() * math.nan
         return _middle(x.reshape(-1), 0, False, ignore).values
     if not x.ndim:
-        return Middle(x, as_tensor(np.zeros((), np.int64)))
+        return result(x, as_tensor(np.zeros((), np.int64)))
     axis = normalize_axes(dim, x.ndim, "median")[0]
     if not x.shape[axis]:
         raise ShapeError(f"median: axis {axis} of {x.shape} holds no values; leave it out")
@@ -245,8 +235,8 @@ def _middle(x: Any, dim: int | None, keepdim: bool, ignore: bool) -> Any:
     indices = order.gather(axis, place)
     values = x.gather(axis, indices)
     if keepdim:
-        return Middle(values, indices)
-    return Middle(values.squeeze(axis), indices.squeeze(axis))
+        return result(values, indices)
+    return result(values.squeeze(axis), indices.squeeze(axis))
 
 
 _BETWEEN = ("linear", "lower", "higher", "midpoint", "nearest")
