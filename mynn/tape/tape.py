@@ -60,6 +60,8 @@ activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggle
 # each that is run at once for want of it a little: what never repeats is soon run at once.
 CREDIT = 100.0
 AGAIN, REGAINED = 0.25, 0.02
+# After so many new calls in a row without credit, so many calls are run at once without a key.
+REFUSED, REST = 16, 500
 
 
 class Tape(Training):
@@ -69,6 +71,8 @@ class Tape(Training):
         super().__init__()
         self.seen: dict[Any, Any] = {}
         self.credit = CREDIT
+        # How many new calls were run at once for want of it, and how many are to be without a key.
+        self.refused = self.rest = 0
         # How many new numbers were combined with tensors.
         self.numbers = 0
         # Whether a call is given parameters.
@@ -87,6 +91,9 @@ class Tape(Training):
 
         `anchor` is the module that is called. The user's code is two frames up.
         """
+        if self.rest and self.position is self.root:
+            self.rest -= 1
+            return self._now(function, args, kwargs, anchor)
         while True:
             turn: object = None
             tensor: Any = None
@@ -286,10 +293,11 @@ class Tape(Training):
         if child is None:
             if self.credit <= 0 or (anchor is not None and not is_own(anchor)):
                 if self.credit <= 0:
-                    self.reasons.nothing_repeats(function, args)
+                    self._refuse(function, args)
                 self.credit += REGAINED
                 return None
             self.credit -= 1
+            self.refused = 0
             child = self._child(function, args, kwargs, anchor, owner)
             if child is None or self.turn is not turn:
                 return None
@@ -301,6 +309,14 @@ class Tape(Training):
         if child is not AT_ONCE and plain and not self.bound:
             child.expect(tuple(wants), tuple(kwargs), anchor)
         return child
+
+    def _refuse(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """A new call is run at once for want of credit."""
+        self.refused += 1
+        if self.refused == REFUSED:
+            self.refused, self.rest = 0, REST
+            self.credit += REST * REGAINED
+            self.reasons.nothing_repeats(function, args)
 
     def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a number that a tensor is combined with is no part of the key, since there were
