@@ -231,6 +231,8 @@ class Tape(Training):
                         return False
                     continue
                 array = value._value
+                if array is None:
+                    return False
                 if value._view is not None:
                     if want != _kind(value):
                         return False
@@ -381,6 +383,8 @@ class Tape(Training):
             if number is not None:
                 key.append(-1 - number)
                 return
+            if kind is Tensor and value._value is None:
+                raise Unknown  # of a trace that has ended: run at once it says so
             self.index[id(value)] = len(self.externals)
             self.externals.append(value)
             if kind is Parameter:
