@@ -28,7 +28,7 @@ def backward(loss: Tensor) -> bool:
     The sums are those of the walk over nodes, in the same order.
     """
     if loss.pending is not None:
-        loss.pending.settle()
+        loss.pending.settle(loss)
     links = _links(loss)
     if links is None:
         return False

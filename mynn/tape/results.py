@@ -9,6 +9,8 @@ from typing import Any
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
+from mynn.tape.call import Slot
+from mynn.tape.output import Output
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run
 from mynn.tape.step import Step
@@ -59,7 +61,7 @@ def finish(
             tensor._value = results[number]
             _finished(tensor, run)
     if len(piece.wanted) < len(tensors):
-        _finish_views(run, tensors)
+        _finish_views(step, externals, run, tensors)
     if piece.reached:
         with history.gradients:
             for number, one in enumerate(piece.reached, len(piece.wanted)):
@@ -74,10 +76,13 @@ def finish(
                     history.accumulate(one, gradient)
 
 
-def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
-    for tensor in tensors:
+def _finish_views(
+    step: Step, externals: list[Any], run: Run | None, tensors: list[Tensor | None]
+) -> None:
+    for slot, leaf, steps, attached in step.views:
+        tensor = tensors[slot]
         if tensor is not None and waits(tensor):
-            base, steps, attached = tensor.pending.base
+            base: Any = (tensors if type(leaf) is Slot else externals)[leaf.number]
             value = value_of(base)
             for primitive, params in steps:
                 value = primitive.numpy(value, **params)
@@ -87,13 +92,11 @@ def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
 
 
 def _finished(tensor: Tensor, run: Run | None) -> None:
-    output = tensor.pending
     if run is not None and tensor._requires_grad:
         run.results.append(weakref.ref(tensor))
-        output.run = run
-        output.tape = None
+        output = tensor.pending
+        tensor.pending = Output(output.slot, output.type, run)
     else:
-        output.tape = None
         tensor.node = tensor.pending = None
 
 
@@ -105,14 +108,15 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
         error.__cause__ = cause
     for one in tensors:
         if one is not None and waits(one):
-            one.pending.tape, one.pending.error = None, error
+            output = one.pending
+            one.pending = Output(output.slot, output.type, None, error)
 
 
 def call_by_call(
     step: Step,
     externals: list[Any],
     tensors: list[Tensor | None],
-    places: list[tuple[CodeType, int] | None],
+    places: dict[int, tuple[CodeType, int]],
     progress: Progress,
 ) -> None:
     """Run the calls one by one, as they were called."""
@@ -126,7 +130,7 @@ def call_by_call(
                 continue
             if outcome is None or outcome.writes:
                 progress.begun = True
-            current.place = None if call.slot is None else places[call.slot]
+            current.place = None if call.slot is None else places.get(call.slot)
             result = call.run(slots, externals)
             if call.slot is None:
                 continue
@@ -139,11 +143,9 @@ def call_by_call(
 
 def adopt(tensor: Tensor, result: Tensor) -> None:
     """Make a tensor what a call gave."""
-    output = tensor.pending
     tensor._value = result._value
     tensor._view = result._view
     tensor._version = result._version
     tensor._requires_grad = result._requires_grad
     tensor.node = result.node
-    output.tape = None
     tensor.pending = None

@@ -41,11 +41,16 @@ class Step:
     - `derivatives`: by the numbers of results, the same for gradients from them (`Derivative`).
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
+    - `views`: the results that look at memory of others: slot, place of that, the steps from it,
+      and whether gradients flow.
+    - `promise`: what results know that wait for the last call; `quick`: whether nothing but its
+      arguments has to be looked at where it comes again.
     - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
       where it is still there.
-    - `function`, `gradients`, `mode`, `wants`, `names`: what is compared to see whether a call is
-      the one that leads here: what is called, with gradients or not, in which mode of the module,
-      the parts of the key for each argument, the names of the last of these.
+    - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
+      call is the one that leads here: what is called, with gradients or not, in which mode of the
+      module, the number of arguments by position, the names of the others, and for each of all the
+      part of the key, or the promise of a result.
     """
 
     __slots__ = (
@@ -53,6 +58,7 @@ class Step:
         "buffers",
         "calls",
         "children",
+        "count",
         "derivatives",
         "externals",
         "function",
@@ -66,12 +72,15 @@ class Step:
         "outcomes",
         "parent",
         "pieces",
+        "promise",
+        "quick",
         "reads",
         "ready",
         "serial",
         "slots",
         "stepped",
         "trained",
+        "views",
         "wants",
         "written",
     )
@@ -105,12 +114,20 @@ class Step:
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
+        self.views: tuple[Any, ...] = ()
+        self.promise: Any = None
+        self.quick = False
         if parent is not None and call is not None:
             self.calls = (*parent.calls, call)
             self.outcomes = (*parent.outcomes, outcome)
             self.slots = parent.slots + (call.slot is not None)
             self.trained = parent.trained
             self.written = parent.written
+            self.views = parent.views
+            if outcome is not None and outcome.view is not None:
+                number, steps, attached = outcome.view
+                view = self.slots - 1, call.form.leaves[number], steps, attached
+                self.views = (*parent.views, view)
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
@@ -124,17 +141,31 @@ class Step:
                     if not isinstance(tensor, Parameter) and number not in written
                 )
 
-    def expect(self, wants: tuple[Any, ...], names: tuple[str, ...], module: Any) -> None:
+    def expect(self, wants: Sequence[Any], names: tuple[str, ...], module: Any) -> None:
         """From where this step begins, the call of it is likely to come again."""
         assert self.parent is not None
         call = self.calls[-1]
         self.function, self.gradients = call.function, call.gradients
-        self.wants, self.names = wants, names
+        promises = self.parent.promises()
+        self.wants = tuple(
+            promises[want] if type(want) is int and want >= 0 else want for want in wants
+        )
+        self.count, self.names = len(wants) - len(names), names
         if module is None:
             self.parent.next = self
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode
             self.parent.next_of_module = weakref.ref(self)
+
+    def promises(self) -> list[Any]:
+        """Those of all results up to here."""
+        found = []
+        step: Step | None = self
+        while step is not None:
+            if step.promise is not None:
+                found.append(step.promise)
+            step = step.parent
+        return found[::-1]
 
     def marks(self) -> tuple[Mark, ...]:
         """Of the state that is read and not changed, by domain: the mark that the last program

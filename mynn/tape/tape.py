@@ -23,7 +23,7 @@ from mynn.errors import MynnError
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.outcome import Outcome, outcome_of
-from mynn.tape.output import Elsewhere, Output
+from mynn.tape.output import Elsewhere, Promise
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
 from mynn.tape.waiting import LOOKS
@@ -56,6 +56,7 @@ _new: Any = object.__new__
 _QUICK = frozenset({bool, int, str, type(None)})
 # What is looked at in every call, under short names.
 activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
+waiting = recording.waiting
 # How many new steps may be made in a row; each call that comes again gives a part of one back, and
 # each that is run at once for want of it a little: what never repeats is soon run at once.
 CREDIT = 100.0
@@ -90,7 +91,68 @@ class Tape(Training):
         """Record a call, and give the tensor that will be its result; or run it at once.
 
         `anchor` is the module that is called. The user's code is two frames up.
+
+        Mostly the same call comes as the last time: that is what is written out here, `_record`
+        does the same for all others.
         """
+        before, self.busy = self.busy, True
+        try:
+            turn, position = self.turn, self.position
+            child: Any = position.next if anchor is None else position.next_of_module()
+            if (
+                child is not None
+                and child.function is function
+                and child.quick
+                and self.tidied is position
+                and child.gradients is enabled()
+                and (anchor is None or child.mode is anchor._mode)
+                and child.outcome.edits == activity.watch
+                and child.outcome.toggles == toggles[0]
+                and len(args) == child.count
+                and (tuple(kwargs) if kwargs else ()) == child.names
+                and not self.claimed
+                and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
+            ):
+                if self.credit < CREDIT:
+                    self.credit += AGAIN
+                if child.ready is not None:
+                    found = self._looked_at(child, turn)
+                    if found is not None:
+                        return found
+                tensor: Tensor = _new(Tensor)
+                tensor.pending = child.promise
+                tensor._requires_grad = child.outcome.requires_grad
+                tensor._grad = tensor.name = tensor.shared = tensor.touched = None
+                if child.promise.view is None:
+                    tensor._view = None
+                tensor._version = 0
+                tensor.is_native = False
+                # Before the step is taken, so that nothing waits that nobody knows of.
+                if position is self.root and self not in waiting:
+                    waiting.append(self)
+                position.looked = 0
+                self.outputs.append(tensor)
+                # No signal handler runs between this line and those that take the step.
+                if self.turn is turn:
+                    self.position = self.tidied = child
+                    if not arrays and child.slots <= LONGEST:
+                        return tensor
+                    return self._checked(child, tensor)
+        except (LookupError, AssertionError, AttributeError):
+            if self.turn is turn:
+                raise
+        finally:
+            self.busy = before
+        return self._record(function, args, kwargs, anchor)
+
+    def _record(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+    ) -> Any:
+        """`call`, for any call. The user's code is three frames up."""
         if self.rest and self.position is self.root:
             self.rest -= 1
             return self._now(function, args, kwargs, anchor)
@@ -106,50 +168,31 @@ class Tape(Training):
                     turn = self.turn = object()
                     position = self.position
                     slot = position.slots
-                    if (
-                        len(self.externals) != position.externals
-                        or len(self.outputs) != slot
-                        or len(self.places) != slot
-                    ):
-                        self._tidy()
-                    # Mostly the same call comes as the last time; this is quicker than its key.
-                    child: Any = position.next if anchor is None else position.next_of_module()
-                    if (
-                        child is None
-                        or child.function is not function
-                        or child.gradients is not enabled()
-                        or (anchor is not None and child.mode is not anchor._mode)
-                        or not self._fits(child, args, kwargs)
-                        or not _holds(child.outcome)
-                    ):
-                        child = self._found(position, function, args, kwargs, anchor, turn)
-                    elif self.credit < CREDIT:
-                        self.credit += AGAIN
+                    child = self._found(position, function, args, kwargs, anchor, turn)
                     if self.turn is not turn:
                         continue
                     if child is None or child is AT_ONCE:
+                        self._unmoved(turn)
                         break
                     outcome = child.outcome
+                    result = None
                     if outcome.same is not None:
                         result = self._held(child.calls[-1].form.leaves[outcome.same])
-                    elif child.ready is not None and position is self.root:
-                        result = self._looked_at(child)
-                    else:
-                        result = None
+                        self._unmoved(turn)
+                    elif child.ready is not None:
+                        result = self._looked_at(child, turn)
                     if self.turn is not turn:
                         continue
                     if result is not None:
                         return result
-                    tensor = self._promised(child, slot)
-                    place = None
+                    tensor = self._promised(child)
                     if outcome.fails:
-                        frame = sys._getframe(2)
-                        place = frame.f_code, frame.f_lasti
-                    self.places.append(place)
+                        frame = sys._getframe(3)
+                        self.places[slot] = frame.f_code, frame.f_lasti
                     # No signal handler runs between these two.
                     if self.turn is not turn:
                         continue
-                    self.position = child
+                    self.position = self.tidied = child
                 finally:
                     self.busy = before
                 break
@@ -162,7 +205,18 @@ class Tape(Training):
                     raise
         if tensor is None:
             return self._now(function, args, kwargs, anchor)
-        if slot >= LONGEST or (arrays and self._reads(recording.exposed(), outcome)):
+        return self._checked(child, tensor)
+
+    def _unmoved(self, turn: object) -> None:
+        """The call was no step."""
+        self._tidy()
+        if self.turn is turn:
+            self.tidied = self.position
+
+    def _checked(self, step: Step, tensor: Tensor) -> Tensor:
+        """The result of a call that was recorded just now; run where it cannot wait."""
+        assert step.outcome is not None
+        if step.slots > LONGEST or (arrays and self._reads(recording.exposed(), step.outcome)):
             self.flush()
         return tensor
 
@@ -172,30 +226,18 @@ class Tape(Training):
         with self.lock:
             pass
 
-    def _promised(self, child: Step, slot: int) -> Tensor:
+    def _promised(self, child: Step) -> Tensor:
         """A tensor that waits for this step."""
         outcome, position = child.outcome, self.position
         assert outcome is not None
         tensor: Tensor = _new(Tensor)
-        output = tensor.pending = Output(tensor)
-        output.tape = self
-        output.slot = slot
-        output.type = outcome.type
-        output.error = None
-        output.run = None
-        if outcome.view is None:
-            output.base = None
-            tensor._view = None
-        else:
-            output.base = self._view(child, outcome)
-            self.looks = True
+        tensor.pending = child.promise
         tensor._requires_grad = outcome.requires_grad
-        tensor._grad = None
-        tensor.name = None
-        tensor.shared = None
+        tensor._grad = tensor.name = tensor.shared = tensor.touched = None
+        if outcome.view is None:
+            tensor._view = None
         tensor._version = 0
         tensor.is_native = False
-        tensor.touched = None
         # Before the step is taken, so that nothing waits that nobody knows of.
         if position is self.root and self not in recording.waiting:
             recording.waiting.append(self)
@@ -203,33 +245,33 @@ class Tape(Training):
         if outcome.writes:
             for state in outcome.writes:
                 self._hide(state, "_value")
-        self.outputs.append(output)
+        self.outputs.append(tensor)
         return tensor
 
     # -- which step comes next ---------------------------------------------------------------------
 
-    def _fits(self, child: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _fits(self, child: Step, args: tuple[Any, ...]) -> bool:
         """Whether a call has the arguments of the one that led to this step: `_add`, compared."""
-        wants = child.wants
-        if len(args) + len(kwargs) != len(wants) or (kwargs and tuple(kwargs) != child.names):
-            return False
-        index = self.index
+        self.tidied = None
+        wants, externals = child.wants, self.externals
         place = 0
-        for value in (*args, *kwargs.values()) if kwargs else args:
+        for value in args:
             want = wants[place]  # `zip` takes longer than the rest
             place += 1
             kind = type(value)
             if kind is Tensor:
                 pending = value.pending
+                if pending is want:
+                    continue
+                if type(want) is int:
+                    if externals[-1 - want] is not value:
+                        return False
+                    continue
                 if pending is not None and pending.tape is not None:
-                    if pending.slot != want or pending.tape is not self:
-                        return False
-                    continue
-                number = index.get(id(value))
-                if number is not None:
-                    if want != -1 - number:
-                        return False
-                    continue
+                    return False
+                number = id(value)
+                if number in self.index:
+                    return False
                 array = value._value
                 if array is None:
                     return False
@@ -238,8 +280,8 @@ class Tape(Training):
                         return False
                 elif want != (array.shape, array.dtype, value._requires_grad):
                     return False
-                index[id(value)] = len(self.externals)
-                self.externals.append(value)
+                self.index[number] = len(externals)
+                externals.append(value)
             elif kind is tuple:
                 if want != whole(value):
                     return False
@@ -309,7 +351,7 @@ class Tape(Training):
         elif self.credit < CREDIT:
             self.credit += AGAIN
         if child is not AT_ONCE and plain and not self.bound:
-            child.expect(tuple(wants), tuple(kwargs), anchor)
+            child.expect(wants, tuple(kwargs), anchor)
         return child
 
     def _refuse(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -331,7 +373,7 @@ class Tape(Training):
         self.numbers += 1
         return self.numbers > FEW
 
-    def _looked_at(self, child: Step) -> Tensor | None:
+    def _looked_at(self, child: Step, turn: object) -> Tensor | None:
         """The result of a first call that is always looked at; None where it is to be recorded."""
         piece = child.ready
         child.looked += 1
@@ -345,14 +387,13 @@ class Tape(Training):
             (value,) = piece.values(self.externals)
         except MynnError:
             return None  # recorded, it says what is wrong where it is looked at
-        self.externals, self.index = [], {}
-        return Tensor.from_value(value)
-
-    def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
-        """What the result of the step looks at, and how."""
-        assert outcome.view is not None
-        number, steps, attached = outcome.view
-        return self._held(child.calls[-1].form.leaves[number]), steps, attached
+        tensor: Tensor = Tensor.from_value(value)
+        fresh: tuple[list[Any], dict[int, int]] = [], {}
+        if self.turn is not turn:
+            return None
+        self.externals, self.index = fresh
+        self.tidied = self.root
+        return tensor
 
     def _reads(self, shown: list[Any], outcome: Outcome) -> bool:
         """Whether memory that the user can change behind our back was read."""
@@ -366,9 +407,7 @@ class Tape(Training):
         """The tensor in a place of the call that is being recorded."""
         if type(leaf) is External:
             return self.externals[leaf.number]
-        found = self.outputs[leaf.number]()
-        assert found is not None  # it was given just now
-        return found
+        return self.outputs[leaf.number]
 
     def _add(self, key: list[Any], value: Any) -> None:
         kind = type(value)
@@ -376,7 +415,9 @@ class Tape(Training):
             pending = value.pending
             if pending is not None and pending.tape is not None:
                 if pending.tape is not self:
-                    raise Elsewhere(pending)
+                    raise Elsewhere(value)
+                if self.outputs[pending.slot] is not value:
+                    raise Unknown  # it is being computed
                 key.append(pending.slot)
                 return
             number = self.index.get(id(value))
@@ -439,7 +480,12 @@ class Tape(Training):
             return AT_ONCE
         slot = None if known.same is not None else self.position.slots
         call = Call(function, form, slot, known.modes())
-        return Step(self.position, call, known, len(self.externals))
+        child = Step(self.position, call, known, len(self.externals))
+        if slot is not None:
+            view = None if known.view is None else known.view[1]
+            child.promise = Promise(self, slot, known.type, view)
+            child.quick = known.steady and not known.fails and not known.writes
+        return child
 
     def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
         """Where a tensor stands; arrays have been copied, in the order in which they come."""
@@ -476,8 +522,7 @@ def _is_viewed(tensor: Tensor) -> bool:
     """Whether it looks at memory of another one in another order."""
     pending = tensor.pending
     if pending is not None and pending.tape is not None:
-        base = pending.base
-        steps = () if base is None else base[1]
+        steps = pending.view or ()
     else:
         steps = () if tensor._view is None else tensor._view.steps
     plain = movement.reshape, elementwise.stop_gradient

@@ -73,9 +73,12 @@ class Training(Waiting):
     def _backward(self, loss: Tensor) -> bool:
         with self.lock:
             turn = self.turn = object()
+            self.tidied = None
             pending, position = loss.pending, self.position
             if pending is None or pending.tape is not self:
                 return False
+            if self.outputs[pending.slot] is not loss:
+                return False  # it is being computed
             if not loss.requires_grad or position.trained:
                 return False
             key = ("backward", pending.slot)
@@ -89,6 +92,9 @@ class Training(Waiting):
             if self.turn is not turn:
                 return False
             self.position = child
+            self._tidy()
+            if self.turn is turn:
+                self.tidied = child
             return True
 
     def _backward_step(self, loss: Tensor, slot: int) -> Any:
@@ -111,6 +117,7 @@ class Training(Waiting):
         """The step after an update, None where that is run at once; and the turn."""
         with self.lock:
             turn = self.turn = object()
+            self.tidied = None
             self._tidy()
             gradients = {id(parameter) for parameter in self.position.trained}
             trained, pattern = [], []

@@ -7,12 +7,14 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
+from sys import getrefcount
 from types import CodeType
 from typing import Any
 
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
-from mynn.tape.output import Elsewhere, Output
+from mynn.tape.call import Slot
+from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import Progress, call_by_call, fail, finish
@@ -22,6 +24,8 @@ from mynn.tensor import Tensor, history
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
+# How many hold a tensor that nobody but the list holds it is in, where they are counted.
+(ALONE,) = [getrefcount(one) for one in [object()]]
 # A first call whose result was looked at so many times, and not used before, is run as it comes.
 LOOKS = 8
 # Seconds until a thread looks again whether another one records.
@@ -49,10 +53,11 @@ class Waiting:
         self.position = self.root
         self.externals: list[Any] = []
         self.index: dict[int, int] = {}
-        self.outputs: list[Output] = []
-        # Whether some of them look at memory of others.
-        self.looks = False
-        self.places: list[tuple[CodeType, int] | None] = []
+        self.outputs: list[Tensor] = []
+        # Where calls stand in which something may be wrong.
+        self.places: dict[int, tuple[CodeType, int]] = {}
+        # The position, where nothing is going on, and nothing is left of calls that were begun.
+        self.tidied: Step | None = self.root
         # By tensor and name: fields that are not set, with what was there.
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         self.reasons = Reasons()
@@ -73,8 +78,8 @@ class Waiting:
             for value in self.externals[step.externals :]:
                 self.index.pop(id(value), None)
             del self.externals[step.externals :]
-        if len(self.outputs) > step.slots or len(self.places) > step.slots:
-            del self.outputs[step.slots :], self.places[step.slots :]
+        if len(self.outputs) > step.slots:
+            del self.outputs[step.slots :]
 
     # -- fields that are not set -------------------------------------------------------------------
 
@@ -183,18 +188,19 @@ class Waiting:
         elif last.parent is not self.position or known is not self.turn:
             return False
         turn = self.turn = object()
+        self.tidied = None
         step = self.position if last is None else last
         self._show()
         if step is self.root:
             self._leave()
             return True
-        tensors = self._alive() if self.looks else [output() for output in self.outputs]
+        tensors = self._alive(step)
         try:
             piece = self._prepared(step, tensors)
         except BaseException:
             self._hide_again(turn)
             raise
-        fresh: tuple[Any, ...] = (self.root, [], {}, [], [], {})
+        fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {})
         progress, externals, places = Progress(), self.externals, self.places
         kept = self.position, externals, self.index, self.outputs, places, self.hidden
         if self not in recording.waiting:
@@ -203,7 +209,6 @@ class Waiting:
             return last is None
         self.running = step, externals
         self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
-        self.looks = False
         try:
             if type(piece) is not Piece or not self._run(piece, step, externals, tensors, progress):
                 start = time.perf_counter()
@@ -225,7 +230,6 @@ class Waiting:
                     self.places,
                     self.hidden,
                 ) = kept
-                self.looks = True
                 self._hide_again(turn)
             raise
         finally:
@@ -246,17 +250,17 @@ class Waiting:
             self.hidden = {}
         if self in recording.waiting:
             recording.waiting.remove(self)
+        if not self.externals and not self.outputs:
+            self.tidied = self.root
 
-    def _alive(self) -> list[Tensor | None]:
-        """The tensors that somebody holds; not those that only results that are gone look at."""
-        tensors: list[Tensor | None] = []
-        for output in reversed(self.outputs):
-            tensor = output()
-            if tensor is None:
-                output.base = None
-            tensors.append(tensor)
-        tensors.reverse()
-        return tensors
+    def _alive(self, step: Step) -> list[Tensor | None]:
+        """The tensors that somebody else holds, and those that these look at."""
+        outputs = self.outputs
+        held = [count > ALONE for count in [getrefcount(one) for one in outputs]]
+        for slot, leaf, *_ in reversed(step.views):
+            if held[slot] and type(leaf) is Slot:
+                held[leaf.number] = True
+        return [one if known else None for one, known in zip(outputs, held, strict=True)]
 
     def _prepared(self, step: Step, tensors: list[Tensor | None]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""
@@ -279,7 +283,7 @@ class Waiting:
     def _piece(self, step: Step, tensors: list[Tensor | None]) -> Any:
         """The program."""
         held = [(i, one) for i, one in enumerate(tensors) if one is not None and one.pending]
-        wanted = [i for i, one in held if one.pending.base is None]
+        wanted = [i for i, one in held if one.pending.view is None]
         grown = any(one._requires_grad for _, one in held)
         return Piece(step, self.externals, wanted, step.trained, grown)
 
