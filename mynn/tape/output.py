@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
-from mynn.base import recording
+from mynn.base import forks, recording
 from mynn.core.types import Type
 from mynn.errors import UsageError
 from mynn.tape.run import Run, remember
 from mynn.tensor import Tensor
 from mynn.tensor.value import Step
+from mynn.tensor.view import look, value_of
 
 
 class Output:
@@ -25,6 +27,7 @@ class Output:
     __slots__ = ("error", "run", "slot", "type")
 
     tape: Any = None
+    view: tuple[Step, ...] | None = None
 
     def __init__(
         self,
@@ -77,6 +80,8 @@ class Promise(Output):
 
     __slots__ = ("_tape", "view")
 
+    view: tuple[Step, ...] | None
+
     def __init__(
         self, tape: Any, slot: int, type: Type, view: tuple[Step, ...] | None = None
     ) -> None:
@@ -89,6 +94,55 @@ class Promise(Output):
     def tape(self) -> Any:
         """Where it was recorded."""
         return self._tape()
+
+
+class Later(Output):
+    """Of a result that looks at the memory of another tensor: its value is made when somebody looks
+    at it.
+    """
+
+    __slots__ = ("attached", "base", "view")
+
+    view: tuple[Step, ...]
+
+    def __init__(
+        self,
+        promise: Output,
+        run: Run | None,
+        base: Tensor,
+        view: tuple[Step, ...],
+        attached: bool,
+    ) -> None:
+        self.slot = promise.slot
+        self.type = promise.type
+        self.run = run
+        self.error = None
+        if type(base.pending) is Later:  # no long chains
+            value_of(base)
+        self.base = base
+        self.view = view
+        self.attached = attached
+
+    def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
+        """Let it look."""
+        value: Any = value_of(self.base)
+        for primitive, params in self.view:
+            value = primitive.numpy(value, **params)
+        with _looking:
+            if tensor.pending is self:  # no other thread was quicker
+                tensor._value = value
+                look(tensor, self.base, self.view, self.attached)
+                if self.run is None:
+                    tensor.node = tensor.pending = None
+                else:
+                    tensor.pending = Output(self.slot, self.type, self.run)
+        output = tensor.pending
+        if output is not None:
+            output.make(tensor, name, by_call)
+
+
+# Held to let a tensor look at another one; nobody waits for anything meanwhile.
+_looking = forks.register(threading.RLock())
 
 
 class Elsewhere(Exception):

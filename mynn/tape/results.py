@@ -10,12 +10,11 @@ from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
 from mynn.tape.call import Slot
-from mynn.tape.output import Output
+from mynn.tape.output import Later, Output
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run
 from mynn.tape.step import Step
 from mynn.tensor import Tensor, history
-from mynn.tensor.view import look, value_of
 
 
 class Progress:
@@ -47,21 +46,30 @@ def finish(
     piece: Piece,
     step: Step,
     externals: list[Any],
-    tensors: list[Tensor | None],
+    outputs: list[Tensor],
+    held: list[bool],
     progress: Progress,
 ) -> None:
     """Give the tensors their values, and the parameters their gradients; also a second time."""
     results, run = progress.results, progress.run
     assert results is not None
     if run is None and piece.grown:  # what results came from is remembered for `backward`
-        run = progress.run = Run(step, externals, progress.saved)
-    for number, slot in enumerate(piece.wanted):
-        tensor = tensors[slot]
-        if tensor is not None and waits(tensor):
+        marks = () if step.stepped else step.marks(piece.access)
+        run = progress.run = Run(step, externals, progress.saved, marks)
+    number = 0
+    for slot in piece.wanted:
+        tensor = outputs[slot]
+        pending = tensor.pending
+        if pending is not None and pending.tape is not None:
             tensor._value = results[number]
-            _finished(tensor, run)
-    if len(piece.wanted) < len(tensors):
-        _finish_views(step, externals, run, tensors)
+            if run is not None and tensor._requires_grad:
+                run.results.append(weakref.ref(tensor))
+                tensor.pending = Output(slot, pending.type, run)
+            else:
+                tensor.node = tensor.pending = None
+        number += 1  # noqa: SIM113 - `enumerate` takes longer
+    if step.views:
+        _finish_views(step, externals, outputs, held, run)
     if piece.reached:
         with history.gradients:
             for number, one in enumerate(piece.reached, len(piece.wanted)):
@@ -77,27 +85,16 @@ def finish(
 
 
 def _finish_views(
-    step: Step, externals: list[Any], run: Run | None, tensors: list[Tensor | None]
+    step: Step, externals: list[Any], outputs: list[Tensor], held: list[bool], run: Run | None
 ) -> None:
     for slot, leaf, steps, attached in step.views:
-        tensor = tensors[slot]
-        if tensor is not None and waits(tensor):
-            base: Any = (tensors if type(leaf) is Slot else externals)[leaf.number]
-            value = value_of(base)
-            for primitive, params in steps:
-                value = primitive.numpy(value, **params)
-            tensor._value = value
-            look(tensor, base, steps, attached)
-            _finished(tensor, run)
-
-
-def _finished(tensor: Tensor, run: Run | None) -> None:
-    if run is not None and tensor._requires_grad:
-        run.results.append(weakref.ref(tensor))
-        output = tensor.pending
-        tensor.pending = Output(output.slot, output.type, run)
-    else:
-        tensor.node = tensor.pending = None
+        tensor = outputs[slot]
+        if held[slot] and waits(tensor):
+            base: Any = (outputs if type(leaf) is Slot else externals)[leaf.number]
+            own = run if tensor._requires_grad else None
+            if own is not None:
+                own.results.append(weakref.ref(tensor))
+            tensor.pending = Later(tensor.pending, own, base, steps, attached)
 
 
 def fail(tensors: list[Tensor | None], error: BaseException) -> None:

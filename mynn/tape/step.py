@@ -42,7 +42,8 @@ class Step:
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
     - `views`: the results that look at memory of others: slot, place of that, the steps from it,
-      and whether gradients flow.
+      and whether gradients flow; `within`: by slot that of the memory, where that is a result too,
+      the last one first.
     - `promise`: what results know that wait for the last call; `quick`: whether nothing but its
       arguments has to be looked at where it comes again.
     - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
@@ -82,6 +83,7 @@ class Step:
         "trained",
         "views",
         "wants",
+        "within",
         "written",
     )
 
@@ -115,6 +117,7 @@ class Step:
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
         self.views: tuple[Any, ...] = ()
+        self.within: tuple[tuple[int, int], ...] = ()
         self.promise: Any = None
         self.quick = False
         if parent is not None and call is not None:
@@ -123,11 +126,13 @@ class Step:
             self.slots = parent.slots + (call.slot is not None)
             self.trained = parent.trained
             self.written = parent.written
-            self.views = parent.views
+            self.views, self.within = parent.views, parent.within
             if outcome is not None and outcome.view is not None:
                 number, steps, attached = outcome.view
-                view = self.slots - 1, call.form.leaves[number], steps, attached
-                self.views = (*parent.views, view)
+                slot, leaf = self.slots - 1, call.form.leaves[number]
+                self.views = (*parent.views, (slot, leaf, steps, attached))
+                if isinstance(leaf, Slot):
+                    self.within = ((slot, leaf.number), *parent.within)
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
@@ -167,18 +172,19 @@ class Step:
             step = step.parent
         return found[::-1]
 
-    def marks(self) -> tuple[Mark, ...]:
+    def marks(self, access: sharing.Access | None) -> Sequence[Mark]:
         """Of the state that is read and not changed, by domain: the mark that the last program
-        left.
+        left. `access` is that of a program that reads all of it.
         """
-        if self.reads is None or any(sharing.domain_of(ones[0]) for _, ones in self.reads[1]):
-            self.reads = self._reads()
-        domains: list[tuple[Tensor, ...]]
+        domains = None if access is None else access.domains
+        if domains is None or self.reads is None or self.reads[0] != domains:
+            self.reads = domains, *self._reads()
+        read: list[tuple[Tensor, ...]]
         alone: tuple[Mark, ...]
-        domains, alone = self.reads
-        if not domains:
+        _, read, alone = self.reads
+        if not read:
             return alone
-        return (*alone, *[(sharing.program_mark(ones[0]), ones) for ones in domains])
+        return (*alone, *[(sharing.program_mark(ones[0]), ones) for ones in read])
 
     def _reads(self) -> Any:
         """The tensors of each domain, and those that no program writes as marks."""

@@ -23,7 +23,7 @@ from mynn.errors import MynnError
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.outcome import Outcome, outcome_of
-from mynn.tape.output import Elsewhere, Promise
+from mynn.tape.output import Elsewhere, Later, Promise
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
 from mynn.tape.waiting import LOOKS
@@ -272,14 +272,15 @@ class Tape(Training):
                 number = id(value)
                 if number in self.index:
                     return False
-                array = value._value
-                if array is None:
-                    return False
-                if value._view is not None:
+                if pending is None and value._value is None:
+                    return False  # of a trace
+                if pending is not None or value._view is not None:
                     if want != _kind(value):
                         return False
-                elif want != (array.shape, array.dtype, value._requires_grad):
-                    return False
+                else:
+                    array = value._value
+                    if want != (array.shape, array.dtype, value._requires_grad):
+                        return False
                 self.index[number] = len(externals)
                 externals.append(value)
             elif kind is tuple:
@@ -424,7 +425,7 @@ class Tape(Training):
             if number is not None:
                 key.append(-1 - number)
                 return
-            if kind is Tensor and value._value is None:
+            if pending is None and value._value is None:
                 raise Unknown  # of a trace that has ended: run at once it says so
             self.index[id(value)] = len(self.externals)
             self.externals.append(value)
@@ -521,7 +522,9 @@ def _holds(outcome: Outcome) -> bool:
 def _is_viewed(tensor: Tensor) -> bool:
     """Whether it looks at memory of another one in another order."""
     pending = tensor.pending
-    if pending is not None and pending.tape is not None:
+    if pending is not None and (pending.view is not None or pending.tape is not None):
+        if type(pending) is Later and _is_viewed(pending.base):
+            return True
         steps = pending.view or ()
     else:
         steps = () if tensor._view is None else tensor._view.steps

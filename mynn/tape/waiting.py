@@ -13,7 +13,6 @@ from typing import Any
 
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
-from mynn.tape.call import Slot
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
@@ -194,9 +193,10 @@ class Waiting:
         if step is self.root:
             self._leave()
             return True
-        tensors = self._alive(step)
+        outputs = self.outputs
+        held = self._alive(step)
         try:
-            piece = self._prepared(step, tensors)
+            piece = self._prepared(step, held)
         except BaseException:
             self._hide_again(turn)
             raise
@@ -210,17 +210,19 @@ class Waiting:
         self.running = step, externals
         self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
         try:
-            if type(piece) is not Piece or not self._run(piece, step, externals, tensors, progress):
+            if type(piece) is not Piece or not self._run(
+                piece, step, externals, outputs, held, progress
+            ):
                 start = time.perf_counter()
-                call_by_call(step, externals, tensors, places, progress)
+                call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
                     piece.seconds += time.perf_counter() - start
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:
-                finish(piece, step, externals, tensors, progress)
+                finish(piece, step, externals, outputs, held, progress)
             elif progress.begun or not self._may_wait(error, turn):
-                fail(tensors, error)
+                fail(_only(held, outputs), error)
             else:
                 (
                     self.position,
@@ -253,23 +255,25 @@ class Waiting:
         if not self.externals and not self.outputs:
             self.tidied = self.root
 
-    def _alive(self, step: Step) -> list[Tensor | None]:
-        """The tensors that somebody else holds, and those that these look at."""
-        outputs = self.outputs
-        held = [count > ALONE for count in [getrefcount(one) for one in outputs]]
-        for slot, leaf, *_ in reversed(step.views):
-            if held[slot] and type(leaf) is Slot:
-                held[leaf.number] = True
-        return [one if known else None for one, known in zip(outputs, held, strict=True)]
+    def _alive(self, step: Step) -> list[bool]:
+        """Whether somebody else holds a result, or looks at it by one that he holds."""
+        held = [getrefcount(one) > ALONE for one in self.outputs]
+        for slot, base in step.within:
+            if held[slot]:
+                held[base] = True
+        return held
 
-    def _prepared(self, step: Step, tensors: list[Tensor | None]) -> Piece | Trial | None:
+    def _prepared(self, step: Step, held: list[bool]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""
-        held = tuple([tensor is not None and tensor.pending is not None for tensor in tensors])
-        piece = step.pieces.get(held)
+        key = tuple(held)
+        if self.stopped:  # some were made by an earlier run
+            pairs = zip(held, self.outputs, strict=True)
+            key = tuple([known and one.pending is not None for known, one in pairs])
+        piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
-            piece = step.pieces[held] = Trial()
+            piece = step.pieces[key] = Trial()
         elif type(piece) is Trial and piece.over(len(step.calls)):
-            piece = step.pieces[held] = self._piece(step, tensors)
+            piece = step.pieces[key] = self._piece(step, key)
             if len(step.pieces) >= MANY:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
@@ -280,11 +284,11 @@ class Waiting:
         piece.prepare()
         return piece
 
-    def _piece(self, step: Step, tensors: list[Tensor | None]) -> Any:
+    def _piece(self, step: Step, held: tuple[bool, ...]) -> Any:
         """The program."""
-        held = [(i, one) for i, one in enumerate(tensors) if one is not None and one.pending]
-        wanted = [i for i, one in held if one.pending.view is None]
-        grown = any(one._requires_grad for _, one in held)
+        found = [(i, one) for i, one in enumerate(self.outputs) if held[i]]
+        wanted = [i for i, one in found if one.pending.view is None]
+        grown = any(one._requires_grad for _, one in found)
         return Piece(step, self.externals, wanted, step.trained, grown)
 
     def _run(
@@ -292,7 +296,8 @@ class Waiting:
         piece: Piece,
         step: Step,
         externals: list[Any],
-        tensors: list[Tensor | None],
+        outputs: list[Tensor],
+        held: list[bool],
         progress: Progress,
     ) -> bool:
         """Run the program; False where it found something wrong."""
@@ -309,12 +314,17 @@ class Waiting:
             if progress.results is None:
                 return False  # state is as before: what is wrong shows at the call itself
             raise
-        finish(piece, step, externals, tensors, progress)
+        finish(piece, step, externals, outputs, held, progress)
         if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
             step.looked += 1
             if step.looked >= LOOKS and not piece.grown and not step.written:
                 step.ready = piece
         return True
+
+
+def _only(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
+    """The results that somebody holds."""
+    return [one if known else None for known, one in zip(held, outputs, strict=True)]
 
 
 def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
