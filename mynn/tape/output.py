@@ -64,11 +64,12 @@ class Output:
         """
         self.settle(tensor)
         output = tensor.pending
-        if output is None:
-            return
-        if output.error is not None:
-            raise output.error
-        if name == "node" and output.run is not None:
+        if output is not self:
+            if output is not None:
+                output.make(tensor, name, by_call)
+        elif self.error is not None:
+            raise self.error
+        elif name == "node" and self.run is not None:
             remember(tensor, by_call)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import weakref
 from collections import deque
@@ -14,7 +15,7 @@ import numpy as np
 from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
-from mynn.core.types import Array
+from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
 from mynn.tape.trial import Trial
@@ -23,6 +24,14 @@ from mynn.tensor.history import array_of
 
 if TYPE_CHECKING:
     from mynn.tape.step import Mark, Step
+
+
+_numbers = itertools.count(1)
+# Of a run with more results there is a program for all that a loss was made from, and none for
+# each.
+_FEW = 4
+# So many sets of results of one sequence have programs.
+_WAYS = 64
 
 
 class Run:
@@ -34,6 +43,8 @@ class Run:
     takes either: those of programs, or those that can be differentiated again.
     """
 
+    # Another one for each run, larger for later ones.
+    number = 0
     # The nodes of the results with one for every call behind them, where they were made.
     nodes: list[Any] | None = None
     # The nodes that run a program of this run (`Derivative`), and the results they are of.
@@ -58,6 +69,7 @@ class Run:
         saved: Sequence[tuple[Tensor, Array]],
         marks: Sequence[Mark],
     ) -> None:
+        self.number = next(_numbers)
         self.step = step
         self.externals = externals
         # State that the run changed, as it was before.
@@ -155,10 +167,10 @@ class Run:
 
     def remember(self, tensor: Tensor, slot: int, by_call: bool) -> None:
         """Give a result of this run its node."""
-        derivative = None
-        if not by_call and not self.fine and self.nodes is None:
-            derivative = self.derivative(tensor, slot)
-        if derivative is not None:
+        derivative: Derivative | Trial | None = None
+        if not by_call and not self.fine and self.nodes is None and len(self.results) <= _FEW:
+            derivative = self.derivative({slot: tensor.spec})
+        if type(derivative) is Derivative:
             if tensor._view is None:
                 tensor.node = derivative.node(self, tensor)
             elif tensor._view.base._version:
@@ -169,9 +181,8 @@ class Run:
             return
         start = time.perf_counter()
         again = self._by_call()[slot]
-        trial = self.step.derivatives.get(slot)
-        if type(trial) is Trial:
-            trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
+        if type(derivative) is Trial:
+            derivative.seconds += 2 * (time.perf_counter() - start)  # with the way back
         node = tensor.node = again.node
         if tensor._view is None:
             node.value = tensor._value
@@ -234,15 +245,18 @@ class Run:
         calls = zip(self.step.calls, self.step.outcomes, strict=True)
         return next((o.name for call, o in calls if call.slot == slot and o is not None), None)
 
-    def derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
-        """The program of a gradient from this result, if it came before."""
-        known = self.step.derivatives.get(slot)
-        if known is None:
-            self.step.derivatives[slot] = Trial()
-        elif type(known) is Trial and known.over(len(self.step.calls)):
-            known = Derivative(self.step, slot, self.externals, tensor.spec)
-            self.step.derivatives[slot] = known
-        return known if type(known) is Derivative else None
+    def derivative(self, kinds: Mapping[int, Type]) -> Derivative | Trial:
+        """The program of gradients from these results, told by their slots, if it came before."""
+        known = self.step.derivatives
+        key = tuple(kinds)
+        found = known.get(key)
+        if found is None:
+            if len(known) >= _WAYS:
+                known.clear()
+            found = known[key] = Trial()
+        elif type(found) is Trial and found.over(len(self.step.calls)):
+            found = known[key] = Derivative(self.step, kinds, self.externals)
+        return found
 
     @recording.run_at_once
     def again(self) -> list[Any]:

@@ -38,7 +38,7 @@ class Step:
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
-    - `derivatives`: by the numbers of results, the same for gradients from them (`Derivative`).
+    - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`).
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
     - `views`: the results that look at memory of others: slot, place of that, the steps from it,
@@ -99,7 +99,7 @@ class Step:
         self.outcome = outcome
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
-        self.derivatives: dict[int, Any] = {}
+        self.derivatives: dict[Any, Any] = {}
         self.looked = 0
         self.ready: Any = None
         # What `marks` finds out once.

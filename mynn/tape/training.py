@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +67,13 @@ class Training(Waiting):
                     return
             except Elsewhere:
                 pass  # another thread has put off gradients of the same parameters
-            if loss.numel() == 1 and self._now(back.backward, (loss,), {}):
+            done = loss.numel() == 1 and self._now(back.backward, (loss,), {})
+            if done is True:
+                return
+            if done:
+                start = time.perf_counter()
+                self._now(loss._backward, (gradient,), {})
+                done.seconds += time.perf_counter() - start
                 return
         self._now(loss._backward, (gradient,), {})
 
