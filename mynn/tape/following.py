@@ -118,6 +118,10 @@ class Following(Training):
         elif self.credit < self.most:
             self.credit += AGAIN
         if child is not AT_ONCE and plain and not self.bound:
+            outputs = self.outputs
+            wants = [
+                outputs[want].pending if type(want) is int and want >= 0 else want for want in wants
+            ]
             child.expect(wants, tuple(kwargs), anchor)
         return child
 

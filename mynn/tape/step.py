@@ -151,26 +151,13 @@ class Step:
         assert self.parent is not None
         call = self.calls[-1]
         self.function, self.gradients = call.function, call.gradients
-        promises = self.parent.promises()
-        self.wants = tuple(
-            promises[want] if type(want) is int and want >= 0 else want for want in wants
-        )
+        self.wants = tuple(wants)
         self.count, self.names = len(wants) - len(names), names
         if module is None:
             self.parent.next = self
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode
             self.parent.next_of_module = weakref.ref(self)
-
-    def promises(self) -> list[Any]:
-        """Those of all results up to here."""
-        found = []
-        step: Step | None = self
-        while step is not None:
-            if step.promise is not None:
-                found.append(step.promise)
-            step = step.parent
-        return found[::-1]
 
     def marks(self, access: sharing.Access | None) -> Sequence[Mark]:
         """Of the state that is read and not changed, by domain: the mark that the last program
