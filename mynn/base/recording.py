@@ -76,6 +76,9 @@ waiting: list[Any] = []
 # Runs whose results may have to remember where they came from: they are told before memory is
 # written that they have read.
 runs: dict[int, Any] = {}
+# How many there may be until those that are gone are looked for.
+_FEW = 32
+_many = [_FEW]
 # Those of them that have read state which later ones may change.
 readers: dict[int, Any] = {}
 # How often somebody asked for a gradient of a tensor, or for none, since the program began.
@@ -154,6 +157,16 @@ def made(tensor: Any, name: str) -> Any:
                 raise
 
 
+def note_run(run: Any) -> None:
+    """From now on it is told before memory is written that it has read, as long as it is there."""
+    runs[id(run)] = weakref.ref(run)
+    if len(runs) > _many[0]:
+        for number, reference in list(runs.items()):
+            if reference() is None:
+                _forget(number, reference)
+        _many[0] = 2 * len(runs) + _FEW
+
+
 def before_write(tensor: Any, values: bool = True) -> None:
     """The memory of a tensor is about to be written, outside of programs; without `values` no more
     than its history, or whether it asks for a gradient.
@@ -164,14 +177,21 @@ def before_write(tensor: Any, values: bool = True) -> None:
     if waiting:
         settle((tensor,))
     noted = bool(runs) and _holds_state()
-    for reference in list(runs.values()):
+    for number, reference in list(runs.items()):
         run = reference()
         if run is None:
+            _forget(number, reference)
             continue
         if noted:  # by another thread, since this one has made sure
             run.note_write(tensor)
         else:
             run.before_write(tensor, values)
+
+
+def _forget(number: int, reference: Any) -> None:
+    """The run is gone; another one may be there by now, in its place."""
+    if runs.get(number) is reference:
+        runs.pop(number, None)
 
 
 def before_change(tensors: Iterable[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -137,8 +138,13 @@ def _infer_slice(x: Type, starts: Axes, stops: Axes, steps: Axes) -> Type:
     return x.with_shape(extents)
 
 
+@functools.lru_cache(maxsize=1024)
+def _slices(starts: Axes, stops: Axes, steps: Axes) -> tuple[slice, ...]:
+    return tuple(map(slice, starts, stops, steps))
+
+
 def _numpy_slice(x: Array, starts: Axes, stops: Axes, steps: Axes) -> Array:
-    return x[tuple(map(slice, starts, stops, steps))]
+    return x[_slices(starts, stops, steps)]
 
 
 def _slice_vjp(g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes) -> tuple[Placed]:

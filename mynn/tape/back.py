@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mynn.core.types import Array
 from mynn.tape.derivative import Derivative
+from mynn.tape.output import Later, Output
 from mynn.tape.run import Run
+from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.history import accumulate
 
 
 class Link(NamedTuple):
-    """A result, the run that made it, its gradient program, and what gets gradients from it."""
+    """A run, those of its results that a gradient comes by, its gradient program from them, and
+    what gets gradients from it.
+    """
 
     run: Run
+    results: list[Tensor]
     derivative: Derivative
     inputs: list[Tensor]
 
 
-def backward(loss: Tensor) -> bool:
+def backward(loss: Tensor) -> bool | Trial:
     """Add the gradients of a result of one element, where they go to parameters alone, through
-    nothing but results of programs whose gradients are programs; otherwise give False.
+    nothing but results of programs whose gradients are programs; otherwise give False, or what was
+    tried where a program is to be made after a while.
 
-    The sums are those of the walk over nodes, in the same order.
+    The latest run goes first, with the gradients from all its results in one program.
     """
     if loss.pending is not None:
-        loss.pending.settle()
+        loss.pending.settle(loss)
     links = _links(loss)
-    if links is None:
-        return False
+    if not isinstance(links, list):
+        return links
     cotangents: dict[int, Array] = {id(loss): np.ones(loss.shape, loss.dtype)}
     parameters: dict[int, Tensor] = {}
-    for identity, link in reversed(links.items()):
-        found = link.derivative.run(link.run, cotangents.pop(identity))
-        for one, value in zip(link.inputs, found, strict=True):
+    for run, results, derivative, inputs in links:
+        found = derivative.run(run, [cotangents.pop(id(one)) for one in results])
+        for one, value in zip(inputs, found, strict=True):
             known = cotangents.get(id(one))
             if known is not None:
                 known += value
@@ -50,45 +57,52 @@ def backward(loss: Tensor) -> bool:
     return True
 
 
-def _links(loss: Tensor) -> dict[int, Link] | None:
-    """By identity all results that the gradient comes by, each after what it was made from; None
-    where something else is among them.
+def _links(loss: Tensor) -> list[Link] | bool | Trial:
+    """The runs that the gradient comes by, the latest first; False where something else is among
+    them.
     """
-    done: dict[int, Link] = {}
-    seen: dict[int, Link] = {}
-    stack = [loss]
-    while stack:
-        tensor = stack[-1]
-        identity = id(tensor)
-        if identity not in done:
-            link = seen.get(identity) or _link(tensor)
-            if link is None:
-                return None
-            seen[identity] = link
-            before = [
-                one for one in link.inputs if not isinstance(one, Parameter) and id(one) not in done
-            ]
-            if before:
-                stack += before[::-1]
-                continue
-            done[identity] = link
-        stack.pop()
-    return done
+    links: list[Link] = []
+    reached: dict[int, tuple[Run, dict[int, Tensor]]] = {}
+    later: list[int] = []
+    new = [loss]
+    while new or later:
+        for tensor in new:
+            output = _source(tensor)
+            if output is None or output.run is None:
+                return False
+            number = -output.run.number
+            if number not in reached:
+                reached[number] = output.run, {}
+                heappush(later, number)
+            reached[number][1][output.slot] = tensor
+        run, found = reached[heappop(later)]
+        results = [found[slot] for slot in sorted(found)]
+        derivative = run.derivative({slot: found[slot].spec for slot in sorted(found)})
+        if type(derivative) is not Derivative:
+            assert type(derivative) is Trial
+            return derivative
+        inputs: list[Any] = [
+            run.externals[one] if isinstance(one, int) else one for one in derivative.inputs
+        ]
+        if not all(one.requires_grad for one in inputs):
+            return False
+        if run.changed(derivative.needed) is not None:
+            return False
+        links.append(Link(run, results, derivative, inputs))
+        new = [one for one in inputs if not isinstance(one, Parameter)]
+    return links
 
 
-def _link(tensor: Tensor) -> Link | None:
-    output, view = tensor.pending, tensor._view
-    if output is None or output.run is None or not tensor.requires_grad:
+def _source(tensor: Tensor) -> Output | None:
+    """What is known of a result that is as a run made it; None of all other tensors."""
+    output = tensor.pending
+    if output is None or output.run is None or not tensor.requires_grad or tensor._version:
         return None
-    if tensor._version or (view is not None and view.base._version):
-        return None  # changed in place since
-    run = output.run
-    derivative = None if run.fine else run.derivative(tensor, output.slot)
-    if derivative is None:
-        return None
-    inputs: list[Any] = [
-        run.externals[one] if isinstance(one, int) else one for one in derivative.inputs
-    ]
-    if not all(one.requires_grad for one in inputs) or run.changed(derivative.needed) is not None:
-        return None
-    return Link(run, derivative, inputs)
+    base: Any = None
+    if type(output) is Later:
+        base = output.base
+        base = base if base._view is None else base._view.base
+    elif tensor._view is not None:
+        base = tensor._view.base
+    found: Output = output
+    return None if output.run.fine or (base is not None and base._version) else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mynn.core import autodiff
@@ -37,35 +37,40 @@ class Source(Protocol):
 
 
 class Derivative:
-    """The program from a cotangent of one result to those of what it was computed from.
+    """The program from cotangents of results to those of what these were computed from.
 
     - `inputs`: parameters, and numbers of externals, that get one; `needed`: the numbers of
       externals and the identities of state whose values it uses.
     """
 
-    def __init__(self, step: Step, slot: int, externals: Sequence[Any], kind: Type) -> None:
-        self.slot = slot
+    def __init__(self, step: Step, kinds: Mapping[int, Type], externals: Sequence[Any]) -> None:
+        # The first of the results, which are told by their slots.
+        self.slot = next(iter(kinds))
         self.inputs: list[Any] = []
-        graph, self.copied, self.saved, self.state = tracing.tidy(
-            lambda: self._traced(step, externals, kind)
+        graph, copied, self.saved, self.state = tracing.tidy(
+            lambda: self._traced(step, kinds, externals)
         )
         used = set(topological(graph.outputs))
-        arguments = len(self.copied) + 1 + len(self.saved)
+        count = len(copied)
+        self.copied = [i for i, node in zip(copied, graph.inputs, strict=False) if node in used]
+        unused = {node for node in graph.inputs[:count] if node not in used}
+        inputs = tuple([node for node in graph.inputs if node not in unused])
         self.needed = frozenset(
             tensor if isinstance(tensor, int) else id(tensor)
             for tensor, node in zip(
-                [*self.copied, None, *self.saved, *self.state], graph.inputs, strict=True
+                [*copied, *[None] * len(kinds), *self.saved, *self.state], graph.inputs, strict=True
             )
             if node in used and tensor is not None
         )
-        self.graph, self.arguments = graph, arguments
+        self.graph = Graph(inputs, graph.outputs, graph.checks)
+        self.arguments = len(self.copied) + len(kinds) + len(self.saved)
         self.program: Any = None
 
     def _traced(
-        self, step: Step, externals: Sequence[Any], kind: Type
+        self, step: Step, kinds: Mapping[int, Type], externals: Sequence[Any]
     ) -> tuple[Graph, list[int], list[Tensor], list[Tensor]]:
         nodes, given = placeholders(externals)
-        seed = input_node(kind, "cotangent")
+        seeds = [input_node(kind, "cotangent") for kind in kinds.values()]
         with tracing.tracing() as trace:
             trace.named = False
             slots = replay([call for call in step.calls if call.slot is not None], given)
@@ -76,20 +81,27 @@ class Derivative:
             for number, (external, tensor) in enumerate(zip(externals, given, strict=True)):
                 if tensor is not external and tensor.requires_grad:
                     leaves[tensor.node] = number
-            reached = autodiff.reverse(
-                {graph_node(slots[self.slot]): Tensor.from_node(seed)}, leaves.__contains__, wrap
-            )
+            ends: dict[Node, Tensor] = {}
+            for slot, seed in zip(kinds, seeds, strict=True):
+                node, cotangent = graph_node(slots[slot]), Tensor.from_node(seed)
+                ends[node] = ends[node] + cotangent if node in ends else cotangent
+            reached = autodiff.reverse(ends, leaves.__contains__, wrap)
             outputs = [graph_node(reached[node]) for node in leaves if node in reached]
             self.inputs = [leaf for node, leaf in leaves.items() if node in reached]
         written = {id(tensor) for tensor in step.written}
         saved = [tensor for tensor in trace.reads if id(tensor) in written]
         state = [tensor for tensor in trace.reads if id(tensor) not in written]
         copied = [i for i, one in enumerate(externals) if not isinstance(one, Parameter)]
-        inputs = (*nodes, seed, *(trace.reads[t] for t in saved), *(trace.reads[t] for t in state))
+        inputs = (
+            *nodes,
+            *seeds,
+            *(trace.reads[t] for t in saved),
+            *(trace.reads[t] for t in state),
+        )
         checks = tuple(dict.fromkeys(trace.checks))
         return Graph(inputs, tuple(outputs), checks), copied, saved, state
 
-    def run(self, run: Source, cotangent: Array) -> list[Array]:
+    def run(self, run: Source, cotangents: Sequence[Array]) -> list[Array]:
         """The cotangents of `inputs`."""
         program = self.program
         if program is None:
@@ -97,7 +109,7 @@ class Derivative:
             program.code.holders.add(self)
             self.program = program
         arguments = [_array(run.externals[i]) for i in self.copied]
-        arguments.append(cotangent)
+        arguments += cotangents
         if self.saved:
             saved = {id(tensor): value for tensor, value in run.saved}
             arguments += [saved[id(tensor)] for tensor in self.saved]
@@ -133,7 +145,7 @@ def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Source) -> tuple
     if cotangent is None or source is not None:
         assert source is not None
         return tuple(missing(source, x.spec) for x in xs)
-    return tuple(Tensor.from_value(value) for value in derivative.run(run, cotangent))
+    return tuple(Tensor.from_value(value) for value in derivative.run(run, [cotangent]))
 
 
 def _refused(*args: Any, **named: Any) -> Any:

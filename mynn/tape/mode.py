@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mynn.base import forks, recording
 from mynn.errors import ArgumentError
 
 Mode = Literal["at once", "tape"]
-MODES = ("at once", "tape")
+MODES: tuple[Mode, ...] = get_args(Mode)
 VARIABLE = "MYNN_EAGER"
 DEFAULT = "at once"
 _mode = ["at once"]

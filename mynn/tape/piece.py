@@ -135,6 +135,11 @@ class Piece:
         unedited = self.steady and self.staged.seen[0] == tracing.activity.watch
         return unedited or self.staged.valid()
 
+    @property
+    def access(self) -> Any:
+        """How the program gets at state; None where it has none, or is gone."""
+        return getattr(self.program, "access", None)
+
     def prepare(self) -> None:
         """Make the program itself, if need be."""
         if self.program is None:

@@ -9,11 +9,12 @@ from typing import Any
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
+from mynn.tape.call import Slot
+from mynn.tape.output import Later, Output
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run
 from mynn.tape.step import Step
 from mynn.tensor import Tensor, history
-from mynn.tensor.view import look, value_of
 
 
 class Progress:
@@ -45,21 +46,30 @@ def finish(
     piece: Piece,
     step: Step,
     externals: list[Any],
-    tensors: list[Tensor | None],
+    outputs: list[Tensor],
+    held: list[bool],
     progress: Progress,
 ) -> None:
     """Give the tensors their values, and the parameters their gradients; also a second time."""
     results, run = progress.results, progress.run
     assert results is not None
     if run is None and piece.grown:  # what results came from is remembered for `backward`
-        run = progress.run = Run(step, externals, progress.saved)
-    for number, slot in enumerate(piece.wanted):
-        tensor = tensors[slot]
-        if tensor is not None and waits(tensor):
+        marks = () if step.stepped else step.marks(piece.access)
+        run = progress.run = Run(step, externals, progress.saved, marks)
+    number = 0
+    for slot in piece.wanted:
+        tensor = outputs[slot]
+        pending = tensor.pending
+        if pending is not None and pending.tape is not None:
             tensor._value = results[number]
-            _finished(tensor, run)
-    if len(piece.wanted) < len(tensors):
-        _finish_views(run, tensors)
+            if run is not None and tensor._requires_grad:
+                run.results.append(weakref.ref(tensor))
+                tensor.pending = Output(slot, pending.type, run)
+            else:
+                tensor.node = tensor.pending = None
+        number += 1  # noqa: SIM113 - `enumerate` takes longer
+    if step.views:
+        _finish_views(step, externals, outputs, held, run)
     if piece.reached:
         with history.gradients:
             for number, one in enumerate(piece.reached, len(piece.wanted)):
@@ -74,27 +84,17 @@ def finish(
                     history.accumulate(one, gradient)
 
 
-def _finish_views(run: Run | None, tensors: list[Tensor | None]) -> None:
-    for tensor in tensors:
-        if tensor is not None and waits(tensor):
-            base, steps, attached = tensor.pending.base
-            value = value_of(base)
-            for primitive, params in steps:
-                value = primitive.numpy(value, **params)
-            tensor._value = value
-            look(tensor, base, steps, attached)
-            _finished(tensor, run)
-
-
-def _finished(tensor: Tensor, run: Run | None) -> None:
-    output = tensor.pending
-    if run is not None and tensor._requires_grad:
-        run.results.append(weakref.ref(tensor))
-        output.run = run
-        output.tape = None
-    else:
-        output.tape = None
-        tensor.node = tensor.pending = None
+def _finish_views(
+    step: Step, externals: list[Any], outputs: list[Tensor], held: list[bool], run: Run | None
+) -> None:
+    for slot, leaf, steps, attached in step.views:
+        tensor = outputs[slot]
+        if held[slot] and waits(tensor):
+            base: Any = (outputs if type(leaf) is Slot else externals)[leaf.number]
+            own = run if tensor._requires_grad else None
+            if own is not None:
+                own.results.append(weakref.ref(tensor))
+            tensor.pending = Later(tensor.pending, own, base, steps, attached)
 
 
 def fail(tensors: list[Tensor | None], error: BaseException) -> None:
@@ -105,14 +105,15 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
         error.__cause__ = cause
     for one in tensors:
         if one is not None and waits(one):
-            one.pending.tape, one.pending.error = None, error
+            output = one.pending
+            one.pending = Output(output.slot, output.type, None, error)
 
 
 def call_by_call(
     step: Step,
     externals: list[Any],
     tensors: list[Tensor | None],
-    places: list[tuple[CodeType, int] | None],
+    places: dict[int, tuple[CodeType, int]],
     progress: Progress,
 ) -> None:
     """Run the calls one by one, as they were called."""
@@ -126,7 +127,7 @@ def call_by_call(
                 continue
             if outcome is None or outcome.writes:
                 progress.begun = True
-            current.place = None if call.slot is None else places[call.slot]
+            current.place = None if call.slot is None else places.get(call.slot)
             result = call.run(slots, externals)
             if call.slot is None:
                 continue
@@ -139,11 +140,9 @@ def call_by_call(
 
 def adopt(tensor: Tensor, result: Tensor) -> None:
     """Make a tensor what a call gave."""
-    output = tensor.pending
     tensor._value = result._value
     tensor._view = result._view
     tensor._version = result._version
     tensor._requires_grad = result._requires_grad
     tensor.node = result.node
-    output.tape = None
     tensor.pending = None

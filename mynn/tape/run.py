@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
-from mynn.core.types import Array
+from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
 from mynn.tape.trial import Trial
@@ -22,6 +24,14 @@ from mynn.tensor.history import array_of
 
 if TYPE_CHECKING:
     from mynn.tape.step import Mark, Step
+
+
+_numbers = itertools.count(1)
+# Of a run with more results there is a program for all that a loss was made from, and none for
+# each.
+_FEW = 4
+# So many sets of results of one sequence have programs.
+_WAYS = 64
 
 
 class Run:
@@ -33,63 +43,46 @@ class Run:
     takes either: those of programs, or those that can be differentiated again.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "buffers",
-        "coarse",
-        "externals",
-        "fine",
-        "known",
-        "lost",
-        "marks",
-        "nodes",
-        "origins",
-        "overwritten",
-        "results",
-        "saved",
-        "step",
-        "toggled",
-    )
+    # Another one for each run, larger for later ones.
+    number = 0
+    # The nodes of the results with one for every call behind them, where they were made.
+    nodes: list[Any] | None = None
+    # The nodes that run a program of this run (`Derivative`), and the results they are of.
+    coarse: tuple[tuple[int, weakref.ref[Node]], ...] = ()
+    # Whether none may: what it would read is about to change.
+    fine = False
+    # The nodes of externals of which copies stand there, since their memory was written.
+    origins: Mapping[int, Node] = MappingProxyType({})
+    # Tensors that ask for a gradient since, or for none, and whether they did before.
+    toggled: tuple[tuple[Tensor, bool], ...] = ()
+    # Whether the calls cannot be called again as they were.
+    lost = False
+    # Whether all that it read has its nodes.
+    known = False
+    # State that was changed since, outside of programs.
+    overwritten: frozenset[int] = frozenset()
 
     def __init__(
-        self, step: Step, externals: list[Any], saved: Sequence[tuple[Tensor, Array]]
+        self,
+        step: Step,
+        externals: list[Any],
+        saved: Sequence[tuple[Tensor, Array]],
+        marks: Sequence[Mark],
     ) -> None:
+        self.number = next(_numbers)
         self.step = step
         self.externals = externals
         # State that the run changed, as it was before.
         self.saved = saved
         self.results: list[weakref.ref[Tensor]] = []
-        self.nodes: list[Any] | None = None
-        # The nodes that run a program of this run (`Derivative`), and the results they are of.
-        self.coarse: list[tuple[int, weakref.ref[Node]]] = []
-        # Whether none may: what it would read is about to change.
-        self.fine = False
-        # The nodes of externals of which copies stand there, since their memory was written.
-        self.origins: dict[int, Node] = {}
-        # Tensors that ask for a gradient since, or for none, and whether they did before.
-        self.toggled: list[tuple[Tensor, bool]] = []
-        # Whether the calls cannot be called again as they were.
-        self.lost = False
-        # Whether all that it read has its nodes.
-        self.known = False
-        # State that was changed since, outside of programs.
-        self.overwritten: set[int] = set()
-        self.marks = () if step.stepped else (*step.marks(), *self._marks())
+        # The marks that programs left on what was read, by domain, before it was read.
+        self.marks = [] if step.stepped else [*marks, *_marks(externals, step.written)]
         # Programs of tapes note what they write in the versions.
-        self.buffers = () if step.stepped else tuple((one, one._version) for one in step.buffers)
-        number = id(self)
-        if self.buffers:
-            recording.readers[number] = weakref.ref(self)
-        recording.runs[number] = weakref.ref(self, lambda _: recording.runs.pop(number, None))
-
-    def _marks(self) -> Iterator[Mark]:
-        """Of tensors from before that a gradient may need; of views what they look at."""
-        written = self.step.written  # `saved` has their values
-        for value in self.externals:
-            if isinstance(value, Tensor):
-                memory: Any = value if value._view is None else value._view.base
-                if not written or all(one is not memory for one in written):
-                    yield program_mark(memory), (memory,)
+        self.buffers: tuple[tuple[Tensor, int], ...] = ()
+        if step.buffers and not step.stepped:
+            self.buffers = tuple([(one, one._version) for one in step.buffers])
+            recording.readers[id(self)] = weakref.ref(self)
+        recording.note_run(self)
 
     def _has_read(self, tensor: Tensor) -> bool:
         return any(one is tensor for _, ones in self.marks for one in ones)
@@ -100,6 +93,9 @@ class Run:
         It comes as a leaf that names it.
         """
         found = None
+        plain = not (self.step.stepped or self.overwritten or self.buffers)
+        if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
+            return None  # mostly
         if self.step.stepped:
             found = next((one for one in self.step.trained if id(one) in needed), None)
         else:
@@ -128,9 +124,9 @@ class Run:
             return
         if not values:
             if all(one is not tensor for one, _ in self.toggled):
-                self.toggled.append((tensor, tensor._requires_grad))
+                self.toggled = (*self.toggled, (tensor, tensor._requires_grad))
             return
-        self.overwritten.add(id(tensor))
+        self.overwritten |= {id(tensor)}
         for i, one in enumerate(self.externals):
             if _memory(one) is tensor and not isinstance(one, Parameter):
                 self._keep_copy(i, one)
@@ -140,7 +136,7 @@ class Run:
         copy: Tensor = Tensor.from_value(array_of(external).copy())
         copy._requires_grad = external.requires_grad
         if copy._requires_grad:
-            self.origins[number] = graph_node(external)
+            self.origins = {**self.origins, number: graph_node(external)}
         self.externals[number] = copy
 
     def keep(self, tensor: Tensor) -> None:
@@ -152,7 +148,7 @@ class Run:
     def note_write(self, tensor: Tensor) -> None:
         """A tensor is written by who can make no nodes: gradients that need it will be refused."""
         if self._has_read(tensor):
-            self.overwritten.add(id(tensor))
+            self.overwritten |= {id(tensor)}
 
     def before_edit(self) -> None:
         """What the calls read is about to change: they are called a last time."""
@@ -164,7 +160,7 @@ class Run:
 
     def note_coarse(self, slot: int, node: Node) -> None:
         """This node runs a program back from a result."""
-        self.coarse.append((slot, weakref.ref(node)))
+        self.coarse = (*self.coarse, (slot, weakref.ref(node)))
 
     def _make_nodes(self) -> None:
         for reference in self.results:
@@ -174,10 +170,10 @@ class Run:
 
     def remember(self, tensor: Tensor, slot: int, by_call: bool) -> None:
         """Give a result of this run its node."""
-        derivative = None
-        if not by_call and not self.fine and self.nodes is None:
-            derivative = self.derivative(tensor, slot)
-        if derivative is not None:
+        derivative: Derivative | Trial | None = None
+        if not by_call and not self.fine and self.nodes is None and len(self.results) <= _FEW:
+            derivative = self.derivative({slot: tensor.spec})
+        if type(derivative) is Derivative:
             if tensor._view is None:
                 tensor.node = derivative.node(self, tensor)
             elif tensor._view.base._version:
@@ -188,9 +184,8 @@ class Run:
             return
         start = time.perf_counter()
         again = self._by_call()[slot]
-        trial = self.step.derivatives.get(slot)
-        if type(trial) is Trial:
-            trial.seconds += 2 * (time.perf_counter() - start)  # with the way back
+        if type(derivative) is Trial:
+            derivative.seconds += 2 * (time.perf_counter() - start)  # with the way back
         node = tensor.node = again.node
         if tensor._view is None:
             node.value = tensor._value
@@ -253,15 +248,18 @@ class Run:
         calls = zip(self.step.calls, self.step.outcomes, strict=True)
         return next((o.name for call, o in calls if call.slot == slot and o is not None), None)
 
-    def derivative(self, tensor: Tensor, slot: int) -> Derivative | None:
-        """The program of a gradient from this result, if it came before."""
-        known = self.step.derivatives.get(slot)
-        if known is None:
-            self.step.derivatives[slot] = Trial()
-        elif type(known) is Trial and known.over(len(self.step.calls)):
-            known = Derivative(self.step, slot, self.externals, tensor.spec)
-            self.step.derivatives[slot] = known
-        return known if type(known) is Derivative else None
+    def derivative(self, kinds: Mapping[int, Type]) -> Derivative | Trial:
+        """The program of gradients from these results, told by their slots, if it came before."""
+        known = self.step.derivatives
+        key = tuple(kinds)
+        found = known.get(key)
+        if found is None:
+            if len(known) >= _WAYS:
+                known.clear()
+            found = known[key] = Trial()
+        elif type(found) is Trial and found.over(len(self.step.calls)):
+            found = known[key] = Derivative(self.step, kinds, self.externals)
+        return found
 
     @recording.run_at_once
     def again(self) -> list[Any]:
@@ -332,6 +330,17 @@ def remember(tensor: Tensor, by_call: bool = False) -> None:
         waiting.pop()
         output.run.remember(last, output.slot, by_call)
         last.pending = output.run = None
+
+
+def _marks(externals: Sequence[Any], written: Sequence[Tensor]) -> list[Mark]:
+    """Those of tensors from before that a gradient may need; of views what they look at."""
+    found: list[Mark] = []
+    for value in externals:
+        if isinstance(value, Tensor):
+            memory: Any = value if value._view is None else value._view.base
+            if not written or all(one is not memory for one in written):  # `saved` has their values
+                found.append((None if memory.shared is None else program_mark(memory), (memory,)))
+    return found
 
 
 def _memory(value: Any) -> Any:

@@ -38,14 +38,20 @@ class Step:
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
-    - `derivatives`: by the numbers of results, the same for gradients from them (`Derivative`).
+    - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`).
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
+    - `views`: the results that look at memory of others: slot, place of that, the steps from it,
+      and whether gradients flow; `within`: by slot that of the memory, where that is a result too,
+      the last one first.
+    - `promise`: what results know that wait for the last call; `quick`: whether nothing but its
+      arguments has to be looked at where it comes again.
     - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
       where it is still there.
-    - `function`, `gradients`, `mode`, `wants`, `names`: what is compared to see whether a call is
-      the one that leads here: what is called, with gradients or not, in which mode of the module,
-      the parts of the key for each argument, the names of the last of these.
+    - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
+      call is the one that leads here: what is called, with gradients or not, in which mode of the
+      module, the number of arguments by position, the names of the others, and for each of all the
+      part of the key, or the promise of a result.
     """
 
     __slots__ = (
@@ -53,6 +59,7 @@ class Step:
         "buffers",
         "calls",
         "children",
+        "count",
         "derivatives",
         "externals",
         "function",
@@ -66,13 +73,17 @@ class Step:
         "outcomes",
         "parent",
         "pieces",
+        "promise",
+        "quick",
         "reads",
         "ready",
         "serial",
         "slots",
         "stepped",
         "trained",
+        "views",
         "wants",
+        "within",
         "written",
     )
 
@@ -88,7 +99,7 @@ class Step:
         self.outcome = outcome
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
-        self.derivatives: dict[int, Any] = {}
+        self.derivatives: dict[Any, Any] = {}
         self.looked = 0
         self.ready: Any = None
         # What `marks` finds out once.
@@ -105,12 +116,23 @@ class Step:
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
+        self.views: tuple[Any, ...] = ()
+        self.within: tuple[tuple[int, int], ...] = ()
+        self.promise: Any = None
+        self.quick = False
         if parent is not None and call is not None:
             self.calls = (*parent.calls, call)
             self.outcomes = (*parent.outcomes, outcome)
             self.slots = parent.slots + (call.slot is not None)
             self.trained = parent.trained
             self.written = parent.written
+            self.views, self.within = parent.views, parent.within
+            if outcome is not None and outcome.view is not None:
+                number, steps, attached = outcome.view
+                slot, leaf = self.slots - 1, call.form.leaves[number]
+                self.views = (*parent.views, (slot, leaf, steps, attached))
+                if isinstance(leaf, Slot):
+                    self.within = ((slot, leaf.number), *parent.within)
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
@@ -124,30 +146,32 @@ class Step:
                     if not isinstance(tensor, Parameter) and number not in written
                 )
 
-    def expect(self, wants: tuple[Any, ...], names: tuple[str, ...], module: Any) -> None:
+    def expect(self, wants: Sequence[Any], names: tuple[str, ...], module: Any) -> None:
         """From where this step begins, the call of it is likely to come again."""
         assert self.parent is not None
         call = self.calls[-1]
         self.function, self.gradients = call.function, call.gradients
-        self.wants, self.names = wants, names
+        self.wants = tuple(wants)
+        self.count, self.names = len(wants) - len(names), names
         if module is None:
             self.parent.next = self
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode
             self.parent.next_of_module = weakref.ref(self)
 
-    def marks(self) -> tuple[Mark, ...]:
+    def marks(self, access: sharing.Access | None) -> Sequence[Mark]:
         """Of the state that is read and not changed, by domain: the mark that the last program
-        left.
+        left. `access` is that of a program that reads all of it.
         """
-        if self.reads is None or any(sharing.domain_of(ones[0]) for _, ones in self.reads[1]):
-            self.reads = self._reads()
-        domains: list[tuple[Tensor, ...]]
+        domains = None if access is None else access.domains
+        if domains is None or self.reads is None or self.reads[0] != domains:
+            self.reads = domains, *self._reads()
+        read: list[tuple[Tensor, ...]]
         alone: tuple[Mark, ...]
-        domains, alone = self.reads
-        if not domains:
+        _, read, alone = self.reads
+        if not read:
             return alone
-        return (*alone, *[(sharing.program_mark(ones[0]), ones) for ones in domains])
+        return (*alone, *[(sharing.program_mark(ones[0]), ones) for ones in read])
 
     def _reads(self) -> Any:
         """The tensors of each domain, and those that no program writes as marks."""

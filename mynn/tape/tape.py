@@ -12,22 +12,18 @@ gradients that `backward` adds) is put off too: those fields of the tensors are 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from mynn.base import recording
-from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.errors import MynnError
-from mynn.ops import elementwise, movement
-from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
-from mynn.tape.outcome import Outcome, outcome_of
-from mynn.tape.output import Elsewhere, Output
-from mynn.tape.step import AT_ONCE, Step, table
-from mynn.tape.training import WAYS, Training, is_own
+from mynn.tape.call import whole
+from mynn.tape.following import AGAIN, QUICK, Following, kind_of
+from mynn.tape.outcome import Outcome
+from mynn.tape.output import Elsewhere
+from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.waiting import LOOKS
-from mynn.tensor import Parameter, Tensor, grad_enabled
+from mynn.tensor import Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.trace import tracing
 
@@ -36,45 +32,14 @@ LONGEST = 1000
 # Of a first call that is run as it comes, because it is always looked at, one in so many is
 # recorded, to see whether that is still so.
 EVERY = 251
-_SEEN = 4096
-# Operators whose second operand may be a number, which decides nothing but values. After a few
-# numbers each new one is an argument of the program; larger ones are infinite in float32.
-NUMBERS = frozenset(
-    {
-        Tensor.__add__,
-        Tensor.__sub__,
-        Tensor.__rsub__,
-        Tensor.__mul__,
-        Tensor.__truediv__,
-        Tensor.__rtruediv__,
-    }
-)
-FEW, _LARGE = 32, 1e38
-_DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 _new: Any = object.__new__
-# Kinds of plain arguments that are compared by themselves.
-_QUICK = frozenset({bool, int, str, type(None)})
 # What is looked at in every call, under short names.
 activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
-# How many new steps may be made in a row; each call that comes again gives a part of one back, and
-# each that is run at once for want of it a little: what never repeats is soon run at once.
-CREDIT = 100.0
-AGAIN, REGAINED = 0.25, 0.02
+waiting = recording.waiting
 
 
-class Tape(Training):
+class Tape(Following):
     """The tape of one thread. Other threads may have it run what was recorded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: dict[Any, Any] = {}
-        self.credit = CREDIT
-        # How many new numbers were combined with tensors.
-        self.numbers = 0
-        # Whether a call is given parameters.
-        self.bound = False
-
-    # -- recording ---------------------------------------------------------------------------------
 
     def call(
         self,
@@ -86,7 +51,71 @@ class Tape(Training):
         """Record a call, and give the tensor that will be its result; or run it at once.
 
         `anchor` is the module that is called. The user's code is two frames up.
+
+        Mostly the same call comes as the last time: that is what is written out here, `_record`
+        does the same for all others.
         """
+        before, self.busy = self.busy, True
+        try:
+            turn, position = self.turn, self.position
+            child: Any = position.next if anchor is None else position.next_of_module()
+            if (
+                child is not None
+                and child.function is function
+                and child.quick
+                and self.tidied is position
+                and child.gradients is enabled()
+                and (anchor is None or child.mode is anchor._mode)
+                and child.outcome.edits == activity.watch
+                and child.outcome.toggles == toggles[0]
+                and len(args) == child.count
+                and (tuple(kwargs) if kwargs else ()) == child.names
+                and not self.claimed
+                and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
+            ):
+                if self.credit < self.most:
+                    self.credit += AGAIN
+                if child.ready is not None:
+                    found = self._looked_at(child, turn)
+                    if found is not None:
+                        return found
+                tensor: Tensor = _new(Tensor)
+                tensor.pending = child.promise
+                tensor._requires_grad = child.outcome.requires_grad
+                tensor._grad = tensor.name = tensor.shared = tensor.touched = None
+                if child.promise.view is None:
+                    tensor._view = None
+                tensor._version = 0
+                tensor.is_native = False
+                # Before the step is taken, so that nothing waits that nobody knows of.
+                if position is self.root and self not in waiting:
+                    waiting.append(self)
+                position.looked = 0
+                self.outputs.append(tensor)
+                # No signal handler runs between this line and those that take the step.
+                if self.turn is turn:
+                    self.position = self.tidied = child
+                    if not arrays and child.slots <= LONGEST:
+                        return tensor
+                    return self._checked(child, tensor)
+        except (LookupError, AssertionError, AttributeError):
+            if self.turn is turn:
+                raise
+        finally:
+            self.busy = before
+        return self._record(function, args, kwargs, anchor)
+
+    def _record(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+    ) -> Any:
+        """`call`, for any call. The user's code is three frames up."""
+        if self.rest and self.position is self.root:
+            self.rest -= 1
+            return self._now(function, args, kwargs, anchor)
         while True:
             turn: object = None
             tensor: Any = None
@@ -99,50 +128,31 @@ class Tape(Training):
                     turn = self.turn = object()
                     position = self.position
                     slot = position.slots
-                    if (
-                        len(self.externals) != position.externals
-                        or len(self.outputs) != slot
-                        or len(self.places) != slot
-                    ):
-                        self._tidy()
-                    # Mostly the same call comes as the last time; this is quicker than its key.
-                    child: Any = position.next if anchor is None else position.next_of_module()
-                    if (
-                        child is None
-                        or child.function is not function
-                        or child.gradients is not enabled()
-                        or (anchor is not None and child.mode is not anchor._mode)
-                        or not self._fits(child, args, kwargs)
-                        or not _holds(child.outcome)
-                    ):
-                        child = self._found(position, function, args, kwargs, anchor, turn)
-                    elif self.credit < CREDIT:
-                        self.credit += AGAIN
+                    child = self._found(position, function, args, kwargs, anchor, turn)
                     if self.turn is not turn:
                         continue
                     if child is None or child is AT_ONCE:
+                        self._unmoved(turn)
                         break
                     outcome = child.outcome
+                    result = None
                     if outcome.same is not None:
                         result = self._held(child.calls[-1].form.leaves[outcome.same])
-                    elif child.ready is not None and position is self.root:
-                        result = self._looked_at(child)
-                    else:
-                        result = None
+                        self._unmoved(turn)
+                    elif child.ready is not None:
+                        result = self._looked_at(child, turn)
                     if self.turn is not turn:
                         continue
                     if result is not None:
                         return result
-                    tensor = self._promised(child, slot)
-                    place = None
+                    tensor = self._promised(child)
                     if outcome.fails:
-                        frame = sys._getframe(2)
-                        place = frame.f_code, frame.f_lasti
-                    self.places.append(place)
+                        frame = sys._getframe(3)
+                        self.places[slot] = frame.f_code, frame.f_lasti
                     # No signal handler runs between these two.
                     if self.turn is not turn:
                         continue
-                    self.position = child
+                    self.position = self.tidied = child
                 finally:
                     self.busy = before
                 break
@@ -155,7 +165,18 @@ class Tape(Training):
                     raise
         if tensor is None:
             return self._now(function, args, kwargs, anchor)
-        if slot >= LONGEST or (arrays and self._reads(recording.exposed(), outcome)):
+        return self._checked(child, tensor)
+
+    def _unmoved(self, turn: object) -> None:
+        """The call was no step."""
+        self._tidy()
+        if self.turn is turn:
+            self.tidied = self.position
+
+    def _checked(self, step: Step, tensor: Tensor) -> Tensor:
+        """The result of a call that was recorded just now; run where it cannot wait."""
+        assert step.outcome is not None
+        if step.slots > LONGEST or (arrays and self._reads(recording.exposed(), step.outcome)):
             self.flush()
         return tensor
 
@@ -165,30 +186,18 @@ class Tape(Training):
         with self.lock:
             pass
 
-    def _promised(self, child: Step, slot: int) -> Tensor:
+    def _promised(self, child: Step) -> Tensor:
         """A tensor that waits for this step."""
         outcome, position = child.outcome, self.position
         assert outcome is not None
         tensor: Tensor = _new(Tensor)
-        output = tensor.pending = Output(tensor)
-        output.tape = self
-        output.slot = slot
-        output.type = outcome.type
-        output.error = None
-        output.run = None
-        if outcome.view is None:
-            output.base = None
-            tensor._view = None
-        else:
-            output.base = self._view(child, outcome)
-            self.looks = True
+        tensor.pending = child.promise
         tensor._requires_grad = outcome.requires_grad
-        tensor._grad = None
-        tensor.name = None
-        tensor.shared = None
+        tensor._grad = tensor.name = tensor.shared = tensor.touched = None
+        if outcome.view is None:
+            tensor._view = None
         tensor._version = 0
         tensor.is_native = False
-        tensor.touched = None
         # Before the step is taken, so that nothing waits that nobody knows of.
         if position is self.root and self not in recording.waiting:
             recording.waiting.append(self)
@@ -196,124 +205,53 @@ class Tape(Training):
         if outcome.writes:
             for state in outcome.writes:
                 self._hide(state, "_value")
-        self.outputs.append(output)
+        self.outputs.append(tensor)
         return tensor
 
-    # -- which step comes next ---------------------------------------------------------------------
-
-    def _fits(self, child: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _fits(self, child: Step, args: tuple[Any, ...]) -> bool:
         """Whether a call has the arguments of the one that led to this step: `_add`, compared."""
-        wants = child.wants
-        if len(args) + len(kwargs) != len(wants) or (kwargs and tuple(kwargs) != child.names):
-            return False
-        index = self.index
+        self.tidied = None
+        wants, externals = child.wants, self.externals
         place = 0
-        for value in (*args, *kwargs.values()) if kwargs else args:
+        for value in args:
             want = wants[place]  # `zip` takes longer than the rest
             place += 1
             kind = type(value)
             if kind is Tensor:
                 pending = value.pending
+                if pending is want:
+                    continue
+                if type(want) is int:
+                    if externals[-1 - want] is not value:
+                        return False
+                    continue
                 if pending is not None and pending.tape is not None:
-                    if pending.slot != want or pending.tape is not self:
-                        return False
-                    continue
-                number = index.get(id(value))
-                if number is not None:
-                    if want != -1 - number:
-                        return False
-                    continue
-                array = value._value
-                if value._view is not None:
-                    if want != _kind(value):
-                        return False
-                elif want != (array.shape, array.dtype, value._requires_grad):
                     return False
-                index[id(value)] = len(self.externals)
-                self.externals.append(value)
+                number = id(value)
+                if number in self.index:
+                    return False
+                if pending is None and value._value is None:
+                    return False  # of a trace
+                if pending is not None or value._view is not None:
+                    if want != kind_of(value):
+                        return False
+                else:
+                    array = value._value
+                    if want != (array.shape, array.dtype, value._requires_grad):
+                        return False
+                self.index[number] = len(externals)
+                externals.append(value)
             elif kind is tuple:
                 if want != whole(value):
                     return False
-            elif kind in _QUICK:
+            elif kind in QUICK:
                 if want != (kind, value):
                     return False
             elif kind is not float or want != (float, value.hex()):
                 return False
         return True
 
-    def _found(
-        self,
-        position: Step,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        anchor: Any,
-        turn: object,
-    ) -> Any:
-        """The step after a call, by its key; None where it is run at once, or the turn is over."""
-        self._tidy()
-        head: Any = function
-        if anchor is not None:
-            head = position.serial if anchor._mode else ~position.serial
-        parts = [head, enabled()]
-        self.bound = False
-        try:
-            for value in args:
-                self._add(parts, value)
-            wants = parts[2:]
-            for name, value in kwargs.items():
-                parts.append(name)
-                self._add(parts, value)
-                wants += parts[len(parts) - 1 :]
-        except Unknown:
-            return None
-        if self.turn is not turn:
-            return None
-        plain = len(wants) == len(args) + len(kwargs) == len(parts) - 2 - len(kwargs)
-        owner = anchor
-        if owner is None and self.bound:
-            # Parameters are part of the key: it is kept with the module that has them.
-            owner = self.owner
-            parts.append(position.serial)
-        key = tuple(parts)
-        ways: dict[Any, Any] = position.children if owner is None else table(owner)
-        child: Any = ways.get(key)
-        if child is not None and child is not AT_ONCE and not _holds(child.outcome):
-            child = None
-        if child is None and self._varies(function, args):
-            given = args[0], np.asarray(args[1], args[0].dtype)
-            return self._found(position, function, given, kwargs, anchor, turn)
-        if child is None:
-            if self.credit <= 0 or (anchor is not None and not is_own(anchor)):
-                if self.credit <= 0:
-                    self.reasons.nothing_repeats(function, args)
-                self.credit += REGAINED
-                return None
-            self.credit -= 1
-            child = self._child(function, args, kwargs, anchor, owner)
-            if child is None or self.turn is not turn:
-                return None
-            if len(ways) >= WAYS:
-                ways.clear()
-            ways[key] = child
-        elif self.credit < CREDIT:
-            self.credit += AGAIN
-        if child is not AT_ONCE and plain and not self.bound:
-            child.expect(tuple(wants), tuple(kwargs), anchor)
-        return child
-
-    def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        """Whether a number that a tensor is combined with is no part of the key, since there were
-        many others; it is as good as an array.
-        """
-        if len(args) != 2 or type(args[1]) is not float or function not in NUMBERS:
-            return False
-        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < _LARGE:
-            return False
-        self.numbers += 1
-        return self.numbers > FEW
-
-    def _looked_at(self, child: Step) -> Tensor | None:
+    def _looked_at(self, child: Step, turn: object) -> Tensor | None:
         """The result of a first call that is always looked at; None where it is to be recorded."""
         piece = child.ready
         child.looked += 1
@@ -327,14 +265,13 @@ class Tape(Training):
             (value,) = piece.values(self.externals)
         except MynnError:
             return None  # recorded, it says what is wrong where it is looked at
-        self.externals, self.index = [], {}
-        return Tensor.from_value(value)
-
-    def _view(self, child: Step, outcome: Outcome) -> tuple[Any, ...]:
-        """What the result of the step looks at, and how."""
-        assert outcome.view is not None
-        number, steps, attached = outcome.view
-        return self._held(child.calls[-1].form.leaves[number]), steps, attached
+        tensor: Tensor = Tensor.from_value(value)
+        fresh: tuple[list[Any], dict[int, int]] = [], {}
+        if self.turn is not turn:
+            return None
+        self.externals, self.index = fresh
+        self.tidied = self.root
+        return tensor
 
     def _reads(self, shown: list[Any], outcome: Outcome) -> bool:
         """Whether memory that the user can change behind our back was read."""
@@ -343,122 +280,3 @@ class Tape(Training):
             id(one._view.base) for one in self.externals if isinstance(one, Tensor) and one._view
         }
         return any(id(one) in read for one in shown)
-
-    def _held(self, leaf: Any) -> Any:
-        """The tensor in a place of the call that is being recorded."""
-        if type(leaf) is External:
-            return self.externals[leaf.number]
-        found = self.outputs[leaf.number]()
-        assert found is not None  # it was given just now
-        return found
-
-    def _add(self, key: list[Any], value: Any) -> None:
-        kind = type(value)
-        if kind is Tensor or kind is Parameter:
-            pending = value.pending
-            if pending is not None and pending.tape is not None:
-                if pending.tape is not self:
-                    raise Elsewhere(pending)
-                key.append(pending.slot)
-                return
-            number = self.index.get(id(value))
-            if number is not None:
-                key.append(-1 - number)
-                return
-            self.index[id(value)] = len(self.externals)
-            self.externals.append(value)
-            if kind is Parameter:
-                key.append(("parameter", id(value)))
-                self.bound = True
-            else:
-                key.append(_kind(value))
-        elif kind in _QUICK:
-            key.append((kind, value))  # as `static` does
-        elif kind is np.ndarray and not value.shape and value.dtype in _DTYPES:
-            # The user may change it before it is read.
-            self.externals.append(value.copy())
-            key.append(("array", value.shape, value.dtype))
-        elif kind is tuple or kind is list:
-            together = whole(value)
-            if together is not None:
-                key.append(together)
-                return
-            key.append((kind, len(value)))
-            for item in value:
-                self._add(key, item)
-        else:
-            key.append(static(value))
-
-    # -- steps that are new ------------------------------------------------------------------------
-
-    def _child(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        anchor: Any,
-        owner: Any,
-    ) -> Any:
-        """The step after this call; None where it came for the first time and is run at once."""
-        new = range(self.position.externals, len(self.externals))
-        arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
-        form = Form(args, kwargs, lambda value: self._place(value, arrays))
-        leaves = [self._leaf(leaf) for leaf in form.leaves]
-        head = function if anchor is None else (id(anchor), anchor._mode)
-        key = (head, grad_enabled(), default_float(), form.text(), *leaves)
-        seen = self.seen if owner is None else table(owner).outcomes
-        known: Any = seen.get(key)
-        if known is None:
-            if len(seen) >= _SEEN:
-                seen.clear()
-            seen[key] = 1
-            return None
-        if known == 1 or (isinstance(known, Outcome) and not known.holds()):
-            known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
-        if known is AT_ONCE:
-            return AT_ONCE
-        slot = None if known.same is not None else self.position.slots
-        call = Call(function, form, slot, known.modes())
-        return Step(self.position, call, known, len(self.externals))
-
-    def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
-        """Where a tensor stands; arrays have been copied, in the order in which they come."""
-        pending = getattr(value, "pending", None)
-        if pending is not None and pending.tape is self:
-            return Slot(pending.slot)
-        if isinstance(value, Tensor):
-            return External(self.index[id(value)])
-        return External(next(arrays))
-
-    def _leaf(self, leaf: Slot | External) -> Leaf:
-        value = self._held(leaf)
-        if type(value) is np.ndarray:
-            return Leaf(Type.of(value), False, False, True, None)
-        state = value if isinstance(value, Parameter) else None
-        return Leaf(value.spec, value.requires_grad, _is_viewed(value), False, state)
-
-
-def _kind(tensor: Tensor) -> tuple[Any, ...]:
-    """What a key says of a tensor from before."""
-    spec = tensor.spec
-    kind = spec.shape, spec.dtype, tensor.requires_grad
-    return (*kind, "viewed") if _is_viewed(tensor) else kind
-
-
-def _holds(outcome: Outcome) -> bool:
-    """Whether a call does what it did: `Outcome.holds`, for what is mostly so."""
-    return (
-        outcome.steady and outcome.edits == activity.watch and outcome.toggles == toggles[0]
-    ) or outcome.holds()
-
-
-def _is_viewed(tensor: Tensor) -> bool:
-    """Whether it looks at memory of another one in another order."""
-    pending = tensor.pending
-    if pending is not None and pending.tape is not None:
-        base = pending.base
-        steps = () if base is None else base[1]
-    else:
-        steps = () if tensor._view is None else tensor._view.steps
-    plain = movement.reshape, elementwise.stop_gradient
-    return any(primitive not in plain for primitive, _ in steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -66,16 +67,25 @@ class Training(Waiting):
                     return
             except Elsewhere:
                 pass  # another thread has put off gradients of the same parameters
-            if loss.numel() == 1 and self._now(back.backward, (loss,), {}):
+            done = loss.numel() == 1 and self._now(back.backward, (loss,), {})
+            if done is True:
+                return
+            if done:
+                start = time.perf_counter()
+                self._now(loss._backward, (gradient,), {})
+                done.seconds += time.perf_counter() - start
                 return
         self._now(loss._backward, (gradient,), {})
 
     def _backward(self, loss: Tensor) -> bool:
         with self.lock:
             turn = self.turn = object()
+            self.tidied = None
             pending, position = loss.pending, self.position
             if pending is None or pending.tape is not self:
                 return False
+            if self.outputs[pending.slot] is not loss:
+                return False  # it is being computed
             if not loss.requires_grad or position.trained:
                 return False
             key = ("backward", pending.slot)
@@ -89,6 +99,9 @@ class Training(Waiting):
             if self.turn is not turn:
                 return False
             self.position = child
+            self._tidy()
+            if self.turn is turn:
+                self.tidied = child
             return True
 
     def _backward_step(self, loss: Tensor, slot: int) -> Any:
@@ -111,6 +124,7 @@ class Training(Waiting):
         """The step after an update, None where that is run at once; and the turn."""
         with self.lock:
             turn = self.turn = object()
+            self.tidied = None
             self._tidy()
             gradients = {id(parameter) for parameter in self.position.trained}
             trained, pattern = [], []

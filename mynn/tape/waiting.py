@@ -7,12 +7,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
+from sys import getrefcount
 from types import CodeType
 from typing import Any
 
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
-from mynn.tape.output import Elsewhere, Output
+from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import Progress, call_by_call, fail, finish
@@ -22,6 +23,8 @@ from mynn.tensor import Tensor, history
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
+# How many hold a tensor that nobody but the list holds it is in, where they are counted.
+(ALONE,) = [getrefcount(one) for one in [object()]]
 # A first call whose result was looked at so many times, and not used before, is run as it comes.
 LOOKS = 8
 # Seconds until a thread looks again whether another one records.
@@ -49,10 +52,11 @@ class Waiting:
         self.position = self.root
         self.externals: list[Any] = []
         self.index: dict[int, int] = {}
-        self.outputs: list[Output] = []
-        # Whether some of them look at memory of others.
-        self.looks = False
-        self.places: list[tuple[CodeType, int] | None] = []
+        self.outputs: list[Tensor] = []
+        # Where calls stand in which something may be wrong.
+        self.places: dict[int, tuple[CodeType, int]] = {}
+        # The position, where nothing is going on, and nothing is left of calls that were begun.
+        self.tidied: Step | None = self.root
         # By tensor and name: fields that are not set, with what was there.
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         self.reasons = Reasons()
@@ -73,8 +77,8 @@ class Waiting:
             for value in self.externals[step.externals :]:
                 self.index.pop(id(value), None)
             del self.externals[step.externals :]
-        if len(self.outputs) > step.slots or len(self.places) > step.slots:
-            del self.outputs[step.slots :], self.places[step.slots :]
+        if len(self.outputs) > step.slots:
+            del self.outputs[step.slots :]
 
     # -- fields that are not set -------------------------------------------------------------------
 
@@ -183,18 +187,20 @@ class Waiting:
         elif last.parent is not self.position or known is not self.turn:
             return False
         turn = self.turn = object()
+        self.tidied = None
         step = self.position if last is None else last
         self._show()
         if step is self.root:
             self._leave()
             return True
-        tensors = self._alive() if self.looks else [output() for output in self.outputs]
+        outputs = self.outputs
+        held = self._alive(step)
         try:
-            piece = self._prepared(step, tensors)
+            piece = self._prepared(step, held)
         except BaseException:
             self._hide_again(turn)
             raise
-        fresh: tuple[Any, ...] = (self.root, [], {}, [], [], {})
+        fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {})
         progress, externals, places = Progress(), self.externals, self.places
         kept = self.position, externals, self.index, self.outputs, places, self.hidden
         if self not in recording.waiting:
@@ -203,19 +209,20 @@ class Waiting:
             return last is None
         self.running = step, externals
         self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
-        self.looks = False
         try:
-            if type(piece) is not Piece or not self._run(piece, step, externals, tensors, progress):
+            if type(piece) is not Piece or not self._run(
+                piece, step, externals, outputs, held, progress
+            ):
                 start = time.perf_counter()
-                call_by_call(step, externals, tensors, places, progress)
+                call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
                     piece.seconds += time.perf_counter() - start
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:
-                finish(piece, step, externals, tensors, progress)
+                finish(piece, step, externals, outputs, held, progress)
             elif progress.begun or not self._may_wait(error, turn):
-                fail(tensors, error)
+                fail(_only(held, outputs), error)
             else:
                 (
                     self.position,
@@ -225,7 +232,6 @@ class Waiting:
                     self.places,
                     self.hidden,
                 ) = kept
-                self.looks = True
                 self._hide_again(turn)
             raise
         finally:
@@ -246,26 +252,28 @@ class Waiting:
             self.hidden = {}
         if self in recording.waiting:
             recording.waiting.remove(self)
+        if not self.externals and not self.outputs:
+            self.tidied = self.root
 
-    def _alive(self) -> list[Tensor | None]:
-        """The tensors that somebody holds; not those that only results that are gone look at."""
-        tensors: list[Tensor | None] = []
-        for output in reversed(self.outputs):
-            tensor = output()
-            if tensor is None:
-                output.base = None
-            tensors.append(tensor)
-        tensors.reverse()
-        return tensors
+    def _alive(self, step: Step) -> list[bool]:
+        """Whether somebody else holds a result, or looks at it by one that he holds."""
+        held = [getrefcount(one) > ALONE for one in self.outputs]
+        for slot, base in step.within:
+            if held[slot]:
+                held[base] = True
+        return held
 
-    def _prepared(self, step: Step, tensors: list[Tensor | None]) -> Piece | Trial | None:
+    def _prepared(self, step: Step, held: list[bool]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""
-        held = tuple([tensor is not None and tensor.pending is not None for tensor in tensors])
-        piece = step.pieces.get(held)
+        key = tuple(held)
+        if self.stopped:  # some were made by an earlier run
+            pairs = zip(held, self.outputs, strict=True)
+            key = tuple([known and one.pending is not None for known, one in pairs])
+        piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
-            piece = step.pieces[held] = Trial()
+            piece = step.pieces[key] = Trial()
         elif type(piece) is Trial and piece.over(len(step.calls)):
-            piece = step.pieces[held] = self._piece(step, tensors)
+            piece = step.pieces[key] = self._piece(step, key)
             if len(step.pieces) >= MANY:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
@@ -276,11 +284,11 @@ class Waiting:
         piece.prepare()
         return piece
 
-    def _piece(self, step: Step, tensors: list[Tensor | None]) -> Any:
+    def _piece(self, step: Step, held: tuple[bool, ...]) -> Any:
         """The program."""
-        held = [(i, one) for i, one in enumerate(tensors) if one is not None and one.pending]
-        wanted = [i for i, one in held if one.pending.base is None]
-        grown = any(one._requires_grad for _, one in held)
+        found = [(i, one) for i, one in enumerate(self.outputs) if held[i]]
+        wanted = [i for i, one in found if one.pending.view is None]
+        grown = any(one._requires_grad for _, one in found)
         return Piece(step, self.externals, wanted, step.trained, grown)
 
     def _run(
@@ -288,7 +296,8 @@ class Waiting:
         piece: Piece,
         step: Step,
         externals: list[Any],
-        tensors: list[Tensor | None],
+        outputs: list[Tensor],
+        held: list[bool],
         progress: Progress,
     ) -> bool:
         """Run the program; False where it found something wrong."""
@@ -305,12 +314,17 @@ class Waiting:
             if progress.results is None:
                 return False  # state is as before: what is wrong shows at the call itself
             raise
-        finish(piece, step, externals, tensors, progress)
+        finish(piece, step, externals, outputs, held, progress)
         if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
             step.looked += 1
             if step.looked >= LOOKS and not piece.grown and not step.written:
                 step.ready = piece
         return True
+
+
+def _only(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
+    """The results that somebody holds."""
+    return [one if known else None for known, one in zip(held, outputs, strict=True)]
 
 
 def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:

@@ -89,7 +89,7 @@ def name_of(tensor: AnyTensor) -> str | None:
     """The name of what made a tensor; None where it is a leaf, or has no history."""
     if not tensor.requires_grad or tensor.is_leaf:
         return None
-    made: str | None = tensor.pending.made() if tensor.pending is not None else None
+    made: str | None = tensor.pending.made(tensor) if tensor.pending is not None else None
     return name_of_node(history.graph_node(tensor)) if made is None else made
 
 

@@ -82,7 +82,8 @@ def _number(entry: Any) -> Any:
         return entry
     if isinstance(entry, np.ndarray):
         return int(entry)
-    if tracing.active() is not None or entry.pending is not None:
+    pending = entry.pending
+    if tracing.active() is not None or (pending is not None and pending.tape is not None):
         return entry
     value = value_of(entry)
     return entry if value is None else int(value)

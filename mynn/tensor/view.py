@@ -36,6 +36,8 @@ def look(tensor: AnyTensor, x: AnyTensor, steps: tuple[Step, ...], attached: boo
 
 def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
     """Whether the value does not lie in the memory of the base. Only reshapes copy."""
+    if value.size == 1:
+        return False
     if len(view.steps) == len(steps) and not any(p is movement.reshape for p, _ in steps):
         return False
     whole = view.base._value

@@ -190,8 +190,8 @@ def test_no_external_stands_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     real = Run.__init__
 
-    def watched(self: Run, step: Any, externals: list[Any], saved: Any) -> None:
-        real(self, step, externals, saved)
+    def watched(self: Run, step: Any, externals: list[Any], *rest: Any) -> None:
+        real(self, step, externals, *rest)
         tensors = [one for one in externals if isinstance(one, Tensor)]
         assert len({id(one) for one in tensors}) == len(tensors)
         assert len(externals) == step.externals

@@ -17,6 +17,7 @@ from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.errors import ArgumentError, DataError, MynnError, ShapeError, UsageError
 from mynn.tape.piece import Piece
+from mynn.tape.tape import Tape
 from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(0)
@@ -249,7 +250,30 @@ def test_a_call_that_was_interrupted_leaves_nothing(tape: Any) -> None:
     w = x * y
     tape.externals.append(y)  # as far as the call came
     tape.outputs.append(tape.outputs[0])
+    tape.tidied = None
     assert (w - z).tolist() == (X[0] * X[1] - X[2]).tolist()
+
+
+def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mynn.tape.following.CREDIT", 100.0)  # also with --first-calls
+    found = []
+    search = Tape._found
+    monkeypatch.setattr(Tape, "_found", lambda *args: found.append(0) or search(*args))
+    with mynn.eager("at once"), mynn.eager("tape"):
+        for size in range(1, 2001):
+            (Tensor(np.ones(size, np.float32)) + 1.0).tolist()
+        assert len(found) < 400
+        net = network()
+        optimizer = optim.Adam(net.parameters())
+        for number in range(200):  # what repeats after that is a program all the same
+            usual(net, optimizer, number)
+        assert any(type(p) is Piece for p in pieces(optimizer))
+
+
+def pieces(optimizer: Any) -> list[Any]:
+    """The programs of updates."""
+    recorded = optimizer.__dict__.get("_recorded", {})
+    return [piece for step in recorded.values() for piece in step.pieces.values()]
 
 
 def test_modes_are_checked() -> None:

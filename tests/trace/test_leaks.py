@@ -11,6 +11,7 @@ import pytest
 import mynn
 from mynn import nn
 from mynn.errors import ShapeError, UsageError
+from mynn.tape.mode import MODES
 
 X = np.ones((2, 3), np.float32)
 LATER = np.ones((4, 3), np.float32)
@@ -62,9 +63,17 @@ def test_argument_kept() -> None:
         again()
 
 
-def test_used_outside() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_used_outside(mode: Any) -> None:
     net = Keeps(lambda y, h: y)
     mynn.compile(net)(X)
+    with mynn.eager(mode):
+        for _ in range(3):
+            mynn.tensor(X).sum().item()
+        outside(net)
+
+
+def outside(net: Keeps) -> None:
     with pytest.raises(UsageError, match=r"made while the function was traced.*test_leaks"):
         net.h.sum().item()
     with pytest.raises(UsageError, match="made while the function was traced"):

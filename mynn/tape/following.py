@@ -1,0 +1,272 @@
+"""`Following`: which step of its tree a tape comes to with a call, by the key of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mynn.base import recording
+from mynn.core.types import SHORT_NAMES, Type, default_float
+from mynn.ops import elementwise, movement
+from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
+from mynn.tape.outcome import Outcome, outcome_of
+from mynn.tape.output import Elsewhere, Later, Promise
+from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tape.training import WAYS, Training, is_own
+from mynn.tensor import Parameter, Tensor, grad_enabled
+from mynn.tensor.grad_mode import enabled
+from mynn.trace import tracing
+
+_SEEN = 4096
+# Operators whose second operand may be a number, which decides nothing but values. After a few
+# numbers each new one is an argument of the program; larger ones are infinite in float32.
+NUMBERS = frozenset(
+    {
+        Tensor.__add__,
+        Tensor.__sub__,
+        Tensor.__rsub__,
+        Tensor.__mul__,
+        Tensor.__truediv__,
+        Tensor.__rtruediv__,
+    }
+)
+FEW, _LARGE = 32, 1e38
+_DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
+# Kinds of plain arguments that are compared by themselves.
+QUICK = frozenset({bool, int, str, type(None)})
+activity, toggles = tracing.activity, recording.toggles
+# How many new steps may be made in a row; each call that comes again gives a part of one back, and
+# each that is run at once for want of it a little: what never repeats is soon run at once.
+CREDIT = 100.0
+AGAIN, REGAINED = 0.25, 0.02
+# After so many new calls in a row without credit, so many calls are run at once without a key.
+REFUSED, REST = 16, 500
+
+
+class Following(Training):
+    """A tape that goes from step to step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[Any, Any] = {}
+        self.credit = self.most = CREDIT
+        # How many new calls were run at once for want of it, and how many are to be without a key.
+        self.refused = self.rest = 0
+        # How many new numbers were combined with tensors.
+        self.numbers = 0
+        # Whether a call is given parameters.
+        self.bound = False
+
+    def _found(
+        self,
+        position: Step,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+        turn: object,
+    ) -> Any:
+        """The step after a call, by its key; None where it is run at once, or the turn is over."""
+        self._tidy()
+        head: Any = function
+        if anchor is not None:
+            head = position.serial if anchor._mode else ~position.serial
+        parts = [head, enabled()]
+        self.bound = False
+        try:
+            for value in args:
+                self._add(parts, value)
+            wants = parts[2:]
+            for name, value in kwargs.items():
+                parts.append(name)
+                self._add(parts, value)
+                wants += parts[len(parts) - 1 :]
+        except Unknown:
+            return None
+        if self.turn is not turn:
+            return None
+        plain = len(wants) == len(args) + len(kwargs) == len(parts) - 2 - len(kwargs)
+        owner = anchor
+        if owner is None and self.bound:
+            # Parameters are part of the key: it is kept with the module that has them.
+            owner = self.owner
+            parts.append(position.serial)
+        key = tuple(parts)
+        ways: dict[Any, Any] = position.children if owner is None else table(owner)
+        child: Any = ways.get(key)
+        if child is not None and child is not AT_ONCE and not _holds(child.outcome):
+            child = None
+        if child is None and self._varies(function, args):
+            given = args[0], np.asarray(args[1], args[0].dtype)
+            return self._found(position, function, given, kwargs, anchor, turn)
+        if child is None:
+            if self.credit <= 0 or (anchor is not None and not is_own(anchor)):
+                if self.credit <= 0:
+                    self._refuse(function, args)
+                self.credit += REGAINED
+                return None
+            self.credit -= 1
+            self.refused = 0
+            child = self._child(function, args, kwargs, anchor, owner)
+            if child is None or self.turn is not turn:
+                return None
+            if len(ways) >= WAYS:
+                ways.clear()
+            ways[key] = child
+        elif self.credit < self.most:
+            self.credit += AGAIN
+        if child is not AT_ONCE and plain and not self.bound:
+            outputs = self.outputs
+            wants = [
+                outputs[want].pending if type(want) is int and want >= 0 else want for want in wants
+            ]
+            child.expect(wants, tuple(kwargs), anchor)
+        return child
+
+    def _refuse(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """A new call is run at once for want of credit."""
+        self.refused += 1
+        if self.refused == REFUSED:
+            self.refused, self.rest = 0, REST
+            self.credit += REST * REGAINED
+            self.reasons.nothing_repeats(function, args)
+
+    def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+        """Whether a number that a tensor is combined with is no part of the key, since there were
+        many others; it is as good as an array.
+        """
+        if len(args) != 2 or type(args[1]) is not float or function not in NUMBERS:
+            return False
+        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < _LARGE:
+            return False
+        self.numbers += 1
+        return self.numbers > FEW
+
+    def _held(self, leaf: Any) -> Any:
+        """The tensor in a place of the call that is being recorded."""
+        if type(leaf) is External:
+            return self.externals[leaf.number]
+        return self.outputs[leaf.number]
+
+    def _add(self, key: list[Any], value: Any) -> None:
+        kind = type(value)
+        if kind is Tensor or kind is Parameter:
+            pending = value.pending
+            if pending is not None and pending.tape is not None:
+                if pending.tape is not self:
+                    raise Elsewhere(value)
+                if self.outputs[pending.slot] is not value:
+                    raise Unknown  # it is being computed
+                key.append(pending.slot)
+                return
+            number = self.index.get(id(value))
+            if number is not None:
+                key.append(-1 - number)
+                return
+            if pending is None and value._value is None:
+                raise Unknown  # of a trace that has ended: run at once it says so
+            self.index[id(value)] = len(self.externals)
+            self.externals.append(value)
+            if kind is Parameter:
+                key.append(("parameter", id(value)))
+                self.bound = True
+            else:
+                key.append(kind_of(value))
+        elif kind in QUICK:
+            key.append((kind, value))  # as `static` does
+        elif kind is np.ndarray and not value.shape and value.dtype in _DTYPES:
+            # The user may change it before it is read.
+            self.externals.append(value.copy())
+            key.append(("array", value.shape, value.dtype))
+        elif kind is tuple or kind is list:
+            together = whole(value)
+            if together is not None:
+                key.append(together)
+                return
+            key.append((kind, len(value)))
+            for item in value:
+                self._add(key, item)
+        else:
+            key.append(static(value))
+
+    # -- steps that are new ------------------------------------------------------------------------
+
+    def _child(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+        owner: Any,
+    ) -> Any:
+        """The step after this call; None where it came for the first time and is run at once."""
+        new = range(self.position.externals, len(self.externals))
+        arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
+        form = Form(args, kwargs, lambda value: self._place(value, arrays))
+        leaves = [self._leaf(leaf) for leaf in form.leaves]
+        head = function if anchor is None else (id(anchor), anchor._mode)
+        key = (head, grad_enabled(), default_float(), form.text(), *leaves)
+        seen = self.seen if owner is None else table(owner).outcomes
+        known: Any = seen.get(key)
+        if known is None:
+            if len(seen) >= _SEEN:
+                seen.clear()
+            seen[key] = 1
+            return None
+        if known == 1 or (isinstance(known, Outcome) and not known.holds()):
+            known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
+        if known is AT_ONCE:
+            return AT_ONCE
+        slot = None if known.same is not None else self.position.slots
+        call = Call(function, form, slot, known.modes())
+        child = Step(self.position, call, known, len(self.externals))
+        if slot is not None:
+            view = None if known.view is None else known.view[1]
+            child.promise = Promise(self, slot, known.type, view)
+            child.quick = known.steady and not known.fails and not known.writes
+        return child
+
+    def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
+        """Where a tensor stands; arrays have been copied, in the order in which they come."""
+        pending = getattr(value, "pending", None)
+        if pending is not None and pending.tape is self:
+            return Slot(pending.slot)
+        if isinstance(value, Tensor):
+            return External(self.index[id(value)])
+        return External(next(arrays))
+
+    def _leaf(self, leaf: Slot | External) -> Leaf:
+        value = self._held(leaf)
+        if type(value) is np.ndarray:
+            return Leaf(Type.of(value), False, False, True, None)
+        state = value if isinstance(value, Parameter) else None
+        return Leaf(value.spec, value.requires_grad, _is_viewed(value), False, state)
+
+
+def kind_of(tensor: Tensor) -> tuple[Any, ...]:
+    """What a key says of a tensor from before."""
+    spec = tensor.spec
+    kind = spec.shape, spec.dtype, tensor.requires_grad
+    return (*kind, "viewed") if _is_viewed(tensor) else kind
+
+
+def _holds(outcome: Outcome) -> bool:
+    """Whether a call does what it did: `Outcome.holds`, for what is mostly so."""
+    return (
+        outcome.steady and outcome.edits == activity.watch and outcome.toggles == toggles[0]
+    ) or outcome.holds()
+
+
+def _is_viewed(tensor: Tensor) -> bool:
+    """Whether it looks at memory of another one in another order."""
+    pending = tensor.pending
+    if pending is not None and (pending.view is not None or pending.tape is not None):
+        if type(pending) is Later and _is_viewed(pending.base):
+            return True
+        steps = pending.view or ()
+    else:
+        steps = () if tensor._view is None else tensor._view.steps
+    plain = movement.reshape, elementwise.stop_gradient
+    return any(primitive not in plain for primitive, _ in steps)
