@@ -9,7 +9,7 @@ from __future__ import annotations
 _LOOKS = "looks at values: eagerly only"
 _OPEN = "open"
 _FRACTIONS = "PyTorch cuts the fraction off a factor of integers, without a word"
-_AT_ONCE = "NumPy computes it: eagerly only"
+_AT_ONCE = "singular values, eigenvalues and QR are computed by NumPy: eagerly only"
 _SIGNS = "vectors are unique but for their sign"
 _TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
 _SAMPLES = "the samples of normal_ are those of another function"
@@ -44,17 +44,9 @@ _SHAPES: dict[str, dict[str, str]] = {
     "argwhere": {"refused in a trace": _LOOKS},
     **{
         name: {"refused in a trace": _AT_ONCE}
-        for name in (
-            *("cholesky", "cholesky_inverse", "cholesky_solve", "logdet", "pinverse"),
-            *("linalg.cholesky", "linalg.cholesky_ex", "linalg.cond", "linalg.det"),
-            *("linalg.inv_ex", "linalg.solve_ex", "linalg.tensorinv", "linalg.tensorsolve"),
-            *("linalg.eigvalsh", "linalg.inv", "linalg.slogdet", "linalg.solve", "linalg.svdvals"),
-            *(
-                "linalg.solve_triangular",
-                "linalg.matrix_rank",
-            ),
-        )
+        for name in ("pinverse", "linalg.cond", "linalg.eigvalsh", "linalg.svdvals")
     },
+    "linalg.matrix_rank": {"refused in a trace": _AT_ONCE},
     "linalg.pinv": {
         "refused in a trace": _AT_ONCE,
         "refused": "samples of two factors, which only the samples know",
