@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tape",),
     ("nn", "data", "utils", "serialization"),
     ("train", "optim.swa_utils"),
-    ("backends", "cuda", "func", "names", "special"),
+    ("backends", "cuda", "func", "names", "special", "switches"),
     (FACE,),
     ("report.toolbox",),
     ("module",),

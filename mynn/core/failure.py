@@ -123,6 +123,8 @@ _WORDS = {
     "index": _index,
     "probabilities": _probabilities,
     "parameter": _parameter,
+    "aweights": _numbers,
+    "fweights": _numbers,
     "inputs": _numbers,
     "targets": _numbers,
     "variances": _numbers,

@@ -152,6 +152,44 @@ def cofactors(a: Any) -> Any:
     return _solution(steps, n).mT * total
 
 
+def lu(a: Any) -> tuple[Any, Any, Any]:
+    """A permutation, the lower and the upper triangular factor of [.., M, N]."""
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    leading = a.shape[:-2]
+    if not k:
+        empty = as_tensor(np.zeros((*leading, m, k), a.dtype))
+        same = as_tensor(np.eye(m, dtype=a.dtype)).broadcast_to((*leading, m, m))
+        return same, empty, as_tensor(np.zeros((*leading, k, n), a.dtype))
+    numbers = _numbers(m)
+
+    def step(carry: Any, now: Any) -> Any:
+        rows, order = carry
+        column = _column(rows, now)
+        size = (numbers >= now).choose(column.detach().abs(), -1.0)
+        chosen = size.argmax(-1).unsqueeze(-1)
+        # The row of the pivot and the one that stands in its place are exchanged.
+        swapped = (numbers == now).choose(chosen, (numbers == chosen).choose(now, numbers))
+        swapped = swapped.broadcast_to((*leading, m))
+        order = order.take_along(swapped, order.ndim - 1)
+        rows = rows.take_along(swapped.unsqueeze(-1).broadcast_to(rows.shape), rows.ndim - 2)
+        column, row = _column(rows, now), apply(gather.take, rows, now, axis=rows.ndim - 2)
+        pivot = apply(gather.take, column, now, axis=column.ndim - 1).unsqueeze(-1)
+        factor = (numbers > now).choose(column / (pivot == 0).choose(1, pivot), 0)
+        # What becomes 0 below the pivot keeps the factors.
+        columns = as_tensor(np.arange(n))
+        here, later = columns == now, columns >= now
+        less = rows - factor.unsqueeze(-1) * later.choose(row, 0).unsqueeze(-2)
+        below = (numbers > now).unsqueeze(-1)
+        return ((here & below).choose(factor.unsqueeze(-1), less), order), None
+
+    start = numbers.broadcast_to((*leading, m))
+    (rows, order), _ = scan(step, (a, start), _numbers(k))
+    eye = as_tensor(np.eye(m, k, dtype=a.dtype))
+    p = (order.unsqueeze(-2) == numbers.unsqueeze(-1)).astype(a.dtype)
+    return p, rows[..., :, :k].tril(-1) + eye, rows[..., :k, :].triu()
+
+
 def cholesky(a: Any) -> Any:
     """The lower triangular factor; NaN where a is not positive."""
     n = a.shape[-1]

@@ -457,6 +457,29 @@ class Shapes(Movement[T]):
         product: T = (a * b).reshape(shape)
         return product
 
+    @recorded
+    @explained
+    def sum_to_size(self: T, *size: Any) -> T:
+        """Sums that leave the extents `size`, which x would be broadcast from."""
+        wanted = tuple(_sizes(size))
+        before = self.ndim - len(wanted)
+        fits = before >= 0 and all(
+            n in (m, 1) for n, m in zip(wanted, self.shape[before:], strict=True)
+        )
+        if not fits:
+            raise ShapeError(f"sum_to_size: {wanted} cannot be broadcast to {self.shape}")
+        kept = enumerate(zip(wanted, self.shape[before:], strict=True), before)
+        axes = (*range(before), *(axis for axis, (n, m) in kept if n != m))
+        x: Any = self
+        summed: T = (x.sum(axes) if axes else x).reshape(wanted)
+        return summed
+
+    def narrow_copy(self: T, dim: int, start: Any, length: int) -> T:
+        """`narrow` in memory of its own."""
+        part: Any = self.narrow(dim, start, length)
+        copy: T = part.clone()
+        return copy
+
 
 def axis_of(name: str, x: Any, dim: Any) -> int:
     """One axis of a tensor that has some."""
