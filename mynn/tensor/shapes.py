@@ -188,7 +188,7 @@ class Shapes(Movement[T]):
             tensor([[1., 1., 1.],
                     [2., 2., 2.]])
         """
-        target = _sizes(sizes)
+        target = sizes(sizes)
         more = len(target) - self.ndim
         if more < 0:
             raise ShapeError(f"expand: {self.shape} has more axes than {tuple(target)}")
@@ -215,7 +215,7 @@ class Shapes(Movement[T]):
     @explained
     def repeat(self: T, *repeats: Any) -> T:
         """Copies side by side: as many along each axis as `repeats` says; new axes come first."""
-        counts = _sizes(repeats)
+        counts = sizes(repeats)
         if len(counts) < self.ndim or min(counts, default=0) < 0:
             raise ShapeError(
                 f"repeat: give a number for each of the {self.ndim} axes of {self.shape}, none "
@@ -231,7 +231,7 @@ class Shapes(Movement[T]):
     @explained
     def tile(self: T, *dims: Any) -> T:
         """Like `repeat`; axes that `dims` does not name, the first ones, are not repeated."""
-        counts = _sizes(dims)
+        counts = sizes(dims)
         return self.repeat((*(1,) * (self.ndim - len(counts)), *counts))
 
     @recorded
@@ -457,29 +457,6 @@ class Shapes(Movement[T]):
         product: T = (a * b).reshape(shape)
         return product
 
-    @recorded
-    @explained
-    def sum_to_size(self: T, *size: Any) -> T:
-        """Sums that leave the extents `size`, which x would be broadcast from."""
-        wanted = tuple(_sizes(size))
-        before = self.ndim - len(wanted)
-        fits = before >= 0 and all(
-            n in (m, 1) for n, m in zip(wanted, self.shape[before:], strict=True)
-        )
-        if not fits:
-            raise ShapeError(f"sum_to_size: {wanted} cannot be broadcast to {self.shape}")
-        kept = enumerate(zip(wanted, self.shape[before:], strict=True), before)
-        axes = (*range(before), *(axis for axis, (n, m) in kept if n != m))
-        x: Any = self
-        summed: T = (x.sum(axes) if axes else x).reshape(wanted)
-        return summed
-
-    def narrow_copy(self: T, dim: int, start: Any, length: int) -> T:
-        """`narrow` in memory of its own."""
-        part: Any = self.narrow(dim, start, length)
-        copy: T = part.clone()
-        return copy
-
 
 def axis_of(name: str, x: Any, dim: Any) -> int:
     """One axis of a tensor that has some."""
@@ -489,7 +466,7 @@ def axis_of(name: str, x: Any, dim: Any) -> int:
     return axes[0]
 
 
-def _sizes(given: tuple[Any, ...]) -> list[int]:
+def sizes(given: tuple[Any, ...]) -> list[int]:
     """Numbers that were given one by one or as one sequence."""
     named = given[0] if len(given) == 1 and not isinstance(given[0], int | np.integer) else given
     return [whole_number("a size", n) for n in named]

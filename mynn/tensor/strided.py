@@ -1,4 +1,4 @@
-"""Values by strides, and the most frequent value, as methods."""
+"""Values by strides, sums back to a shape, and the most frequent value, as methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.ops import movement
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.scans import Scans
-from mynn.tensor.shapes import axis_of
+from mynn.tensor.shapes import axis_of, sizes
 
 T = TypeVar("T", bound="Strided[Any]")
 
@@ -77,6 +77,29 @@ class Strided(Scans[T]):
             return as_tensor(np.zeros(tuple(size), self.dtype))
         picked: T = self.reshape(-1).gather_rows(as_tensor(places), 0)
         return picked
+
+    @recorded
+    @explained
+    def sum_to_size(self: T, *size: Any) -> T:
+        """Sums that leave the extents `size`, which x would be broadcast from."""
+        wanted = tuple(sizes(size))
+        before = self.ndim - len(wanted)
+        fits = before >= 0 and all(
+            n in (m, 1) for n, m in zip(wanted, self.shape[before:], strict=True)
+        )
+        if not fits:
+            raise ShapeError(f"sum_to_size: {wanted} cannot be broadcast to {self.shape}")
+        kept = enumerate(zip(wanted, self.shape[before:], strict=True), before)
+        axes = (*range(before), *(axis for axis, (n, m) in kept if n != m))
+        x: Any = self
+        summed: T = (x.sum(axes) if axes else x).reshape(wanted)
+        return summed
+
+    def narrow_copy(self: T, dim: int, start: Any, length: int) -> T:
+        """`narrow` in memory of its own."""
+        part: Any = self.narrow(dim, start, length)
+        copy: T = part.clone()
+        return copy
 
     @explained
     def mode(self: T, dim: int = -1, keepdim: bool = False) -> Mode:
