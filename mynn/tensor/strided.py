@@ -13,7 +13,7 @@ from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.ops import movement
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.scans import Scans
-from mynn.tensor.shapes import axis_of, sizes
+from mynn.tensor.shapes import axis_of, extents_of
 
 T = TypeVar("T", bound="Strided[Any]")
 
@@ -82,7 +82,7 @@ class Strided(Scans[T]):
     @explained
     def sum_to_size(self: T, *size: Any) -> T:
         """Sums that leave the extents `size`, which x would be broadcast from."""
-        wanted = tuple(sizes(size))
+        wanted = tuple(extents_of(size))
         before = self.ndim - len(wanted)
         fits = before >= 0 and all(
             n in (m, 1) for n, m in zip(wanted, self.shape[before:], strict=True)
