@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained
 from mynn.errors import ArgumentError
 from mynn.linalg import elimination, primitives
@@ -16,16 +17,8 @@ from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
 
-class LU(NamedTuple):
-    """A permutation P, L with ones on its diagonal, and U, upper triangular, with A = P L U."""
-
-    P: Any
-    L: Any
-    U: Any
-
-
 @explained
-def lu(A: Any, *, pivot: bool = True) -> LU:
+def lu(A: Any, *, pivot: bool = True) -> return_types.linalg_lu:
     """P, L and U with A = P L U, by elimination with partial pivoting.
 
     Raises:
@@ -41,7 +34,7 @@ def lu(A: Any, *, pivot: bool = True) -> LU:
         raise ArgumentError("lu: pivot=False is not there, as on PyTorch's processors; leave it")
     a = as_tensor(A)
     primitives.floats("lu", a.spec)
-    return LU(*elimination.lu(a))
+    return return_types.linalg_lu(*elimination.lu(a))
 
 
 # The Pade approximation of e^x: its order, the coefficients of its numerator, and the norm up to

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn import return_types
 from mynn.base.arguments import explained, whole_number
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError, UsageError
@@ -16,13 +17,6 @@ from mynn.tensor.scans import Scans
 from mynn.tensor.shapes import axis_of, extents_of
 
 T = TypeVar("T", bound="Strided[Any]")
-
-
-class Mode(NamedTuple):
-    """The most frequent values along an axis, and where they stand last (int64)."""
-
-    values: Any
-    indices: Any
 
 
 class Strided(Scans[T]):
@@ -102,16 +96,17 @@ class Strided(Scans[T]):
         return copy
 
     @explained
-    def mode(self: T, dim: int = -1, keepdim: bool = False) -> Mode:
+    def mode(self: T, dim: int = -1, keepdim: bool = False) -> return_types.mode:
         """The commonest value along `dim`, the smallest of several, and its last place.
 
         Example:
             >>> from mynn import Tensor
-            >>> Tensor([2, 1, 2, 3]).mode()
-            Mode(values=tensor(2), indices=tensor(2))
+            >>> values, indices = Tensor([2, 1, 2, 3]).mode()
+            >>> values, indices
+            (tensor(2), tensor(2))
         """
         if not self.ndim:
-            return Mode(self.clone(), as_tensor(np.zeros((), np.int64)))
+            return return_types.mode(self.clone(), as_tensor(np.zeros((), np.int64)))
         axis = axis_of("mode", self, dim)
         extent = self.shape[axis]
         if not extent:
@@ -133,5 +128,5 @@ class Strided(Scans[T]):
         indices: Any = order.take_along(longest, axis)
         values: Any = self.take_along(indices, axis)
         if keepdim:
-            return Mode(values, indices)
-        return Mode(values.squeeze(axis), indices.squeeze(axis))
+            return return_types.mode(values, indices)
+        return return_types.mode(values.squeeze(axis), indices.squeeze(axis))
