@@ -27,6 +27,8 @@ from examples import walk
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
 from tests import registry
+from tests.torch_db import databases
+from tests.torch_db import modules as torch_modules
 from tests.torch_names import names as torch_names
 
 ROOT = Path(__file__).parents[1]
@@ -254,13 +256,64 @@ def _torch_names() -> str:
 
 
 def _torch_ops() -> str:
-    """What PyTorch's own samples say, as `python -m tests.torch_db` has left it."""
+    """How much of PyTorch's own lists of samples is there; of operations also what
+    `python -m tests.torch_db` has left.
+    """
     path = ROOT / "build" / "torch_ops.json"
-    if not path.is_file():
+    if not path.is_file() or importlib.util.find_spec("torch") is None:
         return f"| {MISSING} |\n"
     counts = json.loads(path.read_text())
-    head = ["operations in PyTorch's list", "there", "samples right", "with differences unknown"]
-    return _table(head, [[str(counts[key]) for key in ("of", "there", "right", "wrong")]])
+    modules = torch_modules.database()[1]
+    optimizers = databases("common_optimizers").optim_db
+    initial = torch_names.compare("nn.init")
+    rows = [
+        ["operations, `op_db`", *(str(counts[key]) for key in ("of", "there"))],
+        ["modules, `module_db`", str(len(modules)), str(sum(hasattr(nn, n) for n in modules))],
+        [
+            "optimisers, `optim_db`",
+            str(len(optimizers)),
+            str(sum(hasattr(optim, info.optim_cls.__name__) for info in optimizers)),
+        ],
+        [
+            "initial values, `nn.init`, those that are deprecated left out",
+            *[str(len(initial.there))] * 2,
+        ],
+    ]
+    table = _table(["PyTorch's list", "entries", "there"], rows)
+    return (
+        f"{table}\nOf operations {counts['right']} samples agree in values, dtypes, gradients and "
+        f"compiled; {counts['wrong']} operations differ in a way that has no reason in the list. "
+        "The tests run some samples of each.\n"
+    )
+
+
+def _torch_programs() -> str:
+    """The programs that are run under both frameworks, as `python -m examples.torch_programs` has
+    left their times.
+    """
+    path = ROOT / "build" / "torch_programs.json"
+    if not path.is_file():
+        return f"| {MISSING} |\n"
+    rows = json.loads(path.read_text())
+    lines, ratios = [], []
+    for name, ways in sorted(rows.items()):
+        shown = [f"{ways['tape']['torch']:.3g}"]
+        for way in ("tape", "at once"):
+            row = ways.get(way)
+            shown += (
+                [f"{row['mynn']:.3g}", f"{row['torch'] / row['mynn']:.2f}"] if row else ["", ""]
+            )
+        row = ways["tape"]
+        ratios.append(row["torch"] / row["mynn"])
+        shown.append(f"{row['torch first'] / row['mynn first']:.2f}")
+        lines.append([name, *shown, f"{row['difference']:.0e}"])
+    head = ["ms a step", "PyTorch", "mynn, recorded", "times as fast", "mynn, at once"]
+    head += ["times as fast", "recorded, first round", "losses differ by"]
+    ahead = sum(ratio >= 1 for ratio in ratios)
+    return (
+        f"{_table(head, lines)}\nRecorded: median {median(ratios):.2f} times as fast, {ahead} of "
+        f"{len(ratios)} programs at least as fast.\n"
+    )
 
 
 def _passes() -> str:
@@ -313,6 +366,7 @@ def parts() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "func", lambda: _named("func")
     yield "torch-names", _torch_names
     yield "torch-ops", _torch_ops
+    yield "torch-programs", _torch_programs
     yield "op-prod", lambda: _primitive("prod", "reduce", "reductions", "_prod_vjp")
     yield "op-cumsum", lambda: _primitive("cumsum", "scan", "scans", "_infer", "_samples")
     yield "tape", tape_walk.text

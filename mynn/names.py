@@ -38,6 +38,11 @@ HOMES = {
     "mynn.tensor.grad_mode": "enable_grad inference_mode is_grad_enabled "
     "is_inference_mode_enabled set_grad_enabled",
     "mynn.serialization": "load save",
+    "mynn.switches": "are_deterministic_algorithms_enabled get_default_device "
+    "get_deterministic_debug_mode get_float32_matmul_precision get_num_threads "
+    "is_deterministic_algorithms_warn_only_enabled is_warn_always_enabled set_default_device "
+    "set_deterministic_debug_mode set_float32_matmul_precision set_num_threads set_warn_always "
+    "use_deterministic_algorithms",
     "mynn.train.model": "Model",
     "mynn.train.checkpoint": "Checkpoint",
     "mynn.train.summary": "summary",
@@ -50,14 +55,19 @@ HOMES = {
     "randint_like randn randn_like randperm",
     "mynn.tensor.creation": "arange asarray empty empty_like eye from_numpy frombuffer full "
     "full_like linspace logspace ones ones_like scalar_tensor zeros zeros_like",
-    "mynn.functional": "bilinear celu channel_shuffle conv3d conv_transpose3d cosine_similarity "
+    "mynn.functional": "alpha_dropout feature_alpha_dropout rrelu "
+    "bilinear celu channel_shuffle conv3d conv_transpose3d cosine_similarity "
     "hardshrink max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu selu "
     "threshold adaptive_avg_pool1d avg_pool1d binary_cross_entropy_with_logits "
     "cat conv1d conv2d conv_transpose1d conv_transpose2d dropout group_norm layer_norm log_softmax "
     "max_pool1d max_pool2d rms_norm softmax",
-    "mynn.linalg": "det inverse logdet slogdet",
+    "mynn.linalg": "det inverse logdet matrix_exp slogdet",
     "mynn.linalg.top": "cholesky cholesky_inverse cholesky_solve cross pinverse qr svd",
     "mynn.functional.control": "fori_loop scan",
+    "mynn.functional.differences": "corrcoef cov cumulative_trapezoid diff fill gradient isin "
+    "renorm trapezoid trapz vander",
+    "mynn.functional.windows": "bartlett_window blackman_window hamming_window hann_window "
+    "kaiser_window",
     "mynn.functional.products": "chain_matmul einsum tensordot",
     "mynn.functional.shapes": "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes "
     "broadcast_tensors cartesian_prod cdist column_stack combinations dstack hstack meshgrid "

@@ -36,6 +36,12 @@ class _QR(NamedTuple):
     R: Any
 
 
+class _LU(NamedTuple):
+    P: Any
+    L: Any
+    U: Any
+
+
 class _Eigen(NamedTuple):
     eigenvalues: Any
     eigenvectors: Any
@@ -90,6 +96,12 @@ class kthvalue(_Shown, _Picked):
     __slots__ = ()
 
 
+class mode(_Shown, _Picked):
+    """The most frequent values along an axis, and where they stand last (int64)."""
+
+    __slots__ = ()
+
+
 class median(_Shown, _Picked):
     """The middle value of each row, and its place (int64)."""
 
@@ -128,6 +140,12 @@ class linalg_slogdet(_Shown, _Determinant):
 
 class qr(_Shown, _QR):
     """Q with orthonormal columns and R, upper triangular."""
+
+    __slots__ = ()
+
+
+class linalg_lu(_Shown, _LU):
+    """A permutation P, L with ones on its diagonal, and U, upper triangular, with A = P L U."""
 
     __slots__ = ()
 

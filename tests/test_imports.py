@@ -19,7 +19,7 @@ ROOT = Path(mynn.__file__).parent
 # itself, `import mynn` as users write it.
 FACE = "__init__"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version"),
+    ("errors", "return_types", "version"),
     ("debug",),
     ("base",),
     ("core",),
@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tape",),
     ("nn", "data", "utils", "serialization"),
     ("train", "optim.swa_utils"),
-    ("backends", "cuda", "func", "names", "special"),
+    ("backends", "cuda", "func", "names", "special", "switches"),
     (FACE,),
     ("report.toolbox",),
     ("module",),

@@ -14,6 +14,7 @@ __all__ = [
     "Function",
     "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "function",
     "functional",
@@ -22,11 +23,16 @@ __all__ = [
     "gradgradcheck",
     "inference_mode",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
 _MODULES = ("function", "functional")
-_HOMES = {"Function": "function"}
+_HOMES = {
+    "Function": "function",
+    "detect_anomaly": "anomaly",
+    "set_detect_anomaly": "anomaly",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -104,12 +104,27 @@ def _steps(params: Mapping[str, Any], value: Any, place: str) -> str:
     )
 
 
+OTHER_MATRIX = "give another matrix, for example a + 1e-6 * mynn.eye(n)"
+
+
+def _singular(params: Mapping[str, Any], value: Any, place: str) -> str:
+    return f"Singular matrix; {OTHER_MATRIX}"
+
+
+def _indefinite(params: Mapping[str, Any], value: Any, place: str) -> str:
+    return f"Matrix is not positive definite; {OTHER_MATRIX}"
+
+
 _WORDS = {
+    "singular": _singular,
+    "indefinite": _indefinite,
     "steps": _steps,
     "labels": _labels,
     "index": _index,
     "probabilities": _probabilities,
     "parameter": _parameter,
+    "aweights": _numbers,
+    "fweights": _numbers,
     "inputs": _numbers,
     "targets": _numbers,
     "variances": _numbers,

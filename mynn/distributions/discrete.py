@@ -14,10 +14,10 @@ from mynn.functional.drawing import poisson
 from mynn.tensor import Tensor, as_tensor, no_grad
 
 
-class _OfProbability(Distribution):
+class OfProbability(Distribution):
     """A distribution with the parameter `probs`, or `logits` = log(probs / (1 - probs))."""
 
-    _parameters = ("probs",)
+    _parameters: tuple[str, ...] = ("probs",)
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: Any = None) -> None:
         if (probs is None) == (logits is None):
@@ -39,7 +39,7 @@ class _OfProbability(Distribution):
         return type(self)(logits=logits, validate_args=False)
 
 
-class Bernoulli(_OfProbability):
+class Bernoulli(OfProbability):
     """1 with the probability `probs`, otherwise 0.
 
     Example:
@@ -82,7 +82,7 @@ class Bernoulli(_OfProbability):
         return values.broadcast_to((2, *self.batch_shape)) if expand else values
 
 
-class Geometric(_OfProbability):
+class Geometric(OfProbability):
     """How often the outcome of probability `probs` fails to come before it comes."""
 
     @property

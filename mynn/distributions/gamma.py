@@ -12,7 +12,7 @@ from mynn.random import default_generator
 from mynn.tensor import Tensor, as_tensor
 
 
-def _drawn(name: str, concentration: Tensor, shape: tuple[int, ...]) -> Tensor:
+def drawn_gamma(name: str, concentration: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Gamma variables of rate 1."""
     value = concentration.detach().value
     if value is None:
@@ -48,7 +48,7 @@ class Gamma(Elementwise):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._sample_shape(sample_shape)
-        return _drawn("Gamma", self.concentration, shape) / self.rate.detach()
+        return drawn_gamma("Gamma", self.concentration, shape) / self.rate.detach()
 
     def log_prob(self, value: Any) -> Tensor:
         given = self._checked(value)
@@ -85,8 +85,8 @@ class Beta(Elementwise):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._sample_shape(sample_shape)
-        a = _drawn("Beta", self.concentration1, shape)
-        return a / (a + _drawn("Beta", self.concentration0, shape))
+        a = drawn_gamma("Beta", self.concentration1, shape)
+        return a / (a + drawn_gamma("Beta", self.concentration0, shape))
 
     def log_prob(self, value: Any) -> Tensor:
         given = self._checked(value)
@@ -127,7 +127,7 @@ class Dirichlet(Distribution):
         return self.concentration * (total - self.concentration) / (total**2 * (total + 1))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = _drawn("Dirichlet", self.concentration, self._sample_shape(sample_shape))
+        drawn = drawn_gamma("Dirichlet", self.concentration, self._sample_shape(sample_shape))
         return drawn / drawn.sum(-1, keepdim=True)
 
     def log_prob(self, value: Any) -> Tensor:

@@ -235,7 +235,9 @@ class Pool:
         self.rank = rank
         self.ceil_mode = ceil_mode
         self.kernel = per_axis(name, "kernel_size", kernel_size, rank)
-        self.strides = self.kernel if stride is None else per_axis(name, "stride", stride, rank)
+        self.strides = (
+            self.kernel if stride in (None, (), []) else per_axis(name, "stride", stride, rank)
+        )
         self.padding = per_axis(name, "padding", padding, rank, 0)
         self.dilations = per_axis(name, "dilation", dilation, rank)
         if any(2 * p > d * (k - 1) + 1 for p, k, d in self._along(self.padding)):

@@ -28,6 +28,7 @@ from mynn.errors import ArgumentError
 from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_text
 from mynn.jit.direct import direct_call
 from mynn.jit.instance import Instance
+from mynn.jit.lending import is_large, lending
 from mynn.jit.profile import Profile, profile
 from mynn.runtime import parallel_call
 from mynn.runtime.llvm_jit import assembly
@@ -153,6 +154,7 @@ class Program:
             self.access = sharing.join(state, written) if state else None
             self._addresses = np.array([address_of(array) for array in state_arrays], np.uint64)
         self._written: list[StateTensor] = written
+        self._lent = lending(self) if self.access is None and is_large(self.code) else None
         # Those that no run has. Memory for as many runs as there are processors is kept.
         self.free: deque[Instance] = deque(maxlen=self.code.kept)
         self.code.programs.add(self)
@@ -214,6 +216,8 @@ class Program:
 
     def values(self, arguments: Sequence[Any]) -> list[Array]:
         """The same, where nothing is put off that the program reads."""
+        if self._lent is not None:
+            return self._lent(arguments)
         self.code.touched = True
         try:
             instance = self.free.pop()

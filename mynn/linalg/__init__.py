@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mynn.errors import DataError as LinAlgError
+from mynn.linalg.factors import lu, matrix_exp
 from mynn.linalg.norms import cross, matrix_norm, norm, vecdot, vector_norm
 from mynn.linalg.solutions import (
     cholesky,
@@ -34,6 +36,7 @@ from mynn.linalg.solutions import (
 from mynn.tensor import matmul
 
 __all__ = [
+    "LinAlgError",
     "cholesky",
     "cholesky_ex",
     "cond",
@@ -47,7 +50,9 @@ __all__ = [
     "inverse",
     "logdet",
     "lstsq",
+    "lu",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "matrix_rank",

@@ -1,7 +1,8 @@
-"""Solutions and decompositions of matrices, as primitives that run at once: NumPy computes them.
+"""Solutions and decompositions of matrices, as primitives: NumPy computes them.
 
-They have gradients, of any order, and no native code: in a function that is traced to be compiled
-they are refused.
+They have gradients, of any order. Solutions, determinants and Cholesky's factor are loops over
+columns for the compiler (`mynn.linalg.elimination`); the other decompositions have no native code:
+in a function that is traced to be compiled they are refused.
 Results of several parts are one array, from which the functions cut theirs.
 """
 
@@ -12,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.failure import OTHER_MATRIX
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import DataError, DTypeError, ShapeError, UsageError
+from mynn.linalg import elimination
 from mynn.tensor import apply as apply_primitive
 from mynn.tensor import as_tensor
+from mynn.tensor.checks import require_range
 from mynn.trace import tracing
 
 
@@ -24,14 +28,30 @@ def run(primitive: Primitive, *tensors: Any, **params: Any) -> Any:
     """The primitive of tensors whose values are known.
 
     Raises:
-        UsageError: in a trace of what will be compiled.
+        UsageError: in a trace of what will be compiled, where there is no native code.
     """
-    if tracing.compiled() is not None:
+    if primitive.expand is None and tracing.compiled() is not None:
         raise UsageError(
-            f"linalg.{primitive.name} in a traced function: it has no native code yet; call it "
+            f"linalg.{primitive.name} in a traced function: it has no native code; call it "
             "outside of the function and give it the result"
         )
     return apply_primitive(primitive, *tensors, **params)
+
+
+def regular(primitive: Primitive, *tensors: Any, kind: str = "singular") -> Any:
+    """`run` of a solution; in native code too it is an error where the matrix has none.
+
+    There finite inputs with a result that is not finite say so.
+    """
+    result = run(primitive, *tensors)
+    if tracing.compiled() is not None:
+        given = [x.tril() if kind == "indefinite" else x for x in tensors]
+        wrong = ~result.isfinite().all()
+        for x in given:
+            wrong = wrong & x.isfinite().all()
+        name = f"linalg.{primitive.name}"
+        require_range(wrong.detach().astype(np.int32), name, kind, 0, 0)
+    return result
 
 
 def square(name: str, x: Type) -> None:
@@ -53,18 +73,19 @@ def _none(rng: np.random.Generator) -> list[Any]:
     return []
 
 
-def _primitive(name: str, infer: Callable[..., Type], numpy: Any, vjp: Any) -> Primitive:
+def _primitive(
+    name: str, infer: Callable[..., Type], numpy: Any, vjp: Any, native: Any = None
+) -> Primitive:
     """A primitive of stacks of matrices, so that those of many examples are one more stack."""
 
     def decomposed(*arrays: Array, **params: Any) -> Any:
         try:
             return numpy(*arrays, **params)
         except np.linalg.LinAlgError as error:
-            raise DataError(
-                f"linalg.{name}: {error}; give another matrix, for example a + 1e-6 * mynn.eye(n)"
-            ) from None
+            raise DataError(f"linalg.{name}: {error}; {OTHER_MATRIX}") from None
 
-    return Primitive(name, infer, decomposed, vjp, _none, batch={})
+    expand = None if native is None else elimination.written_out(native)
+    return Primitive(name, infer, decomposed, vjp, _none, expand, batch={})
 
 
 # -- solutions -------------------------------------------------------------------------------------
@@ -80,6 +101,7 @@ inv = _primitive(
     _infer_inv,
     np.linalg.inv,
     lambda g, y, a: (-(y.mT @ g @ y.mT),),
+    elimination.inv,
 )
 
 
@@ -96,7 +118,7 @@ def _solve_vjp(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 # a x = b for matrices a [.., N, N] and b [.., N, K]
-solve = _primitive("solve", _infer_solve, np.linalg.solve, _solve_vjp)
+solve = _primitive("solve", _infer_solve, np.linalg.solve, _solve_vjp, elimination.solve)
 
 
 def _infer_triangular(a: Type, b: Type, upper: bool, unit: bool) -> Type:
@@ -122,7 +144,11 @@ def _triangular_vjp(g: Any, y: Any, a: Any, b: Any, upper: bool, unit: bool) -> 
 
 
 solve_triangular = _primitive(
-    "solve_triangular", _infer_triangular, _numpy_triangular, _triangular_vjp
+    "solve_triangular",
+    _infer_triangular,
+    _numpy_triangular,
+    _triangular_vjp,
+    elimination.solve_triangular,
 )
 
 
@@ -143,6 +169,8 @@ def _cofactors(a: Any) -> Any:
 
     With a = u s v^T it is det(u v) u diag(the products of all other s) v^T.
     """
+    if tracing.compiled() is not None:
+        return elimination.cofactors(a)
     n = a.shape[-1]
     parts = run(svd, a)
     u, s, v = parts[..., :n, :], parts[..., n, :], parts[..., n + 1 :, :]
@@ -158,18 +186,21 @@ det = _primitive(
     _infer_determinant("det"),
     lambda a: np.linalg.det(a).astype(a.dtype),
     lambda g, y, a: (_spread(g) * _cofactors(a),),
+    elimination.det,
 )
 sign_of_det = _primitive(
     "slogdet",
     _infer_determinant("slogdet"),
     lambda a: np.linalg.slogdet(a)[0].astype(a.dtype),
     lambda g, y, a: (None,),
+    elimination.sign_of_det,
 )
 log_of_det = _primitive(
     "slogdet",
     _infer_determinant("slogdet"),
     lambda a: np.linalg.slogdet(a)[1].astype(a.dtype),
     lambda g, y, a: (_spread(g) * run(inv, a).mT,),
+    elimination.log_of_det,
 )
 
 
@@ -191,7 +222,9 @@ def _cholesky_vjp(g: Any, y: Any, a: Any) -> tuple[Any]:
 
 
 # a = y y^T for symmetric positive a; y is lower triangular
-cholesky = _primitive("cholesky", _infer_cholesky, np.linalg.cholesky, _cholesky_vjp)
+cholesky = _primitive(
+    "cholesky", _infer_cholesky, np.linalg.cholesky, _cholesky_vjp, elimination.cholesky
+)
 
 
 def _infer_qr(a: Type) -> Type:

@@ -1,6 +1,8 @@
 """Solutions and decompositions of matrices; leading axes are batches.
 
-NumPy computes them, with gradients of any order; in a traced function they are refused.
+NumPy computes them, with gradients of any order. In a traced function `inv`, `solve`,
+`solve_triangular`, `det`, `slogdet` and `cholesky`, and what is made of them, become native code;
+the other decompositions are refused there.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import numpy as np
 
 from mynn import return_types
 from mynn.base.arguments import explained
+from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.products import chain_matmul
 from mynn.linalg import primitives
@@ -19,6 +22,7 @@ from mynn.linalg.norms import matrix_norm
 from mynn.tensor import Tensor, as_tensor, matmul, same_dtype
 
 
+@recorded
 @explained
 def inv(A: Any) -> Tensor:
     """The inverse of square matrices.
@@ -27,7 +31,7 @@ def inv(A: Any) -> Tensor:
         >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
         [[0.5, 0.0], [0.0, 0.25]]
     """
-    result: Tensor = primitives.run(primitives.inv, as_tensor(A))
+    result: Tensor = primitives.regular(primitives.inv, as_tensor(A))
     return result
 
 
@@ -55,6 +59,7 @@ def _batched(name: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
+@recorded
 @explained
 def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B where not `left`; B holds matrices or vectors.
@@ -68,10 +73,11 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
         return solve(a, b.unsqueeze(-1)).squeeze(-1)
     if not left:
         return solve(a.mT, b.mT).mT
-    result: Tensor = primitives.run(primitives.solve, *_batched("solve", a, b))
+    result: Tensor = primitives.regular(primitives.solve, *_batched("solve", a, b))
     return result
 
 
+@recorded
 @explained
 def solve_triangular(
     A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
@@ -87,6 +93,7 @@ def solve_triangular(
     return result
 
 
+@recorded
 @explained
 def det(A: Any) -> Tensor:
     """The determinant of square matrices."""
@@ -111,11 +118,13 @@ def logdet(input: Any) -> Tensor:
     return result
 
 
+@recorded
 @explained
 def cholesky(A: Any, *, upper: bool = False) -> Tensor:
     """L, lower triangular, with A = L L^T for symmetric positive A; L^T with `upper`."""
     a = as_tensor(A)
-    result: Tensor = primitives.run(primitives.cholesky, a.mT if upper else a)
+    lower = a.mT if upper else a
+    result: Tensor = primitives.regular(primitives.cholesky, lower, kind="indefinite")
     return result.mT if upper else result
 
 

@@ -187,6 +187,16 @@ class Conversion(Named[T]):
         """False: there are no complex numbers."""
         return False
 
+    def new(self: T, *given: Any) -> T:
+        """`new_tensor` of a list or an array, `new_empty` of extents."""
+        if len(given) == 1 and not isinstance(given[0], int | np.integer):
+            return self.new_tensor(given[0])
+        return self.new_empty(*given) if given else self.new_empty(0)
+
+    def is_same_size(self, other: Any) -> Any:
+        """Whether another tensor has the same shape."""
+        return self.shape == tuple(other.shape)
+
     def is_signed(self) -> Any:
         """Whether its dtype has negative numbers."""
         return self.dtype.kind in "fi"

@@ -31,7 +31,9 @@ FAMILIES = {
     "greater_equal gt isclose le lerp less less_equal logical_and logical_not logical_or "
     "logical_xor lt mul multiply ne neg negative not_equal positive pow remainder rsub sgn sub "
     "subtract true_divide",
-    "conversion": "clone",
+    "conversion": "clone is_same_size is_signed",
+    "tensor": "detach",
+    "inplace": "fill_ zero_ detach_",
     "movement": "broadcast_to flatten flip index_select permute reshape squeeze "
     "swapaxes take transpose unsqueeze",
     "products": "addbmm addmm addmv addr baddbmm bmm dot ger inner matmul matrix_power mm mv outer "
@@ -45,6 +47,7 @@ FAMILIES = {
     "unflatten vsplit",
     "sorting": "argsort bincount bucketize histc kthvalue msort searchsorted sort topk unique "
     "unique_consecutive",
+    "strided": "as_strided mode",
     "scans": "cummax cummin cumprod cumsum logcumsumexp",
     "reductions": "all amax amin any argmax argmin max mean min prod std sum var",
     "statistics": "aminmax count_nonzero dist logsumexp median nanmean nanmedian nanquantile "
@@ -107,7 +110,8 @@ def _written(name: str, result: Any, out: Any) -> Any:
 
 def in_place() -> frozenset[str]:
     """The names of functions that put their result into the tensor: `mynn.relu_(x)`."""
-    return frozenset(f"{name}_" for name in NAMES if hasattr(Tensor, f"{name}_"))
+    own = {name for name in NAMES if name.endswith("_")}
+    return frozenset({f"{name}_" for name in NAMES if hasattr(Tensor, f"{name}_")} | own)
 
 
 def polygamma(n: int, input: Any) -> Any:

@@ -199,6 +199,20 @@ class InPlace(Selecting[T]):
         """One number where `mask` is true, which is broadcast to x."""
         return replace(self, _kept(self).masked_fill(mask, value), "masked_fill_")
 
+    def fill_diagonal_(self: T, fill_value: Any, wrap: bool = False) -> T:
+        """x[i, i, ..] becomes fill_value; with `wrap` again below each square of a tall matrix."""
+        shape = self.shape
+        if self.ndim < 2 or (self.ndim > 2 and len(set(shape)) > 1):
+            raise ShapeError(
+                f"fill_diagonal_: takes matrices, or tensors of equal extents; the shape is {shape}"
+            )
+        mask = np.zeros(shape, bool)
+        if self.ndim == 2 and wrap:
+            mask.reshape(-1)[:: shape[1] + 1] = True
+        else:
+            mask[(np.arange(min(shape)),) * self.ndim] = True
+        return self.masked_fill_(mask, fill_value)
+
     def masked_scatter_(self: T, mask: Any, source: Any) -> T:
         """The values of `source`, in order, where `mask` is true, which is broadcast to x."""
         return replace(self, self.masked_scatter(mask, source), "masked_scatter_")

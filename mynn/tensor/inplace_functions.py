@@ -67,7 +67,13 @@ class InPlaceFunctions(InPlace[T]):
     logical_not_, logical_and_, logical_or_, logical_xor_ = (
         in_place(name) for name in ("logical_not", "logical_and", "logical_or", "logical_xor")
     )
-    sgn_ = in_place("sgn")
+    sgn_, renorm_ = in_place("sgn"), in_place("renorm")
+    cumsum_, cumprod_, tril_, triu_ = (
+        in_place(name) for name in ("cumsum", "cumprod", "tril", "triu")
+    )
+    addmm_, addmv_, addr_, addbmm_, baddbmm_ = (
+        in_place(name) for name in ("addmm", "addmv", "addr", "addbmm", "baddbmm")
+    )
     absolute_, negative_, subtract_, multiply_, divide_ = (
         *(InPlace.abs_, InPlace.neg_, InPlace.sub_, InPlace.mul_, InPlace.div_),
     )

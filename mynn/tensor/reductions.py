@@ -22,13 +22,14 @@ from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.named import truth
 from mynn.tensor.promotion import apply, binary
-from mynn.tensor.scans import Scans, widened
+from mynn.tensor.scans import widened
 from mynn.tensor.spelling import kept, one_of
+from mynn.tensor.strided import Strided
 
 T = TypeVar("T", bound="Reductions[Any]")
 
 
-class Reductions(Scans[T]):
+class Reductions(Strided[T]):
     """Sums, means, extrema and their indices."""
 
     __slots__ = ()
@@ -365,6 +366,9 @@ def _extremum(
 
 def _along(name: str, reduction: Primitive, x: T, dim: int, keepdim: bool) -> Any:
     result = getattr(return_types, name)
+    if x.dtype.kind == "b":
+        values, indices = _along(name, reduction, x.astype(np.uint8), dim, keepdim)
+        return result(values.astype(np.bool_), indices)
     indices = (x.argmax if name == "max" else x.argmin)(dim, keepdim=True)
     axes = normalize_axes(dim, x.ndim, name)
     if not axes:

@@ -188,7 +188,7 @@ class Shapes(Movement[T]):
             tensor([[1., 1., 1.],
                     [2., 2., 2.]])
         """
-        target = _sizes(sizes)
+        target = extents_of(sizes)
         more = len(target) - self.ndim
         if more < 0:
             raise ShapeError(f"expand: {self.shape} has more axes than {tuple(target)}")
@@ -215,7 +215,7 @@ class Shapes(Movement[T]):
     @explained
     def repeat(self: T, *repeats: Any) -> T:
         """Copies side by side: as many along each axis as `repeats` says; new axes come first."""
-        counts = _sizes(repeats)
+        counts = extents_of(repeats)
         if len(counts) < self.ndim or min(counts, default=0) < 0:
             raise ShapeError(
                 f"repeat: give a number for each of the {self.ndim} axes of {self.shape}, none "
@@ -231,7 +231,7 @@ class Shapes(Movement[T]):
     @explained
     def tile(self: T, *dims: Any) -> T:
         """Like `repeat`; axes that `dims` does not name, the first ones, are not repeated."""
-        counts = _sizes(dims)
+        counts = extents_of(dims)
         return self.repeat((*(1,) * (self.ndim - len(counts)), *counts))
 
     @recorded
@@ -466,7 +466,7 @@ def axis_of(name: str, x: Any, dim: Any) -> int:
     return axes[0]
 
 
-def _sizes(given: tuple[Any, ...]) -> list[int]:
+def extents_of(given: tuple[Any, ...]) -> list[int]:
     """Numbers that were given one by one or as one sequence."""
     named = given[0] if len(given) == 1 and not isinstance(given[0], int | np.integer) else given
     return [whole_number("a size", n) for n in named]

@@ -87,8 +87,7 @@ class Sorting(Selecting[T], Diagonals[T]):
             raise ArgumentError(
                 f"topk: k must lie in 0..{extent}, the extent of dim; it is {count}"
             )
-        order = self.argsort(dim, largest)
-        indices = order.narrow(dim, 0, count) if self.ndim else order
+        indices = _top(self, dim, count, bool(largest)) if self.ndim else self.argsort(dim)
         return return_types.topk(_picked(self, indices, dim), indices)
 
     @explained
@@ -101,7 +100,7 @@ class Sorting(Selecting[T], Diagonals[T]):
         axis = normalize_axes(dim, self.ndim, "kthvalue")[0]
         if not 1 <= whole_number("kthvalue: k", k) <= self.shape[axis]:
             raise ArgumentError(f"kthvalue: k must lie in 1..{self.shape[axis]}, it is {k}")
-        indices = self.argsort(axis).narrow(axis, k - 1, 1)
+        indices = _top(self, axis, int(k), False).narrow(axis, k - 1, 1)
         values = self.take_along(indices, axis)
         if keepdim:
             return return_types.kthvalue(values, indices)
@@ -254,6 +253,13 @@ class Sorting(Selecting[T], Diagonals[T]):
         values = rows[new] if dim is None else np.moveaxis(rows[new], 0, axis)
         inverse = inverse.reshape(x.shape) if dim is None else inverse
         return _wanted((values, inverse, counts), return_inverse, return_counts)
+
+
+@recorded
+def _top(x: Any, dim: int, count: int, largest: bool) -> Any:
+    """The first indices of the order along an axis."""
+    axis = normalize_axes(dim, x.ndim, "topk")[0]
+    return apply(sorting.top, x, axis=axis, k=count, descending=largest)
 
 
 def _picked(x: Any, indices: Any, dim: int) -> Any:

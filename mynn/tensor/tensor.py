@@ -20,6 +20,7 @@ from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import control, history, products, promotion, write
+from mynn.tensor.elsewhere import Elsewhere
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
 from mynn.tensor.inplace_functions import InPlaceFunctions
@@ -39,6 +40,7 @@ class Tensor(
     SetItem["Tensor"],
     InPlaceFunctions["Tensor"],
     Hooked["Tensor"],
+    Elsewhere,
 ):
     """A multi-dimensional value.
 

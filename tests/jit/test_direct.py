@@ -86,3 +86,29 @@ def test_threads_share_no_memory() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_several_arguments_and_results() -> None:
+    """Large and small ones, of other strides, and those that a check refuses."""
+    rng = np.random.default_rng(0)
+    step = mynn.compile(lambda x, i, b: (x.index_select(0, i) + b, x.sum(), (x * b).T))
+    x, i = rng.normal(size=(40_000, 2)).astype(np.float32), rng.integers(0, 40_000, 40_000)
+    b = np.float32([0.5, 2.0])
+    for given in (x, np.asfortranarray(x), x[::-1]):
+        for _ in range(2):
+            before = given.copy(), i.copy()
+            picked, total, turned = step(given, i, b)
+            np.testing.assert_array_equal(picked, given[i] + b)
+            np.testing.assert_allclose(total, given.sum(dtype=np.float64), rtol=1e-4, atol=1e-2)
+            np.testing.assert_array_equal(turned, (given * b).T)
+            np.testing.assert_array_equal(given, before[0])
+            np.testing.assert_array_equal(i, before[1])
+    first = step(x, i, b)[0]
+    kept = first.copy()
+    step(x * 2, i, b)
+    np.testing.assert_array_equal(first, kept)
+    i[7] = 40_000
+    with pytest.raises(MynnError, match=r"index 40000 at \(7,\)"):
+        step(x, i, b)
+    i[7] = 0
+    np.testing.assert_array_equal(step(x, i, b)[0], x[i] + b)

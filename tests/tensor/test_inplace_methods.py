@@ -75,6 +75,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "addcmul_": method("addcmul_", V, V, value=2),
     "addcdiv_": method("addcdiv_", V, V + 1),
     "masked_fill_": method("masked_fill_", V > 1, 3),
+    "fill_diagonal_": method("fill_diagonal_", 3),
     "index_fill_": method("index_fill_", 1, PLACES, 3),
     "index_copy_": method("index_copy_", 1, PLACES, V[:, :2].copy()),
     "index_add_": method("index_add_", -1, np.array([1, 1]), V[:, :2].copy(), alpha=3),

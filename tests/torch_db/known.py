@@ -7,20 +7,18 @@ Kinds: `values`, `dtype`, `shape`, `gradient`, `compiled`, `refused` (PyTorch ta
 from __future__ import annotations
 
 _LOOKS = "looks at values: eagerly only"
-_OPEN = "open"
 _FRACTIONS = "PyTorch cuts the fraction off a factor of integers, without a word"
-_AT_ONCE = "NumPy computes it: eagerly only"
+_AT_ONCE = "singular values, eigenvalues and QR are computed by NumPy: eagerly only"
 _SIGNS = "vectors are unique but for their sign"
+_MEMORY = "samples that count in the memory around a tensor, which comes here without it"
 _TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
 _SAMPLES = "the samples of normal_ are those of another function"
-_FLOATS = "of integers"
+_FLOATS = "of integers, whose means and products would be cut or wrap around"
 _DRAWS = "values are drawn where numbers are not given"
 
 # Elementwise functions, reductions, creation.
 _ELEMENTWISE: dict[str, dict[str, str]] = {
     "item": {"refused in a trace": _LOOKS},
-    "max": {"refused": _OPEN},
-    "min": {"refused": _OPEN},
     "allclose": {"refused in a trace": _LOOKS},
     "equal": {"refused in a trace": _LOOKS},
     "linspace": {"refused in a trace": _LOOKS},
@@ -36,34 +34,29 @@ _SHAPES: dict[str, dict[str, str]] = {
     "kthvalue": {"values": _TIES},
     "sort": {"values": _TIES},
     "topk": {"values": _TIES},
+    "mode": {"values": _TIES},
+    "as_strided": {"values": _MEMORY, "refused": _MEMORY},
+    "matrix_exp": {"values": "computed in float64: 20 times as close as PyTorch's float32"},
+    "linalg.matrix_exp": {"values": "computed in float64: 20 times as close as PyTorch's float32"},
     "bincount": {"refused in a trace": _LOOKS},
     "unique": {"refused in a trace": _LOOKS},
     "unique_consecutive": {"refused in a trace": _LOOKS},
     "tensor_split": {"refused in a trace": _LOOKS},
-    "repeat_interleave": {"refused in a trace": _LOOKS},
     "argwhere": {"refused in a trace": _LOOKS},
     **{
         name: {"refused in a trace": _AT_ONCE}
-        for name in (
-            *("cholesky", "cholesky_inverse", "cholesky_solve", "logdet", "pinverse"),
-            *("linalg.cholesky", "linalg.cholesky_ex", "linalg.cond", "linalg.det"),
-            *("linalg.inv_ex", "linalg.solve_ex", "linalg.tensorinv", "linalg.tensorsolve"),
-            *("linalg.eigvalsh", "linalg.inv", "linalg.slogdet", "linalg.solve", "linalg.svdvals"),
-            *(
-                "linalg.solve_triangular",
-                "linalg.matrix_rank",
-            ),
-        )
+        for name in ("pinverse", "linalg.cond", "linalg.eigvalsh", "linalg.svdvals")
     },
+    "linalg.matrix_rank": {"refused in a trace": _AT_ONCE},
     "linalg.pinv": {
         "refused in a trace": _AT_ONCE,
         "refused": "samples of two factors, which only the samples know",
         "gradient": "with `hermitian` of the triangle that is read",
     },
-    "linalg.eigh": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
-    "linalg.svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS, "gradient": _SIGNS},
+    "linalg.eigh": {"values": _SIGNS},
+    "linalg.svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
     "qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
-    "svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS, "gradient": _SIGNS},
+    "svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
     "unravel_index": {"refused": "more than 2^53 positions"},
     "linalg.qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
     "linalg.lstsq": {
@@ -76,35 +69,28 @@ _SHAPES: dict[str, dict[str, str]] = {
     **{name: {"refused": _FRACTIONS} for name in ("addmv", "addbmm", "baddbmm")},
     "nonzero": {"refused in a trace": _LOOKS},
     "masked_select": {"refused in a trace": _LOOKS},
-    "cat": {"refused": _OPEN, "raw error": _OPEN},
 }
 # Functions of layers.
 _LAYERS: dict[str, dict[str, str]] = {
-    "softmax": {"refused": _OPEN},
-    "log_softmax": {"refused": _OPEN},
-    "nn.functional.adaptive_max_pool1d": {"refused": _OPEN},
-    "nn.functional.adaptive_max_pool2d": {"refused": _OPEN},
-    "nn.functional.avg_pool1d": {"refused": _OPEN},
-    "nn.functional.avg_pool2d": {"refused": _OPEN},
-    "nn.functional.conv1d": {"refused": _OPEN},
-    "nn.functional.conv2d": {"refused": _OPEN},
-    "nn.functional.conv_transpose1d": {"refused": _OPEN},
-    "nn.functional.conv_transpose2d": {"refused": _OPEN},
-    "nn.functional.max_pool1d": {"refused": _OPEN, "accepted": _OPEN},
-    "nn.functional.max_pool2d": {"refused": _OPEN, "accepted": _OPEN},
-    "nn.functional.batch_norm": {"refused": _OPEN, "refused in a trace": _OPEN},
+    **{
+        f"nn.functional.{name}": {"refused": _FLOATS}
+        for name in ("avg_pool1d", "avg_pool2d", "avg_pool3d", "conv1d", "conv2d", "conv3d")
+    },
+    **{f"nn.functional.conv_transpose{n}d": {"refused": _FLOATS} for n in (1, 2, 3)},
+    "nn.functional.max_pool1d": {"accepted": "no channels are as few as any other number"},
+    "nn.functional.batch_norm": {"refused": "an input without values, which has no channels"},
+    **{
+        name: {"refused": "scale_grad_by_freq with sparse gradients: PyTorch says so in `backward`"}
+        for name in ("nn.functional.embedding", "nn.functional.embedding_bag")
+    },
     "nn.functional.ctc_loss": {
         "gradient": "PyTorch adds e^x to the gradient, which log_softmax takes away again",
     },
     "nn.functional.triplet_margin_with_distance_loss": {"refused": "the distance is PyTorch's"},
-    "nn.functional.avg_pool3d": {"refused": _FLOATS},
-    "nn.functional.conv3d": {"refused": _FLOATS},
-    "nn.functional.conv_transpose3d": {"refused": _FLOATS},
     "nn.functional.local_response_norm": {"values": _FLOATS, "dtype": _FLOATS},
-    "nn.functional.instance_norm": {"refused in a trace": "statistics are arguments there"},
     "nn.functional.max_pool3d": {"accepted": "an axis of nothing that no window reaches"},
     "nn.functional.fractional_max_pool2d": {"values": _DRAWS},
-    "nn.functional.fractional_max_pool3d": {"values": _DRAWS, "refused": "an empty batch"},
+    "nn.functional.fractional_max_pool3d": {"values": _DRAWS},
     "nn.functional.scaled_dot_product_attention": {"values": _DRAWS},
     "nn.functional.multi_head_attention_forward": {"values": _DRAWS},
     "nn.functional.one_hot": {"refused in a trace": _LOOKS},

@@ -12,6 +12,13 @@ _SPARSE = "there are no sparse tensors"
 _DTYPE = "numbers of this size are not supported; float32, float64, int32, int64, uint8, bool are"
 _KERNELS = "PyTorch's own kernels, called by its other functions"
 _DEVICES = "there is one device, the processor"
+_ORDER = "the function of nn.functional takes its arguments in another order"
+_INPLACE = "the function of nn.functional takes inplace=True"
+_NUMBERS = "whole numbers and bits of floats: NumPy's function of x.numpy() has no gradient either"
+_SPECIAL = "no layer, loss or distribution here needs it; scipy.special has it, without gradients"
+_SIZES = "a tensor keeps its shape: y = x.transpose(0, 1)"
+_FACTORS = "cholesky, lu, qr, svd, eigh and solve give what it is used for"
+_DEBUG = "mynn.check_grads, the check for values that are not finite in fit, MYNN_DEBUG"
 
 # What is the same for a function and a method.
 _SHARED = {
@@ -20,7 +27,11 @@ _SHARED = {
     _QUANTIZED: "dequantize int_repr q_per_channel_axis q_per_channel_scales "
     "q_per_channel_zero_points q_scale q_zero_point qscheme",
     _SPARSE: "resize_as_sparse_ smm sspaddmm",
-    "tensors have no strides that could be given": "as_strided as_strided_ as_strided_scatter",
+    "tensors have no strides that could be given": "as_strided_ as_strided_scatter",
+    _NUMBERS: "frexp gcd gcd_ lcm lcm_ nextafter histogram",
+    _SPECIAL: "i0 i0_ igamma igammac",
+    "spectra are complex numbers": "stft istft",
+    "how many values there are is not known before": "nonzero_static",
     "deprecated in PyTorch": "geqrf orgqr ormqr lu_solve triangular_solve",
     "of no use outside of PyTorch": "hash_tensor slice_inverse is_distributed is_inference "
     "unsafe_chunk unsafe_split unsafe_split_with_sizes",
@@ -29,20 +40,30 @@ _SHARED = {
 LEFT_OUT: dict[str, dict[str, str]] = {
     "": {
         **_SHARED,
-        _COMPLEX: _SHARED[_COMPLEX] + " complex complex* polar view_as_complex view_as_real "
-        "is_complex",
+        _COMPLEX: _SHARED[_COMPLEX] + " adjoint complex complex* polar view_as_complex "
+        "view_as_real is_complex",
         _QUANTIZED: _SHARED[_QUANTIZED] + " choose_qparams_optimized fake_quantize_* "
         "fbgemm_* fused_moving_avg_obs_fake_quant qint* quint* quantize* empty_quantized",
         _SPARSE: _SHARED[_SPARSE] + " ccol_indices_copy col_indices_copy crow_indices_copy "
         "indices_copy row_indices_copy values_copy dsmm hsmm hspmm saddmm sparse_* spmm",
         _DTYPE: "bit bits* float4_* float8_* int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 "
         "uint4 uint5 uint6 uint7",
-        "the function of nn.functional takes its arguments in another order": "batch_norm "
-        "embedding embedding_bag instance_norm",
+        _ORDER: "batch_norm embedding embedding_bag instance_norm adaptive_max_pool1d "
+        "cosine_embedding_loss ctc_loss hinge_embedding_loss kl_div margin_ranking_loss "
+        "poisson_nll_loss triplet_margin_loss",
+        _INPLACE: "alpha_dropout_ celu_ dropout_ feature_alpha_dropout_ rrelu_ selu_ threshold_",
+        _NUMBERS: _SHARED[_NUMBERS] + " histogramdd",
+        _FACTORS: "lobpcg lu_unpack",
+        _DEBUG: "is_anomaly_* set_anomaly_enabled",
+        "strides are chosen by mynn": "empty_permuted empty_strided",
+        "the distribution Binomial draws it": "binomial",
+        "linalg.norm and linalg.matrix_norm": "frobenius_norm nuclear_norm",
+        "mynn.load reads files": "from_file",
+        "a function of the module mynn.random": "default_generator",
         _KERNELS: "batch_norm_* cudnn_* miopen_* mkldnn_* affine_grid_generator convolution "
         "constant_pad_nd conv_tbc embedding_renorm_ feature_dropout feature_dropout_ "
         "native_* norm_except_dim *_with_indices grid_sampler grid_sampler_2d grid_sampler_3d "
-        "gru_cell lstm lstm_cell rnn_relu rnn_tanh rnn_relu_cell rnn_tanh_cell",
+        "gru gru_cell lstm lstm_cell rnn_relu rnn_tanh rnn_relu_cell rnn_tanh_cell",
         "a copy in place of a view: `.clone()` makes one": "alias_copy as_strided_copy c*_copy "
         "de*_copy di*_copy e*_copy indices_copy n*_copy p*_copy r*_copy s*_copy t*_copy u*_copy "
         "v*_copy",
@@ -84,10 +105,19 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "storage_offset storage_type stride untyped_storage",
         "deprecated in PyTorch": "eig lstsq lu solve symeig reinforce volatile "
         + _SHARED["deprecated in PyTorch"],
+        _SIZES: "squeeze_ swapaxes_ swapdims_ t_ transpose_ unsqueeze_",
+        _NUMBERS: _SHARED[_NUMBERS] + " nextafter_",
+        _SPECIAL: _SHARED[_SPECIAL] + " igamma_ igammac_",
+        _DTYPE: "char short",
+        "strides are chosen by mynn": "new_empty_strided",
+        "PyTorch's own kernels: x[index]": "index",
         "of no use outside of PyTorch": "as_subclass apply_ map_ map2_ module_load output_nr "
         "grad_dtype is_nested to_padded_tensor " + _SHARED["of no use outside of PyTorch"],
     },
     "nn": {
+        "register_buffer is there": "Buffer UninitializedBuffer",
+        "for vocabularies of 10^5 words and more": "LinearCrossEntropyOptions "
+        "AdaptiveLogSoftmaxWithLoss",
         "there is one device": "DataParallel SyncBatchNorm",
         "deprecated in PyTorch": "Container NLLLoss2d factory_kwargs",
     },
@@ -105,13 +135,36 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "nn.utils": {
         "memory of tensors is that of NumPy arrays": "convert_conv*",
     },
+    "nn.utils.parametrizations": {
+        "mynn.matrix_exp of a skew matrix is orthogonal": "orthogonal",
+    },
+    "nn.utils.parametrize": {
+        "what PyTorch's modules are made of": "cached transfer_parametrizations_and_params "
+        "type_before_parametrizations",
+    },
     "utils.data": {
         "data pipes are deprecated in PyTorch": "*DataPipe DataChunk argument_validation "
         "functional_datapipe guaranteed_datapipes_determinism non_deterministic "
         "runtime_validation*",
         "there is one process": "DistributedSampler",
     },
+    "optim": {
+        "a switch of PyTorch's modules": "swap_in_optimizer_params_and_state",
+    },
+    "distributions": {
+        "seldom used in small networks; a log_prob is a line of tensor operations": "CatTransform "
+        "ContinuousBernoulli CorrCholesky* CumulativeDistribution* FisherSnedecor "
+        "GeneralizedPareto InverseGamma Kumaraswamy LKJCholesky LogisticNormal LowRank* "
+        "LowerCholesky* PositiveDefinite* ReshapeTransform Stack* StickBreaking* VonMises Wishart",
+        "a base class without methods": "ExponentialFamily",
+        "constraints are ranges here": "biject_to transform_to",
+    },
+    "special": {
+        _SPECIAL: "airy_ai bessel_* chebyshev_* erfcx gammainc* hermite_* i0 i0e i1 i1e laguerre_* "
+        "legendre_* log_ndtr modified_* scaled_* shifted_* spherical_* zeta",
+    },
     "func": {
+        "einops, which is a package of its own": "rearrange",
         "of no use outside of PyTorch": "debug_unwrap",
         "traces have no changes in place: they are graphs": "functionalize",
     },
@@ -121,6 +174,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "linalg": {
         _COMPLEX: "eig eigvals",
+        _FACTORS: "householder_product ldl_* lu_factor* lu_solve",
         "what PyTorch's documents are made of": "common_notes",
     },
 }

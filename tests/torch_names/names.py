@@ -22,6 +22,9 @@ PLACES = (
     "nn.functional",
     "nn.init",
     "nn.utils",
+    "nn.utils.parametrizations",
+    "nn.utils.parametrize",
+    "nn.utils.rnn",
     "optim",
     "optim.lr_scheduler",
     "optim.swa_utils",
@@ -29,6 +32,7 @@ PLACES = (
     "distributions",
     "func",
     "autograd",
+    "autograd.functional",
     "linalg",
     "special",
 )

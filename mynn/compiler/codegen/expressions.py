@@ -132,9 +132,14 @@ class Expressions:
     def _load(self, load: ir.Load, parts: Parts, v: VectorContext) -> Value:
         f, type, step = self.function, load.buffer.type, parts.step
         strided = v.extent > 1 and 1 < step <= memory.MOST_STEPS
-        if parts.vectors or not (step in (0, 1) or strided):
+        backward = v.extent > 1 and step == -1
+        if parts.vectors or not (step in (0, 1) or strided or backward):
             base = self.addresses.base(load.buffer)
             return memory.gather(f, type, base, self.affine(load.index, v), v.extent)
+        if backward:
+            first = parts.constant - (v.extent - 1)
+            pointer = self.addresses.pointer(load.buffer, first, parts.scalars)
+            return memory.load_backward(f, type, pointer, v.extent, v.lanes)
         pointer = self.addresses.pointer(load.buffer, parts.constant, parts.scalars)
         if strided:
             return memory.load_strided(f, type, pointer, step, v.extent, v.lanes)

@@ -49,6 +49,12 @@ def load_strided(
     return shuffle(f, halves[0], halves[1], order)
 
 
+def load_backward(f: Function, type: str, pointer: Value, extent: int, lanes: int) -> Value:
+    """Neighbours, the last of `extent` first: a vector turned round."""
+    whole = load(f, type, pointer, lanes)
+    return shuffle(f, whole, None, [max(extent - 1 - i, 0) for i in range(lanes)])
+
+
 def _from_memory(f: Function, value: Value) -> Value:
     """What was loaded: a bool out of a byte."""
     if value.type != "bool":

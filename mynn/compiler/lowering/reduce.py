@@ -126,43 +126,74 @@ def _vector_of_results(
         body += [add(split, Affine(rounds * splits + split)) for split in range(rest)]
 
     def finish(lane: str, at: Affine) -> list[Statement]:
-        parts: list[Expr] = [Load(acc, at + split * lanes) for split in range(splits)]
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [Op(rule.combine, pair, acc.type) for pair in pairs]
         loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
         builder = context.builder()
-        builder.memo[anchor, loops] = parts[0] if splits == 1 else builder.let(parts[0])
+        total = _joined(acc, at, lanes, rule) if splits > 1 else Load(acc, at)
+        builder.memo[anchor, loops] = total if splits == 1 else builder.let(total)
         return context.emit_outputs(builder, loops)
 
     loops = [(names[i], x.shape[i]) for i in around]
     return [Local(acc), *clear, *serial(loops, body), over(finish, 0)]
 
 
+def _joined(acc: Buffer, at: Affine, lanes: int, rule: Reduction) -> Expr:
+    """The accumulators of a lane, combined."""
+    parts: list[Expr] = [Load(acc, at + split * lanes) for split in range(_CHAINS)]
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [Op(rule.combine, pair, acc.type) for pair in pairs]
+    return parts[0]
+
+
 def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
-    """Vectors along a reduced axis: each lane accumulates, the lanes are combined at the end."""
+    """Vectors along a reduced axis: each lane accumulates, the lanes are combined at the end.
+
+    A long axis has several accumulators, as in `_vector_of_results`.
+    """
     x = anchor.inputs[0]
     axes: Shape = anchor.params["axes"]
     rule = _rule(anchor)
     start = Const(rule.start(x.type.short), x.type.short)
     lanes = min(context.lanes(), 1 << (x.shape[axis] - 1).bit_length())
-    acc = Buffer(context.names.fresh("acc"), x.type.short, lanes, "register")
-    lane = context.names.fresh("v")
-    body: list[Statement] = [
-        Local(acc),
-        For(lane, lanes, (Store(acc, Affine.var(lane), start),), "vector"),
-    ]
+    splits = _CHAINS if x.shape[axis] >= 4 * _CHAINS * lanes else 1
+    acc = Buffer(context.names.fresh("acc"), x.type.short, splits * lanes, "register")
 
-    def block(first: Affine, width: int) -> list[Statement]:
+    def over(width: int, split: int, body: Callable[[Affine, Affine], list[Statement]]) -> For:
+        """`body(lane, its accumulator)` for the lanes of a vector."""
         lane = context.names.fresh("v")
-        values = plain_index(names, x.shape)
-        values[axis] = first + Affine.var(lane)
-        add = _accumulate(context, anchor, acc, Affine.var(lane), tuple(values))
-        return [For(lane, width, tuple(add), "vector")]
+        at = Affine.var(lane)
+        return For(lane, width, tuple(body(at, at + split * lanes)), "vector")
 
-    inner = over_chunks(context.names, "i", x.shape[axis], lanes, block)
+    body: list[Statement] = [Local(acc)]
+    for split in range(splits):
+        body.append(over(lanes, split, lambda lane, at: [Store(acc, at, start)]))
+
+    def block(first: Affine, width: int, split: int = 0) -> list[Statement]:
+        def add(lane: Affine, at: Affine) -> list[Statement]:
+            values = plain_index(names, x.shape)
+            values[axis] = first + lane
+            return _accumulate(context, anchor, acc, at, tuple(values))
+
+        return [over(width, split, add)]
+
+    whole = x.shape[axis] // (splits * lanes) * (splits * lanes) if splits > 1 else 0
+    inner: list[Statement] = []
+    if whole:
+        name = context.names.fresh("i")
+        first = Affine.var(name, splits * lanes)
+        parts = [block(first + split * lanes, lanes, split) for split in range(splits)]
+        adds = tuple(statement for part in parts for statement in part)
+        inner.append(For(name, whole // (splits * lanes), adds))
+    rest = x.shape[axis] - whole
+    inner += over_chunks(
+        context.names, "i", rest, lanes, lambda first, width: block(first + whole, width)
+    )
     around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
     body += serial(around, inner)
+    if splits > 1:
+        body.append(
+            over(lanes, 0, lambda lane, at: [Store(acc, lane, _joined(acc, lane, lanes, rule))])
+        )
     loops = _kept(plain_index(names, x.shape), axes)
     total = Reduce(rule.combine, acc, Affine(), lanes)
     builder = context.builder()

@@ -37,6 +37,7 @@ from mynn.ops import movement
 # computed by asking at each element which it is of.
 MANY_PIECES = 4
 LONG_PIECES = 16
+LONG_SUMS = 1024
 
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -195,8 +196,10 @@ def _concatenate_element(e: Expressions, node: Node, index: Index) -> Computatio
 def _has_many_pieces(node: Node) -> bool:
     if len(node.inputs) >= MANY_PIECES:
         return True
-    is_last = node.params["axis"] == len(node.shape) - 1
-    return is_last and min(x.shape[-1] for x in node.inputs) >= LONG_PIECES
+    if node.params["axis"] != len(node.shape) - 1:
+        return False
+    least = min(x.shape[-1] for x in node.inputs)
+    return least >= LONG_PIECES or node.shape[-1] >= LONG_SUMS
 
 
 def _iota_element(e: Expressions, node: Node, index: Index) -> Computation:

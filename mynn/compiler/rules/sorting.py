@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mynn.compiler.rules.record import ArgSort, Rule
+from mynn.compiler.rules.record import ArgSort, Composite, Rule
 from mynn.core.primitive import Primitive
 from mynn.ops import sorting
 
-RULES: dict[Primitive, Rule] = {sorting.argsort: ArgSort()}
+RULES: dict[Primitive, Rule] = {sorting.argsort: ArgSort(), sorting.top: Composite()}

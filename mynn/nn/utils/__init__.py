@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from mynn.nn.utils import parametrizations, parametrize
 from mynn.nn.utils.clip import (
     clip_grad_norm,
@@ -39,7 +43,21 @@ __all__ = [
     "parametrize",
     "remove_spectral_norm",
     "remove_weight_norm",
+    "skip_init",
     "spectral_norm",
     "vector_to_parameters",
     "weight_norm",
 ]
+
+Made = TypeVar("Made")
+
+
+def skip_init(module_cls: Callable[..., Made], *args: Any, **kwargs: Any) -> Made:
+    """A module of that class; its initial values are drawn all the same, which costs little."""
+    return module_cls(*args, **kwargs)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("rnn", "stateless"):
+        return importlib.import_module(f"mynn.nn.utils.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

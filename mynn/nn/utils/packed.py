@@ -147,13 +147,71 @@ def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> Pack
     parts = [as_tensor(one) for one in sequences]
     if not parts:
         raise DataError("pack_sequence: there are no sequences")
-    steps = max(part.shape[0] for part in parts)
-    full = [
-        cat([part, Tensor(np.zeros((steps - part.shape[0], *part.shape[1:]), part.dtype))])
-        for part in parts
-    ]
-    x = cat([part.unsqueeze(1) for part in full], 1)
+    x = pad_sequence(parts)
     return pack_padded_sequence(x, [part.shape[0] for part in parts], False, enforce_sorted)
+
+
+def pad_sequence(
+    sequences: Sequence[Any],
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    padding_side: str = "right",
+) -> Tensor:
+    """Sequences [L_n, ...] as one tensor [L, N, ...], with `padding_value` behind the shorter ones.
+
+    Args:
+        batch_first: whether the result is [N, L, ...].
+        padding_side: "right", or "left" for values before the shorter ones.
+
+    Raises:
+        DataError: there are no sequences. ShapeError: they differ in more than their lengths.
+        ArgumentError: another side.
+
+    Example:
+        >>> from mynn import tensor
+        >>> from mynn.nn.utils.rnn import pad_sequence
+        >>> pad_sequence([tensor([1, 2]), tensor([3])], batch_first=True).tolist()
+        [[1, 2], [3, 0]]
+    """
+    parts = [as_tensor(one) for one in sequences]
+    if not parts:
+        raise DataError("pad_sequence: there are no sequences")
+    if padding_side not in ("left", "right"):
+        raise ArgumentError(
+            f"pad_sequence: padding_side must be 'left' or 'right', it is {padding_side!r}"
+        )
+    if any(not part.ndim or part.shape[1:] != parts[0].shape[1:] for part in parts):
+        raise ShapeError(
+            "pad_sequence: sequences are [L, ...], alike but for their lengths; their shapes are "
+            f"{[part.shape for part in parts]}"
+        )
+    steps = max(part.shape[0] for part in parts)
+    full = []
+    for part in parts:
+        shape = (steps - part.shape[0], *part.shape[1:])
+        rest = Tensor(np.full(shape, padding_value, part.dtype))
+        both = [part, rest] if padding_side == "right" else [rest, part]
+        full.append(cat(both).unsqueeze(0 if batch_first else 1))
+    return cat(full, 0 if batch_first else 1)
+
+
+def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Tensor]:
+    """The sequences [L_n, ...] of those lengths that `pad_sequence` has put together."""
+    x = as_tensor(padded_sequences)
+    x = x if batch_first else x.transpose(0, 1)
+    known = _known("unpad_sequence", lengths)
+    if known.shape != (x.shape[0],):
+        raise ShapeError(
+            f"unpad_sequence: lengths must be [{x.shape[0]}], their shape is {known.shape}"
+        )
+    return [x[n, : int(length)] for n, length in enumerate(known)]
+
+
+def invert_permutation(permutation: Any) -> Tensor | None:
+    """The way back from an order, as an order; None of None."""
+    if permutation is None:
+        return None
+    return as_tensor(np.argsort(_known("invert_permutation", permutation), kind="stable"))
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
