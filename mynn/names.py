@@ -57,6 +57,7 @@ HOMES = {
     "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet slogdet",
     "mynn.linalg.top": "cholesky cholesky_inverse cholesky_solve cross pinverse qr svd",
+    "mynn.functional.branches": "cond while_loop",
     "mynn.functional.control": "fori_loop scan",
     "mynn.functional.products": "chain_matmul einsum tensordot",
     "mynn.functional.shapes": "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes "
