@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mynn.optim.asgd import ASGD
     from mynn.optim.lamb import LAMB
     from mynn.optim.lbfgs import LBFGS
+    from mynn.optim.levenberg_marquardt import LevenbergMarquardt
     from mynn.optim.lion import Lion
     from mynn.optim.muon import Muon
     from mynn.optim.rmsprop import RMSprop
@@ -33,6 +34,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "LevenbergMarquardt",
     "Lion",
     "Muon",
     "NAdam",
@@ -51,6 +53,7 @@ _FILES = {
     "Adafactor": "adafactor",
     "Adagrad": "adagrad",
     "Adamax": "adam_variants",
+    "LevenbergMarquardt": "levenberg_marquardt",
     "Lion": "lion",
     "Muon": "muon",
     "NAdam": "adam_variants",
