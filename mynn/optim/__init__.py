@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mynn.optim.asgd import ASGD
     from mynn.optim.lamb import LAMB
     from mynn.optim.lbfgs import LBFGS
-    from mynn.optim.levenberg_marquardt import LevenbergMarquardt
     from mynn.optim.lion import Lion
     from mynn.optim.muon import Muon
     from mynn.optim.rmsprop import RMSprop
