@@ -57,8 +57,8 @@ HOMES = {
     "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet slogdet",
     "mynn.linalg.top": "cholesky cholesky_inverse cholesky_solve cross pinverse qr svd",
-    "mynn.functional.branches": "cond while_loop",
-    "mynn.functional.control": "fori_loop scan",
+    "mynn.functional.branches": "cond fori_loop while_loop",
+    "mynn.functional.control": "scan",
     "mynn.functional.products": "chain_matmul einsum tensordot",
     "mynn.functional.shapes": "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes "
     "broadcast_tensors cartesian_prod cdist column_stack combinations dstack hstack meshgrid "

@@ -1,8 +1,9 @@
-"""Branches and loops that depend on values: `cond`, `while_loop`."""
+"""Branches and loops that depend on values: `cond`, `while_loop`, and the one that counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -187,11 +188,14 @@ def _outer(outputs: Sequence[Sequence[Node]], firsts: Sequence[int]) -> list[Nod
     """The nodes from outside that the functions use, each once."""
     found: dict[Node, None] = {}
     for made, first in zip(outputs, firsts, strict=True):
-        is_outside = lambda node, first=first: node.serial < first or node.primitive is INPUT  # noqa: E731
-        for node in topological(made, stop=is_outside):
-            if is_outside(node):
-                found[node] = None
+        older = partial(_is_older, first)
+        found |= dict.fromkeys(filter(older, topological(made, stop=older)))
     return list(found)
+
+
+def _is_older(first: int, node: Node) -> bool:
+    """Whether a node comes from outside of a function, whose nodes have at least this number."""
+    return node.serial < first or node.primitive is INPUT
 
 
 def _closed(outputs: Sequence[Node], outer: Sequence[Node]) -> Graph:
@@ -293,6 +297,49 @@ def while_loop(
         return scan(step, (alive, carry), length=steps)[0][1]
     recorded = Recorder(trace, lambda c, _: ((new := following(c)), as_tensor(goes_on(new))), carry)
     return _loop(trace, alive, carry, recorded)
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    """c = f(i, c) for i = lower .. upper - 1, of an initial c.
+
+    Where both ends are known when a function is traced it is a `scan`, with gradients. An end that
+    is an argument of a compiled function makes a `while_loop` of it: one program for all numbers of
+    rounds, which gives the bits that a program for that number gives.
+
+    Args:
+        lower, upper: whole numbers; no round where upper is not above lower.
+        body_fun: takes the number of the round (int64) and the carry, returns the next carry.
+        init_val: the carry before the first round.
+
+    Example:
+        >>> import mynn
+        >>> mynn.fori_loop(0, 5, lambda i, c: c + i, 0)
+        tensor(10)
+        >>> count = mynn.compile(lambda n: mynn.fori_loop(0, n, lambda i, c: c + i, 0))
+        >>> int(count(5)), int(count(101))
+        (10, 5050)
+
+    Source: the interface of `jax.lax.fori_loop`.
+    """
+    ends = [_end("lower", lower), _end("upper", upper)]
+    if all(isinstance(end, int) for end in ends):
+        first, end = ends
+        numbers = np.arange(first, max(first, end), dtype=np.int64)
+        return scan(lambda c, i: (body_fun(i, c), None), init_val, numbers)[0]
+    start, stop = map(as_tensor, ends)
+    carried = start.astype(np.int64), init_val
+    return while_loop(lambda i, c: i < stop, lambda i, c: (i + 1, body_fun(i, c)), carried)[1]
+
+
+def _end(name: str, value: Any) -> Any:
+    """A whole number; a tensor without axes where it is known in the program alone."""
+    if not isinstance(value, Tensor) or tracing.active() is None:
+        return whole_number(name, value.item() if isinstance(value, Tensor) else value)
+    if value.dtype.kind not in "iu":
+        raise DTypeError(f"fori_loop: {name} must be a whole number, it is {value.spec}")
+    if value.spec.size != 1:
+        raise ShapeError(f"fori_loop: {name} must be a single number, it is {value.spec}")
+    return value.reshape(())
 
 
 def _loop(trace: Trace, alive: Tensor, carry: Any, recorded: Recorder) -> Any:

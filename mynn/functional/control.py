@@ -81,27 +81,6 @@ def scan(
     return _record(f, carry, sequences, steps, bool(reverse))
 
 
-def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """c = f(i, c) for i = lower .. upper - 1, of an initial c; see `scan`.
-
-    Args:
-        lower, upper: whole numbers, known when the function is traced; no step where upper is not
-            above lower.
-        body_fun: takes the number of the step (int64) and the carry, returns the next carry.
-        init_val: the carry before the first step.
-
-    Example:
-        >>> import mynn
-        >>> mynn.fori_loop(0, 5, lambda i, c: c + i, 0)
-        tensor(10)
-
-    Source: the interface of `jax.lax.fori_loop`.
-    """
-    first, end = whole_number("lower", lower), whole_number("upper", upper)
-    numbers = np.arange(first, max(first, end), dtype=np.int64)
-    return scan(lambda c, i: (body_fun(i, c), None), init_val, numbers)[0]
-
-
 def _number_of_steps(sequences: Any, length: int | None) -> int:
     given = list(zip(leaf_names(sequences, "xs"), flatten(sequences), strict=True))
     for name, x in given:

@@ -194,6 +194,26 @@ def collatz(n: Any) -> Any:
     return mynn.while_loop(lambda n, count: n > 1, body, (n, n * 0))
 
 
+def test_loops_over_a_number_that_is_given_at_run_time() -> None:
+    """One program, and the bits of the program for that number of rounds."""
+    xs = RNG.normal(size=(9, 3, 4))
+
+    def last(n: Any, xs: Any) -> Any:
+        return mynn.fori_loop(1, n, lambda i, h: (h @ W + xs[i]).tanh(), xs[0])
+
+    function = mynn.compile(last)
+    for n in (9, 1, 5, 0):
+        known = mynn.compile(lambda xs, n=n: last(n, xs))(xs)
+        np.testing.assert_array_equal(np.asarray(function(np.int64(n), xs)), np.asarray(known))
+        np.testing.assert_allclose(
+            np.asarray(known), last(mynn.tensor(n), mynn.tensor(xs)).numpy(), rtol=1e-12
+        )
+    assert len(function._programs) == 1
+    for wrong, error in ((1.5, DTypeError), (np.arange(2), ShapeError)):
+        with pytest.raises(error, match="fori_loop: upper must be a"):
+            function(wrong, xs)
+
+
 def test_many_examples_at_once() -> None:
     """Each goes on as long as it does alone; a choice for each is a choice of both branches."""
     numbers = np.array([1, 6, 27, 7])
