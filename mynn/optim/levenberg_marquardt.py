@@ -196,11 +196,12 @@ class LevenbergMarquardt:
             slopes = grad(
                 residuals, self.params, arriving, create_graph=True, materialize_grads=True
             )
-            flat = cat([one.reshape(-1) for one in slopes])
+            flat = cat([one.reshape(-1) for one in slopes if one is not None])
             directions = eye(flat.shape[0], dtype=flat.dtype)
             (columns,) = grad(
                 flat, arriving, directions, is_grads_batched=True, materialize_grads=True
             )
+            assert columns is not None
             jacobian, r = columns.double(), residuals.detach().double()
             return (r * r).sum() / 2, jacobian @ jacobian.T, jacobian @ r
 
@@ -235,6 +236,6 @@ def _residuals(closure: Callable[[], Any]) -> Tensor:
 def _solved(matrix: Array, damping: Array, slope: Array) -> Array:
     """The step of the damped equations; towards the slope alone where they cannot be solved."""
     try:
-        return np.linalg.solve(matrix + np.diag(damping), -slope)
+        return np.asarray(np.linalg.solve(matrix + np.diag(damping), -slope))
     except np.linalg.LinAlgError:
         return -slope / np.maximum(np.diagonal(matrix), 1e-300)
