@@ -63,7 +63,8 @@ HOMES = {
     "max_pool1d max_pool2d rms_norm softmax",
     "mynn.linalg": "det inverse logdet matrix_exp slogdet",
     "mynn.linalg.top": "cholesky cholesky_inverse cholesky_solve cross pinverse qr svd",
-    "mynn.functional.control": "fori_loop scan",
+    "mynn.functional.branches": "cond fori_loop while_loop",
+    "mynn.functional.control": "scan",
     "mynn.functional.differences": "corrcoef cov cumulative_trapezoid diff fill gradient isin "
     "renorm trapezoid trapz vander",
     "mynn.functional.windows": "bartlett_window blackman_window hamming_window hann_window "

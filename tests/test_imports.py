@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("autograd",),
     ("jit",),
     ("tape",),
-    ("nn", "data", "utils", "serialization"),
+    ("nn", "data", "utils", "serialization", "optim.levenberg_marquardt"),
     ("train", "optim.swa_utils"),
     ("backends", "cuda", "func", "names", "special", "switches"),
     (FACE,),

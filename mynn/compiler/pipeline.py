@@ -21,6 +21,7 @@ from mynn.compiler.compilation import Compilation
 from mynn.compiler.fusion.fuse import fuse
 from mynn.compiler.fusion.groups import format_fusion, verify_fusion
 from mynn.compiler.graph.algebra import algebraic
+from mynn.compiler.graph.branches import prune_branches
 from mynn.compiler.graph.cse import cse
 from mynn.compiler.graph.decompose import decompose
 from mynn.compiler.graph.fold import fold
@@ -35,7 +36,7 @@ from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
 from mynn.compiler.loop_ir.ir import Function, buffers_of
-from mynn.compiler.loop_ir.repeat import innermost, repeat_function, repeats
+from mynn.compiler.loop_ir.repeat import innermost, nest_function, nests
 from mynn.compiler.loop_ir.verify import verify_functions, verify_kernel
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.memory.arena import arena
@@ -166,7 +167,7 @@ def _host_code(c: Compilation) -> list[Function]:
     status = c.plan.status
     checking = {kernel.name for kernel in c.kernels if status in buffers_of(kernel)[1]}
     slot = None if status is None else c.slots[status]
-    functions = [repeat_function(loop, c.slots) for loop in repeats(c.kernels)]
+    functions = [nest_function(nest, c.slots) for nest in nests(c.kernels)]
     functions.append(step(c.blocks, checking, slot))
     if c.split:
         functions += [barrier(), split_step(c.schedule, slot), *parallel_call(c.target.is_posix)]
@@ -262,6 +263,9 @@ LOWERING: tuple[Pass | Repeated, ...] = (
     Repeated(
         (
             _rewrite("scans", "loops that do the same steps become one", join_scans),
+            _rewrite(
+                "branches", "branches that are known; what is wanted of others", prune_branches
+            ),
             _rewrite("decompose", "composites in terms of other primitives", decompose),
             _rewrite("fold", "what depends on constants alone", fold),
             _rewrite("algebra", "nodes that do nothing, or undo each other", algebraic),

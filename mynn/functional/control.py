@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from mynn.functional.joining import stack
 from mynn.ops import movement
 from mynn.ops.checks import outside
 from mynn.tensor import Tensor, as_tensor, graph_node
-from mynn.tensor.control import depending, requires_grad, scanned
+from mynn.tensor.control import depending, scanned
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.trace import tracing
 from mynn.trace.trace import Trace
@@ -76,30 +76,9 @@ def scan(
         return _run(f, carry, sequences, steps, bool(reverse))
     if tracing.active() is None:
         with tracing.tracing() as trace:
-            body = _Recorder(trace, f, carry, sequences)
+            body = Recorder(trace, f, carry, sequences)
         return _empty(body)
     return _record(f, carry, sequences, steps, bool(reverse))
-
-
-def fori_loop(lower: int, upper: int, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """c = f(i, c) for i = lower .. upper - 1, of an initial c; see `scan`.
-
-    Args:
-        lower, upper: whole numbers, known when the function is traced; no step where upper is not
-            above lower.
-        body_fun: takes the number of the step (int64) and the carry, returns the next carry.
-        init_val: the carry before the first step.
-
-    Example:
-        >>> import mynn
-        >>> mynn.fori_loop(0, 5, lambda i, c: c + i, 0)
-        tensor(10)
-
-    Source: the interface of `jax.lax.fori_loop`.
-    """
-    first, end = whole_number("lower", lower), whole_number("upper", upper)
-    numbers = np.arange(first, max(first, end), dtype=np.int64)
-    return scan(lambda c, i: (body_fun(i, c), None), init_val, numbers)[0]
 
 
 def _number_of_steps(sequences: Any, length: int | None) -> int:
@@ -126,37 +105,46 @@ def _number_of_steps(sequences: Any, length: int | None) -> int:
     return steps
 
 
-def _checked(returned: Any, carry: Any) -> tuple[Any, Any]:
-    """What a step returned as carry and y, of tensors; the carry is like the one it was given."""
+def _pair(returned: Any, carry: Any) -> tuple[Any, Any]:
+    """What a step returned as carry and y, of tensors."""
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise UsageError(
             f"scan: f must return a pair, the carry and the y of the step (None for none); it "
             f"returned {type(returned).__name__}"
             + (f" of {len(returned)}" if isinstance(returned, tuple) else "")
         )
-    new, y = (rebuild(part, iter([as_tensor(leaf) for leaf in flatten(part)])) for part in returned)
-    if _form(new) != _form(carry):
+    new, y = returned
+    tensors = rebuild(y, iter([as_tensor(leaf) for leaf in flatten(y)]))
+    return checked("scan: f", new, carry), tensors
+
+
+def checked(who: str, new: Any, carry: Any) -> Any:
+    """The carry that a step returned, of tensors: it is like the one that the step was given."""
+    new = rebuild(new, iter([as_tensor(leaf) for leaf in flatten(new)]))
+    if form(new) != form(carry):
         raise ShapeError(
-            f"scan: f must return a carry of the form that it is given, {_form(carry)}; it "
-            f"returned {_form(new)}"
+            f"{who} must return a carry of the form that it is given, {form(carry)}; it returned "
+            f"{form(new)}"
         )
     for name, old, leaf in zip(
         leaf_names(carry, "carry"), flatten(carry), flatten(new), strict=True
     ):
+        step = who.partition(":")[0]
         if old.shape != leaf.shape:
             raise ShapeError(
-                f"scan: the carry {name} has shape {old.shape} before a step and {leaf.shape} "
-                "after it; a carry keeps its shape (give init that shape)"
+                f"{step}: the carry {name} has shape {old.shape} before a step and {leaf.shape} "
+                "after it; a carry keeps its shape (give it that shape before the first step)"
             )
         if old.dtype != leaf.dtype:
             raise DTypeError(
-                f"scan: the carry {name} is {old.dtype} before a step and {leaf.dtype} after it; a "
-                f"carry keeps its dtype (convert one of the two, with .astype({leaf.dtype}))"
+                f"{step}: the carry {name} is {old.dtype} before a step and {leaf.dtype} after it; "
+                f"a carry keeps its dtype (convert one of the two, with .astype({leaf.dtype}))"
             )
-    return new, y
+    return new
 
 
-def _form(value: Any) -> Any:
+def form(value: Any) -> Any:
+    """The nesting of a value."""
     return rebuild(value, itertools.repeat("tensor"))
 
 
@@ -167,7 +155,7 @@ def _run(f: Body, carry: Any, sequences: Any, steps: int, reverse: bool) -> tupl
     ys: list[Any] = []
     for step in reversed(range(steps)) if reverse else range(steps):
         now = rebuild(sequences, iter([x[step] for x in flatten(sequences)]))
-        carry, y = _checked(f(carry, now), carry)
+        carry, y = _pair(f(carry, now), carry)
         ys.append(y)
     if reverse:
         ys.reverse()
@@ -175,7 +163,7 @@ def _run(f: Body, carry: Any, sequences: Any, steps: int, reverse: bool) -> tupl
     return carry, rebuild(ys[0], iter([stack(leaf) for leaf in leaves]))
 
 
-def _empty(body: _Recorder) -> tuple[Any, Any]:
+def _empty(body: Recorder) -> tuple[Any, Any]:
     """No steps: the carry as it is, and ys of none."""
     types = [(0, *leaf.shape) for leaf in flatten(body.y)], [leaf.dtype for leaf in flatten(body.y)]
     ys = [Tensor(np.zeros(shape, dtype)) for shape, dtype in zip(*types, strict=True)]
@@ -185,35 +173,36 @@ def _empty(body: _Recorder) -> tuple[Any, Any]:
 # -- in a trace ------------------------------------------------------------------------------------
 
 
-class _Recorder:
+class Recorder:
     """Traces the body of a scan once, as nodes of the trace that is going on.
 
     - `state`: tensors of the program that the body writes: they become a part of the carry.
+    - `asking`: which leaves of the carry have a gradient: those before the first step that have
+      one, and those that get one in a step.
     - `inputs`: the nodes of the carry, of state, and of the x of a step; `outputs`: those of the
       next carry and state, of y, and of what checks in the body look at (`checks`).
     """
 
-    def __init__(self, trace: Trace, f: Body, carry: Any, sequences: Any) -> None:
+    def __init__(self, trace: Trace, f: Body, carry: Any, sequences: Any = None) -> None:
         self.trace = trace
         self.carry = carry
         self.state: list[Any] = []
+        self.asking = [leaf.requires_grad for leaf in flatten(carry)]
         before = dict(trace.current), len(trace.checks)
         while True:
             self._call(f, carry, sequences)
             current, checks = before
-            written = [
-                tensor
-                for tensor, node in trace.current.items()
-                if node is not current.get(tensor, trace.reads[tensor])
-            ]
+            written = list(changed(trace, current))
             outputs = [trace.current[tensor] for tensor in self.state]
             self.checks = trace.checks[checks:]
             del trace.checks[checks:]
             for tensor in written:
                 trace.current[tensor] = current.get(tensor, trace.reads[tensor])
-            if set(written) <= set(self.state):
+            got = [leaf.requires_grad for leaf in flatten(self.returned[0])]
+            asking = [a or b for a, b in zip(self.asking, got, strict=True)]
+            if set(written) <= set(self.state) and asking == self.asking:
                 break
-            self.state = written
+            self.state, self.asking = written, asking
         count = len(list(flatten(carry)))
         new, self.y = self.returned
         self.moving = self.inputs
@@ -237,8 +226,11 @@ class _Recorder:
         self.inputs = [*carried, *state, *steps]
         for tensor, node in zip(self.state, state, strict=True):
             self.trace.current[tensor] = node
-        given = rebuild(carry, map(_traced, carried)), rebuild(sequences, map(_traced, steps))
-        self.returned = _checked(f(*given), given[0])
+        given = (
+            rebuild(carry, map(_traced, carried, self.asking)),
+            rebuild(sequences, map(_traced, steps, [x.requires_grad for x in flatten(sequences)])),
+        )
+        self.returned = _pair(f(*given), given[0])
 
     def closed(self) -> tuple[Graph, list[Node]]:
         """The body as a graph, and the nodes outside that its last inputs stand for."""
@@ -259,8 +251,17 @@ class _Recorder:
         return all(one.primitive is CONSTANT and one.serial > self.first for one in leaves)
 
 
-def _traced(node: Node) -> Tensor:
-    return Tensor.from_node(node, grad_enabled() and node.dtype.kind == "f")
+def changed(trace: Trace, before: Mapping[Any, Node]) -> dict[Any, Node]:
+    """The tensors from outside whose value is another one than before, with that."""
+    return {
+        tensor: node
+        for tensor, node in trace.current.items()
+        if node is not before.get(tensor, trace.reads[tensor])
+    }
+
+
+def _traced(node: Node, asks: bool) -> Tensor:
+    return Tensor.from_node(node, asks and grad_enabled() and node.dtype.kind == "f")
 
 
 def _repeated(node: Node) -> Node:
@@ -273,17 +274,15 @@ def _repeated(node: Node) -> Node:
 def _record(f: Body, carry: Any, sequences: Any, steps: int, reverse: bool) -> tuple[Any, Any]:
     trace = tracing.active()
     assert trace is not None
-    step = _Recorder(trace, f, carry, sequences)
+    step = Recorder(trace, f, carry, sequences)
     body, outer = step.closed()
     given = [*flatten(carry), *step.state]
     operands = [*given, *flatten(sequences), *(Tensor.from_node(node, True) for node in outer)]
-    needs_grad = grad_enabled() and (
-        any(x.requires_grad for x in (*given, *flatten(sequences)))
-        or requires_grad(outer, trace.leaves)
-    )
+    asking = [*step.asking, *(grad_enabled() for _ in step.state)]
+    asking += [y.requires_grad for y in flatten(step.y)]
     results = scanned(
         operands,
-        needs_grad,
+        [*asking, *(False for _ in step.checks)],
         body=body,
         carry=len(given),
         sequences=len(list(flatten(sequences))),

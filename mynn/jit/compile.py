@@ -18,7 +18,7 @@ from mynn.base.cycles import WAITING
 from mynn.base.structure import flatten
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
-from mynn.jit import stage
+from mynn.jit import stage, unrolled
 from mynn.jit.known import Beside
 from mynn.jit.known import stage as stage_known
 from mynn.runtime.threads import Threads, check_threads
@@ -243,13 +243,15 @@ class Compiled:
     def _stage(self, arguments: tuple[Any, ...]) -> stage.Staged:
         """Trace the function; where it does not take so many arguments, say so."""
         try:
-            return stage.stage(self.function, arguments)
+            staged = stage.stage(self.function, arguments)
         except TypeError as error:
             if not isinstance(error, MynnError):
                 name = getattr(self.function, "__name__", type(self.function).__name__)
                 function = getattr(self.function, "forward", self.function)
                 check_call(name, function, arguments, {})
             raise
+        unrolled.warn_of_unrolled(staged)
+        return staged
 
     def make(self, staged: stage.Staged, code: Any = None, twin: Any = None) -> Any:
         """A program for a staged function. The first one loads the compiler.

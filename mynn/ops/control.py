@@ -101,7 +101,8 @@ def _batch_scan(
 
 def _batch_part(size: int, mapped: tuple[bool, ...], several: Node, number: int) -> Node:
     new = apply(part, several, number=number)
-    return new if number < several.params["carry"] else _exchanged(new)
+    stacked = several.primitive is scan and number >= several.params["carry"]
+    return _exchanged(new) if stacked else new
 
 
 def _exchanged(x: Node) -> Node:

@@ -12,6 +12,7 @@ from mynn.base.arguments import positive
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.optim import saved
+from mynn.optim.convergence import Convergence
 from mynn.optim.line_search import Point, strong_wolfe
 from mynn.optim.optimizer import Optimizer, evaluated
 from mynn.optim.options import Check, between, one_of
@@ -48,7 +49,8 @@ class LBFGS(Optimizer):
 
     where t is lr (in the first iteration of all lr min(1, 1 / |g|_1)), or found by a line search.
     A step evaluates `closure` up to max_eval times; it is meant for whole data sets, not batches.
-    It cannot be compiled, because it looks at the values: compile what computes the loss.
+    It cannot be compiled, because it looks at the values: compile what computes the loss. How the
+    last step ended says `report`, a `Convergence`.
 
     Args:
         params: parameters; one group of them.
@@ -110,6 +112,7 @@ class LBFGS(Optimizer):
             "line_search_fn": line_search_fn,
         }
         self._memory = _Memory()
+        self.report: Convergence | None = None
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
@@ -142,10 +145,19 @@ class LBFGS(Optimizer):
         gradient = self._gradient()
         if _largest(gradient) > self.param_groups[0]["tolerance_grad"]:
             self._iterate(closure, float(first), gradient)
+        else:
+            at = float(first), _largest(gradient), 0.0
+            self.report = Convergence(True, _FLAT, 0, 1, *at)
         return first
 
     def _iterate(self, closure: Callable[[], Any], loss: float, gradient: Array) -> None:
         """Steps from a point with this loss and gradient."""
+
+        def ended(converged: bool, reason: str) -> None:
+            change = _largest(direction) * abs(memory.t)
+            at = loss, _largest(gradient), change
+            self.report = Convergence(converged, reason, number, evaluations, *at)
+
         options, memory = self.param_groups[0], self._memory
         evaluations = 1
         for number in range(1, options["max_iter"] + 1):
@@ -158,6 +170,7 @@ class LBFGS(Optimizer):
                 memory.t *= min(1.0, 1.0 / float(np.abs(gradient).sum()))
             slope = float(gradient @ direction)
             if slope > -options["tolerance_change"]:
+                ended(True, "the slope along the direction is within tolerance_change")
                 return
             last = number == options["max_iter"]
             if options["line_search_fn"] is not None:
@@ -173,13 +186,26 @@ class LBFGS(Optimizer):
                     count = 1
             evaluations += count
             memory.func_evals += count
-            if (
-                last
-                or evaluations >= options["max_eval"]
-                or _largest(gradient) <= options["tolerance_grad"]
-                or _largest(direction) * memory.t <= options["tolerance_change"]
-                or abs(loss - before) < options["tolerance_change"]
-            ):
+            limits = {
+                _FLAT: _largest(gradient) <= options["tolerance_grad"],
+                "the change of the parameters is within tolerance_change": (
+                    _largest(direction) * memory.t <= options["tolerance_change"]
+                ),
+                "the change of the loss is within tolerance_change": (
+                    abs(loss - before) < options["tolerance_change"]
+                ),
+            }
+            # Without a line search the last step is not evaluated: nothing is known of it.
+            known = not last or options["line_search_fn"] is not None
+            reached = [reason for reason, holds in limits.items() if holds and known]
+            if reached:
+                ended(True, reached[0])
+                return
+            if last:
+                ended(False, f"after max_iter={options['max_iter']} iterations")
+                return
+            if evaluations >= options["max_eval"]:
+                ended(False, f"after max_eval={options['max_eval']} evaluations")
                 return
 
     def _direction(self, gradient: Array) -> Array:
@@ -314,6 +340,9 @@ class LBFGS(Optimizer):
         memory.H_diag = float(slots.get("H_diag", 1.0))
         memory.prev_loss = None if slots.get("prev_loss") is None else float(slots["prev_loss"])
         return memory
+
+
+_FLAT = "the gradient is within tolerance_grad"
 
 
 def _largest(x: Array) -> float:

@@ -14,7 +14,7 @@ What depends on such constants alone, a transposed weight, is computed once, bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from mynn.core.graph import (
     substituted,
     topological,
 )
+from mynn.core.primitive import Primitive
 from mynn.core.types import Tuple, Type
 from mynn.ops import contraction, control, elementwise, movement, reduce
 from mynn.tensor import promotion
@@ -50,21 +51,27 @@ _MOVEMENT = (
 )
 
 
-def scanned(operands: Sequence[Any], needs_grad: bool, **params: Any) -> list[Any]:
-    """The values of a scan: in a trace as nodes, otherwise computed now."""
+def several(
+    primitive: Primitive, operands: Sequence[Any], asking: bool | Sequence[bool], **params: Any
+) -> list[Any]:
+    """The values of a node that has several: in a trace as nodes, otherwise computed now.
+
+    `asking`: whether they have a gradient, those that are floats; or which of them.
+    """
     nodes = tuple([graph_node(x) for x in operands])
-    several = control.scan.infer(*[node.type for node in nodes], **params)
-    assert isinstance(several, Tuple)
-    node = Node(control.scan, nodes, params, several, source=tracing.user_source())
+    whole = primitive.infer(*[node.type for node in nodes], **params)
+    assert isinstance(whole, Tuple)
+    node = Node(primitive, nodes, params, whole, source=tracing.user_source())
     found: Any = None
     if tracing.active() is None:
         arrays: list[Any] = [value_of(x) for x in operands]
-        found = interpreter.apply(control.scan, arrays, params, several)
+        found = interpreter.apply(primitive, arrays, params, whole)
         node.value = found
+    asks = [asking] * len(whole.parts) if isinstance(asking, bool) else asking
     results: list[Any] = []
-    for number, type in enumerate(several.parts):
+    for number, (type, ask) in enumerate(zip(whole.parts, asks, strict=True)):
         piece = Node(control.part, (node,), {"number": number}, type)
-        differentiable = needs_grad and type.dtype.kind == "f"
+        differentiable = ask and type.dtype.kind == "f"
         if found is None:
             if type.dtype.kind == "f" and not differentiable:
                 piece = Node(elementwise.stop_gradient, (piece,), {}, type)
@@ -73,6 +80,11 @@ def scanned(operands: Sequence[Any], needs_grad: bool, **params: Any) -> list[An
             piece.value = found[number]
             results.append(Value.from_value(found[number], piece if differentiable else None))
     return results
+
+
+def scanned(operands: Sequence[Any], asking: bool | Sequence[bool], **params: Any) -> list[Any]:
+    """The values of a scan."""
+    return several(control.scan, operands, asking, **params)
 
 
 def depending(nodes: Iterable[Node], roots: Iterable[Node]) -> set[Node]:
@@ -138,10 +150,10 @@ class _Reverse:
         with tracing.tracing(), enable_grad():
             seeds: dict[Node, Any] = {}
             for number, later in self.later.items():
-                node, g = self.body.outputs[number], _wrapped(later)
+                node, g = self.body.outputs[number], wrapped(later)
                 seeds[node] = seeds[node] + g if node in seeds else g
             wanted = {node for node in self.body.inputs if node.dtype.kind == "f"}
-            reached = autodiff.reverse(seeds, wanted.__contains__, _wrapped)
+            reached = autodiff.reverse(seeds, wanted.__contains__, wrapped)
             return {node: graph_node(reached[node]) for node in wanted if node in reached}
 
     # -- what a step needs of the forward pass -----------------------------------------------------
@@ -253,6 +265,7 @@ class _Reverse:
         for node in stepwise:
             self.stack(self.found[node])
         outputs += self.results
+        self.late = depending(topological(outputs), [*self.later.values(), *sums.values()])
         self._settle_all(outputs)
         self._run_forward()
         made = self._run_backward(outputs, added)
@@ -297,7 +310,7 @@ class _Reverse:
         firsts = [
             self._seed(j, node.type) for j, node in enumerate(self.carried) if j in self.later
         ]
-        firsts += [_zeros(node.type) for node in added]
+        firsts += [zeros(node.type) for node in added]
         reads = [(self.later[j], self.g[j]) for j in self.later if j >= count]
         reads += [(placeholder, stack()) for placeholder, stack in self.read]
         names = [node for node, _ in reads]
@@ -315,15 +328,17 @@ class _Reverse:
 
     def _seed(self, number: int, type: Type) -> Any:
         g = self.g[number]
-        return _zeros(type) if g is None else g
+        return zeros(type) if g is None else g
 
 
-def _wrapped(node: Node) -> AnyTensor:
+def wrapped(node: Node) -> AnyTensor:
+    """A node as a tensor that has a gradient."""
     tensor: AnyTensor = Value.from_node(node, requires_grad=True)
     return tensor
 
 
-def _zeros(type: Type) -> Any:
+def zeros(type: Type) -> Any:
+    """A tensor of zeros of a type."""
     return as_tensor(np.zeros(type.shape, type.dtype))
 
 
@@ -344,10 +359,3 @@ def _contracted(a: Any, b: Any, batch: int, summed: int) -> Any:
     left = a.permute((*before, 0, *range(1 + batch + kept, a.ndim)))
     right = b.permute((*range(1, 1 + batch), 0, *range(1 + batch, b.ndim)))
     return left.contract(right, batch, summed + 1)
-
-
-def requires_grad(nodes: Iterable[Node], tensors: Mapping[Node, Any]) -> bool:
-    """Whether one of the nodes depends on a tensor, by its node, that asks for a gradient."""
-    wanted = {node for node, tensor in tensors.items() if tensor.requires_grad}
-    reached = topological(nodes, stop=lambda n: n.primitive is elementwise.stop_gradient)
-    return not wanted.isdisjoint(reached)

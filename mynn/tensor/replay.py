@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mynn.core.graph import Node, topological
+from mynn.core.types import Tuple
 from mynn.ops import control
-from mynn.tensor.control import scanned
+from mynn.tensor.control import several
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import wrap
 from mynn.tensor.promotion import apply
@@ -25,10 +26,10 @@ def replay(outputs: Sequence[Node], known: Mapping[Node, Any]) -> list[Any]:
             continue
         if node.value is not None:
             tensors[node] = wrap(node)
-        elif node.primitive is control.scan:
+        elif isinstance(node.type, Tuple):
             given = [tensors[x] for x in node.inputs]
             asks = grad_enabled() and any(x.requires_grad for x in given)
-            tensors[node] = scanned(given, asks, **node.params)
+            tensors[node] = several(node.primitive, given, asks, **node.params)
         elif node.primitive is control.part:
             tensors[node] = tensors[node.inputs[0]][node.params["number"]]
         else:

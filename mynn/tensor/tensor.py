@@ -19,7 +19,7 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import control, history, products, promotion, write
+from mynn.tensor import branches, control, history, products, promotion, write
 from mynn.tensor.elsewhere import Elsewhere
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
@@ -62,6 +62,9 @@ class Tensor(
     __slots__ = ()
     __array_priority__ = 1000
     scan_cotangents = control.scan_cotangents
+    cond_cotangents = branches.cond_cotangents
+    while_cotangents = branches.while_cotangents
+    while_tangents = branches.while_tangents
 
     def __init__(
         self,

@@ -252,6 +252,18 @@ def test_tensors_are_like_others() -> None:
     assert ys.requires_grad
 
 
+def test_a_gradient_of_what_the_body_uses_alone() -> None:
+    """w is neither carry nor input, and its cotangents are added up step by step."""
+
+    def loss(w: Any) -> Any:
+        return mynn.scan(lambda c, x: ((c * w + x).tanh(), None), H[0], X[:, 0])[0].sum()
+
+    w = W[0]
+    check_grads(loss, (w,), 2)
+    traced = np.asarray(mynn.compile(mynn.grad(loss))(w))
+    np.testing.assert_allclose(traced, mynn.grad(loss)(w).numpy(), rtol=1e-12)
+
+
 def test_many_examples_at_once() -> None:
     """Mapped over each argument in turn, over gradients, and in a program."""
     arguments = [np.stack([x, x * 0.5 + 0.1, -x]) for x in GATED]

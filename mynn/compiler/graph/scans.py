@@ -34,7 +34,7 @@ def join_scans(graph: Graph) -> Graph:
     wanted: dict[Hashable, dict[Node | _Last, None]] = {}
     scans: dict[Hashable, dict[Node, None]] = {}
     for node in graph.nodes():
-        if node.primitive is control.part:
+        if _is_part(node):
             scan = node.inputs[0]
             key = _key(scan)
             scans.setdefault(key, {})[scan] = None
@@ -45,7 +45,7 @@ def join_scans(graph: Graph) -> Graph:
     made: dict[Hashable, Node] = {}
 
     def rule(old: Node, new: Node) -> Node | None:
-        if old.primitive is not control.part:
+        if not _is_part(old):
             return None
         key = _key(old.inputs[0])
         plan, operands = plans[key], new.inputs[0].inputs
@@ -54,6 +54,10 @@ def join_scans(graph: Graph) -> Graph:
         return plan.part(made[key], operands, old)
 
     return rebuild(graph, rule)
+
+
+def _is_part(node: Node) -> bool:
+    return node.primitive is control.part and node.inputs[0].primitive is control.scan
 
 
 def _key(scan: Node) -> Hashable:

@@ -16,7 +16,7 @@ import numpy as np
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.op_types import DTYPES, PRIMITIVES
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Branch, Repeat
 from mynn.core.types import Array
 from mynn.ops import elementwise, fused
 from mynn.ops.threefry import threefry2x32
@@ -165,6 +165,11 @@ def evaluate_kernel(
     if isinstance(kernel, Repeat):
         _evaluate_repeat(kernel, memory, functions)
         return
+    if isinstance(kernel, Branch):
+        assert kernel.condition is not None
+        for one in kernel.kernels if memory[kernel.condition][0] else kernel.otherwise:
+            evaluate_kernel(one, memory, functions)
+        return
     with np.errstate(all="ignore"):
         for statement in _Evaluator(memory, {**FUNCTIONS, **(functions or {})}).body(kernel.body):
             statement()
@@ -175,7 +180,10 @@ def _evaluate_repeat(
 ) -> None:
     for kernel in loop.before:
         evaluate_kernel(kernel, memory, functions)
-    for step in range(loop.rounds):
+    while loop.condition is not None and memory[loop.condition][0]:
+        for kernel in loop.kernels:
+            evaluate_kernel(kernel, memory, functions)
+    for step in range(loop.rounds if loop.condition is None else 0):
         now = dict(memory)
         for one in loop.moving:
             start = one.start + one.step * step

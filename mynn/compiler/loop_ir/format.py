@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.op_types import argument_type, literal, literal_type
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Branch, Repeat
 from mynn.compiler.loop_ir.walk import expr_type
 
 
@@ -103,17 +103,27 @@ def format_kernel(kernel: ir.Kernel) -> str:
     """A kernel as text, in the grammar of `mynn.compiler.loop_ir.ir`."""
     if isinstance(kernel, Repeat):
         return _format_repeat(kernel)
+    if isinstance(kernel, Branch):
+        return _format_branch(kernel)
     head = f"kernel {kernel.name}:" + (f"  # {kernel.comment}" if kernel.comment else "")
     return "\n".join([head, *_format_body(kernel.body, "  ")])
 
 
 def _format_repeat(loop: Repeat) -> str:
-    lines = [f"repeat {loop.name} in {loop.rounds}:  # {loop.comment}"]
+    rounds = f"in {loop.rounds}" if loop.condition is None else f"while {loop.condition}"
+    lines = [f"repeat {loop.name} {rounds}:  # {loop.comment}"]
     lines += [_deeper(format_kernel(kernel)) for kernel in loop.before]
     lines += [
         f"  view {one.view} at {one.whole}[{one.start} + {one.step} * step]" for one in loop.moving
     ]
     lines += ["  each:", *(_deeper(_deeper(format_kernel(kernel))) for kernel in loop.kernels)]
+    return "\n".join(lines)
+
+
+def _format_branch(branch: Branch) -> str:
+    lines = [f"branch {branch.name} if {branch.condition}:  # {branch.comment}"]
+    lines += [_deeper(format_kernel(kernel)) for kernel in branch.kernels]
+    lines += ["else:", *(_deeper(format_kernel(kernel)) for kernel in branch.otherwise)]
     return "\n".join(lines)
 
 

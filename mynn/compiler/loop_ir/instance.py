@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mynn.compiler.loop_ir import ir
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Branch, Nest, Repeat
 
 
 def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> ir.Kernel:
@@ -19,10 +19,10 @@ def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer
     Before:   kernel k0:  y.2[0] = tanh(x.1[0])
     After:    kernel k7:  y.9[0] = tanh(x.8[0])        with {x.1: x.8, y.2: y.9}
 
-    The kernels of a loop around kernels have the new name in the place of the loop's old one.
+    The kernels in a loop or branch around them have the new name in the place of its old one.
     """
-    if isinstance(kernel, Repeat):
-        return _repeated(kernel, name, buffers)
+    if isinstance(kernel, Nest):
+        return _nest(kernel, name, buffers)
     return ir.Kernel(
         name,
         tuple([_statement(statement, buffers) for statement in kernel.body]),
@@ -36,22 +36,23 @@ def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer
     )
 
 
-def _repeated(loop: Repeat, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> Repeat:
+def _nest(nest: Nest, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> Nest:
     def again(kernels: Sequence[ir.Kernel]) -> tuple[ir.Kernel, ...]:
-        named = [f"{name}{kernel.name.removeprefix(loop.name)}" for kernel in kernels]
+        named = [f"{name}{kernel.name.removeprefix(nest.name)}" for kernel in kernels]
         return tuple([instance(k, own, buffers) for k, own in zip(kernels, named, strict=True)])
 
     moving = [
         replace(one, view=buffers.get(one.view, one.view), whole=buffers.get(one.whole, one.whole))
-        for one in loop.moving
+        for one in nest.moving
     ]
-    return replace(
-        loop,
-        name=name,
-        before=again(loop.before),
-        kernels=again(loop.kernels),
-        moving=tuple(moving),
+    condition = None if nest.condition is None else buffers.get(nest.condition, nest.condition)
+    new = replace(
+        nest, name=name, kernels=again(nest.kernels), moving=tuple(moving), condition=condition
     )
+    if isinstance(new, Repeat):
+        return replace(new, before=again(new.before))
+    assert isinstance(new, Branch)
+    return replace(new, otherwise=again(new.otherwise))
 
 
 def original(kernel: ir.Kernel) -> ir.Kernel:

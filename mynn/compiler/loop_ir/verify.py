@@ -15,7 +15,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.bounds import verify_bounds
 from mynn.compiler.loop_ir.op_types import DTYPES, op_type
 from mynn.compiler.loop_ir.ranges import TYPE_RANGES
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Nest, Repeat
 from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
 
@@ -30,16 +30,32 @@ def verify_kernel(kernel: ir.Kernel) -> None:
 
     Takes time in proportion to the kernel's length.
     """
-    if isinstance(kernel, Repeat):
-        _verify_repeat(kernel)
+    if isinstance(kernel, Nest):
+        _verify_nest(kernel)
         return
     _Kernel(kernel.name).body(kernel.body, "serial")
     verify_bounds(kernel.name, kernel.body)
 
 
-def _verify_repeat(loop: Repeat) -> None:
-    for kernel in (*loop.before, *loop.kernels):
+def _verify_nest(nest: Nest) -> None:
+    for kernel in nest.inner:
         verify_kernel(kernel)
+    flag = nest.condition
+    if flag is None:
+        if not isinstance(nest, Repeat):
+            raise VerifyError(f"{nest.name}: a branch has no condition")
+        _verify_views(nest)
+        return
+    if flag.type != "bool" or flag.elements < 1:
+        raise VerifyError(f"{nest.name}: its condition {flag} is no truth value")
+    if nest.moving:
+        raise VerifyError(f"{nest.name}: views move where the number of rounds is not known")
+    written = {buffer for kernel in nest.kernels for buffer in ir.buffers_of(kernel)[1]}
+    if isinstance(nest, Repeat) and flag not in written:
+        raise VerifyError(f"{nest.name}: no step writes its condition {flag}")
+
+
+def _verify_views(loop: Repeat) -> None:
     views = {one.view for one in loop.moving}
     for one in loop.moving:
         ends = one.start, one.start + one.step * (loop.rounds - 1)

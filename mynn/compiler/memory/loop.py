@@ -1,11 +1,11 @@
-"""Loops over a graph of their own: the kernels of one step, run step after step.
+"""Graphs in a graph: the kernels of one step, run step after step; or of one of two branches.
 
 The body is a program like any other, with the carry as its state: its new value is written over the
 old one where that may be, otherwise it is copied at the end of a step. So all passes up to the
 kernels run on it as they do on a whole program, once for all steps.
 
-What a step reads and gives lies in the stacks of the whole loop: the buffers of the body for them
-are views, which move from step to step. The carry lies where the last carry is to be.
+What a step of a scan reads and gives lies in the stacks of the whole loop: the buffers of the body
+for them are views, which move from step to step. The carry lies where the last carry is to be.
 
 Before:
     %0: (f32[32,64], f32[20,32,64]) = scan(%init, %x, %w) body=graph(%c, %x, %w) {..}
@@ -15,6 +15,9 @@ After:
       view k3.x at x[0 + 2048 * step]
       each:
         kernel k3.k0: ...
+
+A loop with a condition is one without stacks, which goes on as long as the first carry is true. The
+bodies of a branch read what it is given where it lies, and write its values where these shall be.
 """
 
 from __future__ import annotations
@@ -25,11 +28,12 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.loop_ir.instance import instance
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
-from mynn.compiler.loop_ir.repeat import Moving, Repeat
+from mynn.compiler.loop_ir.repeat import Branch, Moving, Nest, Repeat
 from mynn.compiler.lowering.inline import Place
 from mynn.compiler.lowering.map import copy_kernel
 from mynn.core.graph import Graph, Node, constant
 from mynn.core.types import Array, Shape, Type
+from mynn.ops import branches
 from mynn.target.storage import padded_strides, storage_elements
 from mynn.target.target import Target
 
@@ -50,22 +54,27 @@ MakeBody = Callable[[Graph, Mapping[Node, int], Mapping[Node, Shape]], Body]
 
 @dataclass(frozen=True)
 class Loop:
-    """The kernel of a loop, and constants of its body, as nodes of the graph around it."""
+    """The kernel of a loop or a branch, and constants of its bodies, as nodes of the graph around
+    it.
+    """
 
-    kernel: Repeat
+    kernel: Nest
     constants: Mapping[Node, tuple[Array, Place]]
 
 
 def loop_of(
     name: str, group: Group, places: Mapping[Node, Place], target: Target, make: MakeBody
 ) -> Loop:
-    """The loop that a group is; `places` says where its operands and parts lie."""
+    """The loop or branch that a group is; `places` says where its operands and parts lie."""
     scan = group.anchor
     assert scan is not None
+    if scan.primitive is branches.cond:
+        return _branch_of(name, group, places, make)
     params = scan.params
     graph: Graph = params["body"]
-    carry, steps = params["carry"], params["length"]
-    ends = carry, carry + params["sequences"]
+    conditional = scan.primitive is branches.while_loop
+    carry, steps = params["carry"], params.get("length", 1)
+    ends = carry, carry + params.get("sequences", 0)
     parts = {part.params["number"]: places[part] for part in group.outputs}
     carried = [
         parts.get(j) or _new_place(f"{name}.carry{j}", graph.inputs[j].type) for j in range(carry)
@@ -95,7 +104,36 @@ def loop_of(
         view(own.buffer, place)
     for number, result in enumerate(body.results, carry):
         view(result, parts[number])
-    constants = {}
+    each, constants = _kernels(name, body, buffers)
+    before = [
+        copy_kernel(f"{name}.init{j}", x, places.get(x), place, target)
+        for j, (x, place) in enumerate(zip(scan.inputs, carried, strict=False))
+    ]
+    loop = Repeat(
+        name,
+        (),
+        "loop with a condition" if conditional else f"scan of {steps} steps",
+        sum(kernel.operations for kernel in each) * steps,
+        sum(kernel.nbytes for kernel in each) * steps,
+        rounds=steps,
+        before=tuple(before),
+        kernels=each,
+        moving=tuple(moving),
+        condition=carried[0].buffer if conditional else None,
+    )
+    return Loop(loop, constants)
+
+
+_Constants = dict[Node, tuple[Array, Place]]
+
+
+def _kernels(
+    name: str, body: Body, buffers: dict[Buffer, Buffer]
+) -> tuple[tuple[Kernel, ...], _Constants]:
+    """The kernels of a body, and its constants; `buffers` says where some of its buffers lie, all
+    others become the loop's own.
+    """
+    constants: _Constants = {}
     for value, place in body.constants:
         buffers[place.buffer] = _renamed(name, place.buffer)
         constants[constant(value)] = value, Place(buffers[place.buffer], place.strides)
@@ -104,23 +142,38 @@ def loop_of(
             for buffer in side:
                 if buffer not in buffers:
                     buffers[buffer] = _renamed(name, buffer)
-    before = [
-        copy_kernel(f"{name}.init{j}", x, places.get(x), place, target)
-        for j, (x, place) in enumerate(zip(scan.inputs, carried, strict=False))
-    ]
-    each = tuple([instance(kernel, f"{name}.{kernel.name}", buffers) for kernel in body.kernels])
-    loop = Repeat(
+    each = [instance(kernel, f"{name}.{kernel.name}", buffers) for kernel in body.kernels]
+    return tuple(each), constants
+
+
+def _branch_of(name: str, group: Group, places: Mapping[Node, Place], make: MakeBody) -> Loop:
+    branch = group.anchor
+    assert branch is not None
+    given = [places[x] for x in branch.inputs[1:]]
+    parts = {part.params["number"]: places[part] for part in group.outputs}
+    sides: dict[str, tuple[Kernel, ...]] = {}
+    constants: _Constants = {}
+    for side in ("true", "false"):
+        graph: Graph = branch.params[side]
+        layouts = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
+        body = make(graph, {}, layouts)
+        buffers = {own.buffer: place.buffer for own, place in zip(body.inputs, given, strict=True)}
+        for number, result in enumerate(body.results):
+            if number in parts:
+                buffers[result] = parts[number].buffer
+        sides[side], more = _kernels(f"{name}.{side}", body, buffers)
+        constants |= more
+    kernel = Branch(
         name,
         (),
-        f"scan of {steps} steps",
-        sum(kernel.operations for kernel in each) * steps,
-        sum(kernel.nbytes for kernel in each) * steps,
-        rounds=steps,
-        before=tuple(before),
-        kernels=each,
-        moving=tuple(moving),
+        "branch",
+        max(sum(kernel.operations for kernel in side) for side in sides.values()),
+        max(sum(kernel.nbytes for kernel in side) for side in sides.values()),
+        condition=places[branch.inputs[0]].buffer,
+        kernels=sides["true"],
+        otherwise=sides["false"],
     )
-    return Loop(loop, constants)
+    return Loop(kernel, constants)
 
 
 def _renamed(name: str, buffer: Buffer) -> Buffer:

@@ -23,7 +23,7 @@ from itertools import groupby
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.parallel.barriers import choose_split, split_at_barriers
 from mynn.compiler.parallel.footprint import Footprints, Location
@@ -104,7 +104,7 @@ def _streams(kernel: Kernel) -> bool:
     """Whether memory bounds the kernel, and it makes nothing for itself that each share would make
     again.
     """
-    if kernel.operations > kernel.nbytes or isinstance(kernel, Repeat):
+    if kernel.operations > kernel.nbytes or isinstance(kernel, Nest):
         return False
     return all(
         s.buffer.storage != "scratch" for s in statements(kernel.body) if isinstance(s, Local)

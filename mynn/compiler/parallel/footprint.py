@@ -28,7 +28,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     buffers_of,
 )
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 
 # A place in memory: what it is part of, and its first byte there.
@@ -124,9 +124,9 @@ class LoopAccesses:
 def loop_accesses(kernel: Kernel) -> list[LoopAccesses]:
     """The parallel loops of a kernel, and what stands around them.
 
-    Of a loop around kernels it is all that they touch, in its one round.
+    Of a loop or a branch around kernels it is all that they touch, in its one round.
     """
-    if isinstance(kernel, Repeat):
+    if isinstance(kernel, Nest):
         sides = [
             {Motion(buffer): AccessRegion(Motion(buffer), 0, buffer.nbytes - 1) for buffer in side}
             for side in buffers_of(kernel)

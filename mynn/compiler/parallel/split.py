@@ -33,7 +33,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     Var,
 )
-from mynn.compiler.loop_ir.repeat import Repeat
+from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.parallel.footprint import bytes_read
 
@@ -49,9 +49,9 @@ def parallelise(kernel: Kernel) -> list[Kernel]:
     Best are slices of what it stores, rows or columns, so that workers who go on with the next
     kernel find what they need among what they stored themselves; rounds of its outer loops are
     where a worker would have to read much more for a slice. The last resort is that one worker runs
-    it all, as one does a loop around kernels.
+    it all, as one does a loop or a branch around kernels.
     """
-    if isinstance(kernel, Repeat):
+    if isinstance(kernel, Nest):
         return [replace(kernel, shared=True)]
     if len(kernel.body) > 1 and _accumulates(kernel.body):
         return [_once(kernel)]  # in stages: what one stores another one adds to

@@ -8,7 +8,7 @@
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
            | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong
-           | Loop             a graph of its own, step after step
+           | Loop             graphs of its own: step after step, or one of them
            | Part             one of a loop's values
            | Composite        written in terms of other primitives before anything asks
            | Leaf             there before the program runs
@@ -261,7 +261,7 @@ class ScatterAlong(Rule):
 
 @dataclass(frozen=True)
 class Loop(Rule):
-    """The graph `node.params["body"]`, step after step; its values are its parts."""
+    """Graphs among the parameters, run step after step, or one of them; its values are parts."""
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
     epilogue: bool = field(default=False, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import (
     ADDRESS,
     Action,
@@ -35,6 +36,7 @@ from mynn.compiler.loop_ir.ir import (
     While,
     Within,
 )
+from mynn.compiler.loop_ir.repeat import Branch, Moving, Nest, Repeat
 from mynn.compiler.loop_ir.verify import verify_function, verify_kernel
 from mynn.errors import VerifyError
 
@@ -265,3 +267,39 @@ def test_a_view_takes_the_name_of_another() -> None:
     """The name means the last one."""
     body = (VIEW, View(Buffer("words", "f64", 0, "view"), SYNC), VIEW, Let("a", Load(WORDS, ZERO)))
     verify_function(Function("f", (SYNC,), body))
+
+
+TRUTH = Buffer("truth", "bool", 1)
+SET = Kernel("set", (Store(TRUTH, ZERO, Const(False, "bool")),))
+COPY = Kernel("copy", (Store(X, ZERO, ONE),))
+
+NESTS: dict[str, Nest] = {
+    "is no truth value": Branch("b", (), condition=N, kernels=(COPY,)),
+    "a branch has no condition": Branch("b", (), kernels=(COPY,)),
+    "no step writes its condition": Repeat("r", (), condition=TRUTH, kernels=(COPY,)),
+    "views move where the number of rounds": Repeat(
+        "r", (), condition=TRUTH, kernels=(SET,), moving=(Moving(Buffer("v", "f32", 1), X, 0, 1),)
+    ),
+}
+
+
+@pytest.mark.parametrize("words", NESTS)
+def test_nests_that_are_refused(words: str) -> None:
+    with pytest.raises(VerifyError, match=words):
+        verify_kernel(NESTS[words])
+
+
+def test_nests_as_text() -> None:
+    loop = Repeat("r", (), "until set", condition=TRUTH, kernels=(SET,))
+    branch = Branch("b", (), "either", condition=TRUTH, kernels=(loop,), otherwise=(COPY,))
+    verify_kernel(branch)
+    assert format_kernel(branch).splitlines() == [
+        "branch b if truth:  # either",
+        "  repeat r while truth:  # until set",
+        "    each:",
+        "      kernel set:",
+        "        truth[0] = False",
+        "else:",
+        "  kernel copy:",
+        "    x[0] = 1.0",
+    ]
