@@ -104,7 +104,15 @@ def _steps(params: Mapping[str, Any], value: Any, place: str) -> str:
     )
 
 
+def _categories(params: Mapping[str, Any], value: Any, place: str) -> str:
+    return (
+        f"{value:g}{place} is none of the values that it was fitted on; fit it on data that holds "
+        "all of them, or say what stands for others with handle_unknown"
+    )
+
+
 _WORDS = {
+    "categories": _categories,
     "steps": _steps,
     "labels": _labels,
     "index": _index,
