@@ -54,7 +54,10 @@ class _Flip(_Augmentation):
     @checked
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__(generator)
-        self.p = in_range(f"{type(self).__name__}: p", p, 0.0, 1.0)
+        name = f"{type(self).__name__}: p"
+        self.p = number(name, p)
+        if not 0 <= self.p <= 1:
+            raise ArgumentError(f"{name} must lie in [0, 1], it is {p}")
 
     def _changed(self, x: Tensor) -> Tensor:
         return where(self._chosen(x, self.p), x.flip(self.axis), x)

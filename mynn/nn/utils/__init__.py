@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from mynn.nn.utils import parametrizations, parametrize
 from mynn.nn.utils.clip import (
     clip_grad_norm,
@@ -43,3 +46,10 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`rnn` and `stateless`, when they are first asked for."""
+    if name in ("rnn", "stateless"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
