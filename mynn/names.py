@@ -15,6 +15,7 @@ ROOMS = (
     "autograd",
     "backends",
     "cuda",
+    "data",
     "distributions",
     "fft",
     "func",

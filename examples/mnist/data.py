@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from examples.mnist.fetch import FOLDER
+from mynn.data import read_idx
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of the training images, scaled to 0..1
-KINDS = {0x08: np.dtype(np.uint8)}
 
 
 class Digits(NamedTuple):
@@ -18,19 +18,6 @@ class Digits(NamedTuple):
 
     x: np.ndarray
     t: np.ndarray
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """An IDX file: two zero bytes, a type, the number of axes, their big-endian lengths, values."""
-    raw = path.read_bytes()
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in KINDS:
-        raise ValueError(f"{path} is not an IDX file of bytes")
-    header = 4 + 4 * raw[3]
-    shape = tuple(int(n) for n in np.frombuffer(raw[4:header], ">u4"))
-    values = np.frombuffer(raw, KINDS[raw[2]], offset=header)
-    if values.size != int(np.prod(shape)):
-        raise ValueError(f"{path} holds {values.size} values, its header says {shape}")
-    return values.reshape(shape)
 
 
 def load_bytes(part: str, folder: Path = FOLDER) -> Digits:

@@ -115,9 +115,17 @@ def _indefinite(params: Mapping[str, Any], value: Any, place: str) -> str:
     return f"Matrix is not positive definite; {OTHER_MATRIX}"
 
 
+def _categories(params: Mapping[str, Any], value: Any, place: str) -> str:
+    return (
+        f"{value:g}{place} is none of the values that it was fitted on; fit it on data that holds "
+        "all of them, or say what stands for others with handle_unknown"
+    )
+
+
 _WORDS = {
     "singular": _singular,
     "indefinite": _indefinite,
+    "categories": _categories,
     "steps": _steps,
     "labels": _labels,
     "index": _index,

@@ -1,1 +1,46 @@
-"""Data as users give it, checked."""
+"""Data: read, scaled, encoded, cut into folds and windows, augmented."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mynn.base import rooms
+
+__all__ = [
+    "GaussianNoise",
+    "GroupKFold",
+    "KFold",
+    "MinMaxScaler",
+    "MixUp",
+    "OneHotEncoder",
+    "OrdinalEncoder",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomShift",
+    "RandomVerticalFlip",
+    "StandardScaler",
+    "StratifiedKFold",
+    "Table",
+    "read_csv",
+    "read_idx",
+    "windows",
+]
+
+_ROOMS = {
+    "encoders": "OneHotEncoder OrdinalEncoder",
+    "folds": "GroupKFold KFold StratifiedKFold",
+    "idx": "read_idx",
+    "scalers": "MinMaxScaler StandardScaler",
+    "series": "windows",
+    "tables": "Table read_csv",
+    "transforms": "GaussianNoise MixUp RandomCrop RandomHorizontalFlip RandomShift "
+    "RandomVerticalFlip",
+}
+
+
+def __getattr__(name: str) -> Any:
+    return rooms.find(__name__, _ROOMS, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

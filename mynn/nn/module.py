@@ -60,6 +60,8 @@ class Module(Conversions, Hooked):
     _transient: set[str]
     # Whether the class is mynn's own, so that a tape records a call as a whole.
     _own: ClassVar[bool] = True
+    # Whether it learns its buffers from data (`mynn.data.fitted`), so that they have any shape.
+    _learns: ClassVar[bool] = False
     _traced: bool
     _kept: set[str]
     _training: bool
@@ -329,7 +331,18 @@ class Module(Conversions, Hooked):
                 integers. Nothing has been changed then.
         """
         what = f"load_state_dict of {type(self).__name__}"
-        return load(what, dict(self._persistent()), state_dict, strict)
+        own, learnt = dict(self._persistent()), {}
+        for path, module in self.named_modules():
+            if module._learns and tracing.active() is None:
+                prefix = f"{path}." if path else ""
+                learnt[module] = module._values_from(what, prefix, state_dict)
+                taken = {f"{prefix}{name}" for name in learnt[module]}
+                own = {name: tensor for name, tensor in own.items() if name not in taken}
+                state_dict = {k: v for k, v in state_dict.items() if k not in taken}
+        result = load(what, own, state_dict, strict)
+        for module, values in learnt.items():
+            module._learn(values)
+        return result
 
     def train(self, mode: bool = True) -> Module:
         """Set `training` here and below: dropout is at work in training."""

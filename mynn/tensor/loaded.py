@@ -22,7 +22,7 @@ def loaded_array(what: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> A
         DataError: ragged lists, a masked array. ShapeError: another shape. DTypeError: no numbers,
             or numbers that the dtype cannot hold.
     """
-    array = _numbers(what, value)
+    array = numbers_of(what, value)
     if array.shape != shape:
         raise ShapeError(
             f"{what} has shape {shape}, the new value {array.shape}; give one of the same shape"
@@ -34,7 +34,8 @@ def loaded_array(what: str, value: Any, shape: Shape, dtype: np.dtype[Any]) -> A
     return result
 
 
-def _numbers(what: str, value: Any) -> Array:
+def numbers_of(what: str, value: Any) -> Array:
+    """A saved value as an array of numbers, of any shape."""
     if isinstance(value, Tensor):
         return array_of(value)
     if hasattr(value, "detach") and hasattr(value, "cpu"):  # PyTorch's, on any device

@@ -14,11 +14,15 @@ from mynn.core.primitive import Primitive
 from mynn.core.types import SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import elementwise
+from mynn.tensor.frames import frame_array, names_of
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
 from mynn.tensor.view import current, look
 from mynn.trace import leaks, tracing
+
+# What is no frame for certain.
+_PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
 
 
 def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
@@ -121,6 +125,9 @@ def plain_array(data: Any) -> Array:
         raise DataError(
             "a numpy.matrix, whose * is a matrix product; give numpy.asarray(matrix), and write @"
         )
+    names = None if isinstance(data, _PLAIN) else names_of(data)
+    if names is not None:
+        return frame_array(data, names)
     try:
         return np.asarray(data)
     except ValueError as error:

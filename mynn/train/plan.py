@@ -131,6 +131,13 @@ class Run:
             if name.partition(".")[0] == owner
         }
 
+    @lazy
+    def apart(self) -> tuple[int | None, ...]:
+        """Bytes from one row of an array to the next where they do not lie side by side."""
+        return tuple(
+            None if array.flags.c_contiguous else array.strides[0] for array in self.arrays
+        )
+
     @property
     def rows(self) -> int:
         """Rows of the data."""

@@ -15,6 +15,8 @@ class ArgumentLayout:
     - `slot`: its entry in the table of addresses, None where no kernel touches it.
     - `type`: the short name of its dtype (f32); `itemsize`: the bytes of an element.
     - `shape`; `strides` in bytes, of the buffer.
+    - `apart`: bytes from one sample to the next in the data, None where they lie side by side.
+      Windows of a series overlap.
 
     A sample is `blocks` pieces of `block_bytes`; in the buffer the pieces are `pitch` bytes apart.
 
@@ -29,6 +31,7 @@ class ArgumentLayout:
     itemsize: int
     shape: Shape
     strides: Shape
+    apart: int | None = None
 
     @property
     def size(self) -> int:
@@ -54,6 +57,11 @@ class ArgumentLayout:
     def row_bytes(self) -> int:
         """Bytes of a sample where its pieces lie side by side."""
         return self.blocks * self.block_bytes
+
+    @property
+    def row_step(self) -> int:
+        """Bytes from one sample to the next in the data."""
+        return self.row_bytes if self.apart is None else self.apart
 
     @property
     def dense(self) -> bool:

@@ -33,6 +33,7 @@ def direct_arguments(step: StepLayout) -> dict[int, ArgumentLayout]:
         for number, argument in enumerate(step.arguments)
         if argument.slot is not None
         and argument.dense
+        and argument.apart is None
         and step.rows * argument.row_bytes >= _DIRECT_BYTES
     }
 
@@ -62,7 +63,7 @@ def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[i
         "  at = order[at]",
     ]
     for number, argument in used.items():
-        to, source = f"{argument.blocks * argument.pitch}*row", f"{argument.row_bytes}*at"
+        to, source = f"{argument.blocks * argument.pitch}*row", f"{argument.row_step}*at"
         to, source = f"offset(buffer{number}, {to})", f"offset(data{number}, {source})"
         copies = copy_rows(argument, to, source, str(number))
         if number in direct:

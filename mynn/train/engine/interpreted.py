@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
+from mynn.compiler.host.control_block import Control
 from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.loop_ir.machine import Machine
@@ -26,7 +27,11 @@ class InterpretedExecutor(Executor):
         loop = Loop(*(step.layout for step in steps))
         calls = {f"step{n}": self._calling(step) for n, step in enumerate(steps)}
         self.machine = Machine(training_loop(loop, sleeps=False), calls)
-        shared = [self.control.words, self.sums, *run.arrays, *run.outputs]
+        # The machine knows memory by the array that it belongs to: rows lie side by side here.
+        arrays = [np.ascontiguousarray(array) for array in run.arrays]
+        for number, array in enumerate(arrays):
+            self.control.point(Control.DATA + number, array)
+        shared = [self.control.words, self.sums, *arrays, *run.outputs]
         shared += [] if self.order is None else [self.order]
         for array in (*shared, *(array for step in steps for array in step.memory)):
             self.machine.share(array)

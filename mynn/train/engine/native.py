@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from dataclasses import replace
 
 from mynn import debug
 from mynn.compiler.codegen.function import Module
@@ -69,9 +70,10 @@ def loop_code_for(loop: Loop, target: Target) -> tuple[LoopCode, float]:
 def layout_of(step: Step, run: Run) -> StepLayout:
     """A step as the loop sees it."""
     program: Program = step.program
+    pairs = zip(program.argument_layouts, run.apart, strict=True)
     return StepLayout(
         step.rows,
-        program.argument_layouts,
+        tuple(own if apart is None else replace(own, apart=apart) for own, apart in pairs),
         program.result_layouts[: len(run.names)],
         program.result_layouts[: len(run.outputs)],
         program.status_slot,
@@ -85,7 +87,8 @@ def _loop_for(run: Run, programs: list[Program]) -> tuple[LoopCode, float]:
     """
     first, *others = programs
     rows = tuple(step.rows for step in run.steps)
-    key = rows, len(run.names), len(run.outputs), *(other.code.key for other in others)
+    keys = (other.code.key for other in others)
+    key = rows, len(run.names), len(run.outputs), run.apart, *keys
     loop: LoopCode | None = first.code.loops.get(key)
     if loop is not None and not loop.dropped:
         loop.touched = True

@@ -264,3 +264,11 @@ def test_parametrized_as_in_pytorch(name: str) -> None:
         wanted = theirs.get_parameter(key).grad.numpy()
         np.testing.assert_allclose(parameter.grad.numpy(), wanted, rtol=1e-3, atol=1e-4)
     copy.deepcopy(ours)(X)
+
+
+def test_rooms_come_with_the_package() -> None:
+    """As in PyTorch, nobody needs to import them; here they are loaded when they are asked for."""
+    assert nn.utils.rnn.pack_sequence([np.ones(3), np.ones(2)]).batch_sizes.tolist() == [2, 2, 1]
+    assert callable(nn.utils.stateless.functional_call)
+    with pytest.raises(AttributeError, match="no attribute 'rmm'"):
+        _ = nn.utils.rmm
