@@ -117,12 +117,10 @@ class Expressions:
         if load.buffer in self.registers:
             at, step = self.in_registers(load.buffer, load.index, v)
             return self.registers.load(load.buffer, at, step, v)
-        names = [name for name, _ in load.index.terms]
-        shared = load.buffer.storage == "view"  # with other views, and other threads
-        if shared or v.lane in names or any(isinstance(self.env.get(name), int) for name in names):
-            return self._load(load, self.parts(load.index, v), v)
-        # By what the names stand for: in an unrolled loop that is something else each round.
         parts = self.parts(load.index, v)
+        if load.buffer.storage == "view":  # shared with other views, and other threads
+            return self._load(load, parts, v)
+        # By what the names stand for: in an unrolled loop that is something else each round.
         key = (load.buffer, parts, v.extent)
         found = self._loads.get(key)
         if found is None:
