@@ -32,7 +32,7 @@ class Expressions:
         self.addresses = addresses
         self.registers = registers
         self.env: dict[str, Value | int] = {}
-        self._loads: dict[tuple[ir.Buffer, Parts, int], Value] = {}
+        self._loads: dict[ir.Buffer, dict[tuple[Parts, int], Value]] = {}
 
     def value(self, expr: ir.Expr, v: VectorContext) -> Value:
         """An expression as an SSA value or a constant."""
@@ -109,8 +109,8 @@ class Expressions:
         """What was loaded, of a buffer or at all, may not be there any more."""
         if buffer is None:
             self._loads.clear()
-        for key in [key for key in self._loads if key[0] is buffer]:
-            del self._loads[key]
+        else:
+            self._loads.pop(buffer, None)
 
     def load(self, load: ir.Load, v: VectorContext) -> Value:
         """An element, or one for each lane."""
@@ -121,10 +121,10 @@ class Expressions:
         if load.buffer.storage == "view":  # shared with other views, and other threads
             return self._load(load, parts, v)
         # By what the names stand for: in an unrolled loop that is something else each round.
-        key = (load.buffer, parts, v.extent)
-        found = self._loads.get(key)
+        known, key = self._loads.setdefault(load.buffer, {}), (parts, v.extent)
+        found = known.get(key)
         if found is None:
-            found = self._loads[key] = self._load(load, parts, v)
+            found = known[key] = self._load(load, parts, v)
         return found
 
     def _load(self, load: ir.Load, parts: Parts, v: VectorContext) -> Value:

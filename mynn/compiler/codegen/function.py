@@ -113,7 +113,8 @@ class Function:
         self._prologue: dict[str, Value] = {}
         self._count = 0
         self._known: list[dict[Hashable, Any]] = [{}]
-        # In how many scopes a value is made, where that is any; the blocks before the scopes.
+        # The scopes that are open; for each value, those it was made in; the blocks before them.
+        self._depth = 0
         self._depths: dict[str, int] = {}
         self._before: list[Block | None] = [None]
         self.block = Block("entry")
@@ -132,13 +133,8 @@ class Function:
         self._count += 1
         name = f"%v{self._count}"
         self._lines.append(f"  {name} = {text}")
-        self._note(name)
+        self._depths[name] = self._depth
         return Value(name, type, lanes)
-
-    def _note(self, name: str) -> None:
-        """A value is made in the scope that is open."""
-        if len(self._known) > 1:
-            self._depths[name] = len(self._known) - 1
 
     def depth(self, value: Value) -> int:
         """In how many scopes a value is made."""
@@ -152,9 +148,9 @@ class Function:
             if text in known:
                 found: Value = known[text]
                 return found
-        deepest = depth = len(self._known) - 1
-        if deepest:
-            depth = max(map(self.depth, operands))
+        deepest, depth = self._depth, 0
+        for operand in operands:
+            depth = max(depth, self._depths.get(operand.text, 0))
         while depth < deepest and self._before[depth + 1] is None:
             depth += 1
         if depth >= deepest:
@@ -165,8 +161,7 @@ class Function:
         self._count += 1
         value = self._known[depth][text] = Value(f"%v{self._count}", type, lanes)
         before.lines.insert(len(before.lines) - 1, f"  {value.text} = {text}")
-        if depth:
-            self._depths[value.text] = depth
+        self._depths[value.text] = depth
         return value
 
     def first(self, text: str, type: str) -> Value:
@@ -240,7 +235,7 @@ class Function:
         """A new parameter of a block."""
         self._count += 1
         value = Value(f"%{name}{self._count}", type, lanes)
-        self._note(value.text)
+        self._depths[value.text] = self._depth
         block.parameters.append(value)
         return value
 
@@ -274,9 +269,11 @@ class Function:
 
         `before` ends where they begin: what does not depend on them may go there.
         """
+        self._depth += 1
         self._known.append({})
         self._before.append(before)
         yield
+        self._depth -= 1
         self._known.pop()
         self._before.pop()
 

@@ -115,7 +115,7 @@ class Expressions:
         tests = self._tests.get((value, most))
         if tests is None:
             low, high = self.range(value)
-            bounds = [(Const(0, INDEX), value)] if low < 0 else []
+            bounds: list[tuple[Expr, Expr]] = [(Const(0, INDEX), value)] if low < 0 else []
             bounds += [(value, Const(most, INDEX))] if high > most else []
             tests = [self.let(Op("less_equal", pair, "bool")) for pair in bounds]
             self._tests[value, most] = tests
