@@ -29,11 +29,12 @@ from mynn.target.target import Target
 class Settings:
     """What LLVM is asked for: levels of code generation and of its passes.
 
-    It never vectorises or unrolls, since the schedules have done that.
+    It never vectorises or unrolls, since the schedules have done that; of its passes those of level
+    0 take functions into their callers, and the code generator needs no others.
     """
 
     generation: int = 2
-    passes: int = 1
+    passes: int = 0
 
     def __str__(self) -> str:
         return f"O{self.generation} code generation, O{self.passes} passes"

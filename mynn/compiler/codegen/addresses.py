@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mynn.compiler.codegen.function import Function, index
 from mynn.compiler.codegen.memory import offset
-from mynn.compiler.codegen.values import Value
+from mynn.compiler.codegen.values import Value, memory_type
 from mynn.compiler.loop_ir.ir import INDEX, Buffer, Kernel
 from mynn.compiler.memory.scratch import scratch_offsets
 from mynn.errors import CompileError
@@ -32,7 +32,8 @@ class Addresses:
 
     def _add(self, terms: Terms) -> Value:
         f, total = self.function, None
-        for value, coefficient in terms:
+        # What changes least comes first: it goes before the loops that do not change it.
+        for value, coefficient in sorted(terms, key=lambda term: f.depth(term[0])):
             part = value if coefficient == 1 else f.binary("mul nsw", value, index(coefficient))
             total = part if total is None else f.binary("add nsw", total, part)
         assert total is not None
@@ -47,7 +48,9 @@ class Addresses:
                 (buffer, terms), lambda: offset(f, buffer.type, start, self.sum(terms), True)
             )
         if constant:
-            base = offset(f, buffer.type, base, index(constant), inbounds=True)
+            # Here, and not before a loop: it is part of the instruction that uses it.
+            kind = memory_type(buffer.type)
+            base = f.value(f"getelementptr inbounds {kind}, {base.typed}, i64 {constant}", "ptr")
         return base
 
 

@@ -105,10 +105,12 @@ def emit_kernels(
 
 
 def _emit_entry(module: Module, kernel: ir.Kernel, body: str, slots: Sequence[int]) -> None:
-    """Add the function of a kernel whose body others use too."""
+    """Add the function of a kernel whose body others use too; it is part of its caller in the end,
+    because LLVM takes half a millisecond for each function, however short.
+    """
     parameters = parameters_of(kernel)
     numbers = module.constant(f"{kernel.name}.slots", [constant(slot, ir.INDEX) for slot in slots])
-    f = Function(module, kernel.name, parameters, attributes=f"nounwind {FLUSHING}")
+    f = Function(module, kernel.name, parameters, attributes=f"alwaysinline nounwind {FLUSHING}")
     f.call(f"@{body}", [*parameters, numbers])
     f.give()
     f.finish()

@@ -32,7 +32,7 @@ class Expressions:
         self.addresses = addresses
         self.registers = registers
         self.env: dict[str, Value | int] = {}
-        self._loads: dict[tuple[ir.Buffer, Parts, int], Value] = {}
+        self._loads: dict[ir.Buffer, dict[tuple[Parts, int], Value]] = {}
 
     def value(self, expr: ir.Expr, v: VectorContext) -> Value:
         """An expression as an SSA value or a constant."""
@@ -109,24 +109,22 @@ class Expressions:
         """What was loaded, of a buffer or at all, may not be there any more."""
         if buffer is None:
             self._loads.clear()
-        for key in [key for key in self._loads if key[0] is buffer]:
-            del self._loads[key]
+        else:
+            self._loads.pop(buffer, None)
 
     def load(self, load: ir.Load, v: VectorContext) -> Value:
         """An element, or one for each lane."""
         if load.buffer in self.registers:
             at, step = self.in_registers(load.buffer, load.index, v)
             return self.registers.load(load.buffer, at, step, v)
-        names = [name for name, _ in load.index.terms]
-        shared = load.buffer.storage == "view"  # with other views, and other threads
-        if shared or v.lane in names or any(isinstance(self.env.get(name), int) for name in names):
-            return self._load(load, self.parts(load.index, v), v)
-        # By what the names stand for: in an unrolled loop that is something else each round.
         parts = self.parts(load.index, v)
-        key = (load.buffer, parts, v.extent)
-        found = self._loads.get(key)
+        if load.buffer.storage == "view":  # shared with other views, and other threads
+            return self._load(load, parts, v)
+        # By what the names stand for: in an unrolled loop that is something else each round.
+        known, key = self._loads.setdefault(load.buffer, {}), (parts, v.extent)
+        found = known.get(key)
         if found is None:
-            found = self._loads[key] = self._load(load, parts, v)
+            found = known[key] = self._load(load, parts, v)
         return found
 
     def _load(self, load: ir.Load, parts: Parts, v: VectorContext) -> Value:

@@ -27,6 +27,8 @@ from mynn.target.target import Target
 T = TypeVar("T")
 # Kernels, and what calls them, may take denormal numbers for zeros.
 FLUSHING = "#0"
+# Instructions that must not run where the program does not run them, unless by a number.
+_MAY_FAIL = frozenset({"udiv", "urem", "sdiv", "srem"})
 _ATTRIBUTES = f'attributes {FLUSHING} = {{ "denormal-fp-math"="preserve-sign,preserve-sign" }}'
 
 
@@ -111,6 +113,10 @@ class Function:
         self._prologue: dict[str, Value] = {}
         self._count = 0
         self._known: list[dict[Hashable, Any]] = [{}]
+        # The scopes that are open; for each value, those it was made in; the blocks before them.
+        self._depth = 0
+        self._depths: dict[str, int] = {}
+        self._before: list[Block | None] = [None]
         self.block = Block("entry")
         self._blocks = [self.block]
         self._lines = self.block.lines
@@ -127,7 +133,36 @@ class Function:
         self._count += 1
         name = f"%v{self._count}"
         self._lines.append(f"  {name} = {text}")
+        self._depths[name] = self._depth
         return Value(name, type, lanes)
+
+    def depth(self, value: Value) -> int:
+        """In how many scopes a value is made."""
+        return self._depths.get(value.text, 0)
+
+    def pure(self, text: str, type: str, lanes: int, operands: Sequence[Value]) -> Value:
+        """An instruction that may run anywhere, and gives the same for the same operands: once
+        where it was written already, and before loops in which its operands do not change.
+        """
+        for known in self._known:
+            if text in known:
+                found: Value = known[text]
+                return found
+        deepest, depth = self._depth, 0
+        for operand in operands:
+            depth = max(depth, self._depths.get(operand.text, 0))
+        while depth < deepest and self._before[depth + 1] is None:
+            depth += 1
+        if depth >= deepest:
+            value = self._known[deepest][text] = self.value(text, type, lanes)
+            return value
+        before = self._before[depth + 1]
+        assert before is not None
+        self._count += 1
+        value = self._known[depth][text] = Value(f"%v{self._count}", type, lanes)
+        before.lines.insert(len(before.lines) - 1, f"  {value.text} = {text}")
+        self._depths[value.text] = depth
+        return value
 
     def first(self, text: str, type: str) -> Value:
         """An instruction at the start of the function, where every block can use its result.
@@ -145,16 +180,19 @@ class Function:
 
     def binary(self, code: str, a: Value, b: Value) -> Value:
         """An instruction whose operands and result have one type."""
-        return self.value(f"{code} {a.typed}, {b.text}", a.type, a.lanes)
+        text = f"{code} {a.typed}, {b.text}"
+        if code in _MAY_FAIL and not b.text.isdecimal():
+            return self.value(text, a.type, a.lanes)
+        return self.pure(text, a.type, a.lanes, (a, b))
 
     def compare(self, code: str, a: Value, b: Value) -> Value:
         """A comparison, `icmp ult` or the like."""
-        return self.value(f"{code} {a.typed}, {b.text}", "bool", a.lanes)
+        return self.pure(f"{code} {a.typed}, {b.text}", "bool", a.lanes, (a, b))
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """a where the condition holds, else b."""
         text = f"select {condition.typed}, {a.typed}, {b.typed}"
-        return self.value(text, a.type, a.lanes)
+        return self.pure(text, a.type, a.lanes, (condition, a, b))
 
     def call(self, name: str, arguments: Sequence[Value], type: str = "", lanes: int = 1) -> Value:
         """A call of a function, which has a result where `type` says which."""
@@ -180,13 +218,11 @@ class Function:
         if not value.text.startswith("%"):
             text = vector([value.text] * lanes, llvm_type(value.type))
             return Value(text, value.type, lanes)
-        return self.once(("broadcast", value, lanes), lambda: self._splat(value, lanes))
-
-    def _splat(self, value: Value, lanes: int) -> Value:
         kind = llvm_type(value.type, lanes)
-        one = self.value(f"insertelement {kind} poison, {value.typed}, i64 0", value.type, lanes)
-        zeros = f"<{lanes} x i32> zeroinitializer"
-        return self.value(f"shufflevector {one.typed}, {kind} poison, {zeros}", value.type, lanes)
+        text = f"insertelement {kind} poison, {value.typed}, i64 0"
+        one = self.pure(text, value.type, lanes, (value,))
+        text = f"shufflevector {one.typed}, {kind} poison, <{lanes} x i32> zeroinitializer"
+        return self.pure(text, value.type, lanes, (one,))
 
     # -- blocks ------------------------------------------------------------------------------------
 
@@ -199,6 +235,7 @@ class Function:
         """A new parameter of a block."""
         self._count += 1
         value = Value(f"%{name}{self._count}", type, lanes)
+        self._depths[value.text] = self._depth
         block.parameters.append(value)
         return value
 
@@ -227,11 +264,18 @@ class Function:
     # -- values that are known ---------------------------------------------------------------------
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Blocks that do not dominate what follows: what `once` makes in them is forgotten."""
+    def scope(self, before: Block | None = None) -> Iterator[None]:
+        """Blocks that do not dominate what follows: what `once` makes in them is forgotten.
+
+        `before` ends where they begin: what does not depend on them may go there.
+        """
+        self._depth += 1
         self._known.append({})
+        self._before.append(before)
         yield
+        self._depth -= 1
         self._known.pop()
+        self._before.pop()
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value that `make` gave for this key in a block that dominates this one, or gives."""

@@ -2,8 +2,8 @@
 
 Every kernel becomes a function `void @kernel(ptr %table)`; `%table` holds the address of each
 memory buffer. A vector loop becomes vector instructions, an unrolled loop is written out, register
-buffers become SSA values (parameters of the blocks of serial loops), so that little is left for
-LLVM's passes but instruction selection.
+buffers become SSA values (parameters of the blocks of serial loops). What a loop does not change is
+computed before it (`Function.pure`). LLVM selects instructions; its passes are not needed.
 
 Vectors may read or write the padding of a row (see `mynn.target.storage`); everything else is
 masked.
@@ -132,9 +132,10 @@ class KernelEmitter:
         """Run something, what `body` says, where a condition holds."""
         f, carried = self.function, self.registers.changed(body)
         then, done = f.make_block("then"), f.make_block("done")
+        before = f.block
         f.branch(condition, then, (done, self.registers.values(carried)))
         f.enter(then)
-        with f.scope():
+        with f.scope(before):
             run()
         f.jump((done, self.registers.values(carried)))
         self._enter(done, carried)
@@ -149,10 +150,11 @@ class KernelEmitter:
         """A counted loop of one round or more."""
         f, carried = self.function, self.registers.changed(loop.body)
         head, done = f.make_block("loop"), f.make_block("done")
-        counter = f.parameter(head, ir.INDEX)
+        before = f.block
         f.jump((head, [first, *self.registers.values(carried)]))
-        self._enter(head, carried)
-        with f.scope():
+        with f.scope(before):
+            counter = f.parameter(head, ir.INDEX)
+            self._enter(head, carried)
             self.env[loop.var] = counter
             self.body(loop.body)
             following = f.binary("add nuw nsw", counter, index(1))

@@ -19,7 +19,9 @@ def _bytes(type: str) -> int:
 def offset(f: Function, type: str, base: Value, at: Value, inbounds: bool = False) -> Value:
     """The address of an element `at` places behind another; of many where `at` is a vector."""
     code = "getelementptr inbounds" if inbounds else "getelementptr"
-    return f.value(f"{code} {memory_type(type)}, {base.typed}, {at.typed}", "ptr", at.lanes)
+    return f.pure(
+        f"{code} {memory_type(type)}, {base.typed}, {at.typed}", "ptr", at.lanes, (base, at)
+    )
 
 
 def load(f: Function, type: str, pointer: Value, lanes: int = 1) -> Value:

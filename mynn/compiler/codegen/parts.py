@@ -17,7 +17,7 @@ from mynn.base.dataclass import dataclass
 
 # Characters of a part: LLVM needs some hundredths of a second for so many. A module that is not
 # twice as long stays as it is.
-SIZE = 100_000
+SIZE = 45_000
 # More parts are not worth what each takes for itself.
 MOST = 12
 

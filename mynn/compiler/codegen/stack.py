@@ -30,10 +30,15 @@ _BYTES = {"f64": 8, "i64": 8}
 class _Live:
     """Walks a kernel backwards, with the values that are still needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: ir.Kernel) -> None:
+        self.kernel = kernel
         self.bytes: dict[str, int] = {}
         self.most = 0
         self.free_of: dict[int, set[str]] = {}
+        # If all values were needed at once.
+        self.limit = _AHEAD
+        self.measure(kernel.body)
+        self.limit += sum(self.bytes.values())
 
     def size(self, name: str) -> int:
         """The bytes that a value takes."""
@@ -43,12 +48,20 @@ class _Live:
         """How wide each value is: a scalar as wide as a vector, which it may be spread to."""
         for statement in body:
             if isinstance(statement, ir.For):
+                self.limit += _WIDEST
                 wide = statement.kind == "vector"
                 inner = 1 << (statement.extent - 1).bit_length() if wide else lanes
                 self.measure(statement.body, inner)
             elif isinstance(statement, ir.Let):
                 size = _BYTES.get(expr_type(statement.value), 4) * lanes
                 self.bytes[statement.name] = max(size, _WIDEST)
+            elif isinstance(statement, ir.Local):
+                self.limit += _size(statement.buffer)
+
+    def frame(self) -> int:
+        """A bound of the bytes that the frame of the kernel takes."""
+        self.walk(self.kernel.body, set(), 0)
+        return _AHEAD + self.most
 
     def walk(self, body: Sequence[ir.Statement], after: set[str], registers: int) -> None:
         """Notes how much there is at once in `body`, where values `after` are needed behind it."""
@@ -101,10 +114,7 @@ def free(body: Sequence[ir.Statement], known: dict[int, set[str]] | None = None)
 
 def kernel_stack(kernel: ir.Kernel) -> int:
     """A bound of the bytes that the frame of a kernel takes."""
-    live = _Live()
-    live.measure(kernel.body)
-    live.walk(kernel.body, set(), 0)
-    return _AHEAD + live.most
+    return _Live(kernel).frame()
 
 
 def stack_bytes(kernels: Iterable[ir.Kernel]) -> int:
@@ -113,14 +123,18 @@ def stack_bytes(kernels: Iterable[ir.Kernel]) -> int:
     Raises:
         CompileError: it is more than a program may take.
     """
-    total, name, comment = max(
-        ((kernel_stack(kernel), kernel.name, kernel.comment) for kernel in kernels),
-        default=(0, "", ""),
-    )
-    total += AROUND
-    if total > MOST_STACK:
+    most, worst = 0, None
+    # Those that may take most first: the others need not be walked through.
+    for live in sorted(map(_Live, kernels), key=lambda live: -live.limit):
+        if live.limit <= most:
+            break
+        frame = live.frame()
+        if frame > most:
+            most, worst = frame, live.kernel
+    total = most + AROUND
+    if worst is not None and total > MOST_STACK:
         raise CompileError(
-            f"kernel {name} ({comment}) may take {total} bytes of stack, a program at most "
-            f"{MOST_STACK}; compute it in smaller steps"
+            f"kernel {worst.name} ({worst.comment}) may take {total} bytes of stack, a program at "
+            f"most {MOST_STACK}; compute it in smaller steps"
         )
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ LLVM_TYPES |= {"u64": "i64", "u8": "i8", "bool": "i1", "ptr": "ptr"}
 BITS = {**{type: 8 * dtype.itemsize for type, dtype in DTYPES.items()}, "bool": 1}
 
 
+@functools.cache
 def llvm_type(type: str, lanes: int = 1) -> str:
     """The LLVM type of a value in registers."""
     scalar = LLVM_TYPES[type]
     return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
 
 
+@functools.cache
 def memory_type(type: str, lanes: int = 1) -> str:
     """The LLVM type of a value in memory: a bool is a byte there."""
     scalar = "i8" if type == "bool" else LLVM_TYPES[type]

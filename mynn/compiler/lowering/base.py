@@ -33,14 +33,10 @@ class Context:
     names: Names = field(default_factory=Names)
     loaded: set[Node] = field(default_factory=set)
 
-    def builder(
-        self,
-        given: Mapping[tuple[Node, Index], Expr] | None = None,
-        extents: Mapping[str, int] | None = None,
-    ) -> ElementBuilder:
+    def builder(self, given: Mapping[tuple[Node, Index], Expr] | None = None) -> ElementBuilder:
         """A new loop body."""
         inside = self.group.maps.__contains__
-        return ElementBuilder(self.places, inside, self.names, self.loaded, given, extents)
+        return ElementBuilder(self.places, inside, self.names, self.loaded, given)
 
     def emit_outputs(self, builder: ElementBuilder, *points: Index) -> list[Statement]:
         """Statements that compute and store every output for points of the group's space."""
@@ -96,7 +92,7 @@ def over_chunks(
     """
     result: list[Statement] = []
     for start, count, width in chunks(extent, lanes):
-        block = names.fresh(prefix)
+        block = names.fresh(prefix, count)
         inner = body(Affine.var(block, width) + start if count > 1 else Affine(start), width)
         result += [For(block, count, tuple(inner))] if count > 1 else inner
     return result
@@ -111,7 +107,7 @@ def vector_loops(
     """Loops over an axis in vectors; `body(i)` gives the statements for index i."""
     result: list[Statement] = []
     for start, count, width in chunks(extent, lanes):
-        lane, block = names.fresh("v"), names.fresh("i")
+        lane, block = names.fresh("v", width), names.fresh("i", count)
         index = Affine.var(lane) + start
         if count > 1:
             index = index + Affine.var(block, width)

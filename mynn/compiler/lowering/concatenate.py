@@ -20,7 +20,7 @@ def lower_concatenate(context: Context) -> list[Statement]:
     anchor = context.group.anchor
     assert anchor is not None
     joined: int = anchor.params["axis"]
-    names = [context.names.fresh("i") for _ in anchor.shape]
+    names = [context.names.fresh("i", n) for n in anchor.shape]
     axis = best_axis(context, anchor)
     body: list[Statement] = []
     start = 0

@@ -49,7 +49,6 @@ class ElementBuilder(Expressions):
       instead of loaded.
     - `loaded`: collects the nodes that are loaded; `costly`: whether something that is computed is.
     - `given`: values that are known for a node at one index, such as the result of a contraction.
-    - `extents`: how many values the variables of loops around take, where that is known.
     """
 
     def __init__(
@@ -59,9 +58,8 @@ class ElementBuilder(Expressions):
         names: Names,
         loaded: set[Node],
         given: Mapping[tuple[Node, Index], Expr] | None = None,
-        extents: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(names, extents)
+        super().__init__(names)
         self.places = places
         self.inside = inside
         self.loaded = loaded

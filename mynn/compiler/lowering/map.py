@@ -38,6 +38,7 @@ def lower_map(context: Context) -> list[Statement]:
     names = [context.names.fresh("i") for _ in space]
     sides = _blocks(context, names, axis)
     extents = [n // side for n, side in zip(space, sides, strict=True)]
+    context.names.extents.update(zip(names, extents, strict=True))
 
     def body(index: Affine) -> list[Statement]:
         points = []
@@ -48,8 +49,7 @@ def lower_map(context: Context) -> list[Statement]:
             ]
             loops[axis] = index
             points.append(tuple(loops))
-        builder = context.builder(extents=dict(zip(names, extents, strict=True)))
-        return context.emit_outputs(builder, *points)
+        return context.emit_outputs(context.builder(), *points)
 
     inner = vector_loops(context.names, space[axis], context.lanes(), body)
     outer = [(n, e) for i, (n, e) in enumerate(zip(names, extents, strict=True)) if i != axis]
@@ -110,7 +110,7 @@ def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement
     shape = node.shape
     place = context.targets[node]
     lanes = context.lanes()
-    names = [context.names.fresh("i") for _ in shape]
+    names = [context.names.fresh("i", n) for n in shape]
 
     def tile(row: Affine, rows: int, column: Affine, columns: int) -> list[Statement]:
         square = Buffer(context.names.fresh("tile"), node.type.short, lanes * lanes, "register")

@@ -53,7 +53,7 @@ def lower_reduce(context: Context) -> list[Statement]:
         builder = context.builder()
         builder.memo[anchor, ()] = builder.value(x, ())
         return context.emit_outputs(builder, ())
-    names = [context.names.fresh("i") for _ in x.shape]
+    names = [context.names.fresh("i", n) for n in x.shape]
     axis = best_axis(context, x)
     build = _reduce_across if axis in axes else _reduce_along
     return build(context, anchor, names, axis)

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Const, Expr, Let, Op, Statement, Var
 from mynn.compiler.loop_ir.walk import expr_type
 
+# Further than any index.
+_FAR = 2**62
+
 
 class Names:
-    """Fresh variable names, unique within a kernel."""
+    """Fresh variable names, unique within a kernel.
+
+    `extents`: how many values, from 0 on, variables take, where that is known.
+    """
 
     def __init__(self) -> None:
         self._count = itertools.count()
+        self.extents: dict[str, int] = {}
 
-    def fresh(self, prefix: str = "t") -> str:
-        """A name that was not given before."""
-        return f"{prefix}{next(self._count)}"
+    def fresh(self, prefix: str = "t", extent: int | None = None) -> str:
+        """A name that was not given before, of a variable that takes so many values."""
+        name = f"{prefix}{next(self._count)}"
+        if extent is not None:
+            self.extents[name] = extent
+        return name
 
 
 class Expressions:
     """Builds the `Let`s of one loop body.
 
-    `extents`: how many values the variables of loops around take, where that is known.
+    `quotients`: the quotients and remainders that are computed, each as value, divisor and modulus.
     """
 
-    def __init__(self, names: Names, extents: Mapping[str, int] | None = None) -> None:
+    def __init__(self, names: Names) -> None:
         self.names = names
-        self.extents = extents or {}
         self.body: list[Statement] = []
-        self.quotients: dict[tuple[Affine, int, int], Affine] = {}
+        self.quotients: set[tuple[Affine, int, int]] = set()
+        self._indices: dict[Expr, Affine] = {}
+        self._tests: dict[tuple[Affine, int], list[Expr]] = {}
 
     def let(self, value: Expr) -> Expr:
         """Bind a value to a variable, unless it is a number or a variable already."""
@@ -54,6 +63,14 @@ class Expressions:
         assert isinstance(bound, Var)
         return Affine.var(bound.name)
 
+    def _index(self, value: Op, extent: int) -> Affine:
+        """An index that takes the values from 0 to extent - 1, computed once."""
+        found = self._indices.get(value)
+        if found is None:
+            found = self._indices[value] = self.integer(value)
+            self.names.extents[found.terms[0][0]] = extent
+        return found
+
     def divide(self, value: Affine, divisor: int, modulus: int) -> Affine:
         """(value // divisor) % modulus, for value >= 0."""
         if all(c % divisor == 0 for _, c in value.terms):
@@ -61,26 +78,50 @@ class Expressions:
             value, divisor = Affine(value.constant // divisor, terms), 1
             if all(c % modulus == 0 for _, c in terms):
                 return Affine(value.constant % modulus)
-            if self.largest(value) < modulus:
-                return value
-        key = (value, divisor, modulus)
-        if key not in self.quotients:
-            result: Expr = value
-            if divisor != 1:
-                result = Op("quotient", (result, Const(divisor, INDEX)), INDEX)
-            result = Op("remainder", (result, Const(modulus, INDEX)), INDEX)
-            self.quotients[key] = self.integer(result)
-        return self.quotients[key]
+        most = self.range(value)[1] // divisor
+        result: Expr = value
+        if divisor != 1:
+            result = Op("quotient", (result, Const(divisor, INDEX)), INDEX)
+        if most >= modulus:
+            most, result = modulus - 1, Op("remainder", (result, Const(modulus, INDEX)), INDEX)
+        if not isinstance(result, Op):
+            return value
+        self.quotients.add((value, divisor, modulus))
+        return self._index(result, most + 1)
 
-    def largest(self, value: Affine) -> float:
-        """What an index is at most."""
-        ends = (c * (self.extents.get(name, math.inf) - 1) for name, c in value.terms)
-        return value.constant + sum(max(end, 0) for end in ends)
+    def range(self, value: Affine) -> tuple[int, int]:
+        """What an index is at least and at most."""
+        least = most = value.constant
+        for name, c in value.terms:
+            extent = self.names.extents.get(name)
+            if extent is None:
+                return -_FAR, _FAR
+            end = c * (extent - 1)
+            least, most = least + min(end, 0), most + max(end, 0)
+        return least, most
 
     def clamp(self, value: Affine, extent: int) -> Affine:
         """The nearest valid index into an axis."""
-        low = Op("maximum", (value, Const(0, INDEX)), INDEX)
-        return self.integer(Op("minimum", (low, Const(extent - 1, INDEX)), INDEX))
+        least, most = self.range(value)
+        result: Expr = value
+        if least < 0:
+            result = Op("maximum", (result, Const(0, INDEX)), INDEX)
+        if most >= extent:
+            result = Op("minimum", (result, Const(extent - 1, INDEX)), INDEX)
+        return self._index(result, extent) if isinstance(result, Op) else value
+
+    def within(self, valid: Expr | None, value: Affine, most: int) -> Expr | None:
+        """`valid` and 0 <= value <= most, without what holds anyway; None stands for true."""
+        tests = self._tests.get((value, most))
+        if tests is None:
+            low, high = self.range(value)
+            bounds: list[tuple[Expr, Expr]] = [(Const(0, INDEX), value)] if low < 0 else []
+            bounds += [(value, Const(most, INDEX))] if high > most else []
+            tests = [self.let(Op("less_equal", pair, "bool")) for pair in bounds]
+            self._tests[value, most] = tests
+        for test in tests:
+            valid = self.both(valid, test)
+        return valid
 
     def both(self, a: Expr | None, b: Expr) -> Expr:
         """Logical and, where None stands for true."""

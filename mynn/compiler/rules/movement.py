@@ -159,8 +159,7 @@ def _pad_element(e: Expressions, node: Node, index: Index) -> Computation:
             places.append(inner)
             continue
         limit = (extent - 1) * (interior + 1)
-        valid = e.both(valid, e.let(Op("less_equal", (Const(0, INDEX), inner), "bool")))
-        valid = e.both(valid, e.let(Op("less_equal", (inner, Const(limit, INDEX)), "bool")))
+        valid = e.within(valid, inner, limit)
         clamped = e.clamp(inner, limit + 1)
         if interior:
             rest = e.divide(clamped, 1, interior + 1)

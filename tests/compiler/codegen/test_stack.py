@@ -52,6 +52,14 @@ def test_values_that_are_needed_at_once_count() -> None:
     assert kernel_stack(scratch) == kernel_stack(Kernel("k", ()))
 
 
+def test_the_kernel_that_takes_most_is_found_wherever_it_stands() -> None:
+    several = [values(3), values(40), Kernel("k", ()), values(39), values(1)]
+    for turn in range(len(several)):
+        kernels = several[turn:] + several[:turn]
+        assert stack_bytes(kernels) == kernel_stack(values(40)) + AROUND
+    assert stack_bytes([]) == AROUND
+
+
 def test_what_loops_need_of_the_values_before_them() -> None:
     use = Store(Y, AT, Op("add", (Var("a", "f32"), Var("b", "f32")), "f32"))
     body = (Let("b", Const(1.0, "f32")), For("v", 4, (use,), "vector"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Load, Local, Statement, Store
-from mynn.compiler.lowering.base import Context, chunks
+from mynn.compiler.lowering.base import Context, chunks, over_chunks
 from mynn.compiler.lowering.contraction.operands import Product, vector_loop
 
 
@@ -63,21 +65,36 @@ def _transposed(
     for first, count, terms in chunks(product.k, lanes):
         block = context.names.fresh("k")
         k = Affine(first) + (Affine.var(block, terms) if count > 1 else 0)
-        body: list[Statement] = []
-        for j, width in enumerate(widths):
-            square = Buffer(context.names.fresh("square"), type, lanes * lanes, "register")
-            body.append(Local(square))
-            for c in range(width):
-                lane = context.names.fresh("v")
-                source = product.vector_at(q + (j * lanes + c), (k + Affine.var(lane),))
-                load = Load(product.vector.buffer, source)
-                body.append(
-                    vector_loop(terms, [Store(square, Affine.var(lane) + c * lanes, load)], lane)
-                )
-            for r in range(terms):
-                lane = context.names.fresh("v")
-                place = (k + r) * line + Affine.var(lane) + j * lanes
-                value = Load(square, Affine.var(lane, lanes) + r)
-                body.append(vector_loop(width, [Store(panel, place, value)], lane))
+        square = partial(_square, context, product, panel, q, k, terms)
+        body = over_chunks(context.names, "j", sum(widths), lanes, square)
         result.append(For(block, count, tuple(body)))
     return result, product.with_panel(panel, line, q)
+
+
+def _square(
+    context: Context,
+    product: Product,
+    panel: Buffer,
+    q: Affine,
+    k: Affine,
+    terms: int,
+    column: Affine,
+    width: int,
+) -> list[Statement]:
+    """`terms` elements, from `k` on, of `width` columns of a tile: those from `column` on."""
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
+    line = panel.elements // product.k
+    square = Buffer(context.names.fresh("square"), panel.type, lanes * lanes, "register")
+    body: list[Statement] = [Local(square)]
+    for c in range(width):
+        lane = context.names.fresh("v")
+        source = product.vector_at(q + column + c, (k + Affine.var(lane),))
+        load = Load(product.vector.buffer, source)
+        store = Store(square, Affine.var(lane) + c * lanes, load)
+        body.append(vector_loop(terms, [store], lane))
+    for r in range(terms):
+        lane = context.names.fresh("v")
+        place = (k + r) * line + Affine.var(lane) + column
+        value = Load(square, Affine.var(lane, lanes) + r)
+        body.append(vector_loop(width, [Store(panel, place, value)], lane))
+    return body

@@ -67,7 +67,7 @@ def lower_product(context: Context) -> list[Statement]:
     def loops(shape: Shape, prefix: str, without: tuple[int, ...]) -> Index:
         index = []
         for axis, extent in enumerate(shape):
-            name = context.names.fresh(prefix)
+            name = context.names.fresh(prefix, extent)
             looped = extent != 1 and axis not in without
             index.append(Affine.var(name) if looped else Affine())
             if looped:

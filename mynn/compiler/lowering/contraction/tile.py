@@ -65,11 +65,11 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
     heights = row_segments(product, size.rows)
     result: list[Statement] = []
     for column, across, widths in column_segments(product.q, lanes, size.vectors):
-        qvar = context.names.fresh("q")
+        qvar = context.names.fresh("q", across)
         q = Affine(column) + (Affine.var(qvar, sum(widths)) if across > 1 else 0)
         body, source = with_columns(context, product, q, widths)
         for row, times, height in heights:
-            pvar = context.names.fresh("p")
+            pvar = context.names.fresh("p", times)
             p = Affine(row) + (Affine.var(pvar, height) if times > 1 else 0)
             tile = TileAt(p, height, q, tuple(widths), lanes, splits)
             one = _one_tile(context, source, tile, partial)
@@ -91,7 +91,7 @@ def _one_tile(
         return [Local(acc), *sum_, *_epilogue_loop(context, product, tile, acc)]
     epilogue: list[For] = []
     for i, j, width in _vectors(tile):
-        lane = context.names.fresh("v")
+        lane = context.names.fresh("v", width)
         column = Affine.var(lane) + j * tile.lanes
         index = product.index(tile.row + i, tile.column + column)
         total = _total(tile, acc, i, column)
