@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import Buffer, For, Load, Local, Statement, Store
+from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import Context, chunks
 from mynn.compiler.lowering.contraction.operands import Product, vector_loop
 
@@ -65,19 +67,43 @@ def _transposed(
         k = Affine(first) + (Affine.var(block, terms) if count > 1 else 0)
         body: list[Statement] = []
         for j, width in enumerate(widths):
-            square = Buffer(context.names.fresh("square"), type, lanes * lanes, "register")
-            body.append(Local(square))
-            for c in range(width):
-                lane = context.names.fresh("v")
-                source = product.vector_at(q + (j * lanes + c), (k + Affine.var(lane),))
-                load = Load(product.vector.buffer, source)
-                body.append(
-                    vector_loop(terms, [Store(square, Affine.var(lane) + c * lanes, load)], lane)
-                )
-            for r in range(terms):
-                lane = context.names.fresh("v")
-                place = (k + r) * line + Affine.var(lane) + j * lanes
-                value = Load(square, Affine.var(lane, lanes) + r)
-                body.append(vector_loop(width, [Store(panel, place, value)], lane))
+            body += transposed_square(
+                context,
+                type,
+                (width, terms),
+                lambda c, lane, j=j, k=k: Load(
+                    product.vector.buffer, product.vector_at(q + (j * lanes + c), (k + lane,))
+                ),
+                lambda r, lane, value, j=j, k=k: Store(
+                    panel, (k + r) * line + lane + j * lanes, value
+                ),
+            )
         result.append(For(block, count, tuple(body)))
     return result, product.with_panel(panel, line, q)
+
+
+def transposed_square(
+    context: Context,
+    type: str,
+    extents: tuple[int, int],
+    load: Callable[[int, Affine], Load],
+    store: Callable[[int, Affine, Expr], Statement],
+) -> list[Statement]:
+    """Rows of a matrix as columns of another one, through registers.
+
+    `load(row, lane)` is an element of one of `extents[0]` rows, `store(row, lane, value)` puts one
+    into one of `extents[1]`; each is at most as many as a vector has lanes.
+    """
+    rows, columns = extents
+    lanes = context.target.lanes(Buffer("", type, 1).nbytes)
+    square = Buffer(context.names.fresh("square"), type, lanes * lanes, "register")
+    body: list[Statement] = [Local(square)]
+    for c in range(rows):
+        lane = context.names.fresh("v")
+        put = Store(square, Affine.var(lane) + c * lanes, load(c, Affine.var(lane)))
+        body.append(vector_loop(columns, [put], lane))
+    for r in range(columns):
+        lane = context.names.fresh("v")
+        value = Load(square, Affine.var(lane, lanes) + r)
+        body.append(vector_loop(rows, [store(r, Affine.var(lane), value)], lane))
+    return body

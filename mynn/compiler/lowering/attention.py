@@ -1,0 +1,488 @@
+"""Attention, some rows of queries at a time; the scores of no more than these are in memory.
+
+    for n: for h:
+      keys of the head are transposed
+      for tiles of 4 queries:
+        scores[4, S] = queries times keys, scaled, masked
+        e = exp(scores - their maxima), and their sums
+        results = e times values, divided by the sums
+
+The gradient computes the scores again, of more queries at once, for gradients of keys and values are
+sums over queries: they are added up in memory that stays near (`attention_gradient.py`). Where query
+i sees the keys 0..i, tiles that lie behind those are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from mynn.base.dataclass import dataclass
+from mynn.compiler.graph.index_map import view_of
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import (
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Let,
+    Load,
+    Local,
+    Op,
+    Reduce,
+    Statement,
+    Store,
+    Var,
+    Within,
+)
+from mynn.compiler.lowering.base import Context, canonical, chunks, serial
+from mynn.compiler.lowering.contraction.operands import vector_loop
+from mynn.compiler.lowering.contraction.pack import transposed_square
+from mynn.compiler.lowering.contraction.tile_cost import column_segments
+from mynn.compiler.lowering.inline import Place
+from mynn.compiler.rules import rule_of
+from mynn.compiler.rules.expressions import Expressions
+from mynn.compiler.rules.record import Attention
+from mynn.core.graph import Node
+
+# Queries of a tile: with three vectors of keys their sums fill 12 of 16 registers.
+ROWS = 4
+# Products that are written out one after the other.
+_UNROLL = 4
+
+# A place in a matrix: row, column.
+At = Callable[[Affine, Affine], Load]
+# Products added to the sums of a tile: of one operand at (row, k), of the other at (k, column).
+Add = Callable[[At, At, Affine], list[Statement]]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An input [N, L, H, D] where it lies in memory, or scratch memory of a head [L, D]."""
+
+    buffer: Buffer
+    offset: Affine
+    rows: int
+    columns: int = 1
+
+    def at(self, row: Affine, column: Affine) -> Affine:
+        """Where an element of the head lies."""
+        return self.offset + row * self.rows + column * self.columns
+
+    def load(self, row: Affine, column: Affine) -> Load:
+        """An element of the head."""
+        return Load(self.buffer, self.at(row, column))
+
+    def store(self, row: Affine, column: Affine, value: Expr) -> Store:
+        """An element of the head is set."""
+        return Store(self.buffer, self.at(row, column), value)
+
+    def below(self, row: Affine) -> Operand:
+        """The same from a row on."""
+        return Operand(self.buffer, self.at(row, Affine()), self.rows, self.columns)
+
+
+class Head:
+    """What the kernels of attention and of its gradient share, for one head of one sample."""
+
+    def __init__(self, context: Context) -> None:
+        anchor = context.group.anchor
+        assert anchor is not None
+        rule = rule_of(anchor)
+        assert isinstance(rule, Attention)
+        self.context = context
+        self.anchor = anchor
+        self.names = context.names
+        self.type = anchor.type.short
+        self.lanes = context.target.lanes(anchor.dtype.itemsize)
+        nodes = rule.operands(anchor)
+        queries, keys = nodes[rule.cotangents], nodes[rule.cotangents + 1]
+        self.samples, self.queries, self.heads, self.width = queries.shape
+        self.keys = keys.shape[1]
+        self.n, self.h = (self.names.fresh(name) for name in "nh")
+        self.operands = [self._operand(node) for node in nodes]
+        params = anchor.params
+        self.causal, self.scale, self.drop = params["causal"], params["scale"], params["drop"]
+        further = rule.masks(anchor)
+        self.mask = further[0] if params["mask"] else None
+        self.keep = further[-1] if self.drop else None
+        vectors = 2 if self.causal and self.keys <= 16 * self.lanes else 3
+        self.columns = column_segments(self.keys, self.lanes, vectors)
+        self.features = column_segments(self.width, self.lanes, 3 if self.width % 3 == 0 else 2)
+
+    def _operand(self, node: Node) -> Operand:
+        places = self.context.places
+        view = view_of(node, lambda base: places[base].strides, places, borders=False)
+        self.context.loaded.add(view.base)
+        n, row, head, column = view.strides
+        start = Affine(view.offset) + self.sample * n + self.head * head
+        return Operand(places[view.base].buffer, start, row, column)
+
+    def result(self, place: Place, *fixed: Affine) -> Operand:
+        """Where results go, with axes [N, L, H, D]; `fixed`: the indices along N and H."""
+        n, row, head, column = place.strides
+        return Operand(place.buffer, fixed[0] * n + fixed[1] * head, row, column)
+
+    @property
+    def sample(self) -> Affine:
+        """The sample of the loops around."""
+        return Affine.var(self.n) if self.samples > 1 else Affine()
+
+    @property
+    def head(self) -> Affine:
+        """The head of the loops around."""
+        return Affine.var(self.h) if self.heads > 1 else Affine()
+
+    def around(self, body: list[Statement]) -> list[Statement]:
+        """The loops over samples and heads."""
+        loops = [(self.n, self.samples), (self.h, self.heads)]
+        return serial([loop for loop in loops if loop[1] > 1], body)
+
+    def number(self, value: float) -> Const:
+        """A constant."""
+        return Const(float(value), self.type)
+
+    def op(self, name: str, *args: Expr) -> Op:
+        """An operation on numbers."""
+        return Op(name, args, self.type)
+
+    def scratch(self, name: str, rows: int, columns: int) -> Operand:
+        """Memory for a matrix, its rows whole vectors."""
+        line = -(-columns // self.lanes) * self.lanes
+        buffer = Buffer(self.names.fresh(name), self.type, rows * line, "scratch")
+        return Operand(buffer, Affine(), line)
+
+    def registers(self, name: str, elements: int) -> Buffer:
+        """Accumulators."""
+        return Buffer(self.names.fresh(name), self.type, elements, "register")
+
+    # -- loops -------------------------------------------------------------------------------------
+
+    def seen(self, last: Affine, first: Affine) -> tuple[Within, ...]:
+        """That the query `last` sees the key `first`."""
+        if not self.causal:
+            return ()
+        # Queries and keys are 0 or more.
+        far = self.queries + ROWS
+        return (Within(first + -last + far, far + 1),)
+
+    def seen_by(self, query: Affine, key: Affine) -> tuple[Within, ...]:
+        """The same, where it is the query that the loop's variable stands in."""
+        return (Within(query + -key, self.queries + ROWS),) if self.causal else ()
+
+    def over_keys(
+        self, last: Affine, body: Callable[[Affine, list[int]], list[Statement]]
+    ) -> list[Statement]:
+        """`body(first key, elements of each vector)` for the tiles that the query `last` sees."""
+        result: list[Statement] = []
+        for start, count, widths in self.columns:
+            name = self.names.fresh("j")
+            first = Affine.var(name, sum(widths)) + start
+            where = self.seen(last, first)
+            if count == 1 and not where:
+                result += body(Affine(start), widths)
+            else:
+                result.append(For(name, count, tuple(body(first, widths)), where=where))
+        return result
+
+    def over_rows(
+        self, extent: int, body: Callable[[Affine, int], list[Statement]]
+    ) -> list[Statement]:
+        """`body(first row, rows)` for tiles of rows."""
+        result: list[Statement] = []
+        for start, count, rows in chunks(extent, ROWS):
+            name = self.names.fresh("r")
+            first = Affine.var(name, rows) + start if count > 1 else Affine(start)
+            inner = body(first, rows)
+            result += [For(name, count, tuple(inner))] if count > 1 else inner
+        return result
+
+    def over_features(
+        self, body: Callable[[Affine, list[int]], list[Statement]]
+    ) -> list[Statement]:
+        """`body(first feature, elements of each vector)`."""
+        result: list[Statement] = []
+        for start, count, widths in self.features:
+            name = self.names.fresh("d")
+            first = Affine.var(name, sum(widths)) + start if count > 1 else Affine(start)
+            inner = body(first, widths)
+            result += [For(name, count, tuple(inner))] if count > 1 else inner
+        return result
+
+    def summed(
+        self, extent: int, body: Callable[[Affine], list[Statement]]
+    ) -> list[Statement]:
+        """`body(k)` for each k of a sum, some written out one after the other."""
+        result: list[Statement] = []
+        rounds, rest = divmod(extent, _UNROLL)
+        if rounds:
+            name = self.names.fresh("k")
+            first = Affine.var(name, _UNROLL) if rounds > 1 else Affine()
+            block = [s for u in range(_UNROLL) for s in body(first + u)]
+            result += [For(name, rounds, tuple(block))] if rounds > 1 else block
+        for u in range(rest):
+            result += body(Affine(rounds * _UNROLL + u))
+        return result
+
+    def vectors(
+        self, widths: list[int], body: Callable[[Affine], list[Statement]]
+    ) -> list[Statement]:
+        """`body(column)` for vectors side by side."""
+        result: list[Statement] = []
+        for j, width in enumerate(widths):
+            lane = self.names.fresh("v")
+            column = Affine.var(lane) + j * self.lanes
+            result.append(vector_loop(width, body(column), lane))
+        return result
+
+    # -- tiles of products -------------------------------------------------------------------------
+
+    def tile(
+        self,
+        rows: int,
+        widths: list[int],
+        sums: Callable[[Add], list[Statement]],
+        finish: Callable[[int, Affine, Expr], list[Statement]],
+        begin: Callable[[int, Affine], Expr] | None = None,
+    ) -> list[Statement]:
+        """Sums of products in registers.
+
+        `sums(add)` makes the loops; `add(left, right, k)` adds left(row, k) right(k, column) to each
+        of them. They begin with `begin(row, column)`, or 0; `finish(row, column, sum)` is told the
+        column's place among those of the tile.
+        """
+        line = len(widths) * self.lanes
+        acc = self.registers("acc", rows * line)
+
+        def add(left: At, right: At, k: Affine) -> list[Statement]:
+            result: list[Statement] = []
+            for i in range(rows):
+                factor = self.names.fresh("a")
+                result.append(Let(factor, left(Affine(i), k)))
+
+                def one(column: Affine, i: int = i, factor: str = factor) -> list[Statement]:
+                    place = column + i * line
+                    pair = (Var(factor, self.type), right(k, column))
+                    return [Store(acc, place, self.op("fma", *pair, Load(acc, place)))]
+
+                result += self.vectors(widths, one)
+            return result
+
+        body: list[Statement] = [Local(acc)]
+        for i in range(rows):
+            body += self.vectors(
+                widths,
+                lambda column, i=i: [
+                    Store(acc, column + i * line, begin(i, column) if begin else self.number(0.0))
+                ],
+            )
+        body += sums(add)
+        for i in range(rows):
+            body += self.vectors(
+                widths, lambda column, i=i: finish(i, column, Load(acc, column + i * line))
+            )
+        return body
+
+    def transposed(self, source: Operand, name: str) -> tuple[list[Statement], Operand]:
+        """The matrix [S, D] of a head as [D, S]."""
+        panel = self.scratch(name, self.width, self.keys)
+        result: list[Statement] = [Local(panel.buffer)]
+        for start, count, rows in chunks(self.keys, self.lanes):
+            name = self.names.fresh("j")
+            j = Affine.var(name, rows) + start if count > 1 else Affine(start)
+            body: list[Statement] = []
+            for first, times, width in chunks(self.width, self.lanes):
+                block = self.names.fresh("d")
+                d = Affine.var(block, width) + first if times > 1 else Affine(first)
+                square = transposed_square(
+                    self.context,
+                    self.type,
+                    (rows, width),
+                    lambda c, lane, d=d: source.load(j + c, d + lane),
+                    lambda r, lane, value, d=d: Store(panel.buffer, panel.at(d + r, j + lane), value),
+                )
+                body += [For(block, times, tuple(square))] if times > 1 else square
+            result += [For(name, count, tuple(body))] if count > 1 else body
+        return result, panel
+
+    def sum_over_keys(
+        self, last: Affine, left: Operand, right: Operand, feature: Affine, add: Add
+    ) -> list[Statement]:
+        """A sum over the keys that the query `last` sees: a row of `left` times columns of `right`
+        from `feature` on.
+        """
+
+        def part(first: Affine, widths: list[int]) -> list[Statement]:
+            return self.summed(
+                sum(widths),
+                lambda k: add(
+                    lambda i, k: left.load(i, first + k),
+                    lambda k, column: right.load(first + k, feature + column),
+                    k,
+                ),
+            )
+
+        return self.over_keys(last, part)
+
+    # -- scores ------------------------------------------------------------------------------------
+
+    def scores(
+        self, query: Affine, rows: int, queries: Operand, keys: Operand, to: Operand
+    ) -> list[Statement]:
+        """Scores of `rows` queries from `query` on, masked, into the rows of `to`.
+
+        `keys` are transposed.
+        """
+
+        def tile(first: Affine, widths: list[int]) -> list[Statement]:
+            def left(i: Affine, k: Affine) -> Load:
+                return queries.load(query + i, k)
+
+            def right(k: Affine, column: Affine) -> Load:
+                return keys.load(k, first + column)
+
+            def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
+                score = self.op("mul", total, self.number(self.scale))
+                return self.masked(query + i, first + column, score, to.at(Affine(i), first + column), to)
+
+            return self.tile(
+                rows,
+                widths,
+                lambda add: self.summed(self.width, lambda k: add(left, right, k)),
+                finish,
+            )
+
+        return self.over_keys(query + (rows - 1), tile)
+
+    def masked(
+        self, query: Affine, key: Affine, score: Expr, place: Affine, to: Operand
+    ) -> list[Statement]:
+        """A score, or -infinity where the query does not see the key, is stored."""
+        e = self.context.builder()
+        value = e.let(score)
+        if self.mask is not None:
+            given = e.value(self.mask, self._score(self.mask, query, key))
+            if self.mask.dtype.kind == "b":
+                value = self.op("where", given, value, self.number(-math.inf))
+            else:
+                value = self.op("add", value, given)
+            value = e.let(value)
+        if self.causal:
+            seen = Op("less_equal", (key, query), "bool")
+            value = e.let(self.op("where", e.let(seen), value, self.number(-math.inf)))
+        return [*e.body, Store(to.buffer, place, value)]
+
+    def kept(self, query: Affine, key: Affine, value: Expr) -> tuple[list[Statement], Expr]:
+        """What dropout leaves of something that is there for each share."""
+        if self.keep is None:
+            return [], value
+        e = self.context.builder()
+        keep = e.value(self.keep, self._score(self.keep, query, key))
+        grown = e.let(self.op("mul", value, self.number(1 / (1 - self.drop))))
+        result = e.let(self.op("where", keep, grown, self.number(0.0)))
+        return e.body, result
+
+    def _score(self, node: Node, query: Affine, key: Affine) -> tuple[Affine, ...]:
+        return canonical((self.sample, self.head, query, key), node.shape)
+
+    def exponentials(
+        self, query: Affine, row: Affine, to: Operand, dropout: bool
+    ) -> tuple[list[Statement], Expr]:
+        """exp of the scores in a row minus their maximum, in their place; and 1 over the sum.
+
+        `dropout`: whether those that it drops are stored as 0.
+        """
+        widest = max(len(widths) for _, _, widths in self.columns)
+        most, sums = (self.registers(name, widest * self.lanes) for name in ("most", "sums"))
+        low, zero, one = (self.number(value) for value in (-math.inf, 0.0, 1.0))
+        top, none, start, total, safe, factor = (self.names.fresh("t") for _ in range(6))
+
+        def fill(buffer: Buffer, value: Const) -> list[Statement]:
+            return self.vectors([self.lanes] * widest, lambda at: [Store(buffer, at, value)])
+
+        def maximum(first: Affine, widths: list[int]) -> list[Statement]:
+            def of(at: Affine) -> list[Statement]:
+                pair = Load(most, at), to.load(row, first + at)
+                return [Store(most, at, self.op("maximum", *pair))]
+
+            return self.vectors(widths, of)
+
+        def exp(first: Affine, widths: list[int]) -> list[Statement]:
+            def of(at: Affine) -> list[Statement]:
+                e = Expressions(self.names)
+                score = e.let(to.load(row, first + at))
+                value = e.let(self.op("exp", e.let(self.op("sub", score, self.var(start)))))
+                e.body.append(Store(sums, at, self.op("add", Load(sums, at), value)))
+                kept, share = self.kept(query, first + at, value) if dropout else ([], value)
+                return [*e.body, *kept, Store(to.buffer, to.at(row, first + at), share)]
+
+            return self.vectors(widths, of)
+
+        return [
+            Local(most),
+            *fill(most, low),
+            *self.over_keys(query, maximum),
+            *self.joined("maximum", most, widest),
+            Let(top, Reduce("maximum", most, Affine(), self.lanes)),
+            Let(none, Op("equal", (self.var(top), low), "bool")),
+            Let(start, self.op("where", Var(none, "bool"), zero, self.var(top))),
+            Local(sums),
+            *fill(sums, zero),
+            *self.over_keys(query, exp),
+            *self.joined("add", sums, widest),
+            Let(total, Reduce("add", sums, Affine(), self.lanes)),
+            Let(safe, self.op("where", Var(none, "bool"), one, self.var(total))),
+            Let(factor, self.op("div", one, self.var(safe))),
+        ], self.var(factor)
+
+    def var(self, name: str) -> Var:
+        """A variable that is a number."""
+        return Var(name, self.type)
+
+    def joined(self, op: str, acc: Buffer, vectors: int) -> list[Statement]:
+        """Vectors of accumulators combined into the first one."""
+        result: list[Statement] = []
+        for j in range(1, vectors):
+            lane = self.names.fresh("v")
+            at = Affine.var(lane)
+            both = self.op(op, Load(acc, at), Load(acc, at + j * self.lanes))
+            result.append(vector_loop(self.lanes, [Store(acc, at, both)], lane))
+        return result
+
+
+def lower_attention(context: Context) -> list[Statement]:
+    """The loops over samples, heads and tiles of queries."""
+    anchor = context.group.anchor
+    assert anchor is not None
+    head = Head(context)
+    queries, keys, values = head.operands
+    out = head.result(context.targets[anchor], head.sample, head.head)
+    body, turned = head.transposed(keys, "keys")
+    shares, factors = head.scratch("shares", ROWS, head.keys), head.scratch("factors", 1, ROWS)
+
+    def tile(query: Affine, rows: int) -> list[Statement]:
+        row = head.names.fresh("i")
+        at = Affine.var(row) if rows > 1 else Affine()
+        each, factor = head.exponentials(query + at, at, shares, dropout=True)
+        each.append(Store(factors.buffer, at, factor))
+        return [
+            *head.scores(query, rows, queries, turned, shares),
+            *serial([(row, rows)] if rows > 1 else [], each),
+            *head.over_features(lambda d, widths: product(query, rows, d, widths)),
+        ]
+
+    def product(query: Affine, rows: int, feature: Affine, widths: list[int]) -> list[Statement]:
+        def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
+            value = head.op("mul", total, Load(factors.buffer, Affine(i)))
+            return [Store(out.buffer, out.at(query + i, feature + column), value)]
+
+        return head.tile(
+            rows,
+            widths,
+            lambda add: head.sum_over_keys(query + (rows - 1), shares, values, feature, add),
+            finish,
+        )
+
+    body += [Local(shares.buffer), Local(factors.buffer)]
+    body += head.over_rows(head.queries, tile)
+    return head.around(body)

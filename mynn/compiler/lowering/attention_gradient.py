@@ -1,0 +1,259 @@
+"""The gradient of attention: scores again, block by block of the queries, and what comes of them.
+
+    for n: for h:
+      keys and values of the head are transposed; dk = 0, dv = 0
+      for blocks of queries:
+        for tiles of 4 queries:
+          P = exp(scores - maxima) / sums                        [4, S]
+          G = g times values, where dropout left something
+          dS = scale P (G - sum over the keys of P G)
+          dq = dS times keys
+        for tiles of 4 keys:
+          dv += P^T g, dk += dS^T q                              sums over the queries of the block
+      dk and dv are stored
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Local, Reduce, Statement, Store
+from mynn.compiler.lowering.attention import ROWS, Add, Head, Operand
+from mynn.compiler.lowering.base import Context, chunks, serial
+from mynn.compiler.lowering.inline import Place
+from mynn.compiler.rules.expressions import Expressions
+
+# Numbers of a block's matrices, of queries times keys: two of them fit into the nearest cache.
+_BLOCK = 2048
+# At least so many queries are a block: sums over them are loaded and stored once for each.
+_LEAST_ROWS = 16
+
+
+class _Gradient(Head):
+    """The kernel of a gradient, for one head of one sample."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.cotangent, self.q, self.k, self.v = self.operands
+        rows = max(_LEAST_ROWS, _BLOCK // max(self.keys, 1) // ROWS * ROWS)
+        self.rows = min(rows, self.queries)
+        self.shares = self.scratch("shares", self.rows, self.keys)
+        self.scored = self.scratch("scored", self.rows, self.keys)
+        # Shares as dropout leaves them.
+        self.left = self.scratch("kept", self.rows, self.keys) if self.drop else self.shares
+        self.dk, self.dv = (self.scratch(name, self.keys, self.width) for name in ("dk", "dv"))
+        self.to = self._targets(context.targets[self.anchor])
+
+    def _targets(self, place: Place) -> tuple[Operand, Operand, Operand]:
+        """Where the three gradients go."""
+        n, row, part, head, column = place.strides
+        start = self.sample * n + self.head * head
+        if self.queries == self.keys:
+            starts = [start + part * number for number in range(3)]
+        else:
+            firsts = (0, self.queries, self.queries + self.keys)
+            starts = [start + row * first for first in firsts]
+        one, two, three = (Operand(place.buffer, at, row, column) for at in starts)
+        return one, two, three
+
+    def statements(self) -> list[Statement]:
+        """All loops."""
+        body, turned_keys = self.transposed(self.k, "keys")
+        more, turned_values = self.transposed(self.v, "values")
+        body += more
+        body += [Local(x.buffer) for x in (self.dk, self.dv, self.shares, self.scored)]
+        body += [Local(self.left.buffer)] if self.drop else []
+        for matrix in (self.dk, self.dv):
+            body += self._each(matrix, lambda row, column: self.number(0.0))
+        for start, count, rows in chunks(self.queries, self.rows):
+            name = self.names.fresh("b")
+            first = Affine.var(name, rows) + start if count > 1 else Affine(start)
+            block = self._block(first, rows, turned_keys, turned_values)
+            body += [For(name, count, tuple(block))] if count > 1 else block
+        for to, matrix in ((self.to[1], self.dk), (self.to[2], self.dv)):
+            body += self._each(to, matrix.load)
+        return self.around(body)
+
+    def _each(self, to: Operand, value: Callable[[Affine, Affine], Expr]) -> list[Statement]:
+        """A matrix [S, D] set to `value(row, column)`."""
+        name = self.names.fresh("j")
+        row = Affine.var(name) if self.keys > 1 else Affine()
+
+        def columns(first: Affine, widths: list[int]) -> list[Statement]:
+            def one(column: Affine) -> list[Statement]:
+                at = first + column
+                return [Store(to.buffer, to.at(row, at), value(row, at))]
+
+            return self.vectors(widths, one)
+
+        return serial([(name, self.keys)] if self.keys > 1 else [], self.over_features(columns))
+
+    def _block(
+        self, first: Affine, rows: int, turned_keys: Operand, turned_values: Operand
+    ) -> list[Statement]:
+        """What the queries from `first` on add to the gradients."""
+
+        def tile(row: Affine, count: int) -> list[Statement]:
+            query = first + row
+            shares, scored = self.shares.below(row), self.scored.below(row)
+            name = self.names.fresh("i")
+            at = Affine.var(name) if count > 1 else Affine()
+            each = self._row(query + at, row + at)
+            return [
+                *self.scores(query, count, self.q, turned_keys, shares),
+                *self._of_shares(query, count, turned_values, scored),
+                *serial([(name, count)] if count > 1 else [], each),
+                *self.over_features(lambda d, widths: self._dq(query, count, scored, d, widths)),
+            ]
+
+        return [*self.over_rows(rows, tile), *self._sums(first, rows)]
+
+    def _of_shares(
+        self, query: Affine, rows: int, turned: Operand, to: Operand
+    ) -> list[Statement]:
+        """G = g times values, for tiles of queries."""
+
+        def tile(first: Affine, widths: list[int]) -> list[Statement]:
+            def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
+                return [Store(to.buffer, to.at(Affine(i), first + column), total)]
+
+            return self.tile(
+                rows,
+                widths,
+                lambda add: self.summed(
+                    self.width,
+                    lambda k: add(
+                        lambda i, k: self.cotangent.load(query + i, k),
+                        lambda k, column: turned.load(k, first + column),
+                        k,
+                    ),
+                ),
+                finish,
+            )
+
+        return self.over_keys(query + (rows - 1), tile)
+
+    def _row(self, query: Affine, row: Affine) -> list[Statement]:
+        """Shares and gradients of scores of one query."""
+        body, factor = self.exponentials(query, row, self.shares, dropout=False)
+        widest = max(len(widths) for _, _, widths in self.columns)
+        inner = self.registers("inner", widest * self.lanes)
+        total = self.names.fresh("t")
+
+        def shares(first: Affine, widths: list[int]) -> list[Statement]:
+            def one(at: Affine) -> list[Statement]:
+                column = first + at
+                e = Expressions(self.names)
+                share = e.let(self.op("mul", e.let(self.shares.load(row, column)), factor))
+                g = e.let(self.scored.load(row, column))
+                e.body.append(self.shares.store(row, column, share))
+                if self.drop:
+                    more, g = self.kept(query, column, g)
+                    also, left = self.kept(query, column, share)
+                    e.body += [*more, *also, self.scored.store(row, column, g)]
+                    e.body.append(self.left.store(row, column, left))
+                fma = self.op("fma", share, g, Load(inner, at))
+                return [*e.body, Store(inner, at, fma)]
+
+            return self.vectors(widths, one)
+
+        def scored(first: Affine, widths: list[int]) -> list[Statement]:
+            def one(at: Affine) -> list[Statement]:
+                column = first + at
+                e = Expressions(self.names)
+                centred = self.op("sub", self.scored.load(row, column), self.var(total))
+                share = self.op("mul", self.shares.load(row, column), self.number(self.scale))
+                value = e.let(self.op("mul", e.let(share), e.let(centred)))
+                return [*e.body, self.scored.store(row, column, value)]
+
+            return self.vectors(widths, one)
+
+        zero = self.number(0.0)
+        return [
+            *body,
+            Local(inner),
+            *self.vectors([self.lanes] * widest, lambda at: [Store(inner, at, zero)]),
+            *self.over_keys(query, shares),
+            *self.joined("add", inner, widest),
+            Let(total, Reduce("add", inner, Affine(), self.lanes)),
+            *self.over_keys(query, scored),
+        ]
+
+    def _dq(
+        self, query: Affine, rows: int, scored: Operand, feature: Affine, widths: list[int]
+    ) -> list[Statement]:
+        """The gradient of queries, dS times keys."""
+        to = self.to[0]
+
+        def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
+            return [to.store(query + i, feature + column, total)]
+
+        last = query + (rows - 1)
+        return self.tile(
+            rows,
+            widths,
+            lambda add: self.sum_over_keys(last, scored, self.k, feature, add),
+            finish,
+        )
+
+    def _sums(self, first: Affine, rows: int) -> list[Statement]:
+        """What the queries of a block add to dv and dk, for tiles of keys."""
+
+        def columns(key: Affine, widths: list[int]) -> list[Statement]:
+            return self.over_rows(sum(widths), lambda j, count: tile(key, key + j, count))
+
+        def tile(seen: Affine, key: Affine, count: int) -> list[Statement]:
+            sides = ((self.dv, self.left, self.cotangent), (self.dk, self.scored, self.q))
+            return [
+                statement
+                for to, left, right in sides
+                for statement in self.over_features(
+                    lambda d, widths, to=to, left=left, right=right: add_to(
+                        to, left, right, (seen, key, count), d, widths
+                    )
+                )
+            ]
+
+        def add_to(
+            to: Operand,
+            left: Operand,
+            right: Operand,
+            keys: tuple[Affine, Affine, int],
+            feature: Affine,
+            widths: list[int],
+        ) -> list[Statement]:
+            seen, key, count = keys
+
+            def sums(add: Add) -> list[Statement]:
+                result: list[Statement] = []
+                for start, times, height in chunks(rows, ROWS):
+                    name = self.names.fresh("r")
+                    row = Affine.var(name, height) + start
+                    body = [
+                        statement
+                        for i in range(height)
+                        for statement in add(
+                            lambda j, k: left.load(k, key + j),
+                            lambda k, column: right.load(first + k, feature + column),
+                            row + i,
+                        )
+                    ]
+                    where = self.seen_by(first + row + (height - 1), seen)
+                    result.append(For(name, times, tuple(body), where=where))
+                return result
+
+            return self.tile(
+                count,
+                widths,
+                sums,
+                lambda i, column, total: [to.store(key + i, feature + column, total)],
+                lambda i, column: to.load(key + i, feature + column),
+            )
+
+        return self.over_keys(first + (rows - 1), columns)
+
+
+def lower_attention_gradient(context: Context) -> list[Statement]:
+    """The loops over samples, heads and blocks of queries."""
+    return _Gradient(context).statements()
