@@ -107,7 +107,8 @@ def _blocked(
     if p > 0:
         masks.append(together(~chosen(p, matrix, None)))
     params = {"causal": causal, "scale": scale, "mask": mask is not None, "drop": float(p)}
-    y = operand(q).attention(operand(k), operand(v), *masks, **params).transpose(1, 2)
+    y = operand(q).attention(operand(k), operand(v), *masks, **params)
+    y = y.reshape((samples, q.shape[-2], heads, width)).transpose(1, 2)
     y = y if width == v.shape[-1] else y[..., : v.shape[-1]]
     return y.reshape((*lead, *y.shape[-2:]))
 

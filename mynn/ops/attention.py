@@ -58,8 +58,8 @@ def _heads_first(x: Any) -> Any:
 
 def _numpy_shares(
     q: Array, k: Array, mask: Array | None, causal: bool, scale: float
-) -> tuple[Array, Array]:
-    """The shares [N, H, L, S], and which scores count."""
+) -> Array:
+    """The shares [N, H, L, S]."""
     scores = np.matmul(_heads_first(q), np.swapaxes(_heads_first(k), 2, 3)) * q.dtype.type(scale)
     seen = np.tril(np.ones(scores.shape[2:], np.bool_)) if causal else np.True_
     if mask is not None and mask.dtype == np.bool_:
@@ -71,7 +71,7 @@ def _numpy_shares(
     nothing = top == -np.inf
     e = np.exp(scores - np.where(nothing, scores.dtype.type(0), top))
     total = np.where(nothing, scores.dtype.type(1), e.sum(-1, keepdims=True))
-    return e / total, np.broadcast_to(seen, scores.shape)
+    return np.asarray(e / total)
 
 
 def _kept(x: Array, keep: Array | None, drop: float) -> Array:
@@ -83,8 +83,9 @@ def _numpy_attention(
     drop: float,
 ) -> Array:  # fmt: skip
     seen, keep = _apart(further, mask)
-    shares = _kept(_numpy_shares(q, k, seen, causal, scale)[0], keep, drop)
-    return np.ascontiguousarray(_heads_first(np.matmul(shares, _heads_first(v))))
+    shares = _kept(_numpy_shares(q, k, seen, causal, scale), keep, drop)
+    y = _heads_first(np.matmul(shares, _heads_first(v)))
+    return y.reshape(*y.shape[:2], -1)
 
 
 def _numpy_gradient(
@@ -92,8 +93,8 @@ def _numpy_gradient(
     mask: bool, drop: float,
 ) -> Array:  # fmt: skip
     seen, keep = _apart(further, mask)
-    shares, _ = _numpy_shares(q, k, seen, causal, scale)
-    g, q, k, v = map(_heads_first, (g, q, k, v))
+    shares = _numpy_shares(q, k, seen, causal, scale)
+    g, q, k, v = map(_heads_first, (g.reshape(q.shape), q, k, v))
     of_shares = _kept(np.matmul(g, np.swapaxes(v, 2, 3)), keep, drop)
     inner = (shares * of_shares).sum(-1, keepdims=True)
     of_scores = shares * (of_shares - inner) * q.dtype.type(scale)
@@ -102,11 +103,8 @@ def _numpy_gradient(
         np.matmul(np.swapaxes(of_scores, 2, 3), q),
         np.matmul(np.swapaxes(_kept(shares, keep, drop), 2, 3), g),
     )
-    n, heads, length, width = q.shape
-    if length == k.shape[2]:
-        return np.stack([_heads_first(part) for part in parts], 2)
-    whole = np.concatenate([_heads_first(part) for part in parts], 1)
-    return whole.reshape(n, whole.shape[1], 1, heads, width)
+    flat = [_heads_first(x).reshape(x.shape[0], x.shape[2], -1) for x in parts]
+    return np.concatenate(flat, 2 if q.shape[2] == k.shape[2] else 1)
 
 
 # -- gradients -------------------------------------------------------------------------------------
@@ -176,19 +174,20 @@ def _outside(x: Any) -> Any:
 def _parts(y: Any, length: int, keys: int) -> tuple[Any, Any, Any]:
     """The gradients for queries, keys and values, from where they lie together."""
     if length == keys:
-        return y[:, :, 0], y[:, :, 1], y[:, :, 2]
-    y = y[:, :, 0]
+        width = y.shape[2] // 3
+        return y[:, :, :width], y[:, :, width : 2 * width], y[:, :, 2 * width :]
     return y[:, :length], y[:, length : length + keys], y[:, length + keys :]
 
 
 def _attention_vjp(g: Any, y: Any, q: Any, k: Any, v: Any, *further: Any, **params: Any) -> Any:
     together = g.attention_gradient(q, k, v, *further, **params)
-    found: list[Any] = [*_parts(together, q.shape[1], k.shape[1])]
+    parts = _parts(together, q.shape[1], k.shape[1])
+    found: list[Any] = [part.reshape(x.shape) for part, x in zip(parts, (q, k, v), strict=True)]
     for x in further:
         of_mask = None
         if x.dtype != np.bool_:
             inner = _Inner(q, k, v, *further, **params)
-            of_mask = inner.of_scores(inner.of_shares(_outside(g)))
+            of_mask = inner.of_scores(inner.of_shares(_outside(g.reshape(q.shape))))
         found.append(of_mask)
     return tuple(found)
 
@@ -200,10 +199,11 @@ def _gradient_vjp(
 
         A = kept(P),  dP = kept(g v^T),  dS = P (dP - rows(P dP)),  P = softmax(s q k^T + mask)
     """
-    a, b, c = (_outside(part) for part in _parts(u, q.shape[1], k.shape[1]))
+    parts = _parts(u, q.shape[1], k.shape[1])
+    a, b, c = (_outside(x.reshape(y.shape)) for x, y in zip(parts, (q, k, v), strict=True))
     inner = _Inner(q, k, v, *further, **params)
     s, shares = inner.scale, inner.shares
-    g = _outside(g)
+    g = _outside(g.reshape(q.shape))
     of_shares = inner.of_shares(g)
     of_scores = inner.of_scores(of_shares) * s
     kept = inner.kept(shares)
@@ -221,7 +221,8 @@ def _gradient_vjp(
         _turned(to_of_shares) @ g,
     ]
     masks = [None if x.dtype == np.bool_ else to_first for x in further]
-    return (*(_outside(x) for x in found), *masks)
+    of_g, *rest = (_outside(x) for x in found)
+    return (of_g.reshape((*q.shape[:2], -1)), *rest, *masks)
 
 
 # -- the primitives --------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def _infer_attention(
     q: Type, k: Type, v: Type, *further: Type, causal: bool, scale: float, mask: bool, drop: float
 ) -> Type:
     _check("attention", q, k, v, further, mask, drop)
-    return q
+    return q.with_shape((*q.shape[:2], q.shape[2] * q.shape[3]))
 
 
 def _infer_gradient(
@@ -239,13 +240,11 @@ def _infer_gradient(
     drop: float,
 ) -> Type:  # fmt: skip
     _check("attention_gradient", q, k, v, further, mask, drop)
-    if g != q:
-        raise ShapeError(f"attention_gradient: a cotangent of type {g} for results of {q}")
     n, length, heads, width = q.shape
-    keys = k.shape[1]
-    if length == keys:
-        return q.with_shape((n, length, 3, heads, width))
-    return q.with_shape((n, length + 2 * keys, 1, heads, width))
+    if g != q.with_shape((n, length, heads * width)):
+        raise ShapeError(f"attention_gradient: a cotangent of type {g} for queries of {q}")
+    keys, flat = k.shape[1], heads * width
+    return q.with_shape((n, length, 3 * flat) if length == keys else (n, length + 2 * keys, flat))
 
 
 def _samples(cotangent: bool) -> Any:
@@ -264,7 +263,8 @@ def _samples(cotangent: bool) -> Any:
         for shape, keys, causal, mask, drop in cases:
             n, length, heads, width = shape
             other = (n, keys, heads, width)
-            shapes = (*((shape,) if cotangent else ()), shape, other, other)
+            flat = (n, length, heads * width)
+            shapes = (*((flat,) if cotangent else ()), shape, other, other)
             arrays = [uniform(rng, -1, 1, one) for one in shapes]
             matrix = (n, heads, length, keys)
             if mask == "float":
@@ -292,9 +292,9 @@ def _batched(primitive: str) -> Any:
     return rule
 
 
-# y[n, i, h] = sum over j of A[n, h, i, j] v[n, j, h],  A = softmax over j of
+# y[n, i, h D ..] = sum over j of A[n, h, i, j] v[n, j, h],  A = softmax over j of
 #     scale q[n, i, h] . k[n, j, h] + mask[n, h, i, j]
-# of queries q [N, L, H, D], keys k and values v [N, S, H, D]. Behind them come, where `mask`, what
+# of queries q [N, L, H, D], keys k and values v [N, S, H, D]; y is [N, L, H D]. Behind them come, where `mask`, what
 # is added to the scores, or bools that are true where a key takes part, [N, H, L, S]; and where
 # `drop` > 0 bools that are true for shares that are kept, and divided by 1 - drop. `causal`: query
 # i sees the keys 0..i. A query that sees no key has the result 0.
@@ -308,8 +308,8 @@ attention = Primitive(
     cost=Cost.HEAVY,
 )
 
-# From the cotangent g of y those of q, k and v: side by side in [N, L, 3, H, D] where there are as
-# many queries as keys, otherwise one after the other in [N, L + S + S, 1, H, D].
+# From the cotangent g of y those of q, k and v: side by side in [N, L, 3 H D] where there are as many
+# queries as keys, otherwise one after the other in [N, L + S + S, H D].
 gradient = Primitive(
     "attention_gradient",
     _infer_gradient,

@@ -114,14 +114,18 @@ class Head:
         places = self.context.places
         view = view_of(node, lambda base: places[base].strides, places, borders=False)
         self.context.loaded.add(view.base)
-        n, row, head, column = view.strides
-        start = Affine(view.offset) + self.sample * n + self.head * head
+        n, row, *head, column = view.strides
+        # Of a cotangent the features of all heads are one axis.
+        along = head[0] if head else self.width * column
+        start = Affine(view.offset) + self.sample * n + self.head * along
         return Operand(places[view.base].buffer, start, row, column)
 
-    def result(self, place: Place, *fixed: Affine) -> Operand:
-        """Where results go, with axes [N, L, H, D]; `fixed`: the indices along N and H."""
-        n, row, head, column = place.strides
-        return Operand(place.buffer, fixed[0] * n + fixed[1] * head, row, column)
+    def result(self) -> Operand:
+        """Where the results of the head go, in [N, .., H D]."""
+        place = self.context.targets[self.anchor]
+        n, row, column = place.strides
+        start = self.sample * n + self.head * (self.width * column)
+        return Operand(place.buffer, start, row, column)
 
     @property
     def sample(self) -> Affine:
@@ -452,11 +456,9 @@ class Head:
 
 def lower_attention(context: Context) -> list[Statement]:
     """The loops over samples, heads and tiles of queries."""
-    anchor = context.group.anchor
-    assert anchor is not None
     head = Head(context)
     queries, keys, values = head.operands
-    out = head.result(context.targets[anchor], head.sample, head.head)
+    out = head.result()
     body, turned = head.transposed(keys, "keys")
     shares, factors = head.scratch("shares", ROWS, head.keys), head.scratch("factors", 1, ROWS)
 

@@ -21,7 +21,6 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Local, Reduce, Statement, Store
 from mynn.compiler.lowering.attention import ROWS, Add, Head, Operand
 from mynn.compiler.lowering.base import Context, chunks, serial
-from mynn.compiler.lowering.inline import Place
 from mynn.compiler.rules.expressions import Expressions
 
 # Numbers of a block's matrices, of queries times keys: two of them fit into the nearest cache.
@@ -43,19 +42,18 @@ class _Gradient(Head):
         # Shares as dropout leaves them.
         self.left = self.scratch("kept", self.rows, self.keys) if self.drop else self.shares
         self.dk, self.dv = (self.scratch(name, self.keys, self.width) for name in ("dk", "dv"))
-        self.to = self._targets(context.targets[self.anchor])
+        self.to = self._targets()
 
-    def _targets(self, place: Place) -> tuple[Operand, Operand, Operand]:
+    def _targets(self) -> list[Operand]:
         """Where the three gradients go."""
-        n, row, part, head, column = place.strides
-        start = self.sample * n + self.head * head
+        first = self.result()
         if self.queries == self.keys:
-            starts = [start + part * number for number in range(3)]
+            zero, every = Affine(), self.heads * self.width
+            starts = [first.at(zero, Affine(every * part)) for part in range(3)]
         else:
-            firsts = (0, self.queries, self.queries + self.keys)
-            starts = [start + row * first for first in firsts]
-        one, two, three = (Operand(place.buffer, at, row, column) for at in starts)
-        return one, two, three
+            rows = (0, self.queries, self.queries + self.keys)
+            starts = [first.at(Affine(row), Affine()) for row in rows]
+        return [Operand(first.buffer, start, first.rows, first.columns) for start in starts]
 
     def statements(self) -> list[Statement]:
         """All loops."""
