@@ -110,7 +110,8 @@ def _blocked(
     y = operand(q).attention(operand(k), operand(v), *masks, **params)
     y = y.reshape((samples, q.shape[-2], heads, width)).transpose(1, 2)
     y = y if width == v.shape[-1] else y[..., : v.shape[-1]]
-    return y.reshape((*lead, *y.shape[-2:]))
+    result: Tensor = y.reshape((*lead, *y.shape[-2:]))
+    return result
 
 
 def _shared(name: str, x: Tensor, q: Tensor) -> Tensor:

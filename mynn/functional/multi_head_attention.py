@@ -118,7 +118,8 @@ def attended(
     inputs = as_tensor(query), as_tensor(key), as_tensor(value)
     single = _without_batch(*inputs, batch_first)
     if single:
-        inputs = tuple(one.unsqueeze(1) for one in inputs)
+        q, k, v = (one.unsqueeze(1) for one in inputs)
+        inputs = q, k, v
     along = int(batch_first and not single)
     width, batch = inputs[0].shape[-1], inputs[0].shape[1 - along]
     length, keys = (one.shape[along] for one in inputs[:2])
@@ -155,7 +156,8 @@ def attended(
         if static_k is not None or static_v is not None:
             raise ArgumentError(f"{_NAME}: bias_k and bias_v cannot be added to static_k, static_v")
         k, v = (
-            cat([one, heads.row(as_tensor(bias))], along) for one, bias in ((k, bias_k), (v, bias_v))
+            cat([one, heads.row(as_tensor(bias))], along)
+            for one, bias in ((k, bias_k), (v, bias_v))
         )
         masks = [_seen(mask) for mask in masks]
     q = heads.split(q)

@@ -131,12 +131,14 @@ class MultiheadAttention(Module):
         """query [L, N, E], key [S, N, kdim], value [S, N, vdim] -> [L, N, E] and the shares, None
         without `need_weights`; see `functional.multi_head_attention_forward`.
         """
-        inputs = [like_state(self, as_tensor(one)) for one in (query, key, value)]
-        self._check(*inputs)
+        q, k, v = (like_state(self, as_tensor(one)) for one in (query, key, value))
+        self._check(q, k, v)
         if query is key is value:
-            inputs = inputs[:1] * 3
+            k = v = q
         return attended(
-            *inputs,
+            q,
+            k,
+            v,
             self.embed_dim,
             self.num_heads,
             self.in_proj_weight,
@@ -153,11 +155,11 @@ class MultiheadAttention(Module):
             attn_mask,
             self.in_proj_weight is None,
             *self._separate(),
-            static_k=None,
-            static_v=None,
-            average_attn_weights=average_attn_weights,
-            is_causal=is_causal,
-            batch_first=self.batch_first,
+            None,
+            None,
+            average_attn_weights,
+            is_causal,
+            self.batch_first,
         )
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:

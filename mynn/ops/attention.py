@@ -56,9 +56,7 @@ def _heads_first(x: Any) -> Any:
     return np.swapaxes(x, 1, 2)
 
 
-def _numpy_shares(
-    q: Array, k: Array, mask: Array | None, causal: bool, scale: float
-) -> Array:
+def _numpy_shares(q: Array, k: Array, mask: Array | None, causal: bool, scale: float) -> Array:
     """The shares [N, H, L, S]."""
     scores = np.matmul(_heads_first(q), np.swapaxes(_heads_first(k), 2, 3)) * q.dtype.type(scale)
     seen = np.tril(np.ones(scores.shape[2:], np.bool_)) if causal else np.True_
@@ -85,7 +83,7 @@ def _numpy_attention(
     seen, keep = _apart(further, mask)
     shares = _kept(_numpy_shares(q, k, seen, causal, scale), keep, drop)
     y = _heads_first(np.matmul(shares, _heads_first(v)))
-    return y.reshape(*y.shape[:2], -1)
+    return np.asarray(y.reshape(*y.shape[:2], -1))
 
 
 def _numpy_gradient(
@@ -197,7 +195,7 @@ def _gradient_vjp(
 ) -> tuple[Any, ...]:
     """The reverse of  dq = s dS k,  dk = s dS^T q,  dv = A^T g  with cotangents a, b, c, where
 
-        A = kept(P),  dP = kept(g v^T),  dS = P (dP - rows(P dP)),  P = softmax(s q k^T + mask)
+    A = kept(P),  dP = kept(g v^T),  dS = P (dP - rows(P dP)),  P = softmax(s q k^T + mask)
     """
     parts = _parts(u, q.shape[1], k.shape[1])
     a, b, c = (_outside(x.reshape(y.shape)) for x, y in zip(parts, (q, k, v), strict=True))
@@ -294,10 +292,10 @@ def _batched(primitive: str) -> Any:
 
 # y[n, i, h D ..] = sum over j of A[n, h, i, j] v[n, j, h],  A = softmax over j of
 #     scale q[n, i, h] . k[n, j, h] + mask[n, h, i, j]
-# of queries q [N, L, H, D], keys k and values v [N, S, H, D]; y is [N, L, H D]. Behind them come, where `mask`, what
-# is added to the scores, or bools that are true where a key takes part, [N, H, L, S]; and where
-# `drop` > 0 bools that are true for shares that are kept, and divided by 1 - drop. `causal`: query
-# i sees the keys 0..i. A query that sees no key has the result 0.
+# of queries q [N, L, H, D], keys k and values v [N, S, H, D]; y is [N, L, H D]. Behind them come,
+# where `mask`, what is added to the scores, or bools that are true where a key takes part,
+# [N, H, L, S]; and where `drop` > 0 bools that are true for shares that are kept, and divided by
+# 1 - drop. `causal`: query i sees the keys 0..i. A query that sees no key has the result 0.
 attention = Primitive(
     "attention",
     _infer_attention,
@@ -308,8 +306,8 @@ attention = Primitive(
     cost=Cost.HEAVY,
 )
 
-# From the cotangent g of y those of q, k and v: side by side in [N, L, 3 H D] where there are as many
-# queries as keys, otherwise one after the other in [N, L + S + S, H D].
+# From the cotangent g of y those of q, k and v: side by side in [N, L, 3 H D] where there are as
+# many queries as keys, otherwise one after the other in [N, L + S + S, H D].
 gradient = Primitive(
     "attention_gradient",
     _infer_gradient,

@@ -175,7 +175,6 @@ class Products(Movement[T]):
         params = {"strides": strides, "padding": padding, "dilations": dilations}
         return apply(convolution.conv, x, w, **params, groups=groups)
 
-
     def attention(self, keys: Any, values: Any, *masks: Any, **params: Any) -> T:
         """Attention of queries [N, L, H, D]; see `mynn.ops.attention`."""
         return apply(attention.attention, self, keys, values, *masks, **params)

@@ -135,7 +135,8 @@ class Storing:
         for node in order:
             for x in node.inputs if isinstance(rule_of(node), Loop) else ():
                 self._store(x, Reason.STEPS)
-            rule, operands, padded = rule_of(node), (), pads
+            rule, padded = rule_of(node), pads
+            operands: Sequence[Node] = ()
             if isinstance(rule, Attention):
                 operands, padded = rule.operands(node), ()
                 self._note_matrices(rule.masks(node))

@@ -226,9 +226,7 @@ def _concatenate(node: Node) -> Node | None:
         return None
     steps, start = _side_by_side(node.shape), 0
     for view, x in zip(views, node.inputs, strict=True):
-        wrong = any(
-            view.strides[i] != step for i, step in enumerate(steps) if x.shape[i] > 1
-        )
+        wrong = any(view.strides[i] != step for i, step in enumerate(steps) if x.shape[i] > 1)
         if wrong or view.offset != start * steps[axis]:
             return None
         start += x.shape[axis]

@@ -7,9 +7,9 @@
         e = exp(scores - their maxima), and their sums
         results = e times values, divided by the sums
 
-The gradient computes the scores again, of more queries at once, for gradients of keys and values are
-sums over queries: they are added up in memory that stays near (`attention_gradient.py`). Where query
-i sees the keys 0..i, tiles that lie behind those are left out.
+The gradient computes the scores again, of more queries at once, for gradients of keys and values
+are sums over queries: they are added up in memory that stays near (`attention_gradient.py`). Where
+query i sees the keys 0..i, tiles that lie behind those are left out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from mynn.compiler.lowering.base import Context, canonical, chunks, serial
 from mynn.compiler.lowering.contraction.operands import vector_loop
 from mynn.compiler.lowering.contraction.pack import transposed_square
 from mynn.compiler.lowering.contraction.tile_cost import column_segments
-from mynn.compiler.lowering.inline import Place
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.expressions import Expressions
 from mynn.compiler.rules.record import Attention
@@ -189,6 +188,31 @@ class Head:
                 result.append(For(name, count, tuple(body(first, widths)), where=where))
         return result
 
+    def over_edges(
+        self,
+        query: Affine,
+        last: Affine,
+        body: Callable[[Affine, list[int], bool], list[Statement]],
+    ) -> list[Statement]:
+        """The same for queries up to `last`; the third argument says whether there may be keys that
+        `query` does not see.
+        """
+        if not self.causal:
+            return self.over_keys(last, lambda first, widths: body(first, widths, False))
+        result: list[Statement] = []
+        far = self.queries + self.keys + ROWS
+        for start, count, widths in self.columns:
+            for edge in (False, True):
+                name = self.names.fresh("j")
+                first = Affine.var(name, sum(widths)) + start
+                # How much later the tile's last key is than the query.
+                later = first + -query + (sum(widths) - 1)
+                where = (Within(later + far, far + 1),)
+                if edge:
+                    where = (Within(later + -1, far), *self.seen(last, first))
+                result.append(For(name, count, tuple(body(first, widths, edge)), where=where))
+        return result
+
     def over_rows(
         self, extent: int, body: Callable[[Affine, int], list[Statement]]
     ) -> list[Statement]:
@@ -213,9 +237,7 @@ class Head:
             result += [For(name, count, tuple(inner))] if count > 1 else inner
         return result
 
-    def summed(
-        self, extent: int, body: Callable[[Affine], list[Statement]]
-    ) -> list[Statement]:
+    def summed(self, extent: int, body: Callable[[Affine], list[Statement]]) -> list[Statement]:
         """`body(k)` for each k of a sum, some written out one after the other."""
         result: list[Statement] = []
         rounds, rest = divmod(extent, _UNROLL)
@@ -251,9 +273,9 @@ class Head:
     ) -> list[Statement]:
         """Sums of products in registers.
 
-        `sums(add)` makes the loops; `add(left, right, k)` adds left(row, k) right(k, column) to each
-        of them. They begin with `begin(row, column)`, or 0; `finish(row, column, sum)` is told the
-        column's place among those of the tile.
+        `sums(add)` makes the loops; `add(left, right, k)` adds left(row, k) right(k, column) to
+        each of them. They begin with `begin(row, column)`, or 0; `finish(row, column, sum)` is
+        told the column's place among those of the tile.
         """
         line = len(widths) * self.lanes
         acc = self.registers("acc", rows * line)
@@ -272,19 +294,22 @@ class Head:
                 result += self.vectors(widths, one)
             return result
 
+        def start(i: int) -> Callable[[Affine], list[Statement]]:
+            def one(column: Affine) -> list[Statement]:
+                value = self.number(0.0) if begin is None else begin(i, column)
+                return [Store(acc, column + i * line, value)]
+
+            return one
+
+        def end(i: int) -> Callable[[Affine], list[Statement]]:
+            return lambda column: finish(i, column, Load(acc, column + i * line))
+
         body: list[Statement] = [Local(acc)]
         for i in range(rows):
-            body += self.vectors(
-                widths,
-                lambda column, i=i: [
-                    Store(acc, column + i * line, begin(i, column) if begin else self.number(0.0))
-                ],
-            )
+            body += self.vectors(widths, start(i))
         body += sums(add)
         for i in range(rows):
-            body += self.vectors(
-                widths, lambda column, i=i: finish(i, column, Load(acc, column + i * line))
-            )
+            body += self.vectors(widths, end(i))
         return body
 
     def transposed(self, source: Operand, name: str) -> tuple[list[Statement], Operand]:
@@ -298,13 +323,16 @@ class Head:
             for first, times, width in chunks(self.width, self.lanes):
                 block = self.names.fresh("d")
                 d = Affine.var(block, width) + first if times > 1 else Affine(first)
-                square = transposed_square(
-                    self.context,
-                    self.type,
-                    (rows, width),
-                    lambda c, lane, d=d: source.load(j + c, d + lane),
-                    lambda r, lane, value, d=d: Store(panel.buffer, panel.at(d + r, j + lane), value),
-                )
+
+                def load(c: int, lane: Affine, j: Affine = j, d: Affine = d) -> Load:
+                    return source.load(j + c, d + lane)
+
+                def store(
+                    r: int, lane: Affine, value: Expr, j: Affine = j, d: Affine = d
+                ) -> Statement:
+                    return panel.store(d + r, j + lane, value)
+
+                square = transposed_square(self.context, self.type, (rows, width), load, store)
                 body += [For(block, times, tuple(square))] if times > 1 else square
             result += [For(name, count, tuple(body))] if count > 1 else body
         return result, panel
@@ -331,14 +359,13 @@ class Head:
     # -- scores ------------------------------------------------------------------------------------
 
     def scores(
-        self, query: Affine, rows: int, queries: Operand, keys: Operand, to: Operand
+        self, query: Affine, rows: int, queries: Operand, keys: Operand, to: Operand, most: Buffer
     ) -> list[Statement]:
-        """Scores of `rows` queries from `query` on, masked, into the rows of `to`.
-
-        `keys` are transposed.
+        """Scores of `rows` queries from `query` on, masked, into the first rows of `to`, and their
+        maxima; `keys` are transposed.
         """
 
-        def tile(first: Affine, widths: list[int]) -> list[Statement]:
+        def tile(first: Affine, widths: list[int], edge: bool) -> list[Statement]:
             def left(i: Affine, k: Affine) -> Load:
                 return queries.load(query + i, k)
 
@@ -346,8 +373,12 @@ class Head:
                 return keys.load(k, first + column)
 
             def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
+                key = first + column
                 score = self.op("mul", total, self.number(self.scale))
-                return self.masked(query + i, first + column, score, to.at(Affine(i), first + column), to)
+                body, value = self.masked(query + i, key, score, edge)
+                place = Affine(0, column.terms) + i * self.lanes
+                more = self.op("maximum", Load(most, place), value)
+                return [*body, to.store(Affine(i), key, value), Store(most, place, more)]
 
             return self.tile(
                 rows,
@@ -356,25 +387,30 @@ class Head:
                 finish,
             )
 
-        return self.over_keys(query + (rows - 1), tile)
+        return [
+            *self.filled(most, rows, self.number(-math.inf)),
+            *self.over_edges(query, query + (rows - 1), tile),
+        ]
 
     def masked(
-        self, query: Affine, key: Affine, score: Expr, place: Affine, to: Operand
-    ) -> list[Statement]:
-        """A score, or -infinity where the query does not see the key, is stored."""
+        self, query: Affine, key: Affine, score: Expr, edge: bool
+    ) -> tuple[list[Statement], Expr]:
+        """A score, or -infinity where the query does not see the key.
+
+        `edge`: whether it may be later than the query, and so not seen.
+        """
         e = self.context.builder()
-        value = e.let(score)
+        value, low = e.let(score), self.number(-math.inf)
         if self.mask is not None:
             given = e.value(self.mask, self._score(self.mask, query, key))
             if self.mask.dtype.kind == "b":
-                value = self.op("where", given, value, self.number(-math.inf))
+                value = e.let(self.op("where", given, value, low))
             else:
-                value = self.op("add", value, given)
-            value = e.let(value)
-        if self.causal:
-            seen = Op("less_equal", (key, query), "bool")
-            value = e.let(self.op("where", e.let(seen), value, self.number(-math.inf)))
-        return [*e.body, Store(to.buffer, place, value)]
+                value = e.let(self.op("add", value, given))
+        if edge:
+            seen = e.let(Op("less_equal", (key, query), "bool"))
+            value = e.let(self.op("where", seen, value, low))
+        return e.body, value
 
     def kept(self, query: Affine, key: Affine, value: Expr) -> tuple[list[Statement], Expr]:
         """What dropout leaves of something that is there for each share."""
@@ -390,68 +426,65 @@ class Head:
         return canonical((self.sample, self.head, query, key), node.shape)
 
     def exponentials(
-        self, query: Affine, row: Affine, to: Operand, dropout: bool
-    ) -> tuple[list[Statement], Expr]:
-        """exp of the scores in a row minus their maximum, in their place; and 1 over the sum.
+        self, query: Affine, rows: int, to: Operand, most: Buffer, dropout: bool
+    ) -> tuple[list[Statement], list[Var]]:
+        """exp of the scores in some rows minus their maxima, in their place; and 1 over the sums.
 
-        `dropout`: whether those that it drops are stored as 0.
+        `most`: maxima, a vector for each row. `dropout`: whether those that it drops become 0.
         """
-        widest = max(len(widths) for _, _, widths in self.columns)
-        most, sums = (self.registers(name, widest * self.lanes) for name in ("most", "sums"))
+        sums = self.registers("sums", rows * self.lanes)
         low, zero, one = (self.number(value) for value in (-math.inf, 0.0, 1.0))
-        top, none, start, total, safe, factor = (self.names.fresh("t") for _ in range(6))
+        before, after = Expressions(self.names), Expressions(self.names)
+        starts: list[Expr] = []
+        factors: list[Var] = []
+        for i in range(rows):
+            top = before.let(Reduce("maximum", most, Affine(i * self.lanes), self.lanes))
+            none = before.let(Op("equal", (top, low), "bool"))
+            starts.append(before.let(self.op("where", none, zero, top)))
+            total = after.let(Reduce("add", sums, Affine(i * self.lanes), self.lanes))
+            some = after.let(self.op("where", none, one, total))
+            factor = after.let(self.op("div", one, some))
+            assert isinstance(factor, Var)
+            factors.append(factor)
 
-        def fill(buffer: Buffer, value: Const) -> list[Statement]:
-            return self.vectors([self.lanes] * widest, lambda at: [Store(buffer, at, value)])
-
-        def maximum(first: Affine, widths: list[int]) -> list[Statement]:
-            def of(at: Affine) -> list[Statement]:
-                pair = Load(most, at), to.load(row, first + at)
-                return [Store(most, at, self.op("maximum", *pair))]
-
-            return self.vectors(widths, of)
-
-        def exp(first: Affine, widths: list[int]) -> list[Statement]:
-            def of(at: Affine) -> list[Statement]:
-                e = Expressions(self.names)
-                score = e.let(to.load(row, first + at))
-                value = e.let(self.op("exp", e.let(self.op("sub", score, self.var(start)))))
-                e.body.append(Store(sums, at, self.op("add", Load(sums, at), value)))
-                kept, share = self.kept(query, first + at, value) if dropout else ([], value)
-                return [*e.body, *kept, Store(to.buffer, to.at(row, first + at), share)]
-
-            return self.vectors(widths, of)
+        def exp(i: int, key: Affine, place: Affine) -> list[Statement]:
+            e = Expressions(self.names)
+            score = e.let(to.load(Affine(i), key))
+            value = e.let(self.op("exp", e.let(self.op("sub", score, starts[i]))))
+            e.body.append(Store(sums, place, self.op("add", Load(sums, place), value)))
+            kept, share = self.kept(query + i, key, value) if dropout else ([], value)
+            return [*e.body, *kept, to.store(Affine(i), key, share)]
 
         return [
-            Local(most),
-            *fill(most, low),
-            *self.over_keys(query, maximum),
-            *self.joined("maximum", most, widest),
-            Let(top, Reduce("maximum", most, Affine(), self.lanes)),
-            Let(none, Op("equal", (self.var(top), low), "bool")),
-            Let(start, self.op("where", Var(none, "bool"), zero, self.var(top))),
+            *before.body,
             Local(sums),
-            *fill(sums, zero),
-            *self.over_keys(query, exp),
-            *self.joined("add", sums, widest),
-            Let(total, Reduce("add", sums, Affine(), self.lanes)),
-            Let(safe, self.op("where", Var(none, "bool"), one, self.var(total))),
-            Let(factor, self.op("div", one, self.var(safe))),
-        ], self.var(factor)
+            *self.filled(sums, rows, zero),
+            *self.over_scores(query, rows, exp),
+            *after.body,
+        ], factors
 
-    def var(self, name: str) -> Var:
-        """A variable that is a number."""
-        return Var(name, self.type)
+    def over_scores(
+        self, query: Affine, rows: int, body: Callable[[int, Affine, Affine], list[Statement]]
+    ) -> list[Statement]:
+        """`body(row, key, place)` for all scores of a tile of queries, in vectors; `place`: where
+        those of the row are combined.
+        """
 
-    def joined(self, op: str, acc: Buffer, vectors: int) -> list[Statement]:
-        """Vectors of accumulators combined into the first one."""
-        result: list[Statement] = []
-        for j in range(1, vectors):
-            lane = self.names.fresh("v")
-            at = Affine.var(lane)
-            both = self.op(op, Load(acc, at), Load(acc, at + j * self.lanes))
-            result.append(vector_loop(self.lanes, [Store(acc, at, both)], lane))
-        return result
+        def part(first: Affine, widths: list[int]) -> list[Statement]:
+            result: list[Statement] = []
+            for j, width in enumerate(widths):
+                for i in range(rows):
+                    lane = self.names.fresh("v")
+                    at = Affine.var(lane)
+                    each = body(i, first + at + j * self.lanes, at + i * self.lanes)
+                    result.append(vector_loop(width, each, lane))
+            return result
+
+        return self.over_keys(query + (rows - 1), part)
+
+    def filled(self, acc: Buffer, rows: int, value: Const) -> list[Statement]:
+        """A vector of accumulators for each row, set to a number."""
+        return self.vectors([self.lanes] * rows, lambda at: [Store(acc, at, value)])
 
 
 def lower_attention(context: Context) -> list[Statement]:
@@ -460,31 +493,32 @@ def lower_attention(context: Context) -> list[Statement]:
     queries, keys, values = head.operands
     out = head.result()
     body, turned = head.transposed(keys, "keys")
-    shares, factors = head.scratch("shares", ROWS, head.keys), head.scratch("factors", 1, ROWS)
+    shares = head.scratch("shares", ROWS, head.keys)
+    body.append(Local(shares.buffer))
 
     def tile(query: Affine, rows: int) -> list[Statement]:
-        row = head.names.fresh("i")
-        at = Affine.var(row) if rows > 1 else Affine()
-        each, factor = head.exponentials(query + at, at, shares, dropout=True)
-        each.append(Store(factors.buffer, at, factor))
+        most = head.registers("most", rows * head.lanes)
+        exponentials, factors = head.exponentials(query, rows, shares, most, dropout=True)
+
+        def product(feature: Affine, widths: list[int]) -> list[Statement]:
+            def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
+                value = head.op("mul", total, factors[i])
+                return [out.store(query + i, feature + column, value)]
+
+            last = query + (rows - 1)
+            return head.tile(
+                rows,
+                widths,
+                lambda add: head.sum_over_keys(last, shares, values, feature, add),
+                finish,
+            )
+
         return [
-            *head.scores(query, rows, queries, turned, shares),
-            *serial([(row, rows)] if rows > 1 else [], each),
-            *head.over_features(lambda d, widths: product(query, rows, d, widths)),
+            Local(most),
+            *head.scores(query, rows, queries, turned, shares, most),
+            *exponentials,
+            *head.over_features(product),
         ]
 
-    def product(query: Affine, rows: int, feature: Affine, widths: list[int]) -> list[Statement]:
-        def finish(i: int, column: Affine, total: Expr) -> list[Statement]:
-            value = head.op("mul", total, Load(factors.buffer, Affine(i)))
-            return [Store(out.buffer, out.at(query + i, feature + column), value)]
-
-        return head.tile(
-            rows,
-            widths,
-            lambda add: head.sum_over_keys(query + (rows - 1), shares, values, feature, add),
-            finish,
-        )
-
-    body += [Local(shares.buffer), Local(factors.buffer)]
     body += head.over_rows(head.queries, tile)
     return head.around(body)

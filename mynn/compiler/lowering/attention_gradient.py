@@ -1,24 +1,25 @@
 """The gradient of attention: scores again, block by block of the queries, and what comes of them.
 
-    for n: for h:
-      keys and values of the head are transposed; dk = 0, dv = 0
-      for blocks of queries:
-        for tiles of 4 queries:
-          P = exp(scores - maxima) / sums                        [4, S]
-          G = g times values, where dropout left something
-          dS = scale P (G - sum over the keys of P G)
-          dq = dS times keys
-        for tiles of 4 keys:
-          dv += P^T g, dk += dS^T q                              sums over the queries of the block
-      dk and dv are stored
+for n: for h:
+  keys and values of the head are transposed; dk = 0, dv = 0
+  for blocks of queries:
+    for tiles of 4 queries:
+      P = exp(scores - maxima) / sums                        [4, S]
+      G = g times values, where dropout left something
+      dS = scale P (G - sum over the keys of P G)
+      dq = dS times keys
+    for tiles of 4 keys:
+      dv += P^T g, dk += dS^T q                              sums over the queries of the block
+  dk and dv are stored
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import Expr, For, Let, Load, Local, Reduce, Statement, Store
+from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Load, Local, Reduce, Statement, Store
 from mynn.compiler.lowering.attention import ROWS, Add, Head, Operand
 from mynn.compiler.lowering.base import Context, chunks, serial
 from mynn.compiler.rules.expressions import Expressions
@@ -95,21 +96,18 @@ class _Gradient(Head):
         def tile(row: Affine, count: int) -> list[Statement]:
             query = first + row
             shares, scored = self.shares.below(row), self.scored.below(row)
-            name = self.names.fresh("i")
-            at = Affine.var(name) if count > 1 else Affine()
-            each = self._row(query + at, row + at)
+            most = self.registers("most", count * self.lanes)
             return [
-                *self.scores(query, count, self.q, turned_keys, shares),
+                Local(most),
+                *self.scores(query, count, self.q, turned_keys, shares, most),
                 *self._of_shares(query, count, turned_values, scored),
-                *serial([(name, count)] if count > 1 else [], each),
+                *self._of_scores(query, count, row, most),
                 *self.over_features(lambda d, widths: self._dq(query, count, scored, d, widths)),
             ]
 
         return [*self.over_rows(rows, tile), *self._sums(first, rows)]
 
-    def _of_shares(
-        self, query: Affine, rows: int, turned: Operand, to: Operand
-    ) -> list[Statement]:
+    def _of_shares(self, query: Affine, rows: int, turned: Operand, to: Operand) -> list[Statement]:
         """G = g times values, for tiles of queries."""
 
         def tile(first: Affine, widths: list[int]) -> list[Statement]:
@@ -132,50 +130,43 @@ class _Gradient(Head):
 
         return self.over_keys(query + (rows - 1), tile)
 
-    def _row(self, query: Affine, row: Affine) -> list[Statement]:
-        """Shares and gradients of scores of one query."""
-        body, factor = self.exponentials(query, row, self.shares, dropout=False)
-        widest = max(len(widths) for _, _, widths in self.columns)
-        inner = self.registers("inner", widest * self.lanes)
-        total = self.names.fresh("t")
+    def _of_scores(self, query: Affine, rows: int, row: Affine, most: Buffer) -> list[Statement]:
+        """P and dS of a tile of queries, from scores, their maxima, and G."""
+        shares, scored, left = (x.below(row) for x in (self.shares, self.scored, self.left))
+        body, factors = self.exponentials(query, rows, shares, most, dropout=False)
+        inner = self.registers("inner", rows * self.lanes)
 
-        def shares(first: Affine, widths: list[int]) -> list[Statement]:
-            def one(at: Affine) -> list[Statement]:
-                column = first + at
-                e = Expressions(self.names)
-                share = e.let(self.op("mul", e.let(self.shares.load(row, column)), factor))
-                g = e.let(self.scored.load(row, column))
-                e.body.append(self.shares.store(row, column, share))
-                if self.drop:
-                    more, g = self.kept(query, column, g)
-                    also, left = self.kept(query, column, share)
-                    e.body += [*more, *also, self.scored.store(row, column, g)]
-                    e.body.append(self.left.store(row, column, left))
-                fma = self.op("fma", share, g, Load(inner, at))
-                return [*e.body, Store(inner, at, fma)]
+        def share(i: int, key: Affine, place: Affine) -> list[Statement]:
+            at = Affine(i)
+            e = Expressions(self.names)
+            p = e.let(self.op("mul", e.let(shares.load(at, key)), factors[i]))
+            g = e.let(scored.load(at, key))
+            e.body.append(shares.store(at, key, p))
+            if self.drop:
+                more, g = self.kept(query + i, key, g)
+                also, kept = self.kept(query + i, key, p)
+                e.body += [*more, *also, scored.store(at, key, g), left.store(at, key, kept)]
+            return [*e.body, Store(inner, place, self.op("fma", p, g, Load(inner, place)))]
 
-            return self.vectors(widths, one)
+        sums = Expressions(self.names)
+        totals = [
+            sums.let(Reduce("add", inner, Affine(i * self.lanes), self.lanes)) for i in range(rows)
+        ]
 
-        def scored(first: Affine, widths: list[int]) -> list[Statement]:
-            def one(at: Affine) -> list[Statement]:
-                column = first + at
-                e = Expressions(self.names)
-                centred = self.op("sub", self.scored.load(row, column), self.var(total))
-                share = self.op("mul", self.shares.load(row, column), self.number(self.scale))
-                value = e.let(self.op("mul", e.let(share), e.let(centred)))
-                return [*e.body, self.scored.store(row, column, value)]
+        def score(i: int, key: Affine, place: Affine) -> list[Statement]:
+            at = Affine(i)
+            e = Expressions(self.names)
+            centred = e.let(self.op("sub", scored.load(at, key), totals[i]))
+            p = e.let(self.op("mul", shares.load(at, key), self.number(self.scale)))
+            return [*e.body, scored.store(at, key, self.op("mul", p, centred))]
 
-            return self.vectors(widths, one)
-
-        zero = self.number(0.0)
         return [
             *body,
             Local(inner),
-            *self.vectors([self.lanes] * widest, lambda at: [Store(inner, at, zero)]),
-            *self.over_keys(query, shares),
-            *self.joined("add", inner, widest),
-            Let(total, Reduce("add", inner, Affine(), self.lanes)),
-            *self.over_keys(query, scored),
+            *self.filled(inner, rows, self.number(0.0)),
+            *self.over_scores(query, rows, share),
+            *sums.body,
+            *self.over_scores(query, rows, score),
         ]
 
     def _dq(
@@ -202,16 +193,14 @@ class _Gradient(Head):
             return self.over_rows(sum(widths), lambda j, count: tile(key, key + j, count))
 
         def tile(seen: Affine, key: Affine, count: int) -> list[Statement]:
-            sides = ((self.dv, self.left, self.cotangent), (self.dk, self.scored, self.q))
-            return [
-                statement
-                for to, left, right in sides
-                for statement in self.over_features(
-                    lambda d, widths, to=to, left=left, right=right: add_to(
-                        to, left, right, (seen, key, count), d, widths
-                    )
-                )
-            ]
+            result: list[Statement] = []
+            for to, left, right in (
+                (self.dv, self.left, self.cotangent),
+                (self.dk, self.scored, self.q),
+            ):
+                adding = partial(add_to, to, left, right, (seen, key, count))
+                result += self.over_features(adding)
+            return result
 
         def add_to(
             to: Operand,

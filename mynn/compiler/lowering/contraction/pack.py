@@ -67,17 +67,18 @@ def _transposed(
         k = Affine(first) + (Affine.var(block, terms) if count > 1 else 0)
         body: list[Statement] = []
         for j, width in enumerate(widths):
-            body += transposed_square(
-                context,
-                type,
-                (width, terms),
-                lambda c, lane, j=j, k=k: Load(
-                    product.vector.buffer, product.vector_at(q + (j * lanes + c), (k + lane,))
-                ),
-                lambda r, lane, value, j=j, k=k: Store(
-                    panel, (k + r) * line + lane + j * lanes, value
-                ),
-            )
+            first = j * lanes
+
+            def load(c: int, lane: Affine, first: int = first, k: Affine = k) -> Load:
+                place = product.vector_at(q + (first + c), (k + lane,))
+                return Load(product.vector.buffer, place)
+
+            def store(
+                r: int, lane: Affine, value: Expr, first: int = first, k: Affine = k
+            ) -> Statement:
+                return Store(panel, (k + r) * line + lane + first, value)
+
+            body += transposed_square(context, type, (width, terms), load, store)
         result.append(For(block, count, tuple(body)))
     return result, product.with_panel(panel, line, q)
 
