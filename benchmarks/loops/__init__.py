@@ -136,7 +136,6 @@ LOOPS = {
     "generate-S4": Loop(
         "a token by S4's network; keys and values of those before are kept",
         _plain(sequences.generation, 64),
-        ("ours-compiled", "torch"),
         units=sequences.TOKENS,
     ),
     "folds": Loop(

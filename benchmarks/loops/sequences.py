@@ -97,7 +97,7 @@ def generation(library: Library, words: int) -> Program:
                 h = h + layer.linear2(layer.activation(layer.linear1(layer.norm2(h))))
             return net.head(net.blocks.norm(h))
 
-    predict, tokens = library.predictor(Model()), _tokens(1, TOKENS, words)[0]
+    predict, tokens = library.stepper(Model()), _tokens(1, TOKENS, words)[0]
     inputs = [np.array([token, place]) for place, token in enumerate(tokens)]
     return Program(lambda: [predict(x) for x in inputs][-1])
 
