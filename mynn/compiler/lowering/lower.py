@@ -15,8 +15,8 @@ from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
 from mynn.compiler.lowering.argmax import lower_argmax
 from mynn.compiler.lowering.argsort import lower_argsort
-from mynn.compiler.lowering.attention import lower_attention
-from mynn.compiler.lowering.attention_gradient import lower_attention_gradient
+from mynn.compiler.lowering.attention.forward import lower_attention
+from mynn.compiler.lowering.attention.gradient import lower_attention_gradient
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product

@@ -20,7 +20,8 @@ from functools import partial
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Load, Local, Reduce, Statement, Store
-from mynn.compiler.lowering.attention import ROWS, Add, Head, Operand
+from mynn.compiler.lowering.attention.scores import Scores
+from mynn.compiler.lowering.attention.tiles import ROWS, Add, Operand
 from mynn.compiler.lowering.base import Context, chunks, serial
 from mynn.compiler.rules.expressions import Expressions
 
@@ -30,7 +31,7 @@ _BLOCK = 2048
 _LEAST_ROWS = 16
 
 
-class _Gradient(Head):
+class _Gradient(Scores):
     """The kernel of a gradient, for one head of one sample."""
 
     def __init__(self, context: Context) -> None:
