@@ -70,7 +70,7 @@ class _Gradient(Scores):
             name = self.names.fresh("b")
             first = Affine.var(name, rows) + start if count > 1 else Affine(start)
             block = self._block(first, rows, turned_keys, turned_values)
-            body += [For(name, count, tuple(block))] if count > 1 else block
+            body.append(For(name, count, tuple(block)))
         for to, matrix in ((self.to[1], self.dk), (self.to[2], self.dv)):
             body += self._each(to, matrix.load)
         return self.around(body)

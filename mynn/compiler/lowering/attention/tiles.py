@@ -144,6 +144,8 @@ class Head:
         """Accumulators."""
         return Buffer(self.names.fresh(name), self.type, elements, "register")
 
+    # Loops of one round stay: what is made in their bodies is forgotten behind them.
+
     # -- loops -------------------------------------------------------------------------------------
 
     def seen(self, last: Affine, first: Affine) -> tuple[Within, ...]:
@@ -167,10 +169,7 @@ class Head:
             name = self.names.fresh("j")
             first = Affine.var(name, sum(widths)) + start
             where = self.seen(last, first)
-            if count == 1 and not where:
-                result += body(Affine(start), widths)
-            else:
-                result.append(For(name, count, tuple(body(first, widths)), where=where))
+            result.append(For(name, count, tuple(body(first, widths)), where=where))
         return result
 
     def over_edges(
@@ -207,7 +206,7 @@ class Head:
             name = self.names.fresh("r")
             first = Affine.var(name, rows) + start if count > 1 else Affine(start)
             inner = body(first, rows)
-            result += [For(name, count, tuple(inner))] if count > 1 else inner
+            result.append(For(name, count, tuple(inner)))
         return result
 
     def over_features(
@@ -219,7 +218,7 @@ class Head:
             name = self.names.fresh("d")
             first = Affine.var(name, sum(widths)) + start if count > 1 else Affine(start)
             inner = body(first, widths)
-            result += [For(name, count, tuple(inner))] if count > 1 else inner
+            result.append(For(name, count, tuple(inner)))
         return result
 
     def summed(self, extent: int, body: Callable[[Affine], list[Statement]]) -> list[Statement]:
@@ -318,8 +317,8 @@ class Head:
                     return panel.store(d + r, j + lane, value)
 
                 square = transposed_square(self.context, self.type, (rows, width), load, store)
-                body += [For(block, times, tuple(square))] if times > 1 else square
-            result += [For(name, count, tuple(body))] if count > 1 else body
+                body.append(For(block, times, tuple(square)))
+            result.append(For(name, count, tuple(body)))
         return result, panel
 
     def sum_over_keys(
