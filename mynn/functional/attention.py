@@ -70,7 +70,8 @@ def scaled_dot_product_attention(
     shares = shares_of(masked(scores, mask, is_causal))
     if dropout_p > 0:
         shares = dropout(shares, dropout_p)
-    return shares @ v
+    result: Tensor = shares @ v
+    return result
 
 
 # Of fewer queries all scores are few.

@@ -191,9 +191,9 @@ class Head:
                 first = Affine.var(name, sum(widths)) + start
                 # How much later the tile's last key is than the query.
                 later = first + -query + (sum(widths) - 1)
-                where = (Within(later + far, far + 1),)
-                if edge:
-                    where = (Within(later + -1, far), *self.seen(last, first))
+                inside = (Within(later + far, far + 1),)
+                around = (Within(later + -1, far), *self.seen(last, first))
+                where = around if edge else inside
                 result.append(For(name, count, tuple(body(first, widths, edge)), where=where))
         return result
 
