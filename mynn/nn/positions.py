@@ -100,8 +100,8 @@ class RotaryEmbedding(_Positions):
         >>> import numpy as np
         >>> from mynn import nn
         >>> rotary = nn.RotaryEmbedding(2)
-        >>> rotary(np.ones((1, 2), np.float32), offset=3).tolist()
-        [[-1.1311125755310059, -0.848872482776642]]
+        >>> rotary(np.ones((1, 2), np.float32), offset=3)
+        tensor([[-1.1311, -0.8489]])
 
     Source: Su et al., "RoFormer: enhanced transformer with rotary position embedding", 2021.
     """
