@@ -139,6 +139,7 @@ LIBRARY = Library(
     seed=mynn.manual_seed,
     fitter=_fitter,
     predictor=lambda net: lambda x: mynn.predict(net, x),
+    stepper=lambda net: mynn.compile(net.eval()),
 )
 
 

@@ -128,6 +128,16 @@ LOOPS = {
         sequences.language_model,
         *("gru", 80, 32),
     ),
+    "predict-S4": Loop(
+        "mynn.predict of one text by S4's network again",
+        _plain(sequences.prediction, "transformer", 64),
+        BESIDE_A_CALL,
+    ),
+    "generate-S4": Loop(
+        "a token by S4's network; keys and values of those before are kept",
+        _plain(sequences.generation, 64),
+        units=sequences.TOKENS,
+    ),
     "folds": Loop(
         "one of 50 trainings, 5 folds x 10 seeds: 30-32-2, 20 epochs of 455 rows, Adam",
         folds.folds,

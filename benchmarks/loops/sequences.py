@@ -54,6 +54,54 @@ def language_model(library: Library, model: str, words: int, batch: int) -> Prog
     return _trained(library, net, loss, (text[:, :-1].copy(), text[:, 1:].copy()))
 
 
+def prediction(library: Library, model: str, words: int) -> Program:
+    """The scores of all places of one text, from Python."""
+    net = library.equal(MODELS[model](library, words, TOKENS))
+    predict, text = library.predictor(net), _tokens(1, TOKENS, words)
+    return Program(lambda: predict(text))
+
+
+def generation(library: Library, words: int) -> Program:
+    """One more token of a text by the transformer; keys and values of those before are kept."""
+    nn = library.nn
+    net = library.equal(MODELS["transformer"](library, words, TOKENS))
+    layers = net.blocks.layers
+    heads = layers[0].self_attn.num_heads
+    places = library.from_numpy(np.arange(TOKENS))
+
+    class Model(nn.Module):  # type: ignore[misc]
+        """A token and its place, [2], to scores of the next one [1, words]."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+            shape = len(layers), heads, TOKENS, net.table.embedding_dim // heads
+            for name in ("keys", "values"):
+                empty = library.from_numpy(np.zeros(shape, np.float32))
+                self.register_buffer(name, empty)
+
+        def forward(self, x: Any) -> Any:
+            """What the network gives for the last of all tokens so far."""
+            place = x[1:]
+            h = net.table(x[:1]) + net.places(place)
+            for number, layer in enumerate(layers):
+                attention, z = layer.self_attn, layer.norm1(h)
+                z = nn.functional.linear(z, attention.in_proj_weight, attention.in_proj_bias)
+                q, k, v = z.reshape(3, heads, 1, -1)
+                self.keys[number][:, place] = k
+                self.values[number][:, place] = v
+                y = nn.functional.scaled_dot_product_attention(
+                    q, self.keys[number], self.values[number], places <= place
+                )
+                h = h + attention.out_proj(y.reshape(1, -1))
+                h = h + layer.linear2(layer.activation(layer.linear1(layer.norm2(h))))
+            return net.head(net.blocks.norm(h))
+
+    predict, tokens = library.stepper(Model()), _tokens(1, TOKENS, words)[0]
+    inputs = [np.array([token, place]) for place, token in enumerate(tokens)]
+    return Program(lambda: [predict(x) for x in inputs][-1])
+
+
 def bag(library: Library) -> Program:
     """Texts by the mean of their words' vectors."""
     nn, words = library.nn, _tokens(STEPS * BAG_BATCH, TOKENS, BAG_WORDS)

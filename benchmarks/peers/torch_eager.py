@@ -156,6 +156,7 @@ LIBRARY = Library(
     seed=torch.manual_seed,
     fitter=_fitter,
     predictor=_predictor,
+    stepper=_predictor,
 )
 
 

@@ -11,7 +11,10 @@ from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.dropout import dropout
-from mynn.tensor import Tensor, as_tensor
+from mynn.functional.padding import pad
+from mynn.ops.attention import masked, shares_of
+from mynn.random import chosen
+from mynn.tensor import Tensor, as_tensor, same_dtype
 
 
 @recorded
@@ -54,30 +57,62 @@ def scaled_dot_product_attention(
         )
     if enable_gqa:
         k, v = (_shared(name, one, q) for one in (k, v))
-    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    if is_causal and attn_mask is not None:
+        raise ArgumentError(f"{name}: give attn_mask or is_causal, not both")
+    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
+    q, k, v = same_dtype(q, same_dtype(k, v)[0])[0], *same_dtype(k, v)
+    mask = None if attn_mask is None else as_tensor(attn_mask)
+    if mask is not None and mask.dtype != np.bool_:
+        mask = mask.astype(q.dtype)
+    if _in_blocks(q, k, v, mask) and dropout_p < 1:
+        return _blocked(q, k, v, mask, dropout_p, is_causal, factor)
     scores = (q * factor) @ k.transpose(-2, -1)
-    if is_causal:
-        if attn_mask is not None:
-            raise ArgumentError(f"{name}: give attn_mask or is_causal, not both")
-        attn_mask = np.tril(np.ones(scores.shape[-2:], np.bool_))
-    if attn_mask is not None:
-        mask = as_tensor(attn_mask)
-        if mask.dtype == np.bool_:
-            scores = mask.choose(scores, -math.inf)
-        else:
-            scores = scores + mask.astype(scores.dtype)
-    shares = _shares(scores)
+    shares = shares_of(masked(scores, mask, is_causal))
     if dropout_p > 0:
         shares = dropout(shares, dropout_p)
-    return shares @ v
+    result: Tensor = shares @ v
+    return result
 
 
-def _shares(scores: Tensor) -> Tensor:
-    """The softmax along the last axis, and 0 where all scores are -infinity."""
-    top = scores.detach().amax(-1, keepdim=True)
-    nothing = top == -math.inf
-    e = (scores - nothing.choose(0.0, top)).exp()
-    return e * (1.0 / nothing.choose(1.0, e.sum(-1, keepdim=True)))
+# Of fewer queries all scores are few.
+_LEAST_QUERIES = 4
+
+
+def _in_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> bool:
+    """Whether scores are computed block by block; those of a mask that is learned are there."""
+    some = q.shape[-2] >= _LEAST_QUERIES and min(math.prod(x.shape) for x in (q, k, v)) > 0
+    return some and (mask is None or not mask.requires_grad)
+
+
+def _blocked(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float, causal: bool, scale: float
+) -> Tensor:
+    """By the primitive, whose axes are [N, L, H, D]."""
+    leads = [x.shape[:-2] for x in (q, k, v, *(() if mask is None else (mask,)))]
+    lead = np.broadcast_shapes(*leads)
+    heads = lead[-1] if len(lead) > 1 else 1
+    samples = math.prod(lead) // heads
+    width = max(q.shape[-1], v.shape[-1])
+
+    def together(x: Tensor) -> Tensor:
+        """[.., L, E] -> [N, H, L, E]."""
+        every = x if x.shape[:-2] == lead else x.broadcast_to((*lead, *x.shape[-2:]))
+        return every.reshape((samples, heads, *x.shape[-2:]))
+
+    def operand(x: Tensor) -> Tensor:
+        wide = x if x.shape[-1] == width else pad(x, (0, width - x.shape[-1]))
+        return together(wide).transpose(1, 2)
+
+    matrix = (*lead, q.shape[-2], k.shape[-2])
+    masks = [] if mask is None else [together(mask.broadcast_to(matrix))]
+    if p > 0:
+        masks.append(together(~chosen(p, matrix, None)))
+    params = {"causal": causal, "scale": scale, "mask": mask is not None, "drop": float(p)}
+    y = operand(q).attention(operand(k), operand(v), *masks, **params)
+    y = y.reshape((samples, q.shape[-2], heads, width)).transpose(1, 2)
+    y = y if width == v.shape[-1] else y[..., : v.shape[-1]]
+    result: Tensor = y.reshape((*lead, *y.shape[-2:]))
+    return result
 
 
 def _shared(name: str, x: Tensor, q: Tensor) -> Tensor:

@@ -77,11 +77,52 @@ def multi_head_attention_forward(
 
     Source: Vaswani et al., "Attention is all you need", 2017.
     """
-    q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
-    single = _without_batch(q, k, v)
+    return attended(
+        *(query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias),
+        *(bias_k, bias_v, add_zero_attn, dropout_p, out_proj_weight, out_proj_bias, training),
+        *(key_padding_mask, need_weights, attn_mask, use_separate_proj_weight),
+        *(q_proj_weight, k_proj_weight, v_proj_weight, static_k, static_v),
+        *(average_attn_weights, is_causal),
+    )
+
+
+def attended(
+    query: Any,
+    key: Any,
+    value: Any,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Any,
+    in_proj_bias: Any,
+    bias_k: Any,
+    bias_v: Any,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Any,
+    out_proj_bias: Any,
+    training: bool,
+    key_padding_mask: Any,
+    need_weights: bool,
+    attn_mask: Any,
+    use_separate_proj_weight: bool,
+    q_proj_weight: Any,
+    k_proj_weight: Any,
+    v_proj_weight: Any,
+    static_k: Any,
+    static_v: Any,
+    average_attn_weights: bool,
+    is_causal: bool,
+    batch_first: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """`multi_head_attention_forward`, of [N, L, E] where `batch_first`."""
+    inputs = as_tensor(query), as_tensor(key), as_tensor(value)
+    single = _without_batch(*inputs, batch_first)
     if single:
-        q, k, v = (one.unsqueeze(1) for one in (q, k, v))
-    length, batch, width = q.shape
+        q, k, v = (one.unsqueeze(1) for one in inputs)
+        inputs = q, k, v
+    along = int(batch_first and not single)
+    width, batch = inputs[0].shape[-1], inputs[0].shape[1 - along]
+    length, keys = (one.shape[along] for one in inputs[:2])
     if width != embed_dim_to_check:
         raise ShapeError(
             f"{_NAME}: the query has {width} features, the layer has embed_dim={embed_dim_to_check}"
@@ -95,14 +136,17 @@ def multi_head_attention_forward(
             f"{_NAME}: is_causal says what attn_mask is; give that mask too, as "
             "nn.Transformer.generate_square_subsequent_mask makes it"
         )
-    weights = (
-        (q_proj_weight, k_proj_weight, v_proj_weight)
-        if use_separate_proj_weight
-        else _thirds(in_proj_weight, width)
-    )
-    q, k, v = _projected((q, k, v), weights, _thirds(in_proj_bias, width))
-    heads = _Heads(batch, num_heads, width // num_heads)
-    masks = heads.masks(q.dtype, length, k.shape[0], key_padding_mask, attn_mask)
+    if not use_separate_proj_weight and query is key is value:
+        q, k, v = _together(inputs[0], in_proj_weight, in_proj_bias)
+    else:
+        weights = (
+            (q_proj_weight, k_proj_weight, v_proj_weight)
+            if use_separate_proj_weight
+            else _thirds(in_proj_weight, width)
+        )
+        q, k, v = _projected(inputs, weights, _thirds(in_proj_bias, width))
+    heads = _Heads(batch, num_heads, width // num_heads, along)
+    masks = heads.masks(q.dtype, length, keys, key_padding_mask, attn_mask)
     by_hint = is_causal and key_padding_mask is None and not need_weights
     if by_hint:
         masks = []
@@ -112,7 +156,7 @@ def multi_head_attention_forward(
         if static_k is not None or static_v is not None:
             raise ArgumentError(f"{_NAME}: bias_k and bias_v cannot be added to static_k, static_v")
         k, v = (
-            cat([one, as_tensor(bias).broadcast_to((1, batch, width))])
+            cat([one, heads.row(as_tensor(bias))], along)
             for one, bias in ((k, bias_k), (v, bias_v))
         )
         masks = [_seen(mask) for mask in masks]
@@ -139,20 +183,28 @@ def multi_head_attention_forward(
 
 
 class _Heads:
-    """The heads of a batch: [N, H, L, D], where the projections are [L, N, H D]."""
+    """The heads of a batch: [N, H, L, D], where the projections are [L, N, H D], or [N, L, H D]
+    where positions lie `along` axis 1.
+    """
 
-    def __init__(self, batch: int, heads: int, features: int) -> None:
-        self.batch, self.heads, self.features = batch, heads, features
+    def __init__(self, batch: int, heads: int, features: int, along: int) -> None:
+        self.batch, self.heads, self.features, self.along = batch, heads, features, along
+        self.order = (0, 2, 1, 3) if along else (1, 2, 0, 3)
 
     def split(self, x: Tensor) -> Tensor:
         """[L, N, H D] -> [N, H, L, D]."""
-        apart = x.reshape((x.shape[0], self.batch, self.heads, self.features))
-        return apart.permute(1, 2, 0, 3)
+        apart = x.reshape((*x.shape[:2], self.heads, self.features))
+        return apart.permute(*self.order)
 
     def join(self, x: Tensor) -> Tensor:
         """[N, H, L, D] -> [L, N, H D]."""
-        together = x.permute(2, 0, 1, 3)
-        return together.reshape((x.shape[2], self.batch, self.heads * self.features))
+        together = x.permute(*((0, 2, 1, 3) if self.along else (2, 0, 1, 3)))
+        return together.reshape((*together.shape[:2], self.heads * self.features))
+
+    def row(self, bias: Tensor) -> Tensor:
+        """[1, 1, H D] for each sample, as one more position."""
+        width = self.heads * self.features
+        return bias.broadcast_to((self.batch, 1, width) if self.along else (1, self.batch, width))
 
     def given(self, name: str, x: Any) -> Tensor:
         """[N H, S, D] -> [N, H, S, D]."""
@@ -190,7 +242,7 @@ class _Heads:
         return found
 
 
-def _without_batch(q: Tensor, k: Tensor, v: Tensor) -> bool:
+def _without_batch(q: Tensor, k: Tensor, v: Tensor, batch_first: bool) -> bool:
     """Whether there is no axis of samples; raises where the three do not fit."""
     shapes = f"{list(q.shape)}, {list(k.shape)} and {list(v.shape)}"
     if not q.ndim == k.ndim == v.ndim or q.ndim not in (2, 3):
@@ -198,7 +250,9 @@ def _without_batch(q: Tensor, k: Tensor, v: Tensor) -> bool:
             f"{_NAME}: query, key and value must all have 3 axes, or 2 without a batch; they are "
             f"{shapes}"
         )
-    if k.shape[:-1] != v.shape[:-1] or q.shape[1:-1] != k.shape[1:-1]:
+    batch = slice(0, 1) if batch_first else slice(1, 2)
+    of_batch = [x.shape[batch] if x.ndim == 3 else () for x in (q, k)]
+    if k.shape[:-1] != v.shape[:-1] or of_batch[0] != of_batch[1]:
         raise ShapeError(
             f"{_NAME}: key and value must have the same length, and all the same batch; they are "
             f"{shapes}"
@@ -217,6 +271,15 @@ def _thirds(x: Any, width: int) -> tuple[Any, Any, Any]:
             f"{tensor.shape[0]}"
         )
     return tensor[:width], tensor[width : 2 * width], tensor[2 * width :]
+
+
+def _together(x: Tensor, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value of the same input, by one product."""
+    _thirds(weight, x.shape[-1])
+    _thirds(bias, x.shape[-1])
+    y = linear(x, weight, bias)
+    apart = y.reshape((*y.shape[:-1], 3, x.shape[-1]))
+    return apart[:, :, 0], apart[:, :, 1], apart[:, :, 2]
 
 
 def _projected(

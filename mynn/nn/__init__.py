@@ -240,9 +240,11 @@ __all__ = [
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",
+    "RotaryEmbedding",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositionalEncoding",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
@@ -295,6 +297,7 @@ _ROOMS = {
     "recurrent": "GRU LSTM RNN RNNBase",
     "recurrent_cells": "GRUCell LSTMCell RNNCell RNNCellBase",
     "attention": "MultiheadAttention",
+    "positions": "RotaryEmbedding SinusoidalPositionalEncoding",
     "transformer": (
         "Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder "
         "TransformerEncoderLayer"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn import functional
 from mynn.errors import ArgumentError, ShapeError
+from mynn.functional.multi_head_attention import attended
 from mynn.nn import init
 from mynn.nn.linear import Linear
 from mynn.nn.module import Module
@@ -131,13 +131,14 @@ class MultiheadAttention(Module):
         """query [L, N, E], key [S, N, kdim], value [S, N, vdim] -> [L, N, E] and the shares, None
         without `need_weights`; see `functional.multi_head_attention_forward`.
         """
-        inputs = [like_state(self, as_tensor(one)) for one in (query, key, value)]
-        self._check(*inputs)
-        turned = self.batch_first and inputs[0].ndim == 3
-        if turned:
-            inputs = [one.transpose(0, 1) for one in inputs]
-        result, shares = functional.multi_head_attention_forward(
-            *inputs,
+        q, k, v = (like_state(self, as_tensor(one)) for one in (query, key, value))
+        self._check(q, k, v)
+        if query is key is value:
+            k = v = q
+        return attended(
+            q,
+            k,
+            v,
             self.embed_dim,
             self.num_heads,
             self.in_proj_weight,
@@ -154,10 +155,12 @@ class MultiheadAttention(Module):
             attn_mask,
             self.in_proj_weight is None,
             *self._separate(),
-            average_attn_weights=average_attn_weights,
-            is_causal=is_causal,
+            None,
+            None,
+            average_attn_weights,
+            is_causal,
+            self.batch_first,
         )
-        return (result.transpose(0, 1) if turned else result), shares
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Raise where one has another number of features than the layer was made for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from mynn.core.primitive import Primitive
 from mynn.ops import (
     along,
+    attention,
     checks,
     contraction,
     convolution,
@@ -35,6 +36,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     *gather.PRIMITIVES,
     *along.PRIMITIVES,
     *sorting.PRIMITIVES,
+    *attention.PRIMITIVES,
     *random.PRIMITIVES,
     *fused.PRIMITIVES,
     *checks.PRIMITIVES,

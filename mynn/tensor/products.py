@@ -10,7 +10,7 @@ import numpy as np
 from mynn.base.arguments import explained, whole_number
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
-from mynn.ops import contraction, convolution
+from mynn.ops import attention, contraction, convolution
 from mynn.tensor.movement import Movement
 from mynn.tensor.promotion import apply, as_tensor, same_dtype
 
@@ -174,6 +174,14 @@ class Products(Movement[T]):
         x, w = same_dtype(self, weight, floating=True)
         params = {"strides": strides, "padding": padding, "dilations": dilations}
         return apply(convolution.conv, x, w, **params, groups=groups)
+
+    def attention(self, keys: Any, values: Any, *masks: Any, **params: Any) -> T:
+        """Attention of queries [N, L, H, D]; see `mynn.ops.attention`."""
+        return apply(attention.attention, self, keys, values, *masks, **params)
+
+    def attention_gradient(self, *inputs: Any, **params: Any) -> T:
+        """The cotangents of the inputs of `attention`, from that of its result."""
+        return apply(attention.gradient, self, *inputs, **params)
 
 
 def matmul(x: Any, y: Any) -> Any:

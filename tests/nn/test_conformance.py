@@ -72,7 +72,7 @@ def test_pytorch_has_the_names() -> None:
                 assert hasattr(owner, entry.name) == (entry.twin is not None), entry.name
 
 
-@every_case
+@pytest.mark.parametrize("name", all_cases([entry for entry in MODULES if entry.twin]))
 def test_pytorch(name: str) -> None:
     """Values, gradients, buffers, keys and the printed form are PyTorch's."""
     torch = pytorch()

@@ -101,6 +101,21 @@ ATTENTIONS: tuple[Entry, ...] = (
             **dict.fromkeys(("custom_encoder", "custom_decoder", "norm_first"), ONLY_MADE),
         },
     ),
+    Entry(
+        "SinusoidalPositionalEncoding",
+        {"plain": Case(lambda nn: nn.SinusoidalPositionalEncoding(4), (QUERY,))},
+        {"d_model": ONLY_MADE, "base": 30.0},
+        twin=None,
+    ),
+    Entry(
+        "RotaryEmbedding",
+        {
+            "plain": Case(lambda nn: nn.RotaryEmbedding(4), (QUERY,)),
+            "halves": Case(lambda nn: nn.RotaryEmbedding(4, interleaved=False), (QUERY,)),
+        },
+        {"dim": ONLY_MADE, "base": 30.0, "interleaved": False},
+        twin=None,
+    ),
 )
 
 
@@ -154,6 +169,14 @@ ATTENTION_FUNCTIONS: tuple[Entry, ...] = (
                 lambda F, q, k, v, m: F.scaled_dot_product_attention(q, k, v, m.detach()),
                 ((2, 3, 4), (2, 5, 4), (2, 5, 6), (3, 5)),
                 smooth=False,
+            ),
+            "blocks": Case(
+                lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+                ((2, 2, 9, 4), (2, 2, 9, 4), (2, 2, 9, 4)),
+            ),
+            "blocks, mask": Case(
+                lambda F, q, k, v, m: F.scaled_dot_product_attention(q, k, v, m),
+                ((2, 6, 4), (2, 5, 4), (2, 5, 6), np.arange(30).reshape(6, 5) % 4 > 0),
             ),
             "shared": Case(
                 lambda F, q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),

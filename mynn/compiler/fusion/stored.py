@@ -7,13 +7,14 @@ that needs it. One that is stored costs a store, the loads, and a place in memor
 from __future__ import annotations
 
 import enum
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from mynn.compiler.graph.contraction_dims import is_contraction
 from mynn.compiler.graph.index_map import peel
 from mynn.compiler.graph.pack_operands import is_copy
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import (
+    Attention,
     Computed,
     Elementwise,
     Leaf,
@@ -81,6 +82,8 @@ class Storing:
         self._costly: dict[Node, bool] = {}
         self._epilogue: set[Node] = set()
         self._readers: dict[Node, int] = {}
+        # What attention needs for each score, as large as all scores: it is never stored.
+        self._matrices: set[Node] = set()
         order = [node for node in graph.nodes() if not is_leaf(node)]
         for node in order:
             for x in dict.fromkeys(node.inputs):
@@ -109,7 +112,7 @@ class Storing:
             return Reason.KERNEL
         if isinstance(rule_of(node), Part):
             return Reason.STEPS
-        if node in self._seen_through or node in self.windows:
+        if node in self._seen_through or node in self.windows or node in self._matrices:
             return None
         if self._readers.get(node, 0) > 1:
             if node in self._epilogue:
@@ -132,8 +135,15 @@ class Storing:
         for node in order:
             for x in node.inputs if isinstance(rule_of(node), Loop) else ():
                 self._store(x, Reason.STEPS)
-            for x in node.inputs if is_contraction(node) else ():
-                base = peel(x, pads)
+            rule, padded = rule_of(node), pads
+            operands: Sequence[Node] = ()
+            if isinstance(rule, Attention):
+                operands, padded = rule.operands(node), ()
+                self._note_matrices(rule.masks(node))
+            elif is_contraction(node):
+                operands = node.inputs
+            for x in operands:
+                base = peel(x, padded)
                 self._store(base, Reason.OPERAND)
                 while x is not base:
                     seen_through.add(x)
@@ -141,6 +151,16 @@ class Storing:
             if isinstance(rule_of(node), ScatterAlong):
                 self._store(node.inputs[2], Reason.PUT)
         return seen_through
+
+    def _note_matrices(self, masks: Sequence[Node]) -> None:
+        waiting = list(masks)
+        while waiting:
+            x = waiting.pop()
+            if x in self._matrices or is_leaf(x) or rule_of(x).own_kernel(x):
+                continue
+            if x.type.size >= masks[0].type.size:
+                self._matrices.add(x)
+                waiting += x.inputs
 
     def _store_repeated(self, node: Node) -> None:
         """Store what a node repeats where it costs more to compute again than to load.

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.picked_sums import picked_sums
 from mynn.compiler.graph.uniform import full, is_number, uniform_value
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import Rule, rewrite
+from mynn.core.types import Shape
 from mynn.ops import elementwise, gather, movement, reduce
 
 
@@ -215,7 +217,25 @@ def _flip(node: Node) -> Node | None:
 
 def _concatenate(node: Node) -> Node | None:
     """concatenate of a single value -> x."""
-    return node.inputs[0] if len(node.inputs) == 1 else None
+    if len(node.inputs) == 1:
+        return node.inputs[0]
+    # Where elements lie in what is under all movement, as if its rows were side by side.
+    views = [view_of(x, lambda base: _side_by_side(base.shape), borders=False) for x in node.inputs]
+    base, axis = views[0].base, node.params["axis"]
+    if any(view.base is not base for view in views) or base.type.size != node.type.size:
+        return None
+    steps, start = _side_by_side(node.shape), 0
+    for view, x in zip(views, node.inputs, strict=True):
+        wrong = any(view.strides[i] != step for i, step in enumerate(steps) if x.shape[i] > 1)
+        if wrong or view.offset != start * steps[axis]:
+            return None
+        start += x.shape[axis]
+    return apply(movement.reshape, base, shape=node.shape, source=node.source)
+
+
+def _side_by_side(shape: Shape) -> Shape:
+    """Strides of an array in row-major order, without padding."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def _reduction(node: Node) -> Node | None:

@@ -15,6 +15,8 @@ from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
 from mynn.compiler.lowering.argmax import lower_argmax
 from mynn.compiler.lowering.argsort import lower_argsort
+from mynn.compiler.lowering.attention.forward import lower_attention
+from mynn.compiler.lowering.attention.gradient import lower_attention_gradient
 from mynn.compiler.lowering.base import Context
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
@@ -27,6 +29,8 @@ from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import (
     ArgMax,
     ArgSort,
+    Attention,
+    AttentionGradient,
     Concatenation,
     Contraction,
     FirstEqual,
@@ -48,6 +52,8 @@ _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     ScatterAdd: lower_scatter,
     ScatterAlong: lower_scatter_along,
     Concatenation: lower_concatenate,
+    Attention: lower_attention,
+    AttentionGradient: lower_attention_gradient,
 }
 
 
@@ -79,6 +85,8 @@ def count_operations(group: Group, stored: Container[Node]) -> int:
         rule = rule_of(anchor)
         if isinstance(rule, Contraction):
             total += operations(anchor, stored)
+        elif isinstance(rule, Attention):
+            total += rule.operations(anchor)
         elif not isinstance(rule, Concatenation):
             total += anchor.inputs[0].type.size
     for node in group.outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mynn.compiler.rules import (
+    attention,
     contraction,
     control,
     elementwise,
@@ -28,6 +29,7 @@ RULES: dict[Primitive, Rule] = {
     **contraction.RULES,
     **gather.RULES,
     **sorting.RULES,
+    **attention.RULES,
     **control.RULES,
     checks.outside: Composite(),
 }

@@ -8,6 +8,7 @@
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
            | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong
+           | Attention | AttentionGradient
            | Loop             graphs of its own: step after step, or one of them
            | Part             one of a loop's values
            | Composite        written in terms of other primitives before anything asks
@@ -257,6 +258,42 @@ class ScatterAlong(Rule):
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
     epilogue: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Attention(Rule):
+    """Attention, block by block of the queries.
+
+    - `products`: how many products of queries times keys it takes.
+    - `cotangents`: how many inputs stand before the queries.
+    """
+
+    products: int = 2
+    cotangents: int = 0
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+    epilogue: bool = field(default=False, kw_only=True)
+
+    def operands(self, node: Node) -> tuple[Node, ...]:
+        """Cotangent, queries, keys and values, which lie in memory."""
+        return node.inputs[: self.cotangents + 3]
+
+    def masks(self, node: Node) -> tuple[Node, ...]:
+        """What is there for each score, which is computed where it is needed."""
+        return node.inputs[self.cotangents + 3 :]
+
+    def operations(self, node: Node) -> int:
+        """A multiply and an add for each product; half of them where half of the keys is seen."""
+        queries, keys = node.inputs[self.cotangents : self.cotangents + 2]
+        total = 2 * self.products * queries.type.size * keys.shape[1]
+        return total // 2 if node.params["causal"] else total
+
+
+@dataclass(frozen=True)
+class AttentionGradient(Attention):
+    """The gradient of attention, likewise."""
+
+    products: int = 5
+    cotangents: int = 1
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mynn.compiler.graph.algebra import algebraic
 from mynn.compiler.graph.uniform import full, uniform_value
 from mynn.core import interpreter
-from mynn.core.graph import Graph, apply, input_node
+from mynn.core.graph import Graph, Node, apply, input_node
 from mynn.core.types import Type
-from mynn.ops import elementwise
+from mynn.ops import elementwise, movement
 from mynn.tensor import Tensor
 from tests.compiler.graph.simplification import check, ones, simplify
 from tests.helpers import f32, graph_of, same_bits
@@ -207,3 +208,22 @@ def test_dead_code_is_gone() -> None:
         elementwise.where, full(np.asarray(True), (3,)), x, apply(elementwise.exp, graph.outputs[0])
     )
     assert simplify(Graph((x,), (where,))).nodes() == [x]
+
+
+def test_all_parts_put_together_are_the_value() -> None:
+    x = input_node(Type.of(np.zeros((2, 6, 4), np.float32)))
+
+    def part(start: int, stop: int) -> Node:
+        params = {"starts": (0, start, 0), "stops": (2, stop, 4), "steps": (1, 1, 1)}
+        return apply(movement.slice_, x, **params)
+
+    whole = apply(movement.concatenate, part(0, 2), part(2, 6), axis=1)
+    assert algebraic(Graph((x,), (whole,))).outputs[0] is x
+    apart = [apply(movement.reshape, part(i, i + 2), shape=(2, 1, 2, 4)) for i in (0, 2, 4)]
+    pairs = apply(movement.concatenate, *apart, axis=1)
+    found = algebraic(Graph((x,), (pairs,))).outputs[0]
+    assert found.primitive is movement.reshape
+    assert found.inputs == (x,)
+    for order in ([part(2, 6), part(0, 2)], [part(0, 3), part(2, 5)], [part(0, 2), part(2, 5)]):
+        other = apply(movement.concatenate, *order, axis=1)
+        assert algebraic(Graph((x,), (other,))).outputs[0].primitive is movement.concatenate

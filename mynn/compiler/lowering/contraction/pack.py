@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import Buffer, For, Load, Local, Statement, Store
+from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import Context, chunks, over_chunks
 from mynn.compiler.lowering.contraction.operands import Product, vector_loop
 
@@ -65,36 +65,46 @@ def _transposed(
     for first, count, terms in chunks(product.k, lanes):
         block = context.names.fresh("k")
         k = Affine(first) + (Affine.var(block, terms) if count > 1 else 0)
-        square = partial(_square, context, product, panel, q, k, terms)
+
+        def square(
+            column: Affine, width: int, k: Affine = k, terms: int = terms
+        ) -> list[Statement]:
+            def load(c: int, lane: Affine) -> Load:
+                place = product.vector_at(q + column + c, (k + lane,))
+                return Load(product.vector.buffer, place)
+
+            def store(r: int, lane: Affine, value: Expr) -> Statement:
+                return Store(panel, (k + r) * line + lane + column, value)
+
+            return transposed_square(context, type, (width, terms), load, store)
+
         body = over_chunks(context.names, "j", sum(widths), lanes, square)
         result.append(For(block, count, tuple(body)))
     return result, product.with_panel(panel, line, q)
 
 
-def _square(
+def transposed_square(
     context: Context,
-    product: Product,
-    panel: Buffer,
-    q: Affine,
-    k: Affine,
-    terms: int,
-    column: Affine,
-    width: int,
+    type: str,
+    extents: tuple[int, int],
+    load: Callable[[int, Affine], Load],
+    store: Callable[[int, Affine, Expr], Statement],
 ) -> list[Statement]:
-    """`terms` elements, from `k` on, of `width` columns of a tile: those from `column` on."""
-    lanes = context.target.lanes(product.anchor.dtype.itemsize)
-    line = panel.elements // product.k
-    square = Buffer(context.names.fresh("square"), panel.type, lanes * lanes, "register")
+    """Rows of a matrix as columns of another one, through registers.
+
+    `load(row, lane)` is an element of one of `extents[0]` rows, `store(row, lane, value)` puts one
+    into one of `extents[1]`; each is at most as many as a vector has lanes.
+    """
+    rows, columns = extents
+    lanes = context.target.lanes(Buffer("", type, 1).nbytes)
+    square = Buffer(context.names.fresh("square"), type, lanes * lanes, "register")
     body: list[Statement] = [Local(square)]
-    for c in range(width):
+    for c in range(rows):
         lane = context.names.fresh("v")
-        source = product.vector_at(q + column + c, (k + Affine.var(lane),))
-        load = Load(product.vector.buffer, source)
-        store = Store(square, Affine.var(lane) + c * lanes, load)
-        body.append(vector_loop(terms, [store], lane))
-    for r in range(terms):
+        put = Store(square, Affine.var(lane) + c * lanes, load(c, Affine.var(lane)))
+        body.append(vector_loop(columns, [put], lane))
+    for r in range(columns):
         lane = context.names.fresh("v")
-        place = (k + r) * line + Affine.var(lane) + column
         value = Load(square, Affine.var(lane, lanes) + r)
-        body.append(vector_loop(width, [Store(panel, place, value)], lane))
+        body.append(vector_loop(rows, [store(r, Affine.var(lane), value)], lane))
     return body
