@@ -100,13 +100,13 @@ def _loan(program: Callee | None) -> _Loan:
 
     arguments: list[_Argument | None] = []
     for number, own in enumerate(instance.arguments):
-        place = sole("input", number, own)
-        arguments.append(None if place is None else _Argument(place, own, address_of(own)))
+        at = sole("input", number, own)
+        arguments.append(None if at is None else _Argument(at, own, address_of(own)))
     results = []
     for number, array in enumerate(instance.outputs):
-        place = sole("result", number, array)
-        if place is not None:
-            results.append(_Result(number, place, array.shape, array.dtype, array.nbytes))
+        at = sole("result", number, array)
+        if at is not None:
+            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes))
     return _Loan(instance, arguments, results)
 
 

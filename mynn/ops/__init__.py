@@ -22,6 +22,7 @@ from mynn.ops import (
     scan,
     sorting,
     special,
+    windows,
 )
 
 PRIMITIVES: tuple[Primitive, ...] = (
@@ -31,6 +32,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     *reduce.PRIMITIVES,
     *scan.PRIMITIVES,
     *movement.PRIMITIVES,
+    *windows.PRIMITIVES,
     *contraction.PRIMITIVES,
     *convolution.PRIMITIVES,
     *gather.PRIMITIVES,

@@ -18,8 +18,9 @@ from mynn.core.types import Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.batches import moved, shaped
 from mynn.ops.contraction import contract
-from mynn.ops.movement import Axes, pad, reshape, transpose, windows
+from mynn.ops.movement import Axes, pad, reshape, transpose
 from mynn.ops.rules import FLOAT, require_kind, uniform
+from mynn.ops.windows import windows
 
 Padding = tuple[tuple[int, int], ...]
 

@@ -238,4 +238,4 @@ def _solved(matrix: Array, damping: Array, slope: Array) -> Array:
     try:
         return np.asarray(np.linalg.solve(matrix + np.diag(damping), -slope))
     except np.linalg.LinAlgError:
-        return -slope / np.maximum(np.diagonal(matrix), 1e-300)
+        return np.asarray(-slope / np.maximum(np.diagonal(matrix), 1e-300))

@@ -11,7 +11,7 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
-from mynn.ops import gather, movement
+from mynn.ops import gather, movement, windows
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.checks import require_range
 from mynn.tensor.conversion import Conversion
@@ -239,7 +239,7 @@ class Movement(Conversion[T]):
         params = {"sizes": sizes, "strides": strides, "dilations": dilations}
         counts = {name: tuple(int(n) for n in values) for name, values in params.items()}
         sliding = tuple(normalize_axes(axis, self.ndim, "windows")[0] for axis in axes)
-        return apply(movement.windows, self, axes=sliding, **counts)
+        return apply(windows.windows, self, axes=sliding, **counts)
 
     def concatenate(self, others: Sequence[Value[T]], axis: int) -> T:
         """The tensor and others of its dtype, one after the other along an axis."""

@@ -16,7 +16,7 @@ from mynn.core import interpreter
 from mynn.core.graph import Node, apply
 from mynn.core.types import Array, Shape
 from mynn.errors import UsageError
-from mynn.ops import movement
+from mynn.ops import movement, windows
 from mynn.tensor.value import AnyTensor, Step, View
 
 
@@ -179,7 +179,7 @@ def _strides(view: View, shape: Shape) -> Shape | None:
             repeated = zip(strides, extents, params["shape"], strict=True)
             strides = tuple(0 if old != new else s for s, old, new in repeated)
             extents = params["shape"]
-        elif primitive is movement.windows:
+        elif primitive is windows.windows:
             return None
         if strides is None:
             return None

@@ -10,7 +10,7 @@ from mynn.core.failure import Failure
 from mynn.core.graph import Node, topological
 from mynn.core.types import Array
 from mynn.jit.stage import Staged
-from mynn.ops import gather, movement
+from mynn.ops import gather, movement, windows
 
 _MOVES = {
     movement.reshape,
@@ -18,7 +18,7 @@ _MOVES = {
     movement.broadcast_to,
     movement.slice_,
     movement.flip,
-    movement.windows,
+    windows.windows,
 }
 
 

@@ -26,6 +26,7 @@ from mynn.ops import (
     scan,
     sorting,
     special,
+    windows,
 )
 from tests.fuzz.generator import COMPARISONS, Generator
 
@@ -306,7 +307,7 @@ def _windows(g: Generator) -> Node | None:
     sizes = tuple(int(g.pick((1, 2, 2, 3, 5))) for _ in axes)
     strides = tuple(int(g.pick((1, 1, 2, 3))) for _ in axes)
     dilations = tuple(int(g.pick((1, 1, 1, 2))) for _ in axes)
-    return g.add(movement.windows, x, axes=axes, sizes=sizes, strides=strides, dilations=dilations)
+    return g.add(windows.windows, x, axes=axes, sizes=sizes, strides=strides, dilations=dilations)
 
 
 def _conv(g: Generator) -> Node | None:

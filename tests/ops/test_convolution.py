@@ -13,7 +13,7 @@ from mynn.core.interpreter import evaluate
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
 from mynn.errors import DTypeError, ShapeError
-from mynn.ops import contraction, convolution, elementwise, movement
+from mynn.ops import contraction, convolution, elementwise, movement, windows
 from mynn.ops.convolution import conv
 from mynn.tensor import Tensor, contract, graph_node
 from mynn.tensor import apply as run
@@ -55,7 +55,7 @@ def test_contract_errors(a: Any, b: Any, batch: int, summed: int, message: str) 
         contract(np.zeros(a), np.zeros(b), batch, summed)
 
 
-@pytest.mark.parametrize(("primitive", "sample"), cases([movement.windows]))
+@pytest.mark.parametrize(("primitive", "sample"), cases([windows.windows]))
 def test_windows_by_their_definition(primitive: Primitive, sample: Sample) -> None:
     (x,) = sample.arrays
     p = sample.params

@@ -31,7 +31,7 @@ from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.core.types import Shape
 from mynn.errors import VerifyError
-from mynn.ops import movement
+from mynn.ops import movement, windows
 
 # A concatenation of fewer values than this, or of values that are short along the last axis, is
 # computed by asking at each element which it is of.
@@ -234,7 +234,7 @@ RULES: dict[Primitive, Rule] = {
     ),
     movement.slice_: Movement(_slice_index, places=True, order=same_order, keeps_uniform=True),
     movement.flip: Movement(_flip_index, places=True, order=same_order, keeps_uniform=True),
-    movement.windows: Movement(_windows_index, order=_windows_order),
+    windows.windows: Movement(_windows_index, order=_windows_order),
     movement.update_slice: Composite(),
     movement.pad: Computed(_pad_element, order=same_order),
     movement.concatenate: Concatenation(
