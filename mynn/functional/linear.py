@@ -36,11 +36,11 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
             f"linear: an input of shape {x.shape} and a weight of shape {w.shape} do not fit; "
             "they must be [..., in_features] and [out_features, in_features]"
         )
-    if x.ndim == 1:
-        y = (x.unsqueeze(0) @ w.T).squeeze(0)
-    else:
-        y = x @ w.T if x.ndim == 2 else x.contract(w.T, 0, 1)
-    return y if bias is None else y + bias
+    leading = x.shape[:-1]
+    y = x.reshape(math.prod(leading), x.shape[-1]) @ w.T
+    if bias is not None:
+        y = y + bias
+    return y.reshape(*leading, w.shape[0])
 
 
 @recorded
