@@ -227,6 +227,7 @@ class Following(Training):
             child.promise = Promise(self, slot, known.type, view)
             child.quick = known.steady and not known.fails and not known.writes
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
+        self.size += child.size
         return child
 
     def _is_held(self, number: int) -> bool:

@@ -203,6 +203,11 @@ class Step:
         return [tuple(ones.values()) for ones in found.values()], alone
 
     @property
+    def size(self) -> int:
+        """How much it is to keep, in places of a tuple."""
+        return 64 + len(self.calls)
+
+    @property
     def backward(self) -> bool:
         """Whether a gradient was asked for on the way."""
         return bool(self.trained)

@@ -270,6 +270,21 @@ def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.Monk
         assert any(type(p) is Piece for p in pieces(optimizer))
 
 
+def test_a_tape_forgets_steps_when_they_are_many(
+    tape: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mynn.tape.waiting.MOST", 1000)
+    root = weakref.ref(tape.root)
+    x, net = Tensor(X[0]), network()
+    for size in range(1, 40):
+        for _ in range(3):
+            y = net(x) * float(size)
+            z = y.sum() + Tensor(np.ones(size, np.float32)).sum()
+            assert z.item() == pytest.approx(float(y.numpy().sum()) + size, abs=1e-4)
+        assert sum(step.size for step in steps(tape)) < 1500
+    assert tape.root is not root()
+
+
 def pieces(optimizer: Any) -> list[Any]:
     """The programs of updates."""
     recorded = optimizer.__dict__.get("_recorded", {})
