@@ -50,6 +50,7 @@ class Step:
       the last one first.
     - `promise`: what results know that wait for the last call; `quick`: whether nothing but its
       arguments has to be looked at where it comes again.
+    - `work`: how long the calls up to there take, run one by one (`mynn.tape.work`).
     - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
       the largest of them; `last`: whether it runs here, since that is much, or since it is long.
     - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
@@ -93,6 +94,7 @@ class Step:
         "views",
         "wants",
         "within",
+        "work",
         "written",
     )
 
@@ -109,6 +111,9 @@ class Step:
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
         self.derivatives: dict[Any, Any] = {}
+        self.work: float = 0.0 if parent is None else parent.work
+        if outcome is not None:
+            self.work += outcome.work
         self.held: int = 0 if parent is None else parent.held
         self.largest: int = 0 if parent is None else parent.largest
         self.last = False

@@ -1,7 +1,8 @@
 """Whether a program is worth its making.
 
-Calls are run one by one first, for about as long as making a program takes. So what repeats is at
-most twice as slow as if one had known, and so is what stops repeating.
+Calls are run one by one first, for about as long as making a program takes, as far as types tell
+it (`mynn.tape.work`). So what repeats is at most twice as slow or so as if one had known, and so is
+what stops repeating.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PATIENCE = Patience()
 
 
 class Trial:
-    """How long calls have been run one by one.
+    """How long calls have been run one by one, roughly.
 
     Example:
         >>> trial = Trial()

@@ -218,10 +218,9 @@ class Waiting:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
-                start = time.perf_counter()
                 call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
-                    piece.seconds += time.perf_counter() - start
+                    piece.seconds += step.work
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,8 +17,10 @@ import mynn.functional as F
 from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.errors import ArgumentError, DataError, MynnError, ShapeError, UsageError
+from mynn.tape import waiting
 from mynn.tape.piece import Piece
 from mynn.tape.tape import Tape
+from mynn.tape.trial import PATIENCE
 from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(0)
@@ -268,6 +271,30 @@ def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.Monk
         for number in range(200):  # what repeats after that is a program all the same
             usual(net, optimizer, number)
         assert any(type(p) is Piece for p in pieces(optimizer))
+
+
+def test_no_clock_decides_when_a_loop_becomes_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it did, last bits would be others in each run."""
+    monkeypatch.setattr(PATIENCE, "piece", 0.02)
+    monkeypatch.setattr(PATIENCE, "call", 0.001)
+    calls, first = waiting.call_by_call, []
+    for pause in (0.0, 0.002):
+
+        def slow(*args: Any, pause: float = pause) -> None:
+            time.sleep(pause)
+            calls(*args)
+
+        monkeypatch.setattr(waiting, "call_by_call", slow)
+        with mynn.eager("at once"), mynn.eager("tape"):
+            net = network()
+            optimizer = optim.Adam(net.parameters())
+            for number in range(60):
+                usual(net, optimizer, number)
+                if any(type(piece) is Piece for piece in pieces(optimizer)):
+                    first.append(number)
+                    break
+    assert len(first) == 2
+    assert first[0] == first[1] > 3
 
 
 def test_a_tape_forgets_steps_when_they_are_many(
