@@ -19,7 +19,6 @@ from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import whole
 from mynn.tape.following import AGAIN, QUICK, Following, kind_of
-from mynn.tape.outcome import Outcome
 from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.waiting import LOOKS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from mynn.tape import back
 from mynn.tape.call import Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
 from mynn.tape.work import work_of_update
 from mynn.tensor import Tensor
@@ -72,9 +72,9 @@ class Training(Waiting):
             if done is True:
                 return
             if done:
-                start = time.perf_counter()
+                before = SPENT[0]
                 self._now(loss._backward, (gradient,), {})
-                done.seconds += time.perf_counter() - start
+                done.seconds += SPENT[0] - before
                 return
         self._now(loss._backward, (gradient,), {})
 

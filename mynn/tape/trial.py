@@ -23,6 +23,10 @@ class Patience:
 PATIENCE = Patience()
 
 
+# The seconds, as types tell them, that gradients of runs took one by one, of all threads.
+SPENT = [0.0]
+
+
 class Trial:
     """How long calls have been run one by one, roughly.
 
