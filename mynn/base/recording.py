@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -315,8 +317,9 @@ def _binary(function: Any) -> Any:
 
 # -- memory of tensors in the hands of the user ----------------------------------------------------
 
-# By the identity of a tensor: itself, and the array through which its memory can be changed.
-arrays: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
+# By the identity of a tensor: itself, the array through which its memory can be changed, and
+# whether it lies in an array that the user gave.
+arrays: dict[int, tuple[weakref.ref[Any], weakref.ref[Any] | None, bool]] = {}
 
 
 def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -329,19 +332,53 @@ def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         settle([tensor])
     # NumPy's views of this one hold it, and not what lies beneath: it lives as long as they do.
     array = np.asarray(memoryview(value))  # type: ignore[arg-type]
-    arrays[id(tensor)] = weakref.ref(tensor), weakref.ref(array)
+    known = arrays.get(id(tensor))
+    _note(tensor, weakref.ref(array), known is not None and known[2])
     return array
 
 
-def exposed() -> list[Any]:
-    """The tensors whose memory is in the hands of the user."""
-    if not arrays:
-        return []
-    found = []
-    for number, (tensor, array) in list(arrays.items()):
-        one = tensor()
-        if one is None or array() is None:
-            arrays.pop(number, None)
-        else:
-            found.append(one)
-    return found
+def share(tensor: Any) -> None:
+    """The memory of a new tensor is that of an array of the user's: as long as somebody else has
+    that, tapes do not put off what reads the tensor.
+    """
+    if current.own is not None:
+        _note(tensor, None, True)
+
+
+def _note(tensor: Any, array: weakref.ref[Any] | None, shared: bool) -> None:
+    number = id(tensor)
+    known = weakref.ref(tensor, lambda _: arrays.pop(number, None))
+    arrays[number] = known, array, shared
+
+
+def is_exposed(tensor: Any) -> bool:
+    """Whether the user has the memory of a tensor in his hands."""
+    known = arrays.get(id(tensor))
+    if known is None or known[0]() is not tensor:
+        return False
+    _, array, shared = known
+    if array is not None and array() is not None:
+        return True
+    if shared and _references(tensor) > _ALONE:
+        return True
+    arrays.pop(id(tensor), None)
+    return False
+
+
+def _references(tensor: Any) -> float:
+    """How many there are to the array in whose memory a tensor lies."""
+    value = tensor._value
+    if value is None or value.base is None:
+        return sys.getrefcount(value)
+    base = value.base
+    # Beside the one of `value` itself, which is not counted where it has the memory.
+    return sys.getrefcount(base) if type(base) is np.ndarray else math.inf
+
+
+class _Own:
+    """What has memory of its own."""
+
+    _value = np.zeros(1)
+
+
+_ALONE = _references(_Own)

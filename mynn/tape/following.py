@@ -226,7 +226,14 @@ class Following(Training):
             view = None if known.view is None else known.view[1]
             child.promise = Promise(self, slot, known.type, view)
             child.quick = known.steady and not known.fails and not known.writes
+        child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
+        self.size += child.size
         return child
+
+    def _is_held(self, number: int) -> bool:
+        """Whether the memory of an external is the tape's to hold, perhaps alone."""
+        external = self.externals[number]
+        return isinstance(external, Tensor) and not isinstance(external, Parameter)
 
     def _place(self, value: Any, arrays: Iterator[int]) -> Slot | External:
         """Where a tensor stands; arrays have been copied, in the order in which they come."""

@@ -12,6 +12,7 @@ from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise, gather
 from mynn.tape.call import Form, Leaf
+from mynn.tape.work import work_of
 from mynn.tensor import Tensor, graph_node
 from mynn.tensor.grad_fn import name_of
 from mynn.tensor.value import Step
@@ -50,6 +51,8 @@ class Outcome:
     steady: bool
     # Of what made the result, for `grad_fn`.
     name: str | None
+    # How long it takes (`mynn.tape.work`).
+    work: float
 
     def modes(self) -> dict[Any, bool]:
         """The modes of modules that the call has read."""
@@ -116,7 +119,8 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
             return None  # the array became a tensor on the way
         if view is not None and looks and leaves[looks[0]].viewed:
             return None  # whether it is a view depends on the steps before
-        if any(node.primitive is gather.take_rows for node in topological([graph_node(result)])):
+        made = topological([graph_node(result)])
+        if any(node.primitive is gather.take_rows for node in made):
             return None  # a gradient that remembers rows, which no program gives back
         state = tuple(trace.reads)
         fails = bool(trace.checks or trace.writes())
@@ -136,4 +140,5 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         default_float(),
         trace.guards.steady,
         name,
+        work_of(made),
     )

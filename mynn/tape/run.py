@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
-from mynn.tape.trial import Trial
+from mynn.tape.trial import SPENT, Trial
 from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
 
@@ -170,6 +169,8 @@ class Run:
 
     def remember(self, tensor: Tensor, slot: int, by_call: bool) -> None:
         """Give a result of this run its node."""
+        work = 3 * self.step.work  # with the way back
+        SPENT[0] += work
         derivative: Derivative | Trial | None = None
         if not by_call and not self.fine and self.nodes is None and len(self.results) <= _FEW:
             derivative = self.derivative({slot: tensor.spec})
@@ -182,10 +183,9 @@ class Run:
                 tensor.node = derivative.node(self, tensor)
                 tensor._view.origin = graph_node(tensor._view.base)
             return
-        start = time.perf_counter()
         again = self._by_call()[slot]
         if type(derivative) is Trial:
-            derivative.seconds += 2 * (time.perf_counter() - start)  # with the way back
+            derivative.seconds += work
         node = tensor.node = again.node
         if tensor._view is None:
             node.value = tensor._value

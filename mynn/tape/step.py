@@ -12,6 +12,10 @@ from mynn.tape.call import Call, External, Slot
 from mynn.tape.outcome import Outcome
 from mynn.tensor import Parameter, Tensor
 
+# The longest tape.
+LONGEST = 1000
+# A tape holds what it is to read: no more than so many bytes, but if it is a few tensors.
+MUCH, FEW = 2**25, 4
 _serials = itertools.count()
 # Tensors of one domain, and the mark that its last program left.
 Mark: TypeAlias = tuple[object, tuple[Tensor, ...]]
@@ -46,6 +50,9 @@ class Step:
       the last one first.
     - `promise`: what results know that wait for the last call; `quick`: whether nothing but its
       arguments has to be looked at where it comes again.
+    - `work`: how long the calls up to there take, run one by one (`mynn.tape.work`).
+    - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
+      the largest of them; `last`: whether it runs here, since that is much, or since it is long.
     - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
       where it is still there.
     - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
@@ -64,6 +71,9 @@ class Step:
         "externals",
         "function",
         "gradients",
+        "held",
+        "largest",
+        "last",
         "looked",
         "mode",
         "names",
@@ -84,6 +94,7 @@ class Step:
         "views",
         "wants",
         "within",
+        "work",
         "written",
     )
 
@@ -100,6 +111,12 @@ class Step:
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
         self.derivatives: dict[Any, Any] = {}
+        self.work: float = 0.0 if parent is None else parent.work
+        if outcome is not None:
+            self.work += outcome.work
+        self.held: int = 0 if parent is None else parent.held
+        self.largest: int = 0 if parent is None else parent.largest
+        self.last = False
         self.looked = 0
         self.ready: Any = None
         # What `marks` finds out once.
@@ -146,6 +163,12 @@ class Step:
                     if not isinstance(tensor, Parameter) and number not in written
                 )
 
+    def hold(self, sizes: Sequence[int]) -> None:
+        """The last call has brought tensors of so many bytes."""
+        self.held += sum(sizes)
+        self.largest = max(self.largest, *sizes, 0)
+        self.last = self.slots > LONGEST or self.held > max(MUCH, FEW * self.largest)
+
     def expect(self, wants: Sequence[Any], names: tuple[str, ...], module: Any) -> None:
         """From where this step begins, the call of it is likely to come again."""
         assert self.parent is not None
@@ -183,6 +206,11 @@ class Step:
                     found.setdefault(sharing.domain_of(one), {})[id(one)] = one
         alone = tuple((None, (one,)) for one in found.pop(None, {}).values())
         return [tuple(ones.values()) for ones in found.values()], alone
+
+    @property
+    def size(self) -> int:
+        """How much it is to keep, in places of a tuple."""
+        return 64 + len(self.calls)
 
     @property
     def backward(self) -> bool:

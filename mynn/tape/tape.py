@@ -19,7 +19,6 @@ from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import whole
 from mynn.tape.following import AGAIN, QUICK, Following, kind_of
-from mynn.tape.outcome import Outcome
 from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.waiting import LOOKS
@@ -27,8 +26,6 @@ from mynn.tensor import Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.trace import tracing
 
-# The longest tape.
-LONGEST = 1000
 # Of a first call that is run as it comes, because it is always looked at, one in so many is
 # recorded, to see whether that is still so.
 EVERY = 251
@@ -95,7 +92,7 @@ class Tape(Following):
                 # No signal handler runs between this line and those that take the step.
                 if self.turn is turn:
                     self.position = self.tidied = child
-                    if not arrays and child.slots <= LONGEST:
+                    if not arrays and not child.last:
                         return tensor
                     return self._checked(child, tensor)
         except (LookupError, AssertionError, AttributeError):
@@ -175,8 +172,7 @@ class Tape(Following):
 
     def _checked(self, step: Step, tensor: Tensor) -> Tensor:
         """The result of a call that was recorded just now; run where it cannot wait."""
-        assert step.outcome is not None
-        if step.slots > LONGEST or (arrays and self._reads(recording.exposed(), step.outcome)):
+        if step.last or (arrays and self._reads_exposed(step)):
             self.flush()
         return tensor
 
@@ -273,10 +269,15 @@ class Tape(Following):
         self.tidied = self.root
         return tensor
 
-    def _reads(self, shown: list[Any], outcome: Outcome) -> bool:
-        """Whether memory that the user can change behind our back was read."""
-        read = {id(one) for one in (*self.externals, *outcome.state)}
-        read |= {
-            id(one._view.base) for one in self.externals if isinstance(one, Tensor) and one._view
-        }
-        return any(id(one) in read for one in shown)
+    def _reads_exposed(self, step: Step) -> bool:
+        """Whether the call that was recorded just now reads memory that the user can change behind
+        our back: in externals that are new, since those before were read by calls that wait; or in
+        state.
+        """
+        assert step.parent is not None
+        assert step.outcome is not None
+        for one in (*self.externals[step.parent.externals :], *step.outcome.state):
+            memory = one._view.base if isinstance(one, Tensor) and one._view is not None else one
+            if recording.is_exposed(memory):
+                return True
+        return False

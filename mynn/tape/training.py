@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,9 @@ from mynn.tape import back
 from mynn.tape.call import Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
+from mynn.tape.work import work_of_update
 from mynn.tensor import Tensor
 
 # How many ways may lead on from one step.
@@ -71,9 +72,9 @@ class Training(Waiting):
             if done is True:
                 return
             if done:
-                start = time.perf_counter()
+                before = SPENT[0]
                 self._now(loss._backward, (gradient,), {})
-                done.seconds += time.perf_counter() - start
+                done.seconds += SPENT[0] - before
                 return
         self._now(loss._backward, (gradient,), {})
 
@@ -111,6 +112,7 @@ class Training(Waiting):
         form = Form((loss,), {}, lambda value: Slot(slot))
         child = Step(self.position, Call(Tensor.backward, form, None), None)
         child.trained = leaves
+        child.work *= 3  # a gradient takes about twice the time of what it is of
         return child
 
     def step(self, optimizer: Any) -> None:
@@ -148,6 +150,7 @@ class Training(Waiting):
                 call = Call(Update(optimizer, trained), form, None)
                 child = Step(self.position, call, None, len(self.externals))
                 child.stepped = True
+                child.work += work_of_update(p.spec.nbytes for p in optimizer.state)
                 if self.turn is not turn:
                     return None, turn
                 if len(ways) >= WAYS:

@@ -1,7 +1,8 @@
 """Whether a program is worth its making.
 
-Calls are run one by one first, for about as long as making a program takes. So what repeats is at
-most twice as slow as if one had known, and so is what stops repeating.
+Calls are run one by one first, for about as long as making a program takes, as far as types tell
+it (`mynn.tape.work`). So what repeats is at most twice as slow or so as if one had known, and so is
+what stops repeating.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ class Patience:
 PATIENCE = Patience()
 
 
+# The seconds, as types tell them, that gradients of runs took one by one, of all threads.
+SPENT = [0.0]
+
+
 class Trial:
-    """How long calls have been run one by one.
+    """How long calls have been run one by one, roughly.
 
     Example:
         >>> trial = Trial()

@@ -27,6 +27,9 @@ from mynn.trace import tracing
 (ALONE,) = [getrefcount(one) for one in [object()]]
 # A first call whose result was looked at so many times, and not used before, is run as it comes.
 LOOKS = 8
+# The size of all steps that a tape has come to (`Step.size`), after which it begins a new tree:
+# 60,000 steps with a few calls before each.
+MOST = 2**22
 # Seconds until a thread looks again whether another one records.
 _PAUSE = 2e-5
 activity = tracing.activity
@@ -50,6 +53,8 @@ class Waiting:
         # Another object whenever a call is begun to be recorded, or all are run.
         self.turn = object()
         self.position = self.root
+        # The size of all steps since the root.
+        self.size = 0
         self.externals: list[Any] = []
         self.index: dict[int, int] = {}
         self.outputs: list[Tensor] = []
@@ -213,10 +218,9 @@ class Waiting:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
-                start = time.perf_counter()
                 call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
-                    piece.seconds += time.perf_counter() - start
+                    piece.seconds += step.work
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:
@@ -252,6 +256,10 @@ class Waiting:
             self.hidden = {}
         if self in recording.waiting:
             recording.waiting.remove(self)
+        if self.size > MOST:
+            self.size, self.root.next = 0, None
+            self.root.children.clear()  # modules may hold steps that hold the root
+            self.root = self.position = Step(None, None, None)
         if not self.externals and not self.outputs:
             self.tidied = self.root
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.base.arguments import explained, shown
 from mynn.base.devices import require_cpu
 from mynn.core.types import Array, as_dtype, default_float
@@ -105,7 +106,9 @@ def from_numpy(ndarray: Array) -> Tensor:
     array = as_array(ndarray)
     if tracing.active() is not None or not np.shares_memory(array, ndarray):
         return Tensor(array)
-    return Tensor.from_value(array)
+    shared: Tensor = Tensor.from_value(array)
+    recording.share(shared)
+    return shared
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, **more: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,8 +17,10 @@ import mynn.functional as F
 from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.errors import ArgumentError, DataError, MynnError, ShapeError, UsageError
+from mynn.tape import waiting
 from mynn.tape.piece import Piece
 from mynn.tape.tape import Tape
+from mynn.tape.trial import PATIENCE
 from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(0)
@@ -270,10 +273,104 @@ def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.Monk
         assert any(type(p) is Piece for p in pieces(optimizer))
 
 
+def test_no_clock_decides_when_a_loop_becomes_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it did, last bits would be others in each run."""
+    monkeypatch.setattr(PATIENCE, "piece", 0.02)
+    monkeypatch.setattr(PATIENCE, "call", 0.001)
+    calls, first = waiting.call_by_call, []
+    for pause in (0.0, 0.002):
+
+        def slow(*args: Any, pause: float = pause) -> None:
+            time.sleep(pause)
+            calls(*args)
+
+        monkeypatch.setattr(waiting, "call_by_call", slow)
+        with mynn.eager("at once"), mynn.eager("tape"):
+            net = network()
+            optimizer = optim.Adam(net.parameters())
+            for number in range(60):
+                usual(net, optimizer, number)
+                if any(type(piece) is Piece for piece in pieces(optimizer)):
+                    first.append(number)
+                    break
+    assert len(first) == 2
+    assert first[0] == first[1] > 3
+
+
+def test_a_tape_forgets_steps_when_they_are_many(
+    tape: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mynn.tape.waiting.MOST", 1000)
+    root = weakref.ref(tape.root)
+    x, net = Tensor(X[0]), network()
+    for size in range(1, 40):
+        for _ in range(3):
+            y = net(x) * float(size)
+            z = y.sum() + Tensor(np.ones(size, np.float32)).sum()
+            assert z.item() == pytest.approx(float(y.numpy().sum()) + size, abs=1e-4)
+        assert sum(step.size for step in steps(tape)) < 1500
+    assert tape.root is not root()
+
+
 def pieces(optimizer: Any) -> list[Any]:
     """The programs of updates."""
     recorded = optimizer.__dict__.get("_recorded", {})
     return [piece for step in recorded.values() for piece in step.pieces.values()]
+
+
+GIVEN: dict[str, Callable[[Any], Any]] = {
+    "the array": mynn.from_numpy,
+    "a part of it": lambda array: mynn.as_tensor(array[2:]),
+    "twice": lambda array: (mynn.from_numpy(array), mynn.from_numpy(array))[1],
+    "a view of the tensor": lambda array: mynn.from_numpy(array)[1:].detach(),
+}
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_arrays_that_the_user_gave_and_changes(tape: Any, given: str) -> None:
+    for number in range(6):
+        array = np.ones(8, np.float32)
+        x = GIVEN[given](array)
+        y = (x * 2.0).tanh() + x
+        array[:] = number
+        z = x + 1.0
+        array[:] = 9.0
+        assert y.tolist() == pytest.approx([np.tanh(2.0) + 1.0] * len(x))
+        assert z.tolist() == [number + 1.0] * len(x)
+        assert x.tolist() == [9.0] * len(x)
+
+
+def test_arrays_that_nobody_else_has_are_as_good_as_others(tape: Any) -> None:
+    waits = []
+    for _ in range(5):
+        array = np.ones(8, np.float32)
+        x = mynn.from_numpy(array)
+        del array
+        waits.append((x * 2.0).pending is not None)
+    assert waits[-1]
+    assert id(x) not in recording.arrays
+    number = id(mynn.from_numpy(np.ones(2)))
+    assert number not in recording.arrays
+
+
+def test_a_tape_holds_no_more_than_some_tensors(tape: Any) -> None:
+    """What nobody else has is let go, also where nobody looks."""
+    found = []
+    sums: list[Any] = []
+    for _ in range(40):
+        x = mynn.zeros(1024, 1024)
+        sums.append(x.sum())
+        found.append(weakref.ref(x))
+        del x
+        assert sum(one() is not None for one in found) < 20
+    assert tape.position is not tape.root
+    assert [one.item() for one in sums] == [0.0] * 40
+    large, waits = mynn.zeros(3000, 4000), False  # a few large ones are no reason
+    for _ in range(5):
+        y = large.sum() + large.mean()
+        waits = y.pending is not None
+        y.item()
+    assert waits
 
 
 def test_modes_are_checked() -> None:
