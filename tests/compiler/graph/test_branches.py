@@ -40,7 +40,7 @@ def test_a_known_predicate_leaves_one_side() -> None:
 
 def test_results_and_operands_that_nobody_wants_are_left_out() -> None:
     def f(p: Any, x: Any, w: Any) -> Any:
-        return mynn.cond(p, lambda: (x @ w, x * 2), lambda: (w @ w[:, :2], x))[1]
+        return mynn.cond(p, lambda: (x @ w, x * 2), lambda: ((w @ w)[:2], x))[1]
 
     (branch,) = branches(pruned(f, np.asarray(True), X, W))
     assert len(branch.inputs) == 2  # the predicate and x
