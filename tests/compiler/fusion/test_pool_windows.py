@@ -145,8 +145,8 @@ def test_pixels_are_shuffled_without_divisions() -> None:
 
 def test_division_of_an_index() -> None:
     """What is known of a quotient or a remainder is not computed."""
-    e = Expressions(Names(), {"i": 12})
-    i, j = Affine.var("i"), Affine.var("j")
+    names = Names()
+    e, i, j = Expressions(names), Affine.var(names.fresh("i", 12)), Affine.var("j")
     assert e.divide(i * 2 + 1, 2, 12) == i
     assert e.divide(i * 2 + 1, 1, 2) == Affine(1)
     assert e.divide(Affine(17), 3, 4) == Affine(1)
