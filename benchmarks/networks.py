@@ -70,6 +70,23 @@ def resnet20(nn: Any) -> Any:
     return nn.Sequential(*parts, nn.AvgPool2d(8), nn.Flatten(), nn.Linear(64, 10))
 
 
+def separable(nn: Any) -> Any:
+    """Convolutions in depth and in width by turns, for images 3x32x32."""
+    parts = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU()]
+    for n, m, stride in ((16, 32, 1), (32, 64, 2), (64, 64, 1)):
+        parts += [nn.Conv2d(n, n, 3, stride=stride, padding=1, groups=n), nn.ReLU()]
+        parts += [nn.Conv2d(n, m, 1), nn.ReLU()]
+    return nn.Sequential(*parts, nn.AvgPool2d(16), nn.Flatten(), nn.Linear(64, 10))
+
+
+def strided(nn: Any) -> Any:
+    """Three convolutions, each to half the width and height, for images 3x32x32."""
+    parts: list[Any] = []
+    for n, m in ((3, 16), (16, 32), (32, 64)):
+        parts += [nn.Conv2d(n, m, 3, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(64 * 16, 10))
+
+
 def weights(net: Any, seed: int = 7) -> dict[str, Array]:
     """The parameters to start from, the same for a network of any library: random weights and
     biases, the scales of normalisations 1.

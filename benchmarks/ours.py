@@ -140,6 +140,7 @@ LIBRARY = Library(
     fitter=_fitter,
     predictor=lambda net: lambda x: mynn.predict(net, x),
     stepper=lambda net: mynn.compile(net.eval()),
+    call=mynn.compile,
 )
 
 

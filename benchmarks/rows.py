@@ -182,9 +182,9 @@ def differentiating(name: str, threads: int, options: Options) -> Row:
     return _row(name, asked, times, threads=threads)
 
 
-def looping(name: str, options: Options) -> Row:
-    """Microseconds of a step of a loop, on one thread."""
-    loop, task = LOOPS[name], Task("loop", name)
+def looping(name: str, threads: int, options: Options) -> Row:
+    """Microseconds of a step of a loop."""
+    loop, task = LOOPS[name], Task("loop", name, threads)
     asked = options.chosen(loop.peers)
     if options.verify and loop.compared:
         peers = start(task, options.chosen(loop.compared), options.say)
@@ -195,7 +195,7 @@ def looping(name: str, options: Options) -> Row:
                 peer.close()
     steps = _in_turn(task, asked, options)
     times = {peer: [t / loop.units for t in found] for peer, found in steps.items()}
-    return _row(name, asked, times)
+    return _row(name, asked, times, threads=threads)
 
 
 def fresh(*arguments: str, tree: Tree | None = None) -> tuple[float, str] | None:
@@ -272,5 +272,6 @@ def measure(name: str, options: Options) -> list[Row]:
     if name in LAYERS:
         return [differentiating(name, threads, options) for threads in options.threads]
     if name in LOOPS:
-        return [looping(name, options)]
+        counts = options.threads if LOOPS[name].several else options.threads[:1]
+        return [looping(name, threads, options) for threads in counts]
     return [training(work_named(name), threads, options) for threads in options.threads]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from benchmarks import networks
 from benchmarks.loops import acting, folds, sequences, small, training
 from benchmarks.loops.library import Library, Program
 
@@ -19,7 +21,7 @@ BESIDE_A_CALL = ("ours", "ours-compiled", "torch")
 
 @dataclass(frozen=True)
 class Loop:
-    """A row of the table.
+    """A row of the table, or one for each number of threads where there are `several`.
 
     `peers` are timed; those and `torch` are compared, over `steps` steps, unless it is 0. A step
     counts for `units`.
@@ -31,6 +33,7 @@ class Loop:
     steps: int = 5
     units: int = 1
     tolerance: float = 1e-4
+    several: bool = False
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -45,7 +48,13 @@ def _plain(function: Callable[..., Program], *arguments: object) -> Callable[...
 
 def _sequence(about: str, function: Callable[..., Program], *arguments: object) -> Loop:
     """A pass of `fit` over sequences, counted as its steps."""
-    return Loop(about, _plain(function, *arguments), steps=1, units=sequences.STEPS)
+    return Loop(about, _plain(function, *arguments), steps=1, units=sequences.STEPS, several=True)
+
+
+def _images(about: str, network: Callable[[Any], Any], tolerance: float = 1e-3) -> Loop:
+    """A pass of `fit` over images, counted as its steps."""
+    make, units = _plain(training.images, network), training.IMAGE_STEPS
+    return Loop(about, make, steps=1, units=units, tolerance=tolerance, several=True)
 
 
 WRITTEN = "zero_grad, forward, loss, backward, step, loss.item()"
@@ -137,6 +146,21 @@ LOOPS = {
         "a token by S4's network; keys and values of those before are kept",
         _plain(sequences.generation, 64),
         units=sequences.TOKENS,
+    ),
+    "W10": _images(
+        "convolutions in depth and in width, 3x32x32, 16-32-64-64, batch 32, momentum",
+        networks.separable,
+    ),
+    "W11": _images("strided convolutions, 3x32x32, 16-32-64, batch 32, momentum", networks.strided),
+    "W12": _images("ResNet-20, 3x32x32, batch 32, momentum", networks.resnet20, 5e-2),
+    "predict-S1": Loop(
+        "one prediction of 1 from Python, the network of S1",
+        _plain(sequences.predicted, "GRU", 16, 64, 10),
+        ("ours", "torch", "onnxruntime"),
+    ),
+    "generate-S6": Loop(
+        "one more character from Python, the network of S6, its state kept",
+        _plain(sequences.generated, 80),
     ),
     "folds": Loop(
         "one of 50 trainings, 5 folds x 10 seeds: 30-32-2, 20 epochs of 455 rows, Adam",

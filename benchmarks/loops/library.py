@@ -20,6 +20,7 @@ class Library:
     `fitter` and `predictor` take a training step or a network, and make what runs it over data in
     the way of the library: `fit(data, epochs)` gives the mean loss of the last epoch,
     `predict(x)` an array. `stepper` is `predictor` for a network that keeps state of its own.
+    `call` makes of a function of arrays without gradients what is called often.
     """
 
     nn: Any
@@ -31,6 +32,7 @@ class Library:
     fitter: Callable[[Callable[..., Any], int], Callable[[tuple[Array, ...], int], float]]
     predictor: Callable[[Any], Callable[[Array], Array]]
     stepper: Callable[[Any], Callable[[Array], Array]]
+    call: Callable[[Callable[..., Any]], Callable[..., Any]]
 
     def equal(self, net: Any, seed: int = 7) -> Any:
         """The network with weights that are the same in every library."""

@@ -18,6 +18,8 @@ LR, MOMENTUM = 0.01, 0.9
 TOKENS = 64
 BAG_WORDS, BAG_WIDTH, BAG_BATCH, CLASSES = 5000, 64, 32, 4
 RECURRENT_BATCH = 32
+# Steps of the sequence whose class is predicted, those of S1.
+PREDICTED_STEPS = 32
 
 
 def _trained(
@@ -109,13 +111,8 @@ def bag(library: Library) -> Program:
     return _trained(library, net, nn.functional.cross_entropy, (words, words[:, 0] % CLASSES))
 
 
-def recurrent(
-    library: Library, kind: str, inputs: int, hidden: int, outputs: int, steps: int
-) -> Program:
-    """A class for each sequence, from the output of its last step."""
-    nn, rng = library.nn, np.random.default_rng(5)
-    rows = STEPS * RECURRENT_BATCH
-    x = rng.standard_normal((rows, steps, inputs)).astype(np.float32)
+def classifier(nn: Any, kind: str, inputs: int, hidden: int, outputs: int) -> Any:
+    """A recurrent layer over sequences, and a class from the output of its last step."""
 
     class Model(nn.Module):  # type: ignore[misc]
         """A recurrent layer and a linear one."""
@@ -129,6 +126,43 @@ def recurrent(
             """[N, L, inputs] -> [N, outputs]."""
             return self.head(self.layer(x)[0][:, -1])
 
-    return _trained(
-        library, Model(), nn.functional.cross_entropy, (x, rng.integers(0, outputs, rows))
-    )
+    return Model()
+
+
+def recurrent(
+    library: Library, kind: str, inputs: int, hidden: int, outputs: int, steps: int
+) -> Program:
+    """A class for each sequence."""
+    rng = np.random.default_rng(5)
+    rows = STEPS * RECURRENT_BATCH
+    x = rng.standard_normal((rows, steps, inputs)).astype(np.float32)
+    net = classifier(library.nn, kind, inputs, hidden, outputs)
+    data = x, rng.integers(0, outputs, rows)
+    return _trained(library, net, library.nn.functional.cross_entropy, data)
+
+
+def predicted(library: Library, kind: str, inputs: int, hidden: int, outputs: int) -> Program:
+    """The class of one sequence, from Python."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((1, PREDICTED_STEPS, inputs)).astype(np.float32)
+    net = library.equal(classifier(library.nn, kind, inputs, hidden, outputs)).eval()
+    call = library.call(net)
+    return Program(lambda: call(x))
+
+
+def generated(library: Library, words: int) -> Program:
+    """One more token of a text, the likeliest after the last one; the state is kept."""
+    net = library.equal(MODELS["gru"](library, words, TOKENS)).eval()
+
+    def step(token: Any, state: Any) -> Any:
+        y, state = net.gru(net.table(token), state)
+        return net.head(y).argmax(-1), state
+
+    call = library.call(step)
+    now = [np.zeros((1, 1), np.int64), np.zeros((1, 1, 128), np.float32)]
+
+    def more() -> Any:
+        now[:] = call(*now)
+        return now
+
+    return Program(more)

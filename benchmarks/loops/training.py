@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -13,11 +14,13 @@ from benchmarks.works import Array, data, work_named
 
 LR, MOMENTUM = 0.01, 0.9
 RESNET_BATCH = 32
+# Steps of a pass over the images, which is one call of `fit`.
+IMAGE_STEPS = 4
 
 
 def _images() -> tuple[Array, Array]:
     rng = np.random.default_rng(3)
-    x = rng.standard_normal((4 * RESNET_BATCH, 3, 32, 32)).astype(np.float32)
+    x = rng.standard_normal((IMAGE_STEPS * RESNET_BATCH, 3, 32, 32)).astype(np.float32)
     return x, rng.integers(0, 10, len(x))
 
 
@@ -27,6 +30,23 @@ def _start(library: Library, name: str) -> tuple[Any, tuple[Array, Array], int]:
         return library.equal(networks.resnet20(library.nn)), _images(), RESNET_BATCH
     work = work_named(name)
     return library.equal(networks.sequential(library.nn, work)), data(work), work.batch
+
+
+def images(library: Library, network: Callable[[Any], Any]) -> Program:
+    """A pass over images."""
+    net, data = library.equal(network(library.nn)), _images()
+    optimizer = library.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM)
+    criterion = library.nn.CrossEntropyLoss()
+
+    def step(x: Any, t: Any) -> Any:
+        optimizer.zero_grad()
+        loss = criterion(net(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fit = library.fitter(step, RESNET_BATCH)
+    return Program(lambda: fit(data, 1), net=lambda: net)
 
 
 def loop(library: Library, name: str, look_first: bool = False) -> Program:

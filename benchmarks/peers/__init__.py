@@ -65,6 +65,7 @@ LOOPERS = {
     "ours-tape": "benchmarks.peers.ours_tape",
     "torch": "benchmarks.peers.torch_eager",
     "sklearn": "benchmarks.peers.sklearn_mlp",
+    "onnxruntime": "benchmarks.peers.onnx",
 }
 # These have one thread, whatever is asked for.
 SINGLE_THREADED = frozenset({"c", "c-fast", "sklearn"})

@@ -147,6 +147,15 @@ def _predictor(net: nn.Module) -> Callable[[Array], Array]:
     return predict
 
 
+def _call(function: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*arrays: Any) -> Any:
+        given = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arrays]
+        with torch.inference_mode():
+            return function(*given)
+
+    return called
+
+
 LIBRARY = Library(
     nn=nn,
     optim=torch.optim,
@@ -157,6 +166,7 @@ LIBRARY = Library(
     fitter=_fitter,
     predictor=_predictor,
     stepper=_predictor,
+    call=_call,
 )
 
 

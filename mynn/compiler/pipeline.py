@@ -24,10 +24,11 @@ from mynn.compiler.graph.algebra import algebraic
 from mynn.compiler.graph.branches import prune_branches
 from mynn.compiler.graph.cse import cse
 from mynn.compiler.graph.decompose import decompose
+from mynn.compiler.graph.few_rows import find_few_rows
 from mynn.compiler.graph.fold import fold
 from mynn.compiler.graph.layout import Layouts, format_layouts, layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
-from mynn.compiler.graph.pack_operands import insert_packing, is_copy
+from mynn.compiler.graph.pack_operands import insert_packing, is_copy, spread_rows
 from mynn.compiler.graph.scans import join_scans
 from mynn.compiler.graph.split_k import split_sums
 from mynn.compiler.graph.status import never_set, with_status
@@ -46,13 +47,13 @@ from mynn.compiler.memory.places import format_places, places_of
 from mynn.compiler.memory.plan import format_plan, lower_steps, verify_plan
 from mynn.compiler.memory.scratch import scratch_buffer
 from mynn.compiler.parallel.barriers import (
-    choose_split,
     format_schedule,
     list_schedule,
 )
 from mynn.compiler.parallel.cache_blocks import CacheBlock, cache_blocks, format_blocks
 from mynn.compiler.parallel.footprint import Footprints
-from mynn.compiler.parallel.split import parallelise, ways_to_share
+from mynn.compiler.parallel.loops import share_kernels
+from mynn.compiler.parallel.split import parallelise
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Loop
 from mynn.core.graph import Graph, Node, format_graph, verify
@@ -84,7 +85,8 @@ def _layout(c: Compilation) -> Compilation:
     nodes = c.graph.nodes()
     read = [x for node in nodes if isinstance(rule_of(node), Loop) for x in node.inputs]
     copies = filter(is_copy, nodes)
-    return replace(c, layouts=layouts_of(c.given, [*copies, *read, *c.results]))
+    given = {**spread_rows(c.graph), **c.given}
+    return replace(c, layouts=layouts_of(given, [*copies, *read, *c.results]))
 
 
 def _zero_padding(c: Compilation) -> Compilation:
@@ -146,7 +148,7 @@ def _cache_blocks(c: Compilation) -> Compilation:
 
 def _split(c: Compilation) -> Compilation:
     footprints = Footprints(c.plan.location)
-    kernels = choose_split(ways_to_share(c.kernels), footprints)
+    kernels = share_kernels(c.kernels, footprints)
     blocks = [CacheBlock(tuple(kernels))]
     return replace(c, kernels=kernels, blocks=blocks, footprints=footprints)
 
@@ -167,7 +169,7 @@ def _host_code(c: Compilation) -> list[Function]:
     status = c.plan.status
     checking = {kernel.name for kernel in c.kernels if status in buffers_of(kernel)[1]}
     slot = None if status is None else c.slots[status]
-    functions = [nest_function(nest, c.slots) for nest in nests(c.kernels)]
+    functions = [nest_function(nest, c.slots, c.plan.scratch) for nest in nests(c.kernels)]
     functions.append(step(c.blocks, checking, slot))
     if c.split:
         functions += [barrier(), split_step(c.schedule, slot), *parallel_call(c.target.is_posix)]
@@ -283,6 +285,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         _rewrite("multiply_add", "which products are added unrounded", fuse_multiply_adds),
         when=lambda c: c.target.has_fma,
     ),
+    _rewrite("few_rows", "sums of few of many rows without an array of all", find_few_rows),
     Pass(
         "pack_operands",
         "rewrite",

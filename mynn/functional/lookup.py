@@ -174,12 +174,23 @@ def embedding_bag(
         top = inside.choose(rows.unsqueeze(0), least).max(1).values
         some = inside.astype(w.dtype).sum(1) > 0
         return some.choose(top, 0.0)
-    counted = member.unsqueeze(1).choose(rows, 0.0)
-    total = counted.scatter_rows(bag, 0, count, clip=True)
+    counted = rows if padding is None else member.unsqueeze(1).choose(rows, 0.0)
+    total = _by_bags(counted, index, bag, count)
     if mode == "sum":
         return total
-    sizes = member.astype(w.dtype).scatter_rows(bag, 0, count, clip=True)
+    if padding is None and index.ndim == 2:
+        return total / max(index.shape[1], 1)
+    sizes = _by_bags(member.astype(w.dtype), index, bag, count)
     return total / sizes.maximum(1.0).unsqueeze(1)
+
+
+def _by_bags(values: Tensor, index: Tensor, bag: Tensor, count: int) -> Tensor:
+    """The sums of the values of each bag: bags of one length lie side by side."""
+    if index.ndim == 2:
+        total: Tensor = values.reshape((*index.shape, *values.shape[1:])).sum(1)
+        return total
+    sums: Tensor = values.scatter_rows(bag, 0, count, clip=True)
+    return sums
 
 
 def _bags(index: Tensor, offsets: Any, include_last: bool) -> tuple[Tensor, int]:

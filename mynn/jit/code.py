@@ -16,7 +16,6 @@ from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout
 from mynn.compiler.host.step import SPLIT_STEP, STEP
-from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.pipeline import Pass, every_pass, finish, lower, show_kernels
 from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array, Shape
@@ -227,9 +226,7 @@ class Code(store.Stored):
         """The artifact and its code, made now and put into the cache."""
         request = self.request
         lowered = request.lowered
-        # Loops and branches around kernels are run by one thread.
-        shared = [k for k in lowered.kernels if not isinstance(k, Nest)]
-        threads = choose_threads(requested, sum(k.operations for k in shared))
+        threads = choose_threads(requested, sum(k.operations for k in lowered.kernels))
         made = request.finished(threads)
         self.seconds.update(made.seconds)
         request.show(threads)

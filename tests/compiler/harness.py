@@ -27,9 +27,8 @@ from mynn.compiler.loop_ir.parse import parse_kernel
 from mynn.compiler.loop_ir.repeat import innermost
 from mynn.compiler.loop_ir.walk import statements
 from mynn.compiler.lowering.inline import Place
-from mynn.compiler.parallel.barriers import choose_split
 from mynn.compiler.parallel.footprint import Footprints
-from mynn.compiler.parallel.split import ways_to_share
+from mynn.compiler.parallel.loops import share_kernels
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Array, Shape
@@ -144,7 +143,7 @@ def memory_buffers(kernel: Kernel) -> list[Buffer]:
 
 def shared_kernels(lowered: Compilation) -> list[Kernel]:
     """The kernels with their loops shared among workers."""
-    return choose_split(ways_to_share(lowered.kernels), Footprints(lowered.plan.location))
+    return share_kernels(lowered.kernels, Footprints(lowered.plan.location))
 
 
 def check_printed_form(kernel: Kernel) -> None:

@@ -15,7 +15,7 @@ from mynn import nn, optim
 from mynn.compiler.host import train_loop
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Load, Local, Store
-from mynn.compiler.lowering.contraction import schedule
+from mynn.compiler.lowering.contraction import blocks
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import list_schedule
 from mynn.compiler.parallel.footprint import Footprints
@@ -238,7 +238,7 @@ def train_convolutions(threads: int) -> list[np.ndarray]:
 
 def test_same_bits_where_sums_run_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_CACHE", "0")
-    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)
     monkeypatch.setattr(split, "SMALL", 0)
     one = train_convolutions(1)
     for threads in (2, 3):

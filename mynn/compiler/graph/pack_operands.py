@@ -9,7 +9,13 @@ from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Loop
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import rewrite
+from mynn.core.types import Shape
 from mynn.ops import elementwise
+from mynn.target.storage import ALIGNMENT, padded_extent
+
+# Rows that lie a multiple of so many bytes apart share few sets of the nearest cache; and how many
+# are too many for these.
+_COLLIDING, _LEAST_ROWS = 1024, 32
 
 
 def is_copy(node: Node) -> bool:
@@ -23,7 +29,7 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     Expects a simplified graph, in which no identity is left.
     Guarantees that each identity of the result is a copy that has to be stored, row-major.
 
-    So is what loops read that lies in another order than that of its axes.
+    So is what loops read that lies in another order than that of its axes, or whose rows collide.
 
     Before: `matmul(a, b)`; after: `matmul(a, stop_gradient(b))`, where the copy has its columns
     side by side.
@@ -38,7 +44,11 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
 
     def rule(node: Node) -> Node | None:
         if isinstance(rule_of(node), Loop):
-            given = [copied(x) if _lies_otherwise(x, layouts) else x for x in node.inputs]
+            fixed = _fixed(node)
+            given = [
+                copied(x) if _lies_otherwise(x, layouts) or (x in fixed and not x.inputs) else x
+                for x in node.inputs
+            ]
             same = all(new is old for new, old in zip(given, node.inputs, strict=True))
             return None if same else apply(node.primitive, *given, **node.params)
         if not is_contraction(node):
@@ -55,3 +65,29 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
 def _lies_otherwise(x: Node, layouts: Layouts) -> bool:
     """Whether what a loop reads in each step is given in another order than that of its axes."""
     return not x.inputs and layouts.order(x) != tuple(range(len(x.shape)))
+
+
+def spread_rows(graph: Graph) -> dict[Node, Shape]:
+    """Strides for tables that loops read in all their steps, and whose rows would collide in the
+    cache: the rows lie a line further apart.
+    """
+    found: dict[Node, Shape] = {}
+    for node in graph.nodes():
+        if isinstance(rule_of(node), Loop):
+            for x in _fixed(node):
+                if x.inputs and x not in graph.outputs:
+                    size = x.dtype.itemsize
+                    found[x] = padded_extent(x.shape[1], size) + ALIGNMENT // size, 1
+    return found
+
+
+def _fixed(loop: Node) -> set[Node]:
+    """What is the same in all steps of a loop, and a table whose rows would collide."""
+    first = loop.params["carry"] + loop.params["sequences"]
+    return {x for x in loop.inputs[first:] if _collides(x)}
+
+
+def _collides(x: Node) -> bool:
+    if len(x.shape) != 2 or x.shape[0] < _LEAST_ROWS:
+        return False
+    return padded_extent(x.shape[1], x.dtype.itemsize) * x.dtype.itemsize % _COLLIDING == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import (
@@ -32,6 +33,8 @@ from mynn.core.types import Shape
 
 # Accumulators of a long reduction: what an addition's latency leaves room for.
 _CHAINS = 4
+# Bytes of results side by side: a line of the cache is read once.
+_LINE = 64
 
 
 def _rule(anchor: Node) -> Reduction:
@@ -72,18 +75,23 @@ def _accumulate(
 
 
 def _reduce_along(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
-    """Vectors of results: the reduced axes are serial loops around a vector of accumulators."""
-    x = anchor.inputs[0]
+    """Lines of results, or vectors where little is summed: the reduced axes are serial loops around
+    their accumulators.
+    """
+    x, line = anchor.inputs[0], context.lanes()
+    reduced = [x.shape[i] for i in anchor.params["axes"] if x.shape[i] != 1]
+    if reduced and reduced[-1] >= 2 * _CHAINS:
+        line = max(line, _LINE // max(x.dtype.itemsize, 4))
 
     def block(first: Affine, width: int) -> list[Statement]:
-        return _vector_of_results(context, anchor, names, axis, first, width)
+        return _line_of_results(context, anchor, names, axis, first, width)
 
-    result = over_chunks(context.names, "i", x.shape[axis], context.lanes(), block)
+    result = over_chunks(context.names, "i", x.shape[axis], line, block)
     kept = [i for i in range(len(x.shape)) if i not in anchor.params["axes"] and i != axis]
     return serial([(names[i], x.shape[i]) for i in kept if x.shape[i] != 1], result)
 
 
-def _vector_of_results(
+def _line_of_results(
     context: Context, anchor: Node, names: list[str], axis: int, first: Affine, width: int
 ) -> list[Statement]:
     """The results at first .. first + width - 1 of the vector axis.
@@ -93,52 +101,68 @@ def _vector_of_results(
     x, rule = anchor.inputs[0], _rule(anchor)
     axes: Shape = anchor.params["axes"]
     lanes = context.lanes()
+    starts = range(0, width, lanes)
     around = [i for i in axes if x.shape[i] != 1]
     inner = around.pop() if around else None
     extent = 1 if inner is None else x.shape[inner]
-    splits = _CHAINS if extent >= 2 * _CHAINS else 1
-    acc = Buffer(context.names.fresh("acc"), x.type.short, splits * lanes, "register")
+    splits = max(_CHAINS // len(starts), 1) if extent >= 2 * _CHAINS else 1
+    pitch = len(starts) * lanes
+    acc = Buffer(context.names.fresh("acc"), x.type.short, splits * pitch, "register")
 
-    def point(lane: str, k: Affine | None = None) -> Index:
+    def point(column: Affine, k: Affine | None = None) -> Index:
         values = plain_index(names, x.shape)
-        values[axis] = first + Affine.var(lane)
+        values[axis] = first + column
         if inner is not None and k is not None:
             values[inner] = k
         return tuple(values)
 
-    def over(body: Callable[[str, Affine], list[Statement]], split: int) -> Statement:
-        lane = context.names.fresh("v")
-        return For(lane, width, tuple(body(lane, Affine.var(lane) + split * lanes)), "vector")
+    def over(body: Callable[[Affine], list[Statement]]) -> list[Statement]:
+        """`body(column)` for the columns of each vector."""
+        result: list[Statement] = []
+        for start in starts:
+            lane = context.names.fresh("v")
+            statements = tuple(body(Affine.var(lane) + start))
+            result.append(For(lane, min(lanes, width - start), statements, "vector"))
+        return result
 
-    zero = Const(rule.start(x.type.short), x.type.short)
-    clear = [over(lambda lane, at: [Store(acc, at, zero)], split) for split in range(splits)]
+    def clear(at: int, column: Affine) -> list[Statement]:
+        return [Store(acc, column + at, Const(rule.start(x.type.short), x.type.short))]
 
-    def add(split: int, k: Affine) -> Statement:
-        return over(lambda lane, at: _accumulate(context, anchor, acc, at, point(lane, k)), split)
+    body: list[Statement] = [Local(acc)]
+    for split in range(splits):
+        body += over(partial(clear, split * pitch))
 
-    body: list[Statement]
+    def add(split: int, k: Affine) -> list[Statement]:
+        return over(
+            lambda column: _accumulate(
+                context, anchor, acc, column + split * pitch, point(column, k)
+            )
+        )
+
+    sums: list[Statement]
     if inner is None:
-        body = [add(0, Affine())]
+        sums = add(0, Affine())
     else:
         rounds, rest = divmod(extent, splits)
         step = Affine.var(names[inner], splits)
-        body = [For(names[inner], rounds, tuple(add(s, step + s) for s in range(splits)))]
-        body += [add(split, Affine(rounds * splits + split)) for split in range(rest)]
+        each = [s for split in range(splits) for s in add(split, step + split)]
+        sums = [For(names[inner], rounds, tuple(each))]
+        for split in range(rest):
+            sums += add(split, Affine(rounds * splits + split))
 
-    def finish(lane: str, at: Affine) -> list[Statement]:
-        loops = canonical(_kept(list(point(lane)), axes), anchor.shape)
+    def finish(column: Affine) -> list[Statement]:
+        loops = canonical(_kept(list(point(column)), axes), anchor.shape)
         builder = context.builder()
-        total = _joined(acc, at, lanes, rule) if splits > 1 else Load(acc, at)
+        total = _joined(acc, column, pitch, splits, rule)
         builder.memo[anchor, loops] = total if splits == 1 else builder.let(total)
         return context.emit_outputs(builder, loops)
 
-    loops = [(names[i], x.shape[i]) for i in around]
-    return [Local(acc), *clear, *serial(loops, body), over(finish, 0)]
+    return [*body, *serial([(names[i], x.shape[i]) for i in around], sums), *over(finish)]
 
 
-def _joined(acc: Buffer, at: Affine, lanes: int, rule: Reduction) -> Expr:
+def _joined(acc: Buffer, at: Affine, pitch: int, splits: int, rule: Reduction) -> Expr:
     """The accumulators of a lane, combined."""
-    parts: list[Expr] = [Load(acc, at + split * lanes) for split in range(_CHAINS)]
+    parts: list[Expr] = [Load(acc, at + split * pitch) for split in range(splits)]
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=True)
         parts = [Op(rule.combine, pair, acc.type) for pair in pairs]
@@ -148,7 +172,7 @@ def _joined(acc: Buffer, at: Affine, lanes: int, rule: Reduction) -> Expr:
 def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) -> list[Statement]:
     """Vectors along a reduced axis: each lane accumulates, the lanes are combined at the end.
 
-    A long axis has several accumulators, as in `_vector_of_results`.
+    A long axis has several accumulators, as in `_line_of_results`.
     """
     x = anchor.inputs[0]
     axes: Shape = anchor.params["axes"]
@@ -192,7 +216,11 @@ def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) 
     body += serial(around, inner)
     if splits > 1:
         body.append(
-            over(lanes, 0, lambda lane, at: [Store(acc, lane, _joined(acc, lane, lanes, rule))])
+            over(
+                lanes,
+                0,
+                lambda lane, at: [Store(acc, lane, _joined(acc, lane, lanes, splits, rule))],
+            )
         )
     loops = _kept(plain_index(names, x.shape), axes)
     total = Reduce(rule.combine, acc, Affine(), lanes)

@@ -20,6 +20,7 @@ from mynn.compiler.lowering.base import (
 )
 from mynn.core.graph import Node
 from mynn.core.types import Shape
+from mynn.ops import gather
 
 
 def lower_scatter(context: Context) -> list[Statement]:
@@ -27,6 +28,9 @@ def lower_scatter(context: Context) -> list[Statement]:
 
     for i, j: out[i, j] = 0
     for k: for j: out[index[k], j] = out[index[k], j] + updates[k, j]
+
+    Where no index is larger than its own place, a row is cleared when its place is reached, while
+    it is near.
     """
     anchor = context.group.anchor
     assert anchor is not None
@@ -39,7 +43,17 @@ def lower_scatter(context: Context) -> list[Statement]:
     def clear(index: list[Affine]) -> list[Statement]:
         return [Store(place.buffer, place.offset(tuple(index)), zero)]
 
-    body = _over(context, anchor.shape, _neighbours(context, anchor, ()), clear)
+    late = picked.primitive is gather.first_equal and axis == 0
+    first = picked.shape[0] if late else 0
+    body: list[Statement] = []
+    if first < anchor.shape[0]:
+        rest = (anchor.shape[0] - first, *anchor.shape[1:])
+        body = _over(
+            context,
+            rest,
+            _neighbours(context, anchor, ()),
+            lambda index: clear([index[0] + first, *index[1:]] if late else index),
+        )
     names = [context.names.fresh("i") for _ in updates.shape]
     index = plain_index(names, updates.shape)
     builder = context.builder()
@@ -53,7 +67,8 @@ def lower_scatter(context: Context) -> list[Statement]:
         value = inner.value(updates, tuple(index))
         at = place.offset((*index[:axis], row, *index[axis + span :]))
         total = Op("add", (Load(place.buffer, at), value), anchor.type.short)
-        return [*inner.body, Store(place.buffer, at, total)]
+        before = clear(index) if late else []
+        return [*inner.body, *before, Store(place.buffer, at, total)]
 
     return body + _over(context, updates.shape, along, add, names, builder.body)
 

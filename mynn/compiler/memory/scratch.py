@@ -15,6 +15,9 @@ is made, so that bodies that stand side by side use the same bytes:
     for q in 2:
       local panel14: f32[32] scratch          bytes 16512 to 16767
       ...
+
+Behind what kernels use is room for a table of addresses, where workers may run a loop around
+kernels together (`mynn.compiler.loop_ir.repeat`).
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mynn.compiler.loop_ir.instance import original
-from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, Statement
-from mynn.compiler.loop_ir.repeat import innermost
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, Statement, buffers_of
+from mynn.compiler.loop_ir.repeat import innermost, nests, table_bytes
 from mynn.target.storage import ALIGNMENT, SLACK
 
 # Shares begin on cache lines that no other worker's prefetcher takes with its own.
@@ -55,7 +58,11 @@ def scratch_buffer(kernels: Iterable[Kernel]) -> Buffer | None:
     """A worker's share of the scratch memory of a program, as large as the kernels need it; None
     where no kernel needs any.
     """
+    kernels = list(kernels)
     distinct = {id(kernel): kernel for kernel in map(original, innermost(kernels))}
     most = max((scratch_offsets(kernel)[1] for kernel in distinct.values()), default=0)
     share = -(-most // _SHARE) * _SHARE
+    if any(nests(kernels)):
+        touched = {b for kernel in kernels for side in buffers_of(kernel) for b in side}
+        share += table_bytes(len(touched) + 1)
     return Buffer("scratch", "u8", share) if share else None

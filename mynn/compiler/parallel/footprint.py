@@ -124,14 +124,15 @@ class LoopAccesses:
 def loop_accesses(kernel: Kernel) -> list[LoopAccesses]:
     """The parallel loops of a kernel, and what stands around them.
 
-    Of a loop or a branch around kernels it is all that they touch, in its one round.
+    Of a loop or a branch around kernels it is all that they touch, in its one round, or by every
+    worker.
     """
     if isinstance(kernel, Nest):
         sides = [
             {Motion(buffer): AccessRegion(Motion(buffer), 0, buffer.nbytes - 1) for buffer in side}
             for side in buffers_of(kernel)
         ]
-        return [LoopAccesses(1 if kernel.shared else 0, *sides)]
+        return [LoopAccesses(1 if kernel.shared and not kernel.together else 0, *sides)]
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
     around = LoopAccesses(0)
     loops: list[LoopAccesses] = []

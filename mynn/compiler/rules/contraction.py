@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mynn.compiler.rules.record import Composite, Contraction, ContractionDims, Order, Rule
@@ -35,8 +36,26 @@ def _contract_dims(node: Node) -> ContractionDims:
     return ContractionDims(a[:batch], a[batch:end], b[batch + summed :], a[end:])
 
 
+def _contract_order(node: Node, orders: Sequence[Order]) -> Order:
+    """Products of one row or one column each lie along the batch axis along which both operands do:
+    they are computed along it.
+    """
+    order = tuple(range(len(node.shape)))
+    dims = _contract_dims(node)
+    if math.prod(dims.rows) > 1 < math.prod(dims.columns):
+        return order
+    fastest = {
+        next((axis for axis in reversed(given) if x.shape[axis] > 1), -1)
+        for x, given in zip(node.inputs, orders, strict=True)
+    }
+    lane = min(fastest)
+    if len(fastest) > 1 or not 0 <= lane < len(dims.batch):
+        return order
+    return (*order[:lane], *order[lane + 1 :], lane)
+
+
 RULES: dict[Primitive, Rule] = {
     contraction.matmul: Contraction(_matmul_dims, order=_matmul_order, over_nothing=0),
-    contraction.contract: Contraction(_contract_dims, over_nothing=0),
+    contraction.contract: Contraction(_contract_dims, order=_contract_order, over_nothing=0),
     convolution.conv: Composite(),
 }

@@ -22,10 +22,12 @@ from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Composite
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, next_serial, verify
-from mynn.ops import contraction, fused
+from mynn.functional.control import scan
+from mynn.ops import contraction, control, fused
 from tests.compiler.graph.simplification import simplify
+from tests.compiler.harness import Case
 from tests.fuzz.programs import Program, differences, gradient, plain
-from tests.helpers import f32, graph_of, same_bits
+from tests.helpers import assert_close, f32, graph_of, random_arrays, same_bits
 
 SEEDS = 60
 
@@ -129,6 +131,23 @@ def test_operands_that_lie_the_wrong_way_are_copied_once() -> None:
         if is_contraction(node):
             a, b = (view_of(x, layouts.strides, borders=False) for x in node.inputs)
             assert choose_strategy(node, a.strides, b.strides).kind is not Kind.PACK
+
+
+def test_rows_that_would_collide_lie_further_apart_in_loops() -> None:
+    """A table that all steps of a loop read is copied, if need be, with a line between its rows."""
+
+    def loop(h: Any, w: Any) -> Any:
+        return scan(lambda h, _: ((h @ w)[:, :32].tanh(), None), h, None, length=3)[0]
+
+    for columns, pitch in ((512, 528), (256, 272), (250, 272), (320, 320)):
+        for weight, turned in ((f32(32, columns), False), (f32(columns, 32), True)):
+            graph = graph_of(lambda h, w, t=turned: loop(h, w.T if t else w), f32(4, 32), weight)
+            case = Case(graph)
+            (node,) = (n for n in case.lowered.graph.nodes() if n.primitive is control.scan)
+            table = case.lowered.plan.places[node.inputs[-1]]
+            assert table.strides == (pitch, 1)
+            arrays = random_arrays(graph)
+            assert_close(case.native(arrays), case.interpreted(arrays), 4)
 
 
 def test_products_that_one_sum_reads_are_left_unrounded() -> None:

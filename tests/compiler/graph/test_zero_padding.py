@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mynn import functional
-from mynn.compiler.lowering.contraction import schedule
+from mynn.compiler.lowering.contraction import blocks
 from mynn.compiler.parallel import split
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
@@ -179,7 +179,7 @@ def test_padding_of_padding() -> None:
 
 
 def test_sums_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)
     case = case_of((3, 16, 5, 7), (60, 16, 3, 3), "gradients", padding=1)
     assert "partial.k" in text(case)
     assert not pads(case)

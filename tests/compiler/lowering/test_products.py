@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from mynn import functional
 from mynn.compiler.graph.contraction_dims import DOT_ROWS
-from mynn.compiler.lowering.contraction import schedule, tile
-from mynn.compiler.lowering.contraction.tile_cost import choose_tile
-from mynn.core.types import Shape
+from mynn.compiler.loop_ir.ir import For, Kernel, Load, Store
+from mynn.compiler.loop_ir.walk import statements, sub_expressions
+from mynn.compiler.lowering.contraction import blocks, tile
+from mynn.compiler.lowering.contraction.tile_cost import Tile, choose_tile, column_segments
+from mynn.core.types import Shape, Type
 from mynn.functional import losses
-from mynn.target.storage import is_narrow
+from mynn.ops.contraction import contract
+from mynn.target.storage import is_narrow, padded_strides
 from mynn.target.target import host
-from mynn.tensor import Tensor
+from mynn.tensor import Tensor, apply
 from mynn.transform.grad import grad
 from tests.compiler.harness import Case
-from tests.compiler.lowering.test_schedules import check, grad_of_convolution, i64, text
+from tests.compiler.lowering.test_schedules import check, f64, grad_of_convolution, i64, text
 from tests.helpers import f32, graph_of
 
 PRODUCTS = [
@@ -112,12 +118,102 @@ def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> N
     """Sums over several axes go block by block where they would not fit the cache."""
     plain = grad_of_convolution, f32(*shape), f32(60, shape[1], 3, 3)
     whole = text(Case(graph_of(*plain)))
-    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)
     case = Case(graph_of(*plain))
     assert "partial.k" in text(case)
     assert "partial.k" not in whole
     check(case, evaluate=False)
     check(Case(graph_of(grad_of_convolution, f32(1, 2, 5, 4), f32(60, 2, 2, 2))))
+
+
+def gradient(x: Tensor, g: Tensor) -> Tensor:
+    """The sum over all axes but the last one of products of rows."""
+    turned = x.permute(x.ndim - 1, *range(x.ndim - 1))
+    return apply(contract, turned, g, batch=0, summed=x.ndim - 1)
+
+
+# Terms of each axis, rows, columns; bytes of panels and of groups.
+PANELS = [
+    ((60,), 33, 40, 1 << 20, 1 << 20),
+    ((60,), 64, 64, 2000, 1 << 20),
+    ((12, 5), 40, 67, 2000, 1 << 20),
+    ((12, 5), 35, 192, 500, 3000),
+    ((2, 3, 10), 96, 33, 700, 3000),
+]
+
+
+@pytest.mark.parametrize("typed", [f32, f64])
+@pytest.mark.parametrize(("terms", "rows", "columns", "panel", "group"), PANELS)
+def test_long_sums_in_panels(
+    terms: Shape,
+    rows: int,
+    columns: int,
+    panel: int,
+    group: int,
+    typed: Callable[..., Type],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sums that lie across both operands, in blocks of which both are copied; with an epilogue."""
+    monkeypatch.setattr(blocks, "_LEAST_TERMS", 60)
+    monkeypatch.setattr(blocks, "_LEAST_BLOCK", 2)
+    monkeypatch.setattr(blocks, "_PANEL_BYTES", panel)
+    monkeypatch.setattr(blocks, "_GROUP_BYTES", group)
+    x, g = typed(*terms, rows), typed(*terms, columns)
+    case = Case(graph_of(lambda m, x, g: 0.9 * m + gradient(x, g), typed(rows, columns), x, g))
+    assert re.search(r"local strips\d+: f\d+\[\d+\] scratch", text(case))
+    check(case, evaluate=rows * columns < 1500, scale=4)
+    turned = Case(graph_of(lambda x, g: gradient(x, g).T.tanh(), x, g))
+    assert "strips" in text(turned)
+    check(turned, evaluate=False, scale=4)
+
+
+def test_long_sums_of_a_batch_in_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each product of the batch has sums of its own."""
+    monkeypatch.setattr(blocks, "_LEAST_TERMS", 60)
+    monkeypatch.setattr(blocks, "_LEAST_BLOCK", 2)
+    monkeypatch.setattr(blocks, "_PANEL_BYTES", 1000)
+
+    def products(x: Tensor, g: Tensor) -> Tensor:
+        return apply(contract, x.permute(0, 1, 3, 2), g, batch=2, summed=1)
+
+    case = Case(graph_of(products, f32(2, 3, 60, 33), f32(2, 3, 60, 40)))
+    assert "strips" in text(case)
+    check(case, evaluate=False, scale=4)
+
+
+def test_panels_are_for_long_sums() -> None:
+    assert "strips" not in text(Case(graph_of(gradient, f32(511, 64), f32(511, 64))))
+    assert "strips" not in text(Case(graph_of(gradient, f32(512, 64), f32(512, 31))))
+    assert "strips" in text(Case(graph_of(gradient, f32(512, 64), f32(512, 64))))
+
+
+@pytest.mark.parametrize("k", [16, 64])
+def test_columns_are_copied_once_for_all_rows(k: int) -> None:
+    """Where rows have two axes, columns that are turned, or collide, are copied outside of both."""
+
+    def product(x: Tensor, w: Tensor) -> Tensor:
+        return apply(contract, x.permute(1, 0, 2), w if k == 64 else w.T, batch=0, summed=1)
+
+    case = Case(graph_of(product, f32(12, 5, k), f32(64, 512) if k == 64 else f32(48, 16)))
+    loops = text(case).split("kernel k0:")[1]
+    first = re.search(r"^( *)local panel", loops, re.M)
+    around = re.search(r"^( *)for p\d+ in 5", loops, re.M)
+    assert first
+    assert around
+    assert first.start() < around.start()
+    check(case, evaluate=k == 16, scale=4)
+
+
+@pytest.mark.parametrize("columns", [25, 32, 55, 56, 57, 80, 81])
+def test_columns_of_a_tile_are_as_even_as_can_be(columns: int) -> None:
+    """With few registers no tile of a single vector stands behind others."""
+    for even in (False, True):
+        segments = column_segments(columns, 8, Tile(4, 3, 1, even))
+        ends = [first + count * sum(widths) for first, count, widths in segments]
+        assert [first for first, _, _ in segments] == [0, *ends[:-1]]
+        assert ends[-1] == columns
+        if even:
+            assert all(len(widths) > 1 for _, _, widths in segments)
 
 
 def test_columns_that_would_collide_are_copied() -> None:
@@ -141,3 +237,50 @@ def test_large_operands_have_flat_tiles(shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     assert choose_tile(host(), m, n, k, host().lanes(4)).rows <= 6
     check(Case(graph_of(lambda a, b: a @ b, f32(m, k), f32(k, n))), evaluate=False, scale=20)
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("typed", [f32, f64])
+@pytest.mark.parametrize("channels", [4, 16, 19])
+@pytest.mark.parametrize(("stride", "padding", "times"), [(1, 1, 1), (2, 1, 1), (1, 0, 2)])
+def test_convolutions_in_depth_run_along_the_channels(
+    typed: Callable[..., Type], channels: int, stride: int, padding: int, times: int
+) -> None:
+    """Where these lie side by side: the output, and the gradients of weight and input."""
+
+    def loss(x: Tensor, w: Tensor, v: Tensor) -> Tensor:
+        x = functional.conv2d(x, w).tanh()  # a product lies with its channels side by side
+        y = functional.conv2d(x, v, stride=stride, padding=padding, groups=channels)
+        return (y * y).sum()
+
+    def gradients(x: Tensor, w: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return grad(lambda w: loss(x, w, v))(w), grad(lambda v: loss(x, w, v))(v)
+
+    types = typed(2, 3, 6, 5), typed(channels, 3, 1, 1), typed(channels * times, 1, 3, 3)
+
+    def case_of(function: Callable[..., Any]) -> Case:
+        graph = graph_of(function, *types)
+        v = graph.inputs[2]
+        order = 2, 3, 1, 0  # as layers keep their weights
+        return Case(graph, layouts={v: padded_strides(v.shape, v.dtype.itemsize, order)})
+
+    check(case_of(loss), evaluate=channels == 4, scale=16)
+    case = case_of(gradients)
+    check(case, evaluate=False, scale=16)
+    along = [k for k in case.lowered.kernels if "contract" in k.comment and _in_lanes(k)]
+    if times == 1:
+        assert bool(along) == (channels >= host().lanes(4 if typed is f32 else 8) // 2)
+
+
+def _in_lanes(kernel: Kernel) -> bool:
+    """Whether both factors of a product are loaded along its vectors."""
+    loops = [s for s in statements(kernel.body) if isinstance(s, For) and s.kind == "vector"]
+    for loop in loops:
+        for statement in loop.body:
+            if not isinstance(statement, Store):
+                continue
+            loads = [e for e in sub_expressions(statement.value) if isinstance(e, Load)]
+            memory = [e for e in loads if e.buffer.storage == "memory"]
+            if len(memory) == 2 and all(e.index.coefficient(loop.var) == 1 for e in memory):
+                return True
+    return False

@@ -11,20 +11,27 @@ import pytest
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.evaluate import evaluate_kernel
-from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Statement, Store, buffers_of
+from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Local, Statement, Store, buffers_of
 from mynn.compiler.loop_ir.machine import Machine
-from mynn.compiler.loop_ir.repeat import Repeat, repeat_function
+from mynn.compiler.loop_ir.repeat import Moving, Repeat, nest_function, table_bytes
 from mynn.compiler.loop_ir.verify import verify_kernel
-from mynn.compiler.lowering.contraction import schedule
+from mynn.compiler.loop_ir.walk import statements
+from mynn.compiler.lowering.contraction import blocks
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import barrier_intervals, list_schedule
 from mynn.compiler.parallel.footprint import Footprints
+from mynn.functional.control import scan
+from mynn.functional.recurrent import recurrent
 from mynn.ops.contraction import contract
+from mynn.target.target import host
 from mynn.tensor import Tensor, apply
+from mynn.transform.grad import grad
 from tests.compiler.graph.rewriting import with_indices
 from tests.compiler.harness import Case, Memory, shared_kernels
 from tests.compiler.lowering.test_schedules import KINDS, grad_of_convolution, step_case
 from tests.helpers import assert_close, f32, graph_of, random_arrays
+
+ONE = Const(1.0, "f32")
 
 
 def share(kernel: Kernel, worker: int, workers: int) -> Kernel:
@@ -41,7 +48,20 @@ def share(kernel: Kernel, worker: int, workers: int) -> Kernel:
             else:
                 yield statement
 
+    if isinstance(kernel, Repeat):
+        return _share_of_loop(kernel, worker, workers)
     return Kernel(kernel.name, tuple(own(kernel.body)))
+
+
+def _share_of_loop(loop: Repeat, worker: int, workers: int) -> Repeat:
+    """Its share of each kernel in every step, or all of them for the last worker."""
+    if workers not in loop.together:
+        return loop if worker == workers - 1 else replace(loop, rounds=0, before=())
+    each = [
+        tuple(share(kernel, worker, workers) for kernel in some)
+        for some in (loop.before, loop.kernels)
+    ]
+    return replace(loop, before=each[0], kernels=each[1])
 
 
 def _round(loop: For, number: int) -> For:
@@ -89,7 +109,7 @@ def test_stages_of_a_long_sum(order: tuple[int, ...], monkeypatch: pytest.Monkey
     """Partial sums in memory are cleared, added to and read: no worker begins before another one
     is done with them.
     """
-    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
         return apply(contract, a.permute(2, 0, 1), b, batch=0, summed=2)
@@ -109,10 +129,118 @@ def test_a_loop_around_kernels_is_run_by_who_has_its_round(workers: int) -> None
     table = np.zeros(1, np.uint64)
     for worker in range(workers):
         ran: list[int] = []
-        machine = Machine([repeat_function(loop, {})], {"k": ran.append})
+        machine = Machine([nest_function(loop, {})], {"k": ran.append})
         machine.share(table)
         machine.run("loop", table.ctypes.data, worker, workers)
         assert bool(ran) == any(footprint.share(worker, workers))
+
+
+def test_long_sums_in_panels_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker has groups of columns, or of rows, from the first block to the last."""
+    monkeypatch.setattr(blocks, "_LEAST_TERMS", 60)
+    monkeypatch.setattr(blocks, "_LEAST_BLOCK", 2)
+    monkeypatch.setattr(blocks, "_PANEL_BYTES", 1000)
+    for rows, columns in ((32, 384), (192, 40)):
+
+        def product(a: Tensor, b: Tensor, m: Tensor) -> Tensor:
+            return 0.9 * m + apply(contract, a.permute(2, 0, 1), b, batch=0, summed=2)
+
+        given = f32(12, 5, rows), f32(12, 5, columns), f32(rows, columns)
+        case = Case(graph_of(product, *given))
+        for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
+            run_shared(case, workers, order)
+        (kernel,) = shared_kernels(case.lowered)
+        assert not split.is_serial(kernel)
+
+    def products(a: Tensor, b: Tensor) -> Tensor:
+        return apply(contract, a.permute(0, 2, 1), b, batch=1, summed=1)
+
+    case = Case(graph_of(products, f32(3, 60, 32), f32(3, 60, 48)))
+    assert any(b.storage == "scratch" for b in locals_of(case))
+    for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
+        run_shared(case, workers, order)
+
+
+def locals_of(case: Case) -> list[Buffer]:
+    """The buffers that its kernels make for themselves."""
+    every = [s for k in case.lowered.kernels for s in statements(k.body)]
+    return [s.buffer for s in every if isinstance(s, Local)]
+
+
+def gru(h: Tensor, x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Sequences through a gated unit: the last state, and a gradient of all of them."""
+    weights = [(w, w, b, b, None)]
+    last = recurrent("GRU", x, (h,), weights)[1][0]
+    gradient = grad(lambda w: recurrent("GRU", x, (h,), [(w, w, b, b, None)])[0].square().sum())(w)
+    return last, gradient
+
+
+@pytest.mark.usefixtures("small_kernels_too")
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_loops_around_kernels_are_run_together(order: tuple[int, ...]) -> None:
+    """Each worker goes through all steps with its own rows of the batch."""
+    target = replace(host(), vector_bytes=32, vector_registers=16)
+    given = f32(1, 8, 16), f32(2, 8, 16), f32(48, 16), f32(48)
+    case = Case(graph_of(gru, *given), target=target)
+    loops = [k for k in shared_kernels(case.lowered) if isinstance(k, Repeat)]
+    assert len(loops) > 1
+    assert all(2 in loop.together for loop in loops)
+    run_shared(case, 2, order)
+
+
+@pytest.mark.usefixtures("small_kernels_too")
+def test_a_loop_in_which_workers_would_meet_is_run_by_one() -> None:
+    """Each step needs all rows of the one before."""
+
+    def function(h: Tensor, w: Tensor) -> Tensor:
+        return scan(lambda h, _: ((w @ h).tanh(), None), h, None, length=3)[0]
+
+    case = Case(graph_of(function, f32(8, 24), f32(8, 8)))
+    (loop,) = (k for k in shared_kernels(case.lowered) if isinstance(k, Repeat))
+    assert not loop.together
+    for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
+        run_shared(case, workers, order)
+
+
+@pytest.mark.parametrize(("workers", "together"), [(1, {2}), (2, {2}), (3, {2, 4}), (4, {2, 4})])
+def test_workers_of_a_loop_have_tables_of_their_own(workers: int, together: set[int]) -> None:
+    """Each moves its views itself; who runs the loop alone has all rounds of its kernels."""
+    words = 8
+    whole, view = Buffer("x", "f32", 12), Buffer("seen", "f32", 4)
+    scratch = Buffer("scratch", "u8", 64 + table_bytes(3))
+    inner = Kernel("k", (For("i", 4, (Store(view, Affine.var("i"), ONE),), "parallel"),))
+    loop = Repeat(
+        *("loop", ()),
+        rounds=3,
+        kernels=(inner,),
+        moving=(Moving(view, whole, 0, 4),),
+        shared=True,
+        together=frozenset(together),
+    )
+    verify_kernel(loop)
+    memory = np.zeros(workers * scratch.elements // words, np.uint64)
+    table = np.array([1000, 0, 0], np.uint64)
+    calls: list[tuple[int, int, int, int]] = []
+
+    def called(own: int, number: int, count: int) -> None:
+        start = (own - machine.share(memory)) // words
+        calls.append((*map(int, memory[[start + 1, start + 2]]), number, count))
+
+    machine = Machine(
+        [nest_function(loop, {whole: 0, view: 1, scratch: 2}, scratch)], {"k": called}
+    )
+    table[2] = base = machine.share(memory)
+    for worker in range(workers):
+        calls.clear()
+        machine.run("loop", machine.share(table), worker, workers)
+        if workers in together:
+            assert calls == [(1000 + 16 * step, base, worker, workers) for step in range(3)]
+        elif worker == workers - 1:
+            own = base + worker * scratch.elements
+            assert calls == [(1000 + 16 * step, own, 0, 1) for step in range(3)]
+        else:
+            assert not calls
+    assert table[1] == 0
 
 
 @pytest.mark.usefixtures("small_kernels_too")
@@ -124,7 +252,7 @@ def test_any_order_of_workers_in_a_step() -> None:
 @pytest.mark.usefixtures("small_kernels_too")
 def test_blocked_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums that are kept in memory between blocks."""
-    monkeypatch.setattr(schedule, "_CACHE_BYTES", 64)
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)
     for types in [(f32(1, 2, 5, 4), f32(60, 2, 2, 2)), (f32(2, 1, 5, 4), f32(60, 1, 1, 1))]:
         case = Case(graph_of(grad_of_convolution, *types))
         run_shared(case, 2, (1, 0))

@@ -93,8 +93,10 @@ class Product:
 
     Elements of the operand `broadcast` are repeated over all lanes, of `vector` vectors are loaded.
     There are `p` rows of tiles along the kept axes `tile` of the former, and `q` columns along the
-    axis `lane` of the latter. `outer` are the loops around the tiles; `batch`, `broadcast_index`
-    and `vector_index` are the indices that they give, in which `tile` and `lane` are filled in.
+    axis `lane` of the latter. `outer` are the loops around the tiles, `within` further ones, for
+    all rounds of which the columns of a tile are copied once; `batch`, `broadcast_index` and
+    `vector_index` are the indices that they give, in which `tile` and `lane` are filled in.
+    `panel_start` and `strip_start`: the first column, or row, of an operand that is such a copy.
     """
 
     anchor: Node
@@ -111,7 +113,9 @@ class Product:
     vector_index: Index
     outer: tuple[tuple[str, int], ...]
     tile_shape: Shape
+    within: tuple[tuple[str, int], ...] = ()
     panel_start: Affine | None = None
+    strip_start: Affine | None = None
 
     @property
     def whole(self) -> bool:
@@ -168,6 +172,8 @@ class Product:
 
     def broadcast_at(self, p: Affine, summed: Index) -> Affine:
         """Offset of an element of the broadcast operand."""
+        if self.strip_start is not None:
+            p = p + -self.strip_start
         return self.broadcast.at(self.batch, self.broadcast_axes(p), summed)
 
     def vector_at(self, q: Affine, summed: Index) -> Affine:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import Context, chunks, over_chunks
 from mynn.compiler.lowering.contraction.operands import Product, vector_loop
+
+# Rows of a product for which its columns are copied where they collide in the cache: lines that lie
+# a multiple of so many bytes apart.
+_COLLIDING = {1024: 64, 2048: 32}
+
+
+def copies_columns(product: Product) -> bool:
+    """Whether `with_columns` makes copies."""
+    if product.transposed:
+        return True
+    if product.nested or product.borders or product.k < 64 or not product.summed:
+        return False
+    pitch = product.vector.summed[product.inner] * product.anchor.dtype.itemsize
+    rows = product.p * math.prod(n for _, n in product.within)
+    return pitch > 0 and any(
+        pitch % step == 0 and rows >= least for step, least in _COLLIDING.items()
+    )
 
 
 def with_columns(
@@ -19,19 +37,11 @@ def with_columns(
     into few sets of the cache and push each other out; where many tiles read them, they are first
     copied side by side.
     """
-    itemsize = product.anchor.dtype.itemsize
-    pitch = product.vector.summed[product.inner] * itemsize if product.summed else 0
     if product.transposed:
         return _transposed(context, product, q, widths)
-    if (
-        product.nested
-        or product.borders
-        or product.k < 64
-        or product.p < 64
-        or pitch == 0
-        or pitch % 1024
-    ):
+    if not copies_columns(product):
         return [], product
+    itemsize = product.anchor.dtype.itemsize
     lanes = context.target.lanes(itemsize)
     line = lanes * len(widths)
     type = product.anchor.type.short

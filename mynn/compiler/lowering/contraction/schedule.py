@@ -6,29 +6,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 
 from mynn.compiler.graph.contraction_dims import Kind, choose_strategy, dims_of, tile_axes
 from mynn.compiler.loop_ir.affine import Affine, Index
-from mynn.compiler.loop_ir.ir import Buffer, Const, For, Load, Statement, Store
-from mynn.compiler.lowering.base import Context, serial, vector_loops
+from mynn.compiler.loop_ir.ir import Statement
+from mynn.compiler.lowering.base import Context, serial
+from mynn.compiler.lowering.contraction.along_batch import along_batch, batch_lane
+from mynn.compiler.lowering.contraction.blocks import in_blocks, in_panels
 from mynn.compiler.lowering.contraction.dot import dots
-from mynn.compiler.lowering.contraction.operands import Product, finish, operand_of
+from mynn.compiler.lowering.contraction.operands import Product, operand_of
+from mynn.compiler.lowering.contraction.pack import copies_columns
 from mynn.compiler.lowering.contraction.tile import tiles
-from mynn.compiler.lowering.inline import Place
 from mynn.core.graph import Node
 from mynn.core.types import Shape
 from mynn.errors import CompileError
-from mynn.target.storage import padded_strides, storage_elements
-
-# What a tile's operands may take of the second cache, half of the smallest that is common.
-_CACHE_BYTES = 1 << 19
-# So often at least both operands would be streamed through the cache, for blocks to pay: each block
-# loads and stores all results once more.
-_LEAST_PASSES = 4
-# Rows of a tile, roughly.
-_TILE_ROWS = 12
 
 
 def _result_strides(context: Context, anchor: Node) -> Shape:
@@ -55,6 +47,10 @@ def lower_product(context: Context) -> list[Statement]:
         _result_strides(context, anchor),
     )
     broadcast, vector = (b, a) if strategy.swapped else (a, b)
+    if strategy.kind is Kind.TILES and vector.kept and vector.kept[strategy.lane] != 1:
+        lane = batch_lane(context, dims, a, b, _result_strides(context, anchor))
+        if lane is not None:
+            return along_batch(context, dims, a, b, lane)
     in_vectors = any(border.kept == strategy.lane for border in vector.borders)
     if in_vectors or (strategy.kind is not Kind.TILES and (*broadcast.borders, *vector.borders)):
         raise CompileError(f"{anchor!r}: this schedule cannot leave out the zeros of a padding")
@@ -96,63 +92,17 @@ def lower_product(context: Context) -> list[Statement]:
     )
     if strategy.kind is Kind.DOT:
         return serial(list(product.outer), dots(context, product))
-    blocked = _blocked_axis(product)
-    if blocked is not None:
-        return _in_blocks(context, product, blocked)
+    blocks = in_panels(context, product) or in_blocks(context, product)
+    if blocks is not None:
+        return blocks
+    product = _copied_once(product)
     return serial(list(product.outer), tiles(context, product))
 
 
-def _blocked_axis(product: Product) -> int | None:
-    """The summed axis to loop over outside the tiles, where a sum is longer than a cache.
-
-    Every tile would stream all of both operands through the cache; in blocks of this axis, all
-    tiles use a block while it is there.
-    """
-    if not product.nested:
-        return None
-    axis = next(i for i, n in enumerate(product.summed) if n > 1)
-    total = math.prod(product.summed)
-    per_sum = product.q + product.p
-    passes = math.prod(n for _, n in product.outer) * -(-product.p // _TILE_ROWS)
-    data = total * per_sum * product.anchor.dtype.itemsize
-    free = axis != product.inner and all(axis != b.summed for b in product.borders)
-    return axis if data > _CACHE_BYTES and passes >= _LEAST_PASSES and free else None
-
-
-def _in_blocks(context: Context, product: Product, axis: int) -> list[Statement]:
-    """Partial sums in memory, block after block of a summed axis; then the epilogue."""
-    anchor = product.anchor
-    itemsize = anchor.dtype.itemsize
-    elements = storage_elements(anchor.shape, itemsize)
-    buffer = Buffer(f"partial.{context.name}", anchor.type.short, elements)
-    place = Place(buffer, padded_strides(anchor.shape, itemsize))
-    share, rest = list(product.outer[:1]), list(product.outer[1:])
-    variable = context.names.fresh("block")
-    block = product.without_axis(axis, variable)
-    sums = For(variable, product.summed[axis], tuple(serial(rest, tiles(context, block, place))))
-    lanes = context.target.lanes(itemsize)
-    row = context.names.fresh("r")
-
-    def over_elements(make: Callable[[Affine, Affine], list[Statement]]) -> list[Statement]:
-        if product.whole:
-            rows = [Affine(i) for i in range(product.p)]
-            inner = [
-                s
-                for p in rows
-                for s in vector_loops(context.names, product.q, lanes, partial(make, p))
-            ]
-            return serial(rest, inner)
-        p = Affine.var(row) if product.p > 1 else Affine()
-        inner = vector_loops(context.names, product.q, lanes, partial(make, p))
-        return serial([*rest, *([(row, product.p)] if product.p > 1 else [])], inner)
-
-    zero = Const(0.0, anchor.type.short)
-    clear = over_elements(lambda p, q: [Store(buffer, place.offset(product.index(p, q)), zero)])
-    end = over_elements(
-        lambda p, q: finish(
-            context,
-            product.index(p, q),
-            Load(buffer, place.offset(product.index(p, q))),
-        )
-    )
-    return serial(share, [*clear, sums, *end])
+def _copied_once(product: Product) -> Product:
+    """The product with loops over rows inside copies of columns, where there are any."""
+    own = {name for index in product.broadcast_index for name, _ in index.terms}
+    within = tuple([loop for loop in product.outer if loop[0] in own])
+    rest = tuple([loop for loop in product.outer if loop[0] not in own])
+    inside = replace(product, outer=rest, within=within)
+    return inside if copies_columns(inside) else product

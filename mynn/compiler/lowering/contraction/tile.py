@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import (
     Buffer,
@@ -29,7 +30,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
 )
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
-from mynn.compiler.lowering.base import Context
+from mynn.compiler.lowering.base import Context, serial
 from mynn.compiler.lowering.contraction.micro_kernel import micro_kernel
 from mynn.compiler.lowering.contraction.operands import Product, TileAt, finish, vector_loop
 from mynn.compiler.lowering.contraction.pack import with_columns
@@ -39,7 +40,15 @@ from mynn.compiler.lowering.contraction.tile_cost import (
     column_segments,
     row_segments,
 )
-from mynn.compiler.lowering.inline import Place
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Sums so far in memory: `at(p, q)` is the offset of one of them."""
+
+    buffer: Buffer
+    at: Callable[[Affine, Affine], Affine]
+
 
 # Where the operands of an epilogue are larger together, they lie outside the second cache, and are
 # fetched while the sum runs.
@@ -49,7 +58,7 @@ _FAR_BYTES = 1 << 20
 _LONG_EPILOGUE = 12
 
 
-def tiles(context: Context, product: Product, partial: Place | None = None) -> list[Statement]:
+def tiles(context: Context, product: Product, partial: Partial | None = None) -> list[Statement]:
     """All tiles of a product.
 
     With `partial`, the sums so far are kept there and no epilogue runs: the caller loops over
@@ -64,28 +73,28 @@ def tiles(context: Context, product: Product, partial: Place | None = None) -> l
     splits = 1 if partial is not None or product.borders else size.splits
     heights = row_segments(product, size.rows)
     result: list[Statement] = []
-    for column, across, widths in column_segments(product.q, lanes, size.vectors):
+    for column, across, widths in column_segments(product.q, lanes, size):
         qvar = context.names.fresh("q", across)
         q = Affine(column) + (Affine.var(qvar, sum(widths)) if across > 1 else 0)
         body, source = with_columns(context, product, q, widths)
+        inner: list[Statement] = []
         for row, times, height in heights:
             pvar = context.names.fresh("p", times)
             p = Affine(row) + (Affine.var(pvar, height) if times > 1 else 0)
             tile = TileAt(p, height, q, tuple(widths), lanes, splits)
             one = _one_tile(context, source, tile, partial)
-            body += [For(pvar, times, tuple(one))] if times > 1 else one
+            inner += [For(pvar, times, tuple(one))] if times > 1 else one
+        body += serial(list(product.within), inner)
         result += [For(qvar, across, tuple(body))] if across > 1 else body
     return result
 
 
 def _one_tile(
-    context: Context, product: Product, tile: TileAt, partial: Place | None
+    context: Context, product: Product, tile: TileAt, partial: Partial | None
 ) -> list[Statement]:
-    type = product.anchor.type.short
-    elements = tile.splits * tile.height * tile.line
-    acc = Buffer(context.names.fresh("acc"), type, elements, "register")
     if partial is not None:
-        return [Local(acc), *_continued(context, product, tile, acc, partial)]
+        return continued(context, product, tile, partial)
+    acc = _accumulators(context, product, tile)
     sum_ = micro_kernel(context, product, tile, acc)
     if tile.vectors > 2 and not product.whole and _is_long(context):
         return [Local(acc), *sum_, *_epilogue_loop(context, product, tile, acc)]
@@ -117,11 +126,16 @@ def _total(tile: TileAt, acc: Buffer, row: int, column: Affine) -> Expr:
     return parts[0]
 
 
-def _continued(
-    context: Context, product: Product, tile: TileAt, acc: Buffer, partial: Place
+def _accumulators(context: Context, product: Product, tile: TileAt) -> Buffer:
+    elements = tile.splits * tile.height * tile.line
+    return Buffer(context.names.fresh("acc"), product.anchor.type.short, elements, "register")
+
+
+def continued(
+    context: Context, product: Product, tile: TileAt, partial: Partial
 ) -> list[Statement]:
     """A sum that goes on from what is in memory, and is put back there."""
-    memory = partial.buffer
+    acc = _accumulators(context, product, tile)
 
     def each(make: Callable[[Affine, Affine], Statement]) -> list[Statement]:
         """`make(place in acc, offset in memory)` for every vector of the tile."""
@@ -129,13 +143,14 @@ def _continued(
         for i, j, width in _vectors(tile):
             lane = context.names.fresh("v")
             column = Affine.var(lane) + j * tile.lanes
-            at = partial.offset(product.index(tile.row + i, tile.column + column))
+            at = partial.at(tile.row + i, tile.column + column)
             result.append(vector_loop(width, [make(column + tile.place(i), at)], lane))
         return result
 
-    before = each(lambda place, at: Store(acc, place, Load(memory, at)))
+    before = each(lambda place, at: Store(acc, place, Load(partial.buffer, at)))
     sum_ = micro_kernel(context, product, tile, acc, fresh=False)
-    return [*before, *sum_, *each(lambda place, at: Store(memory, at, Load(acc, place)))]
+    after = each(lambda place, at: Store(partial.buffer, at, Load(acc, place)))
+    return [Local(acc), *before, *sum_, *after]
 
 
 def _prefetches(epilogue: list[For]) -> list[Statement]:

@@ -49,11 +49,15 @@ _OF_32_BYTES = _Issue(broadcast_load=1.0, uneven=0.05, line=6.0)
 
 @dataclass(frozen=True)
 class Tile:
-    """`rows` by `vectors` accumulators, `splits` of each along k."""
+    """`rows` by `vectors` accumulators, `splits` of each along k.
+
+    `even`: no tile at the end of a row has a single vector, if the one before can give it one.
+    """
 
     rows: int
     vectors: int
     splits: int
+    even: bool = False
 
 
 def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool = False) -> Tile:
@@ -66,20 +70,19 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
     columns = -(-q // lanes)
     itemsize = target.vector_bytes // lanes
     far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
+    even = target.vector_registers < 32
     best: tuple[float, Tile] | None = None
     for vectors in range(1, min(columns, 6) + 1):
         for rows in range(1, min(p, _most_rows(target, vectors, far)) + 1):
             row_tiles, rest = divmod(p, rows)
             heights = [rows] * row_tiles + ([rest] if rest else [])
-            widths = [vectors] * (columns // vectors) + (
-                [columns % vectors] if columns % vectors else []
-            )
+            tiles, tail = _across(columns, vectors, even)
+            widths = [vectors] * tiles + tail
             cycles = 0.0
             for height in (rows, rest) if rest else (rows,):
                 times = heights.count(height)
                 for width in {*widths}:
-                    tiles = times * widths.count(width)
-                    cycles += tiles * _cycles(issue, height, width, k, across)
+                    cycles += times * widths.count(width) * _cycles(issue, height, width, k, across)
             instances = (2 if rest else 1) * len({*widths})
             cycles *= 1 + _PIECE * instances
             if p % 2 == 0 and p // 2 % rows:
@@ -90,7 +93,7 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
     tile = best[1]
     accumulators = tile.rows * tile.vectors
     splits = max(1, min(_IN_FLIGHT // accumulators, _MOST_SPLITS, k // 4))
-    return Tile(tile.rows, tile.vectors, splits)
+    return Tile(tile.rows, tile.vectors, splits, even)
 
 
 def _cycles(issue: _Issue, height: int, vectors: int, k: int, across: bool) -> float:
@@ -118,16 +121,34 @@ def _most_rows(target: Target, vectors: int, far: bool) -> int:
     return min(25 // vectors, most)
 
 
-def column_segments(q: int, lanes: int, vectors: int) -> list[tuple[int, int, list[int]]]:
+def _across(columns: int, vectors: int, even: bool) -> tuple[int, list[int]]:
+    """How many tiles of so many vectors stand in a row, and the vectors of those behind them."""
+    tiles, left = divmod(columns, vectors)
+    if even and left == 1 and tiles and vectors > 2:
+        return tiles - 1, [vectors // 2 + 1, (vectors + 1) // 2]
+    return tiles, [left] if left else []
+
+
+def column_segments(q: int, lanes: int, tile: Tile) -> list[tuple[int, int, list[int]]]:
     """Columns cut into tiles: (first column, number of tiles, elements of each vector)."""
-    whole, rest = divmod(q, lanes)
-    segments = []
-    tiles, left = divmod(whole, vectors)
-    if tiles:
-        segments.append((0, tiles, [lanes] * vectors))
-    tail = [lanes] * left + ([rest] if rest else [])
-    if tail:
-        segments.append((tiles * vectors * lanes, 1, tail))
+    tiles, tail = _across(-(-q // lanes), tile.vectors, tile.even)
+    runs: list[tuple[int, int]] = []  # of tiles, and the vectors of each
+    for count, vectors in ((tiles, tile.vectors), *((1, vectors) for vectors in tail)):
+        if runs and runs[-1][1] == vectors:
+            runs[-1] = runs[-1][0] + count, vectors
+        elif count:
+            runs.append((count, vectors))
+    segments: list[tuple[int, int, list[int]]] = []
+    column = 0
+    for count, vectors in runs:
+        width = vectors * lanes
+        whole = min(count, (q - column) // width)
+        if whole:
+            segments.append((column, whole, [lanes] * vectors))
+            column += whole * width
+        if whole < count:
+            full, rest = divmod(q - column, lanes)
+            segments.append((column, 1, [lanes] * full + [rest]))
     return segments
 
 
