@@ -10,7 +10,7 @@ from mynn.compiler.rules.record import Loop
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import rewrite
 from mynn.core.types import Shape
-from mynn.ops import elementwise
+from mynn.ops import control, elementwise
 from mynn.target.storage import ALIGNMENT, padded_extent
 
 # Rows that lie a multiple of so many bytes apart share few sets of the nearest cache; and how many
@@ -82,7 +82,9 @@ def spread_rows(graph: Graph) -> dict[Node, Shape]:
 
 
 def _fixed(loop: Node) -> set[Node]:
-    """What is the same in all steps of a loop, and a table whose rows would collide."""
+    """What is the same in all steps of a scan, and a table whose rows would collide."""
+    if loop.primitive is not control.scan:
+        return set()
     first = loop.params["carry"] + loop.params["sequences"]
     return {x for x in loop.inputs[first:] if _collides(x)}
 
