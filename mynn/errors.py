@@ -62,6 +62,10 @@ class ArgumentTypeError(ArgumentError, TypeError):
     """
 
 
+class FileMissingError(ArgumentError, FileNotFoundError):
+    """A file that is to be read is not there."""
+
+
 class UsageError(MynnError, RuntimeError):
     """Calls in an order that has no meaning.
 

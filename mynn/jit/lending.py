@@ -90,8 +90,8 @@ def _loan(program: Callee | None) -> _Loan:
     assert program is not None  # whoever calls has it
     instance = program.new_instance()
     places: dict[tuple[str, int], list[int]] = {}
-    for place, slot in enumerate(program.code.artifact.slots):
-        places.setdefault((slot.role, slot.number), []).append(place)
+    for position, slot in enumerate(program.code.artifact.slots):
+        places.setdefault((slot.role, slot.number), []).append(position)
 
     def sole(role: str, number: int, array: Array) -> int | None:
         found = places.get((role, number), [])
@@ -118,16 +118,16 @@ def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
     lent = []
     number = 0
     for value in arguments:  # `enumerate` and `zip` take longer
-        place = loan.arguments[number]
-        if place is None:
+        one = loan.arguments[number]
+        if one is None:
             own[number][...] = value
         else:
-            address = _readable(value, place.own)
+            address = _readable(value, one.own)
             if address:
-                lent.append((own[number], value))
+                lent.append((one.own, value))
             else:
-                place.own[...] = value
-            table[place.place] = address or place.address
+                one.own[...] = value
+            table[one.place] = address or one.address
         number += 1  # noqa: SIM113
     made = {}
     for result in loan.results:

@@ -18,7 +18,13 @@ from typing import Any
 from mynn.base import sharing
 from mynn.base.arguments import in_range, positive, shown
 from mynn.core.types import Array
-from mynn.errors import ArgumentError, ArgumentTypeError, DataError, MynnError
+from mynn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    FileMissingError,
+    MynnError,
+)
 from mynn.runtime.signals import uninterrupted
 from mynn.serialization import file, objects
 from mynn.tensor import Tensor
@@ -220,13 +226,19 @@ def read(path: Any) -> dict[str, Any]:
     """What lies in a file, its form checked.
 
     Raises:
-        DataError: it is no checkpoint, or damaged. OSError: it cannot be read.
+        FileMissingError: there is no such file. DataError: it is no checkpoint, or damaged.
+        OSError: it cannot be read.
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentTypeError(f"resume must be a path, True or False, it is {shown(path)}")
+    where = repr(os.fspath(path))
+    if not os.path.exists(path):
+        raise FileMissingError(
+            f"resume: there is no file {where}; give checkpoint={where} and resume=True to begin "
+            "anew where it is not there yet, or leave resume out"
+        )
     with open(path, "rb") as opened:
         data = opened.read()
-    where = repr(os.fspath(path))
     content = objects.unpacked(data, where, checksum=True)
     if not isinstance(content, dict) or any(part not in content for part in _PARTS):
         raise DataError(

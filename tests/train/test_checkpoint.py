@@ -124,8 +124,9 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> Non
     mynn.save({"weight": mynn.Tensor([1.0])}, tmp_path / "weights.st")
     with pytest.raises(DataError, match="is no checkpoint"):
         Training().fit(resume=tmp_path / "weights.st")
-    with pytest.raises(FileNotFoundError):
-        Training().fit(resume=tmp_path / "none.st")
+    for error in (ArgumentError, FileNotFoundError):
+        with pytest.raises(error, match=r"no file '.*none.st'; give checkpoint=.* and resume=True"):
+            Training().fit(resume=tmp_path / "none.st")
     with pytest.raises(UsageError, match="give both"):
         Training().fit(resume=True)
     with pytest.raises(ArgumentTypeError, match="resume must be a path"):
