@@ -25,7 +25,7 @@ def drawn_gamma(name: str, concentration: Tensor, shape: tuple[int, ...]) -> Ten
 class Gamma(Elementwise):
     """Density rate^a x^(a - 1) e^(-rate x) / Gamma(a) for a = `concentration`; both above 0."""
 
-    _parameters = ("concentration", "rate")
+    _parameters: tuple[str, ...] = ("concentration", "rate")
     concentration: Tensor
     rate: Tensor
 

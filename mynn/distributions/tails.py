@@ -68,6 +68,8 @@ class StudentT(Elementwise):
 class Chi2(Gamma):
     """The sum of the squares of `df` standard normal variables: Gamma(df / 2, 1 / 2)."""
 
+    _parameters = ("df",)
+
     def __init__(self, df: Any, validate_args: bool | None = None) -> None:
         super().__init__(0.5 * df, 0.5, validate_args)
 
