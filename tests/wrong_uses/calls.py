@@ -323,7 +323,7 @@ def traced(function: Callable[[Tensor], Any]) -> Callable[[], Any]:
 
 TRACED: dict[str, Use] = {
     "np.fft": Use(traced(lambda x: np.fft.fft(x)), ("np.fft.fft",), ("mynn's functions",)),
-    "np.cov": Use(traced(lambda x: np.cov(x)), ("np.cov",), ("methods",)),
+    "np.unwrap": Use(traced(lambda x: np.unwrap(x)), ("np.unwrap",), ("methods",)),
     "float": Use(traced(lambda x: float(x.sum())), ("float",), ("traced",)),
     "int": Use(traced(lambda x: int(x.sum())), ("int",), ("traced",)),
     "if": Use(traced(lambda x: x if x.sum() > 0 else -x), ("truth",), ("traced",)),
