@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.elementwise import where
-from mynn.ops.rules import uniform
+from mynn.ops.rules import slices, uniform
 
 Axes = tuple[int, ...]
 Widths = tuple[tuple[int, int, int], ...]
@@ -136,13 +135,8 @@ def _infer_slice(x: Type, starts: Axes, stops: Axes, steps: Axes) -> Type:
     return x.with_shape(extents)
 
 
-@functools.lru_cache(maxsize=1024)
-def _slices(starts: Axes, stops: Axes, steps: Axes) -> tuple[slice, ...]:
-    return tuple(map(slice, starts, stops, steps))
-
-
 def _numpy_slice(x: Array, starts: Axes, stops: Axes, steps: Axes) -> Array:
-    return x[_slices(starts, stops, steps)]
+    return x[slices(starts, stops, steps)]
 
 
 def _slice_vjp(g: Any, y: Any, x: Any, starts: Axes, stops: Axes, steps: Axes) -> tuple[Placed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,12 @@ ANY = "fiub"
 BITS = "iub"
 
 Samples = Callable[[np.random.Generator], list[Sample]]
+
+
+@functools.lru_cache(maxsize=1024)
+def slices(starts: Shape, stops: Shape, steps: Shape) -> tuple[slice, ...]:
+    """The index for a slice of each axis."""
+    return tuple(map(slice, starts, stops, steps))
 
 
 def require_kind(name: str, type: Type, kinds: str) -> None:
