@@ -13,6 +13,7 @@ import mynn.functional as F
 from mynn import Tensor, nn
 from mynn.errors import UsageError
 from mynn.tape import back
+from mynn.tape.derivative import Derivative
 from mynn.tape.trial import PATIENCE
 
 
@@ -109,3 +110,34 @@ def test_another_default_dtype_is_noticed() -> None:
         assert (whole / 2.0).sum().dtype == np.float64
     finally:
         mynn.set_default_dtype(mynn.float32)
+
+
+def many_results(net: nn.Module, xs: np.ndarray[Any, Any]) -> Tensor:
+    """A loss of many results of one piece, in which one of them was looked at."""
+    rows = [net(Tensor(x)) for x in xs]
+    kept = [row[0, 1] * 2.0 for row in rows] + [row.exp().sum() for row in rows]
+    float(kept[-1].detach())
+    return mynn.stack([one * one for one in kept]).sum()
+
+
+def test_one_program_for_all_results_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    xs = np.random.default_rng(0).standard_normal((5, 1, 3)).astype(np.float32)
+    runs: list[int] = []
+    real = Derivative.run
+
+    def watched(self: Derivative, run: Any, cotangents: Any) -> Any:
+        runs.append(len(cotangents))
+        return real(self, run, cotangents)
+
+    monkeypatch.setattr(Derivative, "run", watched)
+    for _ in range(8):
+        runs.clear()
+        many_results(net, xs).backward()
+        found = gradients(net)
+    assert sorted(runs) == [1, 10]
+    with mynn.eager("at once"):
+        many_results(net, xs).backward()
+        wanted = gradients(net)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
