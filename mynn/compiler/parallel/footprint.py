@@ -28,7 +28,7 @@ from mynn.compiler.loop_ir.ir import (
     Store,
     buffers_of,
 )
-from mynn.compiler.loop_ir.repeat import Nest
+from mynn.compiler.loop_ir.repeat import Nest, Repeat
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 
 # A place in memory: what it is part of, and its first byte there.
@@ -132,7 +132,8 @@ def loop_accesses(kernel: Kernel) -> list[LoopAccesses]:
             {Motion(buffer): AccessRegion(Motion(buffer), 0, buffer.nbytes - 1) for buffer in side}
             for side in buffers_of(kernel)
         ]
-        return [LoopAccesses(1 if kernel.shared and not kernel.together else 0, *sides)]
+        together = isinstance(kernel, Repeat) and kernel.together
+        return [LoopAccesses(1 if kernel.shared and not together else 0, *sides)]
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
     around = LoopAccesses(0)
     loops: list[LoopAccesses] = []
