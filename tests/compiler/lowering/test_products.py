@@ -14,7 +14,7 @@ from mynn.compiler.graph.contraction_dims import DOT_ROWS
 from mynn.compiler.loop_ir.ir import For, Kernel, Load, Store
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.lowering.contraction import blocks, tile
-from mynn.compiler.lowering.contraction.tile_cost import Tile, choose_tile, column_segments
+from mynn.compiler.lowering.contraction.tile_cost import choose_tile, column_segments
 from mynn.core.types import Shape, Type
 from mynn.functional import losses
 from mynn.ops.contraction import contract
@@ -208,7 +208,7 @@ def test_columns_are_copied_once_for_all_rows(k: int) -> None:
 def test_columns_of_a_tile_are_as_even_as_can_be(columns: int) -> None:
     """With few registers no tile of a single vector stands behind others."""
     for even in (False, True):
-        segments = column_segments(columns, 8, Tile(4, 3, 1, even))
+        segments = column_segments(columns, 8, 3, even)
         ends = [first + count * sum(widths) for first, count, widths in segments]
         assert [first for first, _, _ in segments] == [0, *ends[:-1]]
         assert ends[-1] == columns

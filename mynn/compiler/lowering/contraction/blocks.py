@@ -264,7 +264,7 @@ class _Block:
         self.itemsize = product.anchor.dtype.itemsize
         self.lanes = context.target.lanes(self.itemsize)
         self.terms = math.prod(cut.terms)
-        self.segments = column_segments(product.q, self.lanes, cut.tile)
+        self.segments = column_segments(product.q, self.lanes, cut.tile.vectors, cut.tile.even)
 
     def statements(self, sums: Partial) -> list[Statement]:
         """The block, added to the sums so far."""

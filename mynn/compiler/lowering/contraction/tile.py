@@ -73,7 +73,7 @@ def tiles(context: Context, product: Product, partial: Partial | None = None) ->
     splits = 1 if partial is not None or product.borders else size.splits
     heights = row_segments(product, size.rows)
     result: list[Statement] = []
-    for column, across, widths in column_segments(product.q, lanes, size):
+    for column, across, widths in column_segments(product.q, lanes, size.vectors, size.even):
         qvar = context.names.fresh("q", across)
         q = Affine(column) + (Affine.var(qvar, sum(widths)) if across > 1 else 0)
         body, source = with_columns(context, product, q, widths)
