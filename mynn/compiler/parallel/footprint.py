@@ -132,7 +132,7 @@ def loop_accesses(kernel: Kernel) -> list[LoopAccesses]:
             {Motion(buffer): AccessRegion(Motion(buffer), 0, buffer.nbytes - 1) for buffer in side}
             for side in buffers_of(kernel)
         ]
-        together = isinstance(kernel, Repeat) and bool(kernel.together)
+        together = isinstance(kernel, Repeat) and kernel.together
         return [LoopAccesses(1 if kernel.shared and not together else 0, *sides)]
     ends = {s.var: s.extent - 1 for s in statements(kernel.body) if isinstance(s, For)}
     around = LoopAccesses(0)

@@ -132,7 +132,9 @@ def _across(columns: int, vectors: int, even: bool) -> tuple[int, list[int]]:
 def column_segments(
     q: int, lanes: int, most: int, even: bool = False
 ) -> list[tuple[int, int, list[int]]]:
-    """Columns cut into tiles: (first column, number of tiles, elements of each vector)."""
+    """Columns cut into tiles of up to `most` vectors: (first column, number of tiles, elements of
+    each vector). `even`: as in `Tile`.
+    """
     tiles, tail = _across(-(-q // lanes), most, even)
     runs: list[tuple[int, int]] = []  # of tiles, and the vectors of each
     for count, vectors in ((tiles, most), *((1, vectors) for vectors in tail)):
