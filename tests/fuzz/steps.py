@@ -158,6 +158,9 @@ def _argsort(g: Generator) -> Node | None:
     """Of integers and of what few operations made: floats that nearly tie may be either way."""
     x = g.any(g.pick("iub"), ndim=1)
     axis = int(g.rng.integers(len(x.shape)))
+    if x.shape[axis] and g.chance(0.3):
+        k = int(g.rng.integers(x.shape[axis])) + 1
+        return g.add(sorting.top, x, axis=axis, k=k, descending=g.chance(0.5))
     return g.add(sorting.argsort, x, axis=axis, descending=g.chance(0.3))
 
 

@@ -25,7 +25,7 @@ from mynn.core.graph import CONSTANT, INPUT, Node, apply, input_node
 from mynn.core.primitive import Cost, Primitive
 from mynn.core.types import Type
 from mynn.errors import CompileError
-from mynn.ops import PRIMITIVES, control, elementwise
+from mynn.ops import PRIMITIVES, branches, control, elementwise
 from tests.helpers import f32
 from tests.ops.cases import samples
 
@@ -47,7 +47,8 @@ def test_every_primitive_has_a_record(primitive: Primitive) -> None:
 
 
 def test_nothing_else_has_a_record() -> None:
-    assert set(RULES) == {*PRIMITIVES, *control.PRIMITIVES, INPUT, CONSTANT}
+    loops = {*control.PRIMITIVES, *branches.PRIMITIVES}
+    assert set(RULES) == {*PRIMITIVES, *loops, INPUT, CONSTANT}
 
 
 def test_leaves() -> None:
