@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mynn.core import autodiff
-from mynn.core.graph import Graph, Node, input_node, topological
+from mynn.core.graph import INPUT, Graph, Node, input_node, topological
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
@@ -62,7 +62,14 @@ class Derivative:
             )
             if node in used and tensor is not None
         )
-        self.graph = Graph(inputs, graph.outputs, graph.checks)
+        # What is checked of other values was checked as the calls were run.
+        given = {*inputs}
+        checks = tuple(
+            check
+            for check in graph.checks
+            if all(node in given for node in topological([check]) if node.primitive is INPUT)
+        )
+        self.graph = Graph(inputs, graph.outputs, checks)
         self.arguments = len(self.copied) + len(kinds) + len(self.saved)
         self.program: Any = None
 
