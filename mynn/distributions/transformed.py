@@ -118,6 +118,7 @@ class MixtureSameFamily(Distribution):
     The last axis of the batch shape of the components is that of the mixture, a `Categorical`.
 
     Example:
+        >>> import mynn
         >>> from mynn.distributions import Categorical, MixtureSameFamily, Normal
         >>> two = Normal(mynn.tensor([-1.0, 1.0]), mynn.tensor([0.5, 0.5]))
         >>> MixtureSameFamily(Categorical(probs=[0.5, 0.5]), two).mean.item()

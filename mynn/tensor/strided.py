@@ -84,9 +84,11 @@ class Strided(Scans[T]):
         if not fits:
             raise ShapeError(f"sum_to_size: {wanted} cannot be broadcast to {self.shape}")
         kept = enumerate(zip(wanted, self.shape[before:], strict=True), before)
-        axes = (*range(before), *(axis for axis, (n, m) in kept if n != m))
+        axes: tuple[int, ...] | None = (*range(before), *(axis for axis, (n, m) in kept if n != m))
         x: Any = self
-        summed: T = (x.sum(axes) if axes else x).reshape(wanted)
+        if not wanted:
+            axes = None  # as in PyTorch, a sum of bools even where there is one
+        summed: T = (x.sum(axes) if axes != () else x).reshape(wanted)
         return summed
 
     def narrow_copy(self: T, dim: int, start: Any, length: int) -> T:

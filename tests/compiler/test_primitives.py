@@ -24,6 +24,8 @@ def converted(array: Array, dtype: np.dtype[Any]) -> Array:
     """The values in another dtype, nothing out of its range."""
     if dtype.kind == "b":
         return np.asarray(array > 0)
+    if dtype.kind in "iu" and array.dtype.kind == "f":
+        array = np.clip(np.nan_to_num(array), -100, 100)
     return np.asarray(np.abs(array) if dtype.kind == "u" else array).astype(dtype)
 
 

@@ -37,7 +37,6 @@ _SHAPES: dict[str, dict[str, str]] = {
     "mode": {"values": _TIES},
     "as_strided": {"values": _MEMORY, "refused": _MEMORY},
     "matrix_exp": {"values": "computed in float64: 20 times as close as PyTorch's float32"},
-    "linalg.matrix_exp": {"values": "computed in float64: 20 times as close as PyTorch's float32"},
     "bincount": {"refused in a trace": _LOOKS},
     "unique": {"refused in a trace": _LOOKS},
     "unique_consecutive": {"refused in a trace": _LOOKS},

@@ -78,7 +78,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "SerializationStorageContext StaticModule StringType SymBool* SymFloat SymInt* Tag "
         "TensorType ThroughputBenchmark TracingState TupleType Type UnionType Use Value AVG SUM "
         "FatalError import_ir_module* merge_type_from_type_comment parse_* sym_* unify_type_list "
-        "fork wait cond",
+        "fork wait",
         _DEVICES: "AcceleratorError Event Stream StreamObjType get_device get_device_module "
         "is_vulkan_available OutOfMemoryError",
         "numbers of half precision, and mixed precision with them, are not supported": "autocast "
