@@ -64,6 +64,14 @@ def scaled_dot_product_attention(
     mask = None if attn_mask is None else as_tensor(attn_mask)
     if mask is not None and mask.dtype != np.bool_:
         mask = mask.astype(q.dtype)
+    matrix = (q.shape[-2], k.shape[-2])
+    if mask is not None and any(
+        n not in (1, m) for n, m in zip(mask.shape[::-1], matrix[::-1], strict=False)
+    ):
+        raise ShapeError(
+            f"{name}: attn_mask has a row for each of {matrix[0]} queries and a column for each of "
+            f"{matrix[1]} keys, or 1; its shape is {mask.shape}"
+        )
     if _in_blocks(q, k, v, mask) and dropout_p < 1:
         return _blocked(q, k, v, mask, dropout_p, is_causal, factor)
     scores = (q * factor) @ k.transpose(-2, -1)

@@ -106,6 +106,11 @@ REFUSED: dict[str, tuple[Any, type[MynnError], str]] = {
         ShapeError,
         r"\[3, 3\] or \[4, 3, 3\], it has \[2, 3\]",
     ),
+    "mask of scores": (
+        lambda: nn.functional.scaled_dot_product_attention(X, X, X, np.zeros((5, 5))),
+        ShapeError,
+        "a row for each of 2 queries and a column for each of 2 keys",
+    ),
     "padding": (
         lambda: nn.MultiheadAttention(4, 2)(X, X, X, np.zeros((3, 2))),
         ShapeError,
