@@ -227,3 +227,23 @@ def test_steps_leave_no_leaves_of_earlier_steps(mode: Literal["at once", "tape"]
     with mynn.eager(mode):
         before = leaves_after(5)
         assert leaves_after(10) == before
+
+
+VIEWS = {
+    "reshape": lambda x: x.reshape(2, 2),
+    "slice": lambda x: x[1:],
+    "broadcast": lambda x: x.broadcast_to((3, 4)),
+    "twice": lambda x: x.reshape(2, 2).transpose(0, 1),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_of_a_leaf_that_was_detached(name: str) -> None:
+    """Their gradient goes to the leaf, which looks at the memory of another tensor."""
+    a = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
+    x = (Tensor(a) * 2).detach().requires_grad_()
+    y = VIEWS[name](x)
+    (y * y).sum().backward()
+    assert x.grad is not None
+    times = {"slice": [0, 1, 1, 1], "broadcast": [3] * 4}.get(name, [1] * 4)
+    np.testing.assert_array_equal(x.grad.numpy(), 4 * a * times)
