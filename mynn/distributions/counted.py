@@ -19,7 +19,22 @@ from mynn.functional.joining import one_hot
 from mynn.tensor import Tensor, as_tensor, no_grad
 
 
-class Binomial(OfProbability):
+class _Tries(OfProbability):
+    """Tries of one probability, and a number of them."""
+
+    _parameters = ("total_count", "probs")
+
+    def __init__(self, total_count: Any, probs: Any, logits: Any, validate_args: Any) -> None:
+        super().__init__(probs, logits, validate_args)
+        count = as_tensor(total_count).astype(self.logits.dtype)
+        shape = tuple(np.broadcast_shapes(count.shape, self.logits.shape))
+        self.total_count = count.broadcast_to(shape)
+        self.logits, self.probs = self.logits.broadcast_to(shape), self.probs.broadcast_to(shape)
+        self._batch_shape = shape
+        self._require("total_count", 0.0)
+
+
+class Binomial(_Tries):
     """How many of `total_count` tries, each of probability `probs`, succeed.
 
     Example:
@@ -28,7 +43,6 @@ class Binomial(OfProbability):
         0.5
     """
 
-    _parameters = ("total_count", "probs")
     has_enumerate_support = True
 
     def __init__(
@@ -38,13 +52,7 @@ class Binomial(OfProbability):
         logits: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        super().__init__(probs, logits, validate_args)
-        count = as_tensor(total_count).astype(self.logits.dtype)
-        shape = tuple(np.broadcast_shapes(count.shape, self.logits.shape))
-        self.total_count = count.broadcast_to(shape)
-        self.logits, self.probs = self.logits.broadcast_to(shape), self.probs.broadcast_to(shape)
-        self._batch_shape = shape
-        self._require("total_count", 0.0)
+        super().__init__(total_count, probs, logits, validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -97,10 +105,8 @@ class Binomial(OfProbability):
         return Binomial(count, logits=logits, validate_args=False)
 
 
-class NegativeBinomial(OfProbability):
+class NegativeBinomial(_Tries):
     """How many tries of probability `probs` succeed before `total_count` of them have failed."""
-
-    _parameters = ("total_count", "probs")
 
     def __init__(
         self,
@@ -109,13 +115,7 @@ class NegativeBinomial(OfProbability):
         logits: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        super().__init__(probs, logits, validate_args)
-        count = as_tensor(total_count).astype(self.logits.dtype)
-        shape = tuple(np.broadcast_shapes(count.shape, self.logits.shape))
-        self.total_count = count.broadcast_to(shape)
-        self.logits, self.probs = self.logits.broadcast_to(shape), self.probs.broadcast_to(shape)
-        self._batch_shape = shape
-        self._require("total_count", 0.0)
+        super().__init__(total_count, probs, logits, validate_args)
 
     @property
     def mean(self) -> Tensor:
