@@ -14,7 +14,7 @@ from mynn.base import sharing
 from mynn.core.types import Array
 from mynn.jit.code import Code
 from mynn.jit.instance import Instance
-from mynn.jit.lending import is_large
+from mynn.jit.lending import is_large, lending_one
 
 
 class Callee(Protocol):
@@ -49,7 +49,7 @@ def _stateless(program: Callee) -> Callable[[Array], Array]:
     pop, push, new = program.free.pop, program.free.append, program.new_instance
     code = program.code
     if is_large(code):
-        return lambda array: program.values((array,))[0]
+        return lending_one(program)
 
     def call(array: Array) -> Array:
         code.touched = True

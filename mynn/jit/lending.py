@@ -1,9 +1,11 @@
-"""Runs on large arrays: native code reads arguments where they lie, and writes results to new
-memory, which is what the caller gets. Small ones are copied, as everywhere.
+"""Runs on large arrays: native code reads arguments where they lie, and writes results to memory
+that the caller gets, and that is used again when nobody has it any more. Small ones are copied, as
+everywhere.
 """
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,9 +19,14 @@ from mynn.jit.instance import Instance
 from mynn.target.storage import ALIGNMENT, SLACK, address_of
 
 # From so many bytes on.
-LARGE = 1 << 17
+LARGE = 1 << 14
 # What lies behind an array in its last page may be read, whoever has it.
 _PAGE = 4096
+# Blocks of a result that are kept, of up to so many bytes each: a caller mostly has the last result
+# still when it asks for the next one. A block that was just used lies in the caches, and its pages
+# need not be made.
+_KEPT = 2
+_KEPT_BYTES = 1 << 25
 
 
 class Callee(Protocol):
@@ -40,6 +47,37 @@ class _Argument(NamedTuple):
     address: int
 
 
+class _Block(NamedTuple):
+    """Memory for a result, an array in it, and where that lies in the process."""
+
+    memory: Array
+    array: Array
+    address: int
+
+
+def _new_block(shape: tuple[int, ...], dtype: Any, nbytes: int, beside: int) -> _Block:
+    """Half a page off what lies at `beside`, which is read at the same time.
+
+    Where the addresses of a store and of a load after it differ by about a multiple of 4 KB,
+    processors take the one for the other, and the load waits: `x + 1` took 1.2 times as long.
+    """
+    memory = np.empty(nbytes + SLACK + ALIGNMENT + _PAGE, np.uint8)
+    first = address_of(memory)
+    start = -first % ALIGNMENT
+    start += (beside + _PAGE // 2 - first - start) % _PAGE // ALIGNMENT * ALIGNMENT
+    return _Block(memory, np.ndarray(shape, dtype, memory, start), first + start)
+
+
+def _references(block: _Block) -> int:
+    """To the memory of a block. Each array in it has one, the views that callers get too."""
+    return sys.getrefcount(block.memory)
+
+
+# Of a block that nobody else has. Without the interpreter's lock they cannot be counted.
+_COUNTED: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+_ALONE = _references(_new_block((), np.float32, 4, 0)) if _COUNTED else 0
+
+
 class _Result(NamedTuple):
     """Of a large result: its number, its place in the table, its shape, dtype and bytes."""
 
@@ -48,12 +86,25 @@ class _Result(NamedTuple):
     shape: tuple[int, ...]
     dtype: Any
     nbytes: int
+    blocks: list[_Block]
+
+    def block(self, beside: int) -> _Block:
+        """Memory that nobody has."""
+        for block in self.blocks:
+            if _references(block) == _ALONE:
+                return block
+        block = _new_block(self.shape, self.dtype, self.nbytes, beside)
+        if self.nbytes <= _KEPT_BYTES:
+            del self.blocks[_KEPT - 1 :]
+            self.blocks.insert(0, block)
+        return block
 
 
 class _Loan(NamedTuple):
     """A run whose table changes from call to call, so that no other call may have it."""
 
     instance: Instance
+    table: memoryview
     arguments: list[_Argument | None]
     results: list[_Result]
 
@@ -86,6 +137,47 @@ def lending(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
     return run
 
 
+def lending_one(program: Callee) -> Callable[[Array], Array]:
+    """`lending` for a program of one argument and one result, with little around the run.
+
+    The caller has looked at the type, the dtype and the shape of the argument.
+    """
+    free: deque[_Loan] = deque()
+    code = program.code
+
+    def run(array: Array) -> Array:
+        code.touched = True
+        try:
+            loan = free.pop()
+        except IndexError:
+            loan = _loan(program)
+        try:
+            argument, results, instance = loan.arguments[0], loan.results, loan.instance
+            if argument is None or array.strides != argument.own.strides:
+                return _run(loan, (array,))[0]
+            address = address_of(array)
+            if (address + array.nbytes - 1) % _PAGE >= _PAGE - SLACK:
+                return _run(loan, (array,))[0]
+            loan.table[argument.place] = address
+            block = None
+            if results:
+                for block in results[0].blocks:
+                    if sys.getrefcount(block.memory) == _ALONE:
+                        break
+                else:
+                    block = results[0].block(address)
+                loan.table[results[0].place] = block.address
+            instance.function(instance.address)
+            if instance.status is not None and instance.status.item():
+                argument.own[...] = array
+                instance.explain(instance.status.item())
+            return instance.outputs[0].copy() if block is None else block.array.view()
+        finally:
+            free.append(loan)
+
+    return run
+
+
 def _loan(program: Callee | None) -> _Loan:
     assert program is not None  # whoever calls has it
     instance = program.new_instance()
@@ -106,39 +198,35 @@ def _loan(program: Callee | None) -> _Loan:
     for number, array in enumerate(instance.outputs):
         at = sole("result", number, array)
         if at is not None:
-            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes))
-    return _Loan(instance, arguments, results)
+            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes, []))
+    return _Loan(instance, instance.memory.table.data, arguments, results)
 
 
 def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
-    instance, table = loan.instance, loan.instance.memory.table
+    instance, table = loan.instance, loan.table
     own = instance.arguments
     if len(own) != len(arguments):
         raise ValueError(f"{len(own)} arguments are needed, there are {len(arguments)}")
-    lent = []
-    number = 0
+    number = address = 0
     for value in arguments:  # `enumerate` and `zip` take longer
         one = loan.arguments[number]
         if one is None:
             own[number][...] = value
         else:
-            address = _readable(value, one.own)
-            if address:
-                lent.append((one.own, value))
-            else:
-                one.own[...] = value
-            table[one.place] = address or one.address
+            place, memory, kept = one
+            address = _readable(value, memory)
+            if not address:
+                memory[...] = value
+            table[place] = address or kept
         number += 1  # noqa: SIM113
     made = {}
     for result in loan.results:
-        block = np.empty(result.nbytes + SLACK + ALIGNMENT, np.uint8)
-        address = address_of(block)
-        start = -address % ALIGNMENT
-        made[result.number] = np.ndarray(result.shape, result.dtype, block, start)
-        table[result.place] = address + start
+        block = result.block(address)
+        table[result.place] = block.address
+        made[result.number] = block.array.view()
     instance.function(instance.address)
     if instance.status is not None and instance.status.item():
-        for memory, value in lent:
+        for memory, value in zip(own, arguments, strict=True):
             memory[...] = value
         instance.explain(instance.status.item())
     outputs = instance.outputs

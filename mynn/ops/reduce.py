@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from mynn.core.batching import further
+from mynn.core.graph import Node, apply, constant
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
+from mynn.ops import elementwise, movement
 from mynn.ops.rules import NUMBER, Samples, require_kind, uniform
 
 Axes = tuple[int, ...]
@@ -143,6 +145,29 @@ def _infer_argmax(x: Type, axis: int) -> Type:
     return _infer("argmax")(x, (axis,)).with_dtype(np.int64)
 
 
+# From so many values on, argmax is two reductions, which run in vectors: element after element, the
+# best so far waits for the comparison before it.
+_LONG = 128
+
+
+def _expand_argmax(x: Node, axis: int) -> Node | None:
+    """The least place of a largest value: NaN is the largest, and equal to nothing."""
+    extent = x.shape[axis]
+    if extent < _LONG:
+        return None
+    kind = np.dtype(np.int32 if x.dtype.itemsize == 4 and extent < 2**31 else np.int64)
+    kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    best = apply(movement.reshape, apply(max, x, axes=(axis,)), shape=kept)
+    hit = apply(elementwise.equal, x, apply(movement.broadcast_to, best, shape=x.shape))
+    if x.dtype.kind == "f":
+        hit = apply(elementwise.bitwise_or, hit, apply(elementwise.not_equal, x, x))
+    none = constant(np.full((1,) * len(x.shape), extent, kind))
+    places = apply(movement.iota, shape=x.shape, axis=axis, dtype=kind)
+    nowhere = apply(movement.broadcast_to, none, shape=x.shape)
+    first = apply(min, apply(elementwise.where, hit, places, nowhere), axes=(axis,))
+    return first if kind == np.int64 else apply(elementwise.cast, first, dtype=np.dtype(np.int64))
+
+
 def _argmax_samples(rng: np.random.Generator) -> list[Sample]:
     cases: tuple[tuple[Shape, int], ...] = (((5,), 0), ((3, 18), 1), ((3, 5), 0), ((2, 3, 4), 1))
     ties: list[Array] = [np.zeros(shape, np.float32) for shape, _ in cases]
@@ -161,6 +186,7 @@ argmax = Primitive(
     lambda x, axis: np.argmax(x, axis=axis),
     None,
     _argmax_samples,
+    _expand_argmax,
     batch={"axis": further},
 )
 

@@ -1,4 +1,4 @@
-"""Calls from one large array to one array: read where they lie, written to new memory."""
+"""Calls from one large array to one array: read where they lie, written where nobody reads."""
 
 from __future__ import annotations
 

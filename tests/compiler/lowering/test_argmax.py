@@ -1,4 +1,4 @@
-"""Argmax of long axes, which runs in chains side by side: the first of the largest values."""
+"""Argmax of short axes, and of long ones, which is two reductions: the first of the largest."""
 
 from __future__ import annotations
 
@@ -32,3 +32,22 @@ def test_integers_and_other_axes() -> None:
     node = input_node(Type.of(x))
     case = Case(Graph((node,), (apply(reduce.argmax, node, axis=0),)))
     np.testing.assert_array_equal(case.native([x])[0], x.argmax(0))
+
+
+@pytest.mark.parametrize("shape", [(5, 200), (200, 5), (3, 130, 17)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint32", "uint8"])
+def test_every_dtype_and_axis(shape: tuple[int, ...], dtype: str) -> None:
+    x = np.random.default_rng(1).integers(0, 5, shape).astype(dtype)
+    for axis in range(len(shape)):
+        node = input_node(Type.of(x))
+        case = Case(Graph((node,), (apply(reduce.argmax, node, axis=axis),)))
+        np.testing.assert_array_equal(case.native([x])[0], x.argmax(axis))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float64"])
+def test_the_least_values_there_are(dtype: str) -> None:
+    low = np.iinfo(dtype).min if dtype[0] == "i" else -np.inf
+    x = np.full((2, 150), low, dtype)
+    node = input_node(Type.of(x))
+    case = Case(Graph((node,), (apply(reduce.argmax, node, axis=1),)))
+    np.testing.assert_array_equal(case.native([x])[0], [0, 0])
