@@ -83,7 +83,7 @@ class Derivative:
             slots = replay([call for call in step.calls if call.slot is not None], given)
             leaves: dict[Node, Any] = {}
             for node, tensor in trace.leaves.items():
-                if tensor.requires_grad and node is trace.reads[tensor]:
+                if tensor.requires_grad and node is trace.reads.get(tensor):
                     leaves[node] = tensor
             for number, (external, tensor) in enumerate(zip(externals, given, strict=True)):
                 if tensor is not external and tensor.requires_grad:

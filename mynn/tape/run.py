@@ -181,7 +181,7 @@ class Run:
                 tensor.node = tensor._view.origin = None  # it is made from that of its base
             else:
                 tensor.node = derivative.node(self, tensor)
-                tensor._view.origin = graph_node(tensor._view.base)
+                tensor._view.origin = graph_node(tensor._view.source)
             return
         again = self._by_call()[slot]
         if type(derivative) is Trial:
@@ -321,7 +321,9 @@ def remember(tensor: Tensor, by_call: bool = False) -> None:
         before: list[Any] = []
         if not output.run.known:  # a run may have many results
             before = [one for one in output.run.externals if isinstance(one, Tensor)]
-        before += [one._view.base for one in (*before, last) if one._view is not None]
+        views = [one._view for one in (*before, last) if one._view is not None]
+        before += [one.base for one in views]
+        before += [one.source for one in views if one.source is not one.base]
         new = [one for one in before if one.pending is not None and one.pending.run is not None]
         if new:
             waiting += new

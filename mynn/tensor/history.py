@@ -95,7 +95,10 @@ def leaf_requires_grad(node: Node) -> bool:
     One that was given a history in place did not ask for it.
     """
     tensor = tensor_of(node)
-    return tensor is not None and tensor.requires_grad and tensor.is_leaf
+    if tensor is None or not tensor.requires_grad or not tensor.is_leaf:
+        return False
+    asked: bool = node.params["asked"]
+    return asked
 
 
 def graph_node(tensor: AnyTensor) -> Node:
@@ -110,7 +113,7 @@ def graph_node(tensor: AnyTensor) -> Node:
         with _lock:  # threads that use a parameter at once have one leaf
             node = tensor.node
             if node is None or _is_old(tensor, node):
-                node = tensor.node = _leaf(tensor, {"mark": sharing.program_mark(tensor)})
+                node = tensor.node = _leaf(tensor, tensor)
     elif trace is not None:
         trace.check_own(tensor, node)
     return node
@@ -149,47 +152,66 @@ def _is_old(tensor: AnyTensor, node: Node) -> bool:
     return not node.inputs and sharing.program_mark(tensor) is not node.params.get("mark")
 
 
-def _leaf(tensor: AnyTensor, params: dict[str, Any]) -> Node:
-    params["tensor"] = weakref.ref(tensor)
+def _leaf(tensor: AnyTensor, memory: AnyTensor) -> Node:
+    """A leaf for a tensor that lies in the memory of another one, or in its own: which it is,
+    whether it asks for a gradient now, and the version of what is in the memory.
+    """
+    params = {
+        "tensor": weakref.ref(tensor),
+        "memory": weakref.ref(memory),
+        "asked": tensor._requires_grad,
+        "version": memory._version,
+        "mark": sharing.program_mark(memory),
+    }
     return Node(INPUT, (), params, tensor.spec, value=value_of(tensor), name=tensor.name)
 
 
 def _view_node(tensor: AnyTensor, view: View) -> Node:
-    """The node of a view, made anew where its base was changed since."""
+    """The node of a view, made anew where its source was changed since."""
     trace = tracing.active()
     leaf = tensor._requires_grad and not view.attached
-    if tensor._value is None or trace is None:
+    if trace is None:
         if leaf and tensor._value is not None:
             return _shared_leaf(tensor, view)
-        if trace is None and tensor._value is None and tensor.node is not None:
+        if tensor._value is None and tensor.node is not None:
             return tensor.node
-        base = graph_node(view.base)
-        if tensor.node is None or view.origin is not base:
-            tensor.node, view.origin = _seen(base, view, trace is None), base
+    source = graph_node(view.source)
+    if trace is None or tensor._value is None:
+        if tensor.node is None or view.origin is not source:
+            tensor.node, view.origin = _seen(source, view, trace is None), source
+            if leaf and trace is not None:
+                trace.leaves[tensor.node] = tensor
         return tensor.node
-    base = graph_node(view.base)
     known = trace.views.get(tensor)
-    if known is None or known[0] is not base:
-        known = trace.views[tensor] = (base, _seen(base, view, False))
+    if known is None or known[0] is not source:
+        known = trace.views[tensor] = (source, _seen(source, view, False))
         if leaf:
             trace.leaves[known[1]] = tensor
     return known[1]
 
 
-def _seen(base: Node, view: View, eager: bool) -> Node:
-    """What the view sees of the node of its base."""
-    steps = view.steps
+def _seen(source: Node, view: View, eager: bool) -> Node:
+    """What the view sees of the node of its source."""
+    steps = view.steps[view.since :]
     if not view.attached and all(primitive is not STOP for primitive, _ in steps):
         steps = (*steps, (STOP, {}))
-    return follow(base, steps, eager)
+    return follow(source, steps, eager)
 
 
 def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
-    version = (view.base._version, sharing.program_mark(view.base))
-    if tensor.node is None or tensor.node.params.get("version") != version:
-        tensor.node = _leaf(tensor, {"base": view.base, "version": version})
-    return tensor.node
+    node = tensor.node
+    if node is None or "tensor" not in node.params or _was_written(node, view.base):
+        node = tensor.node = _leaf(tensor, view.base)
+    return node
+
+
+def _was_written(leaf: Node, memory: AnyTensor) -> bool:
+    """Whether the memory of a leaf was written since it was made."""
+    params = leaf.params
+    if memory._version != params["version"]:
+        return True
+    return sharing.program_mark(memory) is not params["mark"]
 
 
 def is_users_call(further: int = 0) -> bool:
@@ -248,14 +270,14 @@ def _stale(node: Node) -> Node | None:
     if node.value is None:
         return node
     tensor = tensor_of(node)
-    if tensor is None or tensor.node is not node:
+    memory = None if tensor is None else node.params["memory"]()
+    if memory is None or not _was_written(node, memory):
         return None
-    base = node.params.get("base")
-    if base is not None:
-        return (
-            node if (base._version, sharing.program_mark(base)) != node.params["version"] else None
-        )
-    return node if sharing.program_mark(tensor) is not node.params.get("mark") else None
+    # Another leaf may stand for the tensor by now, which may lie elsewhere.
+    assert tensor is not None
+    if tensor.node is not node and not np.may_share_memory(node.value, array_of(memory)):
+        return None
+    return node
 
 
 def missing(source: Node, type: Type) -> Any:
@@ -328,7 +350,7 @@ def set_gradient(tensor: AnyTensor, gradient: AnyTensor | None) -> None:
 
 def accumulate(tensor: AnyTensor, gradient: Any) -> None:
     """Add to the gradient of a tensor; where there is one, in place, as in PyTorch."""
-    if tracing.active() is not None and tensor._value is not None:
+    if tracing.active() is not None:
         _accumulate_traced(tensor, gradient)
         return
     before = tensor._grad  # one that was put off is made before there is a lock to be held
@@ -409,7 +431,8 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
         if tensor.requires_grad and tensor not in trace.promoted
     }
     reached = autodiff.reverse(seeds, wanted.__contains__, wrap, keep_rows=True, arrived=arrived())
-    trace.guards.hooks.update({one: hooks.signature(one) for one in wanted.values()})
+    state = [one for one in wanted.values() if one._value is not None]
+    trace.guards.hooks.update({one: hooks.signature(one) for one in state})
     rows = {node: g.index for node, g in reached.items() if isinstance(g, Rows)}
     reached.update((node, reached[node].dense()) for node in rows)
     found = {node: g for node, g in reached.items() if isinstance(g, Value)}

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mynn.base import recording
-from mynn.core.graph import CONSTANT, Node
+from mynn.core.graph import Node
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, graph_node
@@ -292,9 +292,6 @@ class InPlace(Selecting[T]):
                 "requires_grad_(False): the tensor was computed from others that require a "
                 "gradient; use .detach()"
             )
-        if self._value is None and self.node is not None and self.node.primitive is CONSTANT:
-            # A leaf of its own, as one that was made with `requires_grad`.
-            self._value, self.node = np.array(self.node.value), None
         self.requires_grad = requires_grad
         return self
 

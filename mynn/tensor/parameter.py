@@ -29,6 +29,7 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    _is_state = True
 
     def __init__(
         self,

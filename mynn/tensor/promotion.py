@@ -18,7 +18,7 @@ from mynn.tensor.frames import frame_array, names_of
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
-from mynn.tensor.view import current, look, own_memory
+from mynn.tensor.view import current, look
 from mynn.trace import leaks, tracing
 
 # What is no frame for certain.
@@ -56,13 +56,9 @@ def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
     if primitive.view:
         x = inputs[0]
         attached = grad_enabled() and primitive is not STOP
-        if attached and x._requires_grad and x._view is not None and not x._view.attached:
-            # Its gradient goes to x, a leaf, and not to what x looks at.
-            own_memory(tensor, x)
-            return tensor
         view = look(tensor, x, ((primitive, params),), attached)
         if tensor.node is not None:
-            view.origin = graph_node(view.base)
+            view.origin = graph_node(view.source)
     return tensor
 
 
@@ -90,7 +86,7 @@ def alias(x: Value[T]) -> T:
         tensor = Value.from_value(value, graph_node(x) if differentiable else None)
     view = look(tensor, x, (), grad_enabled())
     if tensor.node is not None:
-        view.origin = graph_node(view.base)
+        view.origin = graph_node(view.source)
     return tensor
 
 

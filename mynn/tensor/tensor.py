@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -61,6 +61,8 @@ class Tensor(
 
     __slots__ = ()
     __array_priority__ = 1000
+    # Whether one that is made in a trace lasts longer.
+    _is_state: ClassVar[bool] = False
     scan_cotangents = control.scan_cotangents
     cond_cotangents = branches.cond_cotangents
     while_cotangents = branches.while_cotangents
@@ -76,14 +78,17 @@ class Tensor(
         if isinstance(data, Tensor) and data._value is None:
             raise UsageError("a traced tensor has no value to copy; use it directly, or .detach()")
         array = np.array(as_array(data, dtype))
-        self._setup(array, None, requires_grad, name)
-        if tracing.active() is not None and not requires_grad:
+        traced = tracing.active() is not None and not self._is_state
+        self._setup(array, None, requires_grad and not traced, name)
+        if traced:
             self.node, self._value = constant(array), None
         if requires_grad and array.dtype.kind != "f":
             raise DTypeError(
                 f"requires_grad: only floats have gradients, this tensor is {array.dtype}; give "
                 "dtype=numpy.float32"
             )
+        if traced and requires_grad:
+            self.requires_grad = True
 
     # -- what it is --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from mynn.core.graph import Node
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
+from mynn.ops import elementwise
 from mynn.ops.rules import normalize_axes
 from mynn.trace import tracing
 
@@ -35,17 +36,28 @@ class View:
 
     - `base`: a tensor that is no view.
     - `steps`: primitives with their parameters, from the base to the tensor.
-    - `attached`: whether a gradient flows from the tensor to its base.
-    - `origin`: the node of the base that the tensor's own node was made from.
+    - `source`: where its history comes from: the base, or a view that asks for a gradient itself,
+      to which the first `since` steps lead.
+    - `attached`: whether a gradient flows from the tensor to its source.
+    - `origin`: the node of the source that the tensor's own node was made from.
     - `version`: that of the base when the value was made; -1 where it is a copy, made at each
       reading (the storage of a parameter has gaps, so that not all reshapes can share it).
     """
 
-    __slots__ = ("attached", "base", "origin", "steps", "version")
+    __slots__ = ("attached", "base", "origin", "since", "source", "steps", "version")
 
-    def __init__(self, base: AnyTensor, steps: tuple[Step, ...], attached: bool) -> None:
+    def __init__(
+        self,
+        base: AnyTensor,
+        steps: tuple[Step, ...],
+        attached: bool,
+        source: AnyTensor,
+        since: int,
+    ) -> None:
         self.base = base
         self.steps = steps
+        self.source = source
+        self.since = since
         self.attached = attached
         self.origin: Node | None = None
         self.version = base._version
@@ -214,16 +226,36 @@ class Value(Generic[T]):
         """Whether `backward` finds a gradient for this tensor, or for what it came from."""
         if self._requires_grad or self.pending is not None or self._view is None:
             return self._requires_grad
-        base = self._view.base
-        return self._view.attached and base._requires_grad and not base.is_leaf
+        source = self._view.source
+        return self._view.attached and source._requires_grad and not source.is_leaf
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         self._value  # noqa: B018 - what was put off is made first
-        if value != self._requires_grad and tracing.active() is None:
+        trace = tracing.active()
+        if value != self._requires_grad and trace is None:
             recording.before_write(self, values=False)
         recording.toggles[0] += 1
+        if value != self.requires_grad and self.is_leaf:
+            self._begin_history(value)
         self._requires_grad = value
+
+    def _begin_history(self, asked: bool) -> None:
+        """What was computed before from this leaf leads to it no more."""
+        trace, view, node = tracing.active(), self._view, self.node
+        if view is not None and asked:
+            view.attached = False
+        if self._value is None:
+            if trace is not None and node is not None:
+                self.node = Node(elementwise.stop_gradient, (node,), {}, node.type)
+                if asked:
+                    trace.leaves[self.node] = self
+            return
+        self.node = None
+        if view is not None:
+            view.origin = None
+            if trace is not None:
+                trace.views.pop(self, None)
 
     @property
     def is_leaf(self) -> bool:
@@ -235,9 +267,11 @@ class Value(Generic[T]):
         if self._view is not None:
             return not self._view.attached
         node = self.node
-        if self._value is None or (node is not None and node.inputs):
-            return False
         trace = tracing.active()
+        if self._value is None:
+            return trace is not None and node is not None and trace.leaves.get(node) is self
+        if node is not None and node.inputs:
+            return False
         return trace is None or self not in trace.promoted
 
 

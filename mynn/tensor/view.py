@@ -24,9 +24,14 @@ def look(tensor: AnyTensor, x: AnyTensor, steps: tuple[Step, ...], attached: boo
     """Make `tensor` a view of x, or of what x is a view of."""
     parent = x._view
     if parent is None:
-        view = View(x, steps, attached)
+        view = View(x, steps, attached, x, 0)
     else:
-        view = View(parent.base, (*parent.steps, *steps), parent.attached and attached)
+        source, since = parent.source, parent.since
+        if x._requires_grad and not parent.attached:  # a leaf
+            source, since = x, len(parent.steps)
+        elif not parent.attached:
+            attached = False
+        view = View(parent.base, (*parent.steps, *steps), attached, source, since)
     tensor._view = view
     value = tensor._value
     if value is not None and _copied(value, view, steps):

@@ -57,15 +57,16 @@ def write(x: Changed, new: AnyTensor, name: str, derived: bool = False) -> Chang
     if view is not None:
         check_written(name, view)
     attached = view is None or view.attached
+    source = x if view is None or not attached else view.source
     recording = grad_enabled() and x.dtype.kind == "f"
-    if recording and attached and base.requires_grad and base.is_leaf:
-        what = "a leaf" if view is None else "a view of a leaf"
+    if recording and source.requires_grad and source.is_leaf:
+        what = "a leaf" if source is x else "a view of a leaf"
         raise UsageError(
             f"{name}: {what} Variable that requires grad is being used in an in-place operation "
-            f"({base.name or 'tensor'} {base.spec}); change it under mynn.no_grad()"
+            f"({source.name or 'tensor'} {source.spec}); change it under mynn.no_grad()"
         )
     recorded = recording and (new.requires_grad or (attached and x.requires_grad))
-    if recorded and not attached:
+    if recorded and source is not base:
         raise UsageError(
             f"{name}: by detach() or no_grad() the tensor shares its memory with "
             f"{base.name or 'another one'}, so that it cannot get a history of its own; change a "
@@ -147,7 +148,8 @@ def _write_traced(
     if not recorded and base.requires_grad:
         node = Node(STOP, (node,), {}, node.type)
     if base._value is None:
-        base.node, base._requires_grad = node, base._requires_grad or recorded
+        _renew(base, node)
+        base._requires_grad = base._requires_grad or recorded
         return
     if recorded and not base.requires_grad:
         trace.promote(base)
@@ -188,9 +190,17 @@ def assign(x: AnyTensor, value: Any) -> None:
         # The tensor is a leaf, also where the value is that of another one.
         node = Node(STOP, (node,), {}, node.type)
     if base._value is None:
-        base.node = node
+        _renew(base, node)
     else:
         trace.write(base, node)
+
+
+def _renew(base: AnyTensor, node: Node) -> None:
+    """Another node stands for a tensor that was made in the trace; a leaf stays one."""
+    trace = tracing.active()
+    if trace is not None and base.requires_grad and base.is_leaf:
+        trace.leaves[node] = base
+    base.node = node
 
 
 def adopt(x: Any, other: Any) -> None:

@@ -13,6 +13,7 @@ import mynn
 from mynn import Parameter, Tensor, nn, optim
 from mynn import functional as F
 from mynn.core.graph import INPUT, Node
+from mynn.core.types import Array
 from mynn.errors import ShapeError, UsageError
 
 NOTHING: dict[str, Callable[[Any], Any]] = {
@@ -229,21 +230,144 @@ def test_steps_leave_no_leaves_of_earlier_steps(mode: Literal["at once", "tape"]
         assert leaves_after(10) == before
 
 
-VIEWS = {
-    "reshape": lambda x: x.reshape(2, 2),
-    "slice": lambda x: x[1:],
-    "broadcast": lambda x: x.broadcast_to((3, 4)),
-    "twice": lambda x: x.reshape(2, 2).transpose(0, 1),
+LEAVES: dict[str, Callable[[Any], Any]] = {
+    "a result": lambda a: (a * 2).requires_grad_(),
+    "detached": lambda a: (a * 2).detach().requires_grad_(),
+    "detached argument": lambda a: a.detach().requires_grad_(),
+    "detached part": lambda a: (a * 2)[2:].detach().requires_grad_(),
+    "slice": lambda a: (a * 2)[:].requires_grad_(),
+    "reshape": lambda a: (a * 2).reshape(2, 4).requires_grad_(),
+    "of a parameter": lambda a: (a * a.detach().requires_grad_()).detach().requires_grad_(),
 }
+USES: dict[str, Callable[[Any], Any]] = {
+    "itself": lambda x: x * 1,
+    "reshape": lambda x: x.reshape(2, -1),
+    "same shape": lambda x: x.reshape(x.shape),
+    "slice": lambda x: x[1:],
+    "everything": lambda x: x[...],
+    "broadcast": lambda x: x.broadcast_to((3, *x.shape)),
+    "twice": lambda x: x.reshape(2, -1).transpose(0, 1),
+    "later asked": lambda x: x.detach().requires_grad_(False) * x,
+}
+WAYS = ["at once", "tape", "tape again", "native", "interpreter"]
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_views_of_a_leaf_that_was_detached(name: str) -> None:
-    """Their gradient goes to the leaf, which looks at the memory of another tensor."""
-    a = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
-    x = (Tensor(a) * 2).detach().requires_grad_()
-    y = VIEWS[name](x)
+def gradient_of_leaf(a: Any, leaf: str, use: str) -> Any:
+    x = LEAVES[leaf](a)
+    assert x.is_leaf
+    y = USES[use](x)
     (y * y).sum().backward()
-    assert x.grad is not None
-    times = {"slice": [0, 1, 1, 1], "broadcast": [3] * 4}.get(name, [1] * 4)
-    np.testing.assert_array_equal(x.grad.numpy(), 4 * a * times)
+    return x.grad
+
+
+def in_way(function: Callable[[Any], Any], way: str, a: Array) -> Any:
+    if way in ("native", "interpreter"):
+        return mynn.compile(function, backend=way)(Tensor(a))
+    with mynn.eager("at once" if way == "at once" else "tape"):
+        for _ in range(30 if way == "tape again" else 1):
+            gradient = function(Tensor(a))
+        return gradient
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaves_that_were_results(leaf: str, use: str, way: str) -> None:
+    """Gradients are collected where somebody asked for them, whatever that was made from."""
+    torch = pytest.importorskip("torch")
+    a = np.arange(1.0, 9.0, dtype=np.float32)
+    if use == "broadcast":
+        expected = 3 * gradient_of_leaf(torch.tensor(a), leaf, "itself")
+    else:
+        expected = gradient_of_leaf(torch.tensor(a), leaf, use)
+    gradient = in_way(lambda a: gradient_of_leaf(a, leaf, use), way, a)
+    assert gradient is not None
+    np.testing.assert_array_equal(np.asarray(gradient), expected.numpy())
+
+
+def descent(a: Any, package: Any) -> Any:
+    x = package.zeros(8).requires_grad_()
+    for _ in range(3):
+        ((x - a) ** 2).sum().backward()
+        with package.no_grad():
+            x -= 0.125 * x.grad
+        x.grad = None
+    return x.detach()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_descent_on_a_leaf_of_its_own(way: str) -> None:
+    """It begins anew in each call of a compiled function."""
+    torch = pytest.importorskip("torch")
+    a = np.arange(1.0, 9.0, dtype=np.float32)
+    function = lambda a: descent(a, mynn)  # noqa: E731
+    if way in ("native", "interpreter"):
+        function = mynn.compile(function, backend=way)
+        way = "at once"
+    for sign in (1, -1):
+        expected = descent(torch.tensor(sign * a), torch).numpy()
+        found = in_way(function, way, np.float32(sign) * a)
+        np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_tensor_that_asks_begins_anew(way: str) -> None:
+    """What was computed from it before leads to it no more, as in PyTorch."""
+    torch = pytest.importorskip("torch")
+
+    def gradients(a: Any, w: Any) -> Any:
+        x = a * 2
+        y = x * w
+        x.requires_grad_()
+        (y * x.detach() + x).sum().backward()
+        return x.grad
+
+    a, w = np.array([3.0, 5.0], np.float32), np.array([2.0, 7.0], np.float32)
+    wanted = gradients(torch.tensor(a), torch.tensor(w, requires_grad=True))
+    weight = Tensor(w, requires_grad=True)
+    gradient = in_way(lambda a: gradients(a, weight), way, a)
+    np.testing.assert_array_equal(np.asarray(gradient), wanted.numpy())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_views_of_a_leaf_that_was_detached_share_its_memory(way: str) -> None:
+    def written(a: Any) -> Any:
+        x = (a * 2).detach().requires_grad_()
+        y = x[1:]
+        with mynn.no_grad():
+            y.zero_()
+        (x * x).sum().backward()
+        return x.detach(), x.grad
+
+    x, gradient = in_way(written, way, np.array([1.0, 2.0], np.float32))
+    assert np.asarray(x).tolist() == [2, 0]
+    assert np.asarray(gradient).tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("part", ["itself", "slice"])
+def test_leaves_that_were_detached_are_not_changed_in_place(part: str, way: str) -> None:
+    def changed(a: Any) -> Any:
+        x = (a * 2).detach().requires_grad_()
+        (x if part == "itself" else x[1:]).add_(1.0)
+        return x * 1
+
+    what = "a leaf" if part == "itself" else "a view of a leaf"
+    with pytest.raises(UsageError, match=f"{what} Variable that requires grad"):
+        in_way(changed, way, np.array([1.0, 2.0], np.float32))
+
+
+def test_what_a_program_has_written_is_refused_where_another_leaf_stands_for_it() -> None:
+    p = Parameter(np.array([1.0, 2.0], np.float32))
+
+    @mynn.compile
+    def step() -> None:
+        with mynn.no_grad():
+            p.add_(1.0)
+
+    with mynn.eager("at once"):
+        y = p * p
+        step()
+        (p * 2).sum().backward()
+        with pytest.raises(UsageError, match="modified by an inplace operation"):
+            y.sum().backward()
