@@ -7,18 +7,19 @@ input, not a copy. The gradients are convolutions and contractions again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mynn.core.graph import Node, apply
+from mynn.core.graph import Node, apply, constant
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Shape, Type
 from mynn.errors import DTypeError, ShapeError
 from mynn.ops.batches import moved, shaped
 from mynn.ops.contraction import contract
-from mynn.ops.movement import Axes, pad, reshape, transpose
+from mynn.ops.movement import Axes, broadcast_to, concatenate, pad, reshape, slice_, transpose
 from mynn.ops.rules import FLOAT, require_kind, uniform
 from mynn.ops.windows import windows
 
@@ -181,8 +182,125 @@ def _numpy_conv(x: Any, w: Any, **params: Any) -> Any:
 
 
 def _expand_conv(x: Node, w: Node, **params: Any) -> Node:
+    if x.primitive is pad and x.params["value"] == 0 and set(params["strides"]) == {1}:
+        batch, channels, *spatial = x.params["widths"]
+        if not any((*batch, *channels)) and any(inner for *_, inner in spatial):
+            return _in_phases(x.inputs[0], w, tuple(spatial), **params)
     y: Node = _composite(apply, x, w, **params)
     return y
+
+
+class _Phase(NamedTuple):
+    """How one in `stride` results along an axis is made: number u of them is the sum over t of
+    x[u + start + t dilation] w[first + t step].
+    """
+
+    first: int
+    step: int
+    taps: int
+    start: int
+    dilation: int
+
+    @property
+    def reach(self) -> int:
+        """Values behind number u that are the last under the kernel."""
+        return self.start + (self.taps - 1) * self.dilation
+
+
+def _phases(low: int, stride: int, dilation: int, kernel: int) -> list[_Phase | None]:
+    """Of values that stand `stride` apart, the first at `low`, zeros around; result i is number
+    i // stride of phase i % stride. None is all zeros.
+    """
+    common = math.gcd(stride, dilation)
+    step = stride // common
+    phases: list[_Phase | None] = []
+    for phase in range(stride):
+        hits = [j for j in range(min(step, kernel)) if (phase + j * dilation - low) % stride == 0]
+        if hits:
+            start = (phase + hits[0] * dilation - low) // stride
+            taps = -(-(kernel - hits[0]) // step)
+            phases.append(_Phase(hits[0], step, taps, start, dilation // common))
+        else:
+            phases.append(None)
+    return phases
+
+
+def _in_phases(
+    x: Node,
+    w: Node,
+    widths: tuple[tuple[int, int, int], ...],
+    strides: Axes,
+    padding: Padding,
+    dilations: Axes,
+    groups: int,
+) -> Node:
+    """The convolution of `x` with zeros between its values, as strided ones have it as gradient.
+
+    Nothing is multiplied by the zeros: results with the same place between the values are a
+    convolution of `x` itself with those weights that meet values there.
+
+    Along an axis with one zero between two values and three weights:
+        y[0], y[2].. = x[0] w[1], x[1] w[1]..
+        y[1], y[3].. = x[0] w[0] + x[1] w[2], x[1] w[0] + x[2] w[2]..
+    """
+    each, room, counts, extents = [], [], [], []
+    for axis, ((low, high, inner), (before, after)) in enumerate(zip(widths, padding, strict=True)):
+        n, kernel, dilation, stride = (
+            x.shape[2 + axis],
+            w.shape[2 + axis],
+            dilations[axis],
+            inner + 1,
+        )
+        low, high = low + before, high + after
+        extent = low + (n - 1) * stride + 1 + high - dilation * (kernel - 1)
+        count = -(-extent // stride)
+        phases = _phases(low, stride, dilation, kernel)
+        first = min(phase.start for phase in phases if phase is not None)
+        last = max(phase.reach for phase in phases if phase is not None) + count
+        each.append(phases)
+        room.append((max(0, -first), max(0, last - n), 0))
+        counts.append(count)
+        extents.append(extent)
+    x = apply(pad, x, widths=((0, 0, 0), (0, 0, 0), *room), value=0.0)
+    start = [before for before, *_ in room]
+    plain = (1,) * len(extents)
+
+    def made(chosen: tuple[_Phase | None, ...]) -> Node:
+        """The results of these phases, with an axis of 1 behind each."""
+        shape = (x.shape[0], w.shape[0], *(n for count in counts for n in (count, 1)))
+        if None in chosen:
+            zero = constant(np.zeros((1,) * len(shape), x.dtype))
+            return apply(broadcast_to, zero, shape=shape)
+        some = [phase for phase in chosen if phase is not None]
+        places = [
+            slice(at + p.start, at + p.reach + n)
+            for at, p, n in zip(start, some, counts, strict=True)
+        ]
+        part = _cut(x, places)
+        weights = _cut(w, [slice(p.first, None, p.step) for p in some])
+        steps = tuple(p.dilation for p in some)
+        none = ((0, 0),) * len(some)
+        y: Node = _composite(apply, part, weights, plain, none, steps, groups)
+        return apply(reshape, y, shape=shape)
+
+    def joined(chosen: tuple[_Phase | None, ...]) -> Node:
+        axis = len(chosen)
+        if axis == len(each):
+            return made(chosen)
+        parts = [joined((*chosen, phase)) for phase in each[axis]]
+        return apply(concatenate, *parts, axis=3 + 2 * axis) if len(parts) > 1 else parts[0]
+
+    y = joined(())
+    whole = [count * len(phases) for count, phases in zip(counts, each, strict=True)]
+    y = apply(reshape, y, shape=(*y.shape[:2], *whole))
+    return _cut(y, [slice(extent) for extent in extents])
+
+
+def _cut(x: Node, spatial: Sequence[slice]) -> Node:
+    """Slices of the spatial axes."""
+    ranges = [part.indices(n) for part, n in zip(spatial, x.shape[2:], strict=True)]
+    starts, stops, steps = zip((0, x.shape[0], 1), (0, x.shape[1], 1), *ranges, strict=True)
+    return apply(slice_, x, starts=starts, stops=stops, steps=steps)
 
 
 def _batch_conv(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mynn.compiler.graph.decompose import decompose
-from mynn.core.graph import CONSTANT, INPUT, apply, input_node, topological
+from mynn.core.graph import CONSTANT, INPUT, Graph, apply, input_node, topological
 from mynn.core.interpreter import evaluate
 from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Type
@@ -19,6 +19,7 @@ from mynn.tensor import Tensor, contract, graph_node
 from mynn.tensor import apply as run
 from mynn.trace import tracing
 from tests.compiler.graph.simplification import simplify
+from tests.compiler.harness import Case
 from tests.ops.cases import cases, graph_of_sample
 
 
@@ -153,6 +154,50 @@ def test_expanded_conv_means_the_same(primitive: Primitive, sample: Sample) -> N
         assert conv not in used
         assert {contraction.contract, contraction.matmul} & used
         np.testing.assert_allclose(evaluate(rewritten, sample.arrays), expected, rtol=1e-13)
+
+
+def _spread_conv(seed: int) -> tuple[Graph, list[Array]]:
+    """A convolution of values with zeros between them, of any rank, dilation and groups."""
+    rng = np.random.default_rng(seed)
+    rank, groups = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    kernel = rng.integers(1, 5, rank)
+    inner = rng.integers(0, 4, rank)
+    inner[rng.integers(rank)] += 1
+    low, high, dilations = (
+        rng.integers(0, 4, rank),
+        rng.integers(0, 4, rank),
+        rng.integers(1, 4, rank),
+    )
+    padding = [(int(a), int(b)) for a, b in rng.integers(0, 3, (rank, 2))]
+    extents = []
+    for k, s, a, b, d, p in zip(kernel, inner + 1, low, high, dilations, padding, strict=True):
+        missing = d * (k - 1) + 1 - (a + b + sum(p) + 1)
+        extents.append(int(rng.integers(1, 4)) + max(0, -(-missing // s)))
+    x = rng.normal(size=(2, 2 * groups, *extents))
+    w = rng.normal(size=(3 * groups, 2, *kernel))
+    nodes = input_node(Type.of(x)), input_node(Type.of(w))
+    widths = ((0, 0, 0), (0, 0, 0), *zip(low.tolist(), high.tolist(), inner.tolist(), strict=True))
+    spread = apply(movement.pad, nodes[0], widths=widths, value=0.0)
+    plain = (1,) * rank
+    words = {"padding": tuple(padding), "dilations": tuple(dilations.tolist()), "groups": groups}
+    return Graph(nodes, (apply(conv, spread, nodes[1], strides=plain, **words),)), [x, w]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_zeros_between_values_are_not_multiplied(seed: int) -> None:
+    graph, arrays = _spread_conv(seed)
+    expanded = decompose(graph)
+    (expected,), (got,) = evaluate(graph, arrays), evaluate(expanded, arrays)
+    np.testing.assert_allclose(got, expected, atol=1e-12)
+    for node in expanded.nodes():
+        assert node.primitive is not movement.pad or not any(i for *_, i in node.params["widths"])
+
+
+@pytest.mark.parametrize("seed", range(60, 66))
+def test_zeros_between_values_natively(seed: int) -> None:
+    graph, arrays = _spread_conv(seed)
+    expected = evaluate(graph, arrays)[0]
+    np.testing.assert_allclose(Case(graph).native(arrays)[0], expected, atol=1e-12)
 
 
 def test_an_empty_batch() -> None:
