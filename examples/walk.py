@@ -1,16 +1,24 @@
 """A small program in every form it takes on its way to machine code: `python -m examples.walk`.
 
-docs/architecture.md shows this output, for vectors of 64 bytes.
+docs/architecture.md shows this output: that of a processor with vectors of 64 bytes, whichever this
+one has. A target is an argument of the compiler.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
 import mynn
 from mynn import nn, optim
+from mynn.compiler.pipeline import show_kernels
+from mynn.core.graph import format_graph
+from mynn.runtime.artifact import make_artifact
+from mynn.target.target import named
+
+TARGET = "x86-64-v4"
 
 
 def program() -> mynn.jit.program.Program:
@@ -31,20 +39,23 @@ def program() -> mynn.jit.program.Program:
 def stages() -> dict[str, str]:
     """The text of each form, in order; past the loop IR only of the kernel that changes weights."""
     made = program()
-    kernels = made.loop_ir.split("\n\n")
+    request = replace(made.code.request, target=named(TARGET))
+    lowered, finished = request.lowered, request.finished(threads=1)
+    artifact = make_artifact(lowered.plan, lowered.table, request.graph.inputs)
+    kernels = show_kernels(finished).split("\n\n")
     update = next(kernel for kernel in kernels if re.search(r"^ +weight\S* = ", kernel, re.M))
     name = update.split()[1].rstrip(":")
-    assembly = made.assembly_for("x86-64-v4")
+    roles = {buffer.name: buffer.role for buffer in made.buffers}
     return {
         "traced": str(made.source),
-        "simplified": made.graph,
-        "kernels": made.kernels,
+        "simplified": format_graph(lowered.graph),
+        "kernels": "\n".join(kernel.line for kernel in artifact.kernels),
         "loops": f"{kernels[0]}\n\n{update}",
-        "llvm": _between(made.llvm_ir, rf"^define .*@{name}\(", r"^}"),
-        "assembly": _between(assembly, rf"^{name}:", r"^\s+retq?\b"),
+        "llvm": _between(finished.text, rf"^define .*@{name}\(", r"^}"),
+        "assembly": _between(made.assembly_for(TARGET), rf"^{name}:", r"^\s+retq?\b"),
         "buffers": "\n".join(
-            f"{buffer.name:10} {buffer.role:8} {buffer.dtype}[{buffer.elements}]"
-            for buffer in made.buffers
+            f"{slot.name:10} {roles.get(slot.name, slot.role):8} {slot.type}[{slot.elements}]"
+            for slot in artifact.slots
         ),
     }
 
