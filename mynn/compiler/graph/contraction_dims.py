@@ -22,6 +22,9 @@ DOT_ROWS = 6
 # Columns of up to so many terms are transposed into memory that is near; longer ones are copied
 # once for all tiles.
 TRANSPOSED_TERMS = 512
+# Vectors along an axis of fewer elements are partly empty. A copy of elements that lies better is
+# cheap where they are multiplied this often.
+_SHORT, _OFTEN = 16, 16
 
 
 def is_contraction(node: Node) -> bool:
@@ -74,7 +77,8 @@ def choose_strategy(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Strat
     row_strides, a_sum = a[batch : len(a) - summed], a[len(a) - summed :]
     b_sum, column_strides = b[batch : batch + summed], b[batch + summed :]
     rows, columns = math.prod(dims.rows), math.prod(dims.columns)
-    row_tile, column_tile = _tile_axis(dims.rows), _tile_axis(dims.columns)
+    row_tile = _tile_axis(dims.rows, row_strides)
+    column_tile = _tile_axis(dims.columns, column_strides)
     row = _unit_axis(dims.rows, row_strides)
     column = _unit_axis(dims.columns, column_strides)
     along_sum = summed == 1 and a_sum[0] == 1 and b_sum[0] == 1 and dims.summed[0] > 1
@@ -92,7 +96,7 @@ def choose_strategy(node: Node, a: Shape, b: Shape, result: Shape = ()) -> Strat
         return Strategy(Kind.TILES, False, column, row_tile)
     if dot_columns and rows <= DOT_ROWS and dims.columns:
         return Strategy(Kind.DOT, False, _longest(dims.columns), row_tile)
-    if row is not None:
+    if row is not None and not _pays_to_copy(dims.rows, row, dims.columns):
         return Strategy(Kind.TILES, True, row, column_tile)
     if dot_rows and is_narrow(columns) and dims.rows:
         return Strategy(Kind.DOT, True, _longest(dims.rows), column_tile)
@@ -127,11 +131,26 @@ def _unit_axis(extents: Shape, strides: Shape) -> int | None:
     return max(fits, key=lambda i: extents[i]) if fits else None
 
 
-def _tile_axis(extents: Shape) -> int | None:
-    """The axis that fills a tile best; the last of those that are long enough."""
+def _pays_to_copy(rows: Shape, row: int, columns: Shape) -> bool:
+    """Whether vectors along rows would be partly empty, as along the width of a kernel, and columns
+    would fill them. Each element that is copied is multiplied by all rows.
+    """
+    short, long = rows[row], columns[-1] if columns else 1
+    return short < _SHORT and long >= 2 * short and math.prod(rows) >= _OFTEN
+
+
+def _tile_axis(extents: Shape, strides: Shape) -> int | None:
+    """The axis that fills a tile best; among several that are long enough one whose elements are
+    near to each other, or the last.
+    """
     if not extents:
         return None
-    return max(range(len(extents)), key=lambda i: (min(extents[i], 12), i))
+
+    def good(axis: int) -> tuple[int, int]:
+        near = extents[axis] >= 8 and 0 < strides[axis] <= 2
+        return (12 if near else min(extents[axis], 11), axis)
+
+    return max(range(len(extents)), key=good)
 
 
 def _longest(extents: Shape) -> int:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from mynn.compiler.graph.contraction_dims import Kind, choose_strategy, is_contraction
-from mynn.compiler.graph.index_map import view_of
+import functools
+from collections.abc import Callable
+
+from mynn.compiler.graph.contraction_dims import Kind, choose_strategy, dims_of, is_contraction
+from mynn.compiler.graph.index_map import is_affine, view_of
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.rules import rule_of
-from mynn.compiler.rules.record import Loop
+from mynn.compiler.rules.record import Loop, Order
 from mynn.core.graph import Graph, Node, apply
 from mynn.core.rewrite import rewrite
 from mynn.core.types import Shape
-from mynn.ops import control, elementwise
+from mynn.ops import control, elementwise, movement, windows
 from mynn.target.storage import ALIGNMENT, padded_extent
 
 # Rows that lie a multiple of so many bytes apart share few sets of the nearest cache; and how many
 # are too many for these.
 _COLLIDING, _LEAST_ROWS = 1024, 32
+# Images of so many channels are copied for products that take each value so often.
+_LEAST_CHANNELS, _OFTEN = 8, 64
 
 
 def is_copy(node: Node) -> bool:
@@ -29,7 +34,8 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
     Expects a simplified graph, in which no identity is left.
     Guarantees that each identity of the result is a copy that has to be stored, row-major.
 
-    So is what loops read that lies in another order than that of its axes, or whose rows collide.
+    So is what loops read that lies in another order than that of its axes, or whose rows collide;
+    and given images, so that the channels lie side by side.
 
     Before: `matmul(a, b)`; after: `matmul(a, stop_gradient(b))`, where the copy has its columns
     side by side.
@@ -42,6 +48,12 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
             layouts.row_major(copy)
         return packed[x]
 
+    @functools.cache
+    def turned(x: Node, order: Order) -> Node:
+        back = tuple(sorted(range(len(order)), key=order.__getitem__))
+        copy = copied(apply(movement.transpose, x, axes=order))
+        return apply(movement.transpose, copy, axes=back)
+
     def rule(node: Node) -> Node | None:
         if isinstance(rule_of(node), Loop):
             fixed = _fixed(node)
@@ -53,13 +65,45 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
             return None if same else apply(node.primitive, *given, **node.params)
         if not is_contraction(node):
             return None
-        a, b = (view_of(x, layouts.strides, borders=False) for x in node.inputs)
-        if choose_strategy(node, a.strides, b.strides).kind is not Kind.PACK:
-            return None
-        left, right = node.inputs
-        return apply(node.primitive, left, copied(right), **node.params)
+        operations = dims_of(node).operations
+        left, right = (_channels_last(x, operations, layouts, turned) for x in node.inputs)
+        a, b = (view_of(x, layouts.strides, borders=False) for x in (left, right))
+        if choose_strategy(node, a.strides, b.strides).kind is Kind.PACK:
+            right = copied(right)
+        same = (left, right) == node.inputs
+        return None if same else apply(node.primitive, left, right, **node.params)
 
     return rewrite(graph, rule)
+
+
+def _channels_last(
+    x: Node, operations: int, layouts: Layouts, turned: Callable[[Node, Order], Node]
+) -> Node:
+    """The same operand as windows of a copy whose channels lie side by side, where it is windows of
+    what is given with the places of an image side by side, and each value is multiplied often.
+    """
+    way: list[Node] = []
+    axes: tuple[int, ...] = ()
+    base = x
+    while base.inputs and (is_affine(base) or base.primitive is movement.pad):
+        if base.primitive is windows.windows:
+            axes = base.params["axes"]
+        elif axes and base.primitive not in (movement.pad, movement.slice_):
+            return x
+        way.append(base)
+        base = base.inputs[0]
+    if base.inputs or not axes or layouts.order(base)[-1] not in axes:
+        return x
+    channels = axes[0] - 1
+    often = operations >= 2 * _OFTEN * base.type.size
+    if channels < 0 or base.shape[channels] < _LEAST_CHANNELS or not often:
+        return x
+    rank = len(base.shape)
+    order = (*(i for i in range(rank) if i not in (channels, *axes)), *axes, channels)
+    result = turned(base, order)
+    for node in reversed(way):
+        result = apply(node.primitive, result, **node.params)
+    return result
 
 
 def _lies_otherwise(x: Node, layouts: Layouts) -> bool:

@@ -22,6 +22,8 @@ _UNROLL = 4
 _UNROLLED_VECTORS = 16
 # A sum of so many vector products in all has no loop.
 _WRITTEN_OUT = 64
+# Of loops of so many steps the innermost one goes to neighbours.
+_LONG = 7
 
 
 def micro_kernel(
@@ -75,7 +77,8 @@ def _masked_sum(context: Context, product: Product, tile: TileAt, acc: Buffer) -
     names = [context.names.fresh("k") for _ in product.summed]
     masked = product.masked
     looped = [i for i, n in enumerate(product.summed) if n > 1 and i not in masked]
-    looped.sort(key=lambda i: (min(product.summed[i], 16), i))
+    steps = [a + b for a, b in zip(product.broadcast.summed, product.vector.summed, strict=True)]
+    looped.sort(key=lambda i: (min(product.summed[i], _LONG), -steps[i]))
     index = plain_index(names, product.summed)
 
     def loop(axis: int, body: list[Statement]) -> list[Statement]:
