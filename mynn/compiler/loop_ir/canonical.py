@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from mynn.compiler.loop_ir.affine import Affine
@@ -30,11 +31,19 @@ def canonical(program: Kernel | Function) -> Hashable:
             if part.type == INDEX:
                 return Affine(int(part.value))
             return "number", literal(part.value, part.type), part.type
-        if is_dataclass(part) and not isinstance(part, Affine):
-            return type(part).__name__, *(of(getattr(part, f.name)) for f in fields(part))
+        names = _fields(type(part))
+        if names:
+            return type(part).__name__, *[of(getattr(part, name)) for name in names]
         key: Hashable = part
         return key
 
     if isinstance(program, Kernel):
         return program.name, program.comment, of(program.body)
     return of(program)
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    """The fields of a node; none of what is its own key."""
+    is_node = is_dataclass(kind) and kind is not Affine
+    return tuple([field.name for field in fields(kind)]) if is_node else ()
