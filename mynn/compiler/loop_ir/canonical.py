@@ -31,7 +31,7 @@ def canonical(program: Kernel | Function) -> Hashable:
             if part.type == INDEX:
                 return Affine(int(part.value))
             return "number", literal(part.value, part.type), part.type
-        names = _fields(type(part))
+        names = _fields(part.__class__)
         if names:
             return type(part).__name__, *[of(getattr(part, name)) for name in names]
         key: Hashable = part
