@@ -20,21 +20,26 @@ def canonical(program: Kernel | Function) -> Hashable:
     buffers: dict[Buffer, int] = {}
 
     def of(part: Any) -> Hashable:
-        if isinstance(part, tuple):
+        kind = part.__class__
+        if kind is str or kind is int:
+            key: Hashable = part
+            return key
+        if kind is tuple:
             return tuple([of(inner) for inner in part])
-        if isinstance(part, Buffer):
+        if kind is Affine:
+            return part.constant, part.terms
+        if kind is Buffer:
             number = buffers.setdefault(part, len(buffers))
             return number, part.name, part.type, part.elements, part.storage
-        if isinstance(part, Var) and part.type == INDEX:
-            return Affine.var(part.name)
-        if isinstance(part, Const):
+        if kind is Var and part.type == INDEX:
+            return of(Affine.var(part.name))
+        if kind is Const:
             if part.type == INDEX:
-                return Affine(int(part.value))
+                return of(Affine(int(part.value)))
             return "number", literal(part.value, part.type), part.type
-        names = _fields(part.__class__)
-        if names:
-            return type(part).__name__, *[of(getattr(part, name)) for name in names]
-        key: Hashable = part
+        if is_dataclass(part):
+            return kind.__name__, *[of(getattr(part, name)) for name in _fields(kind)]
+        key = part
         return key
 
     if isinstance(program, Kernel):
@@ -44,6 +49,4 @@ def canonical(program: Kernel | Function) -> Hashable:
 
 @cache
 def _fields(kind: type) -> tuple[str, ...]:
-    """The fields of a node; none of what is its own key."""
-    is_node = is_dataclass(kind) and kind is not Affine
-    return tuple([field.name for field in fields(kind)]) if is_node else ()
+    return tuple([field.name for field in fields(kind)])
