@@ -1,16 +1,23 @@
 """A small program in every form it takes on its way to machine code: `python -m examples.walk`.
 
-docs/architecture.md shows this output, for vectors of 64 bytes.
+docs/architecture.md shows this output. It is made for AVX-512, on whatever machine.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
 import mynn
 from mynn import nn, optim
+from mynn.compiler.pipeline import show_kernels
+from mynn.runtime.artifact import make_artifact
+from mynn.runtime.llvm_jit import assembly
+from mynn.target.target import named
+
+TARGET = named("x86-64-v4")
 
 
 def program() -> mynn.jit.program.Program:
@@ -31,19 +38,21 @@ def program() -> mynn.jit.program.Program:
 def stages() -> dict[str, str]:
     """The text of each form, in order; past the loop IR only of the kernel that changes weights."""
     made = program()
-    kernels = made.loop_ir.split("\n\n")
+    compiled = replace(made.code.request, target=TARGET).finished(threads=1)
+    artifact = make_artifact(compiled.plan, compiled.table, made.source.inputs)
+    elements = {slot.name: slot.elements for slot in artifact.slots}
+    kernels = show_kernels(compiled).split("\n\n")
     update = next(kernel for kernel in kernels if re.search(r"^ +weight\S* = ", kernel, re.M))
     name = update.split()[1].rstrip(":")
-    assembly = made.assembly_for("x86-64-v4")
     return {
         "traced": str(made.source),
         "simplified": made.graph,
-        "kernels": made.kernels,
+        "kernels": "\n".join(kernel.line for kernel in artifact.kernels),
         "loops": f"{kernels[0]}\n\n{update}",
-        "llvm": _between(made.llvm_ir, rf"^define .*@{name}\(", r"^}"),
-        "assembly": _between(assembly, rf"^{name}:", r"^\s+retq?\b"),
+        "llvm": _between(compiled.text, rf"^define .*@{name}\(", r"^}"),
+        "assembly": _between(assembly(compiled.text, TARGET), rf"^{name}:", r"^\s+retq?\b"),
         "buffers": "\n".join(
-            f"{buffer.name:10} {buffer.role:8} {buffer.dtype}[{buffer.elements}]"
+            f"{buffer.name:10} {buffer.role:8} {buffer.dtype}[{elements[buffer.name]}]"
             for buffer in made.buffers
         ),
     }
