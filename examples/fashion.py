@@ -139,9 +139,8 @@ def draw(path: Path, images: np.ndarray, t: np.ndarray, scores: np.ndarray) -> N
 
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> float:
     """Train, measure on the images held out; the share that is told apart."""
-    parser = options(__doc__, epochs=10)
+    parser = options(__doc__, epochs=10, fetch=True)
     parser.add_argument("--plain", action="store_true", help="without flips and shifts")
-    parser.add_argument("--fetch", action="store_true", help="get the data")
     given = parser.parse_args(arguments)
     if given.fetch:
         fetch(folder)

@@ -102,6 +102,13 @@ class Package:
             self.unpack(self.pack(Path(scratch), folder), folder)
         return True
 
+    def require(self, folder: Path, module: str, fetch: bool = False) -> None:
+        """Fetch the files if asked to; end the program, with a word, where they are not there."""
+        if fetch and self.main(folder):
+            sys.exit(1)
+        if not self.complete(folder):
+            sys.exit(f"{self.about} is not in {folder}: python -m {module}")
+
     def main(self, folder: Path) -> int:
         """Fetch, and say what was done."""
         try:

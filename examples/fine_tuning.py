@@ -7,7 +7,6 @@ scratch. `python -m examples.mnist.fetch` gets the data.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from examples.common import descend, figure, library, options, predict, save, train
 from examples.mnist.data import load_bytes
-from examples.mnist.fetch import complete
+from examples.mnist.fetch import FOLDER, MNIST
 
 FEW = (1, 3, 10, 30, 100)  # examples of each new digit
 
@@ -84,8 +83,7 @@ def main(arguments: list[str] | None = None, data: Any = None, few: Any = FEW) -
     """Learn, save, load, learn again; shares told apart by the loaded network."""
     given = options(__doc__, epochs=3).parse_args(arguments)
     if data is None:
-        if not complete():
-            sys.exit("the digits are not here: python -m examples.mnist.fetch")
+        MNIST.require(FOLDER, "examples.mnist.fetch")
         data = tuple(load_bytes("train")), tuple(load_bytes("t10k"))
     (old, new), (_, held) = map(split, data)
     torch = library(given.library)

@@ -9,7 +9,6 @@ Source: Kingma, Welling, "Auto-encoding variational Bayes", 2014.
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from examples.common import descend, figure, library, options, predict, save, train
 from examples.mnist.data import load_bytes
-from examples.mnist.fetch import complete
+from examples.mnist.fetch import FOLDER, MNIST
 
 LATENT, BATCH = 8, 128
 
@@ -86,8 +85,7 @@ def main(arguments: list[str] | None = None, data: Any = None) -> float:
     """Train; the bound on images that were not trained on, in nats."""
     given = options(__doc__, epochs=20).parse_args(arguments)
     if data is None:
-        if not complete():
-            sys.exit("the digits are not here: python -m examples.mnist.fetch")
+        MNIST.require(FOLDER, "examples.mnist.fetch")
         data = load_bytes("train").x, load_bytes("t10k").x
     images, held = (part.reshape(len(part), -1) for part in data)
     torch = library(given.library)

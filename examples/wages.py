@@ -8,7 +8,6 @@ from the table as it is. Five folds say how good it is. The data comes with the 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +110,9 @@ def draw(path: Path, wage: np.ndarray, found: np.ndarray, table: Table, share: f
 
 def main(arguments: list[str] | None = None, table: Table | None = None) -> float:
     """Predict every wage from the others' folds; the share of the variance that is explained."""
-    parser = options(__doc__, epochs=60)
-    parser.add_argument("--fetch", action="store_true", help="get the data")
-    given = parser.parse_args(arguments)
-    if given.fetch and PACKAGE.main(FOLDER):
-        return 0.0
+    given = options(__doc__, epochs=60, fetch=True).parse_args(arguments)
     if table is None:
-        if not PACKAGE.complete(FOLDER):
-            sys.exit("the table is not here: python -m examples.wages --fetch")
+        PACKAGE.require(FOLDER, "examples.wages --fetch", given.fetch)
         table = read_csv(FOLDER / "data.csv", types=dict.fromkeys(WORDS, str))
     torch = library(given.library)
     found, seconds = np.zeros(len(table)), 0.0

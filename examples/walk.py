@@ -1,7 +1,6 @@
 """A small program in every form it takes on its way to machine code: `python -m examples.walk`.
 
-docs/architecture.md shows this output: that of a processor with vectors of 64 bytes, whichever this
-one has. A target is an argument of the compiler.
+docs/architecture.md shows this output. It is made for AVX-512, on whatever machine.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import numpy as np
 import mynn
 from mynn import nn, optim
 from mynn.compiler.pipeline import show_kernels
-from mynn.core.graph import format_graph
 from mynn.runtime.artifact import make_artifact
+from mynn.runtime.llvm_jit import assembly
 from mynn.target.target import named
 
-TARGET = "x86-64-v4"
+TARGET = named("x86-64-v4")
 
 
 def program() -> mynn.jit.program.Program:
@@ -39,23 +38,22 @@ def program() -> mynn.jit.program.Program:
 def stages() -> dict[str, str]:
     """The text of each form, in order; past the loop IR only of the kernel that changes weights."""
     made = program()
-    request = replace(made.code.request, target=named(TARGET))
-    lowered, finished = request.lowered, request.finished(threads=1)
-    artifact = make_artifact(lowered.plan, lowered.table, request.graph.inputs)
-    kernels = show_kernels(finished).split("\n\n")
+    compiled = replace(made.code.request, target=TARGET).finished(threads=1)
+    artifact = make_artifact(compiled.plan, compiled.table, made.source.inputs)
+    elements = {slot.name: slot.elements for slot in artifact.slots}
+    kernels = show_kernels(compiled).split("\n\n")
     update = next(kernel for kernel in kernels if re.search(r"^ +weight\S* = ", kernel, re.M))
     name = update.split()[1].rstrip(":")
-    roles = {buffer.name: buffer.role for buffer in made.buffers}
     return {
         "traced": str(made.source),
-        "simplified": format_graph(lowered.graph),
+        "simplified": made.graph,
         "kernels": "\n".join(kernel.line for kernel in artifact.kernels),
         "loops": f"{kernels[0]}\n\n{update}",
-        "llvm": _between(finished.text, rf"^define .*@{name}\(", r"^}"),
-        "assembly": _between(made.assembly_for(TARGET), rf"^{name}:", r"^\s+retq?\b"),
+        "llvm": _between(compiled.text, rf"^define .*@{name}\(", r"^}"),
+        "assembly": _between(assembly(compiled.text, TARGET), rf"^{name}:", r"^\s+retq?\b"),
         "buffers": "\n".join(
-            f"{slot.name:10} {roles.get(slot.name, slot.role):8} {slot.type}[{slot.elements}]"
-            for slot in artifact.slots
+            f"{buffer.name:10} {buffer.role:8} {buffer.dtype}[{elements[buffer.name]}]"
+            for buffer in made.buffers
         ),
     }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mynn.base.arguments import explained
+from mynn.base.dataclass import dataclass
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.attention import scaled_dot_product_attention
 from mynn.functional.dropout import dropout
@@ -77,109 +79,125 @@ def multi_head_attention_forward(
 
     Source: Vaswani et al., "Attention is all you need", 2017.
     """
-    return attended(
-        *(query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias),
-        *(bias_k, bias_v, add_zero_attn, dropout_p, out_proj_weight, out_proj_bias, training),
-        *(key_padding_mask, need_weights, attn_mask, use_separate_proj_weight),
-        *(q_proj_weight, k_proj_weight, v_proj_weight, static_k, static_v),
-        *(average_attn_weights, is_causal),
+    separate = q_proj_weight, k_proj_weight, v_proj_weight
+    attention = Attention(
+        features=embed_dim_to_check,
+        heads=num_heads,
+        projection=(separate if use_separate_proj_weight else in_proj_weight, in_proj_bias),
+        output=(out_proj_weight, out_proj_bias),
+        further=(bias_k, bias_v),
+        zeros=add_zero_attn,
+        dropout=dropout_p if training else 0.0,
     )
+    masks = key_padding_mask, attn_mask
+    shares = average_attn_weights if need_weights else None
+    return attention((query, key, value), masks, is_causal, shares, (static_k, static_v))
 
 
-def attended(
-    query: Any,
-    key: Any,
-    value: Any,
-    embed_dim_to_check: int,
-    num_heads: int,
-    in_proj_weight: Any,
-    in_proj_bias: Any,
-    bias_k: Any,
-    bias_v: Any,
-    add_zero_attn: bool,
-    dropout_p: float,
-    out_proj_weight: Any,
-    out_proj_bias: Any,
-    training: bool,
-    key_padding_mask: Any,
-    need_weights: bool,
-    attn_mask: Any,
-    use_separate_proj_weight: bool,
-    q_proj_weight: Any,
-    k_proj_weight: Any,
-    v_proj_weight: Any,
-    static_k: Any,
-    static_v: Any,
-    average_attn_weights: bool,
-    is_causal: bool,
-    batch_first: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """`multi_head_attention_forward`, of [N, L, E] where `batch_first`."""
-    inputs = as_tensor(query), as_tensor(key), as_tensor(value)
-    single = _without_batch(*inputs, batch_first)
-    if single:
-        q, k, v = (one.unsqueeze(1) for one in inputs)
-        inputs = q, k, v
-    along = int(batch_first and not single)
-    width, batch = inputs[0].shape[-1], inputs[0].shape[1 - along]
-    length, keys = (one.shape[along] for one in inputs[:2])
-    if width != embed_dim_to_check:
-        raise ShapeError(
-            f"{_NAME}: the query has {width} features, the layer has embed_dim={embed_dim_to_check}"
-        )
-    if width % num_heads:
-        raise ArgumentError(
-            f"{_NAME}: num_heads={num_heads} must divide the {width} features of the query"
-        )
-    if is_causal and attn_mask is None:
-        raise ArgumentError(
-            f"{_NAME}: is_causal says what attn_mask is; give that mask too, as "
-            "nn.Transformer.generate_square_subsequent_mask makes it"
-        )
-    if not use_separate_proj_weight and query is key is value:
-        q, k, v = _together(inputs[0], in_proj_weight, in_proj_bias)
-    else:
-        weights = (
-            (q_proj_weight, k_proj_weight, v_proj_weight)
-            if use_separate_proj_weight
-            else _thirds(in_proj_weight, width)
-        )
-        q, k, v = _projected(inputs, weights, _thirds(in_proj_bias, width))
-    heads = _Heads(batch, num_heads, width // num_heads, along)
-    masks = heads.masks(q.dtype, length, keys, key_padding_mask, attn_mask)
-    by_hint = is_causal and key_padding_mask is None and not need_weights
-    if by_hint:
-        masks = []
-    if (bias_k is None) != (bias_v is None):
-        raise ArgumentError(f"{_NAME}: give bias_k and bias_v, or neither")
-    if bias_k is not None:
-        if static_k is not None or static_v is not None:
+@dataclass(frozen=True)
+class Attention:
+    """Attention of several heads with its weights, as a layer has them.
+
+    - `features`: E, of all `heads` together.
+    - `projection`: the weight of query, key and value, one below the other or three of them, and
+      the bias of all three; `output`: weight and bias of what the heads give.
+    - `further`: one more key and value for all, or None twice; `zeros`: whether there is one of
+      zeros.
+    - `dropout`: the probability with which shares become 0.
+    - `batch_first`: whether tensors are [N, L, E].
+    """
+
+    features: int
+    heads: int
+    projection: tuple[Any, Any]
+    output: tuple[Any, Any]
+    further: tuple[Any, Any]
+    zeros: bool
+    dropout: float
+    batch_first: bool = False
+
+    def __call__(
+        self,
+        given: tuple[Any, Any, Any],
+        masks: tuple[Any, Any],
+        is_causal: bool,
+        averaged: bool | None,
+        static: tuple[Any, Any] = (None, None),
+    ) -> tuple[Tensor, Tensor | None]:
+        """`multi_head_attention_forward` of query, key and value, with a mask of keys and one of
+        scores; the shares are averaged over the heads or not, or left out for None.
+        """
+        q, k, v = (as_tensor(one) for one in given)
+        single = _without_batch(q, k, v, self.batch_first)
+        if single:
+            q, k, v = (one.unsqueeze(1) for one in (q, k, v))
+        along = int(self.batch_first and not single)
+        length, keys = q.shape[along], k.shape[along]
+        self._check(q.shape[-1], is_causal and masks[1] is None)
+        heads = _Heads(q.shape[1 - along], self.heads, self.features // self.heads, along)
+        q, k, v = self._projected(q, k, v, alike=given[0] is given[1] is given[2])
+        added = heads.masks(q.dtype, length, keys, *masks)
+        by_hint = is_causal and masks[0] is None and averaged is None
+        if by_hint:
+            added = []
+        if any(bias is not None for bias in self.further):
+            k, v = self._with_further(heads, k, v, static)
+            added = [_seen(mask) for mask in added]
+        q = heads.split(q)
+        k = heads.split(k) if static[0] is None else heads.given("static_k", static[0])
+        v = heads.split(v) if static[1] is None else heads.given("static_v", static[1])
+        if self.zeros:
+            k, v = (pad(one, (0, 0, 0, 1)) for one in (k, v))
+            added = [_seen(mask) for mask in added]
+        mask = _sum(added)
+        shares = None
+        if averaged is None:
+            result = scaled_dot_product_attention(q, k, v, mask, self.dropout, by_hint)
+        else:
+            shares = _shares(q, k, mask)
+            shares = dropout(shares, self.dropout) if self.dropout else shares
+            result = shares @ v
+            shares = shares.mean(1) if averaged else shares
+        weight, bias = self.output
+        result = linear(heads.join(result), as_tensor(weight), bias)
+        if not single:
+            return result, shares
+        return result.squeeze(1), None if shares is None else shares.squeeze(0)
+
+    def _check(self, width: int, hint_alone: bool) -> None:
+        if width != self.features:
+            raise ShapeError(
+                f"{_NAME}: the query has {width} features, the layer has embed_dim={self.features}"
+            )
+        if width % self.heads:
+            raise ArgumentError(
+                f"{_NAME}: num_heads={self.heads} must divide the {width} features of the query"
+            )
+        if hint_alone:
+            raise ArgumentError(
+                f"{_NAME}: is_causal says what attn_mask is; give that mask too, as "
+                "nn.Transformer.generate_square_subsequent_mask makes it"
+            )
+
+    def _projected(self, q: Tensor, k: Tensor, v: Tensor, alike: bool) -> Sequence[Tensor]:
+        """W x + b of each; of the same input by one product, where the weights lie together."""
+        weight, bias = self.projection
+        apart = isinstance(weight, tuple)
+        if alike and not apart:
+            return _together(q, weight, bias)
+        weights = weight if apart else _thirds(weight, self.features)
+        return _projected((q, k, v), weights, _thirds(bias, self.features))
+
+    def _with_further(
+        self, heads: _Heads, k: Tensor, v: Tensor, static: tuple[Any, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values with one more of each."""
+        if any(bias is None for bias in self.further):
+            raise ArgumentError(f"{_NAME}: give bias_k and bias_v, or neither")
+        if any(one is not None for one in static):
             raise ArgumentError(f"{_NAME}: bias_k and bias_v cannot be added to static_k, static_v")
-        k, v = (
-            cat([one, heads.row(as_tensor(bias))], along)
-            for one, bias in ((k, bias_k), (v, bias_v))
-        )
-        masks = [_seen(mask) for mask in masks]
-    q = heads.split(q)
-    k = heads.split(k) if static_k is None else heads.given("static_k", static_k)
-    v = heads.split(v) if static_v is None else heads.given("static_v", static_v)
-    if add_zero_attn:
-        k, v = (pad(one, (0, 0, 0, 1)) for one in (k, v))
-        masks = [_seen(mask) for mask in masks]
-    mask = _sum(masks)
-    p = dropout_p if training else 0.0
-    if need_weights:
-        shares = _shares(q, k, mask)
-        shares = dropout(shares, p) if p else shares
-        result = shares @ v
-    else:
-        result = scaled_dot_product_attention(q, k, v, mask, p, by_hint)
-    result = linear(heads.join(result), as_tensor(out_proj_weight), out_proj_bias)
-    result = result.squeeze(1) if single else result
-    if not need_weights:
-        return result, None
-    shares = shares.mean(1) if average_attn_weights else shares
-    return result, shares.squeeze(0) if single else shares
+        more = [heads.row(as_tensor(bias)) for bias in self.further]
+        return cat([k, more[0]], heads.along), cat([v, more[1]], heads.along)
 
 
 class _Heads:
@@ -219,7 +237,7 @@ class _Heads:
 
     def masks(self, dtype: Any, queries: int, keys: int, padding: Any, given: Any) -> list[Tensor]:
         """What is added to the scores [N, H, L, S]; each broadcasts to them."""
-        found = []
+        added = []
         if given is not None:
             mask = _added("attn_mask", given, dtype)
             wanted = ((queries, keys), (self.batch * self.heads, queries, keys))
@@ -229,7 +247,7 @@ class _Heads:
                     f"{list(wanted[1])}, it has {list(mask.shape)}"
                 )
             lead = (1, 1) if mask.ndim == 2 else (self.batch, self.heads)
-            found.append(mask.reshape((*lead, queries, keys)))
+            added.append(mask.reshape((*lead, queries, keys)))
         if padding is not None:
             mask = _added("key_padding_mask", padding, dtype)
             alone = self.batch == 1 and mask.shape == (keys,)
@@ -238,8 +256,8 @@ class _Heads:
                     f"{_NAME}: key_padding_mask must have the shape [{self.batch}, {keys}], of "
                     f"batch and keys, it has {list(mask.shape)}"
                 )
-            found.append(mask.reshape((self.batch, 1, 1, keys)))
-        return found
+            added.append(mask.reshape((self.batch, 1, 1, keys)))
+        return added
 
 
 def _without_batch(q: Tensor, k: Tensor, v: Tensor, batch_first: bool) -> bool:
@@ -285,7 +303,7 @@ def _together(x: Tensor, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor
 def _projected(
     inputs: tuple[Tensor, ...], weights: tuple[Any, ...], biases: tuple[Any, ...]
 ) -> list[Tensor]:
-    found = []
+    projected = []
     names = ("query", "key", "value")
     for name, x, weight, bias in zip(names, inputs, weights, biases, strict=True):
         if weight is None:
@@ -296,8 +314,8 @@ def _projected(
                 f"{_NAME}: the {name} has {x.shape[-1]} features, its weight "
                 f"{list(wide.shape)} takes {wide.shape[-1]}"
             )
-        found.append(linear(x, wide, bias))
-    return found
+        projected.append(linear(x, wide, bias))
+    return projected
 
 
 def _added(name: str, mask: Any, dtype: Any) -> Tensor:

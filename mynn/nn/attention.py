@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mynn.errors import ArgumentError, ShapeError
-from mynn.functional.multi_head_attention import attended
+from mynn.functional.multi_head_attention import Attention
 from mynn.nn import init
 from mynn.nn.linear import Linear
 from mynn.nn.module import Module
@@ -135,32 +135,19 @@ class MultiheadAttention(Module):
         self._check(q, k, v)
         if query is key is value:
             k = v = q
-        return attended(
-            q,
-            k,
-            v,
-            self.embed_dim,
-            self.num_heads,
-            self.in_proj_weight,
-            self.in_proj_bias,
-            self.bias_k,
-            self.bias_v,
-            self.add_zero_attn,
-            self.dropout,
-            self.out_proj.weight,
-            self.out_proj.bias,
-            self.training,
-            key_padding_mask,
-            need_weights,
-            attn_mask,
-            self.in_proj_weight is None,
-            *self._separate(),
-            None,
-            None,
-            average_attn_weights,
-            is_causal,
-            self.batch_first,
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        attention = Attention(
+            features=self.embed_dim,
+            heads=self.num_heads,
+            projection=(self._separate() if weight is None else weight, bias),
+            output=(self.out_proj.weight, self.out_proj.bias),
+            further=(self.bias_k, self.bias_v),
+            zeros=self.add_zero_attn,
+            dropout=self.dropout if self.training else 0.0,
+            batch_first=self.batch_first,
         )
+        shares = average_attn_weights if need_weights else None
+        return attention((q, k, v), (key_padding_mask, attn_mask), is_causal, shares)
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Raise where one has another number of features than the layer was made for."""

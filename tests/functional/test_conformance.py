@@ -57,6 +57,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(our_function(CASES[name]), CASES[name].arrays(name))
 
 
+@pytest.mark.one_in(2, each="name")
 @backends
 @every_case
 def test_compiled(name: str, backend: str) -> None:

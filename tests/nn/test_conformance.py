@@ -103,6 +103,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(layer, arrays)
 
 
+@pytest.mark.one_in(2, each="name")
 @backends
 @every_compiled_case
 def test_compiled(name: str, backend: str) -> None:

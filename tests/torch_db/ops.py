@@ -26,7 +26,7 @@ from tests.torch_db.known import RANDOM
 
 DTYPES = ("float32", "float64", "int64", "bool")
 # At most so many samples, evenly chosen, of each dtype; the first of these are differentiated.
-SAMPLES, GRADIENTS, ERRORS = count(12, 5), count(6, 2), 40
+SAMPLES, GRADIENTS, ERRORS = count(12, 4), count(6, 1), 40
 TOLERANCE = {"float32": (3e-5, 2e-5), "float64": (1e-7, 1e-7)}
 
 

@@ -102,6 +102,16 @@ FAULTS: dict[str, tuple[Any, Any, str]] = {
         r"argument 0\['a'\]\[1\] at \[\d, \d\] is",
     ),
     "second argument": (lambda x, y: (x * y.detach()).sum(), [X, X], "by argument 1 at"),
+    "opposite ones": (
+        lambda x, y: (3 * x - x.detach() + y + y.detach()).sum(),
+        [X, X],
+        r"argument 0 at \[\d, \d\] is 3 by its gradient, but 2 by",
+    ),
+    "a small one among large ones": (
+        lambda x, *others: sum(10 * y.sum() for y in others) + 0.01 * (x * x.detach()).sum(),
+        [X, X, X],
+        "by argument 0 at",
+    ),
     "module": (
         Half(),
         [2.0],
@@ -121,6 +131,18 @@ def test_faults_are_named(name: str) -> None:
     f, args, message = FAULTS[name]
     with pytest.raises(GradientError, match=message):
         check_grads(f, args)
+
+
+def test_many_arguments_are_moved_at_once() -> None:
+    """They are moved one by one where that is not right alone."""
+    calls = []
+
+    def f(*args: Any) -> Any:
+        calls.append(len(args))
+        return sum((x.sin() ** 2).sum() for x in args)
+
+    check_grads(f, [X] * 8, order=1)
+    assert len(calls) == 3
 
 
 def test_tolerances() -> None:

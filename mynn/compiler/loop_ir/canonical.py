@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from mynn.compiler.loop_ir.affine import Affine
@@ -19,22 +20,33 @@ def canonical(program: Kernel | Function) -> Hashable:
     buffers: dict[Buffer, int] = {}
 
     def of(part: Any) -> Hashable:
-        if isinstance(part, tuple):
+        kind = part.__class__
+        if kind is str or kind is int:
+            key: Hashable = part
+            return key
+        if kind is tuple:
             return tuple([of(inner) for inner in part])
-        if isinstance(part, Buffer):
+        if kind is Affine:
+            return part.constant, part.terms
+        if kind is Buffer:
             number = buffers.setdefault(part, len(buffers))
             return number, part.name, part.type, part.elements, part.storage
-        if isinstance(part, Var) and part.type == INDEX:
-            return Affine.var(part.name)
-        if isinstance(part, Const):
+        if kind is Var and part.type == INDEX:
+            return of(Affine.var(part.name))
+        if kind is Const:
             if part.type == INDEX:
-                return Affine(int(part.value))
+                return of(Affine(int(part.value)))
             return "number", literal(part.value, part.type), part.type
-        if is_dataclass(part) and not isinstance(part, Affine):
-            return type(part).__name__, *(of(getattr(part, f.name)) for f in fields(part))
-        key: Hashable = part
+        if is_dataclass(part):
+            return kind.__name__, *[of(getattr(part, name)) for name in _fields(kind)]
+        key = part
         return key
 
     if isinstance(program, Kernel):
         return program.name, program.comment, of(program.body)
     return of(program)
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple([field.name for field in fields(kind)])

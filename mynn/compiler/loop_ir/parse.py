@@ -267,13 +267,13 @@ class _Parser:
 
     def affine(self, text: str) -> Affine:
         """An index."""
-        total = Affine()
+        constant, terms = 0, dict[str, int]()
         for part in text.split(" + "):
+            if part.removeprefix("-").isdigit():
+                constant += int(part)
+                continue
             term = _TERM.match(part)
-            if re.fullmatch(r"-?\d+", part):
-                total = total + int(part)
-            elif term is not None and self.types[term[2]] == ir.INDEX:
-                total = total + Affine.var(term[2], int(term[1] or 1))
-            else:
+            if term is None or self.types[term[2]] != ir.INDEX:
                 raise ValueError(f"{part!r} is no part of an index")
-        return total
+            terms[term[2]] = terms.get(term[2], 0) + int(term[1] or 1)
+        return Affine(constant, tuple(sorted((name, n) for name, n in terms.items() if n)))

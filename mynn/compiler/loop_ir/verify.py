@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from weakref import WeakValueDictionary
 
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
@@ -23,18 +24,23 @@ MAX_VECTOR = 64
 _KINDS = ("serial", "unroll", "vector", "parallel")
 _STORAGES = ("memory", "register", "scratch", "view")
 _REDUCTIONS = ("add", "mul", "maximum", "minimum")
+# Kernels that break none, by their ids; they never change.
+_verified: WeakValueDictionary[int, ir.Kernel] = WeakValueDictionary()
 
 
 def verify_kernel(kernel: ir.Kernel) -> None:
     """Raise `VerifyError` where the kernel breaks an invariant of `mynn.compiler.loop_ir.ir`.
 
-    Takes time in proportion to the kernel's length.
+    Takes time in proportion to the kernel's length, once: what passes hand on is known.
     """
+    if _verified.get(id(kernel)) is kernel:
+        return
     if isinstance(kernel, Nest):
         _verify_nest(kernel)
-        return
-    _Kernel(kernel.name).body(kernel.body, "serial")
-    verify_bounds(kernel.name, kernel.body)
+    else:
+        _Kernel(kernel.name).body(kernel.body, "serial")
+        verify_bounds(kernel.name, kernel.body)
+    _verified[id(kernel)] = kernel
 
 
 def _verify_nest(nest: Nest) -> None:

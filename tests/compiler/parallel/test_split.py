@@ -137,25 +137,29 @@ def test_a_loop_around_kernels_is_run_by_who_has_its_round(workers: int) -> None
 
 def test_long_sums_in_panels_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each worker has groups of columns, or of rows, from the first block to the last."""
-    monkeypatch.setattr(blocks, "_LEAST_TERMS", 60)
-    monkeypatch.setattr(blocks, "_LEAST_BLOCK", 2)
-    monkeypatch.setattr(blocks, "_PANEL_BYTES", 1000)
-    for rows, columns in ((32, 384), (192, 40)):
+    for name, value in {"TERMS": 20, "EXTENT": 12, "BLOCK": 2}.items():
+        monkeypatch.setattr(blocks, f"_LEAST_{name}", value)
+    monkeypatch.setattr(blocks, "_PANEL_BYTES", 200)
+    target = replace(host(), vector_bytes=32, vector_registers=16)
+    for rows, columns, cut in ((12, 64, "columns"), (24, 20, "rows")):
 
         def product(a: Tensor, b: Tensor, m: Tensor) -> Tensor:
             return 0.9 * m + apply(contract, a.permute(2, 0, 1), b, batch=0, summed=2)
 
-        given = f32(12, 5, rows), f32(12, 5, columns), f32(rows, columns)
-        case = Case(graph_of(product, *given))
+        given = f32(4, 5, rows), f32(4, 5, columns), f32(rows, columns)
+        case = Case(graph_of(product, *given), target=target)
         for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
             run_shared(case, workers, order)
         (kernel,) = shared_kernels(case.lowered)
-        assert not split.is_serial(kernel)
+        (loop,) = kernel.body
+        assert isinstance(loop, For)
+        assert loop.kind == "parallel"
+        assert loop.var.startswith(cut)
 
     def products(a: Tensor, b: Tensor) -> Tensor:
         return apply(contract, a.permute(0, 2, 1), b, batch=1, summed=1)
 
-    case = Case(graph_of(products, f32(3, 60, 32), f32(3, 60, 48)))
+    case = Case(graph_of(products, f32(3, 20, 12), f32(3, 20, 16)), target=target)
     assert any(b.storage == "scratch" for b in locals_of(case))
     for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
         run_shared(case, workers, order)
