@@ -14,7 +14,7 @@ import numpy as np
 from mynn import debug
 from mynn.base import forks, notices, recording
 from mynn.base.arguments import check_call
-from mynn.base.cycles import WAITING
+from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
@@ -176,7 +176,9 @@ class Compiled:
         if found is None:
             with self._lock:  # one thread traces
                 found = self._find(signature, thoroughly)
-                found = found or self._made(signature, arguments, check, beside or Beside())
+                found = found or undisturbed(
+                    lambda: self._made(signature, arguments, check, beside or Beside())
+                )
         if check is not None:
             check(found[0])
         return found

@@ -16,7 +16,13 @@ from mynn.compiler.codegen.parts import parts_of
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.errors import CompileError
 from mynn.runtime import cache
-from mynn.runtime.llvm_objects import object_codes, optimize, settings, target_machine
+from mynn.runtime.llvm_objects import (
+    object_codes,
+    optimize,
+    settings,
+    target_machine,
+    worthwhile_parts,
+)
 from mynn.target.target import Target, host
 
 
@@ -118,7 +124,7 @@ def build(text: str, target: Target, source: Callable[[], str] | None = None) ->
     key = _key(text, target)
     found = _from_cache(key, target)
     if found is None:
-        parts = parts_of(text)
+        parts = parts_of(text, worthwhile_parts())
         codes = object_codes([part.text for part in parts], target)
         names = [part.functions for part in parts]
         packed = _pack(codes, names)

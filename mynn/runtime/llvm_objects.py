@@ -20,6 +20,7 @@ from typing import Any
 
 from mynn.base import forks
 from mynn.base.dataclass import dataclass
+from mynn.compiler.codegen.parts import MOST
 from mynn.errors import CompileError
 from mynn.runtime.threads import processors
 from mynn.target.target import Target
@@ -250,6 +251,14 @@ def object_codes(texts: Sequence[str], target: Target) -> list[bytes]:
     if failed:
         raise failed[0]
     return [found[number] for number in range(len(texts))]
+
+
+def worthwhile_parts() -> int:
+    """Into how many parts a module is best divided: two for each thread, so that none waits long
+    for the last one; one part where there is one thread.
+    """
+    threads = _threads()
+    return min(2 * threads, MOST) if threads > 1 else 1
 
 
 def _threads() -> int:

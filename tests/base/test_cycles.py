@@ -3,6 +3,9 @@ from __future__ import annotations
 import doctest
 import gc
 import weakref
+from collections.abc import Iterator
+
+import pytest
 
 from mynn.base import cycles
 from mynn.base.cycles import Waiting
@@ -41,5 +44,50 @@ def test_off_is_off() -> None:
         del found
         waiting.add(Circle(), 100)
         assert circle() is not None
+    finally:
+        gc.enable()
+
+
+@pytest.fixture
+def nothing_set_aside() -> Iterator[None]:
+    """The tests themselves are set aside, for the time that they take."""
+    gc.unfreeze()
+    before = list(cycles._done)
+    cycles._done.clear()
+    yield
+    cycles._done[:] = before
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_set_aside")
+def test_the_first_program_is_made_undisturbed() -> None:
+    """Collections go on, of what is made meanwhile; what there was before waits until the end."""
+    old = weakref.ref(Circle())
+
+    def work() -> int:
+        new = weakref.ref(Circle())
+        gc.collect()
+        assert new() is None
+        assert old() is not None
+        raise ValueError
+
+    with pytest.raises(ValueError, match="^$"):
+        cycles.undisturbed(work)
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert old() is None
+    assert cycles.undisturbed(gc.get_freeze_count) == 0, "the second time"
+
+
+@pytest.mark.usefixtures("nothing_set_aside")
+def test_what_the_user_has_set_aside_stays_there() -> None:
+    gc.freeze()
+    count = gc.get_freeze_count()
+    assert cycles.undisturbed(gc.get_freeze_count) == count
+    assert gc.get_freeze_count() == count
+    gc.unfreeze()
+    gc.disable()
+    try:
+        assert cycles.undisturbed(gc.get_freeze_count) == 0
     finally:
         gc.enable()

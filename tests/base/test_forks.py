@@ -118,7 +118,8 @@ def test_while_threads_compile_parts() -> None:
         FORKING
         + """
 from mynn.compiler.codegen import parts
-parts.SIZE = 2000
+from mynn.runtime import llvm_objects
+parts.SIZE, llvm_objects.processors = 2000, lambda: 3
 def program(width):
     layers = [part for n in range(4) for part in (nn.Linear(width + n, width + n + 1), nn.Tanh())]
     call = mynn.compile(nn.Sequential(*layers))

@@ -43,15 +43,24 @@ class Addresses:
         """The address of an element at a scalar offset."""
         f, base = self.function, self.base(buffer)
         if terms:
-            start = base
-            base = f.once(
-                (buffer, terms), lambda: offset(f, buffer.type, start, self.sum(terms), True)
-            )
+            base = f.once((buffer, terms), lambda: self._element(buffer, terms))
         if constant:
             # Here, and not before a loop: it is part of the instruction that uses it.
             kind = memory_type(buffer.type)
             base = f.value(f"getelementptr inbounds {kind}, {base.typed}, i64 {constant}", "ptr")
         return base
+
+    def _element(self, buffer: Buffer, terms: Terms) -> Value:
+        """The address of an element: what the innermost loop changes is added to an address that
+        is found before it, so that few registers change with its counter.
+        """
+        f, base = self.function, self.base(buffer)
+        depth = max(f.depth(value) for value, _ in terms)
+        outer = tuple(term for term in terms if f.depth(term[0]) < depth)
+        if outer:
+            base = offset(f, buffer.type, base, self.sum(outer))
+            terms = tuple(term for term in terms if f.depth(term[0]) == depth)
+        return offset(f, buffer.type, base, self.sum(terms), inbounds=not outer)
 
 
 class KernelAddresses(Addresses):

@@ -194,6 +194,12 @@ class Function:
         text = f"select {condition.typed}, {a.typed}, {b.typed}"
         return self.pure(text, a.type, a.lanes, (condition, a, b))
 
+    def freeze(self, value: Value) -> Value:
+        """The same value. LLVM does not look through it: a counter that it counts is nothing that
+        LLVM would reduce the strength of, which takes it long and finds little.
+        """
+        return self.pure(f"freeze {value.typed}", value.type, value.lanes, (value,))
+
     def call(self, name: str, arguments: Sequence[Value], type: str = "", lanes: int = 1) -> Value:
         """A call of a function, which has a result where `type` says which."""
         given = ", ".join(argument.typed for argument in arguments)

@@ -157,7 +157,7 @@ class KernelEmitter:
             self._enter(head, carried)
             self.env[loop.var] = counter
             self.body(loop.body)
-            following = f.binary("add nuw nsw", counter, index(1))
+            following = f.freeze(f.binary("add", counter, index(1)))
             more = f.compare("icmp ult", following, end)
         f.branch(more, (head, [following, *self.registers.values(carried)]), done)
         f.enter(done)

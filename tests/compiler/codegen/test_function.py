@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 
+import llvmlite.binding as llvm
 import pytest
 
 from mynn.compiler.codegen.function import Function, Module, index
@@ -13,6 +14,7 @@ from mynn.compiler.codegen.values import Value
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Buffer, Const, For, Kernel, Load, Op, Store, Within
 from mynn.runtime.llvm_jit import build
+from mynn.runtime.llvm_objects import target_machine
 from mynn.target.target import host
 
 X, Y = Buffer("x", "f32", 4096), Buffer("y", "f32", 4096)
@@ -40,6 +42,35 @@ def test_what_a_loop_does_not_change_is_computed_before_it() -> None:
     assert inner.count("mul nsw i64") == 1, "3 j"
     assert ", 48" in outer
     assert ", 48" not in inner
+
+
+def test_the_innermost_loop_adds_to_an_address_that_is_found_before_it() -> None:
+    found = blocks(loops(Store(Y, AT_I * 48 + J, Load(X, AT_I * 48 + J * 3))))
+    outer, inner = [text for name, text in found.items() if name.startswith("loop")]
+    assert outer.count("getelementptr float") == 2, "where the rows of both buffers begin"
+    assert inner.count("getelementptr float") == 2, "the elements"
+    assert "add nsw" not in inner
+
+
+def reduced(text: str) -> str:
+    """What LLVM's reduction of strength makes of the loops of a module."""
+    machine = target_machine(host())
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0))
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_loop_strength_reduce_pass()
+    for function in module.functions:
+        passes.run(function, builder)
+    return str(module)
+
+
+def test_llvm_need_not_reduce_the_strength_of_loops() -> None:
+    """It takes a quarter of the time of code generation where it finds something to do."""
+    module = Module(host())
+    emit_kernel(module, loops(Store(Y, AT_I * 48 + J, Load(X, AT_I * 48 + J * 3))), {X: 0, Y: 1})
+    assert "%lsr." not in reduced(module.text())
+    assert "%lsr." in reduced(re.sub(r"freeze (i64 %v\d+)", r"add \1, 0", module.text()))
 
 
 def test_equal_instructions_are_written_once() -> None:

@@ -11,6 +11,7 @@ import pytest
 from mynn.compiler import pipeline
 from mynn.compiler.codegen import parts
 from mynn.compiler.codegen.parts import Part, parts_of
+from mynn.runtime import llvm_objects
 from mynn.runtime.llvm_jit import build
 from mynn.target.target import host
 from mynn.tensor import Tensor
@@ -21,8 +22,9 @@ from tests.helpers import f32, graph_of, random_arrays
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of some lines."""
+    """Parts of some lines, for three threads."""
     monkeypatch.setattr(parts, "SIZE", 2000)
+    monkeypatch.setattr(llvm_objects, "processors", lambda: 3)
     monkeypatch.setenv("MYNN_CACHE", "0")
 
 
@@ -79,6 +81,18 @@ def test_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
         run_native(case, native, arguments), run_native(case, alone, arguments), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("processors", "most"), [(1, 1), (2, 4), (64, parts.MOST)])
+def test_as_many_parts_as_threads_are_busy_with(
+    processors: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llvm_objects, "processors", lambda: processors)
+    case = Case(graph_of(lambda x: waves(x) + waves(x + 1.0), f32(12, 12)))
+    text = pipeline.finish(case.lowered).text
+    assert len(text) > parts.MOST * parts.SIZE
+    assert 1 <= len(build(text, case.target).engines) <= most
 
 
 @pytest.mark.usefixtures("small")
