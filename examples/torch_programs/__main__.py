@@ -35,9 +35,9 @@ def compare(name: str, steps: int, rounds: int, way: str) -> dict[str, float]:
             for framework, program in programs.items():
                 networks = program.networks()
                 copy_weights(first, networks)
-                start = time.perf_counter()
+                start = time.process_time()
                 losses[framework] = np.array(program.train(networks, steps), dtype=float)
-                times[framework].append(1e3 * (time.perf_counter() - start) / steps)
+                times[framework].append(1e3 * (time.process_time() - start) / steps)
     scale = np.maximum(np.abs(losses["torch"]), 0.1)
     differ = np.max(np.abs(losses["torch"] - losses["mynn"]) / scale)
     later = {framework: median(each[1:] or each) for framework, each in times.items()}

@@ -146,7 +146,7 @@ class Training(Waiting):
             ways = table(optimizer)
             child: Any = ways.get(key)
             if child is None:
-                form = Form(tuple(p._grad for p in trained), {}, self._external)
+                form = Form(tuple(p._grad for p in trained), {}, self._place_of)
                 call = Call(Update(optimizer, trained), form, None)
                 child = Step(self.position, call, None, len(self.externals))
                 child.stepped = True
@@ -159,17 +159,25 @@ class Training(Waiting):
             return child, turn
 
     def _given(self, gradient: Tensor) -> Any:
-        """A gradient from before as an external: its place, or None where that is not plain."""
+        """What a key says of a gradient that a parameter has: which external or which result of the
+        tape it is, as a clipped one; None where it is not plain.
+        """
+        if gradient.requires_grad:
+            return None
+        pending = gradient.pending
+        if pending is not None:
+            waits = pending.tape is self and self.outputs[pending.slot] is gradient
+            return ("slot", pending.slot) if waits else None
         number = self.index.get(id(gradient))
         if number is None:
-            if gradient.pending is not None or gradient.requires_grad:
-                return None
             number = self.index[id(gradient)] = len(self.externals)
             self.externals.append(gradient)
-        return number + 2  # not to be taken for True or False
+        return ("external", number)
 
-    def _external(self, value: Any) -> External:
-        return External(self.index[id(value)])
+    def _place_of(self, gradient: Tensor) -> Slot | External:
+        if gradient.pending is not None:
+            return Slot(gradient.pending.slot)
+        return External(self.index[id(gradient)])
 
 
 def is_own(module: Any) -> bool:

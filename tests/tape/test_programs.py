@@ -257,7 +257,28 @@ def edits_after_calls(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
     return [y.numpy(), z.numpy(), *(p.grad.numpy() for p in net.parameters())]
 
 
+def scaled_gradients(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    loss = F.cross_entropy(net(Tensor(X[number % 6])), Tensor(T[number % 6]))
+    loss.backward()
+    for p in net.parameters():
+        p.grad = p.grad * 0.5
+    optimizer.step()
+    return [loss.item()]
+
+
+def clipped_gradients(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    optimizer.zero_grad()
+    loss = F.cross_entropy(net(Tensor(X[number % 6])), Tensor(T[number % 6]))
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+    optimizer.step()
+    return [loss.item(), norm.item(), *(p.grad.numpy() for p in net.parameters())]
+
+
 PROGRAMS = [
+    scaled_gradients,
+    clipped_gradients,
     usual,
     look_before_backward,
     gradients_looked_at,
@@ -308,3 +329,16 @@ def test_programs(program: Any, network: str) -> None:
     for once, taped in zip(found["at once"], found["tape"], strict=True):
         for one, other in zip(once, taped, strict=True):
             np.testing.assert_allclose(other, one, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("program", [scaled_gradients, clipped_gradients])
+def test_an_update_with_other_gradients_is_a_program(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network()
+    optimizer = optim.Adam(net.parameters())
+    with mynn.eager("tape"):
+        for number in range(6):
+            program(net, optimizer, number)
+        monkeypatch.setattr(type(optimizer), "update", None)  # nothing may call it
+        program(net, optimizer, 6)

@@ -83,7 +83,7 @@ def clip_grads_with_norm_(
         factor = (limit / (as_tensor(total_norm) + 1e-6)).minimum(1.0)
         for parameter in _listed(parameters):
             gradient: Any = parameter.grad
-            parameter.grad = gradient * factor.astype(gradient.dtype)
+            gradient.mul_(factor.astype(gradient.dtype))
 
 
 @explained
@@ -129,4 +129,4 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     with no_grad():
         for parameter in _listed(parameters):
             gradient: Any = parameter.grad
-            parameter.grad = gradient.clip(-limit, limit)
+            gradient.clamp_(-limit, limit)

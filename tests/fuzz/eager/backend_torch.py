@@ -74,6 +74,8 @@ class Torch(Backend):
             "fit": self._fit,
             "predict": self._predict,
             "grad": functools.partial(torch.autograd.grad, retain_graph=True),
+            "clip_grad_norm_": torch.nn.utils.clip_grad_norm_,
+            "clip_grad_value_": torch.nn.utils.clip_grad_value_,
             "own": lambda value: SKIPPED,
         }
         for name in FUNCTIONS:

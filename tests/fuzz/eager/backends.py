@@ -301,6 +301,8 @@ class Mynn(Backend):
             "fit": self._fit,
             "predict": mynn.predict,
             "grad": mynn.autograd.grad,
+            "clip_grad_norm_": nn.utils.clip_grad_norm_,
+            "clip_grad_value_": nn.utils.clip_grad_value_,
             "own": lambda value: value,
         }
         for name in FUNCTIONS:

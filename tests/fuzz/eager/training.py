@@ -169,8 +169,14 @@ def loop(g: Draw) -> None:
 def between(g: Draw, step: Step) -> None:
     """What stands between `backward` and `step`."""
     net = step.net.name
-    kind = g.some(0, 5)
-    if kind == 0:
+    kind = g.some(0, 7)
+    if kind >= 6:
+        most = g.pick((0.05, 0.3, 2.0))
+        clip = g.pick(("norm = clip_grad_norm_", "norm = clip_grad_norm_", "clip_grad_value_"))
+        g.add(f"{clip}({net}.parameters(), {most})")
+        if clip.startswith("norm") and g.chance(0.5):
+            g.look("norm", ())
+    elif kind == 0:
         g.add(f"log([p.grad for p in {net}.parameters()])")
     elif kind == 1:
         g.add(f"norm = float(sum((p.grad ** 2).sum() for p in {net}.parameters())) ** 0.5")

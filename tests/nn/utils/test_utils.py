@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -272,3 +272,23 @@ def test_rooms_come_with_the_package() -> None:
     assert callable(nn.utils.stateless.functional_call)
     with pytest.raises(AttributeError, match="no attribute 'rmm'"):
         _ = nn.utils.rmm
+
+
+@pytest.mark.parametrize("way", ["at once", "tape"])
+@pytest.mark.parametrize("clip", ["norm", "value"])
+def test_gradients_taken_before_are_clipped(way: Literal["at once", "tape"], clip: str) -> None:
+    """In place: as in PyTorch, who has a gradient has the clipped one."""
+    with mynn.eager(way):
+        net = nn.Linear(3, 2)
+        (net(np.ones((4, 3), np.float32)) * 5).sum().backward()
+        held = [p.grad for p in net.parameters()]
+        before = [one.numpy().copy() for one in held]
+        if clip == "norm":
+            total = nn.utils.clip_grad_norm_(net.parameters(), 1.0).item()
+            expected = [one / np.float32(total) for one in before]
+        else:
+            nn.utils.clip_grad_value_(net.parameters(), 0.5)
+            expected = [one.clip(-0.5, 0.5) for one in before]
+        for one, p, value in zip(held, net.parameters(), expected, strict=True):
+            assert one is p.grad
+            np.testing.assert_allclose(one.numpy(), value, rtol=1e-5)
