@@ -150,26 +150,9 @@ def read_csv(
     if not isinstance(sep, str) or len(sep) != 1:
         raise ArgumentError(f"read_csv: sep must be one character, it is {sep!r}")
     where = repr(os.path.basename(os.fspath(path)))
-    try:
-        with open(path, newline="", encoding="utf-8-sig" if encoding == "utf-8" else encoding) as f:
-            reader = csv.reader(f, delimiter=sep)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"read_csv: {where} is no text in {encoding}: {error}; give encoding="
-        ) from None
-    except csv.Error as error:
-        raise DataError(f"read_csv: {where}, line {reader.line_num}: {error}") from None
+    lines = _lines(path, sep, encoding, where)
     names = _names(lines, header, where)
-    if not lines:
-        raise DataError(f"read_csv: {where} holds no rows")
-    for number, row in lines:
-        if len(row) != len(names):
-            raise DataError(
-                f"read_csv: line {number} of {where} has {len(row)} values, there are "
-                f"{len(names)} columns; mend the line, put values that hold {sep!r} into double "
-                "quotes, or give another sep="
-            )
+    _check_lines(lines, names, sep, where)
     for argument, given in (("types", types), ("fill", fill)):
         for name in given or ():
             if name not in names:
@@ -185,7 +168,38 @@ def read_csv(
     return Table(table)
 
 
-def _names(lines: list[tuple[int, list[str]]], header: Any, where: str) -> list[str]:
+# The values of a line as they stand in the file, with its number.
+_Line = tuple[int, list[str]]
+
+
+def _lines(path: Any, sep: str, encoding: str, where: str) -> list[_Line]:
+    """The lines of a file that are not blank."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig" if encoding == "utf-8" else encoding) as f:
+            reader = csv.reader(f, delimiter=sep)
+            return [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"read_csv: {where} is no text in {encoding}: {error}; give encoding="
+        ) from None
+    except csv.Error as error:
+        raise DataError(f"read_csv: {where}, line {reader.line_num}: {error}") from None
+
+
+def _check_lines(lines: list[_Line], names: list[str], sep: str, where: str) -> None:
+    """Raise where there are none, or one has more or fewer values than there are columns."""
+    if not lines:
+        raise DataError(f"read_csv: {where} holds no rows")
+    for number, row in lines:
+        if len(row) != len(names):
+            raise DataError(
+                f"read_csv: line {number} of {where} has {len(row)} values, there are "
+                f"{len(names)} columns; mend the line, put values that hold {sep!r} into double "
+                "quotes, or give another sep="
+            )
+
+
+def _names(lines: list[_Line], header: Any, where: str) -> list[str]:
     """The names of the columns; takes the line away that has them."""
     if not lines:
         raise DataError(f"read_csv: {where} is empty")
