@@ -51,29 +51,29 @@ def facts(code: types.CodeType) -> Facts:
 
 
 @functools.lru_cache(maxsize=256)
-def overridable(kind: type) -> frozenset[str]:
+def overridable(cls: type) -> frozenset[str]:
     """What a class of the user's may put in the place of what its bases of mynn's have."""
-    bases = (base for base in kind.__mro__ if base.__module__.startswith("mynn."))
+    bases = (base for base in cls.__mro__ if base.__module__.startswith("mynn."))
     return frozenset(name for base in bases for name in vars(base))
 
 
-def of_class_of_others(kind: type) -> bool:
+def of_class_of_others(cls: type) -> bool:
     """Whether a class is Python's, mynn's or of a package that is installed."""
-    if kind.__module__ == "builtins":
+    if cls.__module__ == "builtins":
         return True
-    module = sys.modules.get(kind.__module__)
+    module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
     if file is None:
-        return kind.__module__ in sys.builtin_module_names
+        return cls.__module__ in sys.builtin_module_names
     return of_others(file)
 
 
-def class_at_home(kind: type) -> bool:
+def class_at_home(cls: type) -> bool:
     """Whether a class is what its module has under its name, so that it lives as long."""
-    found: Any = sys.modules.get(kind.__module__)
-    for name in kind.__qualname__.split("."):
+    found: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is kind
+    return found is cls
 
 
 def is_at_home(function: types.FunctionType) -> bool:
