@@ -99,7 +99,7 @@ def describe(function: Any) -> Description | None:
 
 class _Walk:
     def __init__(self) -> None:
-        self.found = Description()
+        self.description = Description()
         self.out: list[Any] = []
         self.depth = 0
         # Classes and Python modules of the user's: what is read of them follows from the names of
@@ -108,29 +108,29 @@ class _Walk:
         self.owners: dict[Any, set[str]] = {}
 
     def describe(self, function: Any) -> Description:
-        found = self.found
+        description = self.description
         self._number(random.default_generator().key)
         self.out.append(grad_enabled())
         self.value(function)
         self._owners()
-        found.told = tuple(self.out)
-        return found
+        description.told = tuple(self.out)
+        return description
 
     def _number(self, thing: Any, *tables: Any) -> None:
         """Give an object the next number, and the same to the dicts of its attributes."""
-        found = self.found
-        number = len(found.objects)
+        description = self.description
+        number = len(description.objects)
         if number > _MOST:
             raise Unknown
-        found.objects.append(thing)
-        found.numbers[id(thing)] = number
+        description.objects.append(thing)
+        description.numbers[id(thing)] = number
         for table in tables:
-            found.numbers[id(table)] = number
+            description.numbers[id(table)] = number
 
     def _constant(self, thing: Any) -> None:
         """Write down an object that stays what it is."""
         self.out.append(thing)
-        self.found.constants.add(id(thing))
+        self.description.constants.add(id(thing))
 
     # -- values ------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class _Walk:
         if cls in _PLAIN:
             self.out += (cls, value)
             return
-        number = self.found.numbers.get(id(value))
+        number = self.description.numbers.get(id(value))
         if number is not None:
             self.out += (_Mark.AGAIN, number)
             return
@@ -223,9 +223,9 @@ class _Walk:
         if hooks.signature(value):
             raise Unknown
         self._number(value)
-        found, cls = self.found, type(value)
-        found.names.append(value.name)
-        found.tensors.append(value)
+        description, cls = self.description, type(value)
+        description.names.append(value.name)
+        description.tensors.append(value)
         self.out += (cls, value._requires_grad, array.shape, array.dtype, array.strides)
 
     def generator(self, value: random.Generator) -> None:
@@ -301,7 +301,7 @@ class _Walk:
             self._globals(value.__globals__, read.globals)
 
     def _cell(self, name: str, cell: types.CellType) -> None:
-        number = self.found.numbers.get(id(cell))
+        number = self.description.numbers.get(id(cell))
         if number is not None:
             self.out += (_Mark.AGAIN, number)
             return
@@ -319,7 +319,7 @@ class _Walk:
             self.value(content)
 
     def _globals(self, table: dict[str, Any], names: Iterable[str]) -> None:
-        number = self.found.numbers.get(id(table))
+        number = self.description.numbers.get(id(table))
         self.out.append(_Mark.NONE if number is None else number)
         if number is None:
             self._number(table)
@@ -335,7 +335,7 @@ class _Walk:
         own, cls = vars(module), type(module)
         if not own["_traced"]:  # from here on replaced parts are counted
             object.__setattr__(module, "_traced", True)
-        self.found.edits[len(self.found.objects)] = own["_edits"]
+        self.description.edits[len(self.description.objects)] = own["_edits"]
         self._number(module, own)
         self.out += (cls, module._mode)
         for table in _TABLES:
@@ -350,7 +350,7 @@ class _Walk:
 
     def _named(self, table: dict[str, Any]) -> None:
         """Values by their names."""
-        out, numbers = self.out, self.found.numbers
+        out, numbers = self.out, self.description.numbers
         out.append(len(table))
         for name, value in list(table.items()):
             cls = type(value)
