@@ -68,18 +68,18 @@ def of_class_of_others(cls: type) -> bool:
     return of_others(file)
 
 
-def class_at_home(cls: type) -> bool:
+def is_importable_class(cls: type) -> bool:
     """Whether a class is what its module has under its name, so that it lives as long."""
-    found: Any = sys.modules.get(cls.__module__)
+    named: Any = sys.modules.get(cls.__module__)
     for name in cls.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is cls
+        named = getattr(named, name, None)
+    return named is cls
 
 
-def is_at_home(function: types.FunctionType) -> bool:
+def is_importable(function: types.FunctionType) -> bool:
     """Whether a function is what its module has under its name."""
-    home = sys.modules.get(function.__module__)
-    file = getattr(home, "__file__", None)
+    module = sys.modules.get(function.__module__)
+    file = getattr(module, "__file__", None)
     if file is None or not of_others(file):
         return False
-    return vars(home).get(function.__qualname__) is function
+    return vars(module).get(function.__qualname__) is function

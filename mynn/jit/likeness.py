@@ -23,9 +23,9 @@ from mynn.base import hooks
 from mynn.base.dataclass import dataclass
 from mynn.jit.facts import (
     ATTRIBUTES,
-    class_at_home,
     facts,
-    is_at_home,
+    is_importable,
+    is_importable_class,
     of_class_of_others,
     overridable,
 )
@@ -159,7 +159,7 @@ class _Walk:
             if (
                 not of_class_of_others(value)
                 or issubclass(value, Tensor)
-                or not class_at_home(value)
+                or not is_importable_class(value)
             ):
                 raise Unknown
             self.out.append(type)
@@ -174,7 +174,7 @@ class _Walk:
             self.out += (cls, value.dtype, value.tobytes())
         elif isinstance(value, np.dtype):
             self.out += (np.dtype, value)
-        elif isinstance(value, enum.Enum) and class_at_home(cls):
+        elif isinstance(value, enum.Enum) and is_importable_class(cls):
             self.out.append(enum.Enum)
             self._constant(value)
         elif cls.__module__ == "mynn.jit.compile":  # a function that is compiled for itself
@@ -278,7 +278,7 @@ class _Walk:
         """A function: its code and all that it reads; of those of others that they are the same."""
         code = value.__code__
         foreign = of_others(code.co_filename)
-        if foreign and is_at_home(value):
+        if foreign and is_importable(value):
             if value.__name__ in ATTRIBUTES:
                 raise Unknown
             self.out.append(types.FunctionType)
@@ -312,7 +312,7 @@ class _Walk:
             self.out.append(_Mark.EMPTY)
             return
         if name == "__class__":
-            if not class_at_home(content):
+            if not is_importable_class(content):
                 raise Unknown
             self._constant(content)
         else:
@@ -380,14 +380,14 @@ class _Walk:
         if cls.__module__.startswith("mynn."):
             self.out.append(getattr(cls, method))
         elif cls not in self.owners:
-            if not class_at_home(cls):
+            if not is_importable_class(cls):
                 raise Unknown  # it would be kept, with what its methods hold
             self.out.append(_Mark.CLASS)
             self._constant(cls)
             for base in cls.__mro__:
                 if base is object or base.__module__.startswith("mynn."):
                     continue
-                if of_class_of_others(base) or not class_at_home(base):
+                if of_class_of_others(base) or not is_importable_class(base):
                     raise Unknown  # what it reads is not looked for
                 self.owners.setdefault(base, set())
 
@@ -484,5 +484,5 @@ _WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
 
 def _remember(cls: type, writer: Callable[[_Walk, Any], None]) -> None:
     """How objects of a class of mynn are written down."""
-    if cls.__module__.startswith("mynn.") and class_at_home(cls):
+    if cls.__module__.startswith("mynn.") and is_importable_class(cls):
         _WRITERS[cls] = writer
