@@ -230,11 +230,11 @@ class _Scanner:
         elif not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
 
-    def user_function(self, kind: type, depth: int) -> None:
+    def user_function(self, cls: type, depth: int) -> None:
         """A subclass of `autograd.Function`: its methods, which are called by `apply`."""
-        if not any(base.__module__ == "mynn.autograd.function" for base in kind.__mro__):
+        if not any(base.__module__ == "mynn.autograd.function" for base in cls.__mro__):
             return
-        for base in kind.__mro__:
+        for base in cls.__mro__:
             for method in vars(base).values():
                 inner = getattr(method, "__func__", method)
                 if isinstance(inner, types.FunctionType):
