@@ -250,9 +250,9 @@ def lstsq(
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] != b.shape[-2]:
         raise ShapeError(f"lstsq: A {a.shape} and B {b.shape} must have as many rows")
     solution = matmul(pinv(a, rtol=rcond), b)
-    rest = matmul(a, solution) - b
+    residual = matmul(a, solution) - b
     over = a.shape[-2] > a.shape[-1]
-    residuals = (rest * rest).sum(-2) if over else as_tensor(np.zeros(0, a.dtype))
+    residuals = (residual * residual).sum(-2) if over else as_tensor(np.zeros(0, a.dtype))
     return return_types.linalg_lstsq(solution, residuals, matrix_rank(a), svdvals(a))
 
 
