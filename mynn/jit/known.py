@@ -259,11 +259,11 @@ class _Table:
     def family(self, told: Any) -> dict[Any, Known]:
         """The traces of functions that are made of this."""
         with self._lock:
-            found = self._families.get(told)
-            if found is None:
+            family = self._families.get(told)
+            if family is None:
                 return {}
             self._families.move_to_end(told)
-            return found
+            return family
 
     def put(self, known: Known) -> None:
         """Keep a trace; those used longest ago may go."""
