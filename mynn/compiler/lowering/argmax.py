@@ -122,12 +122,12 @@ def _chains(
     position = Affine.var(place) + Affine.var(chain, piece)
     step = _step(context, x, at(position), axis, best, where, Affine.var(chain))
     result: list[Statement] = [For(place, piece, (For(chain, _CHAINS, tuple(step), "unroll"),))]
-    remainder = x.shape[axis] - _CHAINS * piece
-    if remainder:
+    rest = x.shape[axis] - _CHAINS * piece
+    if rest:
         place = context.names.fresh("j")
-        position = (Affine.var(place) if remainder > 1 else Affine()) + _CHAINS * piece
+        position = (Affine.var(place) if rest > 1 else Affine()) + _CHAINS * piece
         step = _step(context, x, at(position), axis, best, where, Affine(_CHAINS - 1))
-        result += serial([(place, remainder)] if remainder > 1 else [], step)
+        result += serial([(place, rest)] if rest > 1 else [], step)
     for k in range(1, _CHAINS):
         e = Expressions(context.names)
         value, found = e.let(Load(best, Affine(k))), e.let(Load(where, Affine(k)))
