@@ -31,6 +31,21 @@ class _Determinant(NamedTuple):
     logabsdet: Any
 
 
+class _Inverse(NamedTuple):
+    inverse: Any
+    info: Any
+
+
+class _Solution(NamedTuple):
+    result: Any
+    info: Any
+
+
+class _Cholesky(NamedTuple):
+    L: Any
+    info: Any
+
+
 class _QR(NamedTuple):
     Q: Any
     R: Any
@@ -134,6 +149,24 @@ class aminmax(_Shown, _Extremes):
 
 class linalg_slogdet(_Shown, _Determinant):
     """The sign of a determinant and the logarithm of its size."""
+
+    __slots__ = ()
+
+
+class linalg_inv_ex(_Shown, _Inverse):
+    """An inverse, and 0 for each matrix (int32)."""
+
+    __slots__ = ()
+
+
+class linalg_solve_ex(_Shown, _Solution):
+    """A solution, and 0 for each matrix (int32)."""
+
+    __slots__ = ()
+
+
+class linalg_cholesky_ex(_Shown, _Cholesky):
+    """L with A = L L^T, and 0 for each matrix (int32)."""
 
     __slots__ = ()
 

@@ -100,26 +100,20 @@ def quick_code(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """What a test draws from the default generator, orders of `fit` too, is the same each time."""
+def apart(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test finds what another one has left: programs in memory, what it recorded on a tape, or
+    where it left the default generator, of which the orders of `fit` come too. Those that do not
+    hold where calls are recorded run where each call runs as it comes; all others begin with a new
+    tape.
+    """
     mynn.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def eager(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests that do not hold where calls are recorded run where each call runs as it comes."""
+    mynn.programs().clear()
     marker = request.node.get_closest_marker("at_once")
     first_calls = request.config.getoption("--first-calls")
-    if marker is None or (marker.kwargs.get("first_calls") and not first_calls):
-        yield
-    else:
-        with mynn.eager("at once"):
+    at_once = marker is not None and (first_calls or not marker.kwargs.get("first_calls"))
+    with mynn.eager("at once"):
+        if at_once:
             yield
-
-
-@pytest.fixture(autouse=True)
-def own_programs() -> Iterator[None]:
-    """No test finds the programs of another one in memory, or what it recorded on a tape."""
-    mynn.programs().clear()
-    yield
+    if not at_once:
+        yield
     recording.settle()

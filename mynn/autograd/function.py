@@ -76,10 +76,10 @@ class Called:
         ctx, name = self.ctx, self.function.__name__
         grads = []
         for number, kind in enumerate(self.results):
-            found = g.parts.get(number)
-            if found is None and kind is not None and ctx._materialize:
-                found = Tensor(np.zeros(kind.shape, kind.dtype))
-            grads.append(found)
+            gradient = g.parts.get(number)
+            if gradient is None and kind is not None and ctx._materialize:
+                gradient = Tensor(np.zeros(kind.shape, kind.dtype))
+            grads.append(gradient)
         before, ctx._result = ctx._result, lambda value, number: _result(value, node, number)
         try:
             returned = _called(f"{name}.backward", _backward_of(self.function), ctx, *grads)
@@ -87,16 +87,16 @@ class Called:
             ctx._result = before
         return self._checked(returned if isinstance(returned, tuple) else (returned,))
 
-    def _checked(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _checked(self, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
         name, wanted = self.function.__name__, len(self.places)
-        if any(one is not None for one in found[wanted:]) or len(found) < wanted:
+        if any(one is not None for one in gradients[wanted:]) or len(gradients) < wanted:
             raise UsageError(
                 f"function {name}Backward returned an incorrect number of gradients (expected "
-                f"{wanted}, got {len(found)}); backward returns one for each argument of forward "
-                "after ctx, None for what has none"
+                f"{wanted}, got {len(gradients)}); backward returns one for each argument of "
+                "forward after ctx, None for what has none"
             )
         parts: list[Any] = [None] * len(self.inputs)
-        for number, (place, one) in enumerate(zip(self.places, found, strict=False)):
+        for number, (place, one) in enumerate(zip(self.places, gradients, strict=False)):
             if one is None:
                 continue
             if place is None:
@@ -372,14 +372,14 @@ def _apply(cls: type[Function], split: bool, args: tuple[Any, ...]) -> Any:
             _called(f"{cls.__name__}.setup_context", cls.setup_context, ctx, args, output)
         else:
             output = _called(f"{cls.__name__}.forward", cls.forward, ctx, *args)
-    found = output if isinstance(output, tuple) else (output,)
-    if not any(isinstance(one, Tensor) for one in found):
+    outputs = output if isinstance(output, tuple) else (output,)
+    if not any(isinstance(one, Tensor) for one in outputs):
         raise ArgumentTypeError(
             f"{cls.__name__}.forward: expected to return a Tensor or a tuple with one, it returned "
             f"{shown(output)}"
         )
     dirty = ctx._kept("mark_dirty")
-    if any(all(one is not other for other in found) for one in dirty):
+    if any(all(one is not other for other in outputs) for one in dirty):
         raise UsageError(
             f"{cls.__name__}: some elements marked as dirty during the forward method were not "
             "returned as output. The inputs that are modified inplace must all be outputs of the "
@@ -387,12 +387,12 @@ def _apply(cls: type[Function], split: bool, args: tuple[Any, ...]) -> Any:
         )
     if not recorded:
         return output
-    results = _with_history(called, found, given, dirty)
+    results = _with_history(called, outputs, given, dirty)
     return tuple(results) if isinstance(output, tuple) else results[0]
 
 
 def _with_history(
-    called: Called, found: tuple[Any, ...], given: list[Any], dirty: tuple[Any, ...]
+    called: Called, outputs: tuple[Any, ...], given: list[Any], dirty: tuple[Any, ...]
 ) -> list[Any]:
     """The results as tensors whose gradient is that of the call."""
     ctx = called.ctx
@@ -400,7 +400,7 @@ def _with_history(
     node = Node(CALL, called.inputs, {"called": called}, _SCALAR, _NOTHING)
     results = []
     values: list[Any] = []
-    for number, one in enumerate(found):
+    for number, one in enumerate(outputs):
         called.results.append(one.spec if isinstance(one, Tensor) else None)
         values.append(None)
         if not isinstance(one, Tensor):
@@ -418,7 +418,7 @@ def _with_history(
                 results.append(write(one, new, called.function.__name__, derived=True))
         else:
             results.append(new)
-    ctx._save(found, values, results)
+    ctx._save(outputs, values, results)
     return results
 
 

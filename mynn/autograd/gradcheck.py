@@ -153,8 +153,8 @@ def gradgradcheck(
                 f"gradgradcheck: grad_outputs are {len(seeds)}, func has {len(ends)} results that "
                 "require a gradient; give one for each"
             )
-        found = grad(ends, starts, list(args[count:]), create_graph=True, allow_unused=True)
-        return tuple(one for one in found if one is not None)
+        gradients = grad(ends, starts, list(args[count:]), create_graph=True, allow_unused=True)
+        return tuple(one for one in gradients if one is not None)
 
     return gradcheck(
         slopes,
@@ -199,14 +199,14 @@ def _checked(inputs: Any) -> tuple[Any, ...]:
 
 
 def _called(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    found = _tuple(func(*args))
-    for one in found:
+    results = _tuple(func(*args))
+    for one in results:
         if not isinstance(one, Tensor):
             raise ArgumentTypeError(
                 f"gradcheck: func must return tensors, it returned {shown(one)}; leave out .item() "
                 "and .numpy() there"
             )
-    return found
+    return results
 
 
 def _differentiable(outputs: tuple[Any, ...]) -> list[Any]:
@@ -249,18 +249,18 @@ def _slow(
                 f"{nondet_tol}; seed random numbers within func"
             )
     for (output, place), wanted in numerical.items():
-        found = analytical.get((output, place))
-        if found is None:
+        analytic = analytical.get((output, place))
+        if analytic is None:
             if not analytical and np.abs(wanted).max(initial=0.0) > eps:
                 raise GradcheckError(
                     "Numerical gradient for function expected to be zero: result "
                     f"{output} does not require a gradient, but depends on input {place}; look for "
                     "a detach"
                 )
-        elif not np.allclose(found, wanted, rtol=rtol, atol=atol):
+        elif not np.allclose(analytic, wanted, rtol=rtol, atol=atol):
             raise GradcheckError(
                 f"Jacobian mismatch for output {output} with respect to input {place},\n"
-                f"numerical:{Tensor(wanted)}\nanalytical:{Tensor(found)}\n"
+                f"numerical:{Tensor(wanted)}\nanalytical:{Tensor(analytic)}\n"
             )
     _check_linear(func, tensors, arrays)
 
@@ -273,8 +273,8 @@ def _numerical(
     def values(place: int, index: Any, step: float) -> list[Array]:
         moved = arrays[place].copy()
         moved[index] += step
-        found = _called(func, _with(tensors, {**arrays, place: moved}))
-        return [y.numpy().reshape(-1) for y in found]
+        results = _called(func, _with(tensors, {**arrays, place: moved}))
+        return [y.numpy().reshape(-1) for y in results]
 
     with enable_grad():
         kinds = [y.dtype.kind for y in _called(func, _with(tensors, arrays))]
@@ -307,8 +307,8 @@ def _analytical(
         for one in range(y.numel()):
             seed = np.zeros(y.numel(), y.dtype)
             seed[one] = 1
-            found = _grad(y, starts, seed.reshape(y.shape))
-            for column, g in zip(columns, found, strict=True):
+            gradients = _grad(y, starts, seed.reshape(y.shape))
+            for column, g in zip(columns, gradients, strict=True):
                 column.append(g.reshape(-1))
         for place, x, column in zip(arrays, starts, columns, strict=True):
             empty = np.zeros((x.numel(), 0), x.dtype)
@@ -317,8 +317,8 @@ def _analytical(
 
 
 def _grad(y: Any, starts: list[Any], seed: Array) -> list[Array]:
-    found = grad(y, starts, Tensor(seed), materialize_grads=True)
-    return [one.numpy() for one in found if one is not None]
+    gradients = grad(y, starts, Tensor(seed), materialize_grads=True)
+    return [one.numpy() for one in gradients if one is not None]
 
 
 def _check_linear(

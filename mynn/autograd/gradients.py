@@ -86,7 +86,7 @@ def grad(
     way = inside if by_call else inside_hooked()
     with enable_grad() if create_graph else no_grad():
         reached = (_reached_by_many if many else _reached)(targets, seeds, starts, nodes, way)
-    found: list[Tensor | None] = []
+    gradients: list[Tensor | None] = []
     for number, (one, node) in enumerate(zip(starts, nodes, strict=True)):
         gradient = reached.get(node)
         if gradient is None and materialize_grads:
@@ -96,11 +96,11 @@ def grad(
                 f"grad: no output depends on inputs[{number}] ({one.spec}); leave it out, or give "
                 "allow_unused=True for None in its place"
             )
-        found.append(gradient)
-    check_present(one for one in found if one is not None)
+        gradients.append(gradient)
+    check_present(one for one in gradients if one is not None)
     if not create_graph:
-        found = [None if one is None else one.detach() for one in found]
-    return tuple(found)
+        gradients = [None if one is None else one.detach() for one in gradients]
+    return tuple(gradients)
 
 
 @explained
@@ -149,15 +149,15 @@ def Variable(data: Any, requires_grad: bool = False) -> Tensor:
 
 
 def _tensors(argument: str, given: Any) -> list[Tensor]:
-    found = [given] if isinstance(given, Tensor) else given
-    if not isinstance(found, Sequence):
-        found = list(found) if hasattr(found, "__iter__") else [found]
-    for one in found:
+    tensors = [given] if isinstance(given, Tensor) else given
+    if not isinstance(tensors, Sequence):
+        tensors = list(tensors) if hasattr(tensors, "__iter__") else [tensors]
+    for one in tensors:
         if not isinstance(one, Tensor):
             raise ArgumentTypeError(f"grad: {argument} must be tensors, one is {shown(one)}")
-    if not found:
+    if not tensors:
         raise ArgumentError(f"grad: {argument} is empty; give at least one tensor")
-    return list(found)
+    return list(tensors)
 
 
 def _seeds(ends: list[Tensor], given: Any, argument: str, many: bool = False) -> list[Tensor]:
@@ -205,8 +205,8 @@ def _reached_by_many(
         hit[:] = [node for node in nodes if node in reached]
         return [reached[node] for node in hit]
 
-    found = vmap(one)(*seeds)
-    return dict(zip(hit, found, strict=True))
+    rows = vmap(one)(*seeds)
+    return dict(zip(hit, rows, strict=True))
 
 
 def _reached(

@@ -287,11 +287,11 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
     return construct
 
 
-def check_constructor(kind: type) -> None:
+def check_constructor(cls: type) -> None:
     """Check what the constructor of a class of this package is given."""
-    own = vars(kind).get("__init__")
-    if own is not None and kind.__module__.partition(".")[0] == __package__.partition(".")[0]:
-        type.__setattr__(kind, "__init__", checked(own))
+    own = vars(cls).get("__init__")
+    if own is not None and cls.__module__.partition(".")[0] == __package__.partition(".")[0]:
+        type.__setattr__(cls, "__init__", checked(own))
 
 
 _RAW = (TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError)

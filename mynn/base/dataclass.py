@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(
-        kind: type | None = None,
+        cls: type | None = None,
         *,
         frozen: bool = False,
         eq: bool = True,
@@ -37,30 +37,30 @@ else:
             (Point(x=1, y=2), True)
         """
 
-        def made(kind: type) -> type:
-            own = vars(kind)
-            doc = kind.__doc__
-            kind.__doc__ = doc or ""  # a signature would be made for it
-            kind = _bare(kind, slots=slots, kw_only=kw_only)
-            kind.__doc__ = doc
-            methods = {"__init__": _init(kind, frozen, slots), "__repr__": _repr(kind)}
+        def made(cls: type) -> type:
+            own = vars(cls)
+            doc = cls.__doc__
+            cls.__doc__ = doc or ""  # a signature would be made for it
+            cls = _bare(cls, slots=slots, kw_only=kw_only)
+            cls.__doc__ = doc
+            methods = {"__init__": _init(cls, frozen, slots), "__repr__": _repr(cls)}
             if eq:
-                methods |= _comparison(kind, frozen)
+                methods |= _comparison(cls, frozen)
             if frozen and slots:
-                methods |= _state(kind)
+                methods |= _state(cls)
             for name, method in methods.items():
                 if name not in own or own[name] is None:
-                    type.__setattr__(kind, name, method)
+                    type.__setattr__(cls, name, method)
             if frozen:
-                kind.__setattr__, kind.__delattr__ = _refuse_set, _refuse_delete
-            return kind
+                cls.__setattr__, cls.__delattr__ = _refuse_set, _refuse_delete
+            return cls
 
-        return made if kind is None else made(kind)
+        return made if cls is None else made(cls)
 
 
-def _bare(kind: type, **options: bool) -> Any:
+def _bare(cls: type, **options: bool) -> Any:
     """A dataclass without methods."""
-    return dataclasses.dataclass(kind, init=False, repr=False, eq=False, **options)
+    return dataclasses.dataclass(cls, init=False, repr=False, eq=False, **options)
 
 
 def _refuse_set(self: Any, name: str, value: Any) -> None:
@@ -71,24 +71,24 @@ def _refuse_delete(self: Any, name: str) -> None:
     raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
 
 
-def _init(kind: Any, frozen: bool, slots: bool) -> Callable[..., None]:
+def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
     """An `__init__` that writes the one of the class, and calls it."""
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
-        written = _written(kind, frozen, slots)
-        if vars(kind).get("__init__") is __init__:
-            type.__setattr__(kind, "__init__", written)
+        written = _written(cls, frozen, slots)
+        if vars(cls).get("__init__") is __init__:
+            type.__setattr__(cls, "__init__", written)
         written(self, *args, **named)
 
     return __init__
 
 
-def _written(kind: Any, frozen: bool, slots: bool) -> Callable[..., None]:
+def _written(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
     """The `__init__` of the fields, by position and by keyword, with their defaults."""
     known: dict[str, Any] = {"MISSING": dataclasses.MISSING}
     head: dict[bool, list[str]] = {False: ["self"], True: []}
     body = ["pass" if slots else "d = self.__dict__"]
-    for field in dataclasses.fields(kind):
+    for field in dataclasses.fields(cls):
         name, text = field.name, field.name
         if field.default_factory is not dataclasses.MISSING:
             known[f"make_{name}"] = field.default_factory
@@ -99,22 +99,22 @@ def _written(kind: Any, frozen: bool, slots: bool) -> Callable[..., None]:
             text += f"=default_{name}"
         head[bool(field.kw_only)].append(text)
         if slots:
-            known[f"set_{name}"] = getattr(kind, name).__set__
+            known[f"set_{name}"] = getattr(cls, name).__set__
             body.append(f"set_{name}(self, {name})")
         else:
             body.append(f"d[{name!r}] = {name}")
-    if hasattr(kind, "__post_init__"):
+    if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
     last = ["*", *head[True]] if head[True] else []
     text = "def __init__({}):\n  {}".format(", ".join(head[False] + last), "\n  ".join(body))
     exec(text, known)
     written: Callable[..., None] = known["__init__"]
-    written.__qualname__ = f"{kind.__qualname__}.__init__"
+    written.__qualname__ = f"{cls.__qualname__}.__init__"
     return written
 
 
-def _repr(kind: Any) -> Callable[[Any], str]:
-    names = [field.name for field in dataclasses.fields(kind) if field.repr]
+def _repr(cls: Any) -> Callable[[Any], str]:
+    names = [field.name for field in dataclasses.fields(cls) if field.repr]
 
     @reprlib.recursive_repr()
     def __repr__(self: Any) -> str:
@@ -124,9 +124,9 @@ def _repr(kind: Any) -> Callable[[Any], str]:
     return __repr__
 
 
-def _comparison(kind: Any, frozen: bool) -> dict[str, Any]:
+def _comparison(cls: Any, frozen: bool) -> dict[str, Any]:
     """`__eq__`, and the `__hash__` that goes with it."""
-    names = [field.name for field in dataclasses.fields(kind) if field.compare]
+    names = [field.name for field in dataclasses.fields(cls) if field.compare]
     key: Callable[[Any], Any] = operator.attrgetter(*names) if names else type
     if len(names) == 1:  # a tuple compares what it holds by identity first
         one = key
@@ -141,9 +141,9 @@ def _comparison(kind: Any, frozen: bool) -> dict[str, Any]:
     return {"__eq__": __eq__, "__hash__": __hash__ if frozen else None}
 
 
-def _state(kind: Any) -> dict[str, Any]:
+def _state(cls: Any) -> dict[str, Any]:
     """What copies and pickles take of an object with slots, which refuses to be assigned to."""
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(cls)]
 
     def __getstate__(self: Any) -> list[Any]:
         return [getattr(self, name) for name in names]

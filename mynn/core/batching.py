@@ -46,19 +46,19 @@ def batch(
     Raises:
         UsageError: a primitive has no rule.
     """
-    found = dict(examples)
+    batched = dict(examples)
     first = min(node.serial for node in examples)
     repeated: dict[Node, Node] = {}
 
     def in_front(node: Node) -> Node:
-        if node not in found and node not in repeated:
+        if node not in batched and node not in repeated:
             repeated[node] = spread(node, size)
-        return found[node] if node in found else repeated[node]
+        return batched[node] if node in batched else repeated[node]
 
     for node in topological(outputs, stop=lambda node: node.serial < first):
-        mapped = tuple(x in found for x in node.inputs)
+        mapped = tuple(x in batched for x in node.inputs)
         drawn = draws and node.primitive.draws and node.serial > first
-        if node in found or not (any(mapped) or drawn):
+        if node in batched or not (any(mapped) or drawn):
             continue
         primitive, rule = node.primitive, node.primitive.batch
         if rule is None and primitive.elementwise:
@@ -74,7 +74,7 @@ def batch(
             params = {**node.params, **changed}
             new = apply(primitive, *map(in_front, node.inputs), **params)
         else:
-            new = rule(size, mapped, *(found.get(x, x) for x in node.inputs), **node.params)
+            new = rule(size, mapped, *(batched.get(x, x) for x in node.inputs), **node.params)
         new.source = node.source
-        found[node] = new
-    return found
+        batched[node] = new
+    return batched

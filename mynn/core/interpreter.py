@@ -31,11 +31,11 @@ def apply(
     if primitive.view:
         return np.asarray(primitive.numpy(*arguments, **params))
     with np.errstate(all="ignore"):
-        found = primitive.numpy(*arguments, **params)
+        result = primitive.numpy(*arguments, **params)
     if isinstance(type, Tuple):
-        several: Array = found
+        several: Array = result
         return several
-    value = np.asarray(found)
+    value = np.asarray(result)
     return value if value.dtype == type.dtype else value.astype(type.dtype)
 
 
@@ -75,16 +75,16 @@ def evaluate(
 
     def watch(node: Node, value: Array) -> None:
         if node in checks and value:
-            found = next(failures(graph, known, (node,)))
-            if not found.warns:
-                raise found.error()
-            warnings.append(found)
+            failed = next(failures(graph, known, (node,)))
+            if not failed.warns:
+                raise failed.error()
+            warnings.append(failed)
         if observe is not None:
             observe(node, value)
 
     values = evaluate_nodes((*graph.checks, *graph.outputs), known, watch if checks else observe)
-    for found in warnings:
-        found.warn()
+    for failed in warnings:
+        failed.warn()
     return values[len(graph.checks) :]
 
 
@@ -111,6 +111,6 @@ def failures(
     """The checks of `graph` that fail, where the values of its inputs are known."""
     for check in graph.checks if checks is None else checks:
         value = evaluate_nodes((check.inputs[0],), known)[0]
-        found = failure(check, value)
-        if found is not None:
-            yield found
+        failed = failure(check, value)
+        if failed is not None:
+            yield failed

@@ -58,18 +58,20 @@ class _Encoder(Fitted):
     def _learnt_from(self, columns: list[Array], names: list[Any]) -> dict[str, Array]:
         owner = type(self).__name__
         if self.given == "auto":
-            found = [np.unique(column) for column in columns]
+            categories = [np.unique(column) for column in columns]
         else:
             if len(self.given) != len(columns):
                 raise ArgumentError(
                     f"{owner}: categories has those of {len(self.given)} columns, the data has "
                     f"{len(columns)}"
                 )
-            found = [_as_categories(owner, own) for own in self.given]
-            for number, (own, column, name) in enumerate(zip(found, columns, names, strict=True)):
+            categories = [_as_categories(owner, own) for own in self.given]
+            for number, (own, column, name) in enumerate(
+                zip(categories, columns, names, strict=True)
+            ):
                 if self.handle_unknown == "error":
                     self._found(number, name, own, column)
-        return {f"categories{number}": _bytes(own) for number, own in enumerate(found)}
+        return {f"categories{number}": _bytes(own) for number, own in enumerate(categories)}
 
     def _numbers(self, x: Any) -> tuple[Array, Array]:
         """The number of each value's category, int64 [rows, columns], 0 where it is unknown; and
@@ -108,7 +110,7 @@ class _Encoder(Fitted):
         """For each column of numbers whether a row is of each category, bool [rows, categories]."""
         x = as_tensor(x)
         self._check_width(x.shape[-1] if x.ndim == 2 else x.ndim)
-        found = []
+        matches = []
         for number in range(self.n_features_in_):
             own = self._fitted(f"categories{number}")
             if own.ndim == 2:
@@ -123,8 +125,8 @@ class _Encoder(Fitted):
                 name = f"{type(self).__name__}, column {number}"
                 seen = where(match.any(1), _KNOWN, value)
                 require_range(seen, name, "categories", _KNOWN, _KNOWN)
-            found.append(match)
-        return found
+            matches.append(match)
+        return matches
 
 
 class OrdinalEncoder(_Encoder):
@@ -172,26 +174,26 @@ class OrdinalEncoder(_Encoder):
         )
 
     def _learnt_from(self, columns: list[Array], names: list[Any]) -> dict[str, Array]:
-        found = super()._learnt_from(columns, names)
-        most = max(len(own) for own in found.values())
+        categories = super()._learnt_from(columns, names)
+        most = max(len(own) for own in categories.values())
         if self.handle_unknown != "error" and 0 <= self.unknown_value < most:
             raise ArgumentError(
                 f"OrdinalEncoder: unknown_value={self.unknown_value} is the number of a category, "
                 f"there are up to {most} of them; give -1, or {most}"
             )
-        return found
+        return categories
 
     def forward(self, x: Any) -> Tensor:
         """The numbers of the categories of columns of numbers, int64 [rows, columns]."""
-        found = []
+        columns = []
         for match in self._matches(x):
             own = match.astype(np.int32).argmax(1).astype(np.int64)
-            found.append(
+            columns.append(
                 own
                 if self.handle_unknown == "error"
                 else where(match.any(1), own, np.int64(self.unknown_value))
             )
-        return stack(found, 1)
+        return stack(columns, 1)
 
     def transform(self, x: Any) -> Array:
         """The numbers of the categories, int64 [rows, columns]."""
@@ -275,10 +277,10 @@ class OneHotEncoder(_Encoder):
 
 def _as_categories(owner: str, given: Any) -> Array:
     """The categories of a column that were given, each once."""
-    _, (found,) = columns_of(owner, np.array(list(given), object).reshape(-1, 1))
-    if len(set(found.tolist())) != len(found):
+    _, (categories,) = columns_of(owner, np.array(list(given), object).reshape(-1, 1))
+    if len(set(categories.tolist())) != len(categories):
         raise ArgumentError(f"{owner}: categories names one twice: {shown(given)}")
-    return found
+    return categories
 
 
 def _bytes(categories: Array) -> Array:

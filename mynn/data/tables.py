@@ -150,26 +150,9 @@ def read_csv(
     if not isinstance(sep, str) or len(sep) != 1:
         raise ArgumentError(f"read_csv: sep must be one character, it is {sep!r}")
     where = repr(os.path.basename(os.fspath(path)))
-    try:
-        with open(path, newline="", encoding="utf-8-sig" if encoding == "utf-8" else encoding) as f:
-            reader = csv.reader(f, delimiter=sep)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"read_csv: {where} is no text in {encoding}: {error}; give encoding="
-        ) from None
-    except csv.Error as error:
-        raise DataError(f"read_csv: {where}, line {reader.line_num}: {error}") from None
+    lines = _lines(path, sep, encoding, where)
     names = _names(lines, header, where)
-    if not lines:
-        raise DataError(f"read_csv: {where} holds no rows")
-    for number, row in lines:
-        if len(row) != len(names):
-            raise DataError(
-                f"read_csv: line {number} of {where} has {len(row)} values, there are "
-                f"{len(names)} columns; mend the line, put values that hold {sep!r} into double "
-                "quotes, or give another sep="
-            )
+    _check_lines(lines, names, sep, where)
     for argument, given in (("types", types), ("fill", fill)):
         for name in given or ():
             if name not in names:
@@ -185,7 +168,38 @@ def read_csv(
     return Table(table)
 
 
-def _names(lines: list[tuple[int, list[str]]], header: Any, where: str) -> list[str]:
+# The values of a line as they stand in the file, with its number.
+_Line = tuple[int, list[str]]
+
+
+def _lines(path: Any, sep: str, encoding: str, where: str) -> list[_Line]:
+    """The lines of a file that are not blank."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig" if encoding == "utf-8" else encoding) as f:
+            reader = csv.reader(f, delimiter=sep)
+            return [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"read_csv: {where} is no text in {encoding}: {error}; give encoding="
+        ) from None
+    except csv.Error as error:
+        raise DataError(f"read_csv: {where}, line {reader.line_num}: {error}") from None
+
+
+def _check_lines(lines: list[_Line], names: list[str], sep: str, where: str) -> None:
+    """Raise where there are none, or one has more or fewer values than there are columns."""
+    if not lines:
+        raise DataError(f"read_csv: {where} holds no rows")
+    for number, row in lines:
+        if len(row) != len(names):
+            raise DataError(
+                f"read_csv: line {number} of {where} has {len(row)} values, there are "
+                f"{len(names)} columns; mend the line, put values that hold {sep!r} into double "
+                "quotes, or give another sep="
+            )
+
+
+def _names(lines: list[_Line], header: Any, where: str) -> list[str]:
     """The names of the columns; takes the line away that has them."""
     if not lines:
         raise DataError(f"read_csv: {where} is empty")
@@ -213,33 +227,33 @@ class _Reading:
 
     def column(self, values: list[str], gone: set[str], given: Any) -> Array:
         """The values as an array."""
-        kind = self._kind(values, gone) if given is None else given
-        if kind not in _TYPES:
+        dtype = self._dtype(values, gone) if given is None else given
+        if dtype not in _TYPES:
             raise ArgumentError(
                 f"read_csv: types[{self.name!r}] must be int, float, bool or str, it is "
-                f"{shown(kind)}"
+                f"{shown(dtype)}"
             )
-        found = np.empty(len(values), object)
+        column = np.empty(len(values), object)
         absent = []
         for row, value in enumerate(values):
-            if value not in gone or (kind is str and value and given is str):
-                found[row] = self._value(row, value, kind, given is not None)
+            if value not in gone or (dtype is str and value and given is str):
+                column[row] = self._value(row, value, dtype, given is not None)
             elif self.fill is self.nothing:
                 raise DataError(
                     f"read_csv: line {self.lines[row]} of {self.where} has no value in column "
                     f"{self.name!r}; give one with fill={{{self.name!r}: ...}}"
                 )
             else:
-                found[row] = self.fill
+                column[row] = self.fill
                 absent.append(row)
-        if kind is int and absent and not isinstance(self.fill, int | np.integer):
-            kind = float
+        if dtype is int and absent and not isinstance(self.fill, int | np.integer):
+            dtype = float
         try:
-            return found if kind is str else found.astype(_TYPES[kind])
+            return column if dtype is str else column.astype(_TYPES[dtype])
         except (TypeError, ValueError):
             raise DataError(
                 f"read_csv: fill[{self.name!r}] is {shown(self.fill)}, the column holds "
-                f"{kind.__name__}"
+                f"{dtype.__name__}"
             ) from None
         except OverflowError:
             raise DataError(
@@ -248,7 +262,7 @@ class _Reading:
             ) from None
 
     @staticmethod
-    def _kind(values: list[str], gone: set[str]) -> type:
+    def _dtype(values: list[str], gone: set[str]) -> type:
         """What most of the values are."""
         present = [value for value in values if value not in gone]
         numbers = [value for value in present if _number(value) is not None]
@@ -256,30 +270,30 @@ class _Reading:
             return str
         return int if all(isinstance(_number(value), int) for value in numbers) else float
 
-    def _value(self, row: int, value: str, kind: type, given: bool) -> Any:
-        """A value of that kind."""
-        if kind is str:
+    def _value(self, row: int, value: str, dtype: type, given: bool) -> Any:
+        """A value as one of that type."""
+        if dtype is str:
             return value
-        found = _TRUTH.get(value.lower()) if kind is bool else _number(value)
-        if found is not None and kind is int and not isinstance(found, int):
-            found = int(found) if found.is_integer() else None
-        if found is None:
+        number = _TRUTH.get(value.lower()) if dtype is bool else _number(value)
+        if number is not None and dtype is int and not isinstance(number, int):
+            number = int(number) if number.is_integer() else None
+        if number is None:
             remedy = f"types={{{self.name!r}: str}}, or missing=[{value!r}] if it means none"
             raise DataError(
                 f"read_csv: line {self.lines[row]} of {self.where} has {value!r} in column "
                 f"{self.name!r}, {'whose type is' if given else 'most of which is'} "
-                f"{kind.__name__}; mend it, or give {remedy}"
+                f"{dtype.__name__}; mend it, or give {remedy}"
             )
-        return found
+        return number
 
 
 def _number(text: str) -> int | float | None:
     """A number; None where it is none. Underscores make none."""
     if "_" in text:
         return None
-    for kind in (int, float):
+    for number in (int, float):
         try:
-            return kind(text)
+            return number(text)
         except ValueError:
             continue
     return None

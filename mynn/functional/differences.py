@@ -223,11 +223,11 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
 @explained
 def corrcoef(input: Any) -> Tensor:
     """The correlations of the rows of [V, N], within -1..1; see `cov`."""
-    found = cov(input)
-    if not found.ndim:
-        return found / found
-    deviation = found.diagonal().sqrt()
-    return (found / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clip(-1.0, 1.0)
+    covariance = cov(input)
+    if not covariance.ndim:
+        return covariance / covariance
+    deviation = covariance.diagonal().sqrt()
+    return (covariance / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clip(-1.0, 1.0)
 
 
 @recorded
@@ -242,8 +242,8 @@ def isin(
         [False, True, False]
     """
     given = same_dtype(elements, test_elements)
-    found: Tensor = (given[0].unsqueeze(-1) == given[1].reshape(-1)).any(-1)
-    return ~found if invert else found
+    member: Tensor = (given[0].unsqueeze(-1) == given[1].reshape(-1)).any(-1)
+    return ~member if invert else member
 
 
 @recorded

@@ -47,8 +47,8 @@ def rand(
         (2, 3)
     """
     require_cpu("rand", device)
-    kind = default_float() if dtype is None else dtype
-    drawn = drawn_uniform(_size("rand", given, size), generator=generator, dtype=kind)
+    dtype = default_float() if dtype is None else dtype
+    drawn = drawn_uniform(_size("rand", given, size), generator=generator, dtype=dtype)
     return finished("rand", drawn, requires_grad, out)
 
 
@@ -66,8 +66,8 @@ def randn(
 ) -> Tensor:
     """Numbers from the normal distribution N(0, 1), of the extents given."""
     require_cpu("randn", device)
-    kind = default_float() if dtype is None else dtype
-    drawn = drawn_normal(_size("randn", given, size), generator=generator, dtype=kind)
+    dtype = default_float() if dtype is None else dtype
+    drawn = drawn_normal(_size("randn", given, size), generator=generator, dtype=dtype)
     return finished("randn", drawn, requires_grad, out)
 
 
@@ -166,9 +166,9 @@ def normal(
     if not tensors:
         if size is None:
             raise ArgumentError("normal: size is missing; write normal(mean, std, (2, 3))")
-        kind = default_float() if dtype is None else dtype
+        dtype = default_float() if dtype is None else dtype
         shape = extents("normal", (size,))
-        drawn = drawn_normal(shape, float(mean), float(std), generator, kind)
+        drawn = drawn_normal(shape, float(mean), float(std), generator, dtype)
         return finished("normal", drawn, requires_grad, out)
     if not isinstance(std, int | float):
         spread = as_tensor(std)
@@ -179,10 +179,10 @@ def normal(
     elif std < 0:
         raise ArgumentError(f"normal: std must be at least 0, it is {std}")
     centre = as_tensor(mean)
-    kind = as_tensor(tensors[0]).floating().dtype
+    dtype = as_tensor(tensors[0]).floating().dtype
     shape = np.broadcast_shapes(centre.shape, as_tensor(std).shape)
-    unit = drawn_normal(shape, generator=generator, dtype=kind)
-    return finished("normal", (unit * std + mean).astype(kind), requires_grad, out)
+    unit = drawn_normal(shape, generator=generator, dtype=dtype)
+    return finished("normal", (unit * std + mean).astype(dtype), requires_grad, out)
 
 
 @explained
@@ -295,11 +295,10 @@ def rand_like(
 ) -> Tensor:
     """Numbers spread evenly over [0, 1), in the shape and dtype of `input`."""
     like = as_tensor(input)
-    kind = like.dtype if dtype is None else dtype
     return rand(
         size=like.shape,
         generator=generator,
-        dtype=kind,
+        dtype=like.dtype if dtype is None else dtype,
         device=device,
         requires_grad=requires_grad,
     )
@@ -317,11 +316,10 @@ def randn_like(
 ) -> Tensor:
     """Numbers from the normal distribution N(0, 1), in the shape and dtype of `input`."""
     like = as_tensor(input)
-    kind = like.dtype if dtype is None else dtype
     return randn(
         size=like.shape,
         generator=generator,
-        dtype=kind,
+        dtype=like.dtype if dtype is None else dtype,
         device=device,
         requires_grad=requires_grad,
     )
@@ -343,6 +341,6 @@ def randint_like(
     require_cpu("randint_like", device)
     like = as_tensor(input)
     first, last = (0, low) if high is None else (low, high)
-    kind = like.dtype if dtype is None else dtype
-    drawn = _whole("randint_like", first, last, like.shape, generator, kind)
+    dtype = like.dtype if dtype is None else dtype
+    drawn = _whole("randint_like", first, last, like.shape, generator, dtype)
     return finished("randint_like", drawn, requires_grad)

@@ -371,7 +371,7 @@ class _Sampler:
 def _rounded(p: Tensor) -> Tensor:
     """The nearest whole number, of two as near the even one."""
     low = p.floor()
-    rest = p - low
+    fraction = p - low
     even = (low * 0.5).floor() * 2.0 == low
-    up = (rest > 0.5) | ((rest == 0.5) & ~even)
+    up = (fraction > 0.5) | ((fraction == 0.5) & ~even)
     return up.choose(low + 1.0, low)

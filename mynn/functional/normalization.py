@@ -18,13 +18,13 @@ from mynn.tensor import Tensor, as_tensor, no_grad
 class _Moments(NamedTuple):
     """A tensor about its mean.
 
-    With m0, the value of the mean as a constant: `centred` = x - m0, `rest` = mean - m0, and
-    `variance` = mean of centred^2 - rest^2.
+    With m0, the value of the mean as a constant: `centred` = x - m0, `offset` = mean - m0, and
+    `variance` = mean of centred^2 - offset^2.
     """
 
     mean: Tensor
     centred: Tensor
-    rest: Tensor
+    offset: Tensor
     variance: Tensor
 
 
@@ -32,16 +32,16 @@ def _moments(x: Tensor, axes: tuple[int, ...]) -> _Moments:
     """Mean and biased variance over `axes`, which are kept.
 
     Both hold for any constant m0, and so do their derivatives of every order; for this one nothing
-    cancels, and `rest` is 0. That keeps the gradient down to two sums, of g and of g (x - m0):
+    cancels, and `offset` is 0. That keeps the gradient down to two sums, of g and of g (x - m0):
     what flows back through the mean and the variance is computed from them, not from a further
     pass over x.
     """
     mean = x.mean(axes, keepdims=True)
     constant = mean.detach()
     centred = x - constant
-    rest = mean - constant
-    variance = (centred * centred).mean(axes, keepdims=True) - rest * rest
-    return _Moments(mean, centred, rest, variance)
+    offset = mean - constant
+    variance = (centred * centred).mean(axes, keepdims=True) - offset * offset
+    return _Moments(mean, centred, offset, variance)
 
 
 def _inverse_root(variance: Tensor, eps: float) -> Tensor:
@@ -59,7 +59,7 @@ def _standardized(
     moments = _moments(x, axes)
     scale = _inverse_root(moments.variance, eps)
     scale = scale if weight is None else scale * weight
-    shift = -moments.rest * scale
+    shift = -moments.offset * scale
     return moments.centred * scale + (shift if bias is None else shift + bias)
 
 
@@ -131,7 +131,7 @@ def batch_norm(
         moments, count = _batch_moments(x)
         _follow(running_mean, moments.mean, momentum)
         _follow(running_var, moments.variance, momentum, count / (count - 1))
-        x, mean, variance = moments.centred, moments.rest, moments.variance
+        x, mean, variance = moments.centred, moments.offset, moments.variance
     elif running_mean is None or running_var is None:
         raise ArgumentError("batch_norm: without training, running_mean and running_var count")
     else:

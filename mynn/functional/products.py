@@ -39,8 +39,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         _term(number, one.astype(dtype), names)
         for number, (one, names) in enumerate(zip(tensors, named, strict=True))
     ]
-    rest = sorted({label for _, names in terms for label in names if _is_dot(label)}, reverse=True)
-    output = _output(result, named, rest)
+    dots = sorted({label for _, names in terms for label in names if _is_dot(label)}, reverse=True)
+    output = _output(result, named, dots)
     for label in output:
         if not any(label in names for _, names in terms):
             raise ArgumentError(f"einsum: the result has the name {label!r}, no operand has it")
@@ -121,15 +121,15 @@ def _term(number: int, x: Tensor, names: list[Label]) -> Term:
     return x, full
 
 
-def _output(result: list[Label] | None, named: list[list[Label]], rest: list[Label]) -> list[Label]:
+def _output(result: list[Label] | None, named: list[list[Label]], dots: list[Label]) -> list[Label]:
     """The names of the result, in order."""
     if result is None:
         every = [label for names in named for label in names if label is not Ellipsis]
         once = sorted(label for label in {*every} if every.count(label) == 1)
-        return [*rest, *once]
+        return [*dots, *once]
     found: list[Label] = []
     for label in result:
-        found += rest if label is Ellipsis else [label]
+        found += dots if label is Ellipsis else [label]
     if len({*found}) < len(found):
         raise ArgumentError(f"einsum: the result has a name twice: {result}")
     return found

@@ -65,14 +65,14 @@ class CompileRequest:
 
     def stages(self, threads: int) -> dict[str, Callable[[], str]]:
         """The printers of what came out of each pass, for so many threads."""
-        found: dict[str, Callable[[], str]] = {}
+        printers: dict[str, Callable[[], str]] = {}
 
         def observe(step: Pass, c: Compilation) -> None:
-            found[step.name] = lambda: step.show(c)
+            printers[step.name] = lambda: step.show(c)
 
         lowered = lower(self.graph, self.target, self.writes, self.layouts, observe=observe)
         finish(lowered, threads > 1, observe=observe)
-        return found
+        return printers
 
     def show(self, threads: int) -> None:
         """The debug output of what comes before machine code."""
@@ -189,11 +189,11 @@ class Code(store.Stored):
 
     def layouts(self, role: str) -> tuple[ArgumentLayout, ...]:
         """Where the arguments (`role` is "input") or the results of a program lie."""
-        found = self._layouts.get(role)
-        if found is None:
+        layouts = self._layouts.get(role)
+        if layouts is None:
             results = len(self.artifact.types) - self.artifact.status
             types = self._types if role == "input" else self.artifact.types[:results]
-            found = self._layouts[role] = tuple(
+            layouts = self._layouts[role] = tuple(
                 ArgumentLayout(
                     self.artifact.slot(role, number),
                     type.short,
@@ -203,7 +203,7 @@ class Code(store.Stored):
                 )
                 for number, type in enumerate(types)
             )
-        return found
+        return layouts
 
     # -- how it is made ----------------------------------------------------------------------------
 

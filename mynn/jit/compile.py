@@ -406,10 +406,10 @@ def compiled_of(function: Any) -> Compiled:
     if not isinstance(function, types.FunctionType) and not hasattr(function, "_modules"):
         return Compiled(function)
     methods = _kept_with(function)
-    found = methods.get(None)
-    if found is None or found.function is not function:
-        found = methods[None] = Compiled(function)
-    return found
+    compiled = methods.get(None)
+    if compiled is None or compiled.function is not function:
+        compiled = methods[None] = Compiled(function)
+    return compiled
 
 
 def _let_go(compiled: Compiled) -> None:

@@ -51,35 +51,35 @@ def facts(code: types.CodeType) -> Facts:
 
 
 @functools.lru_cache(maxsize=256)
-def overridable(kind: type) -> frozenset[str]:
+def overridable(cls: type) -> frozenset[str]:
     """What a class of the user's may put in the place of what its bases of mynn's have."""
-    bases = (base for base in kind.__mro__ if base.__module__.startswith("mynn."))
+    bases = (base for base in cls.__mro__ if base.__module__.startswith("mynn."))
     return frozenset(name for base in bases for name in vars(base))
 
 
-def of_class_of_others(kind: type) -> bool:
+def of_class_of_others(cls: type) -> bool:
     """Whether a class is Python's, mynn's or of a package that is installed."""
-    if kind.__module__ == "builtins":
+    if cls.__module__ == "builtins":
         return True
-    module = sys.modules.get(kind.__module__)
+    module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
     if file is None:
-        return kind.__module__ in sys.builtin_module_names
+        return cls.__module__ in sys.builtin_module_names
     return of_others(file)
 
 
-def class_at_home(kind: type) -> bool:
+def is_importable_class(cls: type) -> bool:
     """Whether a class is what its module has under its name, so that it lives as long."""
-    found: Any = sys.modules.get(kind.__module__)
-    for name in kind.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is kind
+    named: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        named = getattr(named, name, None)
+    return named is cls
 
 
-def is_at_home(function: types.FunctionType) -> bool:
+def is_importable(function: types.FunctionType) -> bool:
     """Whether a function is what its module has under its name."""
-    home = sys.modules.get(function.__module__)
-    file = getattr(home, "__file__", None)
+    module = sys.modules.get(function.__module__)
+    file = getattr(module, "__file__", None)
     if file is None or not of_others(file):
         return False
-    return vars(home).get(function.__qualname__) is function
+    return vars(module).get(function.__qualname__) is function

@@ -259,27 +259,27 @@ class _Table:
     def family(self, told: Any) -> dict[Any, Known]:
         """The traces of functions that are made of this."""
         with self._lock:
-            found = self._families.get(told)
-            if found is None:
+            family = self._families.get(told)
+            if family is None:
                 return {}
             self._families.move_to_end(told)
-            return found
+            return family
 
     def put(self, known: Known) -> None:
         """Keep a trace; those used longest ago may go."""
-        told, rest = known.key
+        told, signature = known.key
         with self._lock:
-            self._families.setdefault(told, {})[rest] = known
+            self._families.setdefault(told, {})[signature] = known
             while sum(map(len, self._families.values())) > _MOST:
                 self._families.popitem(last=False)
 
     def drop(self, known: Known) -> None:
         """Forget a trace."""
-        told, rest = known.key
+        told, signature = known.key
         with self._lock:
             family = self._families.get(told, {})
-            if family.get(rest) is known:
-                del family[rest]
+            if family.get(signature) is known:
+                del family[signature]
                 if not family:
                     del self._families[told]
 
@@ -328,8 +328,8 @@ def stage(
     told = beside.told
     if told is None:
         return trace(), None
-    rest = beside.names, tuple([(x.shape, x.dtype) for x in arguments])
-    known = beside.family.get(rest)
+    signature = beside.names, tuple([(x.shape, x.dtype) for x in arguments])
+    known = beside.family.get(signature)
     staged = None if known is None else known.bind(beside)
     if staged is not None:
         return staged, known
@@ -337,7 +337,7 @@ def stage(
     staged = trace()
     after = likeness.describe(function)
     try:
-        known = None if after is None else Known((told.told, rest), told, after, staged)
+        known = None if after is None else Known((told.told, signature), told, after, staged)
     except _Particular:
         known = None
     return staged, known

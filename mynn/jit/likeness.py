@@ -23,9 +23,9 @@ from mynn.base import hooks
 from mynn.base.dataclass import dataclass
 from mynn.jit.facts import (
     ATTRIBUTES,
-    class_at_home,
     facts,
-    is_at_home,
+    is_importable,
+    is_importable_class,
     of_class_of_others,
     overridable,
 )
@@ -99,7 +99,7 @@ def describe(function: Any) -> Description | None:
 
 class _Walk:
     def __init__(self) -> None:
-        self.found = Description()
+        self.description = Description()
         self.out: list[Any] = []
         self.depth = 0
         # Classes and Python modules of the user's: what is read of them follows from the names of
@@ -108,81 +108,81 @@ class _Walk:
         self.owners: dict[Any, set[str]] = {}
 
     def describe(self, function: Any) -> Description:
-        found = self.found
+        description = self.description
         self._number(random.default_generator().key)
         self.out.append(grad_enabled())
         self.value(function)
         self._owners()
-        found.told = tuple(self.out)
-        return found
+        description.told = tuple(self.out)
+        return description
 
     def _number(self, thing: Any, *tables: Any) -> None:
         """Give an object the next number, and the same to the dicts of its attributes."""
-        found = self.found
-        number = len(found.objects)
+        description = self.description
+        number = len(description.objects)
         if number > _MOST:
             raise Unknown
-        found.objects.append(thing)
-        found.numbers[id(thing)] = number
+        description.objects.append(thing)
+        description.numbers[id(thing)] = number
         for table in tables:
-            found.numbers[id(table)] = number
+            description.numbers[id(table)] = number
 
     def _constant(self, thing: Any) -> None:
         """Write down an object that stays what it is."""
         self.out.append(thing)
-        self.found.constants.add(id(thing))
+        self.description.constants.add(id(thing))
 
     # -- values ------------------------------------------------------------------------------------
 
     def value(self, value: Any) -> None:
         """Write down one value."""
-        kind = type(value)
-        if kind in _PLAIN:
-            self.out += (kind, value)
+        cls = type(value)
+        if cls in _PLAIN:
+            self.out += (cls, value)
             return
-        number = self.found.numbers.get(id(value))
+        number = self.description.numbers.get(id(value))
         if number is not None:
             self.out += (_Mark.AGAIN, number)
             return
         self.depth += 1
         if self.depth > _DEPTH:
             raise Unknown
-        writer = _WRITERS.get(kind)
+        writer = _WRITERS.get(cls)
         if writer is not None:
             writer(self, value)
         else:
-            self._of_class(value, kind)
+            self._of_class(value, cls)
         self.depth -= 1
 
-    def _of_class(self, value: Any, kind: type) -> None:
+    def _of_class(self, value: Any, cls: type) -> None:
         if isinstance(value, type):
             if (
                 not of_class_of_others(value)
                 or issubclass(value, Tensor)
-                or not class_at_home(value)
+                or not is_importable_class(value)
             ):
                 raise Unknown
             self.out.append(type)
             self._constant(value)
         elif is_module(value):
             self.module(value)
-            _remember(kind, _Walk.module)
+            _remember(cls, _Walk.module)
         elif isinstance(value, Optimizer):
             self.optimizer(value)
-            _remember(kind, _Walk.optimizer)
+            _remember(cls, _Walk.optimizer)
         elif isinstance(value, np.generic):
-            self.out += (kind, value.dtype, value.tobytes())
+            self.out += (cls, value.dtype, value.tobytes())
         elif isinstance(value, np.dtype):
             self.out += (np.dtype, value)
-        elif isinstance(value, enum.Enum) and class_at_home(kind):
+        elif isinstance(value, enum.Enum) and is_importable_class(cls):
             self.out.append(enum.Enum)
             self._constant(value)
-        elif kind.__module__ == "mynn.jit.compile":  # a function that is compiled for itself
+        elif cls.__module__ == "mynn.jit.compile":  # a function that is compiled for itself
             self._number(value)
-            self.out.append(kind)
+            self.out.append(cls)
             self.value(value.function)
         else:
-            self._object(value, kind)
+            self._object(value, cls)
 
     def text(self, value: Any) -> None:
         """A value that its `repr` tells, -0.0 from 0.0 too."""
@@ -223,10 +223,10 @@ class _Walk:
         if hooks.signature(value):
             raise Unknown
         self._number(value)
-        found, kind = self.found, type(value)
-        found.names.append(value.name)
-        found.tensors.append(value)
-        self.out += (kind, value._requires_grad, array.shape, array.dtype, array.strides)
+        description, cls = self.description, type(value)
+        description.names.append(value.name)
+        description.tensors.append(value)
+        self.out += (cls, value._requires_grad, array.shape, array.dtype, array.strides)
 
     def generator(self, value: random.Generator) -> None:
         """A stream of random numbers."""
@@ -278,7 +278,7 @@ class _Walk:
         """A function: its code and all that it reads; of those of others that they are the same."""
         code = value.__code__
         foreign = of_others(code.co_filename)
-        if foreign and is_at_home(value):
+        if foreign and is_importable(value):
             if value.__name__ in ATTRIBUTES:
                 raise Unknown
             self.out.append(types.FunctionType)
@@ -301,7 +301,7 @@ class _Walk:
             self._globals(value.__globals__, read.globals)
 
     def _cell(self, name: str, cell: types.CellType) -> None:
-        number = self.found.numbers.get(id(cell))
+        number = self.description.numbers.get(id(cell))
         if number is not None:
             self.out += (_Mark.AGAIN, number)
             return
@@ -312,14 +312,14 @@ class _Walk:
             self.out.append(_Mark.EMPTY)
             return
         if name == "__class__":
-            if not class_at_home(content):
+            if not is_importable_class(content):
                 raise Unknown
             self._constant(content)
         else:
             self.value(content)
 
     def _globals(self, table: dict[str, Any], names: Iterable[str]) -> None:
-        number = self.found.numbers.get(id(table))
+        number = self.description.numbers.get(id(table))
         self.out.append(_Mark.NONE if number is None else number)
         if number is None:
             self._number(table)
@@ -332,17 +332,17 @@ class _Walk:
 
     def module(self, module: Any) -> None:
         """A module with all below it."""
-        own, kind = vars(module), type(module)
+        own, cls = vars(module), type(module)
         if not own["_traced"]:  # from here on replaced parts are counted
             object.__setattr__(module, "_traced", True)
-        self.found.edits[len(self.found.objects)] = own["_edits"]
+        self.description.edits[len(self.description.objects)] = own["_edits"]
         self._number(module, own)
-        self.out += (kind, module._mode)
+        self.out += (cls, module._mode)
         for table in _TABLES:
             self._named(own[table])
         self.out.append(tuple(sorted(own["_transient"])) if own["_transient"] else ())
         self._rest(own, _MODULE_OWN)
-        self._class(kind, "forward")
+        self._class(cls, "forward")
 
     def _rest(self, own: dict[str, Any], known: frozenset[str]) -> None:
         """The other attributes."""
@@ -350,53 +350,53 @@ class _Walk:
 
     def _named(self, table: dict[str, Any]) -> None:
         """Values by their names."""
-        out, numbers = self.out, self.found.numbers
+        out, numbers = self.out, self.description.numbers
         out.append(len(table))
         for name, value in list(table.items()):
-            kind = type(value)
-            if kind in _PLAIN:  # most of them are told here, which is what `value` does
-                out += (name, kind, value)
-            elif kind is Parameter and id(value) not in numbers:
+            cls = type(value)
+            if cls in _PLAIN:  # most of them are told here, which is what `value` does
+                out += (name, cls, value)
+            elif cls is Parameter and id(value) not in numbers:
                 out.append(name)
                 self.tensor(value)
             else:
                 out.append(name)
                 self.value(value)
 
-    def _object(self, value: Any, kind: type) -> None:
+    def _object(self, value: Any, cls: type) -> None:
         """An object of a class of the user's, whose attributes lie in a dict."""
-        if of_class_of_others(kind) or not hasattr(value, "__dict__"):
+        if of_class_of_others(cls) or not hasattr(value, "__dict__"):
             raise Unknown
         own = vars(value)
         self._number(value, own)
-        self.out.append(kind)
+        self.out.append(cls)
         self._rest(own, _OBJECT_OWN)
-        self._class(kind, "")
+        self._class(cls, "")
 
-    def _class(self, kind: type, method: str) -> None:
+    def _class(self, cls: type, method: str) -> None:
         """What stands behind an object: the method of a class of mynn, what is read of a class of
         the user's.
         """
-        if kind.__module__.startswith("mynn."):
-            self.out.append(getattr(kind, method))
-        elif kind not in self.owners:
-            if not class_at_home(kind):
+        if cls.__module__.startswith("mynn."):
+            self.out.append(getattr(cls, method))
+        elif cls not in self.owners:
+            if not is_importable_class(cls):
                 raise Unknown  # it would be kept, with what its methods hold
             self.out.append(_Mark.CLASS)
-            self._constant(kind)
-            for base in kind.__mro__:
+            self._constant(cls)
+            for base in cls.__mro__:
                 if base is object or base.__module__.startswith("mynn."):
                     continue
-                if of_class_of_others(base) or not class_at_home(base):
+                if of_class_of_others(base) or not is_importable_class(base):
                     raise Unknown  # what it reads is not looked for
                 self.owners.setdefault(base, set())
 
     def optimizer(self, optimizer: Optimizer) -> None:
         """An optimiser: options, groups, what is kept for parameters."""
-        own, kind = vars(optimizer), type(optimizer)
+        own, cls = vars(optimizer), type(optimizer)
         self._number(optimizer, own)
-        ours = kind.__module__.startswith("mynn.")
-        self.out.append(kind)
+        ours = cls.__module__.startswith("mynn.")
+        self.out.append(cls)
         self._options(optimizer.defaults, ours)
         self.out.append(len(optimizer.param_groups))
         for group in optimizer.param_groups:
@@ -406,7 +406,7 @@ class _Walk:
             self.value(parameter)
             self._named(slots)
         self._rest(own, _OPTIMIZER_OWN)
-        self._class(kind, "update")
+        self._class(cls, "update")
 
     def _options(self, options: dict[str, Any], ours: bool) -> None:
         """Options by their names; the rate of mynn's optimisers is a tensor."""
@@ -482,7 +482,7 @@ _WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
 }
 
 
-def _remember(kind: type, writer: Callable[[_Walk, Any], None]) -> None:
+def _remember(cls: type, writer: Callable[[_Walk, Any], None]) -> None:
     """How objects of a class of mynn are written down."""
-    if kind.__module__.startswith("mynn.") and class_at_home(kind):
-        _WRITERS[kind] = writer
+    if cls.__module__.startswith("mynn.") and is_importable_class(cls):
+        _WRITERS[cls] = writer

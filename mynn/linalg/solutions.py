@@ -8,7 +8,7 @@ the other decompositions are refused there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -250,9 +250,9 @@ def lstsq(
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] != b.shape[-2]:
         raise ShapeError(f"lstsq: A {a.shape} and B {b.shape} must have as many rows")
     solution = matmul(pinv(a, rtol=rcond), b)
-    rest = matmul(a, solution) - b
+    residual = matmul(a, solution) - b
     over = a.shape[-2] > a.shape[-1]
-    residuals = (rest * rest).sum(-2) if over else as_tensor(np.zeros(0, a.dtype))
+    residuals = (residual * residual).sum(-2) if over else as_tensor(np.zeros(0, a.dtype))
     return return_types.linalg_lstsq(solution, residuals, matrix_rank(a), svdvals(a))
 
 
@@ -279,33 +279,31 @@ def multi_dot(tensors: Sequence[Any]) -> Tensor:
     return result.squeeze(0) if row else result
 
 
-class Checked(NamedTuple):
-    """A result, and 0 for each matrix that has one."""
-
-    result: Any
-    info: Any
-
-
-def _checked(result: Tensor, a: Any) -> Checked:
-    return Checked(result, as_tensor(np.zeros(as_tensor(a).shape[:-2], np.int32)))
+def _none_failed(a: Any) -> Tensor:
+    """A 0 for each matrix: one without a result has been an error."""
+    return as_tensor(np.zeros(as_tensor(a).shape[:-2], np.int32))
 
 
 @explained
-def inv_ex(A: Any, *, check_errors: bool = False) -> Checked:
+def inv_ex(A: Any, *, check_errors: bool = False) -> return_types.linalg_inv_ex:
     """The inverse, and zeros: a matrix without one is an error here."""
-    return _checked(inv(A), A)
+    return return_types.linalg_inv_ex(inv(A), _none_failed(A))
 
 
 @explained
-def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Checked:
+def solve_ex(
+    A: Any, B: Any, *, left: bool = True, check_errors: bool = False
+) -> return_types.linalg_solve_ex:
     """The solution, and zeros: a matrix without one is an error here."""
-    return _checked(solve(A, B, left=left), A)
+    return return_types.linalg_solve_ex(solve(A, B, left=left), _none_failed(A))
 
 
 @explained
-def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False) -> Checked:
+def cholesky_ex(
+    A: Any, *, upper: bool = False, check_errors: bool = False
+) -> return_types.linalg_cholesky_ex:
     """The factor, and zeros: a matrix without one is an error here."""
-    return _checked(cholesky(A, upper=upper), A)
+    return return_types.linalg_cholesky_ex(cholesky(A, upper=upper), _none_failed(A))
 
 
 @explained

@@ -104,15 +104,15 @@ class _Conv(Module):
     def _padded(self, input: Any) -> tuple[Any, tuple[Any, ...]]:
         """The input, padded unless with zeros, and the options of the convolution."""
         mode = _PAD_MODES[self.padding_mode]
-        rest = (self.dilation, self.groups)
+        options = (self.dilation, self.groups)
         if mode == "constant" or self.padding == "valid":
-            return input, (self.stride, self.padding, *rest)
+            return input, (self.stride, self.padding, *options)
         sides = [(p, p) for p in self.padding]
         if self.padding == "same":
             totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             sides = [(total // 2, total - total // 2) for total in totals]
         widths = [p for side in reversed(sides) for p in side]
-        return functional.pad(input, widths, mode), (self.stride, 0, *rest)
+        return functional.pad(input, widths, mode), (self.stride, 0, *options)
 
 
 # What the modes of padding are called by `functional.pad`.

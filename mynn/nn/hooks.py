@@ -42,13 +42,13 @@ class Hooks:
         """`forward` with the hooks around it."""
         for hook, with_kwargs in list(self.before.values()):
             if with_kwargs:
-                found = hook(module, args, kwargs)
-                if found is not None:
-                    args, kwargs = _pair_of(module, found)
+                returned = hook(module, args, kwargs)
+                if returned is not None:
+                    args, kwargs = _pair_of(module, returned)
             else:
-                found = hook(module, args)
-                if found is not None:
-                    args = found if isinstance(found, tuple) else (found,)
+                returned = hook(module, args)
+                if returned is not None:
+                    args = returned if isinstance(returned, tuple) else (returned,)
         watch = None
         if self.backward or self.backward_before:
             watch = _Watch(module, self)
@@ -61,17 +61,17 @@ class Hooks:
                     hook(module, args, *((kwargs,) if with_kwargs else ()), None)
             raise
         for hook, with_kwargs, _ in list(self.after.values()):
-            found = hook(module, args, *((kwargs,) if with_kwargs else ()), output)
-            output = output if found is None else found
+            returned = hook(module, args, *((kwargs,) if with_kwargs else ()), output)
+            output = output if returned is None else returned
         return output if watch is None else watch.outputs(output)
 
 
-def _pair_of(module: Any, found: Any) -> tuple[Any, Any]:
-    if isinstance(found, tuple) and len(found) == 2:
-        return found
+def _pair_of(module: Any, returned: Any) -> tuple[Any, Any]:
+    if isinstance(returned, tuple) and len(returned) == 2:
+        return returned
     raise UsageError(
         f"{type(module).__name__}: a forward pre-hook with_kwargs=True must return None or a tuple "
-        f"(args, kwargs), it returned {type(found).__name__}"
+        f"(args, kwargs), it returned {type(returned).__name__}"
     )
 
 
@@ -207,10 +207,10 @@ class _Watch:
         spans = list(zip([0, *ends[:-1]], ends, strict=True))
 
         def backward(g: Any, y: Any, x: Any) -> tuple[Any]:
-            found: list[Any] = [None] * len(values)
+            padded: list[Any] = [None] * len(values)
             for i, (start, end), shape in zip(places, spans, shapes, strict=True):
-                found[i] = g[start:end].reshape(shape)
-            new = call(tuple(found))
+                padded[i] = g[start:end].reshape(shape)
+            new = call(tuple(padded))
             if new is None:
                 return (g,)
             kept = [new[i].reshape(-1) for i in places]
@@ -227,9 +227,9 @@ class _Watch:
     def _entered(self, gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:
         changed = None
         for hook in list(self.hooks.backward_before.values()):
-            found = hook(self.module, gradients)
-            if found is not None:
-                gradients = changed = found if isinstance(found, tuple) else (found,)
+            returned = hook(self.module, gradients)
+            if returned is not None:
+                gradients = changed = returned if isinstance(returned, tuple) else (returned,)
         self.grad_output = gradients
         if self.without is not None:
             self._left(self.without)
@@ -238,9 +238,9 @@ class _Watch:
     def _left(self, gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:
         changed = None
         for hook in list(self.hooks.backward.values()):
-            found = hook(self.module, gradients, self.grad_output)
-            if found is not None:
-                gradients = changed = found if isinstance(found, tuple) else (found,)
+            returned = hook(self.module, gradients, self.grad_output)
+            if returned is not None:
+                gradients = changed = returned if isinstance(returned, tuple) else (returned,)
         return changed
 
 

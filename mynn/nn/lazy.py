@@ -43,7 +43,7 @@ class Lazy(Module):
     or compiled.
     """
 
-    kind: type[Module]
+    cls_to_become: type[Module]
     # Where the extent that is missing stands in the input, and among the layer's arguments.
     axis = 1
     given: dict[str, Any]
@@ -58,7 +58,7 @@ class Lazy(Module):
 
     def has_uninitialized_params(self) -> bool:
         """Whether the layer has not been called yet."""
-        return type(self) is not self.kind
+        return type(self) is not self.cls_to_become
 
     def initialize_parameters(self, input: Any) -> None:
         """Become the layer for an input of this shape."""
@@ -71,7 +71,7 @@ class Lazy(Module):
                 f"{type(self).__name__}: a lazy layer is made by its first call, which must not be "
                 "traced; call the network once on an example before it is compiled"
             )
-        made = self.kind(x.shape[axis], **self.given)
+        made = self.cls_to_become(x.shape[axis], **self.given)
         made.train(self._training)
         for name, own in self._parameters.items():
             fresh = made._parameters.get(name)
@@ -88,7 +88,7 @@ class Lazy(Module):
         self.__dict__.clear()
         self.__dict__.update(made.__dict__)
         object.__setattr__(self, "_hooks", hooks)
-        self.__class__ = self.kind  # type: ignore[assignment]
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]
 
     def _feature_axis(self, x: Tensor) -> int:
         """The axis of the input that holds the features or channels."""
@@ -122,7 +122,7 @@ class LazyLinear(Lazy):
         ((5, 3), 7)
     """
 
-    kind = Linear
+    cls_to_become = Linear
     axis = -1
 
     def __init__(
@@ -167,10 +167,10 @@ class _LazyConv(Lazy):
             dtype=dtype,
         )
         # Refuses what the layer itself would refuse.
-        self.kind(groups, **self.given)
+        self.cls_to_become(groups, **self.given)
 
     def _feature_axis(self, x: Tensor) -> int:
-        rank: int = self.kind.rank  # type: ignore[attr-defined]
+        rank: int = self.cls_to_become.rank  # type: ignore[attr-defined]
         if x.ndim not in (rank + 1, rank + 2):
             raise ShapeError(
                 f"the input has shape {x.shape}, it must have {rank + 1} or {rank + 2} axes"
@@ -179,26 +179,26 @@ class _LazyConv(Lazy):
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
-        text = self.kind(self.given["groups"], **self.given).extra_repr()
+        text = self.cls_to_become(self.given["groups"], **self.given).extra_repr()
         return "0" + text[len(str(self.given["groups"])) :]
 
 
 class LazyConv1d(_LazyConv):
     """`Conv1d` whose in_channels are those of its first input."""
 
-    kind = Conv1d
+    cls_to_become = Conv1d
 
 
 class LazyConv2d(_LazyConv):
     """`Conv2d` whose in_channels are those of its first input."""
 
-    kind = Conv2d
+    cls_to_become = Conv2d
 
 
 class LazyConv3d(_LazyConv):
     """`Conv3d` whose in_channels are those of its first input."""
 
-    kind = Conv3d
+    cls_to_become = Conv3d
 
 
 class _LazyConvTranspose(_LazyConv):
@@ -231,25 +231,25 @@ class _LazyConvTranspose(_LazyConv):
             device=device,
             dtype=dtype,
         )
-        self.kind(groups, **self.given)
+        self.cls_to_become(groups, **self.given)
 
 
 class LazyConvTranspose1d(_LazyConvTranspose):
     """`ConvTranspose1d` whose in_channels are those of its first input."""
 
-    kind = ConvTranspose1d
+    cls_to_become = ConvTranspose1d
 
 
 class LazyConvTranspose2d(_LazyConvTranspose):
     """`ConvTranspose2d` whose in_channels are those of its first input."""
 
-    kind = ConvTranspose2d
+    cls_to_become = ConvTranspose2d
 
 
 class LazyConvTranspose3d(_LazyConvTranspose):
     """`ConvTranspose3d` whose in_channels are those of its first input."""
 
-    kind = ConvTranspose3d
+    cls_to_become = ConvTranspose3d
 
 
 class _LazyNorm(Lazy):
@@ -278,41 +278,41 @@ class _LazyNorm(Lazy):
 
     def extra_repr(self) -> str:
         """As in PyTorch."""
-        text = self.kind(1, **self.given).extra_repr()
+        text = self.cls_to_become(1, **self.given).extra_repr()
         return "0" + text[1:]
 
 
 class LazyBatchNorm1d(_LazyNorm):
     """`BatchNorm1d` whose num_features are the channels of its first input."""
 
-    kind = BatchNorm1d
+    cls_to_become = BatchNorm1d
 
 
 class LazyBatchNorm2d(_LazyNorm):
     """`BatchNorm2d` whose num_features are the channels of its first input."""
 
-    kind = BatchNorm2d
+    cls_to_become = BatchNorm2d
 
 
 class LazyBatchNorm3d(_LazyNorm):
     """`BatchNorm3d` whose num_features are the channels of its first input."""
 
-    kind = BatchNorm3d
+    cls_to_become = BatchNorm3d
 
 
 class LazyInstanceNorm1d(_LazyNorm):
     """`InstanceNorm1d` whose num_features are the channels of its first input."""
 
-    kind = InstanceNorm1d
+    cls_to_become = InstanceNorm1d
 
 
 class LazyInstanceNorm2d(_LazyNorm):
     """`InstanceNorm2d` whose num_features are the channels of its first input."""
 
-    kind = InstanceNorm2d
+    cls_to_become = InstanceNorm2d
 
 
 class LazyInstanceNorm3d(_LazyNorm):
     """`InstanceNorm3d` whose num_features are the channels of its first input."""
 
-    kind = InstanceNorm3d
+    cls_to_become = InstanceNorm3d

@@ -282,8 +282,8 @@ class RNN(RNNBase):
         dtype: Any = None,
     ) -> None:
         mode = mode_of("RNN", nonlinearity)
-        rest = bias, batch_first, dropout, bidirectional, 0, device, dtype
-        super().__init__(mode, input_size, hidden_size, num_layers, *rest)
+        options = bias, batch_first, dropout, bidirectional, 0, device, dtype
+        super().__init__(mode, input_size, hidden_size, num_layers, *options)
         self.nonlinearity = nonlinearity
 
 
@@ -340,8 +340,8 @@ class LSTM(RNNBase):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        rest = bias, batch_first, dropout, bidirectional, proj_size, device, dtype
-        super().__init__("LSTM", input_size, hidden_size, num_layers, *rest)
+        options = bias, batch_first, dropout, bidirectional, proj_size, device, dtype
+        super().__init__("LSTM", input_size, hidden_size, num_layers, *options)
 
 
 class GRU(RNNBase):
@@ -384,5 +384,5 @@ class GRU(RNNBase):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        rest = bias, batch_first, dropout, bidirectional, 0, device, dtype
-        super().__init__("GRU", input_size, hidden_size, num_layers, *rest)
+        options = bias, batch_first, dropout, bidirectional, 0, device, dtype
+        super().__init__("GRU", input_size, hidden_size, num_layers, *options)

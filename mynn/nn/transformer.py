@@ -80,6 +80,15 @@ class _Layer(Module):
         return y
 
 
+def _attended(
+    layer: Any, x: Tensor, memory: Any, padding: Any, mask: Any, is_causal: bool
+) -> Tensor:
+    """What an attention of x to `memory` gives, without the shares."""
+    masks = {"key_padding_mask": padding, "attn_mask": mask, "is_causal": is_causal}
+    y: Tensor = layer(x, memory, memory, need_weights=False, **masks)[0]
+    return y
+
+
 class TransformerEncoderLayer(_Layer):
     """y = norm1(x + attention(x)), z = norm2(y + W_2 a(W_1 y + b_1) + b_2).
 
@@ -120,16 +129,9 @@ class TransformerEncoderLayer(_Layer):
     ) -> Tensor:
         """[L, N, E] or [L, E] -> the same; masks as `MultiheadAttention` takes them."""
 
-        def attention(x: Tensor) -> Tensor:
-            y: Tensor = self.self_attn(
-                *(x, x, x, src_key_padding_mask),
-                need_weights=False,
-                attn_mask=src_mask,
-                is_causal=is_causal,
-            )[0]
-            return y
-
-        return self._with(2, self._with(1, as_tensor(src), attention), self._connected)
+        masks = src_key_padding_mask, src_mask, is_causal
+        x = self._with(1, as_tensor(src), lambda x: _attended(self.self_attn, x, x, *masks))
+        return self._with(2, x, self._connected)
 
 
 class TransformerDecoderLayer(_Layer):
@@ -158,26 +160,11 @@ class TransformerDecoderLayer(_Layer):
     ) -> Tensor:
         """tgt [L, N, E], memory [S, N, E], or both without N -> as tgt."""
 
-        def itself(x: Tensor) -> Tensor:
-            y: Tensor = self.self_attn(
-                *(x, x, x, tgt_key_padding_mask),
-                need_weights=False,
-                attn_mask=tgt_mask,
-                is_causal=tgt_is_causal,
-            )[0]
-            return y
-
-        def other(x: Tensor) -> Tensor:
-            y: Tensor = self.multihead_attn(
-                *(x, memory, memory, memory_key_padding_mask),
-                need_weights=False,
-                attn_mask=memory_mask,
-                is_causal=memory_is_causal,
-            )[0]
-            return y
-
-        x = self._with(1, as_tensor(tgt), itself)
-        return self._with(3, self._with(2, x, other), self._connected)
+        masks = tgt_key_padding_mask, tgt_mask, tgt_is_causal
+        others = memory_key_padding_mask, memory_mask, memory_is_causal
+        x = self._with(1, as_tensor(tgt), lambda x: _attended(self.self_attn, x, x, *masks))
+        x = self._with(2, x, lambda x: _attended(self.multihead_attn, x, memory, *others))
+        return self._with(3, x, self._connected)
 
 
 class TransformerEncoder(Module):

@@ -54,15 +54,15 @@ def one_by_one(primitive: Primitive) -> Callable[..., Node]:
 
 
 def _example(x: Node, number: int) -> Node:
-    rest = x.shape[1:]
+    sample = x.shape[1:]
     one = apply(
         slice_,
         x,
-        starts=(number, *(0,) * len(rest)),
-        stops=(number + 1, *rest),
+        starts=(number, *(0,) * len(sample)),
+        stops=(number + 1, *sample),
         steps=(1,) * len(x.shape),
     )
-    return shaped(one, *rest)
+    return shaped(one, *sample)
 
 
 def numbered(index: Node, extent: int) -> Node:

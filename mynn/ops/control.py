@@ -42,8 +42,8 @@ def _infer_scan(
             f"scan: the carry is {', '.join(map(str, expected[:carry]))} before a step, and "
             f"{', '.join(map(str, outputs[:carry]))} after it"
         )
-    rest = [stacked(type, length) for type in outputs[carry:]]
-    return Tuple.of_parts([*outputs[:carry], *rest])
+    results = [stacked(type, length) for type in outputs[carry:]]
+    return Tuple.of_parts([*outputs[:carry], *results])
 
 
 def _run_scan(

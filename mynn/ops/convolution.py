@@ -126,11 +126,11 @@ def transposed_conv(
     sizes = zip(extents, g.shape[2:], w.shape[2:], strict=True)
     for (n, o, k), s, (low, _), d in zip(sizes, strides, padding, dilations, strict=True):
         widths.append((d * (k - 1) - low, n - 1 + low - (o - 1) * s, s - 1))
-    rest = tuple((max(low, 0), max(high, 0)) for low, high, _ in widths)
+    pads = tuple((max(low, 0), max(high, 0)) for low, high, _ in widths)
     if any(s > 1 for s in strides):
-        spread = zip(rest, widths, strict=True)
+        spread = zip(pads, widths, strict=True)
         g = g.pad(((0, 0, 0), (0, 0, 0), *((*ends, inner) for ends, (*_, inner) in spread)), 0)
-        rest = ((0, 0),) * len(rest)
+        pads = ((0, 0),) * len(pads)
     if any(min(low, high) < 0 for low, high, _ in widths):
         kept = zip(g.shape[2:], widths, strict=True)
         g = g[(..., *(slice(max(-low, 0), n - max(-high, 0)) for n, (low, high, _) in kept))]
@@ -141,7 +141,7 @@ def transposed_conv(
     first = int(groups > 1)
     w = w.permute((*range(first), first + 1, first, *range(first + 2, len(w.shape))))
     w = w.reshape((groups * inside, outside, *kernel))
-    return g.conv(w, (1,) * len(kernel), rest, dilations, groups)
+    return g.conv(w, (1,) * len(kernel), pads, dilations, groups)
 
 
 def _kernel_gradient(

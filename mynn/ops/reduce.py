@@ -105,9 +105,9 @@ def _prod_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
     g = g.reshape(level.shape)
     for level in reversed(levels):
         half = level.shape[last] // 2
-        each, rest = g[..., :half], [g[..., half:]] if level.shape[last] % 2 else []
+        each, unpaired = g[..., :half], [g[..., half:]] if level.shape[last] % 2 else []
         first, second = level[..., :half], level[..., half : 2 * half]
-        g = (each * second).concatenate([each * first, *rest], last)
+        g = (each * second).concatenate([each * first, *unpaired], last)
     g = g.reshape(tuple(x.shape[axis] for axis in order))
     return (g.permute(tuple(order.index(axis) for axis in range(len(order)))),)
 

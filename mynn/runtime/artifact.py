@@ -101,14 +101,14 @@ class Artifact:
     @staticmethod
     def from_bytes(data: bytes) -> Artifact | None:
         """What `to_bytes` wrote; None for anything else."""
-        text, _, rest = data.partition(b"\n")
+        text, _, payload = data.partition(b"\n")
         try:
             head = json.loads(text)
             constants = []
             for type in map(_from_json, head["constants"]):
-                array = np.frombuffer(rest, type.dtype, type.size).reshape(type.shape)
+                array = np.frombuffer(payload, type.dtype, type.size).reshape(type.shape)
                 constants.append(array)
-                rest = rest[type.nbytes :]
+                payload = payload[type.nbytes :]
             return Artifact(
                 tuple(Slot(**slot) for slot in head["slots"]),
                 int(head["arena_bytes"]),

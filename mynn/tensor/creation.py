@@ -376,8 +376,7 @@ def linspace(
         [0.0, 0.5, 1.0]
     """
     require_cpu("linspace", device)
-    whole = dtype is not None and as_dtype(dtype).kind != "f"
-    values = _spaced("linspace", start, end, steps, whole)
+    values = _spaced("linspace", start, end, steps, dtype)
     return finished("linspace", Tensor(_in(values, dtype)), requires_grad, out)
 
 
@@ -398,15 +397,16 @@ def logspace(
     """Powers of `base`, their exponents at equal distances from start to end."""
     require_cpu("logspace", device)
     with np.errstate(all="ignore"):
-        values = np.power(float(base), _spaced("logspace", start, end, steps))
+        values = np.power(float(base), _spaced("logspace", start, end, steps, dtype))
     return finished("logspace", Tensor(_in(values, dtype)), requires_grad, out)
 
 
-def _spaced(name: str, start: Any, end: Any, steps: int, whole: bool = False) -> Array:
+def _spaced(name: str, start: Any, end: Any, steps: int, dtype: Any) -> Array:
+    """Floats at equal distances; from and to whole numbers where the dtype has no others."""
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
         raise ArgumentError(f"{name}: steps must be a whole number of at least 0, it is {steps!r}")
     first, last = (float(one.item() if isinstance(one, Tensor) else one) for one in (start, end))
-    if whole:
+    if dtype is not None and as_dtype(dtype).kind != "f":
         first, last = float(int(first)), float(int(last))
     return np.linspace(first, last, int(steps))
 

@@ -84,16 +84,16 @@ class FreeVariables:
 
     def place(self, name: str, store: bool = False) -> Place | None:
         """The line at which the code mentions a name, or changes it."""
-        found = None
+        place = None
         for code in self.codes:
             for line, instruction in _lines(code):
                 if instruction.argval == name:
                     if not store or instruction.opname.startswith("STORE"):
                         return Place(code.co_filename, line)
-                    found = found or Place(code.co_filename, line)
-        if found is None and self.codes:
-            found = Place(self.codes[0].co_filename, self.codes[0].co_firstlineno)
-        return found
+                    place = place or Place(code.co_filename, line)
+        if place is None and self.codes:
+            place = Place(self.codes[0].co_filename, self.codes[0].co_firstlineno)
+        return place
 
 
 def _lines(code: types.CodeType) -> Iterator[tuple[int, dis.Instruction]]:
@@ -118,8 +118,8 @@ def scan(function: Any) -> FreeVariables:
     """What the function reads from outside, now."""
     scanner = _Scanner()
     scanner.value({"function": function}, "function", function, frozenset(), frozenset(), 0)
-    del scanner.found.bound[:1]
-    return scanner.found
+    del scanner.free.bound[:1]
+    return scanner.free
 
 
 def _mentioned(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -137,7 +137,7 @@ def of_others(file: str) -> bool:
 
 class _Scanner:
     def __init__(self) -> None:
-        self.found = FreeVariables()
+        self.free = FreeVariables()
         self.seen: set[Any] = set()
 
     def function(self, function: types.FunctionType, owner: Any, depth: int) -> None:
@@ -150,11 +150,11 @@ class _Scanner:
             return
         self.seen.add((code, id(owner)))
         inner = list(_mentioned(code))
-        self.found.codes += inner
+        self.free.codes += inner
         names = frozenset(name for one in inner for name in one.co_names)
         texts = frozenset(c for one in inner for c in one.co_consts if isinstance(c, str))
         if names & _UNSEEN:
-            self.found.complete = False
+            self.free.complete = False
         if names & _BY_TEXT:
             names |= texts
         for name in names & function.__globals__.keys():
@@ -195,9 +195,9 @@ class _Scanner:
         depth: int,
     ) -> None:
         """One value that a name stands for."""
-        found = self.found
-        if len(found.bound) + len(found.contents) > _MOST or depth > _DEPTH:
-            found.complete = False
+        free = self.free
+        if len(free.bound) + len(free.contents) > _MOST or depth > _DEPTH:
+            free.complete = False
             return
         if isinstance(value, types.ModuleType):
             self.module(name, value, names, texts, depth)
@@ -207,9 +207,9 @@ class _Scanner:
             self.container(where, name, value, names, texts, depth)
         elif isinstance(value, types.BuiltinFunctionType):
             if value.__name__ in CLOCKS and value.__module__ == "time":
-                found.clocks.append(name)
+                free.clocks.append(name)
         else:
-            found.bound.append(Bound(where, name, snapshot(value)))
+            free.bound.append(Bound(where, name, snapshot(value)))
             self.entry(name, value, names, texts, depth + 1)
 
     def called(self, value: Any, names: frozenset[str], texts: frozenset[str], depth: int) -> None:
@@ -230,11 +230,11 @@ class _Scanner:
         elif not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
 
-    def user_function(self, kind: type, depth: int) -> None:
+    def user_function(self, cls: type, depth: int) -> None:
         """A subclass of `autograd.Function`: its methods, which are called by `apply`."""
-        if not any(base.__module__ == "mynn.autograd.function" for base in kind.__mro__):
+        if not any(base.__module__ == "mynn.autograd.function" for base in cls.__mro__):
             return
-        for base in kind.__mro__:
+        for base in cls.__mro__:
             for method in vars(base).values():
                 inner = getattr(method, "__func__", method)
                 if isinstance(inner, types.FunctionType):
@@ -244,7 +244,7 @@ class _Scanner:
         """A generator of random numbers, by the first name that leads to it."""
         if id(source) not in self.seen:
             self.seen.add(id(source))
-            self.found.sources.append((name, source, state_of(source)))
+            self.free.sources.append((name, source, state_of(source)))
 
     def module(
         self,
@@ -256,7 +256,7 @@ class _Scanner:
     ) -> None:
         """A Python module: its own values, where the user wrote it; clocks."""
         if module is time:
-            self.found.clocks += [name for clock in names & CLOCKS if clock]
+            self.free.clocks += [name for clock in names & CLOCKS if clock]
         file = getattr(module, "__file__", None)
         if file is not None and not of_others(file) and depth < _DEPTH:
             for inner in names & vars(module).keys():
@@ -272,10 +272,10 @@ class _Scanner:
         depth: int,
     ) -> None:
         """A list, a dict, a set or an array."""
-        self.found.bound.append(Bound(where, name, value))
+        self.free.bound.append(Bound(where, name, value))
         small = isinstance(value, np.ndarray) or len(value) <= SMALL_ITEMS
         if small:
-            self.found.contents.append(Bound(where, name, snapshot(value)))
+            self.free.contents.append(Bound(where, name, snapshot(value)))
         if isinstance(value, dict) and depth < _DEPTH and not (small and is_plain(value)):
             for key in texts & value.keys():
                 self.value(value, key, value[key], names, texts, depth + 1)
@@ -289,7 +289,7 @@ class _Scanner:
             self.source(name, value)
         elif isinstance(value, list | tuple | dict | set):
             if len(value) > SMALL_ITEMS or depth > _DEPTH:
-                self.found.complete = False
+                self.free.complete = False
                 return
             for one in value.values() if isinstance(value, dict) else value:
                 self.entry(name, one, names, texts, depth + 1)
@@ -303,7 +303,7 @@ class _Scanner:
         if id(owner) in self.seen:
             return
         if depth > _DEPTH:
-            self.found.complete = False
+            self.free.complete = False
             return
         self.seen.add(id(owner))
         self.methods(owner, names, depth)
@@ -327,7 +327,7 @@ class _Scanner:
         if type(owner).__module__.startswith("mynn."):
             return
         if any("__slots__" in vars(base) for base in type(owner).__mro__):
-            self.found.complete = False
+            self.free.complete = False
         table = getattr(owner, "__dict__", None)
         if not isinstance(table, Mapping):
             return

@@ -12,13 +12,15 @@ from benchmarks.peers import DIFFERENTIATORS, TRAINERS
 from benchmarks.process import Lost, Peer, Task
 from benchmarks.rows import UNVERIFIED, check_outputs
 from benchmarks.works import WORKS, data, initial, work_named
+from tests.subset import is_whole
 
 # These take seconds a step in float64; `--verify` looks at them before they are timed.
 LARGE = ("W5", "W6", "W7", "W9")
 # A process of PyTorch's takes seconds to start, and half a minute to compile: a work with
-# convolutions and dense layers stands for all, and one layer. `--verify` looks at every one.
+# convolutions and dense layers stands for all, with `--whole` one layer too. `--verify` looks at
+# every one.
 STANDING = {"torch": ("W8",), "torch-compile": ()}
-STANDING_LAYERS = {"torch": ("layer-maxpool-overlap",)}
+STANDING_LAYERS = {"torch": ("layer-maxpool-overlap",) if is_whole() else ()}
 PAIRS = [
     (work.name, peer)
     for work in WORKS

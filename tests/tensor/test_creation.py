@@ -43,3 +43,17 @@ def test_device() -> None:
     assert mynn.tensor([1.0], device="cpu").tolist() == [1.0]
     with pytest.raises(ArgumentError, match=r"device.*cuda"):
         mynn.tensor([1.0], device="cuda")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float32"])
+@pytest.mark.parametrize("ends", [(0, 1.2), (0.7, 3.9), (-1.5, 2.5)])
+@pytest.mark.parametrize("name", ["linspace", "logspace"])
+def test_distances_between_whole_numbers_are_pytorchs(
+    name: str, ends: tuple[float, float], dtype: str
+) -> None:
+    """The ends lose what stands behind the point before the values between are computed."""
+    torch = pytest.importorskip("torch")
+    for steps in (2, 5, 7):
+        got = getattr(mynn, name)(*ends, steps, dtype=dtype)
+        expected = getattr(torch, name)(*ends, steps, dtype=getattr(torch, dtype))
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5)

@@ -167,23 +167,13 @@ def _cast(node: Node) -> Node | None:
     return apply(elementwise.cast, x, dtype=node.dtype, source=node.source)
 
 
-def _reshape(node: Node) -> Node | None:
-    """reshape to its own shape -> x;  reshape(reshape(x)) -> reshape(x)."""
+def _to_shape(node: Node) -> Node | None:
+    """reshape to its own shape -> x;  reshape(reshape(x)) -> reshape(x);  so broadcast_to."""
     inner = node.inputs[0]
     if inner.shape == node.shape:
         return inner
-    if inner.primitive is movement.reshape:
-        return apply(movement.reshape, inner.inputs[0], shape=node.shape, source=node.source)
-    return None
-
-
-def _broadcast(node: Node) -> Node | None:
-    """broadcast_to its own shape -> x;  broadcast_to(broadcast_to(x)) -> broadcast_to(x)."""
-    inner = node.inputs[0]
-    if inner.shape == node.shape:
-        return inner
-    if inner.primitive is movement.broadcast_to:
-        return apply(movement.broadcast_to, inner.inputs[0], shape=node.shape, source=node.source)
+    if inner.primitive is node.primitive:
+        return apply(node.primitive, inner.inputs[0], shape=node.shape, source=node.source)
     return None
 
 
@@ -262,8 +252,8 @@ RULES: dict[Any, Rule] = {
     elementwise.where: _where,
     elementwise.cast: _cast,
     gather.take: picked_sums,
-    movement.reshape: _reshape,
-    movement.broadcast_to: _broadcast,
+    movement.reshape: _to_shape,
+    movement.broadcast_to: _to_shape,
     movement.transpose: _transpose,
     movement.slice_: _same_shape,
     movement.pad: _same_shape,

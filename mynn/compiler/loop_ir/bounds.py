@@ -84,8 +84,8 @@ class _Bounds:
         low, high = 0, loop.extent - 1
         self.variables[loop.var] = low, high
         for condition in loop.where:
-            step, rest = condition.index.coefficient(loop.var), condition.index.without(loop.var)
-            least, most = self.range(rest)
+            step, offset = condition.index.coefficient(loop.var), condition.index.without(loop.var)
+            least, most = self.range(offset)
             low = max(low, -(most // step))
             high = min(high, (condition.extent - 1 - least) // step)
         if low <= high:
@@ -171,8 +171,8 @@ class _Bounds:
             low += coefficient * ends[coefficient < 0]
             high += coefficient * ends[coefficient > 0]
         for name, condition in self.conditions:
-            factor, rest = divmod(index.coefficient(name), condition.index.coefficient(name))
-            if factor and not rest:
+            factor, remainder = divmod(index.coefficient(name), condition.index.coefficient(name))
+            if factor and not remainder:
                 inner = self.range(index + condition.index * -factor)
                 ends = 0, condition.extent - 1
                 low = max(low, inner[0] + factor * ends[factor < 0])

@@ -20,25 +20,25 @@ def canonical(program: Kernel | Function) -> Hashable:
     buffers: dict[Buffer, int] = {}
 
     def of(part: Any) -> Hashable:
-        kind = part.__class__
-        if kind is str or kind is int:
+        cls = part.__class__
+        if cls is str or cls is int:
             key: Hashable = part
             return key
-        if kind is tuple:
+        if cls is tuple:
             return tuple([of(inner) for inner in part])
-        if kind is Affine:
+        if cls is Affine:
             return part.constant, part.terms
-        if kind is Buffer:
+        if cls is Buffer:
             number = buffers.setdefault(part, len(buffers))
             return number, part.name, part.type, part.elements, part.storage
-        if kind is Var and part.type == INDEX:
+        if cls is Var and part.type == INDEX:
             return of(Affine.var(part.name))
-        if kind is Const:
+        if cls is Const:
             if part.type == INDEX:
                 return of(Affine(int(part.value)))
             return "number", literal(part.value, part.type), part.type
         if is_dataclass(part):
-            return kind.__name__, *[of(getattr(part, name)) for name in _fields(kind)]
+            return cls.__name__, *[of(getattr(part, name)) for name in _fields(cls)]
         key = part
         return key
 
@@ -48,5 +48,5 @@ def canonical(program: Kernel | Function) -> Hashable:
 
 
 @cache
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple([field.name for field in fields(kind)])
+def _fields(cls: type) -> tuple[str, ...]:
+    return tuple([field.name for field in fields(cls)])

@@ -66,15 +66,15 @@ def parse_function(text: str) -> ir.Function:
 
 def _lines(text: str) -> Lines:
     """The lines of a text: number, depth, what they say."""
-    found = []
+    lines = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.lstrip(" ")
         if stripped:
-            found.append((number, (len(line) - len(stripped)) // 2, stripped))
-    if not found:
+            lines.append((number, (len(line) - len(stripped)) // 2, stripped))
+    if not lines:
         raise VerifyError("there is no loop IR in an empty text")
-    base = found[0][1]
-    return [(number, depth - base, line) for number, depth, line in found]
+    base = lines[0][1]
+    return [(number, depth - base, line) for number, depth, line in lines]
 
 
 def _require(condition: Any, line: tuple[int, int, str], message: str) -> None:
@@ -83,10 +83,10 @@ def _require(condition: Any, line: tuple[int, int, str], message: str) -> None:
 
 
 def _match(pattern: re.Pattern[str], line: tuple[int, int, str]) -> tuple[str, ...]:
-    found = pattern.match(line[2])
-    _require(found, line, "this is no loop IR")
-    assert found is not None
-    return found.groups()
+    match = pattern.match(line[2])
+    _require(match, line, "this is no loop IR")
+    assert match is not None
+    return match.groups()
 
 
 class _Parser:
@@ -194,10 +194,10 @@ class _Parser:
 
     def call(self, text: str, result: str = "", type: str = "") -> ir.Call:
         """A call."""
-        found = _CALL.match(text)
-        assert found is not None
-        address, name = found.groups()
-        args = tuple(self.arguments(text[found.end() : -1]))
+        match = _CALL.match(text)
+        assert match is not None
+        address, name = match.groups()
+        args = tuple(self.arguments(text[match.end() : -1]))
         return ir.Call(name if address is None else self.expr(address), args, result, type)
 
     def atomic(self, line: tuple[int, int, str], result: str = "") -> ir.Atomic:

@@ -71,12 +71,12 @@ def serial(loops: list[tuple[str, int]], body: list[Statement]) -> list[Statemen
 
 def chunks(extent: int, lanes: int) -> list[tuple[int, int, int]]:
     """An axis cut into vectors: (start, number of vectors, elements in each)."""
-    whole, rest = divmod(extent, lanes)
+    whole, remainder = divmod(extent, lanes)
     pieces = []
     if whole:
         pieces.append((0, whole, lanes))
-    if rest:
-        pieces.append((whole * lanes, 1, rest))
+    if remainder:
+        pieces.append((whole * lanes, 1, remainder))
     return pieces
 
 

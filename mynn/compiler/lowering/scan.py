@@ -152,9 +152,9 @@ def _chains(context: Context, anchor: Node, names: list[str]) -> list[Statement]
         before.append(Var(total, kind))
     result += [Store(totals, Affine(k), before[k]) for k in range(_CHAINS)]
     result.append(side_by_side(True))
-    rest, place = extent - _CHAINS * piece, context.names.fresh("j")
-    if rest:
-        position = (Affine.var(place) if rest > 1 else Affine()) + _CHAINS * piece
+    remainder, place = extent - _CHAINS * piece, context.names.fresh("j")
+    if remainder:
+        position = (Affine.var(place) if remainder > 1 else Affine()) + _CHAINS * piece
         last = step(position, Affine(_CHAINS - 1), True)
-        result += serial([(place, rest)] if rest > 1 else [], last)
+        result += serial([(place, remainder)] if remainder > 1 else [], last)
     return result

@@ -47,10 +47,10 @@ def lower_scatter(context: Context) -> list[Statement]:
     first = picked.shape[0] if late else 0
     body: list[Statement] = []
     if first < anchor.shape[0]:
-        rest = (anchor.shape[0] - first, *anchor.shape[1:])
+        shape = (anchor.shape[0] - first, *anchor.shape[1:])
         body = _over(
             context,
-            rest,
+            shape,
             _neighbours(context, anchor, ()),
             lambda index: clear([index[0] + first, *index[1:]] if late else index),
         )

@@ -248,10 +248,10 @@ def _overlap(some: list[_Owned], others: list[_Owned]) -> bool:
         )
         reached: tuple[list[_Owned], list[_Owned]] = ([], [])
         for interval, worker, side in order:
-            rest = [(old, own) for old, own in reached[1 - side] if old.last >= interval.first]
-            if any(own != worker and old.overlaps(interval) for old, own in rest):
+            others = [(old, own) for old, own in reached[1 - side] if old.last >= interval.first]
+            if any(own != worker and old.overlaps(interval) for old, own in others):
                 return True
-            reached[1 - side][:] = rest
+            reached[1 - side][:] = others
             reached[side].append((interval, worker))
     return False
 

@@ -162,8 +162,8 @@ def _pad_element(e: Expressions, node: Node, index: Index) -> Computation:
         valid = e.within(valid, inner, limit)
         clamped = e.clamp(inner, limit + 1)
         if interior:
-            rest = e.divide(clamped, 1, interior + 1)
-            hit = e.let(Op("equal", (rest, Const(0, INDEX)), "bool"))
+            remainder = e.divide(clamped, 1, interior + 1)
+            hit = e.let(Op("equal", (remainder, Const(0, INDEX)), "bool"))
             valid = e.both(valid, hit)
             clamped = e.divide(clamped, interior + 1, extent)
         places.append(clamped)

@@ -189,8 +189,8 @@ def pad_sequence(
     full = []
     for part in parts:
         shape = (steps - part.shape[0], *part.shape[1:])
-        rest = Tensor(np.full(shape, padding_value, part.dtype))
-        both = [part, rest] if padding_side == "right" else [rest, part]
+        padding = Tensor(np.full(shape, padding_value, part.dtype))
+        both = [part, padding] if padding_side == "right" else [padding, part]
         full.append(cat(both).unsqueeze(0 if batch_first else 1))
     return cat(full, 0 if batch_first else 1)
 

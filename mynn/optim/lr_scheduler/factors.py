@@ -370,5 +370,5 @@ class PolynomialLR(LRScheduler):
         return [rate * factor for rate in self.rates]
 
     def _get_closed_form_lr(self) -> list[Number]:
-        rest = 1.0 - least(self.total_iters, self.last_epoch) / self.total_iters
-        return [base * rest**self.power for base in self.base_lrs]
+        remaining = 1.0 - least(self.total_iters, self.last_epoch) / self.total_iters
+        return [base * remaining**self.power for base in self.base_lrs]

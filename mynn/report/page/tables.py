@@ -49,8 +49,8 @@ def as_json(results: Results) -> dict[str, Any]:
     `published` (the pair of mean and deviation), `verdict`, `explanation` and the `values`.
     """
     table: dict[str, Any] = {}
-    found = cells(results)
-    for cell in found:
+    measured = cells(results)
+    for cell in measured:
         column = table.setdefault(cell.version, {}).setdefault(rate_key(cell.rate), {})
         column[cell.quantity] = _cell(cell)
     settings = results.settings
@@ -69,7 +69,7 @@ def as_json(results: Results) -> dict[str, Any]:
             "python": platform.python_version(),
             "machine": platform.machine(),
         },
-        "summary": summary(found),
+        "summary": summary(measured),
         "table1": table,
         "our_defaults_are_held_against_learning_rate": rate_key(BEST_RATE),
         "figure2": _figure2(results),
@@ -92,24 +92,24 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 
 def _figure2(results: Results) -> dict[str, Any]:
-    found = results.figure2
-    right = found.test_output.argmax(1) == found.sample.test_target.argmax(1)
+    figure = results.figure2
+    right = figure.test_output.argmax(1) == figure.sample.test_target.argmax(1)
     return {
         "test_errors": int(np.sum(~right)),
-        "test_accuracy": accuracy(found.test_output, found.sample.test_target),
-        "train_accuracy": accuracy(found.train_output, found.sample.train_target),
+        "test_accuracy": accuracy(figure.test_output, figure.sample.test_target),
+        "train_accuracy": accuracy(figure.train_output, figure.sample.train_target),
     }
 
 
 def _figure3(results: Results) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    by_version: dict[str, Any] = {}
     for (version, rate), curve in results.curves.items():
-        found.setdefault(version, {})[rate_key(rate)] = {
+        by_version.setdefault(version, {})[rate_key(rate)] = {
             "loss": curve.loss.tolist(),
             "train_accuracy": curve.train_accuracy.tolist(),
             "test_accuracy": curve.test_accuracy.tolist(),
         }
-    return found
+    return by_version
 
 
 def _figure4(results: Results, name: str) -> dict[str, Any]:
@@ -224,12 +224,12 @@ def curves_csv(results: Results) -> str:
 
 def points_csv(results: Results) -> str:
     """One line for each point of figure 2."""
-    found = results.figure2
-    sample = found.sample
+    figure = results.figure2
+    sample = figure.sample
     rows = []
     for name, points, target, output in (
-        ("train", sample.train_input, sample.train_target, found.train_output),
-        ("test", sample.test_input, sample.test_target, found.test_output),
+        ("train", sample.train_input, sample.train_target, figure.train_output),
+        ("test", sample.test_input, sample.test_target, figure.test_output),
     ):
         for (x, y), t, o in zip(points, target, output, strict=True):
             inside, predicted = int(t.argmax() == 0), int(o.argmax() == 0)

@@ -249,19 +249,19 @@ def _in_order(
     given: tuple[Any, ...], sequence: Any = None, input: Any = None, target: Any = None
 ) -> tuple[tuple[Any, ...], Any, Any]:
     """Sequence, input and target from arguments in either order, or by name."""
-    rest = []
+    others = []
     for place, value in enumerate(given):
         if isinstance(value, list | tuple) and any(map(_is_tool, value)):
             if sequence is not None:
                 raise UsageError("two sequences of tools were given")
             sequence = value
         elif value is not None or place > 0:
-            rest.append(value)
+            others.append(value)
     if sequence is None:
         raise UsageError("a list of tools is needed, such as [linear(2, 25, mynn), sigmoid(mynn)]")
     if not isinstance(sequence, Sequence) or not all(map(_is_tool, sequence)):
         raise UsageError(f"the sequence must be a list of tool modules, it is {sequence!r}")
-    for value in rest:
+    for value in others:
         if input is None:
             input = value
         elif target is None:

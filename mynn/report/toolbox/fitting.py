@@ -167,8 +167,8 @@ def run(
     losses[-1] += _finite_loss(net, checked.criterion, epochs)
     hits[-1] += int(np.sum(output.argmax(-1) == t[rows].argmax(-1)))
     optimizer.update()
-    rest = time.perf_counter() - called - whole.seconds
-    return History(np.array(losses), np.array(hits) / len(x), whole.seconds, rest)
+    overhead = time.perf_counter() - called - whole.seconds
+    return History(np.array(losses), np.array(hits) / len(x), whole.seconds, overhead)
 
 
 def _finite_loss(net: Record, criterion: criterion_mse, epochs: int) -> float:

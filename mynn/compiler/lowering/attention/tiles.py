@@ -224,13 +224,13 @@ class Head:
     def summed(self, extent: int, body: Callable[[Affine], list[Statement]]) -> list[Statement]:
         """`body(k)` for each k of a sum, some written out one after the other."""
         result: list[Statement] = []
-        rounds, rest = divmod(extent, _UNROLL)
+        rounds, remainder = divmod(extent, _UNROLL)
         if rounds:
             name = self.names.fresh("k")
             first = Affine.var(name, _UNROLL) if rounds > 1 else Affine()
             block = [s for u in range(_UNROLL) for s in body(first + u)]
             result += [For(name, rounds, tuple(block))] if rounds > 1 else block
-        for u in range(rest):
+        for u in range(remainder):
             result += body(Affine(rounds * _UNROLL + u))
         return result
 

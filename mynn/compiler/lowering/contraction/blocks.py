@@ -71,13 +71,13 @@ def in_blocks(context: Context, product: Product) -> list[Statement] | None:
     buffer = Buffer(f"partial.{context.name}", anchor.type.short, elements)
     place = Place(buffer, padded_strides(anchor.shape, itemsize))
     sums_so_far = Partial(buffer, lambda p, q: place.offset(product.index(p, q)))
-    share, rest = list(product.outer[:1]), list(product.outer[1:])
+    shared, inside = list(product.outer[:1]), list(product.outer[1:])
     variable = context.names.fresh("block")
     block = product.without_axis(axis, variable)
-    inner = serial(rest, tiles(context, block, sums_so_far))
+    inner = serial(inside, tiles(context, block, sums_so_far))
     sums = For(variable, product.summed[axis], tuple(inner))
     clear, end = _before_and_after(context, product, sums_so_far)
-    return serial(share, [*serial(rest, clear), sums, *serial(rest, end)])
+    return serial(shared, [*serial(inside, clear), sums, *serial(inside, end)])
 
 
 def _blocked_axis(product: Product) -> int | None:

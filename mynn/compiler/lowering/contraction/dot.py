@@ -45,14 +45,14 @@ def _dot_block(
     lanes_k = min(lanes, 1 << (product.k - 1).bit_length()) if product.k else 1
     acc = Buffer(context.names.fresh("acc"), type, count * lanes_k, "register")
     body: list[Statement] = [Local(acc)]
-    whole, rest = divmod(product.k, lanes_k)
+    whole, remainder = divmod(product.k, lanes_k)
     once = whole == 1  # the first products set the accumulators
     for r in range(0 if once else count):
         lane = context.names.fresh("v")
         zero = Store(acc, Affine.var(lane) + r * lanes_k, Const(0.0, type))
         body.append(vector_loop(lanes_k, [zero], lane))
     kvar = context.names.fresh("k")
-    for first, times, width in ((0, whole, lanes_k), (whole * lanes_k, 1, rest)):
+    for first, times, width in ((0, whole, lanes_k), (whole * lanes_k, 1, remainder)):
         if not times or not width:
             continue
         lane = context.names.fresh("v")

@@ -48,14 +48,14 @@ def micro_kernel(
     if product.k * tile.vectors <= _WRITTEN_OUT:
         unroll = product.k
     ready = 0 if product.nested or not fresh else splits
-    blocks, rest = divmod(product.k - ready, unroll)
+    blocks, remainder = divmod(product.k - ready, unroll)
     result = [s for k in range(ready) for s in step(Affine(k), k, first=True)]
     if blocks:
         kvar = names[product.inner] if names else ""
         base = Affine(ready) + (Affine.var(kvar, unroll) if blocks > 1 else 0)
         block = [s for u in range(unroll) for s in step(base + u, u % splits, first=False)]
         result += [For(kvar, blocks, tuple(block))] if blocks > 1 else block
-    for u in range(rest):
+    for u in range(remainder):
         result += step(Affine(ready + blocks * unroll + u), u % splits, first=False)
     if not product.nested:
         return result

@@ -143,10 +143,10 @@ class Product:
         """The index into the kept axes of the broadcast operand at row p of the tiles."""
         if not self.whole:
             return filled(self.broadcast_index, self.tile[0] if self.tile else None, p)
-        index, rest = self.broadcast_index, p.constant
+        index, offset = self.broadcast_index, p.constant
         for axis, extent in reversed(list(zip(self.tile, self.tile_shape, strict=True))):
-            index = filled(index, axis, Affine(rest % extent))
-            rest //= extent
+            index = filled(index, axis, Affine(offset % extent))
+            offset //= extent
         return index
 
     def with_panel(self, panel: Buffer, line: int, start: Affine) -> Product:

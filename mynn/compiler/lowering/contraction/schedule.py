@@ -103,6 +103,6 @@ def _copied_once(product: Product) -> Product:
     """The product with loops over rows inside copies of columns, where there are any."""
     own = {name for index in product.broadcast_index for name, _ in index.terms}
     within = tuple([loop for loop in product.outer if loop[0] in own])
-    rest = tuple([loop for loop in product.outer if loop[0] not in own])
-    inside = replace(product, outer=rest, within=within)
+    others = tuple([loop for loop in product.outer if loop[0] not in own])
+    inside = replace(product, outer=others, within=within)
     return inside if copies_columns(inside) else product

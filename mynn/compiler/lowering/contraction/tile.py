@@ -120,9 +120,9 @@ def _total(tile: TileAt, acc: Buffer, row: int, column: Affine) -> Expr:
     parts: list[Expr] = [Load(acc, column + tile.place(row, split)) for split in range(tile.splits)]
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
-        rest = [parts[-1]] if len(parts) % 2 else []
+        unpaired = [parts[-1]] if len(parts) % 2 else []
         parts = [Op("add", pair, acc.type) for pair in pairs]
-        parts += rest
+        parts += unpaired
     return parts[0]
 
 

@@ -74,16 +74,16 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
     best: tuple[float, Tile] | None = None
     for vectors in range(1, min(columns, 6) + 1):
         for rows in range(1, min(p, _most_rows(target, vectors, far)) + 1):
-            row_tiles, rest = divmod(p, rows)
-            heights = [rows] * row_tiles + ([rest] if rest else [])
+            row_tiles, remainder = divmod(p, rows)
+            heights = [rows] * row_tiles + ([remainder] if remainder else [])
             tiles, tail = _across(columns, vectors, even)
             widths = [vectors] * tiles + tail
             cycles = 0.0
-            for height in (rows, rest) if rest else (rows,):
+            for height in (rows, remainder) if remainder else (rows,):
                 times = heights.count(height)
                 for width in {*widths}:
                     cycles += times * widths.count(width) * _cycles(issue, height, width, k, across)
-            instances = (2 if rest else 1) * len({*widths})
+            instances = (2 if remainder else 1) * len({*widths})
             cycles *= 1 + _PIECE * instances
             if p % 2 == 0 and p // 2 % rows:
                 cycles *= 1 + issue.uneven
@@ -151,8 +151,8 @@ def column_segments(
             segments.append((column, whole, [lanes] * vectors))
             column += whole * width
         if whole < count:
-            full, rest = divmod(q - column, lanes)
-            segments.append((column, 1, [lanes] * full + [rest]))
+            full, remainder = divmod(q - column, lanes)
+            segments.append((column, 1, [lanes] * full + [remainder]))
     return segments
 
 
@@ -161,8 +161,8 @@ def row_segments(product: Product, height: int) -> list[tuple[int, int, int]]:
 
     The tiles of a segment are one piece of code, so they have the same `taps`.
     """
-    down, rest = divmod(product.p, height)
-    last = [(down * height, 1, rest)] if rest else []
+    down, remainder = divmod(product.p, height)
+    last = [(down * height, 1, remainder)] if remainder else []
     if not product.masked:
         return [(0, down, height), *last]
     segments: list[tuple[int, int, int]] = []
