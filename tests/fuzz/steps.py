@@ -436,6 +436,11 @@ def _outside(g: Generator) -> Node | None:
 def _random(g: Generator) -> Node | None:
     """Uniform numbers from bits, as dropout draws them."""
     key = g.new_input((2,), np.uint32)
+    if g.chance(0.3):
+        threshold = int(g.rng.integers(2**32))
+        size = int(g.pick((1, 5, 64, 256, 300, 520)))
+        decided = g.add(random.bernoulli, key, size=size, threshold=threshold)
+        return decided and g.add(elementwise.cast, decided, dtype=np.dtype(np.int32))
     bits = g.add(random.random_bits, key, shape=g.shape())
     drawn = bits and g.add(elementwise.shift_right, bits, bits=int(g.pick((8, 12, 30))))
     return drawn and g.add(elementwise.cast, drawn, dtype=np.dtype(np.int32))

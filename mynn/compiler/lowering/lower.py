@@ -18,6 +18,7 @@ from mynn.compiler.lowering.argsort import lower_argsort
 from mynn.compiler.lowering.attention.forward import lower_attention
 from mynn.compiler.lowering.attention.gradient import lower_attention_gradient
 from mynn.compiler.lowering.base import Context
+from mynn.compiler.lowering.bernoulli import lower_bernoulli
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
 from mynn.compiler.lowering.first_equal import lower_first_equal
@@ -31,6 +32,7 @@ from mynn.compiler.rules.record import (
     ArgSort,
     Attention,
     AttentionGradient,
+    Bernoulli,
     Concatenation,
     Contraction,
     FirstEqual,
@@ -49,6 +51,7 @@ _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     ArgSort: lower_argsort,
     Scan: lower_scan,
     FirstEqual: lower_first_equal,
+    Bernoulli: lower_bernoulli,
     ScatterAdd: lower_scatter,
     ScatterAlong: lower_scatter_along,
     Concatenation: lower_concatenate,
