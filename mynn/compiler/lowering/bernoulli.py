@@ -2,7 +2,7 @@
 
     for b in blocks: for l in 64 counters:
         x, y = threefry2x32(key, (64 b + l, 0))
-        for k, word in x, x with its halves exchanged, y, y so: z[256 b + 64 k + l] = word < threshold
+        for k, w in x, x with its halves exchanged, y, y so: z[256 b + 64 k + l] = w < threshold
 
 An evaluation is a chain of 60 instructions, each of which waits for the one before. Four vectors of
 counters are as many chains, whose instructions are mixed.
