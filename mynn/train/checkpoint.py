@@ -211,6 +211,7 @@ def content_of(training: Any) -> dict[str, Any]:
         return state, executor.cursor().to_dict()
 
     state, cursor = sharing.run_whole(taken, run.state)
+    training.catch_up(cursor["epoch"])
     return {
         "checkpoint": 1,
         "run": facts_of(run),
