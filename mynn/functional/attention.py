@@ -10,7 +10,7 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError
-from mynn.functional.dropout import dropout
+from mynn.functional.dropout import shares_dropped
 from mynn.functional.padding import pad
 from mynn.ops.attention import masked, shares_of
 from mynn.random import chosen_anywhere
@@ -77,7 +77,7 @@ def scaled_dot_product_attention(
     scores = (q * factor) @ k.transpose(-2, -1)
     shares = shares_of(masked(scores, mask, is_causal))
     if dropout_p > 0:
-        shares = dropout(shares, dropout_p)
+        shares = shares_dropped(shares, dropout_p)
     result: Tensor = shares @ v
     return result
 

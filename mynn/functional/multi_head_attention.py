@@ -10,7 +10,7 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.attention import scaled_dot_product_attention
-from mynn.functional.dropout import dropout
+from mynn.functional.dropout import shares_dropped
 from mynn.functional.joining import cat
 from mynn.functional.linear import linear
 from mynn.functional.padding import pad
@@ -170,7 +170,7 @@ def attended(
     p = dropout_p if training else 0.0
     if need_weights:
         shares = _shares(q, k, mask)
-        shares = dropout(shares, p) if p else shares
+        shares = shares_dropped(shares, p) if p else shares
         result = shares @ v
     else:
         result = scaled_dot_product_attention(q, k, v, mask, p, by_hint)

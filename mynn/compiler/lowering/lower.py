@@ -13,7 +13,7 @@ from dataclasses import replace
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
-from mynn.compiler.lowering.argmax import lower_argmax
+from mynn.compiler.lowering.argmax_lines import lower_argmax_lines
 from mynn.compiler.lowering.argsort import lower_argsort
 from mynn.compiler.lowering.attention.forward import lower_attention
 from mynn.compiler.lowering.attention.gradient import lower_attention_gradient
@@ -47,7 +47,7 @@ from mynn.core.graph import Node
 _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     Contraction: lower_product,
     Reduction: lower_reduce,
-    ArgMax: lower_argmax,
+    ArgMax: lower_argmax_lines,
     ArgSort: lower_argsort,
     Scan: lower_scan,
     FirstEqual: lower_first_equal,

@@ -12,8 +12,8 @@ from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import StepLayout
-from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.control_block import Control
+from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
 from mynn.compiler.loop_ir.format import format_function
