@@ -17,7 +17,7 @@ import numpy as np
 
 from examples.common import figure, library, loop, options, save, train
 
-CARTS, STEPS, GAMMA, LAMBDA = 64, 200, 0.99, 0.95
+CARTS, STEPS, GAMMA, LAMBDA = 64, 200, 0.995, 0.95
 UPDATES = 4  # of PPO on what was played
 LIMITS = 2.4, 0.2095  # of the place and of the angle
 
@@ -72,7 +72,7 @@ def play(torch: Any, agent: Any, start: Any, noise: Any, fresh: Any) -> Any:
 def advantages(torch: Any, values: Any, last: Any, fell: Any, share: float) -> Any:
     """By how much each step was better than its value (GAE); with share = 1 the whole return."""
     later = torch.cat([values[1:], last[None]], 0)
-    errors = 1.0 + GAMMA * later * (1 - fell) - values
+    errors = (1 - GAMMA) + GAMMA * later * (1 - fell) - values
     keep = GAMMA * share * (1 - fell)
 
     def step(sum_: Any, row: Any) -> tuple[Any, Any]:
@@ -83,15 +83,17 @@ def advantages(torch: Any, values: Any, last: Any, fell: Any, share: float) -> A
     return loop(torch, step, torch.zeros_like(last), rows)[1].flip(0)
 
 
-def learning(torch: Any, agent: Any, method: str) -> Any:
-    """A step: play, then learn from it. It returns minus the mean time until a pole falls."""
+def learning(torch: Any, agent: Any, method: str, epochs: int) -> Any:
+    """A step: play on, then learn from it. It returns minus the mean time until a pole falls."""
     adam = torch.optim.Adam(agent.parameters(), lr=1e-2 if method == "reinforce" else 3e-3)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, epochs)
+    carts = (torch.rand(CARTS, 4) - 0.5) * 0.1
 
     def step(seeds: Any) -> Any:
         with torch.no_grad():
-            start = (torch.rand(CARTS, 4) - 0.5) * 0.1
             fresh = (torch.rand(STEPS, CARTS, 4) - 0.5) * 0.1
-            end, states, right, fell = play(torch, agent, start, torch.rand(STEPS, CARTS), fresh)
+            end, states, right, fell = play(torch, agent, carts, torch.rand(STEPS, CARTS), fresh)
+            carts.copy_(end)
             score, values = agent(states)
             last = agent(end)[1]
             gain = advantages(torch, values, last, fell, 1.0 if method == "reinforce" else LAMBDA)
@@ -107,10 +109,11 @@ def learning(torch: Any, agent: Any, method: str) -> Any:
             else:
                 ratio = (log - old).exp()
                 policy = -torch.minimum(ratio * gain, ratio.clamp(0.8, 1.2) * gain).mean()
-            loss = policy + 0.005 * ((value - aims) ** 2).mean()
+            loss = policy + 0.5 * ((value - aims) ** 2).mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
             adam.step()
+        cosine.step()
         return -(STEPS * CARTS) / (fell.sum() + 1.0) + 0.0 * seeds.sum()
 
     return step
@@ -151,14 +154,14 @@ def draw(path: Path, curves: dict[str, list[float]], agent: Any, torch: Any) -> 
 
 def main(arguments: list[str] | None = None) -> float:
     """Learn; for how many of 1000 steps the pole is held in the end."""
-    parser = options(__doc__, epochs=60)
+    parser = options(__doc__, epochs=120)
     parser.add_argument("--method", choices=["reinforce", "ppo", "both"], default="ppo")
     given = parser.parse_args(arguments)
     curves, held = {}, 0.0
     for method in ["reinforce", "ppo"] if given.method == "both" else [given.method]:
         torch = library(given.library)
         agent = network(torch)
-        step = learning(torch, agent, method)
+        step = learning(torch, agent, method, given.epochs)
         ones = np.zeros((1, 1), np.float32)
         losses, seconds = train(torch, step, (ones,), given.epochs, 1)
         curves[method] = [-loss for loss in losses]

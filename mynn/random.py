@@ -19,6 +19,7 @@ from mynn.base import forks, recording, sharing
 from mynn.base.arguments import explained, whole_number
 from mynn.base.devices import CPU, require_cpu
 from mynn.base.devices import device as Device
+from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Shape, as_dtype
 from mynn.errors import ArgumentError
 from mynn.ops import random as ops
@@ -96,19 +97,31 @@ class Generator:
         """Go on from a key that `get_state` gave."""
         self.key.assign(np.asarray(state, np.uint32))
 
+    def _draw(self, primitive: Primitive, **params: Any) -> Tensor:
+        """What a primitive makes of the key, which goes on to the next one."""
+        if recording.waiting:
+            recording.settle([self.key])
+        with self._domain.lock:
+            recording.hold(self._domain.lock)
+            drawn = apply(primitive, self.key, **params)
+            self.key.assign(self.key + np.array([0, 1], np.uint32))
+            return drawn
+
     @recording.run_at_once
     def bits(self, shape: Sequence[int] | int = ()) -> Tensor:
         """32 random bits for each element, as uint32.
 
         Threads that draw from one generator get different numbers, each number once.
         """
-        if recording.waiting:
-            recording.settle([self.key])
-        with self._domain.lock:
-            recording.hold(self._domain.lock)
-            drawn = apply(ops.random_bits, self.key, shape=as_shape(shape))
-            self.key.assign(self.key + np.array([0, 1], np.uint32))
-            return drawn
+        return self._draw(ops.random_bits, shape=as_shape(shape))
+
+    @recording.run_at_once
+    def decisions(self, shape: Sequence[int] | int, p: float) -> Tensor:
+        """True with probability p, which is rounded to a multiple of 2^-32; 0 <= p <= 1."""
+        threshold, shape = round(p * _WORD), as_shape(shape)
+        size = math.prod(shape)
+        drawn = self._draw(ops.bernoulli, size=size, threshold=min(threshold, _WORD - 1))
+        return (drawn if threshold < _WORD else drawn == drawn).reshape(shape)
 
     def words(self, count: int) -> list[int]:
         """A few numbers of 32 bits, for use outside of tensors: those of `bits(count)`."""
@@ -324,7 +337,12 @@ inplace.samplers.update(uniform=uniform, normal=normal, bernoulli=bernoulli)
 
 
 def chosen(p: float, shape: Shape, generator: Generator | None = None) -> Tensor:
-    """True with probability p: a draw's 32 bits, as a number, lie under p 2^32."""
+    """True with probability p; each is computed once, and stored."""
+    return (generator or default_generator()).decisions(shape, p)
+
+
+def chosen_anywhere(p: float, shape: Shape, generator: Generator | None = None) -> Tensor:
+    """True with probability p, computed where it is needed, each by itself: nothing is stored."""
     threshold = round(p * _WORD)
     drawn = bits(shape, generator)
     if threshold >= _WORD:

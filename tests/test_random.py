@@ -11,6 +11,7 @@ import pytest
 import mynn
 from mynn import random
 from mynn.errors import ArgumentError
+from mynn.ops.threefry import threefry2x32
 from mynn.random import Generator, fold_seed
 from mynn.trace import tracing
 from tests.registry.running import BACKENDS, Program, assert_all_close
@@ -158,3 +159,31 @@ def test_generator_made_in_a_trace_is_state() -> None:
 def test_bad_arguments(call: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_decisions_have_their_probability_and_no_pattern() -> None:
+    for p in (0.1, 0.5, 0.97, 1e-4):
+        drawn = random.bernoulli(p, (1000, 4096), Generator(3)).value
+        deviation = np.sqrt(p * (1 - p) / drawn.size)
+        assert abs(drawn.mean() - p) < 4 * deviation
+        # The four that come of one counter, and neighbours.
+        for apart in (1, 16, 64, 128, 192, 256):
+            both = (drawn[:, apart:] * drawn[:, :-apart]).mean()
+            assert abs(both - p * p) < 5 * np.sqrt(p * p * (1 - p * p) / drawn.size) + 1e-9
+
+
+def test_decisions_compare_all_bits_of_a_word() -> None:
+    """The words of a counter, and these with their halves exchanged, beside a threshold."""
+    x, y = (int(word[0]) for word in threefry2x32(7, 0, [0], [0]))
+    words = [x, (x << 16 | x >> 16) % 2**32, y, (y << 16 | y >> 16) % 2**32]
+    for k, word in enumerate(words):
+        for threshold in (word, word + 1):
+            drawn = random.bernoulli(threshold / 2**32, (256,), Generator(7)).value
+            assert drawn[64 * k] == (threshold > word)
+
+
+def test_decisions_that_are_certain_draw_all_the_same() -> None:
+    for p, expected in ((0.0, 0.0), (1.0, 1.0), (1 - 1e-12, 1.0)):
+        generator = Generator(2)
+        assert random.bernoulli(p, (5,), generator).tolist() == [expected] * 5
+        assert generator.get_state().tolist() == [2, 1]

@@ -10,10 +10,10 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError
-from mynn.functional.dropout import dropout
+from mynn.functional.dropout import shares_dropped
 from mynn.functional.padding import pad
 from mynn.ops.attention import masked, shares_of
-from mynn.random import chosen
+from mynn.random import chosen_anywhere
 from mynn.tensor import Tensor, as_tensor, same_dtype
 
 
@@ -77,7 +77,7 @@ def scaled_dot_product_attention(
     scores = (q * factor) @ k.transpose(-2, -1)
     shares = shares_of(masked(scores, mask, is_causal))
     if dropout_p > 0:
-        shares = dropout(shares, dropout_p)
+        shares = shares_dropped(shares, dropout_p)
     result: Tensor = shares @ v
     return result
 
@@ -114,7 +114,7 @@ def _blocked(
     matrix = (*lead, q.shape[-2], k.shape[-2])
     masks = [] if mask is None else [together(mask.broadcast_to(matrix))]
     if p > 0:
-        masks.append(together(~chosen(p, matrix, None)))
+        masks.append(together(~chosen_anywhere(p, matrix)))
     params = {"causal": causal, "scale": scale, "mask": mask is not None, "drop": float(p)}
     y = operand(q).attention(operand(k), operand(v), *masks, **params)
     y = y.reshape((samples, q.shape[-2], heads, width)).transpose(1, 2)

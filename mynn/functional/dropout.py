@@ -9,7 +9,7 @@ from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.activation import placed
-from mynn.random import Generator, chosen
+from mynn.random import Generator, chosen, chosen_anywhere
 from mynn.tensor import Tensor, as_tensor
 
 
@@ -46,6 +46,15 @@ def dropout(
     dropped = chosen(p, x.shape, generator)
     kept = x * dropped.choose(x.dtype.type(0), x.dtype.type(1 / (1 - p)))
     return placed("dropout", input, kept, inplace)
+
+
+def shares_dropped(shares: Tensor, p: float) -> Tensor:
+    """`dropout` of the shares of attention, with the decisions that attention in blocks draws."""
+    _check_p("dropout", p)
+    if p == 1:
+        return shares * 0.0
+    dropped = chosen_anywhere(p, shares.shape)
+    return shares * dropped.choose(shares.dtype.type(0), shares.dtype.type(1 / (1 - p)))
 
 
 def _channels(name: str, x: Tensor, ranks: tuple[int, ...], batched: int) -> tuple[int, ...]:

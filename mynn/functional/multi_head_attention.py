@@ -12,7 +12,7 @@ from mynn.base.arguments import explained
 from mynn.base.dataclass import dataclass
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.attention import scaled_dot_product_attention
-from mynn.functional.dropout import dropout
+from mynn.functional.dropout import shares_dropped
 from mynn.functional.joining import cat
 from mynn.functional.linear import linear
 from mynn.functional.padding import pad
@@ -155,7 +155,7 @@ class Attention:
             result = scaled_dot_product_attention(q, k, v, mask, self.dropout, by_hint)
         else:
             shares = _shares(q, k, mask)
-            shares = dropout(shares, self.dropout) if self.dropout else shares
+            shares = shares_dropped(shares, self.dropout) if self.dropout else shares
             result = shares @ v
             shares = shares.mean(1) if averaged else shares
         weight, bias = self.output

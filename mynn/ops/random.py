@@ -18,7 +18,8 @@ from mynn.core.primitive import Cost, Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops.batches import one_by_one
-from mynn.ops.threefry import first_word, threefry2x32
+from mynn.ops.movement import reshape
+from mynn.ops.threefry import first_word, halves_exchanged, threefry2x32
 
 
 def _infer_bits(key: Type, shape: Shape) -> Type:
@@ -66,4 +67,60 @@ random_bits = Primitive(
     cost=Cost.HEAVY,
 )
 
-PRIMITIVES = (random_bits,)
+
+# -- decisions -------------------------------------------------------------------------------------
+
+# Counters side by side, and the decisions that come of them: four each.
+COUNTERS = 64
+DECISIONS = 4 * COUNTERS
+
+
+def _infer_bernoulli(key: Type, size: int, threshold: int) -> Type:
+    _infer_bits(key, ())
+    return Type((size,), np.dtype(np.bool_))
+
+
+def _numpy_bernoulli(key: Array, size: int, threshold: int) -> Array:
+    blocks = -(-size // DECISIONS)
+    count = np.arange(blocks * COUNTERS, dtype=np.uint32)
+    drawn = threefry2x32(key[0], key[1], count, np.zeros_like(count))
+    words = [word for each in drawn for word in (each, halves_exchanged(each))]
+    below = np.stack(words) < np.uint32(threshold)
+    ordered = below.reshape(4, blocks, COUNTERS).transpose(1, 0, 2)
+    return np.ascontiguousarray(ordered).reshape(-1)[:size]
+
+
+def _bernoulli_samples(rng: np.random.Generator) -> list[Sample]:
+    key = rng.integers(0, 2**32, 2, np.uint32)
+    sizes = ((1, 2**31), (20, 2**30), (256, 99), (300, 2**31 + 7), (700, 2**32 - 2**20))
+    return [Sample((key,), {"size": n, "threshold": threshold}) for n, threshold in sizes]
+
+
+def _batch_bernoulli(size: int, mapped: tuple[bool], key: Node, **params: int) -> Node:
+    """One key for all examples gives each its own decisions."""
+    if mapped[0]:
+        return one_by_one(bernoulli)(size, mapped, key, **params)
+    total = size * params["size"]
+    every = apply(bernoulli, key, size=total, threshold=params["threshold"])
+    return apply(reshape, every, shape=(size, params["size"]))
+
+
+# decision[i] = whether a word of 32 random bits is less than the threshold. Blocks of 256 decisions
+# have 64 counters each: i = 256 b + 64 k + l has the counter c = 64 b + l, and of the words x, y =
+# threefry2x32(key, (c, 0)) for k = 0..3 the word x, x with its halves exchanged, y, and y so.
+#
+# So each decision has the probability threshold / 2^32. Two that share a word are independent of
+# each other but where a half equals that of the threshold: their correlation is less than 2^-14,
+# and 0 where the threshold is a multiple of 2^16.
+bernoulli = Primitive(
+    "bernoulli",
+    _infer_bernoulli,
+    _numpy_bernoulli,
+    None,
+    _bernoulli_samples,
+    batch=_batch_bernoulli,
+    draws=True,
+    cost=Cost.HEAVY,
+)
+
+PRIMITIVES = (random_bits, bernoulli)

@@ -37,6 +37,11 @@ def threefry2x32(k0: ArrayLike, k1: ArrayLike, c0: ArrayLike, c1: ArrayLike) -> 
     return np.asarray(x0), np.asarray(x1)
 
 
+def halves_exchanged(words: Words) -> Words:
+    """Each word rotated by 16 bits."""
+    return np.asarray((words << np.uint32(16)) | (words >> np.uint32(16)))
+
+
 def first_word(k0: int, k1: int, c0: int) -> int:
     """The first word for counter (c0, 0), in Python's integers: for a few words the faster way."""
     keys = (k0, k1, k0 ^ k1 ^ PARITY)

@@ -15,6 +15,7 @@ import math
 import os
 import secrets
 from collections.abc import Mapping
+from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from mynn.errors import DataError
 # The longest header that other readers take.
 _LONGEST = 100_000_000
 _METADATA = "__metadata__"
+# Its end is looked for among so many bytes, with which it may have been filled up.
+_BLANKS = 4096
 
 # Names of dtypes; those that NumPy has none for are read as wider ones.
 _DTYPES = {
@@ -67,43 +70,56 @@ def write(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
 
-def read(data: bytes, where: str) -> tuple[dict[str, Array], dict[str, str]]:
+def read(source: BufferedIOBase, where: str) -> tuple[dict[str, Array], dict[str, str]]:
     """The arrays of a file and its metadata; `where` names it in errors.
+
+    Nothing of it is there twice: each array is read into its own memory.
 
     Raises:
         DataError: it is none, or damaged.
     """
-    _check_kind(data, where)
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > min(len(data) - 8, _LONGEST):
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    head = source.read(9)
+    _check_kind(head, size, where)
+    length = int.from_bytes(head[:8], "little")
+    if size < 8 or length > min(size - 8, _LONGEST):
         raise _damaged(
-            where, f"the header is said to be {length} bytes long, the file has {len(data)} bytes"
+            where, f"the header is said to be {length} bytes long, the file has {size} bytes"
         )
-    header = _header(data[8 : 8 + length], where)
+    source.seek(8)
+    header = _header(source.read(length), where)
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _damaged(where, f"{_METADATA} must hold texts")
-    body = memoryview(data)[8 + length :]
+    start = 8 + length
     places = {name: _place(where, name, entry) for name, entry in header.items()}
-    _check_places(where, [place[2:] for place in places.values()], len(body))
-    return {name: _array(body, *place) for name, place in places.items()}, metadata
+    _check_places(where, [place[2:] for place in places.values()], size - start)
+    arrays = {}
+    for name, (dtype, shape, begin, _) in places.items():
+        array = np.empty(shape, _DTYPES[dtype])
+        source.seek(start + begin)
+        if source.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+            raise _damaged(where, f"it ends within {name!r}")
+        arrays[name] = _native(array, dtype)
+    return arrays, metadata
 
 
-def _check_kind(data: bytes, where: str) -> None:
+def _check_kind(head: bytes, size: int, where: str) -> None:
     """Raise where the file is one of PyTorch's or NumPy's.
 
     A header may be as long as makes its first bytes those of a pickle.
     """
-    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return
-    if data.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
         raise DataError(
             f"load: {where} is a pickle or an archive of pickles, as torch.save and numpy.savez "
             "write them, which can run code when it is opened. Convert it where it is trusted: "
             "safetensors.torch.save_file(torch.load(path), new_path), or "
             "mynn.save(dict(numpy.load(path)), new_path); then call mynn.load(new_path)"
         )
-    if data.startswith(b"\x93NUMPY"):
+    if head.startswith(b"\x93NUMPY"):
         raise DataError(f"load: {where} is one array of NumPy; use numpy.load({where})")
 
 
@@ -122,7 +138,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _header(text: bytes, where: str) -> dict[str, Any]:
+    end = text[-_BLANKS:].rstrip()
     try:
+        if end and not end.endswith((b"}", b"]")):  # not decoded, which takes memory
+            raise ValueError("it ends as none does")
         header = json.loads(text.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise _damaged(where, f"the header is no JSON ({error})") from None
@@ -169,13 +188,13 @@ def _check_places(where: str, places: list[tuple[int, ...]], length: int) -> Non
         raise _damaged(where, f"the arrays take {end} bytes, the file has {length} for them")
 
 
-def _array(body: memoryview, dtype: str, shape: tuple[int, ...], begin: int, end: int) -> Array:
-    array = np.frombuffer(body[begin:end], _DTYPES[dtype]).reshape(shape)
+def _native(array: Array, dtype: str) -> Array:
+    """What was read, in a dtype and a byte order of this machine."""
     if dtype == "BOOL":  # a byte that is neither 0 nor 1 counts as true
         return np.asarray(array.view(np.uint8) != 0)
     if dtype == "BF16":  # the upper half of a float32
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(array.dtype.newbyteorder("="))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def replace(path: str | os.PathLike[str], data: bytes) -> None:

@@ -9,11 +9,13 @@ form as JSON in the metadata of the file: a number, a text or None as it is, els
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import zlib
 from collections.abc import Mapping
+from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
@@ -116,23 +118,23 @@ def load(
             )
     if hasattr(f, "read"):
         data, where = f.read(), shown(getattr(f, "name", "the file"))
-    else:
-        path = _path("load", f)
-        where = repr(path)
-        with open(path, "rb") as opened:
-            data = opened.read()
-    if not isinstance(data, bytes):
-        raise ArgumentTypeError(f'load: {where} gives text; open it with mode "rb"')
-    return unpacked(data, where)
+        if not isinstance(data, bytes):
+            raise ArgumentTypeError(f'load: {where} gives text; open it with mode "rb"')
+        return unpacked(io.BytesIO(data), where)
+    path = _path("load", f)
+    with open(path, "rb") as opened:
+        return unpacked(opened, repr(path))
 
 
-def unpacked(data: bytes, where: str, checksum: bool = False) -> Any:
-    """What lies in the bytes of a file, which `where` names in errors.
+def unpacked(source: BufferedIOBase, where: str, checksum: bool = False) -> Any:
+    """What lies in a file, which `where` names in errors.
 
     Raises:
         DataError: it is damaged; where a checksum is asked for, also a single bit of it.
     """
-    arrays, metadata = file.read(data, where)
+    if not source.seekable():  # a pipe
+        source = io.BytesIO(source.read())
+    arrays, metadata = file.read(source, where)
     if checksum and metadata.get(_CHECKSUM) != str(_checksum(metadata.get(_FORM, ""), arrays)):
         raise DataError(
             f"load: {where} is no checkpoint, or it is damaged: its checksum is not that of what "
@@ -219,15 +221,18 @@ def _key(key: Any, place: str) -> Any:
     )
 
 
-def _decode(form: Any, arrays: Mapping[str, Array]) -> Any:
-    """The value of a form. Raises `ValueError`, `KeyError` or `TypeError` where it is none."""
+def _decode(form: Any, arrays: dict[str, Array]) -> Any:
+    """The value of a form, which takes each array once, so that it is not larger than the file.
+
+    Raises `ValueError`, `KeyError` or `TypeError` where it is none.
+    """
     if form is None or isinstance(form, bool | int | float | str):
         return form
     if not isinstance(form, dict) or len(form) != 1:
         raise ValueError("an entry is no object with one name")
     ((kind, inside),) = form.items()
     if kind in ("tensor", "array"):
-        array = arrays[inside].copy()
+        array = arrays.pop(inside)
         return Tensor.from_value(array) if kind == "tensor" else array
     if kind == "dict":
         return {key: _decode(value, arrays) for key, value in inside}

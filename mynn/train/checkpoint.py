@@ -211,6 +211,7 @@ def content_of(training: Any) -> dict[str, Any]:
         return state, executor.cursor().to_dict()
 
     state, cursor = sharing.run_whole(taken, run.state)
+    training.catch_up(cursor["epoch"])
     return {
         "checkpoint": 1,
         "run": facts_of(run),
@@ -238,8 +239,7 @@ def read(path: Any) -> dict[str, Any]:
             "anew where it is not there yet, or leave resume out"
         )
     with open(path, "rb") as opened:
-        data = opened.read()
-    content = objects.unpacked(data, where, checksum=True)
+        content = objects.unpacked(opened, where, checksum=True)
     if not isinstance(content, dict) or any(part not in content for part in _PARTS):
         raise DataError(
             f"resume: {where} is no checkpoint of mynn.fit; for weights alone there are mynn.load "

@@ -157,17 +157,21 @@ def fit(
         _check_step(compiled, arguments)
         given = arguments, arrays, check, batch_size, check_finite, drop_last
         executor = executor_for(plan(compiled, *given, {**options, "shuffle": shuffle}))
+    validation = None
     try:
-        validation = None
         if validate is not None:
             modules = executor.run.staged.trace.observer.modules
             size = max(batch_size, 256)
-            validation = Validation(validate, held, size, measures, check_finite, modules)
+            fixed = validate, held, size, measures, check_finite
+            validation = Validation(*fixed, modules, epochs)
+            validation.go_inside(executor)
         training = Training(executor, called, seed, verbose, validation, keeper)
         if content is not None:
             restore(training, *content)
     except BaseException:
         executor.finish()
+        if validation is not None:
+            validation.finish()
         raise
     return training.go()
 

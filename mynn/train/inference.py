@@ -110,6 +110,10 @@ class Evaluation:
         """The means now, and the measures."""
         return called_in_modes(self.modes, self._measure)
 
+    def epochs(self, count: int) -> Executor | None:
+        """What measures the data set in each of so many epochs; None where it is a stream."""
+        return None if self.run is None else executor_for(replace(self.run, epochs=count))
+
     def _measure(self) -> dict[str, Any]:
         if self.run is None:
             # What was planned at first has the first batch; later ones begin anew.

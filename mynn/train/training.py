@@ -73,7 +73,8 @@ class Training:
             self.executor.seed(_drawn_seed() if seed is None else seed)
         self.validation = validation
         self.keeper = keeper
-        self.by_epoch = bool(callbacks) or validation is not None
+        apart = validation is not None and not validation.inside
+        self.by_epoch = bool(callbacks) or apart
         self.by_progress = any(type(c).on_progress is not Callback.on_progress for c in callbacks)
         self.callbacks = callbacks + (progress_bar() if verbose else [])
         self.guard = NanGuard(self.executor) if run.check_finite else None
@@ -182,6 +183,8 @@ class Training:
                 self.finish()
             finally:
                 executor.finish()
+                if self.validation is not None:
+                    self.validation.finish()
                 if self.guard is not None:
                     self.guard.finish()
                 if self.keeper is not None:
@@ -198,6 +201,8 @@ class Training:
         at_epoch = self.by_epoch and executor.batch == 0
         if at_epoch:
             executor.refresh()
+            if self.validation is not None and self.validation.inside:
+                self.validation.refresh()
         if self.guard is not None:
             self.guard.keep(at_epoch or self.by_progress)
         due = None if record is None else record.next_due(executor.steps)
@@ -220,16 +225,15 @@ class Training:
 
     def report(self) -> None:
         """Measure what is not trained on, and tell the callbacks, where an epoch is over."""
-        if not self.callbacks and self.validation is None:
+        if not self.callbacks and not self.by_epoch:
             self.reported = self.executor.epoch
             return
         executor = self.executor
         while self.reported < executor.epoch:
             logs = executor.means(self.reported)
             if self.validation is not None:
-                held = self.validation.measure()
-                self.measured.append(held)
-                logs |= held
+                self.catch_up(self.reported + 1)
+                logs |= self.measured[self.reported]
             for callback in self.callbacks:
                 callback.on_epoch_end(self.reported, logs)
             self.reported += 1
@@ -237,26 +241,29 @@ class Training:
         for callback in self.callbacks:
             callback.on_progress(executor.epoch, executor.batch, logs)
 
+    def catch_up(self, epochs: int) -> None:
+        """Have what was measured after so many epochs."""
+        while self.validation is not None and len(self.measured) < epochs:
+            self.measured.append(self.validation.measure(len(self.measured)))
+
     def finish(self) -> None:
         """Fill in the history, and tell every callback that training is over."""
         executor, history = self.executor, self.history
         history.epochs = executor.epoch
         history.steps = executor.steps
         history.compile_seconds = executor.compile_seconds
-        history.metrics = self.columns()
-        for name in self.measured[0] if self.measured else ():
-            history.metrics[name] = np.array([row[name] for row in self.measured])
+        history.metrics = executor.columns() | self._validated()
         _end(self.callbacks, history)
 
-    def columns(self) -> dict[str, Array]:
-        """Every result over the epochs that are complete."""
-        executor = self.executor
-        run, table = executor.run, executor.table()
-        if not run.metrics:
-            return {name: table[:, at.start].copy() for name, at in run.columns.items()}
-        rows = [run.measured(row, executor.samples_of(n)) for n, row in enumerate(table)]
-        names = run.measured(np.zeros(run.width), 1) if not rows else rows[0]
-        return {name: np.array([row[name] for row in rows]) for name in names}
+    def _validated(self) -> dict[str, Array]:
+        """What was measured after each epoch."""
+        rows, epochs, validation = self.measured, self.executor.epoch, self.validation
+        if validation is None or not validation.inside or len(rows) >= epochs:
+            return {name: np.array([row[name] for row in rows]) for name in (rows or [{}])[0]}
+        found = validation.columns(len(rows), epochs)
+        if not rows:
+            return found
+        return {name: np.array([*(row[name] for row in rows), *found[name]]) for name in found}
 
 
 def _end(callbacks: Sequence[Callback], history: History) -> None:

@@ -138,7 +138,7 @@ class Generator:
         """An operation that gives a type, or None where the draw has no such one."""
         name = self.pick(OPERATIONS)
         wide = scope.lane is not None and scope.lane[1] > 16
-        if wide and (name in MATH or name == "threefry2x32"):
+        if wide and name in MATH:
             return None
         if name == "cast":
             source = self.pick(TYPES)
@@ -320,7 +320,7 @@ def _arities() -> Iterator[tuple[str, int]]:
         yield name, len(primitive.samples(rng)[0].arrays)
 
 
-ARITIES = {**dict(_arities()), "fma": 3, "threefry2x32": 4}
+ARITIES = {**dict(_arities()), "fma": 3, "threefry2x32": 4, "threefry2x32_second": 4}
 OPERATIONS = (
     *ARITIES,
     "cast",

@@ -427,17 +427,19 @@ def _outside(g: Generator) -> Node | None:
     """Whether anything is out of range, as a number."""
     x = g.any(g.pick("fii"))
     low, high = (0.0, 1.0) if x.dtype.kind == "f" else (int(g.pick((0, -3))), int(g.pick((1, 9))))
-    words = {"name": "f", "kind": "labels", "axis": 0, "warns": False}
     ignore = -100 if x.dtype.kind == "i" and g.chance(0.3) else None
-    wrong = g.add(checks.outside, x, low=low, high=high, ignore=ignore, **words)
+    words = {"name": "f", "kind": "labels", "axis": 0, "warns": False, "ignore": ignore}
+    wrong = g.add(checks.outside, x, low=low, high=high, **words)
     return wrong and g.add(elementwise.cast, wrong, dtype=np.dtype(np.int32))
 
 
 def _random(g: Generator) -> Node | None:
     """Uniform numbers from bits, as dropout draws them."""
     key = g.new_input((2,), np.uint32)
-    bits = g.add(random.random_bits, key, shape=g.shape())
-    drawn = bits and g.add(elementwise.shift_right, bits, bits=int(g.pick((8, 12, 30))))
+    if g.chance(0.3):
+        return g.add(random.bernoulli, key, size=int(g.pick((5, 64, 300, 520))), threshold=2**30)
+    drawn = g.add(random.random_bits, key, shape=g.shape())
+    drawn = drawn and g.add(elementwise.shift_right, drawn, bits=int(g.pick((8, 12, 30))))
     return drawn and g.add(elementwise.cast, drawn, dtype=np.dtype(np.int32))
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,38 @@ def test_mutated_files_are_refused_or_read() -> None:
             except DataError:
                 refused += 1
     assert refused > 500
+
+
+@pytest.mark.parametrize("change", ["nothing", "a bit", "the end", "the length"])
+def test_a_file_is_in_memory_once(tmp_path: Path, change: str) -> None:
+    path, size = tmp_path / "file", 2_000_000
+    mynn.save({"a": np.ones(size // 8), "b": [np.zeros(size // 4, np.float32)]}, path)
+    data = bytearray(path.read_bytes())
+    if change == "a bit":
+        data[len(data) // 2] ^= 1
+    elif change == "the end":
+        del data[-1:]
+    elif change == "the length":
+        data[:8] = (len(data) - 8).to_bytes(8, "little")
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        found = mynn.load(path)
+        assert found["a"].shape == (size // 8,)
+    except DataError:
+        assert change in ("the end", "the length")
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1.1 * len(data)
+
+
+def test_an_array_is_in_a_value_once() -> None:
+    """Else a short file would be values of any size."""
+    form = '{"list":[{"array":"a"},{"array":"a"}]}'
+    data = file.write({"a": np.ones(3)}, {"mynn": form})
+    with pytest.raises(DataError, match="damaged"):
+        mynn.load(io.BytesIO(data))
 
 
 class Own:

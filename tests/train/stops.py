@@ -10,6 +10,7 @@ mutated files are read.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -142,15 +144,17 @@ def killed(folder: Path, moments: list[float]) -> None:
             left.unlink()
 
 
-def mutated(folder: Path, count: int, draw: random.Random) -> tuple[int, float]:
-    """How many of so many mutated files are read after all, and the longest time for one.
+def mutated(folder: Path, count: int, draw: random.Random) -> tuple[int, float, float]:
+    """How many of so many mutated files are read after all, the longest time for one, and the most
+    memory that one took, as a multiple of the whole file's size.
 
     What is read must be what the whole file holds: blanks were changed, or nothing.
     """
     path = folder / "run.safetensors"
-    Training().fit(epochs=1, checkpoint=path)
+    Training(width=4000).fit(epochs=1, checkpoint=path)
     good = path.read_bytes()
-    kept, longest, read = repr(objects.unpacked(good, "the file")), 0.0, 0
+    kept, longest, read = repr(objects.unpacked(io.BytesIO(good), "the file")), 0.0, 0
+    most = 0.0
     for number in range(count):
         data = bytearray(good)
         place = draw.randrange(len(data) if number % 2 else 4000)  # the header, or anywhere
@@ -161,6 +165,8 @@ def mutated(folder: Path, count: int, draw: random.Random) -> tuple[int, float]:
         else:
             data[place : place + 8] = draw.randbytes(draw.randrange(16))
         path.write_bytes(data)
+        if number % 10 == 0:
+            tracemalloc.start()
         began = time.perf_counter()
         try:
             content = checkpoints.read(path)
@@ -169,8 +175,12 @@ def mutated(folder: Path, count: int, draw: random.Random) -> tuple[int, float]:
         else:
             read += 1
             assert repr(content) == kept, number
-        longest = max(longest, time.perf_counter() - began)
-    return read, longest
+        if tracemalloc.is_tracing():
+            most = max(most, tracemalloc.get_traced_memory()[1] / len(good))
+            tracemalloc.stop()
+        else:
+            longest = max(longest, time.perf_counter() - began)
+    return read, longest, most
 
 
 def main() -> None:
@@ -206,8 +216,11 @@ def main() -> None:
         killed(Path(folder), [draw.random() * 0.3 for _ in range(given.kills)])
     print(f"killed {given.kills} times while saving: the file was whole", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        read, longest = mutated(Path(folder), given.files, draw)
-    print(f"{given.files} mutated files: {read} read as they were, others refused, {longest:.3f} s")
+        read, longest, most = mutated(Path(folder), given.files, draw)
+    print(f"{given.files} mutated files: {read} read as they were, others refused")
+    print(
+        f"the longest took {longest:.3f} s, the largest {most:.2f} times the file's size in memory"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import mynn
 from mynn import functional as F
 from mynn import metrics, nn, optim
 from mynn.errors import ArgumentError, DataError, MynnError, UsageError
+from mynn.train.engine.native import NativeExecutor
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)
@@ -157,3 +158,119 @@ def test_weights_of_samples_and_classes_are_those_of_pytorch() -> None:
     own = mynn.Model(net, lambda y, t: y.mean(), sgd)
     with pytest.raises(MynnError, match='has no reduction="none"'):
         own.fit(X, T, sample_weight=weights)
+
+
+# -- inside the native loop ------------------------------------------------------------------------
+
+
+class Nothing(mynn.Callback):
+    """Python is asked after each epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        assert logs.keys() >= {"val_loss", "val_matrix"}
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps of each run of a native loop."""
+    found: list[int] = []
+    inner = NativeExecutor._run
+
+    def run(self: NativeExecutor, workers: int, budget: int) -> int:
+        found.append(inner(self, workers, budget))
+        return found[-1]
+
+    monkeypatch.setattr(NativeExecutor, "_run", run)
+    return found
+
+
+def fitted(backend: str = "native", **options: Any) -> tuple[Any, mynn.History]:
+    net, step, given = training(backend)
+    options = {"epochs": 12, "validation_data": (XV, TV), **given, **QUIET, **options}
+    return net, mynn.fit(step, (X, T), **options)
+
+
+def assert_same(first: tuple[Any, mynn.History], second: tuple[Any, mynn.History]) -> None:
+    assert first[1].metrics.keys() == second[1].metrics.keys()
+    for name, values in first[1].metrics.items():
+        np.testing.assert_array_equal(values, second[1][name], name)
+        assert values.dtype == second[1][name].dtype
+    for name, value in first[0].state_dict().items():
+        np.testing.assert_array_equal(value, second[0].state_dict()[name])
+
+
+@pytest.mark.parametrize("size", [7, 30])
+def test_the_loop_measures_without_a_return_to_python(
+    turns: list[int], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYNN_THREADS", "1")
+    given = {"validation_data": (XV[:size], TV[:size])}
+    inside = fitted(**given)
+    assert sum(turns) == 12 * 8
+    assert len(turns) < 12
+    turns.clear()
+    apart = fitted(callbacks=[Nothing()], **given)
+    assert len(turns) >= 12
+    assert_same(inside, apart)
+    assert inside[1]["val_matrix"].shape == (12, 2, 2)
+    monkeypatch.setenv("MYNN_THREADS", "2")
+    assert_same(inside, fitted(**given))
+    _, interpreted = fitted("interpreter", **given)
+    assert (interpreted["val_matrix"].sum((1, 2)) == size).all()
+    np.testing.assert_allclose(interpreted["val_loss"], inside[1]["val_loss"], rtol=0.05)
+
+
+def test_a_run_that_measures_inside_is_gone_on_from(tmp_path: Any) -> None:
+    whole = fitted()
+    path = tmp_path / "run"
+    fitted(epochs=5, checkpoint=mynn.Checkpoint(path, steps=3))
+    assert_same(whole, fitted(resume=path))
+
+
+def test_a_label_out_of_range_ends_the_run_after_the_epoch(turns: list[int]) -> None:
+    wrong = TV.copy()
+    wrong[17] = 2
+    net, step, given = training()
+    with pytest.raises(DataError, match="sample 17 of the data"):
+        mynn.fit(step, (X, T), epochs=9, validation_data=(XV, wrong), **given, **QUIET)
+    plain, other, _ = training()
+    mynn.fit(other, (X, T), epochs=1, metrics=given["metrics"], **QUIET)
+    for name, value in plain.state_dict().items():
+        np.testing.assert_array_equal(value, net.state_dict()[name])
+
+
+def test_a_check_that_warns_says_so_once_and_all_is_measured() -> None:
+    net = nn.Linear(4, 1)
+    sgd = optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        loss = (net(x) ** 2).mean()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    def measure(x: Any) -> Any:
+        return F.binary_cross_entropy_with_logits(net(x), x[:, :1])
+
+    options = {"epochs": 4, "validate": measure, "validation_data": XV, **QUIET}
+    start = net.state_dict()
+    with pytest.warns(UserWarning, match="outside") as noted:
+        first = mynn.fit(step, X, **options)
+    assert len(noted) == 1
+    net.load_state_dict(start)
+    second = mynn.fit(step, X, **options, callbacks=[mynn.Callback()])
+    np.testing.assert_array_equal(first["val_loss"], second["val_loss"])
+
+
+def test_what_draws_is_measured_between_turns(turns: list[int]) -> None:
+    """Steps that are repeated after a loss that is not finite must find the generator as it was."""
+    net, step, given = training()
+
+    def noisy(x: Any, t: Any) -> Any:
+        return {"loss": mynn.random.uniform(()) + x.mean() * 0, "matrix": given["metrics"][
+            "matrix"].parts(net(x), t)}  # fmt: skip
+
+    options = {**given, **QUIET, "validate": noisy, "epochs": 5}
+    history = mynn.fit(step, (X, T), validation_data=(XV, TV), **options)
+    assert len(turns) >= 5
+    assert len(set(history["val_loss"])) == 5

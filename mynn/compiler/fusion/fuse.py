@@ -15,7 +15,7 @@ h is stored.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from mynn.compiler.fusion.groups import Fusion, Group, covers, identity_map
 from mynn.compiler.fusion.pool_windows import inlined_reductions, window_blocks
@@ -32,7 +32,7 @@ _GROUP_LIMIT = 2 * SIZE_LIMIT
 
 class _Planner:
     def __init__(self, graph: Graph, layouts: Layouts, pads: Container[Node]) -> None:
-        self.graph = graph
+        self.graph, self.layouts = graph, layouts
         reductions = inlined_reductions(graph, layouts)
         self.storing = Storing(graph, reductions, window_blocks(graph, reductions), pads)
         self.stored = self.storing.why
@@ -40,6 +40,8 @@ class _Planner:
         self.home: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self.number: dict[Group, int] = {}
+        # Groups without an anchor that load a value element by element.
+        self.readers: dict[tuple[Node, AxisMap], list[Group]] = {}
 
     # -- groups ------------------------------------------------------------------------------------
 
@@ -87,11 +89,13 @@ class _Planner:
                 others = [other for other in producers if other is not group]
                 if any(self.reaches(other, group) for other in others):
                     continue
-                group.maps[node] = axis_map
-                group.outputs.append(node)
-                group.weight += self.storing.weight[node]
-                group.needs.update(others)
-                self.home[node] = group
+                self.add(node, group, axis_map, others)
+                return
+            loaded = self.loaded(node, frontier)
+            beside = self.beside(node, loaded, producers)
+            if beside is not None:
+                self.add(node, beside, identity_map(node.shape), producers)
+                self.note(beside, loaded)
                 return
         group = Group(
             node if self.storing.is_anchor(node) else None,
@@ -104,6 +108,51 @@ class _Planner:
         self.number[group] = len(self.groups)
         self.groups.append(group)
         self.home[node] = group
+        if group.anchor is None:
+            self.note(group, self.loaded(node, frontier))
+
+    def add(self, node: Node, group: Group, axis_map: AxisMap, producers: Iterable[Group]) -> None:
+        """Have a group compute a node too, which needs these other groups."""
+        group.maps[node] = axis_map
+        group.outputs.append(node)
+        group.weight += self.storing.weight[node]
+        group.needs.update(producers)
+        self.home[node] = group
+
+    def note(self, group: Group, loaded: Iterable[tuple[Node, AxisMap]]) -> None:
+        for key in loaded:
+            self.readers.setdefault(key, []).append(group)
+
+    def loaded(self, node: Node, frontier: Iterable[Node]) -> list[tuple[Node, AxisMap]]:
+        """The stored values of which one element is loaded for each, and where that lies: which
+        axes of the value the axes of the node follow.
+        """
+        found = []
+        for x in frontier:
+            if x.type.size == node.type.size:
+                alone = Group(None, x.shape, {x: identity_map(x.shape)})
+                axis_map = _axis_map(node, alone, self.stored)
+                if axis_map is not None and covers(axis_map, node.shape, x.shape):
+                    found.append((x, axis_map))
+        return found
+
+    def beside(
+        self,
+        node: Node,
+        loaded: Iterable[tuple[Node, AxisMap]],
+        producers: Iterable[Group],
+    ) -> Group | None:
+        """A group that loads one of these values too, and needs nothing that comes after it: with
+        the node in it the value is loaded once.
+        """
+        order = self.layouts.order(node)
+        for group in dict.fromkeys(g for key in loaded for g in self.readers.get(key, ())):
+            fits = group.weight + self.storing.weight[node] <= SIZE_LIMIT
+            fits = fits and group.space == node.shape
+            fits = fits and self.layouts.order(group.outputs[0]) == order
+            if fits and not any(self.reaches(other, group) for other in producers):
+                return group
+        return None
 
     def join(self, part: Node, group: Group) -> None:
         """A value of a loop is stored by the loop."""

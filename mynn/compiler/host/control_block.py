@@ -51,7 +51,10 @@ class Control(IntEnum):
     ACQUIRED = 20  # workers that shared the steps of the last call
     STATUS = 21  # status word of the step that failed a check, which has changed nothing
     MUTED = 22  # bits of status words that are not looked at
-    DATA = 23  # from here on: the address of each data array, then of each array of results
+    VALIDATION = 23  # address of the control block of the loop that runs after each epoch
+    VALIDATION_FIT = 24  # address of the function of that loop
+    VALIDATION_BATCHES = 25  # its batches in an epoch
+    DATA = 26  # from here on: the address of each data array, then of each array of results
 
 
 class Sync(IntEnum):

@@ -14,9 +14,14 @@ a step fails:
         (gather, step, check, keep, measure, count; break where something is wrong)
       else:
         (the same on the rows that are left)
+
+Where a run is validated, the loop on the data that is held back has a control block too, and is
+called where an epoch is closed: it runs one epoch, with the number of that which is complete.
 """
 
 from __future__ import annotations
+
+from dataclasses import field
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.status import STOPS
@@ -39,10 +44,13 @@ _SYNC = f"addresses[{Control.SYNC}]"
 
 @dataclass(frozen=True)
 class Loop:
-    """What a loop is made for: the step on whole batches, and that on a smaller last one."""
+    """What a loop is made for: the step on whole batches, and that on a smaller last one; whether
+    another loop runs after each epoch.
+    """
 
     whole: StepLayout
     remainder: StepLayout | None = None
+    validates: bool = field(default=False, kw_only=True)
 
     @property
     def steps(self) -> tuple[StepLayout, ...]:
@@ -127,17 +135,31 @@ def _fit(loop: Loop) -> Lines:
         f"  let batches = whole + {len(loop.steps) - 1}",
         f"  while less(0, words[{Control.BUDGET}]):",
         *indented(indented(_round(loop))),
-        *indented([*_close_epoch(), *gather.restore_buffers(loop.direct), *release]),
+        *indented([*_close_epoch(loop), *gather.restore_buffers(loop.direct), *release]),
         "  call set_float_mode(mode)",
     ]
 
 
-def _close_epoch() -> Lines:
-    """Counts an epoch that is complete."""
+def _close_epoch(loop: Loop) -> Lines:
+    """Counts an epoch that is complete, and validates it."""
     return [
         f"if less_equal(batches, words[{Control.BATCH}]):",
         f"  words[{Control.BATCH}] = 0",
+        *indented(_validate() if loop.validates else []),
         f"  words[{Control.EPOCH}] = add(words[{Control.EPOCH}], 1)",
+    ]
+
+
+def _validate() -> Lines:
+    """Runs the other loop; where a check has stopped it there are no steps left for now."""
+    return [
+        f"view held: i64[] at addresses[{Control.VALIDATION}]",
+        f"held[{Control.EPOCH}] = words[{Control.EPOCH}]",
+        f"held[{Control.BATCH}] = 0",
+        f"held[{Control.BUDGET}] = words[{Control.VALIDATION_BATCHES}]",
+        f"call (addresses[{Control.VALIDATION_FIT}])(addresses[{Control.VALIDATION}])",
+        f"if not_equal(held[{Control.STATUS}], 0):",
+        f"  words[{Control.BUDGET}] = 0",
     ]
 
 
@@ -145,8 +167,10 @@ def _round(loop: Loop) -> Lines:
     """One step of the loop."""
     rows, random = f"words[{Control.ROWS}]", f"offset(control, {8 * Control.RANDOM})"
     last = ["break"] if loop.remainder is None else _step(loop, loop.remainder)
+    left = [f"if less_equal(words[{Control.BUDGET}], 0):", "  break"] if loop.validates else []
     return [
-        *_close_epoch(),
+        *_close_epoch(loop),
+        *left,
         f"if less_equal(words[{Control.EPOCHS}], words[{Control.EPOCH}]):",
         "  break",
         f"let batch = words[{Control.BATCH}]",

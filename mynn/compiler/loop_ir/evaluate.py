@@ -40,6 +40,7 @@ FUNCTIONS: Functions = {
     "bits": lambda x: np.asarray(x).view(f"u{np.asarray(x).itemsize}")[()],
     "offset": lambda address, count: address + np.uint64(count),
     "threefry2x32": lambda *words: threefry2x32(*words)[0],
+    "threefry2x32_second": lambda *words: threefry2x32(*words)[1],
     **{name: primitive.numpy for name, primitive in PRIMITIVES.items()},
 }
 

@@ -178,7 +178,16 @@ Expr = Const | Var | Load | Op | Reduce | Affine | FunctionAddress
 # Ops beside the elementwise primitives: a*b+c in one rounding, integer quotient and remainder
 # (of what is not negative, divisor > 0), a conversion `cast` whose target is the op's type, `bits`:
 # those of a float as an unsigned integer, and `offset`: an address so many bytes further.
-EXTRA_OPS = ("fma", "quotient", "remainder", "cast", "bits", "threefry2x32", "offset")
+EXTRA_OPS = (
+    "fma",
+    "quotient",
+    "remainder",
+    "cast",
+    "bits",
+    "threefry2x32",
+    "threefry2x32_second",
+    "offset",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ _ALIKE: dict[str, tuple[int, Sequence[str]]] = {
     "remainder": (2, ("i64", "u64")),
     "shift_right": (2, ("u8", "u32", "u64")),
     "threefry2x32": (4, ("u32",)),
+    "threefry2x32_second": (4, ("u32",)),
 }
 # The type of the bits of a float.
 BITS_OF = {"f32": "u32", "f64": "u64"}

@@ -13,11 +13,12 @@ from dataclasses import replace
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
-from mynn.compiler.lowering.argmax import lower_argmax
+from mynn.compiler.lowering.argmax_lines import lower_argmax_lines
 from mynn.compiler.lowering.argsort import lower_argsort
 from mynn.compiler.lowering.attention.forward import lower_attention
 from mynn.compiler.lowering.attention.gradient import lower_attention_gradient
 from mynn.compiler.lowering.base import Context
+from mynn.compiler.lowering.bernoulli import lower_bernoulli
 from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
 from mynn.compiler.lowering.first_equal import lower_first_equal
@@ -31,6 +32,7 @@ from mynn.compiler.rules.record import (
     ArgSort,
     Attention,
     AttentionGradient,
+    Bernoulli,
     Concatenation,
     Contraction,
     FirstEqual,
@@ -45,10 +47,11 @@ from mynn.core.graph import Node
 _SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
     Contraction: lower_product,
     Reduction: lower_reduce,
-    ArgMax: lower_argmax,
+    ArgMax: lower_argmax_lines,
     ArgSort: lower_argsort,
     Scan: lower_scan,
     FirstEqual: lower_first_equal,
+    Bernoulli: lower_bernoulli,
     ScatterAdd: lower_scatter,
     ScatterAlong: lower_scatter_along,
     Concatenation: lower_concatenate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -179,7 +180,12 @@ def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) 
     rule = _rule(anchor)
     start = Const(rule.start(x.type.short), x.type.short)
     lanes = min(context.lanes(), 1 << (x.shape[axis] - 1).bit_length())
-    splits = _CHAINS if x.shape[axis] >= 4 * _CHAINS * lanes else 1
+    around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
+    count = x.shape[axis] * math.prod(n for _, n in around)
+    splits = 1
+    if count >= 4 * _CHAINS * lanes:
+        # As many vectors as lie along the axis, if they are few.
+        splits = min(_CHAINS, 1 << (max(x.shape[axis] // lanes, 1).bit_length() - 1))
     acc = Buffer(context.names.fresh("acc"), x.type.short, splits * lanes, "register")
 
     def over(width: int, split: int, body: Callable[[Affine, Affine], list[Statement]]) -> For:
@@ -204,15 +210,15 @@ def _reduce_across(context: Context, anchor: Node, names: list[str], axis: int) 
     inner: list[Statement] = []
     if whole:
         name = context.names.fresh("i")
-        first = Affine.var(name, splits * lanes)
+        first = Affine.var(name, splits * lanes) if whole > splits * lanes else Affine()
         parts = [block(first + split * lanes, lanes, split) for split in range(splits)]
         adds = tuple(statement for part in parts for statement in part)
-        inner.append(For(name, whole // (splits * lanes), adds))
+        rounds = whole // (splits * lanes)
+        inner += [For(name, rounds, adds)] if rounds > 1 else adds
     rest = x.shape[axis] - whole
     inner += over_chunks(
         context.names, "i", rest, lanes, lambda first, width: block(first + whole, width)
     )
-    around = [(names[i], x.shape[i]) for i in axes if i != axis and x.shape[i] != 1]
     body += serial(around, inner)
     if splits > 1:
         body.append(

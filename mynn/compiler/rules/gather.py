@@ -6,6 +6,7 @@ from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Const, Op
 from mynn.compiler.rules.expressions import Expressions
 from mynn.compiler.rules.record import (
+    Bernoulli,
     Composite,
     Computation,
     Computed,
@@ -54,4 +55,5 @@ RULES: dict[Primitive, Rule] = {
     along.take_along: Computed(_take_along_element, repeats=True),
     along.scatter_along: ScatterAlong(),
     random.random_bits: Computed(_random_element, picks=False),
+    random.bernoulli: Bernoulli(),
 }

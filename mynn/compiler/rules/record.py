@@ -7,7 +7,7 @@
            | Reduction        elements along axes, combined by an operation of the loop IR
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
-           | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong
+           | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong | Bernoulli
            | Attention | AttentionGradient
            | Loop             graphs of its own: step after step, or one of them
            | Part             one of a loop's values
@@ -240,6 +240,14 @@ class FirstEqual(Rule):
     """For each index the place of the first one that is equal."""
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Bernoulli(Rule):
+    """Random decisions, several of each evaluation of the generator."""
+
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+    epilogue: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

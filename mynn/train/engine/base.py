@@ -32,6 +32,7 @@ class Executor(ABC):
     - `control`: the control block: epoch, batch, steps, random state of the shuffle.
     - `sums`: float64 [epochs + 1, width]: of every result over the samples of each epoch.
     - `order`: the order of the rows in this epoch, None where they lie in order.
+    - `validation`: what runs an epoch of its own after each of this one's, in the same loop.
     """
 
     def __init__(self, run: Run) -> None:
@@ -44,6 +45,7 @@ class Executor(ABC):
         self.sums = _zeros(run.epochs + 1, run.width)
         self.order = np.arange(run.rows, dtype=np.int64) if run.shuffle else None
         self.compile_seconds = 0.0
+        self.validation: Executor | None = None
         self.connect(run)
 
     def connect(self, run: Run) -> None:
@@ -63,6 +65,24 @@ class Executor(ABC):
         run = self.run.refreshed()
         if run is not self.run:
             self.connect(run)
+
+    def validate_with(self, other: Executor) -> bool:
+        """Have the loop run an epoch of another run after each of its own; whether it can."""
+        return False
+
+    def run_epoch(self, epoch: int) -> None:
+        """Run the epoch of this number, whichever has run; between two budgets Python handles
+        Ctrl-C.
+        """
+        self.sums[epoch] = 0
+        self.control.epoch, self.control.batch = epoch, 0
+        self.finish_epoch()
+
+    def finish_epoch(self) -> None:
+        """Run what is left of the epoch."""
+        epoch, budget = self.epoch, self.first_budget()
+        while self.epoch == epoch:
+            budget = self.advance_for_a_turn(budget, self.left)
 
     def seed(self, seed: int) -> None:
         """Let the orders of the rows come from 64 bits."""
@@ -94,6 +114,10 @@ class Executor(ABC):
         """Whether a loss was not finite."""
         return bool(self.control.stopped)
 
+    def stopped_by_check(self) -> bool:
+        """Whether a check has ended an epoch that another loop had run."""
+        return False
+
     @property
     def over(self) -> bool:
         """Whether the last epoch is complete."""
@@ -119,6 +143,15 @@ class Executor(ABC):
     def table(self) -> Array:
         """Means of the results over each epoch that is complete, [epochs, width]."""
         return np.asarray(self.sums[: self.epoch] / self.run.samples)
+
+    def columns(self, first: int = 0) -> dict[str, Array]:
+        """Every result, and every measure, over the epochs from `first` on that are complete."""
+        run, table = self.run, self.table()
+        if not run.metrics:
+            return {name: table[first:, at.start].copy() for name, at in run.columns.items()}
+        rows = [run.measured(row, self.samples_of(n)) for n, row in enumerate(table) if n >= first]
+        names = run.measured(np.zeros(run.width), 1) if not rows else rows[0]
+        return {name: np.array([row[name] for row in rows]) for name in names}
 
     def cursor(self) -> Cursor:
         """Where the run stands, as values that stay as they are."""
@@ -147,6 +180,8 @@ class Executor(ABC):
     def _go_to(self, cursor: Cursor) -> None:
         control, run = self.control, self.run
         self.sums[cursor.epoch : max(cursor.epoch, self.epoch) + 1] = 0
+        if self.validation is not None:
+            self.validation.sums[cursor.epoch :] = 0
         self.sums[: cursor.epoch + 1] = cursor.sums
         if self.order is not None:
             self.order[:] = cursor.order

@@ -7,10 +7,12 @@ import time
 from dataclasses import replace
 
 from mynn import debug
+from mynn.base import sharing
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import StepLayout
+from mynn.compiler.host.control_block import Control
 from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
@@ -42,6 +44,7 @@ class LoopCode(Stored):
         self.native = build(text, target)
         address, number = ctypes.c_void_p, ctypes.c_int64
         self.fit = self.native.function(FIT, address)
+        self.fit_address = self.native.address(FIT)
         self.shuffle = self.native.function(SHUFFLE, address, number, address)
         self.worker = worker_function(self.native, WORKER_MAIN) if loop.has_workers else None
         left = loop.remainder.rows if loop.remainder is not None else 0
@@ -81,20 +84,20 @@ def layout_of(step: Step, run: Run) -> StepLayout:
     )
 
 
-def _loop_for(run: Run, programs: list[Program]) -> tuple[LoopCode, float]:
+def _loop_for(run: Run, programs: list[Program], validates: bool) -> tuple[LoopCode, float]:
     """The loop for a run, and the seconds that it took to make it now. Runs of the same code have
     the same one.
     """
     first, *others = programs
     rows = tuple(step.rows for step in run.steps)
     keys = (other.code.key for other in others)
-    key = rows, len(run.names), len(run.outputs), run.apart, *keys
+    key = rows, len(run.names), len(run.outputs), run.apart, validates, *keys
     loop: LoopCode | None = first.code.loops.get(key)
     if loop is not None and not loop.dropped:
         loop.touched = True
         return loop, 0.0
     layouts = [layout_of(step, run) for step in run.steps]
-    loop, seconds = loop_code_for(Loop(*layouts), first.target)
+    loop, seconds = loop_code_for(Loop(*layouts, validates=validates), first.target)
     if all(isinstance(program.code.key, tuple) for program in programs):  # code of its own
         first.code.loops[key] = loop
     return loop, seconds
@@ -115,13 +118,43 @@ class NativeExecutor(Executor):
         self.finish()
         super().connect(run)
         self.programs = programs = [step.program for step in run.steps]
-        self.code, seconds = _loop_for(run, programs)
-        self.compile_seconds += seconds
+        self._make_loop()
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))
         for number, program in enumerate(programs):
             instance = self.instances[program] = program.take()
             self.control.set_step(instance.address, program.code.step_address, number == 1)
+
+    def _make_loop(self) -> None:
+        """The code of the loop; what is validated too is state that it reads."""
+        run, other = self.run, self.validation
+        self.code, seconds = _loop_for(run, self.programs, other is not None)
+        self.compile_seconds += seconds
+        if other is not None and not set(run.state).issuperset(other.run.state):
+            self.access = sharing.join((*run.state, *other.run.state), run.written)
+
+    def validate_with(self, other: Executor) -> bool:
+        """It can where the other run needs no workers and writes no state: steps that are repeated
+        give what they gave.
+        """
+        if (
+            not isinstance(other, NativeExecutor)
+            or other.most > 1
+            or other.run.written
+            or self.run.record is not None
+        ):
+            return False
+        self.validation = other
+        self._make_loop()
+        return True
+
+    def _point_at_validation(self, other: Executor) -> None:
+        """Tell the loop where the other one is now."""
+        assert isinstance(other, NativeExecutor)
+        words = self.control.words
+        words[Control.VALIDATION] = other.control.address
+        words[Control.VALIDATION_FIT] = other.code.fit_address
+        words[Control.VALIDATION_BATCHES] = other.run.batches
 
     def _tune(self, adaptive: bool) -> None:
         """Have the fastest number of workers found, where it is left open."""
@@ -155,11 +188,22 @@ class NativeExecutor(Executor):
             control.patience = PATIENCE if started else 0
             control.budget = budget
             control.status = 0
+            if self.validation is not None:
+                self._point_at_validation(self.validation)
             self.code.fit(control.address)
         status = control.status
         if status:
             self._explain_status(status)
+        if self.validation is not None and self.validation.stopped_by_check():
+            self.validation.finish_epoch()
         return self.steps - before
+
+    def stopped_by_check(self) -> bool:
+        """Whether a check has ended an epoch that another loop had run; explained here."""
+        status, self.control.status = self.control.status, 0
+        if status:
+            self._explain_status(status)
+        return bool(status)
 
     def _explain_status(self, status: int) -> None:
         """Raise what a check that failed has to say; warn of one that warns, in the step before."""

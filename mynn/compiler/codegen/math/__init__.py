@@ -72,9 +72,12 @@ _EMITTERS: Final[dict[str, Callable[..., Value]]] = {
     "log10": hyperbolic.log10,
     "erfc": hyperbolic.erfc,
 }
-_INTEGER_EMITTERS: Final = {"threefry2x32": threefry.threefry2x32}
+_INTEGER_EMITTERS: Final = {
+    "threefry2x32": threefry.first,
+    "threefry2x32_second": threefry.second,
+}
 # The arguments of those that do not have one.
-_ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4}
+_ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4, "threefry2x32_second": 4}
 # Their float32 has a second function, for arguments that are rare.
 _LARGE: Final = ("sin", "cos")
 OPS: Final = tuple(_EMITTERS)
@@ -82,6 +85,8 @@ UNARY_OPS: Final = tuple(op for op in OPS if op not in _ARITY)
 INTEGER_OPS: Final = tuple(_INTEGER_EMITTERS)
 INTEGERS: Final = ("i32", "u32")
 LANES: Final = (1, 2, 4, 8, 16)
+# Several vectors, whose instructions are mixed: each waits for the one before it.
+INTEGER_LANES: Final = (*LANES, 32, 64)
 _PURE: Final = "nounwind willreturn memory(none)"
 
 
@@ -100,7 +105,8 @@ def require(module: Module, op: str, dtype: str, lanes: int) -> str:
     """
     integer = op in INTEGER_OPS
     known = INTEGERS if integer else FORMATS
-    if op not in (*OPS, *INTEGER_OPS) or dtype not in known or lanes not in LANES:
+    widths = INTEGER_LANES if integer else LANES
+    if op not in (*OPS, *INTEGER_OPS) or dtype not in known or lanes not in widths:
         raise ValueError(f"there is no {op} of {lanes} {dtype}")
     name = function_name(op, dtype, lanes)
     emit = _INTEGER_EMITTERS[op] if integer else _EMITTERS[op]

@@ -357,11 +357,12 @@ def test_threefry_known_answers(
     assert tuple(int(word) for word in threefry2x32(*key, *counter)) == expected
 
 
-@every_lanes
-def test_threefry(lanes: int) -> None:
+@pytest.mark.parametrize("lanes", math.INTEGER_LANES)
+@pytest.mark.parametrize(("word", "op"), list(enumerate(math.INTEGER_OPS)))
+def test_threefry(word: int, op: str, lanes: int) -> None:
     words = np.random.default_rng(0).integers(0, 2**32, (4, 1000), np.uint32)
-    got = evaluate("threefry2x32", "i32", lanes, *words)
-    np.testing.assert_array_equal(got, threefry2x32(*words)[0])
+    got = evaluate(op, "i32", lanes, *words)
+    np.testing.assert_array_equal(got, threefry2x32(*words)[word])
 
 
 def test_float32_needs_no_libm() -> None:
