@@ -140,7 +140,7 @@ LOOPS = {
     "predict-S4": Loop(
         "mynn.predict of one text by S4's network again",
         _plain(sequences.prediction, "transformer", 64),
-        BESIDE_A_CALL,
+        (*BESIDE_A_CALL, "onnxruntime"),
     ),
     "generate-S4": Loop(
         "a token by S4's network; keys and values of those before are kept",

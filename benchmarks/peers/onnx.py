@@ -1,4 +1,4 @@
-"""ONNX Runtime, for prediction only; the weights of recurrent networks come from ours."""
+"""ONNX Runtime, for prediction only; the weights of networks on sequences come from ours."""
 
 from __future__ import annotations
 
@@ -102,6 +102,78 @@ def _recurrent_model(weights: dict[str, np.ndarray], sizes: tuple[int, int, int]
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+class _Nodes:
+    """The nodes of a graph and its constants, one after the other."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def __call__(self, kind: str, *inputs: str | np.ndarray, **words: Any) -> str:
+        """A node of these inputs, arrays as constants; the name of its result."""
+        names = [one if isinstance(one, str) else self.constant(one) for one in inputs]
+        result = f"n{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, names, [result], **words))
+        return result
+
+
+def _language_model(net: Any, length: int) -> Any:
+    """The transformer of the works: causal attention and GELU, the normalisations before them."""
+    at, width = _Nodes(), net.table.embedding_dim
+
+    def array(value: Any) -> np.ndarray:
+        return np.array(value.detach(), np.float32)
+
+    def linear(x: str, weight: Any, bias: Any) -> str:
+        return at("Add", at("MatMul", x, array(weight).T), array(bias))
+
+    def norm(x: str, layer: Any) -> str:
+        given = array(layer.weight), array(layer.bias)
+        return at("LayerNormalization", x, *given, axis=-1, epsilon=layer.eps)
+
+    def turned(x: str, heads: int, perm: list[int]) -> str:
+        shape = np.array([1, length, heads, width // heads], np.int64)
+        return at("Transpose", at("Reshape", x, shape), perm=perm)
+
+    future = np.triu(np.full((length, length), -np.inf, np.float32), 1)
+    h = at("Gather", array(net.table.weight), "x")
+    h = at("Add", h, array(net.places.weight)[:length])
+    for layer in net.blocks.layers:
+        attention = layer.self_attn
+        heads = attention.num_heads
+        z = norm(h, layer.norm1)
+        weights = np.split(array(attention.in_proj_weight), 3)
+        biases = np.split(array(attention.in_proj_bias), 3)
+        q, k, v = (at("Add", at("MatMul", z, w.T), b) for w, b in zip(weights, biases, strict=True))
+        q, v = (turned(one, heads, [0, 2, 1, 3]) for one in (q, v))
+        scores = at("MatMul", q, turned(k, heads, [0, 2, 3, 1]))
+        scale = np.float32((width // heads) ** -0.5)
+        scores = at("Add", at("Mul", scores, np.array(scale)), future)
+        seen = at("MatMul", at("Softmax", scores, axis=-1), v)
+        seen = at("Transpose", seen, perm=[0, 2, 1, 3])
+        seen = at("Reshape", seen, np.array([1, length, width], np.int64))
+        h = at("Add", h, linear(seen, attention.out_proj.weight, attention.out_proj.bias))
+        z = linear(norm(h, layer.norm2), layer.linear1.weight, layer.linear1.bias)
+        erf = at("Erf", at("Div", z, np.array(np.float32(2**0.5))))
+        z = at("Mul", at("Mul", z, at("Add", erf, np.array(np.float32(1)))), np.float32([0.5]))
+        h = at("Add", h, linear(z, layer.linear2.weight, layer.linear2.bias))
+    y = linear(norm(h, net.blocks.norm), net.head.weight, net.head.bias)
+    words = net.head.out_features
+    graph = helper.make_graph(
+        at.nodes,
+        "transformer",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, [1, length])],
+        [helper.make_tensor_value_info(y, TensorProto.FLOAT, [1, length, words])],
+        at.constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def _session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -111,15 +183,21 @@ def _session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSessi
 
 
 def program(name: str, threads: int = 1, compared: bool = False) -> Program:
-    """A prediction of a GRU's class."""
+    """A prediction of a GRU's class, or of a transformer's scores."""
+
+    def runs(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+        session = _session(model, threads)
+        return lambda x: session.run(None, {"x": x})[0]
+
+    def predictor(net: Any) -> Callable[[np.ndarray], np.ndarray]:
+        return runs(_language_model(net, sequences.TOKENS))
 
     def call(net: Any) -> Callable[[np.ndarray], np.ndarray]:
         weights = {key: np.array(value) for key, value in net.state_dict().items()}
         sizes = net.layer.input_size, net.head.out_features, sequences.PREDICTED_STEPS
-        session = _session(_recurrent_model(weights, sizes), threads)
-        return lambda x: session.run(None, {"x": x})[0]
+        return runs(_recurrent_model(weights, sizes))
 
-    return LOOPS[name].make(replace(LIBRARY, call=call), compared)
+    return LOOPS[name].make(replace(LIBRARY, call=call, predictor=predictor), compared)
 
 
 def predictor(work: Work, batch: int = 1, threads: int = 1) -> Predictor:
