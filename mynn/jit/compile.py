@@ -83,7 +83,9 @@ class Ready(NamedTuple):
 
 
 class ReadyForSeveral(NamedTuple):
-    """The same for the latest program from several arrays to one."""
+    """The same for the latest program of several arrays, or from one to several; `bundle` gives
+    results in the form that the function returned, None where that is one array.
+    """
 
     shapes: tuple[Shape, ...]
     dtypes: tuple[Any, ...]
@@ -91,6 +93,7 @@ class ReadyForSeveral(NamedTuple):
     same: Callable[[], bool] | None
     program: Any
     code: Any
+    bundle: Callable[[list[Any]], Any] | None
 
     def fits(self, arrays: tuple[Any, ...]) -> bool:
         """Whether it may run for these values now."""
@@ -337,7 +340,8 @@ class Compiled:
             and not recording.waiting
             and several.fits(arguments)
         ):
-            return several.program.values(arguments)[0]
+            results = several.program.values(arguments)
+            return results[0] if several.bundle is None else several.bundle(results)
         if tracing.active() is not None:
             return self.function(*arguments, **named)
         return self._call(self._positional(arguments, named) if named else arguments)
@@ -368,22 +372,25 @@ class Compiled:
             for x in (arguments if _flat(arguments) else flatten(arguments))
         ]
         results = program(arrays)
-        if staged.structure == 0:
-            simple = arguments and all(type(x) is np.ndarray for x in arguments)
-            ready = simple and program.backend == "native" and not program.code.dropped
-            guards = staged.trace.guards
-            if ready and not guards.each_time:
-                same = guards.same_names if guards.by_name else None
-                shapes, dtypes = tuple(x.shape for x in arrays), tuple(x.dtype for x in arrays)
-                code = program.code
-                if len(arrays) > 1:
-                    fixed = shapes, dtypes, edits, same, program, code
-                    self._several = ReadyForSeveral(*fixed)
-                else:
-                    run = program.direct()
-                    self._direct = Ready(shapes[0], dtypes[0], edits, same, run, code)
-            return results[0]
-        return staged.bundle(results)
+        structure, guards = staged.structure, staged.trace.guards
+        simple = arguments and all(type(x) is np.ndarray for x in arguments)
+        ready = simple and program.backend == "native" and not program.code.dropped
+        if ready:
+            same = guards.same_names if guards.by_name else None
+            same = guards.unchanged if guards.each_time else same
+            shapes, dtypes = tuple(x.shape for x in arrays), tuple(x.dtype for x in arrays)
+            code = program.code
+            if len(arrays) > 1 or structure != 0:
+                bundle: Callable[[list[Any]], Any] | None
+                bundle = None if structure == 0 else staged.bundle
+                if type(structure) is tuple and all(type(part) is int for part in structure):
+                    bundle = tuple
+                fixed = shapes, dtypes, edits, same, program, code, bundle
+                self._several = ReadyForSeveral(*fixed)
+            else:
+                run = program.direct()
+                self._direct = Ready(shapes[0], dtypes[0], edits, same, run, code)
+        return results[0] if structure == 0 else staged.bundle(results)
 
 
 def _kept_with(owner: Any) -> dict[Any, Compiled]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mynn
+from mynn import nn
 from mynn.errors import MynnError
 
 SIZES = (4095, 16_384, 32_767, 32_768, 32_769, 40_000, 65_536, 100_003)
@@ -112,3 +113,19 @@ def test_several_arguments_and_results() -> None:
         step(x, i, b)
     i[7] = 0
     np.testing.assert_array_equal(step(x, i, b)[0], x[i] + b)
+
+
+def test_several_results_where_modes_decide() -> None:
+    """What decides is looked at in each call, also where the program is kept ready."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.999999))
+    both = mynn.compile(lambda x: {"y": net(x), "twice": (x * 2, x)})
+    pair = mynn.compile(lambda x, z: (net(x), x + z))
+    x = np.ones((2, 3), np.float32)
+    for training in (True, True, True, False, False, True, True):
+        net.train(training)
+        one, (first, total) = both(x), pair(x, x)
+        assert list(one) == ["y", "twice"]
+        np.testing.assert_array_equal(one["twice"][0], 2 * x)
+        np.testing.assert_array_equal(total, 2 * x)
+        for y in (one["y"], first):
+            assert (y == 0).all() == training

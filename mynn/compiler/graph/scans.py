@@ -1,4 +1,4 @@
-"""Scans: those that do the same steps become one, and lose what nobody wants.
+"""Scans: those that do the same steps become one, and lose what nobody wants. One step is no loop.
 
 A gradient needs more of a forward scan than its results: the scan stands in the graph once more,
 with a body that gives them too (`mynn.tensor.control`). The bodies have nodes in common, so one
@@ -26,11 +26,14 @@ from collections.abc import Hashable, Iterable, Mapping
 from mynn.base.dataclass import dataclass
 from mynn.core.graph import Graph, Node, apply, substituted, topological
 from mynn.core.rewrite import rebuild
-from mynn.ops import control
+from mynn.ops import control, movement
 
 
 def join_scans(graph: Graph) -> Graph:
-    """One scan for those with the same steps, with the outputs that are wanted alone."""
+    """One scan for those with the same steps, with the outputs that are wanted alone; none for one
+    step.
+    """
+    graph = _without_loops_of_one(graph)
     wanted: dict[Hashable, dict[Node | _Last, None]] = {}
     scans: dict[Hashable, dict[Node, None]] = {}
     for node in graph.nodes():
@@ -54,6 +57,33 @@ def join_scans(graph: Graph) -> Graph:
         return plan.part(made[key], operands, old)
 
     return rebuild(graph, rule)
+
+
+def _without_loops_of_one(graph: Graph) -> Graph:
+    """The only step of a scan stands in the graph, as when a network reads one more character."""
+    made: dict[Node, list[Node]] = {}
+
+    def rule(old: Node, new: Node) -> Node | None:
+        if not _is_part(old) or old.inputs[0].params["length"] != 1:
+            return None
+        scan = new.inputs[0]
+        if scan not in made:
+            made[scan] = _only_step(scan)
+        number: int = old.params["number"]
+        return made[scan][number]
+
+    return rebuild(graph, rule)
+
+
+def _only_step(scan: Node) -> list[Node]:
+    """What the parts of a scan of one step are."""
+    body, carry, sequences = (scan.params[name] for name in ("body", "carry", "sequences"))
+    given = list(scan.inputs)
+    for i in range(carry, carry + sequences):
+        given[i] = apply(movement.reshape, given[i], shape=given[i].shape[1:])
+    results = substituted(body.outputs, dict(zip(body.inputs, given, strict=True)))
+    stacked = [apply(movement.reshape, one, shape=(1, *one.shape)) for one in results[carry:]]
+    return [*results[:carry], *stacked]
 
 
 def _is_part(node: Node) -> bool:

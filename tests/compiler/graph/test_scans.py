@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import mynn
 from mynn.compiler.graph.scans import join_scans
@@ -76,3 +77,19 @@ def test_equal_inputs_are_given_once() -> None:
 
     (scan,) = scans(joined(f, H, X))
     assert len(scan.inputs) == 2
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_one_step_is_no_loop(reverse: bool) -> None:
+    def f(h: Any, x: Any, w: Any) -> Any:
+        def loss(h: Any, w: Any) -> Any:
+            step = lambda c, x: ((c * x * w).tanh(), c + x)  # noqa: E731
+            last, ys = mynn.scan(step, h, x, reverse=reverse)
+            return (last * last).sum() + ys.sum()
+
+        return mynn.value_and_grad(loss, (0, 1))(h, w)
+
+    assert not scans(joined(f, H, X[:1], H))
+    got, expected = mynn.compile(f)(H, X[:1], H), f(H, X[:1], H)
+    np.testing.assert_allclose(got[0], expected[0])
+    np.testing.assert_allclose(got[1], expected[1])
