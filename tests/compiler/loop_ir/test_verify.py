@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mynn.compiler.loop_ir import verify
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.ir import (
@@ -303,3 +304,21 @@ def test_nests_as_text() -> None:
         "  kernel copy:",
         "    x[0] = 1.0",
     ]
+
+
+def test_a_kernel_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is equal to it is another one; a wrong one is refused each time."""
+    seen: list[str] = []
+
+    def look(where: str, body: object) -> None:
+        seen.append(where)
+
+    monkeypatch.setattr(verify, "verify_bounds", look)
+    kernels = [Kernel("k", (Store(X, ZERO, ONE),)) for _ in range(2)]
+    for kernel in (*kernels, *kernels):
+        verify_kernel(kernel)
+    assert seen == ["k", "k"]
+    wrong = Kernel("wrong", (Store(D, ZERO, ONE),))
+    for _ in range(2):
+        with pytest.raises(VerifyError):
+            verify_kernel(wrong)
