@@ -71,7 +71,7 @@ def test_the_first_program_is_made_undisturbed() -> None:
         assert old() is not None
         raise ValueError
 
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         cycles.undisturbed(work)
     assert gc.get_freeze_count() == 0
     gc.collect()
