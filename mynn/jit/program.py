@@ -11,12 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mynn import debug
-from mynn.base import recording, sharing
+from mynn.base import forks, recording, sharing
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
@@ -29,12 +29,14 @@ from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_t
 from mynn.jit.direct import direct_call
 from mynn.jit.instance import Instance
 from mynn.jit.lending import is_large, lending
-from mynn.jit.profile import Profile, profile
 from mynn.runtime import parallel_call
 from mynn.runtime.llvm_jit import assembly
 from mynn.runtime.threads import Threads, default_threads
 from mynn.target.storage import address_of
 from mynn.target.target import host, named
+
+if TYPE_CHECKING:
+    from mynn.jit.profile import Profile
 
 
 def _same(first: Sequence[Any], second: Sequence[Any]) -> bool:
@@ -439,6 +441,9 @@ class Program:
             >>> [(kernel.name, kernel.operations) for kernel in program.profile(repeat=1)]
             [('k0', 65536)]
         """
+        with forks.loading:
+            from mynn.jit.profile import profile
+
         instance = self.take()
         try:
             return profile(self.lowered, [*instance.arguments, *self.state_arrays], repeat)

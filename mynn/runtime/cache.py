@@ -87,14 +87,22 @@ def _sources() -> str:
 
     Whoever changes the compiler must not be given what it made before.
     """
-    digest = hashlib.sha256(__version__.encode())
     root = Path(__file__).parent.parent
-    for folder in _SOURCES:
-        with contextlib.suppress(OSError):
-            for path in sorted((root / folder).rglob("*.py")):
-                found = path.stat()
-                digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    lines = [line for folder in _SOURCES for line in _files(os.path.join(root, folder))]
+    return hashlib.sha256("\n".join([__version__, *sorted(lines)]).encode()).hexdigest()
+
+
+def _files(folder: str) -> Iterator[str]:
+    """A line for each file of Python in a folder, and those in it; `Path` would take three times
+    as long.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir() and entry.name != "__pycache__":
+                yield from _files(entry.path)
+            elif entry.name.endswith(".py"):
+                found = entry.stat()
+                yield f"{entry.name} {found.st_size} {found.st_mtime_ns}"
 
 
 def key_of(kind: str, *parts: str | bytes) -> str:

@@ -112,7 +112,8 @@ class Function:
         self._head = f"define {linkage}{kind} @{name}({given}) {attributes} {{"
         self._prologue: dict[str, Value] = {}
         self._count = 0
-        self._known: list[dict[Hashable, Any]] = [{}]
+        self._known: dict[Hashable, Any] = {}
+        self._scopes: list[list[Hashable]] = [[]]
         # The scopes that are open; for each value, those it was made in; the blocks before them.
         self._depth = 0
         self._depths: dict[str, int] = {}
@@ -144,22 +145,22 @@ class Function:
         """An instruction that may run anywhere, and gives the same for the same operands: once
         where it was written already, and before loops in which its operands do not change.
         """
-        for known in self._known:
-            if text in known:
-                found: Value = known[text]
-                return found
+        found: Value | None = self._known.get(text)
+        if found is not None:
+            return found
         deepest, depth = self._depth, 0
         for operand in operands:
             depth = max(depth, self._depths.get(operand.text, 0))
         while depth < deepest and self._before[depth + 1] is None:
             depth += 1
+        self._scopes[min(depth, deepest)].append(text)
         if depth >= deepest:
-            value = self._known[deepest][text] = self.value(text, type, lanes)
+            value = self._known[text] = self.value(text, type, lanes)
             return value
         before = self._before[depth + 1]
         assert before is not None
         self._count += 1
-        value = self._known[depth][text] = Value(f"%v{self._count}", type, lanes)
+        value = self._known[text] = Value(f"%v{self._count}", type, lanes)
         before.lines.insert(len(before.lines) - 1, f"  {value.text} = {text}")
         self._depths[value.text] = depth
         return value
@@ -276,22 +277,22 @@ class Function:
         `before` ends where they begin: what does not depend on them may go there.
         """
         self._depth += 1
-        self._known.append({})
+        self._scopes.append([])
         self._before.append(before)
         yield
         self._depth -= 1
-        self._known.pop()
+        for key in self._scopes.pop():
+            del self._known[key]
         self._before.pop()
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value that `make` gave for this key in a block that dominates this one, or gives."""
-        for known in self._known:
-            if key in known:
-                found: T = known[key]
-                return found
-        scope = self._known[-1]
-        value = scope[key] = make()
-        return value
+        found: T | None = self._known.get(key)
+        if found is None:
+            depth = self._depth
+            found = self._known[key] = make()
+            self._scopes[depth].append(key)
+        return found
 
     # -- text --------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mynn.compiler.codegen.function import Function
-from mynn.compiler.codegen.values import BITS, Value, llvm_type, vector
+from mynn.compiler.codegen.values import BITS, Value, llvm_type, suffix, vector
 
 
 def shuffle(f: Function, a: Value, b: Value | None, order: Sequence[int]) -> Value:
@@ -57,6 +57,16 @@ def assemble(f: Function, scalars: Sequence[Value], lanes: int) -> Value:
     return result
 
 
+def fence(f: Function, value: Value) -> Value:
+    """The same vector, through which LLVM does not look when it combines shuffles: among many it
+    tries whatever could be one, and takes longer for that than for all else.
+    """
+    if value.type[0] != "f":
+        return value
+    name = f"@llvm.arithmetic.fence.{suffix(value.type, value.lanes)}"
+    return f.intrinsic(name, [value], value.type, value.lanes)
+
+
 def transpose(f: Function, rows: Sequence[Value]) -> list[Value]:
     """The columns of a square of vectors, by log2 n rounds of shuffles.
 
@@ -73,7 +83,7 @@ def transpose(f: Function, rows: Sequence[Value]) -> list[Value]:
         for _ in range(block.bit_length() - 1):
             pairs = [(square[i], square[i + half]) for i in range(half)]
             square = [shuffle(f, a, b, order) for a, b in pairs for order in (low, high)]
-        across.append(square)
+        across.append([fence(f, vector) for vector in square] if n > block else square)
     columns: list[list[Value]] = []
     for j in range(block):
         vectors = [square[j] for square in across]

@@ -10,9 +10,12 @@ from mynn.train.plan import Run
 
 def executor_for(run: Run) -> Executor:
     """The native loop, or the interpreter where there is no native code."""
+    if run.compiled.backend == "native" and native_available():
+        with forks.loading:
+            from mynn.train.engine.native import NativeExecutor
+
+        return NativeExecutor(run)
     with forks.loading:
         from mynn.train.engine.interpreted import InterpretedExecutor
-        from mynn.train.engine.native import NativeExecutor
 
-    native = run.compiled.backend == "native" and native_available()
-    return NativeExecutor(run) if native else InterpretedExecutor(run)
+    return InterpretedExecutor(run)
