@@ -107,14 +107,17 @@ def seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def eager(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests that do not hold where calls are recorded run where each call runs as it comes."""
+    """Tests that do not hold where calls are recorded run where each call runs as it comes; all
+    others begin with a new tape.
+    """
     marker = request.node.get_closest_marker("at_once")
     first_calls = request.config.getoption("--first-calls")
-    if marker is None or (marker.kwargs.get("first_calls") and not first_calls):
-        yield
-    else:
-        with mynn.eager("at once"):
+    at_once = marker is not None and (first_calls or not marker.kwargs.get("first_calls"))
+    with mynn.eager("at once"):
+        if at_once:
             yield
+    if not at_once:
+        yield
 
 
 @pytest.fixture(autouse=True)
