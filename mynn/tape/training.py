@@ -14,6 +14,7 @@ from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
 from mynn.tape.work import work_of_update
 from mynn.tensor import Tensor
+from mynn.tensor.touched import indices_of
 
 # How many ways may lead on from one step.
 WAYS = 1024
@@ -164,6 +165,8 @@ class Training(Waiting):
         if number is None:
             if gradient.pending is not None or gradient.requires_grad:
                 return None
+            if indices_of(gradient) is not None:
+                return None  # which an optimiser may refuse, and a program does not see
             number = self.index[id(gradient)] = len(self.externals)
             self.externals.append(gradient)
         return number + 2  # not to be taken for True or False
