@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE :=
 EAGER := $(addprefix tests/,tape tensor functional nn optim transform trace jit train report data \
 	examples test_debug.py test_errors.py test_random.py test_thread_safety.py)
 
-.PHONY: help reproduce test test-all test-tape test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
+.PHONY: help reproduce test test-all test-eager test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -43,9 +43,9 @@ test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 test-all: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## all cases, of which `make test` runs a part (tests/subset.py)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --whole
 
-test-tape: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls, recorded on a tape (MYNN_EAGER=tape)
-	MYNN_EAGER=tape $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)
-	MYNN_EAGER=tape $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --first-calls $(EAGER)
+test-eager: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls, run at once, and as programs from the first
+	MYNN_EAGER="at once" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --first-calls $(EAGER)
 
 test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch64-linux-gnu)
 	$(BIN)/python -m pytest -n $(WORKERS) tests/target/test_arm.py

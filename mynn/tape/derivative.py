@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """What was run: a `Run`."""
 
+    step: Step
     externals: list[Any]
     saved: Sequence[tuple[Tensor, Array]]
+    kept: tuple[tuple[Tensor, Array], ...]
     nodes: list[Any] | None
 
     def changed(self, needed: frozenset[int]) -> Node | None:
@@ -41,9 +43,19 @@ class Derivative:
 
     - `inputs`: parameters, and numbers of externals, that get one; `needed`: the numbers of
       externals and the identities of state whose values it uses.
+    - `kept`: identities of state that was changed since: its values are arguments.
     """
 
-    def __init__(self, step: Step, kinds: Mapping[int, Type], externals: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        step: Step,
+        kinds: Mapping[int, Type],
+        externals: Sequence[Any],
+        kept: frozenset[int] = frozenset(),
+    ) -> None:
+        self.kinds, self.kept = kinds, kept
+        # The same where some state was changed since, by which.
+        self.others: dict[frozenset[int], Derivative] = {}
         # The first of the results, which are told by their slots.
         self.slot = next(iter(kinds))
         self.inputs: list[Any] = []
@@ -95,7 +107,7 @@ class Derivative:
             reached = autodiff.reverse(ends, leaves.__contains__, wrap)
             outputs = [graph_node(reached[node]) for node in leaves if node in reached]
             self.inputs = [leaf for node, leaf in leaves.items() if node in reached]
-        written = {id(tensor) for tensor in step.written}
+        written = {id(tensor) for tensor in step.written} | self.kept
         saved = [tensor for tensor in trace.reads if id(tensor) in written]
         state = [tensor for tensor in trace.reads if id(tensor) not in written]
         copied = [i for i, one in enumerate(externals) if not isinstance(one, Parameter)]
@@ -110,6 +122,12 @@ class Derivative:
 
     def run(self, run: Source, cotangents: Sequence[Array]) -> list[Array]:
         """The cotangents of `inputs`."""
+        kept = self.needed & {id(one) for one, _ in run.kept} if run.kept else self.kept
+        if kept != self.kept:
+            other = self.others.get(kept)
+            if other is None:
+                other = self.others[kept] = Derivative(run.step, self.kinds, run.externals, kept)
+            return other.run(run, cotangents)
         program = self.program
         if program is None:
             program = make_program(self.graph, self.arguments, {}, self.state, "tape gradient")
@@ -118,7 +136,7 @@ class Derivative:
         arguments = [_array(run.externals[i]) for i in self.copied]
         arguments += cotangents
         if self.saved:
-            saved = {id(tensor): value for tensor, value in run.saved}
+            saved = {id(tensor): value for tensor, value in (*run.saved, *run.kept)}
             arguments += [saved[id(tensor)] for tensor in self.saved]
         results: list[Array] = program(arguments)
         return results

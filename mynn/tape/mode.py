@@ -12,7 +12,7 @@ from mynn.errors import ArgumentError
 Mode = Literal["at once", "tape"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 VARIABLE = "MYNN_EAGER"
-DEFAULT = "at once"
+DEFAULT = "tape"
 _mode = ["at once"]
 
 
@@ -20,9 +20,9 @@ class eager:
     """How calls on tensors run outside of compiled functions, in all threads that begin after it
     and in this one.
 
-    - `"at once"`, the default: each call as it comes, by NumPy.
-    - `"tape"`: calls are recorded, and run together when somebody looks at a value; sequences that
-      repeat become programs.
+    - `"tape"`, the default: calls are recorded, and run together when somebody looks at a value;
+      sequences that repeat become programs.
+    - `"at once"`: each call as it comes, by NumPy.
 
     It can be used as a context manager. The environment variable MYNN_EAGER sets it for a process.
 
@@ -31,7 +31,7 @@ class eager:
 
     Example:
         >>> import mynn
-        >>> with mynn.eager("tape"):
+        >>> with mynn.eager("at once"):
         ...     float((mynn.Tensor([1.0, 2.0]) * 3.0).sum())
         9.0
     """

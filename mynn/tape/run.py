@@ -58,8 +58,10 @@ class Run:
     lost = False
     # Whether all that it read has its nodes.
     known = False
-    # State that was changed since, outside of programs.
+    # State that was changed since, outside of programs; of that which programs back from coarse
+    # nodes read, what it was.
     overwritten: frozenset[int] = frozenset()
+    kept: tuple[tuple[Tensor, Array], ...] = ()
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class Run:
         plain = not (self.step.stepped or self.overwritten or self.buffers)
         if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
             return None  # mostly
+        needed -= {id(one) for one, _ in self.kept}
         if self.step.stepped:
             found = next((one for one in self.step.trained if id(one) in needed), None)
         else:
@@ -125,10 +128,22 @@ class Run:
             if all(one is not tensor for one, _ in self.toggled):
                 self.toggled = (*self.toggled, (tensor, tensor._requires_grad))
             return
+        if id(tensor) not in self.overwritten:
+            self._keep_state(tensor)
         self.overwritten |= {id(tensor)}
         for i, one in enumerate(self.externals):
             if _memory(one) is tensor and not isinstance(one, Parameter):
                 self._keep_copy(i, one)
+
+    def _keep_state(self, tensor: Tensor) -> None:
+        """A tensor is about to be written that is read where it lies, as no program has yet."""
+        nodes = [node for _, reference in self.coarse if (node := reference()) is not None]
+        if all(id(tensor) not in node.params["derivative"].needed for node in nodes):
+            return
+        for mark, ones in self.marks:
+            if any(one is tensor for one in ones) and program_mark(ones[0]) is mark:
+                self.kept = (*self.kept, (tensor, array_of(tensor).copy()))
+                return
 
     def _keep_copy(self, number: int, external: Tensor) -> None:
         """Its memory is about to be written: a copy takes its place, and what leads to it stays."""

@@ -14,6 +14,7 @@ from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
 from mynn.tape.work import work_of_update
 from mynn.tensor import Tensor
+from mynn.tensor.touched import indices_of
 
 # How many ways may lead on from one step.
 WAYS = 1024
@@ -162,8 +163,8 @@ class Training(Waiting):
         """What a key says of a gradient that a parameter has: which external or which result of the
         tape it is, as a clipped one; None where it is not plain.
         """
-        if gradient.requires_grad:
-            return None
+        if gradient.requires_grad or indices_of(gradient) is not None:
+            return None  # sparse ones an optimiser may refuse, and a program does not see
         pending = gradient.pending
         if pending is not None:
             waits = pending.tape is self and self.outputs[pending.slot] is gradient

@@ -84,11 +84,7 @@ def _write_eager(
 ) -> None:
     value = array_of(new)
     if not recorded:
-        store(x, value)
-        changed(base)
-        if base.node is not None:
-            # Its gradient goes on to what it was computed from.
-            base.node = same_value(base.node, value_of(base))
+        _overwrite(x, base, value)
         return
     old, node = graph_node(base), graph_node(new)
     if x._view is not None:
@@ -102,6 +98,14 @@ def _write_eager(
     changed(base)
     node.value = base._value
     base.node, base._requires_grad = node, True
+
+
+def _overwrite(x: AnyTensor, base: AnyTensor, value: Array) -> None:
+    """Other values; the gradient goes on to what the base was computed from."""
+    store(x, value)
+    changed(base)
+    if base.node is not None:
+        base.node = same_value(base.node, value_of(base))
 
 
 def same_value(node: Node, value: Array | None) -> Node:
@@ -159,8 +163,7 @@ def _write_traced(
 def set_value(x: AnyTensor, value: Array) -> None:
     """Copy an array into the memory of a tensor that has one."""
     array_of(x)  # raises in a trace
-    store(x, value)
-    changed(x if x._view is None else x._view.base)
+    _overwrite(x, x if x._view is None else x._view.base, value)
 
 
 def assign(x: AnyTensor, value: Any) -> None:
@@ -177,8 +180,7 @@ def assign(x: AnyTensor, value: Any) -> None:
             "one of those that it makes another value"
         )
     if trace is None:
-        store(x, array_of(new))
-        changed(x if x._view is None else x._view.base)
+        _overwrite(x, x if x._view is None else x._view.base, array_of(new))
         return
     node = graph_node(new.astype(x.dtype))
     base = x

@@ -146,6 +146,9 @@ def test_programs_share_state(backend: str) -> None:
     assert weight.item() == 2 * 3 * 18
 
 
+@pytest.mark.at_once(
+    "a program's update counts for all that programs write with it", first_calls=True
+)
 @backends
 @pytest.mark.parametrize("change", ["statistics", "optimizer", "state dict"])
 def test_backward_after_a_change_of_other_state_of_a_program(backend: str, change: str) -> None:

@@ -1,4 +1,4 @@
-"""The mode in which `make test-tape` runs the tests a second time is what it says."""
+"""The mode in which `make test-eager` runs the tests a second time is what it says."""
 
 from __future__ import annotations
 

@@ -59,3 +59,20 @@ def test_what_waits_has_every_field_that_is_not_put_off() -> None:
             except AttributeError:
                 missing.add(name)
     assert missing == {"_value", "node", "hooks"}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_parameter_that_is_changed_in_place_before_the_gradient(times: int) -> None:
+    """The gradient is that of the values that there were, as at once."""
+    w = np.array([0.5, -1.0, 2.0], np.float32)
+    p, x = mynn.Parameter(w), Tensor(np.array([1.0, 2.0, 3.0], np.float32))
+    with mynn.eager("tape"):
+        for _ in range(20):
+            before = p.numpy()
+            loss = ((p.tanh() + p) * x).sum()
+            for _ in range(times):
+                with mynn.no_grad():
+                    p *= 0.9
+            (found,) = mynn.autograd.grad(loss, [p])
+            expected = (2 - np.tanh(before) ** 2) * x.numpy()
+            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)

@@ -386,3 +386,24 @@ def test_a_value_that_a_gradient_needs_was_changed(name: str) -> None:
         theirs.backward()
         ours.backward()
         np.testing.assert_allclose(own.grad.numpy(), p.grad.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["assign", "data", "data of a view"])
+def test_results_that_are_given_other_values_are_used_with_them(how: str) -> None:
+    """Their gradient goes on to what they were computed from, as after `copy_` under `no_grad`."""
+    torch = pytest.importorskip("torch")
+    data, new = np.array([1.0, 2.0, 3.0], np.float32), np.array([4.0, 5.0, 6.0], np.float32)
+    x, theirs = Tensor(data, requires_grad=True), torch.tensor(data, requires_grad=True)
+    y, other = x * 3, theirs * 3
+    if how == "assign":
+        y.assign(Tensor(new))
+    elif how == "data":
+        y.data = new
+    else:
+        y[:].data = new
+    with torch.no_grad():
+        other.copy_(torch.tensor(new))
+    (y * y).sum().backward()
+    (other * other).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), theirs.grad.numpy())

@@ -184,16 +184,13 @@ def test_what_the_function_reads_is_looked_at() -> None:
 def test_on_a_tape() -> None:
     """Calls that wait to be run are arguments and results like others."""
     w = mynn.ones(3, requires_grad=True)
-    mynn.eager("tape")
-    try:
+    with mynn.eager("tape"):
         x = mynn.ones(2, 3) * 2
         y = vmap(lambda a: (a * w).sum())(x + 1) * 2
         y.sum().backward()
         assert y.tolist() == [18.0, 18.0]
         assert w.grad.tolist() == [12.0] * 3  # type: ignore[union-attr]
         assert grad(lambda a: (a * w).sum())(x[0]).tolist() == [1.0] * 3
-    finally:
-        mynn.eager("at once")
 
 
 class Cube(mynn.autograd.Function):

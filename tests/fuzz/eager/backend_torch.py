@@ -198,7 +198,7 @@ def _assign(tensor: Any, value: Any) -> None:
     if tuple(np.shape(value)) != tuple(tensor.shape):
         raise ValueError("assign: another shape")
     with torch.no_grad():
-        tensor.copy_(torch.as_tensor(value))
+        tensor.copy_(torch.as_tensor(value).clone())  # which may lie in its memory
 
 
 def _requires_grad(module: Any, requires_grad: bool = True) -> Any:

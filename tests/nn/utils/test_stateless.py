@@ -96,16 +96,13 @@ def test_on_a_tape() -> None:
     """Calls of the module that wait are run with its own parameters."""
     net = nn.Linear(3, 1, bias=False)
     expected = net(X).detach().numpy()
-    mynn.eager("tape")
-    try:
+    with mynn.eager("tape"):
         waiting = net(X)
         other = functional_call(net, {"weight": mynn.zeros(1, 3)}, X)
         assert not other.numpy().any()
         np.testing.assert_array_equal(waiting.detach().numpy(), expected)
         slopes = grad(lambda p: functional_call(net, p, X).sum())(dict(net.named_parameters()))
         np.testing.assert_allclose(slopes["weight"].numpy(), X.numpy().sum(0)[None], rtol=1e-5)
-    finally:
-        mynn.eager("at once")
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
