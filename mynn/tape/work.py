@@ -32,6 +32,11 @@ def _work(node: Node) -> float:
         # A matrix product of M x K and K x N: the root of MK KN MN.
         sizes = [x.type.size for x in (node, *node.inputs)]
         seconds += PRODUCT * math.sqrt(math.prod(sizes))
+    if node.primitive is convolution.conv:
+        # Padded, cut into windows, copied and turned.
+        kernel = node.inputs[1].type
+        windows = node.type.nbytes // kernel.shape[0] * (kernel.size // kernel.shape[0])
+        seconds += 3 * PRIMITIVE + BYTE * windows
     return seconds
 
 
