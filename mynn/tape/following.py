@@ -13,6 +13,7 @@ from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.output import Elsewhere, Later, Promise
+from mynn.tape.several import Picked, Several
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
 from mynn.tensor import Parameter, Tensor, grad_enabled
@@ -74,6 +75,8 @@ class Following(Training):
         if anchor is not None:
             head = position.serial if anchor._mode else ~position.serial
         parts = [head, enabled()]
+        if anchor is not None and isinstance(function, Picked):
+            parts[0] = head, function.number
         self.bound = False
         try:
             for value in args:
@@ -117,7 +120,7 @@ class Following(Training):
             ways[key] = child
         elif self.credit < self.most:
             self.credit += AGAIN
-        if child is not AT_ONCE and plain and not self.bound:
+        if type(child) is Step and plain and not self.bound:
             outputs = self.outputs
             wants = [
                 outputs[want].pending if type(want) is int and want >= 0 else want for want in wants
@@ -206,19 +209,22 @@ class Following(Training):
         arrays = iter([i for i in new if type(self.externals[i]) is np.ndarray])
         form = Form(args, kwargs, lambda value: self._place(value, arrays))
         leaves = [self._leaf(leaf) for leaf in form.leaves]
-        head = function if anchor is None else (id(anchor), anchor._mode)
+        head: Any = function if anchor is None else (id(anchor), anchor._mode)
+        picked = isinstance(function, Picked)
+        if anchor is not None and isinstance(function, Picked):
+            head = id(anchor), anchor._mode, function.number
         key = (head, grad_enabled(), default_float(), form.text(), *leaves)
         seen = self.seen if owner is None else table(owner).outcomes
         known: Any = seen.get(key)
-        if known is None:
+        if known is None and not picked:
             if len(seen) >= _SEEN:
                 seen.clear()
             seen[key] = 1
             return None
-        if known == 1 or (isinstance(known, Outcome) and not known.holds()):
+        if known in (None, 1) or (isinstance(known, Outcome | Several) and not known.holds()):
             known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
-        if known is AT_ONCE:
-            return AT_ONCE
+        if known is AT_ONCE or type(known) is Several:
+            return known
         slot = None if known.same is not None else self.position.slots
         call = Call(function, form, slot, known.modes())
         child = Step(self.position, call, known, len(self.externals))

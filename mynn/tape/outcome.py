@@ -12,6 +12,7 @@ from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise, gather
 from mynn.tape.call import Form, Leaf
+from mynn.tape.several import Several, results_of, several
 from mynn.tape.work import work_of
 from mynn.tensor import Tensor, graph_node
 from mynn.tensor.grad_fn import name_of
@@ -78,15 +79,19 @@ class Outcome:
         return self.steady or self.guards.unchanged()
 
 
-def outcome_of(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) -> Outcome | None:
-    """The outcome, or None where the call has to be run at once."""
+def outcome_of(
+    function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]
+) -> Outcome | Several | None:
+    """The outcome, that of several results, or None where the call has to be run at once."""
     try:
         return tracing.tidy(lambda: _traced(function, form, leaves))
     except (MynnError, TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError):
         return None  # run at once it says what is wrong
 
 
-def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) -> Outcome | None:
+def _traced(
+    function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]
+) -> Outcome | Several | None:
     with tracing.tracing() as trace:
         trace.named = False
         nodes = [input_node(leaf.type, f"arg{i}") for i, leaf in enumerate(leaves)]
@@ -96,9 +101,14 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         ]
         given = dict(zip(form.leaves, tensors, strict=True))
         args, kwargs = form.fill(given.__getitem__)
-        result = function(*args, **kwargs)
-        if type(result) is not Tensor or trace.effects.looks or trace.effects.refused:
+        whole = result = function(*args, **kwargs)
+        if trace.effects.looks or trace.effects.refused:
             return None
+        if type(result) is not Tensor:
+            results = results_of(function, whole)
+            if not results or trace.writes() or trace.checks:
+                return None
+            result = results[0]
         given_nodes = zip(tensors, nodes, leaves, strict=True)
         if any(t.node is not n for t, n, leaf in given_nodes if leaf.state is None):
             return None  # changed in place
@@ -125,7 +135,7 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         state = tuple(trace.reads)
         fails = bool(trace.checks or trace.writes())
         name = name_of(result)
-    return Outcome(
+    outcome = Outcome(
         result.spec,
         result.requires_grad,
         same,
@@ -142,3 +152,4 @@ def _traced(function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]) ->
         name,
         work_of(made),
     )
+    return outcome if result is whole else several(function, whole, outcome)

@@ -20,7 +20,8 @@ from mynn.errors import MynnError
 from mynn.tape.call import whole
 from mynn.tape.following import AGAIN, QUICK, Following, kind_of
 from mynn.tape.output import Elsewhere
-from mynn.tape.step import AT_ONCE, Step
+from mynn.tape.several import Several
+from mynn.tape.step import Step
 from mynn.tape.waiting import LOOKS
 from mynn.tensor import Tensor
 from mynn.tensor.grad_mode import enabled
@@ -128,10 +129,11 @@ class Tape(Following):
                     child = self._found(position, function, args, kwargs, anchor, turn)
                     if self.turn is not turn:
                         continue
-                    if child is None or child is AT_ONCE:
+                    if type(child) is not Step:
                         self._unmoved(turn)
                         break
                     outcome = child.outcome
+                    assert outcome is not None
                     result = None
                     if outcome.same is not None:
                         result = self._held(child.calls[-1].form.leaves[outcome.same])
@@ -160,9 +162,11 @@ class Tape(Following):
             except (LookupError, AssertionError, AttributeError):
                 if self.turn is turn:
                     raise
-        if tensor is None:
-            return self._now(function, args, kwargs, anchor)
-        return self._checked(child, tensor)
+        if tensor is not None:
+            return self._checked(child, tensor)
+        if type(child) is Several:
+            return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
+        return self._now(function, args, kwargs, anchor)
 
     def _unmoved(self, turn: object) -> None:
         """The call was no step."""

@@ -262,6 +262,7 @@ def _top(x: Any, dim: int, count: int, largest: bool) -> Any:
     return apply(sorting.top, x, axis=axis, k=count, descending=largest)
 
 
+@recorded
 def _picked(x: Any, indices: Any, dim: int) -> Any:
     """Values at the positions of a sort."""
     if not x.ndim:

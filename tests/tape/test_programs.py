@@ -276,9 +276,24 @@ def clipped_gradients(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
     return [loss.item(), norm.item(), *(p.grad.numpy() for p in net.parameters())]
 
 
+def several_results(net: nn.Module, optimizer: Any, number: int) -> list[Any]:
+    """Functions and layers that give more than one tensor."""
+    x = Tensor(X[number % 6])
+    scores = net(x)
+    best = scores.max(1)
+    ordered, order = mynn.sort(scores, dim=1)
+    first, rest = scores.split([1, 2], dim=1)
+    loss = best.values.sum() + (ordered * order).sum() * 0.1 + (first * rest).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return [loss.item(), best.indices.numpy(), rest.detach().numpy()]
+
+
 PROGRAMS = [
     scaled_gradients,
     clipped_gradients,
+    several_results,
     usual,
     look_before_backward,
     gradients_looked_at,
@@ -342,3 +357,64 @@ def test_an_update_with_other_gradients_is_a_program(
             program(net, optimizer, number)
         monkeypatch.setattr(type(optimizer), "update", None)  # nothing may call it
         program(net, optimizer, 6)
+
+
+RECURRENT: dict[str, Callable[[], nn.Module]] = {
+    "LSTM": lambda: nn.LSTM(4, 5, batch_first=True),
+    "GRU": lambda: nn.GRU(4, 5, batch_first=True),
+    "attention": lambda: nn.MultiheadAttention(4, 2, batch_first=True),
+    "without weights": lambda: nn.MultiheadAttention(4, 2, batch_first=True),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_layers_of_several_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are recorded: nothing of a step runs as it comes once it is a program."""
+    rng = np.random.default_rng(3)
+    batches = rng.normal(size=(6, 2, 7, 4)).astype(np.float32)
+    found: dict[str, list[Any]] = {}
+    for mode in ("at once", "tape"):
+        with mynn.eager(mode):  # type: ignore[arg-type]
+            mynn.manual_seed(1)
+            layer = RECURRENT[name]()
+            optimizer = optim.Adam(layer.parameters(), lr=0.01)
+            found[mode] = []
+            for number, batch in enumerate(batches):
+                x = Tensor(batch)
+                optimizer.zero_grad()
+                if name in ("LSTM", "GRU"):
+                    y, state = layer(x)
+                    last = state[0] if name == "LSTM" else state
+                    loss = (y * y).mean() + last.sum() * 0.1
+                else:
+                    y, shares = layer(x, x, x, need_weights=name == "attention")
+                    assert (shares is None) == (name != "attention")
+                    loss = (y * y).mean()
+                    loss = loss if shares is None else loss + (shares * shares).sum()
+                loss.backward()
+                optimizer.step()
+                found[mode].append(loss.item())
+                if mode == "tape" and number == 3:
+                    monkeypatch.setattr(type(layer), "forward", None)  # nothing may call it
+            monkeypatch.undo()
+    np.testing.assert_allclose(found["tape"], found["at once"], rtol=2e-4)
+
+
+def test_the_number_of_results_may_change() -> None:
+    """A layer that gives another number of results for an attribute that was set since."""
+    with mynn.eager("tape"):
+        pair = mynn.compile(lambda x: x)  # a program of its own stays what it is
+
+        class Split(nn.Module):
+            parts = 2
+
+            def forward(self, x: Tensor) -> Any:
+                return x.split(4 // self.parts, dim=1)
+
+        net = Split()
+        x = np.arange(8, dtype=np.float32).reshape(2, 4)
+        for parts in (2, 2, 2, 4, 4, 2, 2):
+            net.parts = parts
+            results = net(Tensor(pair(x)))
+            assert len(results) == parts
+            np.testing.assert_array_equal(np.concatenate([r.numpy() for r in results], 1), x)

@@ -58,8 +58,10 @@ def _bound(g: Draw, text: str, shape: tuple[int, ...], grad: bool) -> Known:
 
 def operation(g: Draw, x: Known) -> Known:
     """One more value from a value."""
-    kind = g.some(0, 9)
+    kind = g.some(0, 10)
     name, shape = x.name, x.shape
+    if kind == 10:
+        return several(g, x)
     if kind < 4:
         return _bound(g, g.pick(UNARY).format(x=name), shape, x.grad)
     if kind < 6:
@@ -77,6 +79,28 @@ def operation(g: Draw, x: Known) -> Known:
     if kind == 8:
         return _joined(g, x) if g.chance(0.6) else _picked(g, x)
     return moved(g, x)
+
+
+def several(g: Draw, x: Known) -> Known:
+    """One of several results; of drawn numbers none are equal."""
+    axis = g.some(0, len(x.shape) - 1)
+    size = x.shape[axis]
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
+    if x.leaf and g.chance(0.6):
+        both, shape = g.name("both"), x.shape
+        if rest and g.chance(0.5):
+            g.add(f"{both} = {x.name}.{g.pick(('max', 'min'))}({axis})")
+            shape = rest
+        else:
+            g.add(f"{both} = {x.name}.sort(dim={axis})")
+        return _bound(g, f"{both}[0]", shape, x.grad)
+    if size == 1:
+        return moved(g, x)
+    first = g.some(1, size - 1)
+    number, extent = g.pick(((0, first), (1, size - first)))
+    shape = (*x.shape[:axis], extent, *x.shape[axis + 1 :])
+    parts = f"{x.name}.split([{first}, {size - first}], dim={axis})"  # PyTorch lets none be changed
+    return _bound(g, f"{parts}[{number}] * 1.0", shape, x.grad)
 
 
 def _joined(g: Draw, x: Known) -> Known:
