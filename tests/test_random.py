@@ -167,7 +167,7 @@ def test_decisions_have_their_probability_and_no_pattern() -> None:
         deviation = np.sqrt(p * (1 - p) / drawn.size)
         assert abs(drawn.mean() - p) < 4 * deviation
         # The four that come of one counter, and neighbours.
-        for apart in (1, 16, 64, 128, 192, 256):
+        for apart in (1, 16, 128, 256, 384, 512):
             both = (drawn[:, apart:] * drawn[:, :-apart]).mean()
             assert abs(both - p * p) < 5 * np.sqrt(p * p * (1 - p * p) / drawn.size) + 1e-9
 
@@ -178,8 +178,8 @@ def test_decisions_compare_all_bits_of_a_word() -> None:
     words = [x, (x << 16 | x >> 16) % 2**32, y, (y << 16 | y >> 16) % 2**32]
     for k, word in enumerate(words):
         for threshold in (word, word + 1):
-            drawn = random.bernoulli(threshold / 2**32, (256,), Generator(7)).value
-            assert drawn[64 * k] == (threshold > word)
+            drawn = random.bernoulli(threshold / 2**32, (512,), Generator(7)).value
+            assert drawn[128 * k] == (threshold > word)
 
 
 def test_decisions_that_are_certain_draw_all_the_same() -> None:

@@ -71,7 +71,7 @@ random_bits = Primitive(
 # -- decisions -------------------------------------------------------------------------------------
 
 # Counters side by side, and the decisions that come of them: four each.
-COUNTERS = 64
+COUNTERS = 128
 DECISIONS = 4 * COUNTERS
 
 
@@ -92,7 +92,7 @@ def _numpy_bernoulli(key: Array, size: int, threshold: int) -> Array:
 
 def _bernoulli_samples(rng: np.random.Generator) -> list[Sample]:
     key = rng.integers(0, 2**32, 2, np.uint32)
-    sizes = ((1, 2**31), (20, 2**30), (256, 99), (300, 2**31 + 7), (700, 2**32 - 2**20))
+    sizes = ((1, 2**31), (20, 2**30), (512, 99), (300, 2**31 + 7), (1300, 2**32 - 2**20))
     return [Sample((key,), {"size": n, "threshold": threshold}) for n, threshold in sizes]
 
 
@@ -105,9 +105,9 @@ def _batch_bernoulli(size: int, mapped: tuple[bool], key: Node, **params: int) -
     return apply(reshape, every, shape=(size, params["size"]))
 
 
-# decision[i] = whether a word of 32 random bits is less than the threshold. Blocks of 256 decisions
-# have 64 counters each: i = 256 b + 64 k + l has the counter c = 64 b + l, and of the words x, y =
-# threefry2x32(key, (c, 0)) for k = 0..3 the word x, x with its halves exchanged, y, and y so.
+# decision[i] = whether a word of 32 random bits is less than the threshold. Blocks of 512 decisions
+# have 128 counters each: i = 512 b + 128 k + l has the counter c = 128 b + l, and of the words x, y
+# = threefry2x32(key, (c, 0)) for k = 0..3 the word x, x with its halves exchanged, y, and y so.
 #
 # So each decision has the probability threshold / 2^32. Two that share a word are independent of
 # each other but where a half equals that of the threshold: their correlation is less than 2^-14,

@@ -75,8 +75,9 @@ class Training:
         self.keeper = keeper
         apart = validation is not None and not validation.inside
         self.by_epoch = bool(callbacks) or apart
-        self.by_progress = any(type(c).on_progress is not Callback.on_progress for c in callbacks)
+        self.by_progress = any(map(_follows, callbacks))
         self.callbacks = callbacks + (progress_bar() if verbose else [])
+        self.followers = [callback for callback in self.callbacks if _follows(callback)]
         self.guard = NanGuard(self.executor) if run.check_finite else None
         self.history = History()
         self.began = time.perf_counter()
@@ -237,9 +238,10 @@ class Training:
             for callback in self.callbacks:
                 callback.on_epoch_end(self.reported, logs)
             self.reported += 1
-        logs = {} if executor.over else executor.means(executor.epoch)
-        for callback in self.callbacks:
-            callback.on_progress(executor.epoch, executor.batch, logs)
+        if self.followers:
+            logs = {} if executor.over else executor.means(executor.epoch)
+            for callback in self.followers:
+                callback.on_progress(executor.epoch, executor.batch, logs)
 
     def catch_up(self, epochs: int) -> None:
         """Have what was measured after so many epochs."""
@@ -264,6 +266,11 @@ class Training:
         if not rows:
             return found
         return {name: np.array([*(row[name] for row in rows), *found[name]]) for name in found}
+
+
+def _follows(callback: Callback) -> bool:
+    """Whether it is told between epochs too."""
+    return type(callback).on_progress is not Callback.on_progress
 
 
 def _end(callbacks: Sequence[Callback], history: History) -> None:

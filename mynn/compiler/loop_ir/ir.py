@@ -53,7 +53,7 @@ The printed form (`mynn.compiler.loop_ir.format`):
     index ::= constant {"+" coefficient "*" var}
 
 Invariants, held by `mynn.compiler.loop_ir.verify`: variables are bound once, before they are used;
-a vector loop holds straight-line code only and has at most 64 rounds; around a parallel loop stand
+a vector loop holds straight-line code only and has at most 128 rounds; around a parallel loop stand
 only serial loops; conditions stand on serial loops, and their index grows with the loop's variable;
 loads and stores agree with the buffer's dtype. Only what `Declare` bound may be assigned. Every
 path through a function that has a result ends in `Return`.

@@ -20,7 +20,7 @@ from mynn.compiler.loop_ir.repeat import Nest, Repeat
 from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
 
-MAX_VECTOR = 64
+MAX_VECTOR = 128
 _KINDS = ("serial", "unroll", "vector", "parallel")
 _STORAGES = ("memory", "register", "scratch", "view")
 _REDUCTIONS = ("add", "mul", "maximum", "minimum")

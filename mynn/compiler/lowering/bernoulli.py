@@ -1,11 +1,11 @@
 """Random decisions: four of each evaluation of the generator, several vectors at a time.
 
-    for b in blocks: for l in 64 counters:
-        x, y = threefry2x32(key, (64 b + l, 0))
-        for k, w in x, x with its halves exchanged, y, y so: z[256 b + 64 k + l] = w < threshold
+    for b in blocks: for l in 128 counters:
+        x, y = threefry2x32(key, (128 b + l, 0))
+        for k, w in x, x with its halves exchanged, y, y so: z[512 b + 128 k + l] = w < threshold
 
-An evaluation is a chain of 60 instructions, each of which waits for the one before. Four vectors of
-counters are as many chains, whose instructions are mixed.
+An evaluation is a chain of 50 instructions, each of which waits for the one before. Several vectors
+of counters are as many chains, whose instructions are mixed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from mynn.compiler.lowering.base import Context
 from mynn.compiler.rules.expressions import Expressions
 from mynn.ops.random import COUNTERS, DECISIONS
 
-_CHAINS = 4
+# Chains where there are 32 registers, and where there are 16: two hold the words of a chain.
+_CHAINS, _FEW_CHAINS = 8, 4
 
 
 def lower_bernoulli(context: Context) -> list[Statement]:
     """Whole blocks in a loop, then what is left."""
     (node,) = context.group.outputs
     size: int = node.params["size"]
-    width = min(_CHAINS * context.target.lanes(4), COUNTERS)
+    chains = _CHAINS if context.target.vector_registers >= 32 else _FEW_CHAINS
+    width = min(chains * context.target.lanes(4), COUNTERS)
     blocks, left = divmod(size, DECISIONS)
     result: list[Statement] = []
     if blocks:

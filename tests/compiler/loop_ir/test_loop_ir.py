@@ -151,7 +151,7 @@ BROKEN: dict[str, tuple[tuple[Statement, ...], str]] = {
         "parallel loop j stands in another loop",
     ),
     "extent": ((For("i", -1, ()),), "bad kind or extent"),
-    "wide vector": ((For("i", MAX_VECTOR + 1, (), "vector"),), "vector loop i of 65"),
+    "wide vector": ((For("i", MAX_VECTOR + 1, (), "vector"),), "vector loop i of 129"),
     "condition on a vector": (
         (For("i", 4, (), "vector", (Within(AT_I, 2),)),),
         "vector loop i has a condition",

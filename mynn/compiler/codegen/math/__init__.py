@@ -86,7 +86,7 @@ INTEGER_OPS: Final = tuple(_INTEGER_EMITTERS)
 INTEGERS: Final = ("i32", "u32")
 LANES: Final = (1, 2, 4, 8, 16)
 # Several vectors, whose instructions are mixed: each waits for the one before it.
-INTEGER_LANES: Final = (*LANES, 32, 64)
+INTEGER_LANES: Final = (*LANES, 32, 64, 128)
 _PURE: Final = "nounwind willreturn memory(none)"
 
 
