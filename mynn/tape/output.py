@@ -28,6 +28,8 @@ class Output:
 
     tape: Any = None
     view: tuple[Step, ...] | None = None
+    base: Tensor | None = None
+    attached = False
 
     def __init__(
         self,
@@ -104,6 +106,8 @@ class Later(Output):
 
     __slots__ = ("attached", "base", "view")
 
+    attached: bool
+    base: Tensor
     view: tuple[Step, ...]
 
     def __init__(

@@ -281,7 +281,10 @@ class Waiting:
         if piece is None or (type(piece) is Piece and not piece.holds()):
             piece = step.pieces[key] = Trial()
         elif type(piece) is Trial and piece.over(len(step.calls)):
-            piece = step.pieces[key] = self._piece(step, key)
+            try:
+                piece = step.pieces[key] = self._piece(step, key)
+            except MynnError:
+                return None  # run one by one the calls say what is wrong
             if len(step.pieces) >= MANY:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:

@@ -202,10 +202,19 @@ class AccumulateGrad(GradFn):
 
 def _inputs(node: Node) -> Iterator[Node]:
     """What a node was made from, past its own casts and repetitions."""
+    node = _by_call(node)
     if node.primitive.name == "function_result":
         yield from node.inputs[1].inputs
     else:
         yield from node.inputs
+
+
+def _by_call(node: Node) -> Node:
+    """A node that stands for all calls of a program as the last of them, past its casts."""
+    found = history.inside(node)
+    while found is not None and found.primitive.name in ("cast", "stop_gradient") and found.inputs:
+        found = found.inputs[0]
+    return node if found is None else found
 
 
 def _next(node: Node) -> GradFn | None:

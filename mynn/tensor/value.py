@@ -224,8 +224,14 @@ class Value(Generic[T]):
     @property
     def requires_grad(self) -> bool:
         """Whether `backward` finds a gradient for this tensor, or for what it came from."""
-        if self._requires_grad or self.pending is not None or self._view is None:
-            return self._requires_grad
+        pending = self.pending
+        if self._requires_grad:
+            return True
+        if pending is not None:  # it may be going to look at one that has got a history since
+            base = pending.base
+            return base is not None and pending.attached and base.requires_grad and not base.is_leaf
+        if self._view is None:
+            return False
         source = self._view.source
         return self._view.attached and source._requires_grad and not source.is_leaf
 

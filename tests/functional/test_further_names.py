@@ -201,7 +201,12 @@ def test_a_writer_of_curves(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: mynn.trapezoid(X, X, dx=1.0), ArgumentError, "x or dx, not both"),
         (lambda: mynn.cov(X, fweights=[1, 2]), ShapeError, r"must be \[4\]"),
         (lambda: Tensor(X).as_strided((9,), (2,)), ShapeError, "last place is 16"),
-        (lambda: Tensor(X).T.as_strided((2,), (1,)), UsageError, r"x.clone\(\)"),
+        pytest.param(
+            lambda: Tensor(X).T.as_strided((2,), (1,)),
+            UsageError,
+            r"x.clone\(\)",
+            marks=pytest.mark.at_once("it is an error at the look", first_calls=True),
+        ),
         (lambda: mynn.linalg.lu(X, pivot=False), ArgumentError, "leave it"),
         (lambda: mynn.matrix_exp(X), ShapeError, "square"),
         (lambda: Tensor(X).fill_diagonal_(1, wrap=3).sum_to_size(2), MynnError, "sum_to_size"),

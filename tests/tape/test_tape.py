@@ -273,8 +273,12 @@ def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.Monk
         assert any(type(p) is Piece for p in pieces(optimizer))
 
 
-def test_no_clock_decides_when_a_loop_becomes_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_clock_decides_when_a_loop_becomes_a_program(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """Where it did, last bits would be others in each run."""
+    if request.config.getoption("--first-calls"):
+        pytest.skip("there it is one from the first call on")
     monkeypatch.setattr(PATIENCE, "piece", 0.02)
     monkeypatch.setattr(PATIENCE, "call", 0.001)
     calls, first = waiting.call_by_call, []
@@ -385,3 +389,20 @@ def test_new_threads_record_too(tape: Any) -> None:
     thread.join()
     assert found[0] is not None
     assert found[0] is not tape
+
+
+def test_a_view_of_what_has_got_a_history_in_place() -> None:
+    """It was recorded before, and nobody had looked at it: gradients go through it all the same."""
+    for mode in ("at once", "tape"):
+        with mynn.eager(mode):
+            for _ in range(4):
+                p = nn.Parameter(np.array([1.0, 2.0], np.float32))
+                x = Tensor([1.0, 1.0])
+                q, seen = p * 1, x.reshape(2, 1)
+                x.add_(q, alpha=0.5)
+                assert seen.requires_grad
+                assert not seen.is_leaf
+                seen.copy_(seen * 3)
+                x.sum().backward()
+                assert p.grad is not None
+                assert p.grad.tolist() == [1.5, 1.5], mode

@@ -308,13 +308,16 @@ def test_grad_fn_has_pytorchs_name(mode: Any) -> None:
 
 def test_grad_fn_leads_on() -> None:
     x = leaf(mynn)
-    made = (x.exp() * 2 + mynn.ones(2, dtype="float64")).grad_fn
-    names = []
-    while made is not None:
-        names.append(made.name())
-        last, made = made, next((one for one, _ in made.next_functions if one is not None), None)
-    assert names == ["AddBackward0", "MulBackward0", "ExpBackward0", "AccumulateGrad"]
-    assert last.variable is x
+    for times in range(4):
+        result = x.exp() * 2 + mynn.ones(2, dtype="float64")
+        if times:
+            result.numpy()
+        made, names = result.grad_fn, []
+        while made is not None:
+            names.append(made.name())
+            last, made = made, next((one for one, _ in made.next_functions if one), None)
+        assert names == ["AddBackward0", "MulBackward0", "ExpBackward0", "AccumulateGrad"]
+        assert last.variable is x
     with pytest.raises(AttributeError, match="no attribute 'wrong'"):
         _ = (x * 2).grad_fn.wrong
 
