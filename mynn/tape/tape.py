@@ -12,7 +12,7 @@ gradients that `backward` adds) is put off too: those fields of the tensors are 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mynn.base import recording
@@ -25,11 +25,14 @@ from mynn.tape.step import Step
 from mynn.tape.waiting import LOOKS
 from mynn.tensor import Tensor
 from mynn.tensor.grad_mode import enabled
+from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
 # Of a first call that is run as it comes, because it is always looked at, one in so many is
 # recorded, to see whether that is still so.
 EVERY = 251
+# So many values in a list are many, of which so many times fewer are few.
+LONG, FEW_OF = 8, 4
 _new: Any = object.__new__
 # What is looked at in every call, under short names.
 activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
@@ -114,6 +117,8 @@ class Tape(Following):
         if self.rest and self.position is self.root:
             self.rest -= 1
             return self._now(function, args, kwargs, anchor)
+        if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
+            args = (self._apart(args[0]), *args[1:])
         while True:
             turn: object = None
             tensor: Any = None
@@ -167,6 +172,30 @@ class Tape(Following):
         if type(child) is Several:
             return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
         return self._now(function, args, kwargs, anchor)
+
+    def _apart(self, values: Sequence[Any]) -> list[Any]:
+        """Many values, as of a batch that is drawn from a memory, of which it says nothing which of
+        them come twice, or are results of the tape: otherwise each batch would be another key.
+        """
+        found = [one for one in values if type(one) is Tensor]
+        waiting = sum(one.pending is not None and one.pending.tape is self for one in found)
+        if 0 < FEW_OF * waiting <= len(found):
+            self.flush()
+        own = list(values)
+        seen = set(self.index)
+        current = recording.current
+        before, current.tape = current.tape, None
+        try:
+            for i, one in enumerate(own):
+                if type(one) is not Tensor or one._requires_grad:
+                    continue
+                made = one.pending is None or one.pending.tape is None
+                if made and id(one) in seen and value_of(one) is not None:
+                    own[i] = one.detach()
+                seen.add(id(one))
+        finally:
+            current.tape = before
+        return own
 
     def _unmoved(self, turn: object) -> None:
         """The call was no step."""
