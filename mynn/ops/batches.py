@@ -40,7 +40,7 @@ def moved(x: Node, source: int, place: int) -> Node:
 def one_by_one(primitive: Primitive) -> Callable[..., Node]:
     """The rule that computes each example alone, and puts the results together."""
 
-    def rule(size: int, mapped: Sequence[bool], *nodes: Node, **params: Any) -> Node:
+    def rule(size: int, mapped: Sequence[bool], /, *nodes: Node, **params: Any) -> Node:
         results = []
         for number in range(size):
             inputs = [

@@ -96,13 +96,14 @@ def _bernoulli_samples(rng: np.random.Generator) -> list[Sample]:
     return [Sample((key,), {"size": n, "threshold": threshold}) for n, threshold in sizes]
 
 
-def _batch_bernoulli(size: int, mapped: tuple[bool], key: Node, **params: int) -> Node:
+def _batch_bernoulli(
+    examples: int, mapped: tuple[bool], key: Node, size: int, threshold: int
+) -> Node:
     """One key for all examples gives each its own decisions."""
     if mapped[0]:
-        return one_by_one(bernoulli)(size, mapped, key, **params)
-    total = size * params["size"]
-    every = apply(bernoulli, key, size=total, threshold=params["threshold"])
-    return apply(reshape, every, shape=(size, params["size"]))
+        return one_by_one(bernoulli)(examples, mapped, key, size=size, threshold=threshold)
+    every = apply(bernoulli, key, size=examples * size, threshold=threshold)
+    return apply(reshape, every, shape=(examples, size))
 
 
 # decision[i] = whether a word of 32 random bits is less than the threshold. Blocks of 512 decisions

@@ -16,7 +16,11 @@ from mynn.compiler.host.control_block import (
     worker_word,
 )
 
-ADDRESSES = ("ORDER", "METRICS", "TABLE", "STEP", "TABLE_REMAINDER", "STEP_REMAINDER", "DATA")
+# Words without an attribute: addresses, and what is set together with them.
+ADDRESSES = (
+    *("ORDER", "METRICS", "TABLE", "STEP", "TABLE_REMAINDER", "STEP_REMAINDER", "DATA"),
+    *("VALIDATION", "VALIDATION_FIT", "VALIDATION_BATCHES"),
+)
 
 
 def test_every_word_has_a_name_and_a_place_of_its_own() -> None:
