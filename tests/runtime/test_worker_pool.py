@@ -15,6 +15,7 @@ import mynn
 from mynn import nn, optim
 from mynn.compiler.host.control_block import SHUTDOWN, Sync, WorkerState, worker_word
 from mynn.runtime import parallel_call, worker_pool
+from mynn.train.engine import native
 from mynn.train.engine.native import NativeExecutor
 from tests.runtime.children import run_child
 
@@ -257,3 +258,22 @@ def test_all_workers_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
         if kept[-1].control.acquired == 3:
             return
     pytest.fail(f"so many took part: {[executor.control.acquired for executor in kept]}")
+
+
+def test_turns_are_short_where_workers_outnumber_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step may take a thousand times as long as the one before: no turn has many of them."""
+    monkeypatch.setattr(native, "_processors", lambda: 1)
+    turns = []
+    run = NativeExecutor._run
+
+    def counted(self: Any, workers: int, budget: int) -> int:
+        turns.append(budget)
+        return run(self, workers, budget)
+
+    monkeypatch.setattr(NativeExecutor, "_run", counted)
+    step = mynn.compile(lambda x: (x * x).sum(), threads=2)
+    mynn.fit(step, np.ones((64, 8), np.float32), batch_size=8, epochs=100, verbose=False)
+    assert max(turns) <= 64
+    assert sum(turns) >= 800

@@ -24,6 +24,8 @@ from mynn.train.record import Recorded, Recorder
 
 # Python gets control back after about so long.
 TURN_SECONDS = 0.04
+# Steps of a turn at most.
+_MOST = 2**40
 
 
 class Executor(ABC):
@@ -266,7 +268,7 @@ class Executor(ABC):
         if most is not None and most < budget:
             return budget
         factor = TURN_SECONDS / max(time.perf_counter() - began, 1e-6)
-        return max(1, int(budget * min(max(factor, 0.25), 8.0)))
+        return max(1, min(int(budget * min(max(factor, 0.25), 8.0)), _MOST))
 
     def ready(self) -> bool:
         """Whether there is another batch in this epoch, where that shows no sooner; if not, the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from dataclasses import replace
 
@@ -22,10 +23,17 @@ from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
 from mynn.runtime.llvm_jit import build
 from mynn.runtime.store import STORE, Stored
+from mynn.runtime.threads import processors
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.target.target import Target
 from mynn.train.engine.base import TURN_SECONDS, Executor
 from mynn.train.plan import Run, Step
+
+# Where there are more workers than processors, a step may take a thousand times as long as the one
+# before, as the system lets workers wait. A turn has so many steps at most then, so that Ctrl-C is
+# answered.
+_MOST_AMONG_MANY = 64
+_processors = functools.cache(processors)
 
 
 class LoopCode(Stored):
@@ -171,6 +179,8 @@ class NativeExecutor(Executor):
         if self.autotuner is not None:
             self.autotuner.run(budget, self._run)
             return
+        if self.control.workers > 1 and self.control.workers > _processors():
+            budget = min(budget, _MOST_AMONG_MANY)
         began = time.perf_counter()
         ran = self._run(self.control.workers, budget)
         if ran > 1:
