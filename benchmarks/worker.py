@@ -35,8 +35,9 @@ from benchmarks.works import Work, work_named
 Threads = int | Literal["auto"]
 Answer = dict[str, Any]
 Command = Callable[[Answer], Answer]
-# Steps of a loop before its clock starts, and seconds: the tape makes programs of what takes long.
-WARM, WARM_SECONDS = 4, 0.2
+# Steps of a loop before its clock starts, and seconds at least and at most: the tape makes programs
+# of what has come for about as long as making them takes.
+WARM, WARM_SECONDS, WARM_LONGEST = 60, 0.2, 8.0
 
 
 def _training(work: Work, peer: str, threads: Threads) -> Command:
@@ -78,7 +79,11 @@ def _looping(name: str, peer: str, threads: Threads) -> Command:
             np.savez(command["path"], *program.results(LOOPS[name].steps))
             return {}
         start, steps = perf_counter(), 0
-        while steps < WARM or perf_counter() - start < WARM_SECONDS:
+
+        def spent() -> float:
+            return perf_counter() - start
+
+        while (steps < WARM and spent() < WARM_LONGEST) or spent() < WARM_SECONDS:
             program.once()
             steps += 1
         return {"seconds": program.timed(command["calls"])}
