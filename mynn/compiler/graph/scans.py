@@ -33,7 +33,6 @@ def join_scans(graph: Graph) -> Graph:
     """One scan for those with the same steps, with the outputs that are wanted alone; none for one
     step.
     """
-    graph = _without_loops_of_one(graph)
     wanted: dict[Hashable, dict[Node | _Last, None]] = {}
     scans: dict[Hashable, dict[Node, None]] = {}
     for node in graph.nodes():
@@ -42,6 +41,8 @@ def join_scans(graph: Graph) -> Graph:
             key = _key(scan)
             scans.setdefault(key, {})[scan] = None
             wanted.setdefault(key, {})[_output(node)] = None
+    if any(scan.params["length"] == 1 for some in scans.values() for scan in some):
+        return join_scans(_without_loops_of_one(graph))
     plans = {key: _planned(next(iter(some)), wanted[key]) for key, some in scans.items()}
     if all(len(scans[key]) == 1 and not plan.changes for key, plan in plans.items()):
         return graph

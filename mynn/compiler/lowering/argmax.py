@@ -40,7 +40,7 @@ def lower_argmax(context: Context) -> list[Statement]:
     step = context.builder()
     value = step.value(x, tuple(values))
     seen = step.let(Load(best, Affine()))
-    better = _better(step, value, seen, best.type)
+    better = is_better(step, value, seen, best.type)
     keep = [
         *step.body,
         Store(best, Affine(), Op("where", (better, value, seen), best.type)),
@@ -55,7 +55,7 @@ def lower_argmax(context: Context) -> list[Statement]:
     return serial(outer, body)
 
 
-def _better(e: Expressions, value: Expr, seen: Expr, kind: str) -> Expr:
+def is_better(e: Expressions, value: Expr, seen: Expr, kind: str) -> Expr:
     """Whether a value is better than what was seen before; NaN is better than all numbers."""
     better: Expr = Op("less", (seen, value), "bool")
     if kind[0] == "f":

@@ -21,14 +21,12 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
 )
-from mynn.compiler.lowering.argmax import _better, lower_argmax
+from mynn.compiler.lowering.argmax import is_better, lower_argmax
 from mynn.compiler.lowering.base import Context, axis_scores, over_chunks, plain_index, serial
 
 # From as many rows on; elements of so many bytes have positions of 32 bits.
 _LEAST = 4
 _ITEM_BYTES = 4
-# Along a longer axis one row after the other is read where it lies side by side.
-_MOST = 127
 # A loop over fewer elements is written out.
 _WRITTEN_OUT = 8
 
@@ -41,8 +39,7 @@ def lower_argmax_lines(context: Context) -> list[Statement]:
     scores = {i: score for i, score in axis_scores(context, x).items() if i != axis}
     lanes = context.target.lanes(_ITEM_BYTES)
     rows = max(scores, key=lambda i: (scores[i], x.shape[i]), default=None)
-    small = x.dtype.itemsize <= _ITEM_BYTES and x.shape[axis] <= _MOST
-    if rows is None or x.shape[rows] < _LEAST or not small:
+    if rows is None or x.shape[rows] < _LEAST or x.dtype.itemsize > _ITEM_BYTES:
         return lower_argmax(context)
     names = [context.names.fresh("i", n) for n in x.shape]
 
@@ -84,7 +81,7 @@ def _vector(
         e = context.builder()
         value = e.value(x, point(at, k))
         seen = e.let(Load(best, at))
-        better = _better(e, value, seen, best.type)
+        better = is_better(e, value, seen, best.type)
         number: Expr = e.let(Op("cast", (k,), "i32")) if k.terms else Const(k.constant, "i32")
         place = Op("where", (better, number, Load(where, at)), "i32")
         e.body.append(Store(best, at, Op("where", (better, value, seen), best.type)))
