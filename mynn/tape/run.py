@@ -200,7 +200,7 @@ class Run:
             return
         again = self._by_call()[slot]
         if type(derivative) is Trial:
-            derivative.seconds += work
+            derivative.add(work)
         node = tensor.node = again.node
         if tensor._view is None:
             node.value = tensor._value
@@ -272,7 +272,7 @@ class Run:
             if len(known) >= _WAYS:
                 known.clear()
             found = known[key] = Trial()
-        elif type(found) is Trial and found.over(len(self.step.calls)):
+        elif type(found) is Trial and found.over(len(self.step.calls), True):
             found = known[key] = Derivative(self.step, kinds, self.externals)
         return found
 

@@ -213,9 +213,9 @@ class Step:
         return 64 + len(self.calls)
 
     @property
-    def backward(self) -> bool:
-        """Whether a gradient was asked for on the way."""
-        return bool(self.trained)
+    def updates(self) -> Recorded:
+        """The table of the optimizer that the calls end with."""
+        return table(self.calls[-1].function.optimizer)
 
     def leaves_of(self, slot: int, externals: Sequence[Any]) -> tuple[Tensor, ...] | None:
         """What may get a gradient from a slot; None where that is more than state."""
@@ -242,13 +242,15 @@ class Step:
 class Recorded(dict[Any, Step]):
     """The steps that calls of a module or an optimiser lead to, by where they began.
 
-    They belong to that one object: copies of it begin with none. `outcomes` is what its calls give.
+    They belong to that one object: copies of it begin with none. `outcomes` is what its calls give,
+    `programs` how many programs end in its updates.
     """
 
-    __slots__ = ("outcomes",)
+    __slots__ = ("outcomes", "programs")
 
     def __init__(self) -> None:
         super().__init__()
+        self.programs = 0
         self.outcomes: dict[Any, Any] = {}
 
     def __reduce__(self) -> Any:

@@ -75,7 +75,7 @@ class Training(Waiting):
             if done:
                 before = SPENT[0]
                 self._now(loss._backward, (gradient,), {})
-                done.seconds += SPENT[0] - before
+                done.add(SPENT[0] - before)
                 return
         self._now(loss._backward, (gradient,), {})
 

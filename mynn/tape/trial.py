@@ -3,9 +3,14 @@
 Calls are run one by one first, for about as long as making a program takes, as far as types tell
 it (`mynn.tape.work`). So what repeats is at most twice as slow or so as if one had known, and so is
 what stops repeating.
+
+What asks for gradients is mostly a loop's, and what ends in an update nearly always: these become
+programs sooner. Nothing but counts and types decides, so that equal trainings have equal bits.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from mynn.base.dataclass import dataclass
 
@@ -13,14 +18,20 @@ from mynn.base.dataclass import dataclass
 @dataclass
 class Patience:
     """The seconds that are given to calls, before they are made a program: some for each piece, and
-    some for each of its calls.
+    some for each of its calls. Where gradients are asked for it is a part of that.
     """
 
     piece: float = 0.02
     call: float = 0.001
+    of_gradients: float = 0.25
 
 
 PATIENCE = Patience()
+# How often an update of so many calls is run one by one before it is a program.
+CALLS = 100
+# So many programs of an optimizer are made as soon; each further one waits twice as often, as where
+# each batch has another shape.
+SOON = 4
 
 
 # The seconds, as types tell them, that gradients of runs took one by one, of all threads.
@@ -28,22 +39,37 @@ SPENT = [0.0]
 
 
 class Trial:
-    """How long calls have been run one by one, roughly.
+    """How often, and how long, calls have been run one by one, roughly.
 
     Example:
         >>> trial = Trial()
         >>> trial.over(3)
         False
-        >>> trial.seconds += 1.0
+        >>> trial.add(1.0)
         >>> trial.over(3)
         True
     """
 
-    __slots__ = ("seconds",)
+    __slots__ = ("seconds", "times")
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.times = 0
 
-    def over(self, calls: int) -> bool:
-        """Whether it took longer than the patience for so many calls."""
-        return self.seconds > PATIENCE.piece + PATIENCE.call * calls
+    def add(self, seconds: float) -> None:
+        """They were run once more."""
+        self.seconds += seconds
+        self.times += 1
+
+    def over(self, calls: int, gradients: bool = False, updates: Any = None) -> bool:
+        """Whether it took longer than the patience for so many calls.
+
+        `gradients` says whether they are asked for, `updates` is the table of the optimizer that
+        the calls end with (`Recorded`).
+        """
+        if updates is not None:
+            rounds = 1 + calls // CALLS
+            if self.times >= rounds << max(updates.programs - SOON + 1, 0):
+                return True
+        part = PATIENCE.of_gradients if gradients else 1.0
+        return self.seconds > part * (PATIENCE.piece + PATIENCE.call * calls)

@@ -220,7 +220,7 @@ class Waiting:
             ):
                 call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
-                    piece.seconds += step.work
+                    piece.add(step.work)
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:
@@ -280,11 +280,13 @@ class Waiting:
         piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
             piece = step.pieces[key] = Trial()
-        elif type(piece) is Trial and piece.over(len(step.calls)):
+        elif type(piece) is Trial and self._is_over(piece, step, key):
             try:
                 piece = step.pieces[key] = self._piece(step, key)
             except MynnError:
                 return None  # run one by one the calls say what is wrong
+            if step.stepped:
+                step.updates.programs += 1
             if len(step.pieces) >= MANY:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
@@ -294,6 +296,12 @@ class Waiting:
                 return None
         piece.prepare()
         return piece
+
+    def _is_over(self, trial: Trial, step: Step, held: tuple[bool, ...]) -> bool:
+        """Whether calls have been run one by one often enough."""
+        pairs = zip(held, self.outputs, strict=True)
+        gradients = bool(step.trained) or any(known and one._requires_grad for known, one in pairs)
+        return trial.over(len(step.calls), gradients, step.updates if step.stepped else None)
 
     def _piece(self, step: Step, held: tuple[bool, ...]) -> Any:
         """The program."""

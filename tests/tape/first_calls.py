@@ -29,7 +29,7 @@ class _Tried(dict[Any, Any]):
         found = super().get(key)
         if found is None:
             found = Trial()
-            found.seconds = math.inf
+            found.add(math.inf)
         return found
 
 
