@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mynn.base.arguments import explained, shown
+from mynn.base import recording
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import Node, topological
@@ -18,7 +19,6 @@ from mynn.transform.vmap import vmap
 
 
 @explained
-@run_at_once
 def grad(
     outputs: Any,
     inputs: Any,
@@ -60,6 +60,47 @@ def grad(
         >>> slope.tolist(), bend.tolist()
         ([3.0, 12.0], [6.0, 12.0])
     """
+    tape = recording.current.tape
+    if tape is not None and not is_grads_batched:
+        ends, starts, seeds = (_listed(one) for one in (outputs, inputs, grad_outputs))
+        if ends and starts and (seeds or grad_outputs is None):
+            options = {
+                "create_graph": create_graph,
+                "allow_unused": allow_unused,
+                "materialize_grads": materialize_grads,
+            }
+            found: tuple[Tensor | None, ...] | None
+            found = tape.gradients(_at_once, ends, starts, seeds, options)
+            if found is not None:
+                return found
+    return _at_once(
+        outputs,
+        inputs,
+        grad_outputs,
+        create_graph,
+        allow_unused,
+        is_grads_batched,
+        materialize_grads,
+    )
+
+
+def _listed(given: Any) -> list[Tensor] | None:
+    """One or several tensors; None where they are something else."""
+    found = [given] if isinstance(given, Tensor) else given
+    plain = isinstance(found, list | tuple) and all(isinstance(one, Tensor) for one in found)
+    return list(found) if plain else None
+
+
+@run_at_once
+def _at_once(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
     if materialize_grads and allow_unused is False:
         raise ArgumentError("materialize_grads=True needs allow_unused; leave that out")
     ends, starts = _tensors("outputs", outputs), _tensors("inputs", inputs)

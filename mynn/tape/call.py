@@ -9,7 +9,8 @@ import numpy as np
 
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Type
-from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, no_grad
+from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, graph_node, no_grad
+from mynn.trace import tracing
 from mynn.trace.modes import called_in_modes
 
 # Plain values that are part of a key by type and value.
@@ -56,6 +57,13 @@ class Slot:
 @dataclass(frozen=True)
 class External:
     """A tensor or an array that was there before."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What a tensor from before was computed from: its gradient goes on to that."""
 
     number: int
 
@@ -192,6 +200,29 @@ class Update:
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
+
+
+class Backward:
+    """`loss.backward()`.
+
+    - `parameters`, `others`: what gets gradients and has some already: parameters, and places of
+      tensors from before; those that there are, in that order, are arguments after the loss and the
+      tensors in `others`.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], others: Sequence[Any]) -> None:
+        self.parameters = parameters
+        self.others = others
+        self.__name__ = "backward"
+
+    def __call__(self, loss: Tensor, *given: Tensor) -> None:
+        if tracing.active() is not None and given:
+            count = len(self.others)
+            targets = (*self.parameters, *given[:count])
+            for target, gradient in zip(targets, given[count:], strict=True):
+                before = Tensor.from_node(graph_node(gradient))
+                target.grad = before
+        loss.backward()
 
 
 class Leaf(NamedTuple):

@@ -33,14 +33,14 @@ NUMBERS = frozenset(
         Tensor.__rtruediv__,
     }
 )
-FEW, _LARGE = 32, 1e38
+FEW, _LARGE = 16, 1e38
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
 activity, toggles = tracing.activity, recording.toggles
 # How many new steps may be made in a row; each call that comes again gives a part of one back, and
 # each that is run at once for want of it a little: what never repeats is soon run at once.
-CREDIT = 100.0
+CREDIT = 400.0
 AGAIN, REGAINED = 0.25, 0.02
 # After so many new calls in a row without credit, so many calls are run at once without a key.
 REFUSED, REST = 16, 500
@@ -236,6 +236,28 @@ class Following(Training):
         self.size += child.size
         return child
 
+    def _promised(self, child: Step) -> Tensor:
+        """A tensor that waits for this step."""
+        outcome, position = child.outcome, self.position
+        assert outcome is not None
+        tensor: Tensor = object.__new__(Tensor)
+        tensor.pending = child.promise
+        tensor._requires_grad = outcome.requires_grad
+        tensor._grad = tensor.name = tensor.shared = tensor.touched = None
+        if outcome.view is None:
+            tensor._view = None
+        tensor._version = 0
+        tensor.is_native = False
+        # Before the step is taken, so that nothing waits that nobody knows of.
+        if position is self.root and self not in recording.waiting:
+            recording.waiting.append(self)
+        position.looked = 0
+        if outcome.writes:
+            for state in outcome.writes:
+                self._hide(state, "_value")
+        self.outputs.append(tensor)
+        return tensor
+
     def _is_held(self, number: int) -> bool:
         """Whether the memory of an external is the tape's to hold, perhaps alone."""
         external = self.externals[number]
@@ -261,7 +283,7 @@ class Following(Training):
 def kind_of(tensor: Tensor) -> tuple[Any, ...]:
     """What a key says of a tensor from before."""
     spec = tensor.spec
-    kind = spec.shape, spec.dtype, tensor.requires_grad
+    kind = spec.shape, spec.dtype, tensor.requires_grad and (2 if tensor.is_leaf else True)
     return (*kind, "viewed") if _is_viewed(tensor) else kind
 
 
@@ -283,3 +305,9 @@ def _is_viewed(tensor: Tensor) -> bool:
         steps = () if tensor._view is None else tensor._view.steps
     plain = movement.reshape, elementwise.stop_gradient
     return any(primitive not in plain for primitive, _ in steps)
+
+def is_exposed(value: Any) -> bool:
+    """Whether the user has the memory of a tensor from before in his hands."""
+    if isinstance(value, Tensor) and value._view is not None:
+        value = value._view.base
+    return recording.is_exposed(value)

@@ -19,7 +19,7 @@ from mynn.trace import tracing
 
 if TYPE_CHECKING:
     from mynn.jit.program import Notes
-    from mynn.tape.step import Step
+    from mynn.tape.step import Step, Target
 
 
 def placeholders(externals: Sequence[Any]) -> tuple[list[Node], list[Any]]:
@@ -63,8 +63,8 @@ def stage(
     calls: Sequence[Call],
     externals: Sequence[Any],
     wanted: Sequence[int],
-    trained: Sequence[Tensor],
-) -> tuple[Staged, tuple[Tensor, ...]]:
+    trained: Sequence[Target],
+) -> tuple[Staged, tuple[Target, ...]]:
     """The calls traced, on other values of the externals, and the tensors that get gradients.
 
     The results are the slots in `wanted`, then the gradients of those of `trained` that get one.
@@ -76,16 +76,20 @@ def _stage(
     calls: Sequence[Call],
     externals: Sequence[Any],
     wanted: Sequence[int],
-    trained: Sequence[Tensor],
-) -> tuple[Staged, tuple[Tensor, ...]]:
+    trained: Sequence[Target],
+) -> tuple[Staged, tuple[Target, ...]]:
     start = time.perf_counter()
     nodes, given = placeholders(externals)
     with tracing.tracing() as trace:
         trace.named = False
+        targets = {one: one if isinstance(one, Parameter) else given[one.number] for one in trained}
+        for one, target in targets.items():
+            if not isinstance(one, Parameter):
+                trace.leaves[graph_node(target)] = target
         slots = replay(calls, given)
         leaves = [graph_node(slots[number]) for number in wanted]
-        reached = tuple(tensor for tensor in trained if tensor in trace.gradients)
-        leaves += [graph_node(trace.gradients[tensor]) for tensor in reached]
+        reached = tuple(one for one, target in targets.items() if target.grad is not None)
+        leaves += [graph_node(targets[one].grad) for one in reached]
     properties = trace.guards.properties  # calls have the modes of their recording
     trace.guards.properties = {key: properties[key] for key in properties if key[1] != "_mode"}
     written, reads = trace.writes(), trace.reads
@@ -114,7 +118,7 @@ class Piece:
         step: Step,
         externals: Sequence[Any],
         wanted: Sequence[int],
-        trained: Sequence[Tensor],
+        trained: Sequence[Target],
         grown: bool,
     ) -> None:
         self.wanted = tuple(wanted)

@@ -9,12 +9,13 @@ from typing import Any
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
-from mynn.tape.call import Slot
+from mynn.tape.call import Beyond, Slot
 from mynn.tape.output import Later, Output
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run
-from mynn.tape.step import Step
-from mynn.tensor import Tensor, history
+from mynn.tape.step import Step, Target
+from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor.history import array_of
 
 
 class Progress:
@@ -72,16 +73,41 @@ def finish(
         _finish_views(step, externals, outputs, held, run)
     if piece.reached:
         with history.gradients:
-            for number, one in enumerate(piece.reached, len(piece.wanted)):
+            for number, leaf in enumerate(piece.reached, len(piece.wanted)):
                 if number < progress.given:
                     continue
+                one = target_of(leaf, externals)
+                place = step.sums.get(leaf)
+                if place is not None:
+                    _add_up(externals[place.number], results[number])
+                    progress.given = number + 1
+                    continue
                 gradient = Tensor.from_value(results[number])
+                if type(leaf) is Beyond:
+                    progress.given = number + 1
+                    if history.behind(one):
+                        history.backward(one, gradient)
+                    continue
                 if one._grad is None:  # no signal handler runs from here to the next line's end
                     one._grad = gradient
                     progress.given = number + 1
                 else:  # another thread has added one in the meantime
                     progress.given = number + 1
                     history.accumulate(one, gradient)
+
+
+def target_of(leaf: Target, externals: list[Any]) -> Tensor:
+    """What gets a gradient, or hands it on."""
+    if isinstance(leaf, Parameter):
+        return leaf
+    target: Tensor = externals[leaf.number]
+    return target
+
+
+def _add_up(gradient: Tensor, total: Array) -> None:
+    """Give a gradient that there was the sum of it and what came to it."""
+    array_of(gradient)[...] = total
+    history.changed(gradient)
 
 
 def _finish_views(

@@ -99,7 +99,7 @@ class Run:
             return None  # mostly
         needed -= {id(one) for one, _ in self.kept}
         if self.step.stepped:
-            found = next((one for one in self.step.trained if id(one) in needed), None)
+            found = next((one for one in self.step.parameters if id(one) in needed), None)
         else:
             externals = {id(_memory(one)) for i, one in enumerate(self.externals) if i in needed}
             for mark, ones in self.marks:
@@ -219,7 +219,7 @@ class Run:
                     "grad: requires_grad of what the outputs were computed from was changed since; "
                     "set it as it was, or compute them again"
                 )
-            changed = self.step.trained if self.step.stepped else ()
+            changed: tuple[Any, ...] = self.step.parameters if self.step.stepped else ()
             changed += tuple(
                 one
                 for mark, ones in self.marks
@@ -243,6 +243,7 @@ class Run:
         node, whoever has used it.
         """
         others = {self.externals[i].node: node for i, node in self.origins.items()}
+        slots = [slot for slot in slots if isinstance(slot, Tensor)]
         ends = [graph_node(slot) for slot in slots if slot.requires_grad]
         for slot, reference in self.coarse:
             coarse = reference()
@@ -313,7 +314,8 @@ class Run:
                 own.add(one.node)
             one.node = node
         given = {one.node for one in tensors} - own
-        ends = tuple(slot.node for slot in slots if slot.node is not None)
+        made = [slot for slot in slots if isinstance(slot, Tensor)]
+        ends = tuple(slot.node for slot in made if slot.node is not None)
         for node in topological(ends, stop=given.__contains__):
             if node in own or (node not in given and not own.isdisjoint(node.inputs)):
                 own.add(node)

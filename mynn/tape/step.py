@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from mynn.base import sharing
-from mynn.tape.call import Call, External, Slot
+from mynn.tape.call import Beyond, Call, External, Slot
 from mynn.tape.outcome import Outcome
-from mynn.tensor import Parameter, Tensor
+from mynn.tensor import Parameter, Tensor, history
 
 # The longest tape.
 LONGEST = 1000
 # A tape holds what it is to read: no more than so many bytes, but if it is a few tensors.
 MUCH, FEW = 2**25, 4
 _serials = itertools.count()
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 # Tensors of one domain, and the mark that its last program left.
 Mark: TypeAlias = tuple[object, tuple[Tensor, ...]]
+# What gets gradients: a parameter, a leaf from before, or what a tensor from before came from.
+Target: TypeAlias = Parameter | External | Beyond
 
 
 def _nothing() -> None:
@@ -37,7 +41,8 @@ class Step:
     - `slots`, `externals`: how many results there are, and tensors and arrays from before.
     - `children`: the steps after other calls, by their keys; those of calls of modules and
       optimisers lie with these, so that they go with them.
-    - `trained`: tensors that have got gradients on the way.
+    - `trained`: what has got gradients on the way (`Target`); `sums`: of those that had a gradient
+      before, its place.
     - `buffers`: state without gradients that is read on the way, and not changed.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
@@ -90,6 +95,7 @@ class Step:
         "serial",
         "slots",
         "stepped",
+        "sums",
         "trained",
         "views",
         "wants",
@@ -129,7 +135,8 @@ class Step:
         self.externals: int = externals or 0
         if externals is None and parent is not None:
             self.externals = parent.externals
-        self.trained: tuple[Tensor, ...] = ()
+        self.trained: tuple[Target, ...] = ()
+        self.sums: Mapping[Target, External] = _NONE
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
@@ -141,7 +148,7 @@ class Step:
             self.calls = (*parent.calls, call)
             self.outcomes = (*parent.outcomes, outcome)
             self.slots = parent.slots + (call.slot is not None)
-            self.trained = parent.trained
+            self.trained, self.sums = parent.trained, parent.sums
             self.written = parent.written
             self.views, self.within = parent.views, parent.within
             if outcome is not None and outcome.view is not None:
@@ -217,22 +224,35 @@ class Step:
         """The table of the optimizer that the calls end with."""
         return table(self.calls[-1].function.optimizer)
 
-    def leaves_of(self, slot: int, externals: Sequence[Any]) -> tuple[Tensor, ...] | None:
-        """What may get a gradient from a slot; None where that is more than state."""
-        reached, found = {slot}, dict[int, Tensor]()
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Those parameters that have got gradients on the way."""
+        return tuple(one for one in self.trained if isinstance(one, Parameter))
+
+    def leaves_of(self, slot: int, externals: Sequence[Any]) -> tuple[Target, ...] | None:
+        """What may get a gradient from a slot; None where that cannot be said."""
+        reached, found = {slot}, dict[int, Target]()
         for call, outcome in reversed(list(zip(self.calls, self.outcomes, strict=True))):
             if call.slot not in reached or outcome is None or not outcome.requires_grad:
                 continue
-            found.update((id(tensor), tensor) for tensor in outcome.leaves)
+            for state in outcome.leaves:
+                if not isinstance(state, Parameter):
+                    return None
+                found[id(state)] = state
             for leaf in call.form.leaves:
                 if isinstance(leaf, Slot):
                     reached.add(leaf.number)
                     continue
                 value = externals[leaf.number]
                 if isinstance(value, Tensor) and value.requires_grad:
-                    if not isinstance(value, Parameter):
+                    if isinstance(value, Parameter):
+                        found[id(value)] = value
+                    elif value.is_leaf:
+                        found[id(value)] = leaf
+                    elif history.behind(value) is not None:
+                        found[id(value)] = Beyond(leaf.number)
+                    else:
                         return None
-                    found[id(value)] = value
         return tuple(found.values())
 
     def __str__(self) -> str:

@@ -17,14 +17,16 @@ from typing import Any
 
 from mynn.base import recording
 from mynn.errors import MynnError
-from mynn.tape.call import whole
-from mynn.tape.following import AGAIN, QUICK, Following, kind_of
+from mynn.tape.call import External, whole
+from mynn.tape.asked import Asked
+from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
 from mynn.tape.step import Step
 from mynn.tape.waiting import LOOKS
-from mynn.tensor import Tensor
+from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
+from mynn.tensor.history import array_of
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
@@ -34,12 +36,14 @@ EVERY = 251
 # So many values in a list are many, of which so many times fewer are few.
 LONG, FEW_OF = 8, 4
 _new: Any = object.__new__
+# A tensor of no more bytes is copied where the user can change it behind our back.
+COPIED = 2**23
 # What is looked at in every call, under short names.
 activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggles
 waiting = recording.waiting
 
 
-class Tape(Following):
+class Tape(Asked):
     """The tape of one thread. Other threads may have it run what was recorded."""
 
     def call(
@@ -72,6 +76,7 @@ class Tape(Following):
                 and len(args) == child.count
                 and (tuple(kwargs) if kwargs else ()) == child.names
                 and not self.claimed
+                and not (arrays and child.outcome.view is not None)
                 and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
             ):
                 if self.credit < self.most:
@@ -140,6 +145,9 @@ class Tape(Following):
                     outcome = child.outcome
                     assert outcome is not None
                     result = None
+                    if arrays and self._looks_at_exposed(child):
+                        self._unmoved(turn)
+                        break
                     if outcome.same is not None:
                         result = self._held(child.calls[-1].form.leaves[outcome.same])
                         self._unmoved(turn)
@@ -205,7 +213,7 @@ class Tape(Following):
 
     def _checked(self, step: Step, tensor: Tensor) -> Tensor:
         """The result of a call that was recorded just now; run where it cannot wait."""
-        if step.last or (arrays and self._reads_exposed(step)):
+        if step.last or (arrays and not self._copies_exposed(step)):
             self.flush()
         return tensor
 
@@ -214,28 +222,6 @@ class Tape(Following):
         self.busy = before
         with self.lock:
             pass
-
-    def _promised(self, child: Step) -> Tensor:
-        """A tensor that waits for this step."""
-        outcome, position = child.outcome, self.position
-        assert outcome is not None
-        tensor: Tensor = _new(Tensor)
-        tensor.pending = child.promise
-        tensor._requires_grad = outcome.requires_grad
-        tensor._grad = tensor.name = tensor.shared = tensor.touched = None
-        if outcome.view is None:
-            tensor._view = None
-        tensor._version = 0
-        tensor.is_native = False
-        # Before the step is taken, so that nothing waits that nobody knows of.
-        if position is self.root and self not in recording.waiting:
-            recording.waiting.append(self)
-        position.looked = 0
-        if outcome.writes:
-            for state in outcome.writes:
-                self._hide(state, "_value")
-        self.outputs.append(tensor)
-        return tensor
 
     def _fits(self, child: Step, args: tuple[Any, ...]) -> bool:
         """Whether a call has the arguments of the one that led to this step: `_add`, compared."""
@@ -261,12 +247,12 @@ class Tape(Following):
                     return False
                 if pending is None and value._value is None:
                     return False  # of a trace
-                if pending is not None or value._view is not None:
+                if pending is not None or value._view is not None or value._requires_grad:
                     if want != kind_of(value):
                         return False
                 else:
                     array = value._value
-                    if want != (array.shape, array.dtype, value._requires_grad):
+                    if want != (array.shape, array.dtype, False):
                         return False
                 self.index[number] = len(externals)
                 externals.append(value)
@@ -302,15 +288,34 @@ class Tape(Following):
         self.tidied = self.root
         return tensor
 
-    def _reads_exposed(self, step: Step) -> bool:
-        """Whether the call that was recorded just now reads memory that the user can change behind
-        our back: in externals that are new, since those before were read by calls that wait; or in
-        state.
+    def _looks_at_exposed(self, step: Step) -> bool:
+        """Whether the result is a view of memory that the user can change behind our back: it is
+        made at once, since whoever reads it later reads what is there then.
+        """
+        outcome = step.outcome
+        assert outcome is not None
+        if outcome.view is None:
+            return False
+        leaf = step.calls[-1].form.leaves[outcome.view[0]]
+        return type(leaf) is External and is_exposed(self.externals[leaf.number])
+
+    def _copies_exposed(self, step: Step) -> bool:
+        """Copy what the call that was recorded just now reads of memory that the user can change
+        behind our back: in externals that are new, since those before were copied. False where that
+        cannot be: of state, of what asks for a gradient, and of what is large.
         """
         assert step.parent is not None
         assert step.outcome is not None
-        for one in (*self.externals[step.parent.externals :], *step.outcome.state):
-            memory = one._view.base if isinstance(one, Tensor) and one._view is not None else one
-            if recording.is_exposed(memory):
-                return True
-        return False
+        externals, index = self.externals, self.index
+        if self.position is not step:
+            return True  # a signal handler had it run
+        for number in range(step.parent.externals, len(externals)):
+            one = externals[number]
+            if not is_exposed(one):
+                continue
+            plain = isinstance(one, Tensor) and not isinstance(one, Parameter)
+            if not plain or one.requires_grad or one.spec.nbytes > COPIED:
+                return False
+            externals[number] = Tensor.from_value(array_of(one).copy())
+            index.pop(id(one), None)  # it is read anew by the next call
+        return not any(is_exposed(one) for one in step.outcome.state)

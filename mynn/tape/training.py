@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mynn.base import hooks, recording
 from mynn.tape import back
-from mynn.tape.call import Call, External, Form, Slot, Update
+from mynn.tape.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
-from mynn.tape.step import AT_ONCE, Step, table
+from mynn.tape.results import target_of
+from mynn.tape.step import Step, Target, table
 from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
 from mynn.tape.work import work_of_update
-from mynn.tensor import Tensor
+from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor.touched import indices_of
 
 # How many ways may lead on from one step.
@@ -83,21 +84,32 @@ class Training(Waiting):
         with self.lock:
             turn = self.turn = object()
             self.tidied = None
+            self._tidy()
             pending, position = loss.pending, self.position
             if pending is None or pending.tape is not self:
                 return False
             if self.outputs[pending.slot] is not loss:
                 return False  # it is being computed
-            if not loss.requires_grad or position.trained:
+            if not loss.requires_grad or loss.numel() != 1:
                 return False
-            key = ("backward", pending.slot)
+            leaves = self._leaves(position, pending.slot)
+            targets = [target_of(leaf, self.externals) for leaf in leaves]
+            before = self._gradients_before(leaves, targets)
+            if not leaves or before is None or self.turn is not turn:
+                return False
+            key = ("backward", pending.slot, *before)
             child: Any = position.children.get(key)
             if child is None:
-                child = position.children[key] = self._backward_step(loss, pending.slot)
-            if child is AT_ONCE or any(p._grad is not None for p in child.trained):
-                return False
-            for parameter in child.trained:
-                self._hide(parameter, "_grad")
+                child = self._backward_step(loss, pending.slot, leaves, targets, before)
+                position.children[key] = child
+            for leaf, target, place in zip(leaves, targets, before, strict=True):
+                if type(leaf) is Beyond:
+                    for one in history.behind(target) or ():
+                        self._hide(one, "_grad")
+                    continue
+                self._hide(target, "_grad")
+                if type(place) is External:
+                    self._hide(self.externals[place.number], "_value")
             if self.turn is not turn:
                 return False
             self.position = child
@@ -106,13 +118,70 @@ class Training(Waiting):
                 self.tidied = child
             return True
 
-    def _backward_step(self, loss: Tensor, slot: int) -> Any:
-        leaves = self.position.leaves_of(slot, self.externals)
-        if not leaves or loss.numel() != 1:
-            return AT_ONCE
-        form = Form((loss,), {}, lambda value: Slot(slot))
-        child = Step(self.position, Call(Tensor.backward, form, None), None)
-        child.trained = leaves
+    def _leaves(self, position: Step, slot: int) -> tuple[Target, ...]:
+        """What may get a gradient from a result; nothing where that is more than leaves."""
+        key = ("leaves", slot)
+        found: Any = position.children.get(key)
+        if found is None:
+            found = position.children[key] = position.leaves_of(slot, self.externals) or ()
+        leaves: tuple[Target, ...] = found
+        return leaves
+
+    def _gradients_before(
+        self, leaves: Sequence[Target], targets: Sequence[Tensor]
+    ) -> list[Any] | None:
+        """The places of gradients that there are, None where there is none, True where the tape has
+        put one off; no list where one is not plain.
+        """
+        found: list[Any] = []
+        trained = {*self.position.trained}  # `in` compares tensors of a tuple by value
+        for leaf, target in zip(leaves, targets, strict=True):
+            if leaf in trained:
+                found.append(True)
+                continue
+            if type(leaf) is Beyond:
+                behind = history.behind(target)
+                if behind is None or any(one in trained for one in behind):
+                    return None
+                found.append(None)
+                continue
+            gradient = target._grad
+            if gradient is None:
+                found.append(None)
+                continue
+            if not history.is_plain(gradient) or indices_of(gradient) is not None:
+                return None
+            if gradient.pending is not None or gradient.dtype != target.dtype:
+                return None
+            number = self.index.get(id(gradient))
+            if number is None:
+                number = self.index[id(gradient)] = len(self.externals)
+                self.externals.append(gradient)
+            found.append(External(number))
+        return found
+
+    def _backward_step(
+        self,
+        loss: Tensor,
+        slot: int,
+        leaves: Sequence[Target],
+        targets: Sequence[Tensor],
+        before: Sequence[Any],
+    ) -> Step:
+        sums = {
+            leaf: place
+            for leaf, place in zip(leaves, before, strict=True)
+            if type(place) is External
+        }
+        others = [leaf for leaf in sums if type(leaf) is External]
+        parameters: list[Any] = [leaf for leaf in sums if type(leaf) is not External]
+        places = (Slot(slot), *others, *[sums[leaf] for leaf in (*parameters, *others)])
+        form = Form(places, {})
+        form.leaves = tuple(dict.fromkeys(places))
+        call = Call(Backward(parameters, others), form, None)
+        child = Step(self.position, call, None, len(self.externals))
+        child.trained = tuple(dict.fromkeys((*child.trained, *leaves)))
+        child.sums = {**child.sums, **sums}
         child.work *= 3  # a gradient takes about twice the time of what it is of
         return child
 
@@ -129,7 +198,7 @@ class Training(Waiting):
             turn = self.turn = object()
             self.tidied = None
             self._tidy()
-            gradients = {id(parameter) for parameter in self.position.trained}
+            gradients = {id(parameter) for parameter in self.position.parameters}
             trained, pattern = [], []
             for parameter in optimizer.state:
                 kind: Any = "here"

@@ -27,8 +27,9 @@ class Patience:
 
 
 PATIENCE = Patience()
-# How often an update of so many calls is run one by one before it is a program.
-CALLS = 100
+# How often an update of so many calls is run one by one before it is a program; an update whose
+# gradients came from elsewhere is often one of a loop's first steps, and does not come again.
+CALLS, ALONE = 100, 4
 # So many programs of an optimizer are made as soon; each further one waits twice as often, as where
 # each batch has another shape.
 SOON = 4
@@ -68,7 +69,7 @@ class Trial:
         the calls end with (`Recorded`).
         """
         if updates is not None:
-            rounds = 1 + calls // CALLS
+            rounds = ALONE if calls == 1 else 1 + calls // CALLS
             if self.times >= rounds << max(updates.programs - SOON + 1, 0):
                 return True
         part = PATIENCE.of_gradients if gradients else 1.0

@@ -13,10 +13,11 @@ from typing import Any
 
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
+from mynn.tape.call import Beyond
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
-from mynn.tape.results import Progress, call_by_call, fail, finish
+from mynn.tape.results import Progress, call_by_call, fail, finish, target_of
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial
 from mynn.tensor import Tensor, history
@@ -158,7 +159,7 @@ class Waiting:
         waiting = recording.waiting
         if len(waiting) > (self in waiting) and not recording.is_holding():
             step = self.position if last is None else last
-            changed = (*step.written, *step.trained) if step.stepped else step.written
+            changed = (*step.written, *step.parameters) if step.stepped else step.written
             recording.settle_others(self, changed)
         if threading.get_ident() == self.ident:
             with self.lock:
@@ -291,11 +292,21 @@ class Waiting:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
             return piece
-        for parameter in step.trained:
-            if parameter._grad is not None:  # from another thread: they are added up
-                return None
+        if not self._has_gradients(step):  # from another thread: they are added up
+            return None
         piece.prepare()
         return piece
+
+    def _has_gradients(self, step: Step) -> bool:
+        """Whether what gets gradients has those that it had as that was recorded."""
+        for leaf in step.trained:
+            if type(leaf) is Beyond:
+                continue
+            place = step.sums.get(leaf)
+            before = None if place is None else self.externals[place.number]
+            if target_of(leaf, self.externals)._grad is not before:
+                return False
+        return True
 
     def _is_over(self, trial: Trial, step: Step, held: tuple[bool, ...]) -> bool:
         """Whether calls have been run one by one often enough."""

@@ -13,11 +13,11 @@ import numpy as np
 from mynn.base import forks, hooks, notices, recording, sharing
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
-from mynn.core.graph import CONSTANT, INPUT, Node, constant
+from mynn.core.graph import CONSTANT, INPUT, Node, constant, topological
 from mynn.core.rows import Rows
 from mynn.core.types import Array, Type
 from mynn.errors import ArgumentTypeError, ShapeError, UsageError
-from mynn.ops import elementwise
+from mynn.ops import elementwise, movement
 from mynn.tensor import touched
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import AnyTensor, Value, View
@@ -87,6 +87,27 @@ def _accumulated(tensor: AnyTensor) -> None:
     if found is not None:
         for hook in tuple(found.accumulated.values()):
             hook(tensor)
+
+
+# What hands a cotangent on without a look at any value.
+_BLIND = frozenset(
+    {elementwise.cast, movement.reshape, movement.transpose, movement.broadcast_to, movement.slice_}
+)
+
+
+def behind(tensor: AnyTensor) -> list[AnyTensor] | None:
+    """The leaves that the gradient of an eager tensor goes on to, where nothing that can fail lies
+    between; otherwise None.
+    """
+    if tensor.pending is not None:
+        return None
+    found: list[AnyTensor] = []
+    for node in topological((graph_node(tensor),)):
+        if leaf_requires_grad(node):
+            found.append(tensor_of(node))
+        elif node.inputs and node.primitive not in _BLIND:
+            return None
+    return found
 
 
 def leaf_requires_grad(node: Node) -> bool:
@@ -363,7 +384,7 @@ def accumulate(tensor: AnyTensor, gradient: Any) -> None:
             tensor._grad = gradient
             return
         rows = touched.both(before, gradient)
-        if _is_plain(before) and before._value.dtype == gradient.dtype:
+        if is_plain(before) and before._value.dtype == gradient.dtype:
             np.add(before._value, array_of(gradient), out=before._value)
             changed(before)
         else:
@@ -371,7 +392,7 @@ def accumulate(tensor: AnyTensor, gradient: Any) -> None:
         touched.touch(before, rows)
 
 
-def _is_plain(gradient: AnyTensor) -> bool:
+def is_plain(gradient: AnyTensor) -> bool:
     """Whether it has memory of its own, which no program writes."""
     value = gradient._value
     return (
@@ -405,7 +426,7 @@ def clear(tensor: AnyTensor, set_to_none: bool = True) -> None:
         return
     rows: tuple[AnyTensor, ...] | None = None if gradient.touched is None else ()
     zeros = np.zeros(tensor.shape, tensor.dtype)
-    if tracing.active() is None and _is_plain(gradient):
+    if tracing.active() is None and is_plain(gradient):
         if recording.waiting or recording.runs:
             recording.before_write(gradient)
         gradient._value[...] = 0
