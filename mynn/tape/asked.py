@@ -16,7 +16,7 @@ from mynn.core.graph import Node, topological
 from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise
-from mynn.tape.call import Call, External, Form, Slot, Unknown
+from mynn.tape.call import Beyond, Call, External, Form, Slot, Unknown
 from mynn.tape.following import Following, is_exposed
 from mynn.tape.outcome import Outcome
 from mynn.tape.output import Elsewhere, Promise
@@ -126,6 +126,8 @@ class Asked(Following):
             self._add(key, part)
         ways, found = position.children, tuple(key)
         way: Any = ways.get(found)
+        if way is None and not self._are_all_here(outputs, inputs):
+            way = ways[found] = AT_ONCE
         if way is None:
             form = Form(given, {}, self._place_of_any)
             call = Call(Gradients(function, options, inputs), form, position.slots)
@@ -137,6 +139,16 @@ class Asked(Following):
                 ways.clear()
             ways[found] = way
         return way
+
+    def _are_all_here(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> bool:
+        """Whether all ways from the inputs to the outputs have been recorded here."""
+        if all(self._waits_here(one) for one in inputs):
+            return True
+        for one in outputs:
+            leaves = self.position.leaves_of(one.pending.slot, self.externals)
+            if leaves is None or any(type(leaf) is Beyond for leaf in leaves):
+                return False
+        return True
 
     def _place_of_any(self, value: Tensor) -> Slot | External:
         pending = value.pending
