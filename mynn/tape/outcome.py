@@ -27,6 +27,7 @@ class Outcome:
 
     - `type`, `requires_grad`: of its result.
     - `same`: the number of the argument that is the result itself.
+    - `moved`: that of the argument that gets the result as its value, and is what is returned.
     - `view`: where the result looks at the memory of an argument, the number of that, the steps
       from it, and whether gradients flow.
     - `writes`: state that it changes; `leaves`: state that gets a gradient through it; `state`: all
@@ -54,6 +55,7 @@ class Outcome:
     name: str | None
     # How long it takes (`mynn.tape.work`).
     work: float
+    moved: int | None = None
 
     def modes(self) -> dict[Any, bool]:
         """The modes of modules that the call has read."""
@@ -110,9 +112,15 @@ def _traced(
                 return None
             result = results[0]
         given_nodes = zip(tensors, nodes, leaves, strict=True)
-        if any(t.node is not n for t, n, leaf in given_nodes if leaf.state is None):
-            return None  # changed in place
+        moved = None
         same = next((i for i, tensor in enumerate(tensors) if tensor is result), None)
+        for i, (t, n, leaf) in enumerate(given_nodes):
+            if leaf.state is None and t.node is not n:
+                if i != same or leaf.array or leaf.viewed or t._view is not None:
+                    return None  # another one is changed in place, or what looks at one
+                moved = same
+        if moved is not None:
+            same = None
         view = result._view
         if same is None and result._value is not None:
             return None  # state itself
@@ -151,5 +159,6 @@ def _traced(
         trace.guards.steady,
         name,
         work_of(made),
+        moved,
     )
     return outcome if result is whole else several(function, whole, outcome)

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mynn.base import recording
+from mynn.base import hooks, recording
 from mynn.errors import MynnError
-from mynn.tape.call import External, whole
+from mynn.tape.call import External, Slot, whole
 from mynn.tape.asked import Asked
 from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of
 from mynn.tape.output import Elsewhere
@@ -157,13 +157,27 @@ class Tape(Asked):
                         continue
                     if result is not None:
                         return result
+                    moved: Any = None
+                    if outcome.moved is not None:
+                        leaf = child.calls[-1].form.leaves[outcome.moved]
+                        moved = self._held(leaf)
+                        if type(leaf) is External or not self.can_renew(moved):
+                            self._unmoved(turn)
+                            break
                     tensor = self._promised(child)
                     if outcome.fails:
                         frame = sys._getframe(3)
                         self.places[slot] = frame.f_code, frame.f_lasti
-                    # No signal handler runs between these two.
+                    # No signal handler runs from here on.
                     if self.turn is not turn:
                         continue
+                    if moved is not None:
+                        fresh, before_it = tensor.pending, moved.pending
+                        self.outputs[before_it.slot], self.outputs[slot] = tensor, moved
+                        tensor.pending, moved.pending = before_it, fresh
+                        grown = moved._requires_grad
+                        moved._requires_grad, tensor._requires_grad = tensor._requires_grad, grown
+                        tensor = moved
                     self.position = self.tidied = child
                 finally:
                     self.busy = before
@@ -287,6 +301,42 @@ class Tape(Asked):
         self.externals, self.index = fresh
         self.tidied = self.root
         return tensor
+
+    def can_renew(self, tensor: Tensor) -> bool:
+        """Whether another value of a result is another result, which takes its place: where
+        nobody looks at its memory.
+        """
+        pending = tensor.pending
+        if pending is None or pending.tape is not self or pending.view is not None or hooks.exist():
+            return False
+        slot = pending.slot
+        if self.outputs[slot] is not tensor:
+            return False
+        return all(type(leaf) is not Slot or leaf.number != slot for _, leaf, *_ in self.position.views)
+
+    def renew(self, tensor: Tensor, new: Tensor) -> bool:
+        """Let a result have the value of the one that came last, which nobody else has; whether it
+        could be done.
+        """
+        before, self.busy = self.busy, True
+        try:
+            turn, pending, fresh = self.turn, tensor.pending, new.pending
+            if self.claimed or not self.can_renew(tensor) or new is tensor:
+                return False
+            if fresh is None or fresh.tape is not self or fresh.view is not None:
+                return False
+            grown = tensor._requires_grad
+            if fresh.slot != self.position.slots - 1 or self.outputs[fresh.slot] is not new:
+                return False
+            # No signal handler runs from here on.
+            if self.turn is not turn or (grown and not new._requires_grad):
+                return False
+            self.outputs[pending.slot], self.outputs[fresh.slot] = new, tensor
+            new.pending, tensor.pending = pending, fresh
+            tensor._requires_grad, new._requires_grad = new._requires_grad, grown
+            return True
+        finally:
+            self.busy = before
 
     def _looks_at_exposed(self, step: Step) -> bool:
         """Whether the result is a view of memory that the user can change behind our back: it is

@@ -10,13 +10,14 @@ from mynn.base.arguments import explained
 from mynn.base.devices import CPU, require_cpu
 from mynn.base.devices import device as Device
 from mynn.base.recording import recorded
-from mynn.core.types import as_dtype
+from mynn.core.types import Shape, as_dtype
 from mynn.errors import ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.tensor.named import Named
 from mynn.tensor.promotion import apply, as_array, as_tensor
 from mynn.tensor.value import Value
 from mynn.tensor.view import own_memory
+from mynn.trace import tracing
 
 T = TypeVar("T", bound="Conversion[Any]")
 
@@ -140,8 +141,21 @@ class Conversion(Named[T]):
         require_cpu("new_full", device)
         kind = self.dtype if dtype is None else as_dtype(dtype)
         shape = tuple(size) if isinstance(size, tuple | list) else (size,)
-        made: Any = as_tensor(np.full(shape, fill_value, kind))
-        return made.requires_grad_() if requires_grad else made
+        if requires_grad or type(fill_value) not in (bool, int, float):
+            made: Any = as_tensor(np.full(shape, fill_value, kind))
+            return made.requires_grad_() if requires_grad else made
+        return self._filled(shape, fill_value, kind)
+
+    @recorded
+    def _filled(self: T, shape: Shape, number: Any, dtype: np.dtype[Any]) -> T:
+        """A number everywhere; a tape records it, so that what it becomes is recorded too."""
+        made: Any
+        if tracing.active() is None:
+            made = as_tensor(np.full(shape, number, dtype))
+        else:
+            whole: Any = as_tensor(np.array(number, dtype))
+            made = apply(elementwise.cast, whole.broadcast_to(shape), dtype=dtype)
+        return made
 
     def new_zeros(self: T, *size: Any, **more: Any) -> T:
         """Zeros of the extents `size`, in the dtype of the tensor."""

@@ -199,7 +199,10 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """One number everywhere, in the shape and dtype of `input`."""
-    like = as_tensor(input)
+    like: Tensor = as_tensor(input)
+    if not requires_grad and dtype is None and type(fill_value) is int and fill_value in (0, 1):
+        require_cpu("full_like", device)
+        return like.new_full(like.shape, fill_value)
     kind = like.dtype if dtype is None else dtype
     return _full("full_like", (like.shape,), fill_value, kind, device, requires_grad)
 

@@ -316,6 +316,9 @@ def _kept(x: T) -> T:
     """x with memory of its own: for operations whose gradient needs what is overwritten."""
     if tracing.active() is not None or not (x.requires_grad and grad_enabled()):
         return x
+    tape = recording.current.tape
+    if x.pending is not None and tape is not None and tape.can_renew(x):
+        return x  # what it was stays a result of the tape
     value = np.array(array_of(x), order="C")
     return x.from_value(value, same_value(graph_node(x), value))
 

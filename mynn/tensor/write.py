@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from mynn.base.recording import current
 from mynn.core.graph import Node, apply
 from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
@@ -43,7 +44,12 @@ def replace(x: Changed, result: Any, name: str) -> Changed:
             f"{name}: the result is {result.dtype}, it can't be cast to the dtype {x.dtype} of the "
             f"tensor that is changed in place; convert that first, with .astype({result.dtype})"
         )
-    return write(x, result.astype(x.dtype), name, derived=True)
+    new = result.astype(x.dtype)
+    if x.pending is not None and new.pending is not None:
+        tape = current.tape
+        if tape is not None and tape.renew(x, new):
+            return x
+    return write(x, new, name, derived=True)
 
 
 def write(x: Changed, new: AnyTensor, name: str, derived: bool = False) -> Changed:
