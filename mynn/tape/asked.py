@@ -25,6 +25,7 @@ from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.training import WAYS
 from mynn.tape.work import work_of
 from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor.grad_fn import name_of
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
 
@@ -171,6 +172,7 @@ class Asked(Following):
             if trace.effects.looks or trace.effects.refused:
                 return AT_ONCE
             ends = [None if one is None else graph_node(one) for one in results]
+            names = [None if one is None else name_of(one) for one in results]
             asked = {node for node in trace.reads.values() if trace.leaves[node].requires_grad}
             asked.update(
                 node
@@ -183,22 +185,23 @@ class Asked(Following):
                  for one, t in zip(ends, results, strict=True)]
         kinds = [None if one is None else one.type for one in ends]
         whole = self._step(
-            self.position, call, Type((), default_float()), any(flows), work_of(made)
+            self.position, call, Type((), default_float()), any(flows), work_of(made), None
         )
         whole.externals = len(self.externals)
         parts: list[Step | None] = []
         last = whole
-        for number, (kind, flow) in enumerate(zip(kinds, flows, strict=True)):
+        told = zip(kinds, flows, names, strict=True)
+        for number, (kind, flow, name) in enumerate(told):
             if kind is None:
                 parts.append(None)
                 continue
             form = Form((Slot(whole.slots - 1),), {})
             form.leaves = (Slot(whole.slots - 1),)
-            last = self._step(last, Call(Part(number), form, last.slots), kind, flow, 0.0)
+            last = self._step(last, Call(Part(number), form, last.slots), kind, flow, 0.0, name)
             parts.append(last)
         return Way(whole, tuple(parts))
 
-    def _step(self, parent: Step, call: Call, kind: Type, flows: bool, work: float) -> Step:
+    def _step(self, parent: Step, call: Call, kind: Type, flows: bool, work: float, name: str | None) -> Step:
         outcome = Outcome(
             kind,
             flows,
@@ -213,7 +216,7 @@ class Asked(Following):
             recording.toggles[0],
             default_float(),
             True,
-            "grad",
+            name,
             work,
         )
         step = Step(parent, call, outcome)

@@ -13,6 +13,7 @@ from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.output import Elsewhere, Later, Promise
+from mynn.tape.fresh import stands_in
 from mynn.tape.several import Picked, Several
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
@@ -77,6 +78,9 @@ class Following(Training):
         parts = [head, enabled()]
         if anchor is not None and isinstance(function, Picked):
             parts[0] = head, function.number
+        owner = anchor
+        if anchor is not None and stands_in(anchor):  # its steps lie where they begin
+            owner, parts[0] = None, (anchor, parts[0])
         self.bound = False
         try:
             for value in args:
@@ -91,7 +95,6 @@ class Following(Training):
         if self.turn is not turn:
             return None
         plain = len(wants) == len(args) + len(kwargs) == len(parts) - 2 - len(kwargs)
-        owner = anchor
         if owner is None and self.bound:
             # Parameters are part of the key: it is kept with the module that has them.
             owner = self.owner
@@ -213,6 +216,8 @@ class Following(Training):
         picked = isinstance(function, Picked)
         if anchor is not None and isinstance(function, Picked):
             head = id(anchor), anchor._mode, function.number
+        if anchor is not None and owner is None:
+            head = anchor, head
         key = (head, grad_enabled(), default_float(), form.text(), *leaves)
         seen = self.seen if owner is None else table(owner).outcomes
         known: Any = seen.get(key)

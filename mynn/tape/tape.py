@@ -18,11 +18,13 @@ from typing import Any
 from mynn.base import hooks, recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, Slot, whole
+from mynn.tape.fresh import stand_in
 from mynn.tape.asked import Asked
 from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
 from mynn.tape.step import Step
+from mynn.tape.training import is_own
 from mynn.tape.waiting import LOOKS
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
@@ -119,6 +121,8 @@ class Tape(Asked):
         anchor: Any,
     ) -> Any:
         """`call`, for any call. The user's code is three frames up."""
+        if anchor is not None and "_recorded" not in vars(anchor) and is_own(anchor):
+            function = anchor = stand_in(anchor)
         if self.rest and self.position is self.root:
             self.rest -= 1
             return self._now(function, args, kwargs, anchor)
