@@ -120,11 +120,11 @@ class Asked(Following):
         options: dict[str, bool | None],
     ) -> Any:
         """Where the call leads to from here."""
-        position = self.position
         key: list[Any] = ["grad", *options.values()]
         given = list(outputs), list(inputs), None if cotangents is None else list(cotangents)
         for part in given:
             self._add(key, part)
+        position = self.position
         ways, found = position.children, tuple(key)
         way: Any = ways.get(found)
         if way is None and not self._are_all_here(outputs, inputs):
@@ -133,7 +133,7 @@ class Asked(Following):
             form = Form(given, {}, self._place_of_any)
             call = Call(Gradients(function, options, inputs), form, position.slots)
             try:
-                way = tracing.tidy(lambda: self._made(call))
+                way = tracing.tidy(lambda: self._made(position, call))
             except (MynnError, TypeError, ValueError, AttributeError):
                 way = AT_ONCE  # at once it says what is wrong
             if len(ways) >= WAYS:
@@ -157,7 +157,7 @@ class Asked(Following):
             return Slot(pending.slot)
         return External(self.index[id(value)])
 
-    def _made(self, call: Call) -> Any:
+    def _made(self, position: Step, call: Call) -> Any:
         """The steps after all that was called, and this call."""
         with tracing.tracing() as trace:
             trace.named = False
@@ -166,7 +166,7 @@ class Asked(Following):
             for external, tensor in zip(self.externals, given, strict=True):
                 if tensor is not external and tensor.requires_grad and external.is_leaf:
                     trace.leaves[graph_node(tensor)] = tensor
-            slots = replay(self.position.calls, given)
+            slots = replay(position.calls, given)
             before = [graph_node(one) for one in slots if isinstance(one, Tensor)]
             results = call.run(slots, given)
             if trace.effects.looks or trace.effects.refused:
@@ -185,7 +185,7 @@ class Asked(Following):
                  for one, t in zip(ends, results, strict=True)]
         kinds = [None if one is None else one.type for one in ends]
         whole = self._step(
-            self.position, call, Type((), default_float()), any(flows), work_of(made), None
+            position, call, Type((), default_float()), any(flows), work_of(made), None
         )
         whole.externals = len(self.externals)
         parts: list[Step | None] = []

@@ -173,6 +173,8 @@ class Following(Training):
                 return
             if pending is None and value._value is None:
                 raise Unknown  # of a trace that has ended: run at once it says so
+            if pending is None and waits_for(value):
+                raise Elsewhere(value._view.base)
             self.index[id(value)] = len(self.externals)
             self.externals.append(value)
             if kind is Parameter:
@@ -221,7 +223,7 @@ class Following(Training):
         key = (head, grad_enabled(), default_float(), form.text(), *leaves)
         seen = self.seen if owner is None else table(owner).outcomes
         known: Any = seen.get(key)
-        if known is None and not picked:
+        if known is None and not picked and not (owner is not None and table(owner).known):
             if len(seen) >= _SEEN:
                 seen.clear()
             seen[key] = 1
@@ -237,6 +239,8 @@ class Following(Training):
             view = None if known.view is None else known.view[1]
             child.promise = Promise(self, slot, known.type, view)
             child.quick = known.steady and not known.fails and not known.writes
+            if self.position.assigned and known.requires_grad:
+                child.quick = False
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
         self.size += child.size
         return child
@@ -283,6 +287,14 @@ class Following(Training):
             return Leaf(Type.of(value), False, False, True, None)
         state = value if isinstance(value, Parameter) else None
         return Leaf(value.spec, value.requires_grad, _is_viewed(value), False, state)
+
+
+def waits_for(view: Tensor) -> bool:
+    """Whether it looks at the memory of a tensor that waits for a tape."""
+    if view._view is None:
+        return False
+    pending = view._view.base.pending
+    return pending is not None and pending.tape is not None
 
 
 def kind_of(tensor: Tensor) -> tuple[Any, ...]:

@@ -37,6 +37,7 @@ def stand_in(module: Any) -> Any:
         attributes = tuple([(name, _told(own[name])) for name in sorted(plain)])
     except Unknown:
         return module
+    table(module).known = True
     empty = tuple([tuple(own[name]) for name in _STATE])
     key = (type(module), module._mode, attributes, empty)
     found = _known.get(key)

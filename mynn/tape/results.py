@@ -168,7 +168,7 @@ def adopt(tensor: Tensor, result: Tensor) -> None:
     """Make a tensor what a call gave."""
     tensor._value = result._value
     tensor._view = result._view
-    tensor._version = result._version
+    tensor._version += result._version  # views of a gradient that was moved are to look again
     tensor._requires_grad = result._requires_grad
     tensor.node = result.node
     tensor.pending = None

@@ -94,13 +94,14 @@ class Run:
         It comes as a leaf that names it.
         """
         found = None
-        plain = not (self.step.stepped or self.overwritten or self.buffers)
+        rewritten = self.step.stepped or self.step.assigned
+        plain = not (rewritten or self.overwritten or self.buffers)
         if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
             return None  # mostly
         needed -= {id(one) for one, _ in self.kept}
-        if self.step.stepped:
-            found = next((one for one in self.step.parameters if id(one) in needed), None)
-        else:
+        if rewritten:
+            found = next((one for one in self.step.changed if id(one) in needed), None)
+        if not self.step.stepped and found is None:
             externals = {id(_memory(one)) for i, one in enumerate(self.externals) if i in needed}
             for mark, ones in self.marks:
                 later = program_mark(ones[0]) is not mark
@@ -219,7 +220,7 @@ class Run:
                     "grad: requires_grad of what the outputs were computed from was changed since; "
                     "set it as it was, or compute them again"
                 )
-            changed: tuple[Any, ...] = self.step.parameters if self.step.stepped else ()
+            changed: tuple[Any, ...] = self.step.changed
             changed += tuple(
                 one
                 for mark, ones in self.marks

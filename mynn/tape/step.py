@@ -44,6 +44,7 @@ class Step:
     - `trained`: what has got gradients on the way (`Target`); `sums`: of those that had a gradient
       before, its place.
     - `buffers`: state without gradients that is read on the way, and not changed.
+    - `assigned`: whether a parameter was assigned to on the way.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
@@ -68,6 +69,7 @@ class Step:
 
     __slots__ = (
         "__weakref__",
+        "assigned",
         "buffers",
         "calls",
         "children",
@@ -140,6 +142,7 @@ class Step:
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
+        self.assigned: bool = False
         self.views: tuple[Any, ...] = ()
         self.within: tuple[tuple[int, int], ...] = ()
         self.promise: Any = None
@@ -160,6 +163,7 @@ class Step:
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
+            self.assigned = parent.assigned
             self.buffers = parent.buffers
             if outcome is not None and outcome.state:
                 written = {id(tensor) for tensor in self.written}
@@ -229,6 +233,12 @@ class Step:
         """Those parameters that have got gradients on the way."""
         return tuple(one for one in self.trained if isinstance(one, Parameter))
 
+    @property
+    def changed(self) -> tuple[Tensor, ...]:
+        """Those parameters that have other values after it, beside written state."""
+        own = self.parameters if self.stepped else ()
+        return (*own, *[one for one in self.written if isinstance(one, Parameter)])
+
     def leaves_of(self, slot: int, externals: Sequence[Any]) -> tuple[Target, ...] | None:
         """What may get a gradient from a slot; None where that cannot be said."""
         reached, found = {slot}, dict[int, Target]()
@@ -263,14 +273,16 @@ class Recorded(dict[Any, Step]):
     """The steps that calls of a module or an optimiser lead to, by where they began.
 
     They belong to that one object: copies of it begin with none. `outcomes` is what its calls give,
-    `programs` how many programs end in its updates.
+    `programs` how many programs end in its updates; `known`: whether its first call is known, from
+    a stand-in (`mynn.tape.fresh`), and is not waited for.
     """
 
-    __slots__ = ("outcomes", "programs")
+    __slots__ = ("known", "outcomes", "programs")
 
     def __init__(self) -> None:
         super().__init__()
         self.programs = 0
+        self.known = False
         self.outcomes: dict[Any, Any] = {}
 
     def __reduce__(self) -> Any:

@@ -15,17 +15,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mynn.base import hooks, recording
+from mynn.base import recording
 from mynn.errors import MynnError
-from mynn.tape.call import External, Slot, whole
+from mynn.tape.call import External, whole
 from mynn.tape.fresh import stand_in
-from mynn.tape.asked import Asked
-from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of
+from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of, waits_for
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
 from mynn.tape.step import Step
 from mynn.tape.training import is_own
 from mynn.tape.waiting import LOOKS
+from mynn.tape.written import Written
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
@@ -45,7 +45,7 @@ activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggle
 waiting = recording.waiting
 
 
-class Tape(Asked):
+class Tape(Written):
     """The tape of one thread. Other threads may have it run what was recorded."""
 
     def call(
@@ -148,6 +148,11 @@ class Tape(Asked):
                         break
                     outcome = child.outcome
                     assert outcome is not None
+                    if position.assigned and outcome.requires_grad:
+                        # What is remembered of results is what was there before the assignment.
+                        self._unmoved(turn)
+                        self.flush()
+                        continue
                     result = None
                     if arrays and self._looks_at_exposed(child):
                         self._unmoved(turn)
@@ -266,7 +271,7 @@ class Tape(Asked):
                 if pending is None and value._value is None:
                     return False  # of a trace
                 if pending is not None or value._view is not None or value._requires_grad:
-                    if want != kind_of(value):
+                    if want != kind_of(value) or (pending is None and waits_for(value)):
                         return False
                 else:
                     array = value._value
@@ -305,42 +310,6 @@ class Tape(Asked):
         self.externals, self.index = fresh
         self.tidied = self.root
         return tensor
-
-    def can_renew(self, tensor: Tensor) -> bool:
-        """Whether another value of a result is another result, which takes its place: where
-        nobody looks at its memory.
-        """
-        pending = tensor.pending
-        if pending is None or pending.tape is not self or pending.view is not None or hooks.exist():
-            return False
-        slot = pending.slot
-        if self.outputs[slot] is not tensor:
-            return False
-        return all(type(leaf) is not Slot or leaf.number != slot for _, leaf, *_ in self.position.views)
-
-    def renew(self, tensor: Tensor, new: Tensor) -> bool:
-        """Let a result have the value of the one that came last, which nobody else has; whether it
-        could be done.
-        """
-        before, self.busy = self.busy, True
-        try:
-            turn, pending, fresh = self.turn, tensor.pending, new.pending
-            if self.claimed or not self.can_renew(tensor) or new is tensor:
-                return False
-            if fresh is None or fresh.tape is not self or fresh.view is not None:
-                return False
-            grown = tensor._requires_grad
-            if fresh.slot != self.position.slots - 1 or self.outputs[fresh.slot] is not new:
-                return False
-            # No signal handler runs from here on.
-            if self.turn is not turn or (grown and not new._requires_grad):
-                return False
-            self.outputs[pending.slot], self.outputs[fresh.slot] = new, tensor
-            new.pending, tensor.pending = pending, fresh
-            tensor._requires_grad, new._requires_grad = new._requires_grad, grown
-            return True
-        finally:
-            self.busy = before
 
     def _looks_at_exposed(self, step: Step) -> bool:
         """Whether the result is a view of memory that the user can change behind our back: it is

@@ -19,7 +19,7 @@ from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, graph_node
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.selecting import Selecting
-from mynn.tensor.write import replace, same_value, write
+from mynn.tensor.write import put_off, replace, same_value, write
 from mynn.trace import tracing
 
 T = TypeVar("T", bound="InPlace[Any]")
@@ -93,10 +93,15 @@ class InPlace(Selecting[T]):
                 f"copy_: values of shape {values.shape} cannot be broadcast to the shape "
                 f"{self.shape} of the tensor that they are copied into"
             )
-        return write(self, values.astype(self.dtype).broadcast_to(self.shape), "copy_")
+        new = values.astype(self.dtype).broadcast_to(self.shape)
+        if new.pending is not None and self.pending is None and put_off(self, new):
+            return self
+        return write(self, new, "copy_")
 
     def fill_(self: T, value: Any) -> T:
         """One number everywhere."""
+        if self.pending is not None and type(value) in (int, float) and not self.requires_grad:
+            return replace(self, self.new_full(self.shape, value), "fill_")
         number = as_tensor(value, like=self)
         if number.ndim:
             raise ShapeError(

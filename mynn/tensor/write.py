@@ -45,11 +45,28 @@ def replace(x: Changed, result: Any, name: str) -> Changed:
             f"tensor that is changed in place; convert that first, with .astype({result.dtype})"
         )
     new = result.astype(x.dtype)
-    if x.pending is not None and new.pending is not None:
+    if new.pending is not None:
         tape = current.tape
-        if tape is not None and tape.renew(x, new):
+        if x.pending is not None and tape is not None and tape.renew(x, new):
+            return x
+        if x.pending is None and put_off(x, new):
             return x
     return write(x, new, name, derived=True)
+
+
+def put_off(x: AnyTensor, new: AnyTensor) -> bool:
+    """Whether a tape does it later: of parameters, under `no_grad` or through `.data`."""
+    tape, target = current.tape, x
+    if tape is None or new.pending is None:
+        return False
+    if x._view is not None:
+        if any(primitive is not STOP for primitive, _ in x._view.steps):
+            return False
+        target = x._view.base
+    elif grad_enabled() and x.requires_grad:
+        return False
+    done: bool = tape.assign(target, new)
+    return done
 
 
 def write(x: Changed, new: AnyTensor, name: str, derived: bool = False) -> Changed:
