@@ -90,7 +90,9 @@ class Asked(Following):
                 self._tidy()
                 if not all(self._waits_here(one) for one in outputs):
                     return None
-                if not all(self._is_start(one) for one in inputs):
+                if self.position.assigned or not all(self._is_start(one) for one in inputs):
+                    return None
+                if self.turn is not turn:  # somebody has looked
                     return None
                 way = self._way(function, outputs, inputs, cotangents, options)
                 return None if way is AT_ONCE else self._along(way, turn)

@@ -19,6 +19,7 @@ from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
 from mynn.tensor import Parameter, Tensor, grad_enabled
 from mynn.tensor.grad_mode import enabled
+from mynn.tensor.inplace import asks
 from mynn.trace import tracing
 
 _SEEN = 4096
@@ -238,6 +239,7 @@ class Following(Training):
         if slot is not None:
             view = None if known.view is None else known.view[1]
             child.promise = Promise(self, slot, known.type, view)
+            child.promise.leaf = function is asks
             child.quick = known.steady and not known.fails and not known.writes
             if self.position.assigned and known.requires_grad:
                 child.quick = False

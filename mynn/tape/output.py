@@ -30,6 +30,8 @@ class Output:
     view: tuple[Step, ...] | None = None
     base: Tensor | None = None
     attached = False
+    # Whether it asks for a gradient itself.
+    leaf = False
 
     def __init__(
         self,
@@ -81,8 +83,9 @@ class Promise(Output):
     - `view`: of results that look at the memory of another tensor, the steps from that.
     """
 
-    __slots__ = ("_tape", "view")
+    __slots__ = ("_tape", "leaf", "view")
 
+    leaf: bool
     view: tuple[Step, ...] | None
 
     def __init__(
@@ -91,6 +94,7 @@ class Promise(Output):
         super().__init__(slot, type)
         # Steps lie with modules, which may live longer than the thread of the tape.
         self._tape = weakref.ref(tape)
+        self.leaf = False
         self.view = view
 
     @property

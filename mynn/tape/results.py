@@ -171,4 +171,8 @@ def adopt(tensor: Tensor, result: Tensor) -> None:
     tensor._version += result._version  # views of a gradient that was moved are to look again
     tensor._requires_grad = result._requires_grad
     tensor.node = result.node
+    try:
+        object.__getattribute__(tensor, "_grad")
+    except AttributeError:  # `backward`, which comes later, is to set it
+        tensor._grad = None
     tensor.pending = None

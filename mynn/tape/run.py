@@ -94,14 +94,13 @@ class Run:
         It comes as a leaf that names it.
         """
         found = None
-        rewritten = self.step.stepped or self.step.assigned
-        plain = not (rewritten or self.overwritten or self.buffers)
+        plain = not (self.step.stepped or self.overwritten or self.buffers)
         if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
             return None  # mostly
         needed -= {id(one) for one, _ in self.kept}
-        if rewritten:
-            found = next((one for one in self.step.changed if id(one) in needed), None)
-        if not self.step.stepped and found is None:
+        if self.step.stepped:
+            found = next((one for one in self.step.parameters if id(one) in needed), None)
+        else:
             externals = {id(_memory(one)) for i, one in enumerate(self.externals) if i in needed}
             for mark, ones in self.marks:
                 later = program_mark(ones[0]) is not mark
@@ -244,8 +243,8 @@ class Run:
         node, whoever has used it.
         """
         others = {self.externals[i].node: node for i, node in self.origins.items()}
-        slots = [slot for slot in slots if isinstance(slot, Tensor)]
-        ends = [graph_node(slot) for slot in slots if slot.requires_grad]
+        tensors = [slot for slot in slots if isinstance(slot, Tensor)]
+        ends = [graph_node(one) for one in tensors if one.requires_grad]
         for slot, reference in self.coarse:
             coarse = reference()
             if coarse is not None:
@@ -256,9 +255,9 @@ class Run:
         for node in topological(ends, stop=given.__contains__):
             if node not in given and not others.keys().isdisjoint(node.inputs):
                 node.inputs = tuple(others.get(one, one) for one in node.inputs)
-        for slot in slots:
-            if slot._view is not None:
-                slot._view.origin = others.get(slot._view.origin, slot._view.origin)
+        for one in tensors:
+            if one._view is not None:
+                one._view.origin = others.get(one._view.origin, one._view.origin)
 
     def made(self, slot: int) -> str | None:
         """The name of what made a result."""
@@ -310,8 +309,11 @@ class Run:
             one.node = None
         slots = self.again()
         own = set()
+        saved = {id(one) for one, _ in self.saved}
         for one, node in zip(changed, before, strict=True):
-            if one.node is not None:
+            if one.node is not None and id(_memory(one)) in saved:
+                one.node.value = None  # what was computed from it was computed as it was
+            elif one.node is not None:
                 own.add(one.node)
             one.node = node
         given = {one.node for one in tensors} - own

@@ -12,6 +12,7 @@ from mynn.base import sharing
 from mynn.tape.call import Beyond, Call, External, Slot
 from mynn.tape.outcome import Outcome
 from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor.inplace import asks
 
 # The longest tape.
 LONGEST = 1000
@@ -44,6 +45,7 @@ class Step:
     - `trained`: what has got gradients on the way (`Target`); `sums`: of those that had a gradient
       before, its place.
     - `buffers`: state without gradients that is read on the way, and not changed.
+    - `asking`: the results that ask for a gradient themselves.
     - `assigned`: whether a parameter was assigned to on the way.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
@@ -69,6 +71,7 @@ class Step:
 
     __slots__ = (
         "__weakref__",
+        "asking",
         "assigned",
         "buffers",
         "calls",
@@ -143,6 +146,7 @@ class Step:
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
         self.assigned: bool = False
+        self.asking: tuple[int, ...] = ()
         self.views: tuple[Any, ...] = ()
         self.within: tuple[tuple[int, int], ...] = ()
         self.promise: Any = None
@@ -164,6 +168,9 @@ class Step:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
             self.assigned = parent.assigned
+            self.asking = parent.asking
+            if call.function is asks:
+                self.asking = (*parent.asking, self.slots - 1)
             self.buffers = parent.buffers
             if outcome is not None and outcome.state:
                 written = {id(tensor) for tensor in self.written}
@@ -245,6 +252,8 @@ class Step:
         for call, outcome in reversed(list(zip(self.calls, self.outcomes, strict=True))):
             if call.slot not in reached or outcome is None or not outcome.requires_grad:
                 continue
+            if call.function is asks:
+                continue  # its gradient is made where somebody can ask for it
             for state in outcome.leaves:
                 if not isinstance(state, Parameter):
                     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -90,7 +91,7 @@ class Training(Waiting):
                 return False
             if self.outputs[pending.slot] is not loss:
                 return False  # it is being computed
-            if not loss.requires_grad or loss.numel() != 1:
+            if not loss.requires_grad or loss.numel() != 1 or position.assigned:
                 return False
             leaves = self._leaves(position, pending.slot)
             targets = [target_of(leaf, self.externals) for leaf in leaves]
@@ -110,9 +111,12 @@ class Training(Waiting):
                 self._hide(target, "_grad")
                 if type(place) is External:
                     self._hide(self.externals[place.number], "_value")
+            asking = [self.outputs[slot] for slot in position.asking]
             if self.turn is not turn:
                 return False
             self.position = child
+            for one in asking:
+                _put_off_gradient(one)
             self._tidy()
             if self.turn is turn:
                 self.tidied = child
@@ -248,6 +252,13 @@ class Training(Waiting):
         if gradient.pending is not None:
             return Slot(gradient.pending.slot)
         return External(self.index[id(gradient)])
+
+
+def _put_off_gradient(asking: Tensor) -> None:
+    """The gradient of a result that asks for it is made by whoever looks at it."""
+    with contextlib.suppress(AttributeError):
+        object.__getattribute__(asking, "_grad")
+        del asking._grad
 
 
 def is_own(module: Any) -> bool:

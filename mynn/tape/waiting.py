@@ -274,6 +274,8 @@ class Waiting:
 
     def _prepared(self, step: Step, held: list[bool]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""
+        if step.asking and any(held[slot] for slot in step.asking):
+            return None  # somebody has what asks for a gradient: he may look at that
         key = tuple(held)
         if self.stopped:  # some were made by an earlier run
             pairs = zip(held, self.outputs, strict=True)

@@ -288,6 +288,11 @@ class InPlace(Selecting[T]):
 
     def requires_grad_(self: T, requires_grad: bool = True) -> T:
         """Ask for a gradient of a leaf, or for none."""
+        tape, pending = recording.current.tape, self.pending
+        if tape is not None and pending is not None and requires_grad and self.dtype.kind == "f":
+            if pending.tape is tape and not self.requires_grad:
+                asking: T = tape.call(asks, (self,), {})
+                return asking
         if requires_grad and self.dtype.kind != "f":
             raise DTypeError(
                 f"requires_grad_: only floats have gradients, this tensor is {self.dtype}"
@@ -315,6 +320,12 @@ class InPlace(Selecting[T]):
             self.node.value = np.array(array_of(self), order="C")
             self.node, self._requires_grad = None, False
         return self
+
+
+def asks(x: T) -> T:
+    """Ask for a gradient of a tensor, as a call that a tape records."""
+    x.requires_grad = True
+    return x
 
 
 def _kept(x: T) -> T:

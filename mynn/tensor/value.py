@@ -269,7 +269,8 @@ class Value(Generic[T]):
         if not self.requires_grad:
             return True
         if self.pending is not None:
-            return False
+            leaf: bool = self.pending.leaf
+            return leaf
         if self._view is not None:
             return not self._view.attached
         node = self.node
