@@ -14,6 +14,7 @@ from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, wh
 from mynn.tape.outcome import Outcome, outcome_of
 from mynn.tape.output import Elsewhere, Later, Promise
 from mynn.tape.fresh import stands_in
+from mynn.tape.loops import Loops
 from mynn.tape.several import Picked, Several
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
@@ -54,6 +55,7 @@ class Following(Training):
     def __init__(self) -> None:
         super().__init__()
         self.seen: dict[Any, Any] = {}
+        self.loops = Loops()
         self.credit = self.most = CREDIT
         # How many new calls were run at once for want of it, and how many are to be without a key.
         self.refused = self.rest = 0
@@ -244,6 +246,7 @@ class Following(Training):
             if self.position.assigned and known.requires_grad:
                 child.quick = False
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
+        child.last = child.last or self.loops.ends_with_body(child)
         self.size += child.size
         return child
 

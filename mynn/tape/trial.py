@@ -30,6 +30,8 @@ PATIENCE = Patience()
 # How often an update of so many calls is run one by one before it is a program; an update whose
 # gradients came from elsewhere is often one of a loop's first steps, and does not come again.
 CALLS, ALONE = 100, 4
+# How often what gradients are asked of is run one by one at most.
+OFTEN = 12
 # So many programs of an optimizer are made as soon; each further one waits twice as often, as where
 # each batch has another shape.
 SOON = 4
@@ -72,5 +74,7 @@ class Trial:
             rounds = ALONE if calls == 1 else 1 + calls // CALLS
             if self.times >= rounds << max(updates.programs - SOON + 1, 0):
                 return True
+        if gradients and self.times >= OFTEN:
+            return True
         part = PATIENCE.of_gradients if gradients else 1.0
         return self.seconds > part * (PATIENCE.piece + PATIENCE.call * calls)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
@@ -23,6 +24,9 @@ from mynn.tensor.value import Value
 from mynn.tensor.view import can_view, own_memory
 
 T = TypeVar("T", bound="Movement[Any]")
+
+# So many entries that a loop goes over are many.
+_MANY = 8
 
 
 class Movement(Conversion[T]):
@@ -268,7 +272,12 @@ class Movement(Conversion[T]):
 
     def __iter__(self) -> Iterator[T]:
         """The entries along the first axis."""
-        return (self[i] for i in range(len(self)))
+        count = len(self)
+        if count >= _MANY and recording.current.tape is not None and not self.requires_grad:
+            # As calls of a tape each would be another one.
+            entry = recording.run_at_once(type(self).__getitem__)
+            return (entry(self, i) for i in range(count))
+        return (self[i] for i in range(count))
 
     def gather_rows(
         self, index: Any, axis: int = 0, clip: bool = False, name: str = "gather_rows"
