@@ -12,8 +12,12 @@ from mynn.tape.derivative import Derivative
 from mynn.tape.output import Later, Output
 from mynn.tape.run import Run
 from mynn.tape.trial import Trial
-from mynn.tensor import Parameter, Tensor, no_grad
+from mynn.tensor import Parameter, Tensor, enable_grad, history, no_grad
 from mynn.tensor.history import accumulate
+
+
+# So many tensors may go on by nodes.
+_FEW = 8
 
 
 class Link(NamedTuple):
@@ -28,15 +32,16 @@ class Link(NamedTuple):
 
 
 def backward(loss: Tensor) -> bool | Trial:
-    """Add the gradients of a result of one element, where they go to parameters alone, through
-    nothing but results of programs whose gradients are programs; otherwise give False, or what was
-    tried where a program is to be made after a while.
+    """Add the gradients of a result of one element, where they go to parameters, and to a few other
+    tensors that go on by nodes, through nothing but results of programs whose gradients are
+    programs; otherwise give False, or what was tried where a program is to be made after a while.
 
     The latest run goes first, with the gradients from all its results in one program.
     """
     if loss.pending is not None:
         loss.pending.settle(loss)
-    links = _links(loss)
+    ends: dict[int, Tensor] = {}
+    links = _links(loss, ends)
     if not isinstance(links, list):
         return links
     cotangents: dict[int, Array] = {id(loss): np.ones(loss.shape, loss.dtype)}
@@ -51,15 +56,27 @@ def backward(loss: Tensor) -> bool | Trial:
             cotangents[id(one)] = value
             if isinstance(one, Parameter):
                 parameters[id(one)] = one
+    if ends:
+        _go_on([(one, cotangents[identity]) for identity, one in ends.items()])
     with no_grad():
         for identity, parameter in parameters.items():
             accumulate(parameter, Tensor.from_value(cotangents[identity]))
     return True
 
 
-def _links(loss: Tensor) -> list[Link] | bool | Trial:
-    """The runs that the gradient comes by, the latest first; False where something else is among
-    them.
+def _go_on(ends: list[tuple[Tensor, Array]]) -> None:
+    """Add the gradients of what goes on by nodes."""
+    total: Any = None
+    with enable_grad():
+        for end, cotangent in ends:
+            part = (end * Tensor.from_value(cotangent)).sum()
+            total = part if total is None else total + part.astype(total.dtype)
+    history.backward(total, Tensor.from_value(np.ones((), total.dtype)))
+
+
+def _links(loss: Tensor, ends: dict[int, Tensor]) -> list[Link] | bool | Trial:
+    """The runs that the gradient comes by, the latest first; False where much else is among them.
+    What goes on by nodes comes into `ends`.
     """
     links: list[Link] = []
     reached: dict[int, tuple[Run, dict[int, Tensor]]] = {}
@@ -69,15 +86,21 @@ def _links(loss: Tensor) -> list[Link] | bool | Trial:
         for tensor in new:
             output = _source(tensor)
             if output is None or output.run is None:
-                return False
+                if tensor is loss or len(ends) >= _FEW:
+                    return False
+                ends[id(tensor)] = tensor
+                continue
             number = -output.run.number
             if number not in reached:
                 reached[number] = output.run, {}
                 heappush(later, number)
             reached[number][1][output.slot] = tensor
+        if not later:
+            break
         run, found = reached[heappop(later)]
         results = [found[slot] for slot in sorted(found)]
-        derivative = run.derivative({slot: found[slot].spec for slot in sorted(found)})
+        kinds = {slot: found[slot].spec for slot in sorted(found)}
+        derivative = run.derivative(kinds, further=bool(links))
         if type(derivative) is not Derivative:
             assert type(derivative) is Trial
             return derivative

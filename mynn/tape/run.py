@@ -264,8 +264,10 @@ class Run:
         calls = zip(self.step.calls, self.step.outcomes, strict=True)
         return next((o.name for call, o in calls if call.slot == slot and o is not None), None)
 
-    def derivative(self, kinds: Mapping[int, Type]) -> Derivative | Trial:
-        """The program of gradients from these results, told by their slots, if it came before."""
+    def derivative(self, kinds: Mapping[int, Type], further: bool = False) -> Derivative | Trial:
+        """The program of gradients from these results, told by their slots, if it came before, or
+        if it is a further one on a way that came before.
+        """
         known = self.step.derivatives
         key = tuple(kinds)
         found = known.get(key)
@@ -273,7 +275,7 @@ class Run:
             if len(known) >= _WAYS:
                 known.clear()
             found = known[key] = Trial()
-        elif type(found) is Trial and found.over(len(self.step.calls), True):
+        if type(found) is Trial and (further or found.over(len(self.step.calls), True)):
             found = known[key] = Derivative(self.step, kinds, self.externals)
         return found
 

@@ -30,8 +30,9 @@ PATIENCE = Patience()
 # How often an update of so many calls is run one by one before it is a program; an update whose
 # gradients came from elsewhere is often one of a loop's first steps, and does not come again.
 CALLS, ALONE = 100, 4
-# How often what gradients are asked of is run one by one at most.
-OFTEN = 12
+# How often what gradients are asked of is run one by one at most, and where they go on to what
+# other programs made.
+OFTEN, FURTHER = 12, 2
 # So many programs of an optimizer are made as soon; each further one waits twice as often, as where
 # each batch has another shape.
 SOON = 4
@@ -64,17 +65,19 @@ class Trial:
         self.seconds += seconds
         self.times += 1
 
-    def over(self, calls: int, gradients: bool = False, updates: Any = None) -> bool:
+    def over(
+        self, calls: int, gradients: bool = False, updates: Any = None, further: bool = False
+    ) -> bool:
         """Whether it took longer than the patience for so many calls.
 
-        `gradients` says whether they are asked for, `updates` is the table of the optimizer that
-        the calls end with (`Recorded`).
+        `gradients` says whether they are asked for, and `further` whether they go on to what other
+        programs made; `updates` is the table of the optimizer that the calls end with (`Recorded`).
         """
         if updates is not None:
             rounds = ALONE if calls == 1 else 1 + calls // CALLS
             if self.times >= rounds << max(updates.programs - SOON + 1, 0):
                 return True
-        if gradients and self.times >= OFTEN:
+        if gradients and self.times >= (FURTHER if further else OFTEN):
             return True
         part = PATIENCE.of_gradients if gradients else 1.0
         return self.seconds > part * (PATIENCE.piece + PATIENCE.call * calls)

@@ -314,7 +314,13 @@ class Waiting:
         """Whether calls have been run one by one often enough."""
         pairs = zip(held, self.outputs, strict=True)
         gradients = bool(step.trained) or any(known and one._requires_grad for known, one in pairs)
-        return trial.over(len(step.calls), gradients, step.updates if step.stepped else None)
+        # Run one by one they ask for the nodes of what they read, and of all that led to it.
+        further = gradients and any(
+            isinstance(one, Tensor) and one.pending is not None and one.pending.run is not None
+            for one in self.externals
+        )
+        updates = step.updates if step.stepped else None
+        return trial.over(len(step.calls), gradients, updates, further)
 
     def _piece(self, step: Step, held: tuple[bool, ...]) -> Any:
         """The program."""
