@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base.arguments import explained, shown
 from mynn.base import recording
+from mynn.base.arguments import explained, shown
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import Node, topological

@@ -183,8 +183,10 @@ class Asked(Following):
             )
         known = set(topological(before))
         made = [one for one in topological([one for one in ends if one]) if one not in known]
-        flows = [one is not None and t.requires_grad and _leads_to(one, asked)
-                 for one, t in zip(ends, results, strict=True)]
+        flows = [
+            one is not None and t.requires_grad and _leads_to(one, asked)
+            for one, t in zip(ends, results, strict=True)
+        ]
         kinds = [None if one is None else one.type for one in ends]
         whole = self._step(
             position, call, Type((), default_float()), any(flows), work_of(made), None
@@ -203,7 +205,9 @@ class Asked(Following):
             parts.append(last)
         return Way(whole, tuple(parts))
 
-    def _step(self, parent: Step, call: Call, kind: Type, flows: bool, work: float, name: str | None) -> Step:
+    def _step(
+        self, parent: Step, call: Call, kind: Type, flows: bool, work: float, name: str | None
+    ) -> Step:
         outcome = Outcome(
             kind,
             flows,

@@ -15,7 +15,6 @@ from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, enable_grad, history, no_grad
 from mynn.tensor.history import accumulate
 
-
 # So many tensors may go on by nodes.
 _FEW = 8
 

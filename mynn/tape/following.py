@@ -11,10 +11,10 @@ from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
-from mynn.tape.outcome import Outcome, outcome_of
-from mynn.tape.output import Elsewhere, Later, Promise
 from mynn.tape.fresh import stands_in
 from mynn.tape.loops import Loops
+from mynn.tape.outcome import Outcome, outcome_of
+from mynn.tape.output import Elsewhere, Later, Promise
 from mynn.tape.several import Picked, Several
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
@@ -59,8 +59,8 @@ class Following(Training):
         self.credit = self.most = CREDIT
         # How many new calls were run at once for want of it, and how many are to be without a key.
         self.refused = self.rest = 0
-        # How many new numbers were combined with tensors.
-        self.numbers = 0
+        # The numbers that were combined with tensors, a few for each function and type.
+        self.numbers: dict[Any, set[float]] = {}
         # Whether a call is given parameters.
         self.bound = False
 
@@ -150,8 +150,10 @@ class Following(Training):
             return False
         if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < _LARGE:
             return False
-        self.numbers += 1
-        return self.numbers > FEW
+        numbers = self.numbers.setdefault((function, args[0].spec), set())
+        if len(numbers) <= FEW:
+            numbers.add(args[1])
+        return len(numbers) > FEW
 
     def _held(self, leaf: Any) -> Any:
         """The tensor in a place of the call that is being recorded."""
@@ -327,6 +329,7 @@ def _is_viewed(tensor: Tensor) -> bool:
         steps = () if tensor._view is None else tensor._view.steps
     plain = movement.reshape, elementwise.stop_gradient
     return any(primitive not in plain for primitive, _ in steps)
+
 
 def is_exposed(value: Any) -> bool:
     """Whether the user has the memory of a tensor from before in his hands."""

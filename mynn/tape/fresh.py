@@ -44,7 +44,7 @@ def stand_in(module: Any) -> Any:
     if found is None:
         if len(_known) >= _MANY:
             _known.clear()
-        found = type(module).__new__(type(module))
+        found = object.__new__(type(module))
         fields = {name: own[name] for name in plain}
         fields.update({name: dict(own[name]) for name in _STATE})
         fields.update(_transient=set(), _traced=False, _kept=set(), _hooks=None, _edits=0)

@@ -12,7 +12,7 @@ from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Array, Type
 from mynn.jit.compile import native_available
 from mynn.jit.stage import Staged
-from mynn.tape.call import Call
+from mynn.tape.call import Call, Slot
 from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
@@ -82,14 +82,20 @@ def _stage(
     nodes, given = placeholders(externals)
     with tracing.tracing() as trace:
         trace.named = False
-        targets = {one: one if isinstance(one, Parameter) else given[one.number] for one in trained}
+        targets: dict[Target, Tensor] = {
+            one: one if isinstance(one, Parameter) else given[one.number]
+            for one in trained
+            if not isinstance(one, Slot)
+        }
         for one, target in targets.items():
             if not isinstance(one, Parameter):
                 trace.leaves[graph_node(target)] = target
         slots = replay(calls, given)
+        targets.update({one: slots[one.number] for one in trained if isinstance(one, Slot)})
         leaves = [graph_node(slots[number]) for number in wanted]
         reached = tuple(one for one, target in targets.items() if target.grad is not None)
-        leaves += [graph_node(targets[one].grad) for one in reached]
+        gradients: list[Any] = [targets[one].grad for one in reached]
+        leaves += map(graph_node, gradients)
     properties = trace.guards.properties  # calls have the modes of their recording
     trace.guards.properties = {key: properties[key] for key in properties if key[1] != "_mode"}
     written, reads = trace.writes(), trace.reads

@@ -69,6 +69,8 @@ def finish(
             else:
                 tensor.node = tensor.pending = None
         number += 1  # noqa: SIM113 - `enumerate` takes longer
+    if step.asking and step.trained:
+        _finish_asking(step, outputs, held, run)
     if step.views:
         _finish_views(step, externals, outputs, held, run)
     if piece.reached:
@@ -76,7 +78,7 @@ def finish(
             for number, leaf in enumerate(piece.reached, len(piece.wanted)):
                 if number < progress.given:
                     continue
-                one = target_of(leaf, externals)
+                one = outputs[leaf.number] if type(leaf) is Slot else target_of(leaf, externals)
                 place = step.sums.get(leaf)
                 if place is not None:
                     _add_up(externals[place.number], results[number])
@@ -102,6 +104,20 @@ def target_of(leaf: Target, externals: list[Any]) -> Tensor:
         return leaf
     target: Tensor = externals[leaf.number]
     return target
+
+
+def _finish_asking(step: Step, outputs: list[Tensor], held: list[bool], run: Run | None) -> None:
+    """Those results that ask for gradients themselves, and that somebody has, are leaves now.
+
+    The run would make others in their place: who goes back through it once more is told so.
+    """
+    for slot in step.asking:
+        tensor = outputs[slot]
+        if held[slot] and tensor.pending is not None:
+            tensor.node = tensor.pending = None
+            tensor._grad = None
+            if run is not None:
+                run.fine = run.lost = True
 
 
 def _add_up(gradient: Tensor, total: Array) -> None:

@@ -93,7 +93,7 @@ class Run:
 
         It comes as a leaf that names it.
         """
-        found = None
+        found: Tensor | None = None
         plain = not (self.step.stepped or self.overwritten or self.buffers)
         if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
             return None  # mostly

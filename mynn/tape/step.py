@@ -22,8 +22,9 @@ _serials = itertools.count()
 _NONE: Mapping[Any, Any] = MappingProxyType({})
 # Tensors of one domain, and the mark that its last program left.
 Mark: TypeAlias = tuple[object, tuple[Tensor, ...]]
-# What gets gradients: a parameter, a leaf from before, or what a tensor from before came from.
-Target: TypeAlias = Parameter | External | Beyond
+# What gets gradients: a parameter, a leaf from before, what a tensor from before came from, or a
+# result that asks for one.
+Target: TypeAlias = Parameter | External | Beyond | Slot
 
 
 def _nothing() -> None:
@@ -233,7 +234,8 @@ class Step:
     @property
     def updates(self) -> Recorded:
         """The table of the optimizer that the calls end with."""
-        return table(self.calls[-1].function.optimizer)
+        update: Any = self.calls[-1].function
+        return table(update.optimizer)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -282,15 +284,15 @@ class Recorded(dict[Any, Step]):
     """The steps that calls of a module or an optimiser lead to, by where they began.
 
     They belong to that one object: copies of it begin with none. `outcomes` is what its calls give,
-    `programs` how many programs end in its updates; `known`: whether its first call is known, from
+    `programs` how many programs end in its updates, of which there were `count`; `known`: whether its first call is known, from
     a stand-in (`mynn.tape.fresh`), and is not waited for.
     """
 
-    __slots__ = ("known", "outcomes", "programs")
+    __slots__ = ("count", "known", "outcomes", "programs")
 
     def __init__(self) -> None:
         super().__init__()
-        self.programs = 0
+        self.programs = self.count = 0
         self.known = False
         self.outcomes: dict[Any, Any] = {}
 

@@ -18,8 +18,8 @@ from typing import Any
 from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, whole
-from mynn.tape.fresh import stand_in
 from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of, waits_for
+from mynn.tape.fresh import stand_in
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
 from mynn.tape.step import Step

@@ -15,7 +15,7 @@ from mynn.tape.step import Step, Target, table
 from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
 from mynn.tape.work import work_of_update
-from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor import Tensor, history
 from mynn.tensor.touched import indices_of
 
 # How many ways may lead on from one step.
@@ -218,6 +218,7 @@ class Training(Waiting):
                 return None, turn
             key = (self.position.serial, self.position.externals, tuple(pattern))
             ways = table(optimizer)
+            ways.count += 1
             child: Any = ways.get(key)
             if child is None:
                 form = Form(tuple(p._grad for p in trained), {}, self._place_of)

@@ -33,6 +33,9 @@ CALLS, ALONE = 100, 4
 # How often what gradients are asked of is run one by one at most, and where they go on to what
 # other programs made.
 OFTEN, FURTHER = 12, 2
+# No sooner than after so many updates of an optimizer: the first of them depend on which calls
+# have come before in the process, programs shall not.
+SETTLED = 3
 # So many programs of an optimizer are made as soon; each further one waits twice as often, as where
 # each batch has another shape.
 SOON = 4
@@ -75,7 +78,8 @@ class Trial:
         """
         if updates is not None:
             rounds = ALONE if calls == 1 else 1 + calls // CALLS
-            if self.times >= rounds << max(updates.programs - SOON + 1, 0):
+            often = self.times >= rounds << max(updates.programs - SOON + 1, 0)
+            if often and updates.count > SETTLED:
                 return True
         if gradients and self.times >= (FURTHER if further else OFTEN):
             return True

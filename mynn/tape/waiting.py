@@ -13,7 +13,7 @@ from typing import Any
 
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
-from mynn.tape.call import Beyond
+from mynn.tape.call import Beyond, Slot
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
@@ -274,8 +274,8 @@ class Waiting:
 
     def _prepared(self, step: Step, held: list[bool]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""
-        if step.asking and any(held[slot] for slot in step.asking):
-            return None  # somebody has what asks for a gradient: he may look at that
+        if step.asking and not step.trained and any(held[slot] for slot in step.asking):
+            return None  # somebody has what asks for a gradient, which is asked for later
         key = tuple(held)
         if self.stopped:  # some were made by an earlier run
             pairs = zip(held, self.outputs, strict=True)
@@ -327,7 +327,8 @@ class Waiting:
         found = [(i, one) for i, one in enumerate(self.outputs) if held[i]]
         wanted = [i for i, one in found if one.pending.view is None]
         grown = any(one._requires_grad for _, one in found)
-        return Piece(step, self.externals, wanted, step.trained, grown)
+        asking = [slot for slot in step.asking if held[slot]]
+        return Piece(step, self.externals, wanted, [*step.trained, *map(Slot, asking)], grown)
 
     def _run(
         self,

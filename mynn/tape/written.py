@@ -56,8 +56,8 @@ class Taken:
             loss.backward()
             return [one.grad for one in self.parameters]
         finally:
-            for one, gradient in zip(self.parameters, before, strict=True):
-                one.grad = gradient
+            for one, earlier in zip(self.parameters, before, strict=True):
+                one.grad = earlier
 
 
 def _copy(gradient: Tensor) -> Tensor:
@@ -177,7 +177,9 @@ class Written(Asked):
             for gradient, new in moves:
                 outputs[new.pending.slot] = gradient
             # Views of a gradient are to look again.
-            later = [(one, "_version", one._version + 1) for one, _ in moves]
+            later: list[tuple[Any, str, Any]] = [
+                (one, "_version", one._version + 1) for one, _ in moves
+            ]
             later += [(one, "pending", new.pending) for one, new in moves]
             later += [(one, "_grad", new) for one, new in zip(trained, found, strict=True)]
             set_all = starmap(setattr, later)

@@ -103,8 +103,9 @@ def behind(tensor: AnyTensor) -> list[AnyTensor] | None:
         return None
     found: list[AnyTensor] = []
     for node in topological((graph_node(tensor),)):
-        if leaf_requires_grad(node):
-            found.append(tensor_of(node))
+        leaf = tensor_of(node)
+        if leaf is not None and leaf_requires_grad(node):
+            found.append(leaf)
         elif node.inputs and node.primitive not in _BLIND:
             return None
     return found

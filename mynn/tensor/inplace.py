@@ -289,10 +289,10 @@ class InPlace(Selecting[T]):
     def requires_grad_(self: T, requires_grad: bool = True) -> T:
         """Ask for a gradient of a leaf, or for none."""
         tape, pending = recording.current.tape, self.pending
-        if tape is not None and pending is not None and requires_grad and self.dtype.kind == "f":
-            if pending.tape is tape and not self.requires_grad:
-                asking: T = tape.call(asks, (self,), {})
-                return asking
+        waits = tape is not None and pending is not None and pending.tape is tape
+        if waits and requires_grad and self.dtype.kind == "f" and not self.requires_grad:
+            asking: T = tape.call(asks, (self,), {})
+            return asking
         if requires_grad and self.dtype.kind != "f":
             raise DTypeError(
                 f"requires_grad_: only floats have gradients, this tensor is {self.dtype}"

@@ -275,7 +275,7 @@ class Movement(Conversion[T]):
         count = len(self)
         if count >= _MANY and recording.current.tape is not None and not self.requires_grad:
             # As calls of a tape each would be another one.
-            entry = recording.run_at_once(type(self).__getitem__)
+            entry: Any = recording.run_at_once(type(self).__getitem__)
             return (entry(self, i) for i in range(count))
         return (self[i] for i in range(count))
 
