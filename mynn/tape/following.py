@@ -228,7 +228,9 @@ class Following(Training):
         key = (head, grad_enabled(), default_float(), form.text(), *leaves)
         seen = self.seen if owner is None else table(owner).outcomes
         known: Any = seen.get(key)
-        if known is None and not picked and not (owner is not None and table(owner).known):
+        # Run at once, it would have all run that waits for its arguments.
+        waits = any(type(leaf) is Slot for leaf in form.leaves)
+        if known is None and not picked and not waits and not _is_known(owner):
             if len(seen) >= _SEEN:
                 seen.clear()
             seen[key] = 1
@@ -302,6 +304,11 @@ def waits_for(view: Tensor) -> bool:
         return False
     pending = view._view.base.pending
     return pending is not None and pending.tape is not None
+
+
+def _is_known(owner: Any) -> bool:
+    """Whether what the first call of a module does is known."""
+    return owner is not None and table(owner).known
 
 
 def kind_of(tensor: Tensor) -> tuple[Any, ...]:

@@ -35,7 +35,7 @@ CALLS, ALONE = 100, 4
 OFTEN, FURTHER = 12, 2
 # No sooner than after so many updates of an optimizer: the first of them depend on which calls
 # have come before in the process, programs shall not.
-SETTLED = 3
+SETTLED = 2
 # So many programs of an optimizer are made as soon; each further one waits twice as often, as where
 # each batch has another shape.
 SOON = 4
