@@ -68,6 +68,7 @@ class Torch(Backend):
             ),
             "no_grad": torch.no_grad,
             "given": lambda array: torch.tensor(array),
+            "shared": torch.from_numpy,
             "Parameter": lambda data: torch.nn.Parameter(torch.tensor(data)),
             "compiled": self._compiled,
             "interpreted": self._compiled,

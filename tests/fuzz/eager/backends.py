@@ -295,6 +295,7 @@ class Mynn(Backend):
             "tensor": mynn.tensor,
             "no_grad": mynn.no_grad,
             "given": lambda array: array,
+            "shared": mynn.from_numpy,
             "Parameter": nn.Parameter,
             "compiled": mynn.compile,
             "interpreted": lambda function: mynn.compile(function, backend="interpreter"),

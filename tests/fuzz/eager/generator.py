@@ -32,7 +32,8 @@ TRAINED = (
     *(training.switches, training.inputs, training.copied, training.mistakes, training.programs),
 )
 IDIOMS = (
-    *(idioms.by_hand, idioms.recurrent, idioms.adversarial, idioms.target_network),
+    *(idioms.by_hand, idioms.written_out, idioms.written_out, idioms.recurrent),
+    *(idioms.adversarial, idioms.target_network),
     *(idioms.measured, idioms.long, idioms.parallel),
 )
 SLOPES = (*(slopes.slopes, slopes.slopes, slopes.functions, slopes.penalty), tensors.chain)

@@ -43,6 +43,52 @@ def by_hand(g: Draw) -> None:
     g.add(f"log({w}, {c})")
 
 
+def written_out(g: Draw) -> None:
+    """A loss made anew in each step, of arrays that are used again, a penalty on the slope by the
+    input, and an update of a network by hand.
+    """
+    net, x, number = g.name("net"), g.name("b"), g.number()
+    inplace = g.pick(("nn.ReLU(inplace=True)", "nn.Tanh()", "nn.LeakyReLU(0.2, inplace=True)"))
+    g.add(
+        f"{net} = fill(nn.Sequential(nn.Linear(3, 5), {inplace}, nn.Linear(5, 2)), {number})",
+        f"{x} = draw({number + 1}, (4, 3))",
+    )
+    loss = g.pick(("nn.SmoothL1Loss(beta=0.5)", "nn.MSELoss()", "nn.L1Loss(reduction='sum')"))
+    slope, total = g.chance(0.5), g.chance(0.4)
+    with g.block(f"for i in range({g.some(4, 8)}):"):
+        g.add(f"{x}[...] = draw({number} + 2 + i, (4, 3))", f"x = shared({x})")
+        if slope:
+            g.add("x = (x * 0.5 + 0.25).requires_grad_()")
+        g.add(f"y = {net}(x)")
+        if g.chance(0.3):
+            g.look("y")
+        if g.chance(0.5):
+            g.add(g.pick(("y += 0.5", "y *= 0.5", "y -= y.detach().mean()", "y.clamp_(max=1.5)")))
+        g.add(f"loss = {loss}(y, x[:, :2].detach())")
+        if slope:
+            g.add("slope, = grad(y.sum(), x, create_graph=True)")
+            g.add("loss = loss + ((slope * slope).sum(1) - 1.0).abs().mean()")
+        g.add("loss.backward()")
+        if g.chance(0.3):
+            g.look("loss", ())
+            g.add(f"{x}[...] = 0.0")
+        if slope and g.chance(0.4):
+            g.add("log(x.grad)")
+        if g.chance(0.3):
+            g.add(f"log(clip_grad_norm_({net}.parameters(), 0.5))")
+        with g.block("with no_grad():"), g.block(f"for p in {net}.parameters():"):
+            g.add(g.pick(("p -= 0.1 * p.grad", "p.sub_(p.grad * 0.1)", "p.data -= 0.1 * p.grad")))
+            if total:
+                g.add("p.grad.mul_(0.5)")
+            elif g.chance(0.5):
+                g.add("p.grad.zero_()")
+            else:
+                g.add("p.grad = None")
+        if g.chance(0.5):
+            g.look("loss", ())
+    g.add(f"log({net})", f"log([p.grad for p in {net}.parameters()])")
+
+
 def recurrent(g: Draw) -> None:
     """A state that goes from step to step, cut off now and then."""
     a, u = g.name("w"), g.name("u")
