@@ -3,18 +3,21 @@
 A table of cases with the mark `one_in(n)` is thinned out when it is collected:
 
 - `one_in(4)` leaves every fourth case or so, spread evenly, so that values of a parameter that come
-  in turn all occur;
+  in turn all occur; other ones in another table of the same cases;
 - `one_in(4, each="name")` does so among the cases of each value of a parameter, at least one of
-  them, and begins with another one in each.
+  them, and begins with another one in each;
+- `one_in(4, each=by_entry)` does so among the cases of each entry of the registry.
 
-The choice hangs on the order of the cases alone, so it is the same each time and everywhere.
+The choice hangs on the name of the table and the order of its cases alone, so it is the same each
+time and everywhere.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -34,9 +37,18 @@ def count(whole: int, few: int) -> int:
     return whole if is_whole() else few
 
 
-def spread(size: int, one_in: int) -> list[int]:
-    """Every `one_in`-th number below `size`, about; of numbers in turn (even, odd) as many."""
-    return [number for number in range(size) if number * _GOLDEN % 1 < 1 / one_in]
+def spread(size: int, one_in: int, name: str = "") -> list[int]:
+    """Every `one_in`-th number below `size`, about, at least one; of numbers in turn (even, odd) as
+    many. Which ones hangs on the name.
+    """
+    start = zlib.crc32(name.encode()) / 2**32 if name else 0
+    found = [number for number in range(size) if (number * _GOLDEN + start) % 1 < 1 / one_in]
+    return found or [0]
+
+
+def by_entry(params: Mapping[str, Any]) -> Hashable:
+    """The entry of the registry that a case is of: "Linear" of "Linear-no bias"."""
+    return str(params["name"]).split("-")[0]
 
 
 def turns(size: int, one_in: int, first: int) -> list[int]:
@@ -48,8 +60,10 @@ def _table(item: pytest.Item) -> tuple[str, str]:
     return str(item.path), getattr(item, "originalname", item.name)
 
 
-def _value(item: Any, names: str | Sequence[str]) -> Hashable:
+def _value(item: Any, names: str | Sequence[str] | Callable[..., Hashable]) -> Hashable:
     given = item.callspec.params
+    if callable(names):
+        return names(given)
     return tuple(repr(given[name]) for name in ([names] if isinstance(names, str) else names))
 
 
@@ -63,7 +77,8 @@ def chosen(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
         if mark is None or is_whole():
             yield from cases
         elif "each" not in mark.kwargs:
-            yield from (cases[number] for number in spread(len(cases), *mark.args))
+            name = cases[0].nodeid.split("[")[0]
+            yield from (cases[number] for number in spread(len(cases), *mark.args, name))
         else:
             groups: dict[Hashable, list[pytest.Item]] = defaultdict(list)
             for item in cases:

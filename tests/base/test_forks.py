@@ -47,6 +47,7 @@ def test_doctest() -> None:
     assert doctest.testmod(forks).failed == 0
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_while_another_thread_calls(threads: int) -> None:
     run_child(

@@ -325,7 +325,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.one_in(2, each="program")
+@pytest.mark.one_in(3, each="program")
 @pytest.mark.filterwarnings("ignore::mynn.TraceWarning")
 @pytest.mark.parametrize(
     ("program", "network"),

@@ -30,6 +30,7 @@ NOTHING: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
 @pytest.mark.parametrize("name", NOTHING)
 def test_backward_of_a_leaf_that_went_through_nothing(name: str, backend: str) -> None:
@@ -269,6 +270,7 @@ def in_way(function: Callable[[Any], Any], way: str, a: Array) -> Any:
         return gradient
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("leaf", LEAVES)

@@ -95,6 +95,7 @@ def small_kernels_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "SMALL", 0)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("small_kernels_too")
 @pytest.mark.parametrize("name", KINDS)
 def test_any_order_of_workers(name: str) -> None:
