@@ -269,11 +269,22 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
                 node = getattr(result, "node", None)
                 if node is not None and (not args or node is not getattr(args[0], "node", None)):
                     node.function = name
+                elif node is None and isinstance(result, tuple | list):
+                    _name_parts(result, f"{name}[]", args[0] if args else None)
             return result
         result = tape.call(call, args, kwargs)
         return result
 
     return call
+
+
+def _name_parts(results: Iterable[Any], name: str, first: Any) -> None:
+    """Note which function several results come from: `max[]` of those of `x.max(1)`."""
+    given = getattr(first, "node", None)
+    for part in results:
+        node = getattr(part, "node", None)
+        if node is not None and node is not given:
+            node.function = name
 
 
 # Operators have their arguments by position: less is made for each call.
