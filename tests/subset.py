@@ -1,4 +1,5 @@
-"""Which of many alike cases `make test` runs. `make test-all` (pytest's `--whole`) runs all.
+"""Which of many alike cases `make test` runs. `make test-wide` (pytest's `--wide`) runs twice as
+many of them, `make test-all` (`--whole`) all.
 
 A table of cases with the mark `one_in(n)` is thinned out when it is collected:
 
@@ -22,19 +23,25 @@ from typing import Any
 
 import pytest
 
-# `--whole` sets it before tests are imported.
-VARIABLE = "MYNN_WHOLE_TESTS"
+# `--whole` and `--wide` set it before tests are imported.
+VARIABLE = "MYNN_TESTS"
+WHOLE, WIDE = "whole", "wide"
 _GOLDEN = (5**0.5 - 1) / 2
 
 
 def is_whole() -> bool:
     """Whether everything runs."""
-    return os.environ.get(VARIABLE) == "1"
+    return os.environ.get(VARIABLE) == WHOLE
+
+
+def is_wide() -> bool:
+    """Whether twice as much runs as usual."""
+    return os.environ.get(VARIABLE) == WIDE
 
 
 def count(whole: int, few: int) -> int:
     """How often something runs: so often, or only a few times."""
-    return whole if is_whole() else few
+    return whole if is_whole() else min(whole, 2 * few) if is_wide() else few
 
 
 def spread(size: int, one_in: int, name: str = "") -> list[int]:
@@ -54,6 +61,11 @@ def by_entry(params: Mapping[str, Any]) -> Hashable:
 def turns(size: int, one_in: int, first: int) -> list[int]:
     """At least one number below `size`, from `first` on."""
     return sorted({(first + turn * one_in) % size for turn in range(-(-size // one_in))})
+
+
+def one_in(mark: pytest.Mark) -> int:
+    """Of how many cases one runs."""
+    return max(1, mark.args[0] // 2) if is_wide() else int(mark.args[0])
 
 
 def _table(item: pytest.Item) -> tuple[str, str]:
@@ -78,10 +90,10 @@ def chosen(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
             yield from cases
         elif "each" not in mark.kwargs:
             name = cases[0].nodeid.split("[")[0]
-            yield from (cases[number] for number in spread(len(cases), *mark.args, name))
+            yield from (cases[number] for number in spread(len(cases), one_in(mark), name))
         else:
             groups: dict[Hashable, list[pytest.Item]] = defaultdict(list)
             for item in cases:
                 groups[_value(item, mark.kwargs["each"])].append(item)
             for first, group in enumerate(groups.values()):
-                yield from (group[number] for number in turns(len(group), *mark.args, first))
+                yield from (group[number] for number in turns(len(group), one_in(mark), first))
