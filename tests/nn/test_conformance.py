@@ -98,7 +98,7 @@ def test_pytorch(name: str) -> None:
         )
 
 
-@pytest.mark.one_in(2, each=by_entry)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.smooth])
 def test_gradients(name: str) -> None:
     """First and second derivatives for inputs and parameters, against differences."""
@@ -183,7 +183,7 @@ def test_states_go_from_one_to_another(entry: Entry) -> None:
         assert same_bits(a, b)
 
 
-@pytest.mark.one_in(4, each="entry")
+@pytest.mark.one_in(5)
 @every_entry
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_copies(entry: Entry, way: Any) -> None:

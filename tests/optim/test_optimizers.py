@@ -270,7 +270,7 @@ def test_options_can_change_between_steps() -> None:
     assert p.item() == 1 - 0.5 - 0.75
 
 
-@pytest.mark.one_in(2, each=by_entry)
+@pytest.mark.one_in(3)
 @every_case
 def test_state_dict_continues_a_run(name: str) -> None:
     expected, _ = steps(name, "float64", 7)
@@ -285,7 +285,7 @@ def test_state_dict_continues_a_run(name: str) -> None:
     assert_state(params, [p.value for p in expected], 1e-14)
 
 
-@pytest.mark.one_in(2, each=by_entry)
+@pytest.mark.one_in(3)
 @every_twin
 def test_state_dict_of_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")

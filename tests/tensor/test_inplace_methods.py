@@ -137,7 +137,7 @@ def _outcome(run: Callable[[], Any]) -> Any:
         return type(error)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("look", "backend"),
     [

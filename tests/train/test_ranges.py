@@ -149,7 +149,7 @@ def check_fit(
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_fit_native(place: str, indexed: bool) -> None:

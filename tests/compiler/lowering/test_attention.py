@@ -84,6 +84,7 @@ def _trained(options: dict[str, Any], padded: bool) -> Any:
     return mynn.compile(step)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("options", "padded"), [({"is_causal": True}, False), ({"dropout_p": 0.2}, True)]
 )
