@@ -9,6 +9,9 @@ A table of cases with the mark `one_in(n)` is thinned out when it is collected:
   them, and begins with another one in each;
 - `one_in(4, each=by_entry)` does so among the cases of each entry of the registry.
 
+A test with the mark `wide` takes long, and mostly goes over ground that others cover: `make test`
+leaves it out.
+
 The choice hangs on the name of the table and the order of its cases alone, so it is the same each
 time and everywhere.
 """
@@ -85,6 +88,8 @@ def chosen(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     for item in items:
         tables[_table(item)].append(item)
     for cases in tables.values():
+        if cases[0].get_closest_marker("wide") and not (is_wide() or is_whole()):
+            continue
         mark = cases[0].get_closest_marker("one_in")
         if mark is None or is_whole():
             yield from cases

@@ -114,6 +114,7 @@ forking_while_compiling(lambda width: (96, 8))
     )
 
 
+@pytest.mark.wide
 def test_while_threads_compile_parts() -> None:
     run_child(
         FORKING
@@ -176,6 +177,7 @@ assert program().shape == X.shape
     )
 
 
+@pytest.mark.wide
 def test_while_another_thread_fits() -> None:
     run_child(
         FORKING
@@ -203,6 +205,7 @@ other.join()
     )
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("goes_on", ["child", "parent"])
 def test_a_callback_forks(goes_on: str) -> None:
     """Both sides train on, to the same parameters."""

@@ -39,7 +39,7 @@ def test_names_at_the_top_are_the_same_functions() -> None:
         assert getattr(mynn, name) is getattr(functional, name)
 
 
-@pytest.mark.one_in(2, each=by_entry)
+@pytest.mark.one_in(3, each=by_entry)
 @every_case
 def test_pytorch(name: str) -> None:
     torch = pytorch()
@@ -60,7 +60,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(our_function(CASES[name]), CASES[name].arrays(name))
 
 
-@pytest.mark.one_in(4, each=by_entry)
+@pytest.mark.one_in(6, each=by_entry)
 @backends
 @every_case
 def test_compiled(name: str, backend: str) -> None:

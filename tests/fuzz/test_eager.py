@@ -107,6 +107,7 @@ def test_what_people_write_occurs() -> None:
         assert written in text, written
 
 
+@pytest.mark.wide
 def test_most_programs_raise_seldom() -> None:
     """Programs that stop at once would compare nothing."""
     kinds: Counter[str] = Counter()

@@ -36,6 +36,7 @@ def test_networks_print_as_programs() -> None:
     assert scope["network"] == drawn
 
 
+@pytest.mark.wide
 def test_smaller_networks_still_fit() -> None:
     for seed in range(20):
         for one in smaller(network(seed)):

@@ -61,6 +61,7 @@ def test_native_code_agrees_with_the_interpreter(function: Callable[[Any], Any])
     np.testing.assert_allclose(mynn.compile(function)(X), expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.wide
 def test_gradients() -> None:
     x = mynn.Tensor(X, requires_grad=True)
     chain(x).sum().backward()

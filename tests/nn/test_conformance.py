@@ -73,7 +73,7 @@ def test_pytorch_has_the_names() -> None:
                 assert hasattr(owner, entry.name) == (entry.twin is not None), entry.name
 
 
-@pytest.mark.one_in(2, each=by_entry)
+@pytest.mark.one_in(3, each=by_entry)
 @pytest.mark.parametrize("name", all_cases([entry for entry in MODULES if entry.twin]))
 def test_pytorch(name: str) -> None:
     """Values, gradients, buffers, keys and the printed form are PyTorch's."""
@@ -106,7 +106,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(layer, arrays)
 
 
-@pytest.mark.one_in(4, each=by_entry)
+@pytest.mark.one_in(6, each=by_entry)
 @backends
 @every_compiled_case
 def test_compiled(name: str, backend: str) -> None:

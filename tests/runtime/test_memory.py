@@ -46,6 +46,7 @@ def test_hundreds_of_programs(cache: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert resident() - before < 2 * MIB
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(not STATM.is_file(), reason="tells memory by /proc")
 def test_networks_that_trained(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

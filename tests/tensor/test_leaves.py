@@ -212,6 +212,7 @@ def test_a_value_of_another_leaf_is_no_path_to_it() -> None:
     np.testing.assert_array_equal(step(x).numpy(), x)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("mode", ["at once", "tape"])
 def test_steps_leave_no_leaves_of_earlier_steps(mode: Literal["at once", "tape"]) -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))

@@ -27,7 +27,7 @@ from tests.torch_db.known import RANDOM
 
 DTYPES = ("float32", "float64", "int64", "bool")
 # At most so many samples, evenly chosen, of each dtype; the first of these are differentiated.
-SAMPLES, GRADIENTS, ERRORS = count(12, 3), count(6, 1), 40
+SAMPLES, GRADIENTS, ERRORS = count(12, 2), count(6, 1), 40
 # Of so many operations one is compiled; all of ours are in `tests/functional`.
 COMPILED_ONE_IN = count(1, 3)
 TOLERANCE = {"float32": (3e-5, 2e-5), "float64": (1e-7, 1e-7)}

@@ -23,7 +23,7 @@ def test_samples(name: str) -> None:
     assert modules.check(TORCH, INFOS[name]) == []
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", [name for name in INFOS if hasattr(nn, name)])
 def test_compiled(name: str) -> None:
     assert modules.compiled(TORCH, INFOS[name]) == []

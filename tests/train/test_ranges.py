@@ -223,7 +223,7 @@ def test_a_compiled_call(place: str, indexed: bool, backend: str) -> None:
     assert (problem.state()["net.0.weight"] != before["net.0.weight"]).any()
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_evaluate_and_predict(place: str, indexed: bool) -> None:

@@ -49,7 +49,7 @@ def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> 
     return [history["loss"], *(p.numpy() for p in net.parameters())]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("batch", "sizes"),
     [(1, (5, 40, 3)), (32, (64, 128, 96, 10)), (33, (17, 130, 7)), (200, (100, 64, 11))],
@@ -239,6 +239,7 @@ def train_convolutions(threads: int) -> list[np.ndarray]:
     return [p.numpy() for p in net.parameters()]
 
 
+@pytest.mark.wide
 def test_same_bits_where_sums_run_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_CACHE", "0")
     monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)

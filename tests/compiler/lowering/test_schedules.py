@@ -232,7 +232,7 @@ def test_kind(name: str) -> None:
 MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("vector_bytes", "registers"), MACHINES)
 @pytest.mark.parametrize(
     "name",

@@ -88,6 +88,7 @@ def test_random_programs(kind: str, tiny_cache: pytest.MonkeyPatch) -> None:
             assert all(same_bits(a, b) for a, b in zip(got, expected, strict=True)), program
 
 
+@pytest.mark.wide
 def test_random_programs_are_cut(tiny_cache: pytest.MonkeyPatch) -> None:
     """What the test above runs is in blocks often enough."""
     cut = 0

@@ -51,7 +51,7 @@ def is_plain(value: Any) -> bool:
     )
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", TRAININGS)
 def test_the_rest_is_the_same_from_any_step(name: str) -> None:
     training = TRAININGS[name]
