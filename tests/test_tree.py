@@ -20,6 +20,7 @@ WITHOUT_COUNTERPART = {
     "examples": "the repository's folder of that name",
     "test_docs.py": "what the documents say",
     "test_imports.py": "which module imports which",
+    "test_subset.py": "which cases `make test` runs",
     "test_thread_safety.py": "what all threads share: generators, gradients, optimisers, modes",
     "test_tree.py": "this file",
     "torch_db": "every operation, on PyTorch's own samples",

@@ -144,7 +144,7 @@ class Trained:
         return [self.scale.numpy(), *self.layer.state_dict().values()]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "entry", [entry for entry in MODULES if not entry.alike], ids=lambda entry: entry.name
 )

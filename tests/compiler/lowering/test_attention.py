@@ -40,7 +40,7 @@ def _inputs(extents: Sequence[int], mask: str, drop: float, dtype: Any) -> list[
     return arrays
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(28)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("mask", "drop"), [("", 0.0), ("bools", 0.0), ("added", 0.3)])
 @pytest.mark.parametrize("extents", EXTENTS)
