@@ -38,27 +38,40 @@ from mynn.compiler.codegen.function import Function, Module
 from mynn.compiler.codegen.math.builder import FORMATS, Builder
 from mynn.compiler.codegen.values import Value
 
-# The files with the functions: they are imported when a program has one of them.
+# For each function its file here, which is imported when a program has it.
 _ROOMS: Final = {
-    "exponential": "exp tanh logistic expm1",
-    "logarithm": "log log1p",
+    "exp": "exponential",
+    "log": "logarithm",
+    "tanh": "exponential",
+    "logistic": "exponential",
     "erf": "erf",
-    "trigonometric": "sin cos",
-    "power": "pow",
-    "inverse": "asin acos atan atan2",
-    "hyperbolic": "sinh cosh asinh acosh atanh exp2 log2 log10 erfc",
+    "sin": "trigonometric",
+    "cos": "trigonometric",
+    "log1p": "logarithm",
+    "expm1": "exponential",
+    "pow": "power",
+    "asin": "inverse",
+    "acos": "inverse",
+    "atan": "inverse",
+    "atan2": "inverse",
+    "sinh": "hyperbolic",
+    "cosh": "hyperbolic",
+    "asinh": "hyperbolic",
+    "acosh": "hyperbolic",
+    "atanh": "hyperbolic",
+    "exp2": "hyperbolic",
+    "log2": "hyperbolic",
+    "log10": "hyperbolic",
+    "erfc": "hyperbolic",
 }
-_INTEGER_ROOMS: Final = {"threefry": "threefry2x32 threefry2x32_second"}
-_ROOM_OF: Final = {
-    op: room for room, ops in {**_ROOMS, **_INTEGER_ROOMS}.items() for op in ops.split()
-}
+_INTEGER_ROOMS: Final = {"threefry2x32": "threefry", "threefry2x32_second": "threefry"}
 # The arguments of those that do not have one.
 _ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4, "threefry2x32_second": 4}
 # Their float32 has a second function, for arguments that are rare.
 _LARGE: Final = ("sin", "cos")
-OPS: Final = tuple(op for op, room in _ROOM_OF.items() if room in _ROOMS)
+OPS: Final = tuple(_ROOMS)
 UNARY_OPS: Final = tuple(op for op in OPS if op not in _ARITY)
-INTEGER_OPS: Final = tuple(op for op, room in _ROOM_OF.items() if room in _INTEGER_ROOMS)
+INTEGER_OPS: Final = tuple(_INTEGER_ROOMS)
 INTEGERS: Final = ("i32", "u32")
 LANES: Final = (1, 2, 4, 8, 16)
 # Several vectors, whose instructions are mixed: each waits for the one before it.
@@ -93,9 +106,8 @@ def require(module: Module, op: str, dtype: str, lanes: int) -> str:
 
 def _emitter(op: str) -> Callable[..., Value]:
     """What writes the body of a function."""
-    emitter: Callable[..., Value] = getattr(
-        importlib.import_module(f"{__name__}.{_ROOM_OF[op]}"), op
-    )
+    room = _ROOMS.get(op) or _INTEGER_ROOMS[op]
+    emitter: Callable[..., Value] = getattr(importlib.import_module(f"{__name__}.{room}"), op)
     return emitter
 
 
