@@ -155,14 +155,41 @@ def can_view(x: AnyTensor, shape: Shape) -> bool:
     view = x._view
     if view is None or all(primitive is movement.reshape for primitive, _ in view.steps):
         return True
-    return _strides(view, shape) is not None
+    return _strides(view.base, (*view.steps, (movement.reshape, {"shape": shape}))) is not None
 
 
-def _strides(view: View, shape: Shape) -> Shape | None:
-    """Strides in elements of the view reshaped to `shape`, or None where they do not exist."""
-    extents = view.base.shape
+def strides_of(x: AnyTensor) -> Shape | None:
+    """Strides in elements, by the rules of PyTorch; None for windows, which show a value in several
+    places. What waits on a tape goes on waiting.
+    """
+    steps: tuple[Step, ...] = ()
+    while (pending := x.pending) is not None:
+        if pending.view is None and pending.tape is not None:
+            return _strides(x, steps)
+        seen = pending.seen()
+        if seen is None:
+            break
+        x, steps = seen, (*pending.view, *steps)
+    view = x._view
+    if view is not None:
+        x, steps = view.base, (*view.steps, *steps)
+    return _strides(x, steps)
+
+
+def is_contiguous(x: AnyTensor) -> bool:
+    """Whether the values follow each other in memory, by the rules of PyTorch."""
+    strides, shape = strides_of(x), x.shape
+    if strides is None or 0 in shape:
+        return 0 in shape
+    wanted = zip(shape, strides, _contiguous(shape), strict=True)
+    return all(extent == 1 or stride == whole for extent, stride, whole in wanted)
+
+
+def _strides(base: AnyTensor, steps: Sequence[Step]) -> Shape | None:
+    """Strides in elements of a view, or None where they do not exist."""
+    extents = base.shape
     strides: Shape | None = _contiguous(extents)
-    for primitive, params in (*view.steps, (movement.reshape, {"shape": shape})):
+    for primitive, params in steps:
         assert strides is not None
         if primitive is movement.reshape:
             strides = _reshaped(extents, strides, params["shape"])
@@ -211,7 +238,7 @@ def _reshaped(old: Shape, strides: Shape, new: Shape) -> Shape | None:
             step = strides[axis]
         if number and strides[axes[number - 1]] == strides[axis] * old[axis]:
             continue
-        while position and split < merged:
+        while position and (split < merged or new[position - 1] == 1):
             position -= 1
             result[position] = step * split
             split *= new[position]
