@@ -8,6 +8,7 @@ base (`Primitive.put`). So both see the same values, eagerly and in traces, wher
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mynn.core.types import Array, Shape
 from mynn.errors import UsageError
 from mynn.ops import movement, windows
 from mynn.tensor.value import AnyTensor, Step, View
+from mynn.trace import tracing
 
 
 def look(tensor: AnyTensor, x: AnyTensor, steps: tuple[Step, ...], attached: bool) -> View:
@@ -153,9 +155,10 @@ def can_view(x: AnyTensor, shape: Shape) -> bool:
     Bases count as contiguous, however they are stored.
     """
     view = x._view
-    if view is None or all(primitive is movement.reshape for primitive, _ in view.steps):
+    base, steps = (x, ()) if view is None else (view.base, view.steps)
+    if _layout(base) is None and all(primitive is movement.reshape for primitive, _ in steps):
         return True
-    return _strides(view.base, (*view.steps, (movement.reshape, {"shape": shape}))) is not None
+    return _strides(base, (*steps, (movement.reshape, {"shape": shape}))) is not None
 
 
 def strides_of(x: AnyTensor) -> Shape | None:
@@ -188,9 +191,11 @@ def is_contiguous(x: AnyTensor) -> bool:
 def _strides(base: AnyTensor, steps: Sequence[Step]) -> Shape | None:
     """Strides in elements of a view, or None where they do not exist."""
     extents = base.shape
-    strides: Shape | None = _contiguous(extents)
+    layout = _layout(base)
+    strides: Shape | None = _contiguous(extents) if layout is None else layout.strides
     for primitive, params in steps:
-        assert strides is not None
+        if strides is None:
+            return None
         if primitive is movement.reshape:
             strides = _reshaped(extents, strides, params["shape"])
             extents = params["shape"]
@@ -213,9 +218,24 @@ def _strides(base: AnyTensor, steps: Sequence[Step]) -> Shape | None:
             extents = params["shape"]
         elif primitive is windows.windows:
             return None
-        if strides is None:
-            return None
     return strides
+
+
+class Layout(NamedTuple):
+    """How a tensor lies in memory that is not contiguous: None for `strides` of windows."""
+
+    strides: Shape | None
+
+
+def layout_of(x: AnyTensor) -> Layout | None:
+    """How a tensor lies in memory; None where it is contiguous."""
+    return None if is_contiguous(x) else Layout(strides_of(x))
+
+
+def _layout(base: AnyTensor) -> Layout | None:
+    """What a trace knows of a tensor that it was given (`Trace.layouts`)."""
+    trace = tracing.active()
+    return None if trace is None else trace.layouts.get(id(base))
 
 
 def _contiguous(shape: Shape) -> Shape:
