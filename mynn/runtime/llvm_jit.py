@@ -10,7 +10,7 @@ from typing import Any
 
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
-from mynn.compiler.codegen.parts import parts_of
+from mynn.compiler.codegen.split_module import parts_of
 from mynn.errors import CompileError
 from mynn.runtime import cache
 from mynn.runtime.llvm_objects import (

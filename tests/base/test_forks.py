@@ -119,9 +119,9 @@ def test_while_threads_compile_parts() -> None:
     run_child(
         FORKING
         + """
-from mynn.compiler.codegen import parts
+from mynn.compiler.codegen import split_module
 from mynn.runtime import llvm_objects
-parts.SIZE, llvm_objects.processors = 2000, lambda: 3
+split_module.SIZE, llvm_objects.processors = 2000, lambda: 3
 def program(width):
     layers = [part for n in range(4) for part in (nn.Linear(width + n, width + n + 1), nn.Tanh())]
     call = mynn.compile(nn.Sequential(*layers))

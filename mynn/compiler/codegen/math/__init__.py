@@ -38,8 +38,8 @@ from mynn.compiler.codegen.function import Function, Module
 from mynn.compiler.codegen.math.builder import FORMATS, Builder
 from mynn.compiler.codegen.values import Value
 
-# For each function its file here, which is imported when a program has it.
-_ROOMS: Final = {
+# For each function the module here that has it, imported when a program calls it.
+_MODULES: Final = {
     "exp": "exponential",
     "log": "logarithm",
     "tanh": "exponential",
@@ -64,14 +64,14 @@ _ROOMS: Final = {
     "log10": "hyperbolic",
     "erfc": "hyperbolic",
 }
-_INTEGER_ROOMS: Final = {"threefry2x32": "threefry", "threefry2x32_second": "threefry"}
+_INTEGER_MODULES: Final = {"threefry2x32": "threefry", "threefry2x32_second": "threefry"}
 # The arguments of those that do not have one.
 _ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4, "threefry2x32_second": 4}
 # Their float32 has a second function, for arguments that are rare.
 _LARGE: Final = ("sin", "cos")
-OPS: Final = tuple(_ROOMS)
+OPS: Final = tuple(_MODULES)
 UNARY_OPS: Final = tuple(op for op in OPS if op not in _ARITY)
-INTEGER_OPS: Final = tuple(_INTEGER_ROOMS)
+INTEGER_OPS: Final = tuple(_INTEGER_MODULES)
 INTEGERS: Final = ("i32", "u32")
 LANES: Final = (1, 2, 4, 8, 16)
 # Several vectors, whose instructions are mixed: each waits for the one before it.
@@ -106,8 +106,8 @@ def require(module: Module, op: str, dtype: str, lanes: int) -> str:
 
 def _emitter(op: str) -> Callable[..., Value]:
     """What writes the body of a function."""
-    room = _ROOMS.get(op) or _INTEGER_ROOMS[op]
-    emitter: Callable[..., Value] = getattr(importlib.import_module(f"{__name__}.{room}"), op)
+    module = _MODULES.get(op) or _INTEGER_MODULES[op]
+    emitter: Callable[..., Value] = getattr(importlib.import_module(f"{__name__}.{module}"), op)
     return emitter
 
 
