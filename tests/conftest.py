@@ -76,10 +76,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item in left]
 
 
+def pytest_collection() -> None:
+    """The garbage collector does not look at the thousands of tests while they are made..."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """The garbage collector looks no more at the thousands of tests, which all stay."""
-    gc.collect()
+    """... nor later: they all stay."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
