@@ -120,6 +120,7 @@ def _write_often(folder: str, number: int) -> None:
         cache.store(key, content)
 
 
+@pytest.mark.wide
 def test_writers_at_the_same_time(folder: Path) -> None:
     """Readers see an entry whole or not at all, and nothing is left behind."""
     context = multiprocessing.get_context("spawn")
