@@ -31,12 +31,28 @@ def differentiable(node: Node) -> bool:
     return node.type.dtype.kind == "f" or isinstance(node.type, Tuple)
 
 
-def _of_parts(type: Tuple, found: Sequence[OfPart]) -> tuple[Any, ...]:
+def cotangents_of_parts(type: Tuple, found: Sequence[OfPart]) -> tuple[Any, ...]:
     """For each part the sum of its cotangents; None where there is none."""
     parts: list[list[Any]] = [[] for _ in type.parts]
     for one in found:
         parts[one.number].append(one.g)
     return tuple([total(each) if each else None for each in parts])
+
+
+def apply_rule(
+    node: Node, result: Node, g: Any, wrap: Callable[[Node], Any]
+) -> tuple[Any, ...]:
+    """The cotangents of the inputs of a node from that of its result, by its rule."""
+    if node.primitive.vjp is None:
+        raise UsageError(
+            f"{node.primitive.name} has no gradient"
+            + (f" (made at {node.source})" if node.source else "")
+            + "; use .detach() where none is meant to flow"
+        )
+    y, *arguments = [
+        None if isinstance(x.type, Tuple) else wrap(x) for x in (result, *node.inputs)
+    ]
+    return node.primitive.vjp(g, y, *arguments, **node.params)
 
 
 def reverse(
@@ -77,7 +93,7 @@ def reverse(
         if node not in parts:
             continue
         if isinstance(node.type, Tuple):
-            g = _of_parts(node.type, parts.pop(node))
+            g = cotangents_of_parts(node.type, parts.pop(node))
         else:
             g = total(parts.pop(node))
             if isinstance(g, Rows) and (node.inputs or not keep_rows):
@@ -91,18 +107,8 @@ def reverse(
             continue
         if not any(x in active for x in node.inputs):
             continue
-        if node.primitive.vjp is None:
-            raise UsageError(
-                f"{node.primitive.name} has no gradient"
-                + (f" (made at {node.source})" if node.source else "")
-                + "; use .detach() where none is meant to flow"
-            )
         # A rule that reads the result reads that of the node which stands for it.
-        y, *arguments = [
-            None if isinstance(x.type, Tuple) else wrap(x)
-            for x in (outer.get(node, node), *node.inputs)
-        ]
-        found = node.primitive.vjp(g, y, *arguments, **node.params)
+        found = apply_rule(node, outer.get(node, node), g, wrap)
         for x, part in zip(node.inputs, found, strict=True):
             if part is not None and x in active and differentiable(x):
                 parts.setdefault(x, []).append(part)

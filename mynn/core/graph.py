@@ -42,6 +42,7 @@ class Node:
     - `source` is the place in the user's code that made the node, for error messages.
     - `function` is the name of the public function that made it, `hooks` what is called with its
       cotangent (`mynn.base.hooks`); both are mostly not set.
+    - `kind` is what nodes of the same types share (`mynn.core.kinds`), where somebody looked it up.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Node:
         "function",
         "hooks",
         "inputs",
+        "kind",
         "name",
         "params",
         "primitive",
@@ -75,6 +77,7 @@ class Node:
         self.value = value
         self.name = name
         self.source = source
+        self.kind: Any = None
         self.serial = next(_serial)
 
     @property

@@ -19,7 +19,7 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import branches, control, history, products, promotion, write
+from mynn.tensor import backward, branches, control, history, products, promotion, write
 from mynn.tensor.elsewhere import Elsewhere
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
@@ -331,7 +331,7 @@ class Tensor(
                 f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
             )
         seed = seed.astype(self.dtype).broadcast_to(self.shape)
-        history.backward(self, seed)
+        backward.backward(self, seed)
 
     @property
     def T(self) -> Tensor:
