@@ -15,6 +15,7 @@ from mynn.core.primitive import Primitive
 from mynn.core.types import SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise
+from mynn.tensor import pairs
 from mynn.tensor.frames import frame_array, names_of
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
@@ -249,6 +250,10 @@ def broadcast(*tensors: Any, name: str = "operands") -> tuple[Any, ...]:
 
 def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Any:
     """A primitive of two operands, after promotion and broadcasting."""
+    if tracing.active() is None:
+        result = pairs.at_once(primitive, x, y, floating)
+        if result is not None:
+            return result
     a, b = same_dtype(x, y, floating)
     if a.dtype.kind == "b":
         primitive = _OF_BOOLS.get(primitive, primitive)
