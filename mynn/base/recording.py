@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -259,21 +259,53 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
         if code.co_argcount == 2:
             return cast("Callable[P, R]", _binary(function))
 
+    tried = Tried(function, name)
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         tape = current.tape
         result: R
-        if tape is None:
-            result = function(*args, **kwargs)
-            if not args or result is not args[0]:
-                node = getattr(result, "node", None)
-                if node is not None and (not args or node is not getattr(args[0], "node", None)):
-                    node.function = name
-            return result
-        result = tape.call(call, args, kwargs)
+        if tape is not None:
+            result = tape.call(call, args, kwargs)
+        elif tried.worth:
+            result = at_once[0](tried, args, kwargs)
+        else:
+            result = tried.plain(args, kwargs)
         return result
 
     return call
+
+
+class Tried:
+    """A public function as it is called at once, and whether recipes of its calls are looked for
+    (`mynn.tensor.recipes`).
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.worth = True
+        self._in_vain = 0
+
+    def plain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What it gives; the node of that knows who made it."""
+        result = self.function(*args, **kwargs)
+        if not args or result is not args[0]:
+            node = getattr(result, "node", None)
+            if node is not None and (not args or node is not getattr(args[0], "node", None)):
+                node.function = self.name
+        return result
+
+    def note(self, found: bool, most: int) -> None:
+        """A kind of call has a recipe, or none; where `most` have none the others are not tried."""
+        self._in_vain = 0 if found else self._in_vain + 1
+        self.worth = self._in_vain < most
+
+
+# How a function is called at once.
+at_once: list[Callable[[Tried, tuple[Any, ...], Mapping[str, Any]], Any]] = [
+    lambda tried, args, kwargs: tried.plain(args, kwargs)
+]
 
 
 # Operators have their arguments by position: less is made for each call.

@@ -74,16 +74,17 @@ _kinds: dict[Any, Kind | None] = {}
 
 
 def kind_of(
-    primitive: Primitive, params: Mapping[str, Any], arrays: Sequence[Array]
+    primitive: Primitive, params: Mapping[str, Any], types: Sequence[Array | Type]
 ) -> Kind | None:
-    """The kind of a primitive on arrays; None where its parameters are no plain values.
+    """The kind of a primitive on arrays, or on values of these types; None where its parameters are
+    no plain values.
 
     Raises:
         ShapeError, DTypeError: the types do not fit the primitive.
     """
     key: list[Any] = [primitive]
-    for array in arrays:
-        key += (array.shape, array.dtype)
+    for one in types:
+        key += (one.shape, one.dtype)
     for name, value in params.items():
         if type(value) is float:  # 0.0 and -0.0 are equal
             key += (name, value.hex())
@@ -98,8 +99,8 @@ def kind_of(
         return None
     found = None
     if all(map(_is_plain, params.values())):
-        types = tuple([Type(array.shape, array.dtype) for array in arrays])
-        found = Kind(primitive, dict(params), types)
+        own = tuple([Type(one.shape, one.dtype) for one in types])
+        found = Kind(primitive, dict(params), own)
     if len(_kinds) >= MOST:
         _kinds.clear()
     _kinds[whole] = found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mynn.base import recording
+from mynn.tensor import recipes
 from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
 from mynn.tensor.history import check_present, graph_node, leaf_requires_grad
 from mynn.tensor.parameter import Parameter
@@ -17,6 +19,9 @@ from mynn.tensor.tensor import (
     same_dtype,
     wrap,
 )
+
+# From here on functions at once have recipes.
+recording.at_once[0] = recipes.call
 
 __all__ = [
     "Operand",
