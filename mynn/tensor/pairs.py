@@ -142,6 +142,7 @@ def _followed(node: Node, steps: Sequence[Kind]) -> Node:
         value = None if node.value is None else kind.compute(node.value)
         node = Node(kind.primitive, (node,), kind.params, kind.type, value)
         node.kind = kind
+        node.function = kind.primitive.name
     return node
 
 
