@@ -19,6 +19,7 @@ from mynn.base.arguments import check_constructor, shown
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
+from mynn.optim.at_once import update_of
 from mynn.optim.options import (
     IMPLEMENTATION,
     NO_OPERATION,
@@ -87,6 +88,9 @@ class Optimizer:
 
     # An option whose value tells this class from another one.
     kind: ClassVar[str | None] = None
+
+    # Attributes that every optimiser has.
+    own_attributes: ClassVar[frozenset[str]] = _OWN
 
     # Whether it needs sparse gradients, which no program of a tape gives back.
     needs_sparse: ClassVar[bool] = False
@@ -272,7 +276,8 @@ class Optimizer:
                     recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
-                sharing.run_whole(self._step, tensors, write=True, noted=True)
+                step = update_of(self, tensors) or self._step
+                sharing.run_whole(step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots
             self._name_slots()
