@@ -63,12 +63,15 @@ class Made(NamedTuple):
 class Result(NamedTuple):
     """A result: the places of its value and its node, and how it looks at another value.
 
-    - `node`: None where it has no history.
-    - `base`: that value and node; `steps`, `attached`: as in `mynn.tensor.value.View`.
+    - `value`: -1 where it is an argument itself; `node`: None where it has no history.
+    - `argument`: the number of the one that it is, or looks at; or `base`: the places of the value
+      on the way that it looks at, and of its node.
+    - `steps`, `attached`: as in `mynn.tensor.value.View`.
     """
 
     value: int
     node: int | None
+    argument: int | None = None
     base: tuple[int, int | None] | None = None
     steps: tuple[Step, ...] = ()
     attached: bool = False
@@ -93,13 +96,18 @@ class Recipe(NamedTuple):
     kind: type | None
 
     def cook(self, tensors: Sequence[Any], values: list[Any]) -> Any:
-        """The results for tensors with these values; None where a check fails."""
+        """The results for tensors with these values; None where a check fails, or where a result
+        would look at what looks at something else.
+        """
+        for one in self.results:
+            if one.argument is not None and tensors[one.argument]._view is not None:
+                return None
         found = quietly(self.program.run, values)
         for place, params in self.checks:
             if is_wrong(found[place], **params):
                 return None
         nodes: list[Node] = []
-        if self.made:
+        if self.arguments:
             nodes += [graph_node(tensors[i]) for i in self.arguments]
             nodes += self.constants
             for kind, inputs, place, type, function in self.made:
@@ -113,19 +121,28 @@ class Recipe(NamedTuple):
                     node.function = function
                 nodes.append(node)
         if self.kind is None:
-            return _tensor(self.results[0], found, nodes)
-        return self.kind([_tensor(one, found, nodes) for one in self.results])
+            return _tensor(self.results[0], tensors, found, nodes)
+        return self.kind([_tensor(one, tensors, found, nodes) for one in self.results])
 
 
-def _tensor(result: Result, found: Sequence[Array], nodes: Sequence[Node]) -> Any:
-    value, node, base, steps, attached = result
+def _tensor(
+    result: Result, tensors: Sequence[Any], found: Sequence[Array], nodes: Sequence[Node]
+) -> Any:
+    value, node, argument, base, steps, attached = result
+    if value < 0:
+        assert argument is not None
+        return tensors[argument]
     tensor = Tensor.from_value(found[value], None if node is None else nodes[node])
-    if base is not None:
+    if argument is not None:
+        memory = tensors[argument]
+    elif base is not None:
         value, node = base
         memory = Tensor.from_value(found[value], None if node is None else nodes[node])
-        view = look(tensor, memory, steps, attached)
-        if tensor.node is not None:
-            view.origin = memory.node
+    else:
+        return tensor
+    view = look(tensor, memory, steps, attached)
+    if tensor.node is not None:
+        view.origin = graph_node(view.source)
     return tensor
 
 
@@ -160,16 +177,28 @@ def call(tried: Tried, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     if type(found) is Recipe:
         result = found.cook(tensors, values)
         return tried.plain(args, kwargs) if result is None else result
+    if type(found) is not int:
+        return tried.plain(args, kwargs)
+    before = [_state(one) for one in tensors]
     result = tried.plain(args, kwargs)
-    if type(found) is int:
-        if len(_recipes) >= MOST:
-            _recipes.clear()
-        if found + 1 < OFTEN:
-            _recipes[whole] = found + 1
-        else:
-            recipe = _recipes[whole] = _recipe(tried, args, kwargs, (tensors, values), result)
-            tried.note(recipe is not None, IN_VAIN)
+    if len(_recipes) >= MOST:
+        _recipes.clear()
+    if found + 1 < OFTEN:
+        _recipes[whole] = found + 1
+        return result
+    recipe = None
+    if before == [_state(one) for one in tensors]:
+        recipe = _recipe(tried, args, kwargs, (tensors, values), result)
+    _recipes[whole] = recipe
+    tried.note(recipe is not None, IN_VAIN)
     return result
+
+
+def _state(tensor: Any) -> tuple[int, Any, bool]:
+    """What differs where a call has changed a tensor."""
+    view = tensor._view
+    base = tensor if view is None else view.base
+    return base._version, tensor.shape, tensor.requires_grad
 
 
 def _note(value: Any, key: list[Any], tensors: list[Any], values: list[Any]) -> None:
@@ -246,7 +275,7 @@ def _traced(
         if _has_effects(trace) or any(places[id(t)].node not in inputs for t in tensors):
             return None
         kind = None if type(result) is Tensor else type(result)
-        return _Maker(inputs, grown, trace, results, kind).recipe()
+        return _Maker(inputs, grown, trace, results, kind, list(places.values())).recipe()
 
 
 def _has_effects(trace: Trace) -> bool:
@@ -266,7 +295,9 @@ class _Maker:
         trace: Trace,
         results: Sequence[Any],
         kind: type | None,
+        given: Sequence[Any],
     ) -> None:
+        self.tensors = given
         self.inputs = list(dict.fromkeys(inputs))
         self.given = list(inputs)
         self.results = results
@@ -285,8 +316,8 @@ class _Maker:
         self.numbers: dict[Node, int] = {}
 
     def recipe(self) -> Recipe | None:
-        """The recipe; None where results lie in the memory of arguments, or something is odd."""
-        if len(set(self.ends)) < len(self.ends) or not all(map(self._is_own, self.ends)):
+        """The recipe; None where something is odd."""
+        if len(set(self.ends)) < len(self.ends):
             return None
         if any(isinstance(node.type, Tuple) for node in self.order):
             return None
@@ -335,7 +366,11 @@ class _Maker:
 
     def _with_nodes(self) -> list[Node]:
         """What has a node: results with a history, and what they were computed from."""
-        wanted = {end for end in self.ends if end in self.history}
+        wanted = {
+            end
+            for one, end in zip(self.results, self.ends, strict=True)
+            if end in self.history and all(one is not tensor for tensor in self.tensors)
+        }
         wanted |= {base for one in self.results if (base := _base(one)) in self.history}
         for node in reversed(self.order):
             if node in wanted and node not in self.inputs and self._is_chain(node):
@@ -353,17 +388,24 @@ class _Maker:
         return Made(kind, inputs, self._place(node), node.type, function)
 
     def _result(self, result: Any, end: Node) -> Result | None:
+        view, base = result._view, _base(result)
+        if any(result is one for one in self.tensors):
+            return Result(-1, None, self.given.index(end))
         number = self.numbers[end] if end in self.history else None
-        view = result._view
         if view is None:
-            return Result(self._place(end), number)
-        base = _base(result)
-        if base is None or base in self.inputs or view.source is not view.base:
+            return Result(self._place(end), number) if self._is_own(end) else None
+        if base is None or view.source is not view.base:
+            return None
+        steps, attached = view.steps, view.attached
+        if base in self.inputs:
+            if any(primitive is STOP for primitive, _ in steps):
+                return None  # in a trace a copy
+            argument = self.given.index(base)
+            return Result(self._place(end), number, argument, None, steps, attached)
+        if not self._is_own(end):
             return None
         own = self.numbers[base] if base in self.history else None
-        return Result(
-            self._place(end), number, (self._place(base), own), view.steps, view.attached
-        )
+        return Result(self._place(end), number, None, (self._place(base), own), steps, attached)
 
 
 def _base(result: Any) -> Node | None:

@@ -46,7 +46,9 @@ def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
     if len(view.steps) == len(steps) and not any(p is movement.reshape for p, _ in steps):
         return False
     whole = view.base._value
-    return whole is not None and not np.may_share_memory(value, whole)
+    if whole is None or (value.base is not None and (value.base is whole or value.base is whole.base)):
+        return False
+    return not np.may_share_memory(value, whole)
 
 
 def current(tensor: AnyTensor, view: View) -> Array | None:
