@@ -40,9 +40,12 @@ def cotangents_of_parts(type: Tuple, found: Sequence[OfPart]) -> tuple[Any, ...]
 
 
 def apply_rule(
-    node: Node, result: Node, g: Any, wrap: Callable[[Node], Any]
-) -> tuple[Any, ...]:
-    """The cotangents of the inputs of a node from that of its result, by its rule."""
+    node: Node, result: Node, g: Any, wrap: Callable[[Node], Any], which: int = -1
+) -> Sequence[Any]:
+    """The cotangents of the inputs of a node from that of its result, by its rule.
+
+    Those are asked for whose bit is set in `which`; others may be given too.
+    """
     if node.primitive.vjp is None:
         raise UsageError(
             f"{node.primitive.name} has no gradient"
@@ -62,6 +65,7 @@ def reverse(
     keep_rows: bool = False,
     arrived: Callable[[Node, Any], Any] | None = None,
     inside: Callable[[Node], Node | None] | None = None,
+    rule: Callable[..., Sequence[Any]] = apply_rule,
 ) -> dict[Node, Any]:
     """Cotangents of every node between `seeds` and the wanted leaves.
 
@@ -73,6 +77,7 @@ def reverse(
     - `keep_rows`: leaves may get cotangents that are `Rows`.
     - `inside(node)`: for a node that stands for several, whose rule gives values that cannot be
       differentiated, the last of those: the cotangent is handed on to it.
+    - `rule`: applies the rule of a node, as `apply_rule` does.
 
     Returns a wrapped cotangent for each node that was reached. A node with several values is no
     value itself: its rule is given None in its place, and a tuple of cotangents.
@@ -85,7 +90,7 @@ def reverse(
     active: set[Node] = set()
     for node in order:
         inputs = (inner[node],) if node in inner else node.inputs
-        if wanted(node) or any(x in active for x in inputs):
+        if not active.isdisjoint(inputs) or wanted(node):
             active.add(node)
     parts: dict[Node, list[Any]] = {node: [g] for node, g in seeds.items() if node in active}
     cotangents: dict[Node, Any] = {}
@@ -105,11 +110,15 @@ def reverse(
             if inner[node] in active:
                 parts.setdefault(inner[node], []).append(g)
             continue
-        if not any(x in active for x in node.inputs):
+        if active.isdisjoint(node.inputs):
             continue
         # A rule that reads the result reads that of the node which stands for it.
-        found = apply_rule(node, outer.get(node, node), g, wrap)
-        for x, part in zip(node.inputs, found, strict=True):
-            if part is not None and x in active and differentiable(x):
+        which = 0
+        for number, x in enumerate(node.inputs):
+            if x in active and differentiable(x):
+                which |= 1 << number
+        found = rule(node, outer.get(node, node), g, wrap, which)
+        for number, (x, part) in enumerate(zip(node.inputs, found, strict=True)):
+            if part is not None and which >> number & 1:
                 parts.setdefault(x, []).append(part)
     return cotangents

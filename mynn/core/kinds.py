@@ -32,10 +32,11 @@ class Kind:
 
     - `type`: the type of the value.
     - `compute(*arrays)`: the value; run it through `quietly`, but for views.
-    - `backs`: programs of its gradients, by which inputs get one (`mynn.tensor.cotangents`).
+    - `backs`: programs of its rule, by which inputs get a cotangent (`mynn.tensor.cotangents`);
+      `rules`: the same with a history (`mynn.tensor.rules`).
     """
 
-    __slots__ = ("backs", "compute", "params", "primitive", "type", "types")
+    __slots__ = ("backs", "compute", "params", "primitive", "rules", "type", "types")
 
     def __init__(
         self, primitive: Primitive, params: Mapping[str, Any], types: tuple[Type, ...]
@@ -46,6 +47,7 @@ class Kind:
         self.type = primitive.infer(*types, **params)
         self.compute = computing(primitive, params, self.type)
         self.backs: dict[int, Any] = {}
+        self.rules: dict[int, Any] = {}
 
 
 def computing(

@@ -171,7 +171,10 @@ def call(tried: Tried, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     except _Odd:
         return tried.plain(args, kwargs)
     if len(tensors) > 1 and len(set(map(id, tensors))) < len(tensors):
-        key += [[id(one) for one in tensors].index(id(one)) for one in tensors]
+        places = [next(i for i, other in enumerate(tensors) if other is one) for one in tensors]
+        key += places
+        tensors = [one for i, one in enumerate(tensors) if places[i] == i]
+        values = [one for i, one in enumerate(values) if places[i] == i]
     whole = tuple(key)
     found = _recipes.get(whole, 0)
     if type(found) is Recipe:
@@ -259,7 +262,6 @@ def _traced(
         id(tensor): Tensor.from_node(node, asks)
         for tensor, node, asks in zip(tensors, inputs, grown, strict=True)
     }
-    inputs = [places[id(tensor)].node for tensor in tensors]
 
     def put(value: Any) -> Any:
         if type(value) in (tuple, list):
@@ -270,7 +272,7 @@ def _traced(
         trace.named = False
         result = tried.plain(tuple(map(put, args)), {k: put(v) for k, v in kwargs.items()})
         results = result if type(result) in (tuple, list) else (result,)
-        if not results or not all(type(one) is Tensor for one in results):
+        if not all(type(one) is Tensor for one in results):
             return None
         if _has_effects(trace) or any(places[id(t)].node not in inputs for t in tensors):
             return None
@@ -298,8 +300,7 @@ class _Maker:
         given: Sequence[Any],
     ) -> None:
         self.tensors = given
-        self.inputs = list(dict.fromkeys(inputs))
-        self.given = list(inputs)
+        self.inputs = list(inputs)
         self.results = results
         self.kind = kind
         self.checks = [(node.inputs[0], node.params) for node in trace.checks]
@@ -317,7 +318,9 @@ class _Maker:
 
     def recipe(self) -> Recipe | None:
         """The recipe; None where something is odd."""
-        if len(set(self.ends)) < len(self.ends):
+        pairs = zip(self.results, self.ends, strict=True)
+        own = [end for one, end in pairs if all(one is not given for given in self.tensors)]
+        if len(set(own)) < len(own):
             return None
         if any(isinstance(node.type, Tuple) for node in self.order):
             return None
@@ -341,9 +344,9 @@ class _Maker:
         if any(one is None for one in results):
             return None
         return Recipe(
-            Straight(Graph(tuple(self.given), tuple(self.wanted))),
+            Straight(Graph(tuple(self.inputs), tuple(self.wanted))),
             tuple(checks),
-            tuple([self.given.index(node) for node in arguments]),
+            tuple([self.inputs.index(node) for node in arguments]),
             tuple(constants),
             tuple(made),
             tuple([one for one in results if one is not None]),
@@ -390,7 +393,7 @@ class _Maker:
     def _result(self, result: Any, end: Node) -> Result | None:
         view, base = result._view, _base(result)
         if any(result is one for one in self.tensors):
-            return Result(-1, None, self.given.index(end))
+            return Result(-1, None, self.inputs.index(end))
         number = self.numbers[end] if end in self.history else None
         if view is None:
             return Result(self._place(end), number) if self._is_own(end) else None
@@ -400,7 +403,7 @@ class _Maker:
         if base in self.inputs:
             if any(primitive is STOP for primitive, _ in steps):
                 return None  # in a trace a copy
-            argument = self.given.index(base)
+            argument = self.inputs.index(base)
             return Result(self._place(end), number, argument, None, steps, attached)
         if not self._is_own(end):
             return None
