@@ -240,6 +240,10 @@ def record_with(make: Callable[[], Any] | None) -> None:
     current.tape = current.own = None if make is None else make()
 
 
+# Operators that take more than one primitive.
+_LONG = frozenset({"__matmul__", "__rmatmul__", "__getitem__", "__pow__"})
+
+
 def recorded(function: Callable[P, R]) -> Callable[P, R]:
     """A public function of tensors, which a tape records as a whole.
 
@@ -256,7 +260,7 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
     if code is not None and code.co_name.startswith("__") and code.co_flags & 12 == 0:
         if code.co_argcount == 1:
             return cast("Callable[P, R]", _unary(function))
-        if code.co_argcount == 2:
+        if code.co_argcount == 2 and name not in _LONG:
             return cast("Callable[P, R]", _binary(function))
 
     tried = Tried(function, name)

@@ -52,9 +52,7 @@ def apply_rule(
             + (f" (made at {node.source})" if node.source else "")
             + "; use .detach() where none is meant to flow"
         )
-    y, *arguments = [
-        None if isinstance(x.type, Tuple) else wrap(x) for x in (result, *node.inputs)
-    ]
+    y, *arguments = [None if isinstance(x.type, Tuple) else wrap(x) for x in (result, *node.inputs)]
     return node.primitive.vjp(g, y, *arguments, **node.params)
 
 

@@ -45,6 +45,10 @@ class Node:
     - `kind` is what nodes of the same types share (`mynn.core.kinds`), where somebody looked it up.
     """
 
+    # Not set where nothing is known of them.
+    function: str
+    hooks: Any
+
     __slots__ = (
         "__weakref__",
         "function",

@@ -27,11 +27,24 @@ from mynn.core.types import Array
 
 
 class Step(NamedTuple):
-    """One call: what computes, the places of its arguments, and of its value."""
+    """One call: what computes, the places of its arguments, and of its value.
+
+    Most have one argument or two; `second` is -1 where there is one, `first` where the places of
+    all are `others`.
+    """
 
     compute: Callable[..., Any]
-    inputs: tuple[int, ...]
+    first: int
+    second: int
+    others: tuple[int, ...]
     place: int
+
+    @staticmethod
+    def of(compute: Callable[..., Any], inputs: tuple[int, ...], place: int) -> Step:
+        """The call with these arguments."""
+        if len(inputs) in (1, 2):
+            return Step(compute, inputs[0], (*inputs, -1)[1], (), place)
+        return Step(compute, -1, -1, inputs, place)
 
 
 class Straight:
@@ -58,16 +71,17 @@ class Straight:
     def run(self, arguments: Sequence[Array | None]) -> list[Array]:
         """The outputs; arguments that are not used may be None."""
         values: list[Any] = [*arguments, *self._constants]
-        for compute, inputs, place in self._steps:
-            if len(inputs) == 2:
-                first, second = inputs
+        for compute, first, second, others, place in self._steps:
+            if second >= 0:
                 values[place] = compute(values[first], values[second])
+            elif first >= 0:
+                values[place] = compute(values[first])
             else:
-                values[place] = compute(*[values[i] for i in inputs])
+                values[place] = compute(*[values[i] for i in others])
         return [values[i] for i in self._outputs]
 
     def __str__(self) -> str:
-        lines = [f"{step.compute!r} {step.inputs} -> {step.place}" for step in self._steps]
+        lines = [f"{step[0]!r} {step[1:-1]} -> {step.place}" for step in self._steps]
         return "\n".join([*lines, f"return {self._outputs}"])
 
 
@@ -96,7 +110,7 @@ class _Places:
             place = free.pop() if free else count
             count += place == count
             compute = computing(node.primitive, node.params, node.type)
-            self.steps.append(Step(compute, given, place))
+            self.steps.append(Step.of(compute, given, place))
             self.of[node] = place
             free += [self.of[x] for x in set(sources[node]) - kept if last[x] is node]
         self.constants: list[Any] = [node.value for node in fixed]

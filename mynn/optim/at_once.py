@@ -46,10 +46,11 @@ class Update(NamedTuple):
     writes: list[Tensor]
     program: Straight
 
-    def __call__(self) -> None:
+    def take(self) -> None:
         """Take the step, in the memory of what it writes."""
         arguments = [one._value for one in self.reads]
-        arguments += [value_of(one._grad) for one in self.trained]
+        gradients: list[Any] = [one._grad for one in self.trained]
+        arguments += map(value_of, gradients)
         values = quietly(self.program.run, arguments)
         for tensor, value in zip(self.writes, values, strict=True):
             memory = tensor._value

@@ -276,7 +276,8 @@ class Optimizer:
                     recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
-                step = update_of(self, tensors) or self._step
+                update = update_of(self, tensors)
+                step = self._step if update is None else update.take
                 sharing.run_whole(step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots

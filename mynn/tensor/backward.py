@@ -74,9 +74,7 @@ def _reached(seeds: dict[Node, Any]) -> dict[Node, Any]:
             {node: array_of(seed) for node, seed in seeds.items()}, leaf_requires_grad, True
         )
         plain = np.ndarray
-        return {
-            node: Value.from_value(g) if type(g) is plain else g for node, g in reached.items()
-        }
+        return {node: Value.from_value(g) if type(g) is plain else g for node, g in reached.items()}
     asked = _leaf_or_hooked if hooks.on_results() else leaf_requires_grad
     return autodiff.reverse(
         seeds, asked, wrap, keep_rows=True, arrived=arrived(), inside=inside_hooked()

@@ -4,18 +4,17 @@
 nobody asks for that, what a rule comes to is traced once for each kind of node, and run on arrays
 from then on (`mynn.core.straight`): the same primitives in the same order, and the same bits.
 
-A rule that cannot be traced alone (a function of the user's, a loop, a program of a tape) is applied
-to tensors, here too, and so is one that needs a value that was changed since.
+A rule that cannot be traced alone (a function of the user's, a loop, a program of a tape) is
+applied to tensors, here too, and so is one that needs a value that was changed since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mynn.base.dataclass import dataclass
 from mynn.core.autodiff import apply_rule, cotangents_of_parts, differentiable
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.kinds import Kind, quietly
@@ -25,6 +24,7 @@ from mynn.core.straight import Straight
 from mynn.core.types import Array, Tuple
 from mynn.errors import MynnError
 from mynn.tensor import history
+from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import Value
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
@@ -33,8 +33,7 @@ from mynn.trace import tracing
 OFTEN = 2
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """What becomes of an output of a program: the cotangent of an input, or a slice of it."""
 
     input: int
@@ -44,10 +43,10 @@ class Part:
 class Back:
     """The rule of a kind of node as a program from g, y and the inputs to their cotangents."""
 
-    __slots__ = ("parts", "program", "used")
+    __slots__ = ("parts", "run", "used")
 
     def __init__(self, program: Straight, parts: Sequence[Part]) -> None:
-        self.program = program
+        self.run = program.run
         self.parts = tuple(parts)
         # The inputs of the node by their number, and y as -1, whose values are needed.
         self.used = tuple([i - 2 for i, used in enumerate(program.used) if used and i])
@@ -68,26 +67,26 @@ def reverse(
         arrived = parts.pop(node, None)
         if arrived is None:
             continue
-        inputs = node.inputs
         g = arrived[0]
         if len(arrived) > 1 or type(g) is not np.ndarray:
-            g = _total(node, arrived, keep_rows and not inputs)
-        if not inputs or wanted(node):
-            found[node] = g
-        which = 0
-        for number, x in enumerate(inputs):
-            if x in active:
-                which |= 1 << number
+            g = _total(node, arrived, keep_rows and not node.inputs)
+        which = active[node]
         if which:
             _hand_on(node, g, which, parts)
+        if not node.inputs or wanted(node):
+            found[node] = g
     return found
 
 
-def _order(ends: tuple[Node, ...], wanted: Callable[[Node], bool]) -> tuple[list[Node], set[Node]]:
-    """Nodes in the order of `topological`, and those that a wanted cotangent comes by."""
+def _order(
+    ends: tuple[Node, ...], wanted: Callable[[Node], bool]
+) -> tuple[list[Node], dict[Node, int]]:
+    """Nodes in the order of `topological`; of those that a wanted cotangent comes by, the inputs
+    that it goes on to, a bit each.
+    """
     order: list[Node] = []
     done: set[Node] = set()
-    active: set[Node] = set()
+    active: dict[Node, int] = {}
     stack = [*ends][::-1]
     while stack:
         node = stack[-1]
@@ -98,35 +97,43 @@ def _order(ends: tuple[Node, ...], wanted: Callable[[Node], bool]) -> tuple[list
                 stack += missing[::-1]
                 continue
             done.add(node)
-            order.append(node)
-            if not active.isdisjoint(inputs) or wanted(node):
-                active.add(node)
+            which, bit = 0, 1
+            for x in inputs:
+                if x in active:
+                    which |= bit
+                bit <<= 1
+            if which:
+                order.append(node)
+                active[node] = which
+            elif wanted(node):
+                order.append(node)
+                active[node] = 0
         stack.pop()
     return order, active
 
 
 def _hand_on(node: Node, g: Any, which: int, parts: dict[Node, list[Any]]) -> None:
     """Apply the rule of a node: what arrives at its inputs is added to `parts`."""
-    kind = node.kind
-    back = None if kind is None or type(g) is not np.ndarray else _back(kind, which)
-    if back is not None:
-        arguments = _arguments(node, g, back)
-        if arguments is not None:
-            inputs = node.inputs
-            values = quietly(back.program.run, arguments)
-            for part, value in zip(back.parts, values, strict=True):
-                if part.placed is not None:
-                    value = Placed(value, *part.placed)
-                x = inputs[part.input]
-                known = parts.get(x)
-                if known is None:
-                    parts[x] = [value]
-                else:
-                    known.append(value)
-            return
-    for number, (x, part) in enumerate(zip(node.inputs, _by_rule(node, g), strict=True)):
-        if part is not None and which >> number & 1 and differentiable(x):
-            parts.setdefault(x, []).append(part)
+    kind, inputs = node.kind, node.inputs
+    back = None
+    if kind is not None and type(g) is np.ndarray:
+        back = kind.backs.get(which)
+        if type(back) is not Back:
+            back = _back(kind, which)
+    arguments = None if back is None else _arguments(node, g, back)
+    if back is None or arguments is None:
+        for number, (x, part) in enumerate(zip(inputs, _by_rule(node, g, which), strict=True)):
+            if part is not None and which >> number & 1 and differentiable(x):
+                parts.setdefault(x, []).append(part)
+        return
+    for (number, placed), value in zip(back.parts, quietly(back.run, arguments), strict=True):
+        x = inputs[number]
+        part = value if placed is None else Placed(value, *placed)
+        known = parts.get(x)
+        if known is None:
+            parts[x] = [part]
+        else:
+            known.append(part)
 
 
 def _arguments(node: Node, g: Array, back: Back) -> list[Any] | None:
@@ -145,11 +152,11 @@ def _arguments(node: Node, g: Array, back: Back) -> list[Any] | None:
     return arguments
 
 
-def _by_rule(node: Node, g: Any) -> list[Any]:
+def _by_rule(node: Node, g: Any, which: int) -> list[Any]:
     """The parts that the rule gives, applied to tensors."""
     if type(g) is np.ndarray:
         g = Value.from_value(g)
-    return [_as_array(part) for part in apply_rule(node, node, g, history.wrap)]
+    return [_as_array(part) for part in apply_rule(node, node, g, history.wrap, which)]
 
 
 def _as_array(part: Any) -> Any:
@@ -193,14 +200,13 @@ def _of_tensor(part: Any) -> Any:
 
 def _back(kind: Kind, which: int) -> Back | None:
     """The rule of a kind for these inputs; None where it is to be applied to tensors."""
-    known = kind.backs.get(which, 0)
-    if type(known) is int:
+    known: Back | int | None = kind.backs.get(which, 0)
+    if isinstance(known, int):
         if known + 1 < OFTEN:
             kind.backs[which] = known + 1
             return None
         known = kind.backs[which] = _traced(kind, which)
-    found: Back | None = known
-    return found
+    return known
 
 
 def _traced(kind: Kind, which: int) -> Back | None:
@@ -215,11 +221,11 @@ def _traced(kind: Kind, which: int) -> Back | None:
 
 def _program(kind: Kind, which: int) -> Back | None:
     inputs = [input_node(type) for type in (kind.type, kind.type, *kind.types)]
-    with history.no_grad(), tracing.tracing() as trace:
+    with no_grad(), tracing.tracing() as trace:
         trace.named = False
-        g, y, *xs = [Value.from_node(node) for node in inputs]
+        given: list[Any] = [Value.from_node(node) for node in inputs]
         assert kind.primitive.vjp is not None
-        found = kind.primitive.vjp(g, y, *xs, **kind.params)
+        found = kind.primitive.vjp(*given, **kind.params)
         parts: list[Part] = []
         outputs: list[Node] = []
         for number, (type, part) in enumerate(zip(kind.types, found, strict=True)):

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 
 from mynn.base import forks, hooks, notices, recording, sharing
-from mynn.base.recording import run_at_once
-from mynn.core import autodiff
 from mynn.core.graph import CONSTANT, INPUT, Node, constant
 from mynn.core.rows import Rows
 from mynn.core.types import Array, Type
 from mynn.errors import ArgumentTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.tensor import touched
-from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import AnyTensor, Value, View
 from mynn.tensor.view import follow, value_of
 from mynn.trace import leaks, tracing

@@ -21,7 +21,7 @@ from mynn.core.types import Array, Shape
 from mynn.ops import elementwise, movement
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import graph_node
-from mynn.tensor.value import AnyTensor, Value
+from mynn.tensor.value import Value
 from mynn.tensor.view import current
 
 # So many are kept; then all are forgotten.

@@ -66,7 +66,7 @@ def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
 
 def _record(primitive: Primitive, inputs: tuple[Value[T], ...], params: dict[str, Any]) -> T:
     """A primitive as a new node of the trace."""
-    needs_grad = any([x.requires_grad for x in inputs])
+    needs_grad = any(x.requires_grad for x in inputs)
     result = primitive.infer(*[x.spec for x in inputs], **params)
     differentiable = needs_grad and grad_enabled() and result.dtype.kind == "f"
     nodes = tuple([graph_node(x) for x in inputs])

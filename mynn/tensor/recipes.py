@@ -17,7 +17,7 @@ no recipe. Where a check fails the function itself is called, and says what is w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -222,7 +222,11 @@ def _note(value: Any, key: list[Any], tensors: list[Any], values: list[Any]) -> 
         key += (kind, len(value))
         for one in value:
             _note(one, key, tensors, values)
-    elif isinstance(value, np.dtype):
+    elif kind is slice:
+        key.append(slice)
+        for one in (value.start, value.stop, value.step):
+            _note(one, key, tensors, values)
+    elif value is Ellipsis or isinstance(value, np.dtype):
         key.append(value)
     else:
         raise _Odd
@@ -337,9 +341,7 @@ class _Maker:
             if found is None:
                 return None
             made.append(found)
-        results = [
-            self._result(one, end) for one, end in zip(self.results, self.ends, strict=True)
-        ]
+        results = [self._result(one, end) for one, end in zip(self.results, self.ends, strict=True)]
         checks = [(self._place(node), params) for node, params in self.checks]
         if any(one is None for one in results):
             return None

@@ -325,12 +325,17 @@ class Tensor(
                 "backward: nothing that this tensor was computed from requires a gradient; set "
                 "requires_grad=True on what is trained"
             )
-        seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
+        seed = (
+            Tensor.from_value(np.ones(self.shape, self.dtype))
+            if gradient is None
+            else as_tensor(gradient, like=self)
+        )
         if gradient is not None and seed.shape != self.shape:
             raise ShapeError(
                 f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
             )
-        seed = seed.astype(self.dtype).broadcast_to(self.shape)
+        if seed.dtype != self.dtype or seed.shape != self.shape:
+            seed = seed.astype(self.dtype).broadcast_to(self.shape)
         backward.backward(self, seed)
 
     @property

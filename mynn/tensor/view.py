@@ -45,8 +45,8 @@ def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
         return False
     if len(view.steps) == len(steps) and not any(p is movement.reshape for p, _ in steps):
         return False
-    whole = view.base._value
-    if whole is None or (value.base is not None and (value.base is whole or value.base is whole.base)):
+    whole, memory = view.base._value, value.base
+    if whole is None or (memory is not None and (memory is whole or memory is whole.base)):
         return False
     return not np.may_share_memory(value, whole)
 
