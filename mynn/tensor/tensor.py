@@ -325,17 +325,15 @@ class Tensor(
                 "backward: nothing that this tensor was computed from requires a gradient; set "
                 "requires_grad=True on what is trained"
             )
-        seed = (
-            Tensor.from_value(np.ones(self.shape, self.dtype))
-            if gradient is None
-            else as_tensor(gradient, like=self)
-        )
+        if gradient is None and tracing.active() is None:
+            backward.backward(self, Tensor.from_value(np.ones(self.shape, self.dtype)))
+            return
+        seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
         if gradient is not None and seed.shape != self.shape:
             raise ShapeError(
                 f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
             )
-        if seed.dtype != self.dtype or seed.shape != self.shape:
-            seed = seed.astype(self.dtype).broadcast_to(self.shape)
+        seed = seed.astype(self.dtype).broadcast_to(self.shape)
         backward.backward(self, seed)
 
     @property
