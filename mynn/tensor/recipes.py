@@ -445,7 +445,7 @@ def _same_history(one: Node, other: Node) -> bool:
         if a is b:
             continue
         if a in seen:
-            if seen[a] is not b:
+            if seen[a] is not b and (_asked(a) or _asked(b)):
                 return False
             continue
         seen[a] = b
