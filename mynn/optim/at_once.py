@@ -11,24 +11,38 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from mynn.base import forks
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.kinds import quietly
 from mynn.core.straight import Straight
 from mynn.errors import MynnError
+from mynn.optim.options import ParamGroup
 from mynn.tensor import Tensor, graph_node
 from mynn.tensor.history import changed
 from mynn.tensor.view import value_of
 from mynn.tensor.write import same_value
 from mynn.trace import tracing
 
-if TYPE_CHECKING:
-    from mynn.optim.optimizer import Optimizer
-
 # Options that two steps have in common where they are equal.
 _PLAIN = (int, float, bool, str, type(None))
+
+
+class Optimizer(Protocol):
+    """What is asked of an optimiser (`mynn.optim.optimizer`)."""
+
+    own_attributes: ClassVar[frozenset[str]]
+    needs_sparse: ClassVar[bool]
+    state: dict[Tensor, dict[str, Tensor]]
+    param_groups: list[ParamGroup]
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """What a step has built in."""
+        ...
+
+    def _step(self) -> None: ...
 
 
 class Update(NamedTuple):

@@ -7,6 +7,7 @@ needs no new program.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,6 @@ from mynn.base.arguments import check_constructor, shown
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
-from mynn.optim.at_once import update_of
 from mynn.optim.options import (
     IMPLEMENTATION,
     NO_OPERATION,
@@ -276,7 +276,7 @@ class Optimizer:
                     recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
-                update = update_of(self, tensors)
+                update = _programs().update_of(self, tensors)
                 step = self._step if update is None else update.take
                 sharing.run_whole(step, tensors, write=True, noted=True)
             return
@@ -473,6 +473,15 @@ def evaluated(name: str, closure: Callable[[], Any]) -> Any:
         )
     with enable_grad():
         return closure()
+
+
+@functools.cache
+def _programs() -> Any:
+    """Steps as programs, which come with the first step."""
+    with forks.loading:
+        from mynn.optim import at_once
+
+    return at_once
 
 
 def _number(name: str, value: float) -> Tensor:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from mynn.base import hooks
+from mynn.base import forks, hooks
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import Node
 from mynn.core.rows import Rows
-from mynn.tensor import cotangents, touched
+from mynn.tensor import touched
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.history import (
     STOP,
@@ -70,7 +71,7 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
 def _reached(seeds: dict[Node, Any]) -> dict[Node, Any]:
     """The cotangents of leaves: on arrays, unless somebody hooks in."""
     if not hooks.exist():
-        reached = cotangents.reverse(
+        reached = _on_arrays().reverse(
             {node: array_of(seed) for node, seed in seeds.items()}, leaf_requires_grad, True
         )
         plain = np.ndarray
@@ -79,6 +80,15 @@ def _reached(seeds: dict[Node, Any]) -> dict[Node, Any]:
     return autodiff.reverse(
         seeds, asked, wrap, keep_rows=True, arrived=arrived(), inside=inside_hooked()
     )
+
+
+@functools.cache
+def _on_arrays() -> Any:
+    """The walk back on arrays, which comes with the first gradient."""
+    with forks.loading:
+        from mynn.tensor import cotangents
+
+    return cotangents
 
 
 @run_at_once

@@ -13,7 +13,7 @@ import pytest
 
 import mynn
 from mynn import optim
-from mynn.optim import at_once, optimizer
+from mynn.optim import at_once
 from mynn.tensor import Parameter, Tensor
 from tests.registry import OPTIMIZERS
 from tests.registry.entries import all_cases
@@ -55,7 +55,7 @@ def both(
         patch.setattr(at_once.Update, "take", lambda self: (taken.append(1), take(self))[1])
         got = run()
     with monkeypatch.context() as patch:
-        patch.setattr(optimizer, "update_of", lambda chosen, tensors: None)
+        patch.setattr(at_once, "update_of", lambda chosen, tensors: None)
         assert got == run()
     if programs is not None:
         assert len(taken) == programs
@@ -192,7 +192,7 @@ def test_nobody_waits_for_himself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mynn.base.sharing.time, "sleep", slept.append)
     params = parameters()
     chosen = optim.Adam(params)
-    monkeypatch.setattr(optimizer, "update_of", lambda chosen, tensors: None)
+    monkeypatch.setattr(at_once, "update_of", lambda chosen, tensors: None)
     for number in range(4):
         slopes(params, number)
         chosen.step()
