@@ -20,7 +20,7 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import branches, control, history, products, promotion, write
+from mynn.tensor import backward, branches, control, history, products, promotion, write
 from mynn.tensor.elsewhere import Elsewhere
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
@@ -335,13 +335,16 @@ class Tensor(
                 "backward: nothing that this tensor was computed from requires a gradient; set "
                 "requires_grad=True on what is trained"
             )
+        if gradient is None and tracing.active() is None:
+            backward.backward(self, Tensor.from_value(np.ones(self.shape, self.dtype)))
+            return
         seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
         if gradient is not None and seed.shape != self.shape:
             raise ShapeError(
                 f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
             )
         seed = seed.astype(self.dtype).broadcast_to(self.shape)
-        history.backward(self, seed)
+        backward.backward(self, seed)
 
     @property
     def T(self) -> Tensor:
