@@ -12,7 +12,7 @@ import pytest
 
 import mynn
 from mynn.base import recording
-from mynn.runtime.llvm_objects import QUICK, asked
+from mynn.runtime.llvm_objects import QUICK, using
 from mynn.tape.trial import PATIENCE
 from tests import subset
 from tests.tape import first_calls
@@ -105,7 +105,7 @@ def quick_code(request: pytest.FixtureRequest) -> Iterator[None]:
     room, *inner = request.path.relative_to(HERE).parts
     native = room in NATIVE_CODE and not {*inner} & {*BEFORE_CODE}
     shipped = native or subset.is_whole()
-    with nullcontext() if shipped else asked(QUICK):
+    with nullcontext() if shipped else using(QUICK):
         yield
 
 
