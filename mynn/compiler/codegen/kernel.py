@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from mynn.compiler.codegen import narrow
 from mynn.compiler.codegen.addresses import Addresses, KernelAddresses
 from mynn.compiler.codegen.expressions import Expressions
 from mynn.compiler.codegen.function import FLUSHING, Block, Function, Module, index
@@ -180,7 +181,7 @@ def emit_kernel(
       addresses of these buffers are where the entries of these numbers say.
     """
     parameters = parameters_of(kernel) + ([SLOTS] if numbers is not None else [])
-    attributes = f"noinline nounwind {FLUSHING}"
+    attributes = f"noinline nounwind {FLUSHING}{narrow.attributes(kernel, module.target)}"
     f = Function(module, name or kernel.name, parameters, attributes=attributes)
     worker = WORKER if kernel.is_split else None
     addresses = KernelAddresses(f, kernel, slots, scratch, numbers or {}, worker)
