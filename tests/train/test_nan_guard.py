@@ -101,7 +101,7 @@ def test_the_step_and_the_operation_are_named(backend: str, how: Any, operation:
     message = failure(lambda: mynn.fit(run, data, batch_size=5, shuffle=False))
     assert "at step 4 (epoch 0, batch 4)" in message
     assert f"first arose in {operation} " in message
-    assert "test_finite.py:" in message
+    assert "test_nan_guard.py:" in message
     mynn.fit(two.compiled(backend), (two.x[:20], two.t[:20]), batch_size=5, shuffle=False)
     for a, b in zip(problem.parameters(), two.parameters(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
