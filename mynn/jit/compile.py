@@ -179,9 +179,10 @@ class Compiled:
         if found is None:
             with self._lock:  # one thread traces
                 found = self._find(signature, thoroughly)
-                found = found or undisturbed(
-                    lambda: self._made(signature, arguments, check, beside or Beside())
-                )
+                if found is None:
+                    return undisturbed(
+                        lambda: self._made(signature, arguments, check, beside or Beside())
+                    )
         if check is not None:
             check(found[0])
         return found
@@ -213,8 +214,7 @@ class Compiled:
         self._programs.setdefault(signature, []).append(made)
         if not staged.trace.guards.complete:
             _let_go(self)
-        state = sum(node.type.nbytes for node in staged.state_nodes)
-        WAITING.add(self, 2 * state)  # with the copies that `fit` keeps
+        WAITING.add(self, 2 * staged.state_bytes)  # with the copies that `fit` keeps
         code = made[1].code
         code.holders.add(self)
         if code.dropped:
