@@ -73,7 +73,7 @@ def _stateless(program: Callee) -> Callable[[Array], Array]:
 
 def several_call(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
     """The function for a program of several arguments or results, as many as there are."""
-    if program.access is not None or is_large(program.code):
+    if program.access is not None or program.code.is_large:
         return program.values
     pop, push, new = program.free.pop, program.free.append, program.new_instance
     code = program.code

@@ -75,7 +75,7 @@ class Output:
         """
         self.settle(tensor)
         output = tensor.pending
-        return output.seen() if type(output) is Later else array_of(tensor)
+        return output.look_now() if type(output) is Later else array_of(tensor)
 
     def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
         """Set a field of the tensor that is asked for; its node `by_call` has a node for each call
@@ -150,8 +150,8 @@ class Later(Output):
         self.view = view
         self.attached = attached
 
-    def seen(self) -> Array:
-        """What it sees now."""
+    def look_now(self) -> Array:
+        """What lies there now."""
         value: Any = value_of(self.base)
         for primitive, params in self.view:
             value = primitive.numpy(value, **params)
@@ -159,7 +159,7 @@ class Later(Output):
 
     def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
         """Let it look."""
-        value = self.seen()
+        value = self.look_now()
         with _looking:
             if tensor.pending is self:  # no other thread was quicker
                 tensor._value = value
