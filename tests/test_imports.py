@@ -18,7 +18,7 @@ ROOT = Path(mynn.__file__).parent
 # itself, `import mynn` as users write it.
 FACE = "__init__"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "return_types", "version"),
+    ("errors", "return_types", "version", "base.environment"),
     ("debug",),
     ("base",),
     ("core",),
