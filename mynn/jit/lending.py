@@ -9,17 +9,16 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.jit.code import Code
+from mynn.jit.code import LARGE, Code
 from mynn.jit.instance import Instance
 from mynn.target.storage import ALIGNMENT, SLACK, address_of
 
-# From so many bytes on.
-LARGE = 1 << 14
 # What lies behind an array in its last page may be read, whoever has it.
 _PAGE = 4096
 # Blocks of a result that are kept, of up to so many bytes each: a caller mostly has the last result
@@ -40,11 +39,15 @@ class Callee(Protocol):
 
 
 class _Argument(NamedTuple):
-    """Of a large argument: its place in the table, its memory here and where that lies."""
+    """Of a large argument: its place in the table, its memory here, where that lies, strides and
+    bytes.
+    """
 
     place: int
     own: Array
     address: int
+    strides: tuple[int, ...]
+    nbytes: int
 
 
 class _Block(NamedTuple):
@@ -70,7 +73,7 @@ def _new_block(shape: tuple[int, ...], dtype: Any, nbytes: int, beside: int) -> 
 
 def _references(block: _Block) -> int:
     """To the memory of a block. Each array in it has one, the views that callers get too."""
-    return sys.getrefcount(block.memory)
+    return getrefcount(block.memory)
 
 
 # Of a block that nobody else has. Without the interpreter's lock they cannot be counted.
@@ -107,12 +110,6 @@ class _Loan(NamedTuple):
     table: memoryview
     arguments: list[_Argument | None]
     results: list[_Result]
-
-
-def is_large(code: Code) -> bool:
-    """Whether an argument or a result is."""
-    sizes = [slot.elements for slot in code.artifact.slots if slot.role in ("input", "result")]
-    return 4 * max(sizes, default=0) >= LARGE
 
 
 def lending(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
@@ -152,25 +149,29 @@ def lending_one(program: Callee) -> Callable[[Array], Array]:
         except IndexError:
             loan = _loan(program)
         try:
-            argument, results, instance = loan.arguments[0], loan.results, loan.instance
-            if argument is None or array.strides != argument.own.strides:
+            instance, table, (argument,), results = loan
+            if argument is None:
+                return _run(loan, (array,))[0]
+            place, own, _, strides, nbytes = argument  # the fields by name take longer
+            if array.strides != strides:
                 return _run(loan, (array,))[0]
             address = address_of(array)
-            if (address + array.nbytes - 1) % _PAGE >= _PAGE - SLACK:
+            if (address + nbytes - 1) % _PAGE >= _PAGE - SLACK:
                 return _run(loan, (array,))[0]
-            loan.table[argument.place] = address
+            table[place] = address
             block = None
             if results:
                 for block in results[0].blocks:
-                    if sys.getrefcount(block.memory) == _ALONE:
+                    if getrefcount(block.memory) == _ALONE:
                         break
                 else:
                     block = results[0].block(address)
-                loan.table[results[0].place] = block.address
+                table[results[0].place] = block.address
             instance.function(instance.address)
-            if instance.status is not None and instance.status.item():
-                argument.own[...] = array
-                instance.explain(instance.status.item())
+            status = instance.status
+            if status is not None and status.item():
+                own[...] = array
+                instance.explain(status.item())
             return instance.outputs[0].copy() if block is None else block.array.view()
         finally:
             free.append(loan)
@@ -193,7 +194,10 @@ def _loan(program: Callee | None) -> _Loan:
     arguments: list[_Argument | None] = []
     for number, own in enumerate(instance.arguments):
         at = sole("input", number, own)
-        arguments.append(None if at is None else _Argument(at, own, address_of(own)))
+        kept = None
+        if at is not None:
+            kept = _Argument(at, own, address_of(own), own.strides, own.nbytes)
+        arguments.append(kept)
     results = []
     for number, array in enumerate(instance.outputs):
         at = sole("result", number, array)
@@ -213,7 +217,7 @@ def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
         if one is None:
             own[number][...] = value
         else:
-            place, memory, kept = one
+            place, memory, kept, _, _ = one
             address = _readable(value, memory)
             if not address:
                 memory[...] = value

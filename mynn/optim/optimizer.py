@@ -7,6 +7,7 @@ needs no new program.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -88,11 +89,20 @@ class Optimizer:
     # An option whose value tells this class from another one.
     kind: ClassVar[str | None] = None
 
+    # Attributes that every optimiser has.
+    own_attributes: ClassVar[frozenset[str]] = _OWN
+
     # Whether it needs sparse gradients, which no program of a tape gives back.
     needs_sparse: ClassVar[bool] = False
 
     # What to do where a gradient is sparse, for those that refuse it, as in PyTorch.
     without_sparse: ClassVar[str | None] = None
+
+    defaults: dict[str, Any]
+    param_groups: list[ParamGroup]
+    state: dict[Tensor, dict[str, Tensor]]
+    _splits: int
+    _kept: set[str]
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -106,11 +116,9 @@ class Optimizer:
                 "happens once, while it is traced, and every call goes on with its state, where "
                 "Python would begin anew. Make it outside",
             )
-        self.defaults = dict(defaults)
-        self.param_groups: list[ParamGroup] = []
-        self.state: dict[Tensor, dict[str, Tensor]] = {}
-        self._splits = 0
-        self._kept: set[str] = set()
+        vars(self).update(
+            defaults=dict(defaults), param_groups=[], state={}, _splits=0, _kept=set()
+        )
         if isinstance(params, Tensor):
             raise ArgumentTypeError(
                 f"{type(self).__name__}: params must be a list of parameters, it is one tensor of "
@@ -272,7 +280,9 @@ class Optimizer:
                     recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
-                sharing.run_whole(self._step, tensors, write=True, noted=True)
+                update = _programs().update_of(self, tensors)
+                step = self._step if update is None else update.take
+                sharing.run_whole(step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots
             self._name_slots()
@@ -467,6 +477,15 @@ def evaluated(name: str, closure: Callable[[], Any]) -> Any:
         )
     with enable_grad():
         return closure()
+
+
+@functools.cache
+def _programs() -> Any:
+    """Steps as programs, which come with the first step."""
+    with forks.loading:
+        from mynn.optim import at_once
+
+    return at_once
 
 
 def _number(name: str, value: float) -> Tensor:

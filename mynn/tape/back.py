@@ -12,7 +12,8 @@ from mynn.tape.derivative import Derivative
 from mynn.tape.output import Later, Output
 from mynn.tape.run import Run
 from mynn.tape.trial import Trial
-from mynn.tensor import Parameter, Tensor, enable_grad, history, no_grad
+from mynn.tensor import Parameter, Tensor, enable_grad, no_grad
+from mynn.tensor.backward import backward as backward_of
 from mynn.tensor.history import accumulate
 
 # So many tensors may go on by nodes.
@@ -70,7 +71,7 @@ def _go_on(ends: list[tuple[Tensor, Array]]) -> None:
         for end, cotangent in ends:
             part = (end * Tensor.from_value(cotangent)).sum()
             total = part if total is None else total + part.astype(total.dtype)
-    history.backward(total, Tensor.from_value(np.ones((), total.dtype)))
+    backward_of(total, Tensor.from_value(np.ones((), total.dtype)))
 
 
 def _links(loss: Tensor, ends: dict[int, Tensor]) -> list[Link] | bool | Trial:

@@ -15,6 +15,7 @@ from mynn.tape.piece import Piece
 from mynn.tape.run import Run
 from mynn.tape.step import Step, Target
 from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor.backward import backward as backward_of
 from mynn.tensor.history import array_of
 
 
@@ -88,7 +89,7 @@ def finish(
                 if type(leaf) is Beyond:
                     progress.given = number + 1
                     if history.behind(one):
-                        history.backward(one, gradient)
+                        backward_of(one, gradient)
                     continue
                 if one._grad is None:  # no signal handler runs from here to the next line's end
                     one._grad = gradient

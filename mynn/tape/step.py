@@ -83,6 +83,7 @@ class Step:
         "function",
         "gradients",
         "held",
+        "keys",
         "largest",
         "last",
         "looked",
@@ -149,6 +150,8 @@ class Step:
         self.assigned: bool = False
         self.asking: tuple[int, ...] = ()
         self.views: tuple[Any, ...] = ()
+        # For which results are held, those that a program makes; used where there are views.
+        self.keys: Any = None
         self.within: tuple[tuple[int, int], ...] = ()
         self.promise: Any = None
         self.quick = False
@@ -165,6 +168,8 @@ class Step:
                 self.views = (*parent.views, (slot, leaf, steps, attached))
                 if isinstance(leaf, Slot):
                     self.within = ((slot, leaf.number), *parent.within)
+            if self.views:
+                self.keys = {}
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
@@ -284,8 +289,8 @@ class Recorded(dict[Any, Step]):
     """The steps that calls of a module or an optimiser lead to, by where they began.
 
     They belong to that one object: copies of it begin with none. `outcomes` is what its calls give,
-    `programs` how many programs end in its updates, of which there were `count`; `known`: whether its first call is known, from
-    a stand-in (`mynn.tape.fresh`), and is not waited for.
+    `programs` how many programs end in its updates, of which there were `count`; `known`: whether
+    its first call is known, from a stand-in (`mynn.tape.fresh`), and is not waited for.
     """
 
     __slots__ = ("count", "known", "outcomes", "programs")

@@ -83,9 +83,9 @@ class Written(Asked):
         views = self.position.views
         return all(type(leaf) is not Slot or leaf.number != slot for _, leaf, *_ in views)
 
-    def renew(self, tensor: Tensor, new: Tensor) -> bool:
-        """Let a result have the value of the one that came last, which nobody else has; whether it
-        could be done.
+    def renew(self, tensor: Tensor, new: Tensor, own: bool) -> bool:
+        """Let a result have the value of another one, which nobody else has: the one that came
+        last, or one of our `own`. Whether it could be done.
         """
         before, self.busy = self.busy, True
         try:
@@ -95,7 +95,8 @@ class Written(Asked):
             if fresh is None or fresh.tape is not self or fresh.view is not None:
                 return False
             grown = tensor._requires_grad
-            if fresh.slot != self.position.slots - 1 or self.outputs[fresh.slot] is not new:
+            last = fresh.slot == self.position.slots - 1
+            if not (own or last) or self.outputs[fresh.slot] is not new:
                 return False
             # No signal handler runs from here on.
             if self.turn is not turn or (grown and not new._requires_grad):

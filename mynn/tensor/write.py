@@ -32,8 +32,8 @@ from mynn.trace import tracing
 Changed = TypeVar("Changed", bound=AnyTensor)
 
 
-def replace(x: Changed, result: Any, name: str) -> Changed:
-    """Give x the result of an operation on it."""
+def replace(x: Changed, result: Any, name: str, own: bool = False) -> Changed:
+    """Give x the result of an operation on it, which came last, or is our `own`."""
     if result.shape != x.shape:
         raise ShapeError(
             f"{name}: the result has shape {result.shape}, the tensor that is changed in place has "
@@ -47,7 +47,7 @@ def replace(x: Changed, result: Any, name: str) -> Changed:
     new = result.astype(x.dtype)
     if new.pending is not None:
         tape = current.tape
-        if x.pending is not None and tape is not None and tape.renew(x, new):
+        if x.pending is not None and tape is not None and tape.renew(x, new, own):
             return x
         if x.pending is None and put_off(x, new):
             return x

@@ -22,7 +22,7 @@ TIMES = 7
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The names of the calls of each program that was made; the interpreter runs them."""
     monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
     found: list[list[str]] = []
@@ -33,7 +33,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
         made(self, step, *args)
 
     monkeypatch.setattr(Piece, "__init__", noted)
-    yield found
+    return found
 
 
 def network(lib: Any) -> Any:
@@ -63,7 +63,7 @@ def penalty(lib: Any) -> Iterator[Any]:
 
 
 def equation(lib: Any) -> Iterator[Any]:
-    """Second derivatives by leaves, to which `backward` adds gradients, and by what they came from."""
+    """Second derivatives by leaves, to which `backward` adds gradients, and what they came from."""
     net = network(lib)
     optimizer = lib.optim.SGD(net.parameters(), lr=0.05)
     raw = lib.tensor(X[0].astype(np.float64), requires_grad=True)

@@ -12,6 +12,7 @@ import pytest
 import mynn
 from mynn import Parameter, Tensor
 from mynn.errors import UsageError
+from tests.subset import count
 
 torch = pytest.importorskip("torch")
 
@@ -115,9 +116,10 @@ def run(seed: int, backend: str) -> list[Any] | None:
     return [t.numpy() if isinstance(t, Tensor) else t for t in (*results, b)]
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("block", range(5))
 def test_random_programs(block: int) -> None:
-    for seed in range(50 * block, 50 * block + 50):
+    for seed in range(50 * block, 50 * block + count(50, 20)):
         theirs, eager, traced = (
             run(seed, backend) for backend in ("torch", "eager", "interpreter")
         )
