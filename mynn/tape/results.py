@@ -70,7 +70,7 @@ def finish(
             else:
                 tensor.node = tensor.pending = None
         number += 1  # noqa: SIM113 - `enumerate` takes longer
-    if step.asking and step.trained:
+    if step.asking and step.stepped and not progress.given:
         _finish_asking(step, outputs, held, run)
     if step.views:
         _finish_views(step, externals, outputs, held, run)
@@ -114,9 +114,8 @@ def _finish_asking(step: Step, outputs: list[Tensor], held: list[bool], run: Run
     """
     for slot in step.asking:
         tensor = outputs[slot]
-        if held[slot] and tensor.pending is not None:
-            tensor.node = tensor.pending = None
-            tensor._grad = None
+        if held[slot]:
+            tensor.node = tensor.pending = tensor._grad = None
             if run is not None:
                 run.fine = run.lost = True
 

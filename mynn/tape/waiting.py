@@ -288,8 +288,8 @@ class Waiting:
 
     def _prepared(self, step: Step, held: list[bool]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""
-        if step.asking and not step.trained and any(held[slot] for slot in step.asking):
-            return None  # somebody has what asks for a gradient, which is asked for later
+        if step.asking and not step.stepped and any(held[slot] for slot in step.asking):
+            return None  # somebody has what asks for a gradient, and may ask for it later
         key = tuple(held)
         if self.stopped:  # some were made by an earlier run
             pairs = zip(held, self.outputs, strict=True)
