@@ -151,6 +151,22 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
             one.pending = Output(output.slot, output.type, None, error)
 
 
+def give_back(taken: list[Any]) -> None:
+    """Parameters have the gradients again that they had before these became results, where no
+    gradients could be made.
+    """
+    for parameters, earlier in taken:
+        for one, before in zip(parameters, earlier, strict=True):
+            failed = one._grad
+            if failed is None or failed.pending is None or failed.pending.error is None:
+                continue
+            if before is None:
+                one._grad = None
+            elif before[0] is failed:
+                failed._value, failed.pending = before[1], None
+                failed._view = failed.node = None
+
+
 def call_by_call(
     step: Step,
     externals: list[Any],

@@ -121,7 +121,7 @@ class Tape(Written):
         anchor: Any,
     ) -> Any:
         """`call`, for any call. The user's code is three frames up."""
-        if anchor is not None and "_recorded" not in vars(anchor) and is_own(anchor):
+        if function is anchor and "_recorded" not in vars(anchor) and is_own(anchor):
             function = anchor = stand_in(anchor)
         if self.rest and self.position is self.root:
             self.rest -= 1

@@ -17,7 +17,7 @@ from mynn.tape.call import Beyond, Slot
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
-from mynn.tape.results import Progress, call_by_call, fail, finish, target_of
+from mynn.tape.results import Progress, call_by_call, fail, finish, give_back, target_of
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial
 from mynn.tensor import Tensor, history
@@ -67,6 +67,8 @@ class Waiting:
         self.tidied: Step | None = self.root
         # By tensor and name: fields that are not set, with what was there.
         self.hidden: dict[tuple[int, str], list[Any]] = {}
+        # Parameters whose gradients became results, with the gradients before and their values.
+        self.taken: list[Any] = []
         self.reasons = Reasons()
         # What is being run: step and externals.
         self.running: tuple[Step, list[Any]] | None = None
@@ -215,6 +217,7 @@ class Waiting:
             recording.waiting.append(self)
         if self.turn is not turn:  # it was run by a signal handler
             return last is None
+        taken, self.taken = self.taken, []
         self.running = step, externals
         self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
         try:
@@ -230,7 +233,9 @@ class Waiting:
                 finish(piece, step, externals, outputs, held, progress)
             elif progress.begun or not self._may_wait(error, turn):
                 fail(_only(held, outputs), error)
+                give_back(taken)
             else:
+                self.taken = taken
                 (
                     self.position,
                     self.externals,

@@ -160,6 +160,7 @@ class Written(Asked):
             ours = {(id(one), "_grad") for one in trained}
             # Gradients that there were are the sums from now on, which others may hold.
             moves: list[tuple[Tensor, Tensor]] = []
+            earlier: list[tuple[Tensor, Any] | None] = [None] * len(trained)
             for number, leaf in enumerate(trained):
                 place = position.sums.get(leaf)
                 if place is None:
@@ -171,6 +172,7 @@ class Written(Asked):
                 externals[place.number] = Tensor.from_value(entry[2])
                 ours.add((id(gradient), "_value"))
                 moves.append((gradient, new))
+                earlier[number] = gradient, entry[2]
                 found[number] = gradient
             hidden = {key: entry for key, entry in self.hidden.items() if key not in ours}
             index = {id(one): i for i, one in enumerate(externals)} if moves else self.index
@@ -190,6 +192,7 @@ class Written(Asked):
             self.hidden, self.externals, self.index = hidden, externals, index
             self.outputs = outputs
             self.position = self.tidied = steps[-1]
+            self.taken = [*self.taken, (trained, earlier)]
             deque(set_all, maxlen=0)
             return True
 

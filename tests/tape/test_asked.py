@@ -331,3 +331,14 @@ def test_long_loops_are_a_piece_for_each_time(monkeypatch: pytest.MonkeyPatch) -
             if mode == "tape":
                 assert own_tape().loops.bodies
     np.testing.assert_allclose(results["tape"], results["at once"], rtol=1e-4, atol=1e-5)
+
+
+def test_modules_made_anew_that_give_several_results() -> None:
+    for mode in ("at once", "tape"):
+        with mynn.eager(mode):  # type: ignore[arg-type]
+            for i in range(5):
+                values, places = nn.MaxPool1d(2, return_indices=True)(
+                    mynn.tensor(X[i][None, :, :2])
+                )
+                assert values.tolist() == X[i][None, :, :2].max(2, keepdims=True).tolist()
+                assert places.shape == values.shape

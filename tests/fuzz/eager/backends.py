@@ -169,6 +169,9 @@ class Backend:
 
     def _look(self, value: Any, kind: int) -> None:
         if isinstance(value, self.tensors):
+            pending = getattr(value, "pending", None)
+            if pending is not None and pending.error is not None:
+                return  # what could not be made says so again
             if kind == 0:
                 str(value)
             elif kind == 1:
