@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import recording
 from mynn.base.arguments import explained, shown
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
@@ -85,6 +86,7 @@ def grad(
     nodes, targets = ([graph_node(one) for one in them] for them in (starts, ends))
     many = (seeds[0].shape[0],) if is_grads_batched else ()
     way = inside if by_call else inside_hooked()
+    way = way if recording.runs else None  # no node runs a program
     with enable_grad() if create_graph else no_grad():
         reached = (_reached_by_many if many else _reached)(targets, seeds, starts, nodes, way)
     gradients: list[Tensor | None] = []
