@@ -283,11 +283,14 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
 class Tried:
     """A public function as it is called at once, and whether recipes of its calls are looked for
     (`mynn.tensor.recipes`).
+
+    - `parts`: what the nodes of several results say of who made them; None where they say nothing.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, parts: bool = True) -> None:
         self.function = function
         self.name = name
+        self.parts = f"{name}[]" if parts else None
         self.worth = True
         self._in_vain = 0
 
@@ -298,6 +301,8 @@ class Tried:
             node = getattr(result, "node", None)
             if node is not None and (not args or node is not getattr(args[0], "node", None)):
                 node.function = self.name
+            elif node is None and self.parts is not None and isinstance(result, tuple | list):
+                _name_parts(result, self.parts, args[0] if args else None)
         return result
 
     def note(self, found: bool, most: int) -> None:
@@ -310,6 +315,15 @@ class Tried:
 at_once: list[Callable[[Tried, tuple[Any, ...], Mapping[str, Any]], Any]] = [
     lambda tried, args, kwargs: tried.plain(args, kwargs)
 ]
+
+
+def _name_parts(results: Iterable[Any], name: str, first: Any) -> None:
+    """Note which function several results come from: `max[]` of those of `x.max(1)`."""
+    given = getattr(first, "node", None)
+    for part in results:
+        node = getattr(part, "node", None)
+        if node is not None and node is not given:
+            node.function = name
 
 
 # Operators have their arguments by position: less is made for each call.

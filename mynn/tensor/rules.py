@@ -32,7 +32,7 @@ class Rule:
         self._kind, self._which = kind, which
         self.odd = False
         self.parts: tuple[tuple[int, tuple[Any, ...] | None], ...] = ()
-        self.tried = Tried(self._tensors, kind.primitive.name)
+        self.tried = Tried(self._tensors, kind.primitive.name, parts=False)
 
     def _tensors(self, g: Any, y: Any, *xs: Any) -> list[Any]:
         """The tensors that the rule gives, whose places are noted."""

@@ -6,10 +6,11 @@ walk from it to the tensors it came from. A traced tensor has a `node` alone.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -178,11 +179,20 @@ class Tensor(
         return _numpy_protocol().function(function, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles hold the value, its memory order and the gradient, but no history."""
+        """Pickles hold the value and its memory order, but no gradient and no history."""
         value = history.array_of(self)
         order = axis_order(value) if self.is_native else None
-        fields = (self.requires_grad, self.name, order, self._grad)
+        fields = (self.requires_grad, self.name, order)
         return _restored, (type(self), np.array(value, order="C"), *fields)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same, with the gradient: but parameters are copied without."""
+        make, fields = self.__reduce__()
+        made: Self = make(*fields)
+        memo[id(self)] = made
+        if self._grad is not None and not self._is_state:
+            made._grad = copy.deepcopy(self._grad, memo)
+        return made
 
     @classmethod
     def __torch_function__(cls, function: Any, *arguments: Any) -> Any:
@@ -370,12 +380,10 @@ def _restored(
     requires_grad: bool,
     name: str | None,
     order: tuple[int, ...] | None,
-    gradient: Tensor | None,
 ) -> Tensor:
     """A tensor from the parts that `Tensor.__reduce__` gives."""
     tensor = kind.__new__(kind)
     tensor._setup(value, None, requires_grad, name)
     if order is not None:
         tensor.to_native(order)
-    tensor._grad = gradient
     return tensor
