@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from mynn.core.graph import INPUT, Node
 from mynn.core.kinds import Kind, quietly
 from mynn.core.straight import Straight
-from mynn.core.types import Array, Type
+from mynn.core.types import Array, Shape, Type
 from mynn.tensor.checks import is_wrong
 from mynn.tensor.history import graph_node
 from mynn.tensor.tensor import Tensor
 from mynn.tensor.value import Step
-from mynn.tensor.view import look
+from mynn.tensor.view import can_view, look
 
 
 class Made(NamedTuple):
@@ -55,7 +55,8 @@ class Recipe(NamedTuple):
     - `arguments`: the numbers of the arguments that have nodes; these are numbered first, then the
       `constants`, then what is `made`.
     - `kind`: tuple or list, where there are several results.
-    - `looked`: the numbers of the arguments at which results look.
+    - `looked`: the numbers of the arguments at which results look by reshapes, with the shape
+      where it is one: whether a reshape looks at a view depends on what that looks at.
     """
 
     program: Straight
@@ -65,14 +66,15 @@ class Recipe(NamedTuple):
     made: tuple[Made, ...]
     results: tuple[Result, ...]
     kind: type | None
-    looked: tuple[int, ...]
+    looked: tuple[tuple[int, Shape | None], ...]
 
     def cook(self, tensors: Sequence[Any], values: list[Any]) -> Any:
         """The results for tensors with these values; None where a check fails, or where a result
         would look at what looks at something else.
         """
-        for number in self.looked:
-            if tensors[number]._view is not None:
+        for number, shape in self.looked:
+            tensor = tensors[number]
+            if tensor._view is not None and (shape is None or not can_view(tensor, shape)):
                 return None
         found = quietly(self.program.run, values)
         for place, params in self.checks:

@@ -9,8 +9,9 @@ from mynn.base.recording import Tried
 from mynn.core.graph import CONSTANT, Graph, Node, input_node, topological
 from mynn.core.kinds import kind_of
 from mynn.core.straight import Straight
-from mynn.core.types import Tuple
+from mynn.core.types import Shape, Tuple
 from mynn.errors import MynnError
+from mynn.ops import movement
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import STOP, graph_node
 from mynn.tensor.likeness import alike
@@ -138,13 +139,7 @@ class _Maker:
             tuple(made),
             tuple([one for one in results if one is not None]),
             self.kind,
-            tuple(
-                [
-                    one.argument
-                    for one in results
-                    if one and one.value >= 0 and one.argument is not None
-                ]
-            ),
+            tuple([found for one in results if one is not None for found in _reshaped(one)]),
         )
 
     def _place(self, node: Node) -> int:
@@ -205,6 +200,14 @@ class _Maker:
             return Result(self._place(end), number)
         own = self.numbers[base] if base in self.history else None
         return Result(self._place(end), number, None, (self._place(base), own), steps, attached)
+
+
+def _reshaped(result: Result) -> list[tuple[int, Shape | None]]:
+    """The argument that a result looks at by a reshape, and the shape, where that is all."""
+    if result.argument is None or all(one is not movement.reshape for one, _ in result.steps):
+        return []
+    alone = len(result.steps) == 1
+    return [(result.argument, result.steps[0][1]["shape"] if alone else None)]
 
 
 def _base(result: Any) -> Node | None:

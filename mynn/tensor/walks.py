@@ -111,10 +111,11 @@ def _traced(
         trace.named = False
         given: dict[Node, Any] = {node: Value.from_node(input_node(node.type)) for node in seeds}
         reached = autodiff.reverse(given, frozenset(leaves).__contains__, wrap, keep_rows=True)
-        found = [reached.get(node) for node in leaves]
+        leaves = [node for node in leaves if node in reached]
+        found = [reached[node] for node in leaves]
         if trace.checks or trace.reads or not all(isinstance(g, Value) for g in found):
             return None
-        outputs = [history.graph_node(g) for g in found if g is not None]
+        outputs = [history.graph_node(g) for g in found]
     values = [one.node for one in wrapped.values()]
     if not set(outputs).isdisjoint(values):
         return None  # a value would be a gradient, and might be changed

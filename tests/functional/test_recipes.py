@@ -153,6 +153,23 @@ def test_results_look_at_what_they_are_made_of() -> None:
         assert x.astype(x.dtype) is x
 
 
+def test_views_of_views() -> None:
+    for _ in range(4):
+        x = Tensor(np.arange(12.0), requires_grad=True)
+        y = (x * 1).reshape(3, 4)
+        part = y[1:].T
+        part.reshape(4, 2, 1)[0, 1] = 50
+        assert y.tolist()[2] == [50, 9, 10, 11]
+        flat = part.reshape(-1)  # in this order in memory it is a copy
+        flat += 1
+        assert y.tolist()[2] == [50, 9, 10, 11]
+        y[1:].reshape(8).reshape(2, 4)[0] *= 3
+        assert y.tolist()[1] == [12, 15, 18, 21]
+        (y * y).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [0, 2, 4, 6, 72, 90, 108, 126, 0, 18, 20, 22]
+
+
 def test_gradients_flow_through_results_that_look() -> None:
     for _ in range(4):
         x = Tensor(np.arange(6.0), requires_grad=True)

@@ -212,6 +212,16 @@ def test_a_leaf_that_asks_no_more_is_another_walk() -> None:
     assert programs() == 2
 
 
+def test_a_leaf_that_no_gradient_reaches_has_none() -> None:
+    for _ in range(5):
+        x, y = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+        (x * (y * 2).detach()).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [2, 4]
+        assert y.grad is None
+    assert programs() == 1
+
+
 def test_walks_that_never_come_again_are_not_kept_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
