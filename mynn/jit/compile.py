@@ -7,7 +7,7 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -16,14 +16,18 @@ from mynn.base import forks, notices, recording
 from mynn.base.arguments import check_call
 from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
+from mynn.core.graph import Graph
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage, unrolled
-from mynn.jit.known import Beside
+from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
+
+if TYPE_CHECKING:
+    from mynn.jit.lengths.program import JoinedProgram
 
 BACKENDS = ("native", "interpreter")
 # After so many programs for one value that changes, a warning.
@@ -137,6 +141,7 @@ class Compiled:
         self.backend = backend
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
+        self._joined: dict[Any, list[JoinedProgram]] = {}
         self._direct: Ready | None = None
         self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
@@ -200,25 +205,110 @@ class Compiled:
         beside: Beside,
     ) -> tuple[stage.Staged, Any]:
         """What `lookup` makes where it finds nothing."""
+        return self._kept(signature, *self._traced(signature, arguments, check, beside), beside)
+
+    def _traced(
+        self,
+        signature: Any,
+        arguments: tuple[Any, ...],
+        check: Callable[[stage.Staged], None] | None,
+        beside: Beside,
+    ) -> tuple[stage.Staged, Known | None]:
+        """The staged function for such arguments, traced or known, and what is known of it."""
         self._note_change(signature)
-        staged, known = stage_known(
-            self.function, arguments, lambda: self._stage(arguments), beside
-        )
+        found = stage_known(self.function, arguments, lambda: self._stage(arguments), beside)
         if check is not None:
-            check(staged)
+            check(found[0])
+        return found
+
+    def _kept(
+        self, signature: Any, staged: stage.Staged, known: Known | None, beside: Beside
+    ) -> tuple[stage.Staged, Any]:
+        """A program of a staged function, which `lookup` finds from now on."""
         made = staged, self.make(staged, None if known is None else known.code, beside.program)
         beside.program = made[1]
         if known is not None and known.code is not made[1].code:
             known.keep(made[1].code)
         self._programs.setdefault(signature, []).append(made)
+        self._hold(staged, made[1].code)
+        return made
+
+    def _hold(self, staged: stage.Staged, code: Any) -> None:
+        """A program was made of the code."""
         if not staged.trace.guards.complete:
             _let_go(self)
         state = sum(node.type.nbytes for node in staged.state_nodes)
         WAITING.add(self, 2 * state)  # with the copies that `fit` keeps
-        code = made[1].code
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
+
+    def lookup_joined(
+        self,
+        whole: tuple[Any, ...],
+        fewer: tuple[Any, ...],
+        check: Callable[[stage.Staged], None],
+        beside: Beside,
+    ) -> JoinedProgram | None:
+        """One program for batches like `whole` and smaller ones like `fewer`, made now if need be;
+        None where each has to have its own (`mynn.jit.lengths`).
+        """
+        if self.backend != "native" or not native_available():
+            return None
+        signatures = _signature(whole), _signature(fewer)
+        found = self._find_joined(signatures)
+        if found is None:
+            with self._lock:
+                found = self._find_joined(signatures)
+                if found is None and not all(self._find(one, True) for one in signatures):
+                    found = undisturbed(
+                        lambda: self._made_joined(signatures, (whole, fewer), check, beside)
+                    )
+        if found is not None:
+            check(found.whole)
+            check(found.fewer)
+        return found
+
+    def _find_joined(self, signatures: Any) -> JoinedProgram | None:
+        if recording.waiting:
+            recording.settle()
+        for found in reversed(self._joined.get(signatures, [])):
+            if found.whole.valid(True) and found.fewer.valid(True):
+                return found
+        return None
+
+    def _made_joined(
+        self,
+        signatures: tuple[Any, Any],
+        arguments: tuple[tuple[Any, ...], tuple[Any, ...]],
+        check: Callable[[stage.Staged], None],
+        beside: Beside,
+    ) -> JoinedProgram | None:
+        """What `lookup_joined` makes where it finds nothing; both programs, where they are not
+        alike.
+        """
+        traced = []
+        for signature, given in zip(signatures, arguments, strict=True):
+            found = self._find(signature, True)
+            traced.append(
+                self._traced(signature, given, check, beside) if found is None else (found[0], None)
+            )
+        with forks.loading:
+            from mynn.jit.lengths.program import joined_program
+
+        (whole, first), (fewer, second) = traced
+        made = joined_program(self.make, whole, fewer, beside.program)
+        if made is None:
+            for signature, one in zip(signatures, traced, strict=True):
+                if self._find(signature, True) is None:
+                    self._kept(signature, *one, beside)
+            return None
+        beside.program, code = made.program, made.program.code
+        for known in (first, second):
+            if known is not None and known.joined is not code:
+                known.keep(code, joined=True)
+        self._joined.setdefault(signatures, []).append(made)
+        self._hold(whole, code)
         return made
 
     def _find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
@@ -258,11 +348,18 @@ class Compiled:
         unrolled.warn_of_unrolled(staged)
         return staged
 
-    def make(self, staged: stage.Staged, code: Any = None, twin: Any = None) -> Any:
+    def make(
+        self,
+        staged: stage.Staged,
+        code: Any = None,
+        twin: Any = None,
+        graph: Graph | None = None,
+    ) -> Any:
         """A program for a staged function. The first one loads the compiler.
 
         `code` is that of an earlier program of the same graph, which it takes if it can; `twin` a
-        program of the function for other arguments.
+        program of the function for other arguments. `graph` stands in place of the staged one, with
+        further arguments.
         """
         with forks.loading:
             from mynn.jit.interpreted import InterpretedProgram
@@ -270,9 +367,10 @@ class Compiled:
 
         native = self.backend == "native" and native_available()
         kind = Program if native else InterpretedProgram
+        graph = staged.graph if graph is None else graph
         program = kind(
-            staged.graph,
-            len(staged.arguments),
+            graph,
+            len(graph.inputs) - len(staged.state),
             staged.writes,
             staged.state,
             self.threads,
@@ -300,6 +398,8 @@ class Compiled:
                 self._programs.pop(signature, None)
             elif len(kept) < len(made):
                 self._programs[signature] = kept
+        for pair, joined in list(self._joined.items()):
+            self._joined[pair] = [one for one in joined if one.program.code is not code]
 
     def take_storage(self, tensors: Iterable[Tensor], taken: dict[Tensor, Array]) -> None:
         """Add to `taken` where `fit` may copy the values of state tensors to, until `give_storage`.

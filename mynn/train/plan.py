@@ -42,11 +42,17 @@ Check = Callable[[Staged], None]
 
 
 class Step(NamedTuple):
-    """The step on batches of so many rows: its trace, and the program made of it."""
+    """The step on batches of so many rows: its trace, and the program made of it.
+
+    Where the program is one for batches of several sizes, `sizes` is its last argument for this
+    one (`mynn.jit.lengths`); batches have room for `room` rows then.
+    """
 
     staged: Staged
     program: Any
     rows: int
+    sizes: Array | None = None
+    room: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +96,8 @@ class Run:
     @property
     def compile_seconds(self) -> float:
         """What it took to make the programs."""
-        return float(sum(step.program.compile_seconds for step in self.steps))
+        programs = dict.fromkeys(step.program for step in self.steps)
+        return float(sum(program.compile_seconds for program in programs))
 
     @lazy
     def names(self) -> list[str]:
@@ -226,11 +233,9 @@ class Run:
         """
         if all(step.staged.valid(thoroughly=True) for step in self.steps):
             return self
-        steps = [
-            step_for(self.compiled, self.arguments, self.arrays, step.rows, self.check)
-            for step in self.steps
-        ]
-        run = replace(self, whole=steps[0], last=steps[-1])
+        fixed = self.compiled, self.arguments, self.arrays
+        whole, last = steps_for(*fixed, self.whole.rows, self.remainder, self.check, self.epochs)
+        run = replace(self, whole=whole, last=last)
         if run.names != self.names:
             raise UsageError(
                 f"the step returned {self.names}, and now that something was changed while it "
@@ -256,6 +261,32 @@ def step_for(
     """The step on so many rows, traced and compiled where it is not yet."""
     example = first_rows(arguments, arrays, rows)
     return Step(*compiled.lookup(example, thoroughly=True, check=check, beside=beside), rows)
+
+
+def steps_for(
+    compiled: Compiled,
+    arguments: tuple[Any, ...],
+    arrays: tuple[Array, ...],
+    rows: int,
+    remainder: int,
+    check: Check,
+    epochs: int,
+) -> tuple[Step, Step]:
+    """The steps on batches of so many rows, and on those that remain for the last one: of one
+    program, unless the smaller batches are worth one of their own.
+    """
+    fixed, beside = (compiled, arguments, arrays), Beside()
+    if not remainder:
+        whole = step_for(*fixed, rows, check, beside)
+        return whole, whole
+    examples = [first_rows(arguments, arrays, count) for count in (rows, remainder)]
+    joined = compiled.lookup_joined(*examples, check, beside)
+    if joined is None:
+        return step_for(*fixed, rows, check, beside), step_for(*fixed, remainder, check, beside)
+    whole = Step(joined.whole, joined.program, rows, joined.sizes[0], rows)
+    if not joined.is_worth(epochs):
+        return whole, step_for(*fixed, remainder, check, beside)
+    return whole, Step(joined.fewer, joined.program, remainder, joined.sizes[1], rows)
 
 
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
@@ -404,10 +435,9 @@ def plan(
     if trains_single(compiled, first_rows(arguments, tuple(arrays), batch), check):
         arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
-    beside = Beside()
-    whole = step_for(*fixed, batch, check, beside)
-    last = step_for(*fixed, remainder, check, beside) if remainder else whole
-    return Run(*fixed, check, whole, last, remainder, **(options or {}))
+    options = options or {}
+    whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs", 1))
+    return Run(*fixed, check, whole, last, remainder, **options)
 
 
 def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) -> bool:

@@ -54,7 +54,9 @@ class Control(IntEnum):
     VALIDATION = 23  # address of the control block of the loop that runs after each epoch
     VALIDATION_FIT = 24  # address of the function of that loop
     VALIDATION_BATCHES = 25  # its batches in an epoch
-    DATA = 26  # from here on: the address of each data array, then of each array of results
+    SIZES = 26  # address of what the step on whole batches is told of their size, if it is
+    SIZES_REMAINDER = 27  # the same for the rows that are left
+    DATA = 28  # from here on: the address of each data array, then of each array of results
 
 
 class Sync(IntEnum):

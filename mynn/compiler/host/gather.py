@@ -41,8 +41,9 @@ def direct_arguments(step: StepLayout) -> dict[int, ArgumentLayout]:
 def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[int]) -> str:
     """The function that copies rows `low` to `high` of a batch into the input buffers of a step.
 
-    The order of the rows, if there is one, says which rows they are. What is `direct` is not copied
-    where the table names the data itself (`point_at_rows`).
+    The order of the rows, if there is one, says which rows they are; rows beyond the last one of the
+    data are copies of it. What is `direct` is not copied where the table names the data itself
+    (`point_at_rows`).
     """
     used = {n: argument for n, argument in enumerate(step.arguments) if argument.slot is not None}
     lines = [
@@ -59,6 +60,7 @@ def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[i
         lines.append(f"  let buffer{number} = entries[{argument.slot}]")
     body = [
         f"var at = {batch_rows}*batch + row",
+        *([f"at = minimum(at, sub(words[{Control.ROWS}], 1))"] if step.filled > step.rows else []),
         "if logical_not(in_order):",
         "  at = order[at]",
     ]
@@ -108,6 +110,17 @@ def remember_buffers(direct: dict[int, ArgumentLayout]) -> Lines:
         return []
     lines = [f"view whole_entries: ptr[] at addresses[{Control.TABLE}]"]
     return lines + [f"let own{n} = whole_entries[{a.slot}]" for n, a in direct.items()]
+
+
+def tell_sizes(step: StepLayout, word: Control) -> Lines:
+    """Copies the sizes of this batch to where the program reads them, if it does."""
+    if step.sizes is None or step.sizes.slot is None:
+        return []
+    nbytes = step.sizes.size * step.sizes.itemsize
+    return [
+        "view sized: ptr[] at table",
+        f"call copy(sized[{step.sizes.slot}], addresses[{word}], {nbytes})",
+    ]
 
 
 def restore_buffers(direct: dict[int, ArgumentLayout]) -> Lines:

@@ -106,8 +106,8 @@ def _share(loop: Loop, step: StepLayout) -> Function:
           view addresses: ptr[] at sync
           let control = addresses[{Sync.CONTROL}]
           let shares = maximum(workers, 1)
-          let low = quotient(maximum({step.rows}*worker, 0), shares)
-          let high = quotient(maximum({step.rows}*worker + {step.rows}, 0), shares)
+          let low = quotient(maximum({step.filled}*worker, 0), shares)
+          let high = quotient(maximum({step.filled}*worker + {step.filled}, 0), shares)
           call {_name(loop, step, "gather")}(control, table, low, high)
           call {BARRIER}(sync, workers, 0)
           view of_loop: ptr[] at control
@@ -191,12 +191,15 @@ def _step(loop: Loop, step: StepLayout) -> Lines:
         f"let table = addresses[{table}]",
         f"let step = addresses[{_step_word(loop, step)}]",
     ]
+    lines += gather.tell_sizes(step, Control.SIZES if whole else Control.SIZES_REMAINDER)
     if whole:
         lines += gather.point_at_rows(step, loop.direct)
+    elif step.sizes is not None:  # the table of whole batches
+        lines += gather.restore_buffers(loop.direct)
     if _shares_rows(step):
         lines.append(f"call mynn_lead({_SYNC}, workers, table, @{_name(loop, step, 'share')})")
     else:
-        lines.append(f"call {_name(loop, step, 'gather')}(control, table, 0, {step.rows})")
+        lines.append(f"call {_name(loop, step, 'gather')}(control, table, 0, {step.filled})")
         led = f"call mynn_lead({_SYNC}, workers, table, step)"
         lines.append(led if step.split else "call (step)(table)")
     lines.append("view entries: ptr[] at table")

@@ -81,7 +81,8 @@ def loop_code_for(loop: Loop, target: Target) -> tuple[LoopCode, float]:
 def layout_of(step: Step, run: Run) -> StepLayout:
     """A step as the loop sees it."""
     program: Program = step.program
-    pairs = zip(program.argument_layouts, run.apart, strict=True)
+    given = program.argument_layouts
+    pairs = zip(given[: len(run.apart)], run.apart, strict=True)
     return StepLayout(
         step.rows,
         tuple(own if apart is None else replace(own, apart=apart) for own, apart in pairs),
@@ -89,6 +90,8 @@ def layout_of(step: Step, run: Run) -> StepLayout:
         program.result_layouts[: len(run.outputs)],
         program.status_slot,
         program.threads > 1,
+        given[-1] if step.sizes is not None else None,
+        step.room,
     )
 
 
@@ -97,7 +100,7 @@ def _loop_for(run: Run, programs: list[Program], validates: bool) -> tuple[LoopC
     the same one.
     """
     first, *others = programs
-    rows = tuple(step.rows for step in run.steps)
+    rows = tuple((step.rows, step.room) for step in run.steps)
     keys = (other.code.key for other in others)
     key = rows, len(run.names), len(run.outputs), run.apart, validates, *keys
     loop: LoopCode | None = first.code.loops.get(key)
@@ -129,9 +132,14 @@ class NativeExecutor(Executor):
         self._make_loop()
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))
-        for number, program in enumerate(programs):
-            instance = self.instances[program] = program.take()
-            self.control.set_step(instance.address, program.code.step_address, number == 1)
+        for number, (step, program) in enumerate(zip(run.steps, programs, strict=True)):
+            if program not in self.instances:
+                self.instances[program] = program.take()
+            address = self.instances[program].address
+            self.control.set_step(address, program.code.step_address, number == 1)
+            if step.sizes is not None:
+                word = Control.SIZES_REMAINDER if number else Control.SIZES
+                self.control.point(word, step.sizes)
 
     def _make_loop(self) -> None:
         """The code of the loop; what is validated too is state that it reads."""
