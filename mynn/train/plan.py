@@ -44,14 +44,14 @@ Check = Callable[[Staged], None]
 class Step(NamedTuple):
     """The step on batches of so many rows: its trace, and the program made of it.
 
-    Where the program is one for batches of several sizes, `sizes` is its last argument for this
-    one (`mynn.jit.lengths`); batches have room for `room` rows then.
+    Where the program is one for batches of several sizes (`mynn.jit.lengths`), `further` are its
+    last arguments for this one; batches have room for `room` rows then.
     """
 
     staged: Staged
     program: Any
     rows: int
-    sizes: Array | None = None
+    further: tuple[Array, ...] = ()
     room: int = 0
 
 
@@ -283,10 +283,10 @@ def steps_for(
     joined = compiled.lookup_joined(*examples, check, beside)
     if joined is None:
         return step_for(*fixed, rows, check, beside), step_for(*fixed, remainder, check, beside)
-    whole = Step(joined.whole, joined.program, rows, joined.sizes[0], rows)
+    whole = Step(joined.whole, joined.program, rows, joined.further[0], rows)
     if not joined.is_worth(epochs):
         return whole, step_for(*fixed, remainder, check, beside)
-    return whole, Step(joined.fewer, joined.program, remainder, joined.sizes[1], rows)
+    return whole, Step(joined.fewer, joined.program, remainder, joined.further[1], rows)
 
 
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:

@@ -75,8 +75,8 @@ class StepLayout:
 
     - `arguments`: one for each array of the data.
     - `metrics`: the results that are added up; `outputs`: those that are kept row by row.
-    - `sizes`: where the program takes the number of rows from, if it does so; then its batches have
-      room for `room` rows.
+    - `further`: the arguments that tell a program for batches of several sizes of this one; then
+      there is room for `room` rows.
     - `status`: the entry of the status word in the table, None where there are no checks.
     - `split`: whether workers share it.
     """
@@ -87,7 +87,7 @@ class StepLayout:
     outputs: tuple[ArgumentLayout, ...] = ()
     status: int | None = None
     split: bool = False
-    sizes: ArgumentLayout | None = None
+    further: tuple[ArgumentLayout, ...] = ()
     room: int = 0
 
     @property

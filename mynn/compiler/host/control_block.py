@@ -54,9 +54,9 @@ class Control(IntEnum):
     VALIDATION = 23  # address of the control block of the loop that runs after each epoch
     VALIDATION_FIT = 24  # address of the function of that loop
     VALIDATION_BATCHES = 25  # its batches in an epoch
-    SIZES = 26  # address of what the step on whole batches is told of their size, if it is
-    SIZES_REMAINDER = 27  # the same for the rows that are left
-    DATA = 28  # from here on: the address of each data array, then of each array of results
+    FURTHER = 26  # addresses of two further arguments of the step on a whole batch, if it has them
+    FURTHER_REMAINDER = 28  # the same for the rows that are left
+    DATA = 30  # from here on: the address of each data array, then of each array of results
 
 
 class Sync(IntEnum):

@@ -105,22 +105,20 @@ def _copy(tag: str, to: str, source: str, size: int) -> str:
 
 
 def remember_buffers(direct: dict[int, ArgumentLayout]) -> Lines:
-    """Names the buffers that stand in the table of the step on whole batches."""
+    """Names the buffers that stand in the table of the step on whole batches, by their numbers."""
     if not direct:
         return []
     lines = [f"view whole_entries: ptr[] at addresses[{Control.TABLE}]"]
     return lines + [f"let own{n} = whole_entries[{a.slot}]" for n, a in direct.items()]
 
 
-def tell_sizes(step: StepLayout, word: Control) -> Lines:
-    """Copies the sizes of this batch to where the program reads them, if it does."""
-    if step.sizes is None or step.sizes.slot is None:
-        return []
-    nbytes = step.sizes.size * step.sizes.itemsize
-    return [
-        "view sized: ptr[] at table",
-        f"call copy(sized[{step.sizes.slot}], addresses[{word}], {nbytes})",
-    ]
+def point_at_further(step: StepLayout, word: Control) -> Lines:
+    """Has the table name the further arguments of this batch."""
+    lines = ["view named: ptr[] at table"] if step.further else []
+    for number, argument in enumerate(step.further):
+        if argument.slot is not None:
+            lines.append(f"named[{argument.slot}] = addresses[{word + number}]")
+    return lines
 
 
 def restore_buffers(direct: dict[int, ArgumentLayout]) -> Lines:

@@ -67,6 +67,13 @@ class Loop:
         """The arguments that whole batches may be read from where they lie in the data."""
         return gather.direct_arguments(self.whole)
 
+    @property
+    def lent(self) -> dict[int, ArgumentLayout]:
+        """The arguments of whole batches that the table may name other memory for than its own."""
+        count, further = len(self.whole.arguments), self.whole.further
+        placed = {count + n: one for n, one in enumerate(further) if one.slot is not None}
+        return self.direct | placed
+
 
 def training_loop(loop: Loop, sleeps: bool) -> list[Function]:
     """The loop, and what its workers run; `sleeps`: the system has a function that does."""
@@ -130,12 +137,12 @@ def _fit(loop: Loop) -> Lines:
         "  let mode: u32 = call flush_denormals()",
         "  view words: i64[] at control",
         "  view addresses: ptr[] at control",
-        *indented([*acquire, *gather.remember_buffers(loop.direct)]),
+        *indented([*acquire, *gather.remember_buffers(loop.lent)]),
         f"  let whole = words[{Control.WHOLE}]",
         f"  let batches = whole + {len(loop.steps) - 1}",
         f"  while less(0, words[{Control.BUDGET}]):",
         *indented(indented(_round(loop))),
-        *indented([*_close_epoch(loop), *gather.restore_buffers(loop.direct), *release]),
+        *indented([*_close_epoch(loop), *gather.restore_buffers(loop.lent), *release]),
         "  call set_float_mode(mode)",
     ]
 
@@ -191,10 +198,11 @@ def _step(loop: Loop, step: StepLayout) -> Lines:
         f"let table = addresses[{table}]",
         f"let step = addresses[{_step_word(loop, step)}]",
     ]
-    lines += gather.tell_sizes(step, Control.SIZES if whole else Control.SIZES_REMAINDER)
+    further = Control.FURTHER if whole else Control.FURTHER_REMAINDER
+    lines += gather.point_at_further(step, further)
     if whole:
         lines += gather.point_at_rows(step, loop.direct)
-    elif step.sizes is not None:  # the table of whole batches
+    elif step.room:  # the table of whole batches
         lines += gather.restore_buffers(loop.direct)
     if _shares_rows(step):
         lines.append(f"call mynn_lead({_SYNC}, workers, table, @{_name(loop, step, 'share')})")

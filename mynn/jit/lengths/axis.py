@@ -86,6 +86,8 @@ class Sizes:
 
     def reshaped(self, rows: Rows, old: Shape, new: Shape) -> Rows:
         """Where the rows lie in the same values under another shape."""
+        if not math.prod(new):
+            raise NotAlike("there are no elements")
         extent, inside = old[rows.axis], math.prod(old[rows.axis + 1 :])
         low = inside if rows.after is None else inside * rows.after
         high = low * (extent if rows.after is None else self.whole)

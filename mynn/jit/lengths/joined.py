@@ -5,16 +5,17 @@ node but for extents, the graph of whole batches does for both: what it computes
 are there is what the other one computes, row by row (`mynn.jit.lengths.rules`). Rows beyond the
 last one are copies of it, so that they are finite and in range where the batch is.
 
-Before, for 4 rows and for 3:               After, with sizes = (4, 0.25) or (3, 0.333):
-    %0: f32[4,2] = mul(%x, %x)                  %0: f32[4,2] = mul(%x, %x)
-    %1: f32[] = sum(%0) axes=(0, 1)             %1: f32[4,2] = where(row < sizes[0], %0, 0)
-    %2: f32[] = constant 0.25                   %2: f32[] = sum(%1) axes=(0, 1)
-    %3: f32[] = mul(%1, %2)                     %3: f32[] = mul(%2, sizes[1])
+Before, for 4 rows and for 3:               After, with present = (1, 1, 1, 1) or (1, 1, 1, 0),
+    %0: f32[4,2] = mul(%x, %x)              numbers = (0.25,) or (0.333,):
+    %1: f32[] = sum(%0) axes=(0, 1)             %0: f32[4,2] = mul(%x, %x)
+    %2: f32[] = constant 0.25                   %1: f32[4,2] = mul(%0, present of the row)
+    %3: f32[] = mul(%1, %2)                     %2: f32[] = sum(%1) axes=(0, 1)
+                                                %3: f32[] = mul(%2, numbers[0])
 
 - Sums, products and extrema over rows have the neutral number for rows that are not there
   (`mynn.jit.lengths.zeros`).
-- Constants that differ, such as 1 / n, are read from the argument `sizes`, whose values the traces
-  gave. So the graph does not depend on the smaller size.
+- Constants that differ, such as 1 / n, are read from the argument `numbers`, whose values the
+  traces gave. So the graph does not depend on the smaller size.
 - The bodies of scans are joined likewise.
 
 Guarantees: where no row is missing, the graph computes what that of whole batches does, bit by bit.
@@ -22,6 +23,7 @@ Guarantees: where no row is missing, the graph computes what that of whole batch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,20 +38,23 @@ from mynn.jit.lengths.zeros import CHOSEN, Facts, Sum, facts_of, origin, places,
 from mynn.ops import control, movement
 from mynn.ops import elementwise as ew
 
-_COUNT = np.dtype(np.int32)
+# The arguments of a joined graph behind those of the step.
+PRESENT, NUMBERS = "present", "numbers"
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A graph for two sizes of batches, whose inputs are the arguments, `sizes`, then the state.
+    """A graph for two sizes of batches, whose inputs are the arguments, `present`, `numbers`, then
+    the state.
 
-    - `whole`, `fewer`: what `sizes` holds for either, float64: the number of rows, and constants.
+    - `whole`, `fewer`: `present` and `numbers` for either: float32 [rows], 1 for rows that are
+      there and 0 for others, and float64.
     - `rows`: where the rows of each output lie.
     """
 
     graph: Graph
-    whole: Array
-    fewer: Array
+    whole: tuple[Array, Array]
+    fewer: tuple[Array, Array]
     rows: tuple[Rows | None, ...]
 
 
@@ -66,37 +71,47 @@ def join(whole: Graph, fewer: Graph, arguments: int) -> Joined:
     sizes = Sizes(pairs[0][0].shape[0], pairs[0][1].shape[0])
     if not 0 < sizes.fewer < sizes.whole:
         raise NotAlike(f"of {sizes.whole} and {sizes.fewer} rows the second must be fewer")
-    numbers = Numbers([float(sizes.whole)], [float(sizes.fewer)])
     rows = [sizes.first_axis(x.shape, y.shape) for x, y in pairs]
     rows += [None] * (len(whole.inputs) - arguments)
+    numbers = Numbers([], [])
     matched = Matched(sizes, whole, fewer, rows, numbers)
-    given = input_node(Type((len(numbers.whole),), np.dtype(np.float64)), "sizes")
-    rewritten = _Rewritten(matched, [Facts()] * len(rows), lambda: given)
-    inputs = (*whole.inputs[:arguments], given, *whole.inputs[arguments:])
+    count = max(1, len(numbers.whole))
+    given = {
+        PRESENT: input_node(Type((sizes.whole,), np.dtype(np.float32)), PRESENT),
+        NUMBERS: input_node(Type((count,), np.dtype(np.float64)), NUMBERS),
+    }
+    rewritten = _Rewritten(matched, [Facts()] * len(rows), given.__getitem__)
+    inputs = (*whole.inputs[:arguments], *given.values(), *whole.inputs[arguments:])
     outputs, checks = ([rewritten.new[x] for x in xs] for xs in (whole.outputs, whole.checks))
     return Joined(
         Graph(inputs, tuple(outputs), tuple(checks)),
-        np.array(numbers.whole),
-        np.array(numbers.fewer),
+        _values(sizes, sizes.whole, numbers.whole),
+        _values(sizes, sizes.fewer, numbers.fewer),
         tuple([matched.rows[node] for node in whole.outputs]),
     )
+
+
+def _values(sizes: Sizes, rows: int, numbers: list[float]) -> tuple[Array, Array]:
+    """What the two further arguments are for so many rows."""
+    present = (np.arange(sizes.whole) < rows).astype(np.float32)
+    return present, np.array(numbers or [0.0])
 
 
 class _Rewritten:
     """The nodes of the joined graph, for those of whole batches, and what is known of them.
 
-    - `given`: makes the node of `sizes`.
+    - `given(name)`: the node of a further argument.
     """
 
     def __init__(
-        self, matched: Matched, facts: Sequence[Facts], given: Callable[[], Node]
+        self, matched: Matched, facts: Sequence[Facts], given: Callable[[str], Node]
     ) -> None:
         self.matched = matched
         self.given = given
         self.new: dict[Node, Node] = {}
         self.facts: dict[Node, Facts] = {}
         self._parts: dict[Node, list[Facts]] = {}
-        self._lines: dict[tuple[int, int], Node] = {}
+        self._lines: dict[tuple[int, int, np.dtype[Any]], Node] = {}
         nodes = matched.graph.nodes()
         self._wild = wild_values(nodes, {each.node for each in matched.sums})
         chosen = places(nodes, matched.rows, matched.sums, self._wild)
@@ -162,45 +177,45 @@ class _Rewritten:
 
     def _chosen(self, x: Node, neutral: float) -> Node:
         """The value, and this number in rows that are not there."""
+        value = self.new[x]
+        if x.dtype.kind == "f" and not neutral and self.facts[x].tame:
+            return apply(ew.mul, value, self._there(x, x.dtype))
         number = constant(np.full((1,) * len(x.shape), neutral, x.dtype))
         other = apply(movement.broadcast_to, number, shape=x.shape)
-        return apply(ew.where, self._there(x), self.new[x], other)
+        there = apply(ew.cast, self._there(x, np.dtype(np.float32)), dtype=np.dtype(np.bool_))
+        return apply(ew.where, there, value, other)
 
-    def _there(self, x: Node) -> Node:
-        """Of the shape of a value: whether the row of an element is there."""
+    def _there(self, x: Node, dtype: np.dtype[Any]) -> Node:
+        """Of the shape of a value: 1 where the row of an element is there, 0 where it is not."""
         rows, whole = self.matched.rows[x], self.matched.sizes.whole
         assert rows is not None
         extent = x.shape[rows.axis]
-        line = self._line(extent, rows.after or extent // whole)
+        line = self._line(extent, rows.after or extent // whole, dtype)
         column = [1] * len(x.shape)
         column[rows.axis] = extent
         line = apply(movement.reshape, line, shape=tuple(column))
         return apply(movement.broadcast_to, line, shape=x.shape)
 
-    def _line(self, extent: int, after: int) -> Node:
+    def _line(self, extent: int, after: int, dtype: np.dtype[Any]) -> Node:
         """The same of the elements along an axis."""
-        line = self._lines.get((extent, after))
+        line = self._lines.get((extent, after, dtype))
         if line is not None:
             return line
+        line = self.given(PRESENT)
+        if dtype != line.dtype:
+            line = apply(ew.cast, line, dtype=dtype)
         whole = self.matched.sizes.whole
-        before = extent // (whole * after)
-        counted = whole if before > 1 else extent
-        places = apply(movement.iota, shape=(counted,), axis=0, dtype=_COUNT)
-        limit = self._number(0, Type((1,), _COUNT))
-        if before == 1 and after > 1:
-            limit = apply(ew.mul, limit, constant(np.full((1,), after, _COUNT)))
-        limit = apply(movement.broadcast_to, limit, shape=(counted,))
-        line = apply(ew.less, places, limit)
-        if before > 1:
-            line = apply(movement.reshape, line, shape=(1, counted, 1))
-            line = apply(movement.broadcast_to, line, shape=(before, counted, after))
+        if extent > whole:
+            line = apply(movement.reshape, line, shape=(1, whole, 1))
+            shape = extent // (whole * after), whole, after
+            line = apply(movement.broadcast_to, line, shape=shape)
             line = apply(movement.reshape, line, shape=(extent,))
-        self._lines[extent, after] = line
+        self._lines[extent, after, dtype] = line
         return line
 
     def _number(self, slot: int, type: Type) -> Node:
-        """A number of `sizes`, as all elements of a value."""
-        given = self.given()
+        """A constant of either size, as all elements of a value."""
+        given = self.given(NUMBERS)
         part = apply(movement.slice_, given, starts=(slot,), stops=(slot + 1,), steps=(1,))
         part = apply(movement.reshape, part, shape=(1,) * len(type.shape))
         part = apply(ew.cast, part, dtype=type.dtype)
@@ -213,8 +228,8 @@ class _Rewritten:
         body, carry = self.matched.bodies[x], x.params["carry"]
         facts = [self.facts[one] for one in x.inputs]
         while True:
-            own: list[Node] = []
-            inner = _Rewritten(body, facts, lambda own=own: self._inside(own))  # type: ignore[misc]
+            own: dict[str, Node] = {}
+            inner = _Rewritten(body, facts, functools.partial(self._inside, own))
             ends = [inner.facts[node] for node in body.graph.outputs]
             after = [_either(one, end) for one, end in zip(facts, ends[:carry], strict=False)]
             if after == facts[:carry]:
@@ -227,14 +242,14 @@ class _Rewritten:
         if outputs == body.graph.outputs:
             self.new[x] = _again(x, inputs)
             return
-        new = Graph((*body.graph.inputs, *own), outputs)
-        self.new[x] = _again(x, [*inputs, *(self.given() for _ in own)], body=new)
+        new = Graph((*body.graph.inputs, *own.values()), outputs)
+        self.new[x] = _again(x, [*inputs, *map(self.given, own)], body=new)
 
-    def _inside(self, own: list[Node]) -> Node:
-        """`sizes` as an input of a body."""
-        if not own:
-            own.append(input_node(self.given().type, "sizes"))
-        return own[0]
+    def _inside(self, own: dict[str, Node], name: str) -> Node:
+        """A further argument as an input of a body."""
+        if name not in own:
+            own[name] = input_node(self.given(name).type, name)
+        return own[name]
 
 
 def _again(x: Node, inputs: Sequence[Node], **params: Any) -> Node:

@@ -15,6 +15,7 @@ from mynn.core.types import Array
 from mynn.jit.lengths.axis import NotAlike
 from mynn.jit.lengths.joined import Joined, join
 from mynn.jit.stage import Staged
+from mynn.target.storage import allocate
 
 # A program of its own for the smaller batch takes about so long to make.
 _WORTH_SECONDS = 0.2
@@ -27,15 +28,16 @@ _MOST = 64
 class JoinedProgram:
     """A program for whole batches and for smaller ones.
 
-    - `whole`, `fewer`: the traces for either; `sizes`: what the last argument is for either.
+    - `whole`, `fewer`: the traces for either; `further`: what the arguments behind those of the step
+      are for either.
     """
 
     def __init__(self, whole: Staged, fewer: Staged, joined: Joined, program: Any) -> None:
         self.whole = whole
         self.fewer = fewer
-        self.sizes: tuple[Array, Array] = (joined.whole, joined.fewer)
+        self.further = tuple([_native(values) for values in (joined.whole, joined.fewer)])
         self.program = program
-        self._missing = 1 - joined.fewer[0] / joined.whole[0]
+        self._missing = 1 - float(joined.fewer[0].mean())
         self._lost = 0.0
 
     def is_worth(self, batches: int) -> bool:
@@ -47,6 +49,14 @@ class JoinedProgram:
         """
         self._lost += batches * self._missing * self.program.operations / _SPEED
         return self._lost <= _WORTH_SECONDS
+
+
+def _native(values: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The same where native code can read it."""
+    copies = [allocate(value.shape, value.dtype) for value in values]
+    for copy, value in zip(copies, values, strict=True):
+        copy[...] = value
+    return tuple(copies)
 
 
 class _Made:

@@ -90,7 +90,7 @@ def layout_of(step: Step, run: Run) -> StepLayout:
         program.result_layouts[: len(run.outputs)],
         program.status_slot,
         program.threads > 1,
-        given[-1] if step.sizes is not None else None,
+        given[len(run.apart) :],
         step.room,
     )
 
@@ -137,9 +137,9 @@ class NativeExecutor(Executor):
                 self.instances[program] = program.take()
             address = self.instances[program].address
             self.control.set_step(address, program.code.step_address, number == 1)
-            if step.sizes is not None:
-                word = Control.SIZES_REMAINDER if number else Control.SIZES
-                self.control.point(word, step.sizes)
+            word = Control.FURTHER_REMAINDER if number else Control.FURTHER
+            for place, array in enumerate(step.further):
+                self.control.point(word + place, array)
 
     def _make_loop(self) -> None:
         """The code of the loop; what is validated too is state that it reads."""
