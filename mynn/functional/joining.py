@@ -85,7 +85,14 @@ cat = concatenate
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     chosen = dim if axis is None else axis
-    return concatenate([as_tensor(one).unsqueeze(chosen) for one in tensors], chosen)
+    given = [as_tensor(one) for one in tensors]
+    for number, one in enumerate(given):
+        if one.shape != given[0].shape:
+            raise ShapeError(
+                f"stack: tensor 0 has shape {given[0].shape}, tensor {number} has {one.shape}; all "
+                "must be equal (cat joins along an axis that is there)"
+            )
+    return concatenate([one.unsqueeze(chosen) for one in given], chosen)
 
 
 @recorded

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.core.types import default_float
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.nn.conv import (
     Conv1d,
@@ -30,7 +31,7 @@ class UninitializedParameter(Parameter):
     __slots__ = ()
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
-        super().__init__(np.zeros((0,), np.float32 if dtype is None else dtype), requires_grad)
+        super().__init__(np.zeros((0,), default_float() if dtype is None else dtype), requires_grad)
 
     def __repr__(self) -> str:
         return "<UninitializedParameter>"

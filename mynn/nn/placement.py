@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from mynn.core.types import supported
+from mynn.core.types import default_float, supported
 from mynn.errors import ArgumentError, DTypeError
 from mynn.tensor import Tensor
 
 
 def parameter_dtype(layer: str, device: Any, dtype: Any) -> np.dtype[Any]:
-    """The dtype of a layer's parameters, float32 where None; the processor is the one device."""
+    """The dtype of a layer's parameters, that of `set_default_dtype` where None; the processor is
+    the one device.
+    """
     if device is not None and str(getattr(device, "type", device)).partition(":")[0] != "cpu":
         raise ArgumentError(f'{layer}: device must be "cpu" or None, it is {device!r}')
     try:
-        chosen = supported(np.dtype(np.float32 if dtype is None else dtype))
+        chosen = supported(np.dtype(default_float() if dtype is None else dtype))
     except TypeError as error:
         raise DTypeError(f"{layer}: dtype {dtype!r} is none: {error}") from None
     if chosen.kind != "f":

@@ -10,6 +10,7 @@ import numpy as np
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Type
 from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, no_grad
+from mynn.tensor.view import Layout
 from mynn.trace.modes import called_in_modes
 
 # Plain values that are part of a key by type and value.
@@ -197,12 +198,12 @@ class Update:
 class Leaf(NamedTuple):
     """What is known of a tensor that a call is given.
 
-    - `viewed`: whether it looks at the memory of another one by more than reshapes.
+    - `layout`: how it lies in memory, where it is not contiguous.
     - `array`: whether it is no tensor, but an array; `state`: the parameter that it is.
     """
 
     type: Type
     requires_grad: bool
-    viewed: bool
+    layout: Layout | None
     array: bool
     state: Parameter | None

@@ -18,6 +18,7 @@ from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
 from mynn.tensor import Parameter, Tensor, grad_enabled
 from mynn.tensor.grad_mode import enabled
+from mynn.tensor.view import layout_of
 from mynn.trace import tracing
 
 _SEEN = 4096
@@ -253,16 +254,18 @@ class Following(Training):
     def _leaf(self, leaf: Slot | External) -> Leaf:
         value = self._held(leaf)
         if type(value) is np.ndarray:
-            return Leaf(Type.of(value), False, False, True, None)
+            return Leaf(Type.of(value), False, None, True, None)
         state = value if isinstance(value, Parameter) else None
-        return Leaf(value.spec, value.requires_grad, _is_viewed(value), False, state)
+        layout = layout_of(value) if _is_viewed(value) else None
+        return Leaf(value.spec, value.requires_grad, layout, False, state)
 
 
 def kind_of(tensor: Tensor) -> tuple[Any, ...]:
     """What a key says of a tensor from before."""
     spec = tensor.spec
     kind = spec.shape, spec.dtype, tensor.requires_grad
-    return (*kind, "viewed") if _is_viewed(tensor) else kind
+    layout = layout_of(tensor) if _is_viewed(tensor) else None
+    return kind if layout is None else (*kind, layout)
 
 
 def _holds(outcome: Outcome) -> bool:
@@ -273,7 +276,7 @@ def _holds(outcome: Outcome) -> bool:
 
 
 def _is_viewed(tensor: Tensor) -> bool:
-    """Whether it looks at memory of another one in another order."""
+    """Whether it may look at memory of another one in another order."""
     pending = tensor.pending
     if pending is not None and (pending.view is not None or pending.tape is not None):
         if type(pending) is Later and _is_viewed(pending.base):

@@ -99,6 +99,9 @@ def _traced(
             Tensor.from_node(node, leaf.requires_grad) if leaf.state is None else leaf.state
             for node, leaf in zip(nodes, leaves, strict=True)
         ]
+        for tensor, leaf in zip(tensors, leaves, strict=True):
+            if leaf.layout is not None:
+                trace.layouts[id(tensor)] = leaf.layout
         given = dict(zip(form.leaves, tensors, strict=True))
         args, kwargs = form.fill(given.__getitem__)
         whole = result = function(*args, **kwargs)
@@ -127,8 +130,6 @@ def _traced(
                 return None  # it looks at state
         if (same is not None and leaves[same].array) or (looks and leaves[looks[0]].array):
             return None  # the array became a tensor on the way
-        if view is not None and looks and leaves[looks[0]].viewed:
-            return None  # whether it is a view depends on the steps before
         made = topological([graph_node(result)])
         if any(node.primitive is gather.take_rows for node in made):
             return None  # a gradient that remembers rows, which no program gives back

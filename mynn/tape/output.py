@@ -51,6 +51,12 @@ class Output:
             if tensor.pending is self:
                 raise UsageError("a tensor is looked at while it is computed, or it never was")
 
+    def seen(self) -> Tensor | None:
+        """The tensor whose memory the result looks at (by `view`), if that can be told before it is
+        run.
+        """
+        return self.base
+
     def made(self, tensor: Tensor) -> str | None:
         """The name of what made the tensor; None where its node says it."""
         self.settle(tensor)
@@ -97,6 +103,11 @@ class Promise(Output):
     def tape(self) -> Any:
         """Where it was recorded."""
         return self._tape()
+
+    def seen(self) -> Tensor | None:
+        """The tensor whose memory the result looks at."""
+        tape = self.tape
+        return None if tape is None else tape.seen_by(self.slot)
 
 
 class Later(Output):

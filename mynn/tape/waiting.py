@@ -13,6 +13,7 @@ from typing import Any
 
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
+from mynn.tape.call import Slot
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
@@ -270,6 +271,18 @@ class Waiting:
             if held[slot]:
                 held[base] = True
         return held
+
+    def seen_by(self, slot: int) -> Tensor | None:
+        """The tensor whose memory a result looks at; None where that was run meanwhile."""
+        views, outputs, externals = self.position.views, self.outputs, self.externals
+        for number, leaf, *_ in views:
+            if number == slot:
+                try:
+                    found = (outputs if isinstance(leaf, Slot) else externals)[leaf.number]
+                except IndexError:
+                    return None  # another thread has run it just now
+                return found if isinstance(found, Tensor) else None
+        return None
 
     def _prepared(self, step: Step, held: list[bool]) -> Piece | Trial | None:
         """The program, ready to run; otherwise the calls are run one by one."""

@@ -13,10 +13,11 @@ from mynn.base.recording import recorded
 from mynn.core.types import as_dtype
 from mynn.errors import ShapeError, UsageError
 from mynn.ops import elementwise
+from mynn.ops.rules import normalize_axes
 from mynn.tensor.named import Named
 from mynn.tensor.promotion import apply, as_array, as_tensor
 from mynn.tensor.value import Value
-from mynn.tensor.view import own_memory
+from mynn.tensor.view import is_contiguous, own_memory, strides_of
 
 T = TypeVar("T", bound="Conversion[Any]")
 
@@ -172,12 +173,42 @@ class Conversion(Named[T]):
         return y
 
     def contiguous(self: T, memory_format: Any = None) -> T:
-        """Itself: what needs values in one piece makes them so."""
-        return self
+        """Itself where its values follow each other in memory (`is_contiguous`), otherwise a copy
+        in which they do.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1, 2], [3, 4]]).t().contiguous().view(-1).tolist()
+            [1, 3, 2, 4]
+        """
+        return self if is_contiguous(self) else self.clone()
 
     def is_contiguous(self, memory_format: Any = None) -> Any:
-        """True: no operation asks for another memory order."""
-        return True
+        """Whether the values follow each other in memory, by PyTorch's rules for views.
+
+        How arrays really lie makes no difference to any operation, so that `memory_format` has
+        no meaning.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1, 2], [3, 4]]).t().is_contiguous()
+            False
+        """
+        return is_contiguous(self)
+
+    def stride(self, dim: Any = None) -> Any:
+        """How many elements the next value along each axis, or along `dim`, is away in memory, by
+        PyTorch's rules: a tensor that is no view is contiguous.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> Tensor([[1, 2, 3], [4, 5, 6]]).t().stride()
+            (1, 3)
+        """
+        strides = strides_of(self)
+        if strides is None:
+            raise UsageError("stride: windows have none; use x.clone()")
+        return strides if dim is None else strides[normalize_axes(dim, self.ndim, "stride")[0]]
 
     def is_floating_point(self) -> Any:
         """Whether it holds floats."""

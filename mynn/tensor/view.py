@@ -8,6 +8,7 @@ base (`Primitive.put`). So both see the same values, eagerly and in traces, wher
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mynn.core.types import Array, Shape
 from mynn.errors import UsageError
 from mynn.ops import movement, windows
 from mynn.tensor.value import AnyTensor, Step, View
+from mynn.trace import tracing
 
 
 def look(tensor: AnyTensor, x: AnyTensor, steps: tuple[Step, ...], attached: bool) -> View:
@@ -153,17 +155,47 @@ def can_view(x: AnyTensor, shape: Shape) -> bool:
     Bases count as contiguous, however they are stored.
     """
     view = x._view
-    if view is None or all(primitive is movement.reshape for primitive, _ in view.steps):
+    base, steps = (x, ()) if view is None else (view.base, view.steps)
+    if _layout(base) is None and all(primitive is movement.reshape for primitive, _ in steps):
         return True
-    return _strides(view, shape) is not None
+    return _strides(base, (*steps, (movement.reshape, {"shape": shape}))) is not None
 
 
-def _strides(view: View, shape: Shape) -> Shape | None:
-    """Strides in elements of the view reshaped to `shape`, or None where they do not exist."""
-    extents = view.base.shape
-    strides: Shape | None = _contiguous(extents)
-    for primitive, params in (*view.steps, (movement.reshape, {"shape": shape})):
-        assert strides is not None
+def strides_of(x: AnyTensor) -> Shape | None:
+    """Strides in elements, by the rules of PyTorch; None for windows, which show a value in several
+    places. What waits on a tape goes on waiting.
+    """
+    steps: tuple[Step, ...] = ()
+    while (pending := x.pending) is not None:
+        if pending.view is None and pending.tape is not None:
+            return _strides(x, steps)
+        seen = pending.seen()
+        if seen is None:
+            break
+        x, steps = seen, (*pending.view, *steps)
+    view = x._view
+    if view is not None:
+        x, steps = view.base, (*view.steps, *steps)
+    return _strides(x, steps)
+
+
+def is_contiguous(x: AnyTensor) -> bool:
+    """Whether the values follow each other in memory, by the rules of PyTorch."""
+    strides, shape = strides_of(x), x.shape
+    if strides is None or 0 in shape:
+        return 0 in shape
+    wanted = zip(shape, strides, _contiguous(shape), strict=True)
+    return all(extent == 1 or stride == whole for extent, stride, whole in wanted)
+
+
+def _strides(base: AnyTensor, steps: Sequence[Step]) -> Shape | None:
+    """Strides in elements of a view, or None where they do not exist."""
+    extents = base.shape
+    layout = _layout(base)
+    strides: Shape | None = _contiguous(extents) if layout is None else layout.strides
+    for primitive, params in steps:
+        if strides is None:
+            return None
         if primitive is movement.reshape:
             strides = _reshaped(extents, strides, params["shape"])
             extents = params["shape"]
@@ -186,9 +218,24 @@ def _strides(view: View, shape: Shape) -> Shape | None:
             extents = params["shape"]
         elif primitive is windows.windows:
             return None
-        if strides is None:
-            return None
     return strides
+
+
+class Layout(NamedTuple):
+    """How a tensor lies in memory that is not contiguous: None for `strides` of windows."""
+
+    strides: Shape | None
+
+
+def layout_of(x: AnyTensor) -> Layout | None:
+    """How a tensor lies in memory; None where it is contiguous."""
+    return None if is_contiguous(x) else Layout(strides_of(x))
+
+
+def _layout(base: AnyTensor) -> Layout | None:
+    """What a trace knows of a tensor that it was given (`Trace.layouts`)."""
+    trace = tracing.active()
+    return None if trace is None else trace.layouts.get(id(base))
 
 
 def _contiguous(shape: Shape) -> Shape:
@@ -211,7 +258,7 @@ def _reshaped(old: Shape, strides: Shape, new: Shape) -> Shape | None:
             step = strides[axis]
         if number and strides[axes[number - 1]] == strides[axis] * old[axis]:
             continue
-        while position and split < merged:
+        while position and (split < merged or new[position - 1] == 1):
             position -= 1
             result[position] = step * split
             split *= new[position]

@@ -46,6 +46,8 @@ class Trace:
       no leaves in this trace.
     - `views`: for state tensors that look at the memory of others, the node of their base and the
       node that was made from it.
+    - `layouts`: by identity, how arguments lie in memory that are not contiguous there
+      (`mynn.tensor.view.Layout`); others count as contiguous.
     - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
     - `first`: nodes with smaller serial numbers, but for the `arguments`, are of other traces
       (where these are given).
@@ -68,6 +70,7 @@ class Trace:
         self.leaves: dict[Node, State] = {}
         self.promoted: set[State] = set()
         self.views: dict[State, tuple[Node, Node]] = {}
+        self.layouts: dict[int, Any] = {}
         self.checks: list[Node] = []
         self.observer: Observer = Observer({} if outer is None else outer.observer.modules)
         self.guards: Guards = Guards() if outer is None else outer.guards

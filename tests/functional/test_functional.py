@@ -187,3 +187,8 @@ def test_mse_loss_of_other_shapes_warns_as_pytorch(
     monkeypatch.setenv("MYNN_CHECK", "1")
     with pytest.raises(UsageError, match="mse_loss"):
         functional.mse_loss(x, t)
+
+
+def test_stack_names_the_tensor_that_differs() -> None:
+    with pytest.raises(ShapeError, match=r"stack: tensor 0 .* \(2,\), tensor 2 has \(3,\)"):
+        mynn.stack([np.zeros(2), np.zeros(2), np.zeros(3)])

@@ -201,6 +201,18 @@ def test_copies(entry: Entry, way: Any) -> None:
 
 
 @every_entry
+def test_default_dtype(entry: Entry) -> None:
+    """Layers are made in the dtype of `set_default_dtype`."""
+    mynn.set_default_dtype(mynn.float64)
+    try:
+        layer = entry.plain.call(nn)
+        found = [*layer.parameters(), *layer.buffers()]
+        assert {one.dtype for one in found if one.dtype.kind == "f"} <= {np.dtype(np.float64)}
+    finally:
+        mynn.set_default_dtype(mynn.float32)
+
+
+@every_entry
 def test_dtypes(entry: Entry) -> None:
     """Parameters decide, and without them the input; what is no number is refused."""
     if entry.indices:

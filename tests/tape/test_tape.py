@@ -406,3 +406,41 @@ def test_a_view_of_what_has_got_a_history_in_place() -> None:
                 x.sum().backward()
                 assert p.grad is not None
                 assert p.grad.tolist() == [1.5, 1.5], mode
+
+
+def test_heads_of_attention_are_recorded() -> None:
+    """Views of views, here of slices, and what is made contiguous again, wait like all else."""
+
+    def train(mode: Any) -> list[Any]:
+        mynn.manual_seed(1)
+        net = nn.Linear(4, 12)
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+        found: list[Any] = []
+        with mynn.eager(mode):
+            for x in X:
+                heads = net(Tensor(x)).view(2, 6, 12).split(4, dim=2)
+                q, k, v = [one.view(2, 6, 2, 2).transpose(1, 2) for one in heads]
+                y = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+                loss = (y.transpose(1, 2).contiguous().view(2, 6, 4) ** 2).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                waits = loss.pending is not None and loss.pending.tape is not None
+                optimizer.step()
+                found.append(loss.item())
+            assert waits is (mode == "tape")
+        return found
+
+    np.testing.assert_allclose(train("tape"), train("at once"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["from before", "of the tape"])
+def test_views_that_cannot_be_are_refused_on_a_tape_too(tape: Any, inner: bool) -> None:
+    x = Tensor(np.arange(24.0, dtype=np.float32).reshape(4, 6))
+    for _ in range(4):
+        y = (x + 0).T if inner else x.T
+        with pytest.raises(ShapeError, match=r"view: \(6, 4\) in this order"):
+            y.view(24)
+        assert y[1:3, :1].T.view(2).tolist() == [1, 2]
+        assert y[1:3].T.reshape(8).tolist() == [1, 2, 7, 8, 13, 14, 19, 20]
+        assert y.reshape(24).tolist()[:4] == [0, 6, 12, 18]
+        assert y.unfold(0, 2, 2).transpose(0, 1).shape == (4, 3, 2)

@@ -152,3 +152,49 @@ def test_the_default_dtype() -> None:
     assert np.asarray(function(x)).dtype == np.float32
     with pytest.raises(DTypeError):
         mynn.set_default_dtype(mynn.int64)
+
+
+_VIEWS = {
+    "t": lambda x: x.t(),
+    "slice": lambda x: x[1:3],
+    "columns": lambda x: x[:, 1:],
+    "every other": lambda x: x[::2],
+    "row": lambda x: x[1],
+    "one row": lambda x: x[1:2, ::2],
+    "heads": lambda x: x.view(2, 2, 6).transpose(0, 1),
+    "back": lambda x: x.t().t(),
+    "expanded": lambda x: x[:, :1].expand(4, 5),
+    "one": lambda x: x.view(1, 24).transpose(0, 1),
+    "empty": lambda x: x[:0].t(),
+    "sum": lambda x: (x + x).t(),
+}
+
+
+@pytest.mark.parametrize("way", ["at once", "tape", "looked at"])
+@pytest.mark.parametrize("view", _VIEWS.values(), ids=_VIEWS)
+def test_contiguous_is_that_of_pytorch(view: Any, way: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    def run(framework: Any, looks: bool) -> list[Any]:
+        x = framework.arange(24.0).reshape(4, 6)
+        y = view(x)
+        if looks:
+            y.tolist()
+        z = y.contiguous()
+        z.mul_(2)
+        found = [y.is_contiguous(), y.stride(), z is y, z.is_contiguous(), z.stride()]
+        return [*found, x.tolist(), y.tolist(), z.view(-1).tolist()]
+
+    with mynn.eager("at once" if way == "at once" else "tape"):
+        assert run(mynn, way == "looked at") == run(torch, False)
+
+
+def test_attention_as_it_is_written() -> None:
+    """What comes out of transposed heads is made contiguous, then looked at as one."""
+    heads = mynn.arange(24.0).view(1, 2, 3, 4)
+    for way in ("at once", "tape"):
+        with mynn.eager(way):  # type: ignore[arg-type]
+            y = (heads * 1).transpose(1, 2).contiguous().view(1, 3, 8)
+            assert y.tolist() == heads.numpy().transpose(0, 2, 1, 3).reshape(1, 3, 8).tolist()
+    compiled = mynn.compile(lambda x: (x * 1).transpose(1, 2).contiguous().view(1, 3, 8))
+    assert np.array_equal(compiled(heads), heads.numpy().transpose(0, 2, 1, 3).reshape(1, 3, 8))

@@ -102,7 +102,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "mtia xpu record_stream to_mkldnn get_device is_pinned pin_memory",
         "memory of tensors is that of NumPy arrays": "const_data_ptr data_ptr dim_order "
         "is_set_to is_shared layout resize resize_ resize_as resize_as_ set_ share_memory_ storage "
-        "storage_offset storage_type stride untyped_storage",
+        "storage_offset storage_type untyped_storage",
         "deprecated in PyTorch": "eig lstsq lu solve symeig reinforce volatile "
         + _SHARED["deprecated in PyTorch"],
         _SIZES: "squeeze_ swapaxes_ swapdims_ t_ transpose_ unsqueeze_",

@@ -9,6 +9,7 @@ from typing import Any
 from mynn.base.arguments import explained, in_range
 from mynn.errors import DataError
 from mynn.tensor import Tensor, as_tensor, no_grad
+from mynn.tensor.write import replace
 from mynn.trace import tracing
 
 
@@ -81,9 +82,11 @@ def clip_grads_with_norm_(
     limit = in_range("max_norm", max_norm, -math.inf)
     with no_grad():
         factor = (limit / (as_tensor(total_norm) + 1e-6)).minimum(1.0)
-        for parameter in _listed(parameters):
-            gradient: Any = parameter.grad
-            gradient.mul_(factor.astype(gradient.dtype))
+        gradients: list[Any] = [one.grad for one in _listed(parameters)]
+        # All are computed, then all are written: what waits on a tape runs together.
+        scaled = [gradient * factor.astype(gradient.dtype) for gradient in gradients]
+        for gradient, new in zip(gradients, scaled, strict=True):
+            replace(gradient, new, "mul_")
 
 
 @explained
@@ -127,6 +130,7 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     """Each value of the gradients held to -clip_value..clip_value, in place."""
     limit = in_range("clip_value", clip_value, 0.0)
     with no_grad():
-        for parameter in _listed(parameters):
-            gradient: Any = parameter.grad
-            gradient.clamp_(-limit, limit)
+        gradients: list[Any] = [one.grad for one in _listed(parameters)]
+        held = [gradient.clamp(-limit, limit) for gradient in gradients]
+        for gradient, new in zip(gradients, held, strict=True):
+            replace(gradient, new, "clamp_")

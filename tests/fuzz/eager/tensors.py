@@ -125,7 +125,7 @@ def _picked(g: Draw, x: Known) -> Known:
 
 def moved(g: Draw, x: Known) -> Known:
     """A view."""
-    kind, name, shape = g.some(0, 4), x.name, x.shape
+    kind, name, shape = g.some(0, 5), x.name, x.shape
     if kind == 0 and shape[0] > 1:
         return _bound(g, f"{name}[1:]", (shape[0] - 1, *shape[1:]), x.grad)
     if kind == 1 and len(shape) > 1:
@@ -136,6 +136,9 @@ def moved(g: Draw, x: Known) -> Known:
     if kind == 3 and len(shape) > 1:
         return _bound(g, f"{name}[{g.some(0, shape[0] - 1)}]", shape[1:], x.grad)
     size = math.prod(shape)
+    if kind == 5 and len(shape) > 1:
+        text = f"{name}.transpose(0, 1).contiguous().view({size}, 1)"
+        return _bound(g, text, (size, 1), x.grad)
     return _bound(g, f"{name}.reshape({size}, 1)", (size, 1), x.grad)
 
 
