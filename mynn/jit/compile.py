@@ -7,7 +7,7 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -17,17 +17,16 @@ from mynn.base.arguments import check_call
 from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
 from mynn.core.graph import Graph
-from mynn.core.types import Array, Shape, Type
+from mynn.core.types import Array, Shape
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage, unrolled
 from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
+from mynn.jit.lengths.lookup import Lengths
+from mynn.jit.signature import is_flat, signature_of
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
-
-if TYPE_CHECKING:
-    from mynn.jit.lengths.program import JoinedProgram
 
 BACKENDS = ("native", "interpreter")
 # After so many programs for one value that changes, a warning.
@@ -141,12 +140,12 @@ class Compiled:
         self.backend = backend
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
-        self._joined: dict[Any, list[JoinedProgram]] = {}
+        self.lengths = Lengths(self)
         self._direct: Ready | None = None
         self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
         self._changes: dict[str, int] = {}
-        self._lock = forks.register(threading.RLock())
+        self.lock = forks.register(threading.RLock())
         self._copies: dict[Tensor, Array] = {}
         functools.update_wrapper(self, function, updated=())
 
@@ -179,23 +178,17 @@ class Compiled:
         these are looked at where it is asked for. `check(staged)` may raise, before a program is
         made. `beside`: what was found for other arguments just before.
         """
-        signature = _signature(arguments)
-        found = self._find(signature, thoroughly)
+        signature = signature_of(arguments)
+        found = self.find(signature, thoroughly)
         if found is None:
-            with self._lock:  # one thread traces
-                found = self._find(signature, thoroughly)
+            with self.lock:  # one thread traces
+                found = self.find(signature, thoroughly)
                 found = found or undisturbed(
                     lambda: self._made(signature, arguments, check, beside or Beside())
                 )
         if check is not None:
             check(found[0])
         return found
-
-    def known(
-        self, arguments: tuple[Any, ...], thoroughly: bool = False
-    ) -> tuple[stage.Staged, Any] | None:
-        """What `lookup` finds without tracing."""
-        return self._find(_signature(arguments), thoroughly)
 
     def _made(
         self,
@@ -205,9 +198,9 @@ class Compiled:
         beside: Beside,
     ) -> tuple[stage.Staged, Any]:
         """What `lookup` makes where it finds nothing."""
-        return self._kept(signature, *self._traced(signature, arguments, check, beside), beside)
+        return self.keep(signature, *self.traced(signature, arguments, check, beside), beside)
 
-    def _traced(
+    def traced(
         self,
         signature: Any,
         arguments: tuple[Any, ...],
@@ -215,13 +208,15 @@ class Compiled:
         beside: Beside,
     ) -> tuple[stage.Staged, Known | None]:
         """The staged function for such arguments, traced or known, and what is known of it."""
-        self._note_change(signature)
-        found = stage_known(self.function, arguments, lambda: self._stage(arguments), beside)
+        found = self.lengths.take(signature)
+        if found is None:
+            self._note_change(signature)
+            found = stage_known(self.function, arguments, lambda: self._stage(arguments), beside)
         if check is not None:
             check(found[0])
         return found
 
-    def _kept(
+    def keep(
         self, signature: Any, staged: stage.Staged, known: Known | None, beside: Beside
     ) -> tuple[stage.Staged, Any]:
         """A program of a staged function, which `lookup` finds from now on."""
@@ -230,10 +225,10 @@ class Compiled:
         if known is not None and known.code is not made[1].code:
             known.keep(made[1].code)
         self._programs.setdefault(signature, []).append(made)
-        self._hold(staged, made[1].code)
+        self.hold(staged, made[1].code)
         return made
 
-    def _hold(self, staged: stage.Staged, code: Any) -> None:
+    def hold(self, staged: stage.Staged, code: Any) -> None:
         """A program was made of the code."""
         if not staged.trace.guards.complete:
             _let_go(self)
@@ -243,75 +238,7 @@ class Compiled:
         if code.dropped:
             self.forget(code)
 
-    def lookup_joined(
-        self,
-        whole: tuple[Any, ...],
-        fewer: tuple[Any, ...],
-        check: Callable[[stage.Staged], None],
-        beside: Beside,
-    ) -> JoinedProgram | None:
-        """One program for batches like `whole` and smaller ones like `fewer`, made now if need be;
-        None where each has to have its own (`mynn.jit.lengths`).
-        """
-        if self.backend != "native" or not native_available():
-            return None
-        signatures = _signature(whole), _signature(fewer)
-        found = self._find_joined(signatures)
-        if found is None:
-            with self._lock:
-                found = self._find_joined(signatures)
-                if found is None and not all(self._find(one, True) for one in signatures):
-                    found = undisturbed(
-                        lambda: self._made_joined(signatures, (whole, fewer), check, beside)
-                    )
-        if found is not None:
-            check(found.whole)
-            check(found.fewer)
-        return found
-
-    def _find_joined(self, signatures: Any) -> JoinedProgram | None:
-        if recording.waiting:
-            recording.settle()
-        for found in reversed(self._joined.get(signatures, [])):
-            if found.whole.valid(True) and found.fewer.valid(True):
-                return found
-        return None
-
-    def _made_joined(
-        self,
-        signatures: tuple[Any, Any],
-        arguments: tuple[tuple[Any, ...], tuple[Any, ...]],
-        check: Callable[[stage.Staged], None],
-        beside: Beside,
-    ) -> JoinedProgram | None:
-        """What `lookup_joined` makes where it finds nothing; both programs, where they are not
-        alike.
-        """
-        traced = []
-        for signature, given in zip(signatures, arguments, strict=True):
-            found = self._find(signature, True)
-            traced.append(
-                self._traced(signature, given, check, beside) if found is None else (found[0], None)
-            )
-        with forks.loading:
-            from mynn.jit.lengths.program import joined_program
-
-        (whole, first), (fewer, second) = traced
-        made = joined_program(self.make, whole, fewer, beside.program)
-        if made is None:
-            for signature, one in zip(signatures, traced, strict=True):
-                if self._find(signature, True) is None:
-                    self._kept(signature, *one, beside)
-            return None
-        beside.program, code = made.program, made.program.code
-        for known in (first, second):
-            if known is not None and known.joined is not code:
-                known.keep(code, joined=True)
-        self._joined.setdefault(signatures, []).append(made)
-        self._hold(whole, code)
-        return made
-
-    def _find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
+    def find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
         if recording.waiting:
             recording.settle()
@@ -398,8 +325,7 @@ class Compiled:
                 self._programs.pop(signature, None)
             elif len(kept) < len(made):
                 self._programs[signature] = kept
-        for pair, joined in list(self._joined.items()):
-            self._joined[pair] = [one for one in joined if one.program.code is not code]
+        self.lengths.forget(code)
 
     def take_storage(self, tensors: Iterable[Tensor], taken: dict[Tensor, Array]) -> None:
         """Add to `taken` where `fit` may copy the values of state tensors to, until `give_storage`.
@@ -469,7 +395,7 @@ class Compiled:
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
-            for x in (arguments if _flat(arguments) else flatten(arguments))
+            for x in (arguments if is_flat(arguments) else flatten(arguments))
         ]
         results = program(arrays)
         structure, guards = staged.structure, staged.trace.guards
@@ -524,27 +450,6 @@ def _let_go(compiled: Compiled) -> None:
     methods = getattr(compiled.function, "__dict__", {}).get("_compiled_methods", {})
     if methods.get(None) is compiled:
         methods.pop(None, None)
-
-
-def _flat(arguments: tuple[Any, ...]) -> bool:
-    return all(type(x) is np.ndarray for x in arguments)
-
-
-def _signature(arguments: tuple[Any, ...]) -> Any:
-    return tuple(
-        (x.shape, x.dtype) if type(x) is np.ndarray else _nested_signature(x) for x in arguments
-    )
-
-
-def _nested_signature(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return (type(value).__name__, *map(_nested_signature, value))
-    if isinstance(value, dict):
-        return tuple((key, _nested_signature(item)) for key, item in value.items())
-    if value is None:
-        return None
-    kind = Type.of(as_array(value))
-    return (kind.shape, kind.dtype)
 
 
 @overload

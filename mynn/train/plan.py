@@ -30,8 +30,9 @@ from mynn.errors import (
     ShapeError,
     UsageError,
 )
-from mynn.jit.compile import Compiled
+from mynn.jit.compile import Compiled, native_available
 from mynn.jit.known import Beside
+from mynn.jit.signature import signature_of
 from mynn.jit.stage import Staged
 from mynn.metrics.metric import Metric
 from mynn.tensor import Tensor, as_array
@@ -279,8 +280,9 @@ def steps_for(
     if not remainder:
         whole = step_for(*fixed, rows, check, beside)
         return whole, whole
-    examples = [first_rows(arguments, arrays, count) for count in (rows, remainder)]
-    joined = compiled.lookup_joined(*examples, check, beside)
+    first, second = (first_rows(arguments, arrays, count) for count in (rows, remainder))
+    native = compiled.backend == "native" and native_available()
+    joined = compiled.lengths.lookup(first, second, check, beside) if native else None
     if joined is None:
         return step_for(*fixed, rows, check, beside), step_for(*fixed, remainder, check, beside)
     whole = Step(joined.whole, joined.program, rows, joined.further[0], rows)
@@ -444,14 +446,14 @@ def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) ->
     """Whether float64 data shall be rounded to float32: the step trains float32 parameters alone.
 
     Which it trains is known once it is traced, for arguments like the `example`. So it is traced as
-    if it did, and that is the program of the run if it does.
+    if it did, and that is the trace of the run if it does.
     """
     arrays = list(flatten(example))
     if not any(array.dtype == np.float64 for array in arrays):
         return False
-    known = compiled.known(example, thoroughly=True)
+    known = compiled.lengths.known(signature_of(example))
     if known is not None:
-        return _trained(known[0]) == _SINGLE
+        return _trained(known) == _SINGLE
 
     def check_single(staged: Staged) -> None:
         if _trained(staged) != _SINGLE:
@@ -460,7 +462,7 @@ def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) ->
 
     single = rebuild(example, iter(data_arrays.to_single(arrays)))
     try:
-        compiled.lookup(single, thoroughly=True, check=check_single)
+        compiled.lengths.trace(single, check_single)
     except DTypeError:
         return False
     return True

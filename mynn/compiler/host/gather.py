@@ -41,8 +41,8 @@ def direct_arguments(step: StepLayout) -> dict[int, ArgumentLayout]:
 def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[int]) -> str:
     """The function that copies rows `low` to `high` of a batch into the input buffers of a step.
 
-    The order of the rows, if there is one, says which rows they are; rows beyond the last one of the
-    data are copies of it. What is `direct` is not copied where the table names the data itself
+    The order of the rows, if there is one, says which rows they are; rows beyond the last one of
+    the data are copies of it. What is `direct` is not copied where the table names the data itself
     (`point_at_rows`).
     """
     used = {n: argument for n, argument in enumerate(step.arguments) if argument.slot is not None}

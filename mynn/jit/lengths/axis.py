@@ -57,7 +57,9 @@ class Sizes:
         """The axis along which a shape differs between the sizes; None where it does not."""
         if whole == fewer:
             return None
-        differing = [n for n, pair in enumerate(zip(whole, fewer, strict=False)) if len({*pair}) > 1]
+        differing = [
+            n for n, pair in enumerate(zip(whole, fewer, strict=False)) if len({*pair}) > 1
+        ]
         if len(whole) != len(fewer) or len(differing) > 1:
             raise NotAlike(f"shapes {whole} and {fewer} differ along more than one axis")
         axis = differing[0]

@@ -179,7 +179,11 @@ class _Rewritten:
         """The value, and this number in rows that are not there."""
         value = self.new[x]
         if x.dtype.kind == "f" and not neutral and self.facts[x].tame:
-            return apply(ew.mul, value, self._there(x, x.dtype))
+            there = self._there(x, x.dtype)
+            if value.primitive is ew.mul:  # it stays a product, which a sum adds up unrounded
+                first, second = value.inputs
+                return apply(ew.mul, apply(ew.mul, first, there), second)
+            return apply(ew.mul, value, there)
         number = constant(np.full((1,) * len(x.shape), neutral, x.dtype))
         other = apply(movement.broadcast_to, number, shape=x.shape)
         there = apply(ew.cast, self._there(x, np.dtype(np.float32)), dtype=np.dtype(np.bool_))
@@ -262,6 +266,4 @@ def _again(x: Node, inputs: Sequence[Node], **params: Any) -> Node:
 
 def _either(first: Facts, second: Facts) -> Facts:
     """What holds of both."""
-    return Facts(
-        first.zero and second.zero, first.pure and second.pure, first.tame and second.tame
-    )
+    return Facts(first.zero and second.zero, first.pure and second.pure, first.tame and second.tame)

@@ -120,7 +120,8 @@ class Matched:
         self._set(x, y, None if rule is None else rule(Pair(self.sizes, x, y, given)))
 
     def _constant(self, x: Node, y: Node) -> None:
-        assert x.value is not None and y.value is not None
+        assert x.value is not None
+        assert y.value is not None
         rows, value = self.sizes.first_axis(x.shape, y.shape), x.value
         if rows is not None:
             value = value.take(range(y.shape[rows.axis]), rows.axis)

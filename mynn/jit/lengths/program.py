@@ -28,8 +28,8 @@ _MOST = 64
 class JoinedProgram:
     """A program for whole batches and for smaller ones.
 
-    - `whole`, `fewer`: the traces for either; `further`: what the arguments behind those of the step
-      are for either.
+    - `whole`, `fewer`: the traces for either; `further`: what the arguments behind those of the
+      step are for either.
     """
 
     def __init__(self, whole: Staged, fewer: Staged, joined: Joined, program: Any) -> None:

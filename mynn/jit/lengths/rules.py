@@ -88,9 +88,9 @@ def _in_order(pair: Pair) -> Rows | None:
     return rows
 
 
-def _whole_axis(pair: Pair, rows: Rows, part: Node, extent: int) -> bool:
-    """Whether a slice takes the whole axis of the rows."""
-    axis, params = rows.axis, part.params
+def _whole_axis(axis: int, part: Node, extent: int) -> bool:
+    """Whether a slice takes the whole axis."""
+    params = part.params
     taken = params["starts"][axis], params["stops"][axis], params["steps"][axis]
     return bool(taken == (0, extent, 1))
 
@@ -98,10 +98,12 @@ def _whole_axis(pair: Pair, rows: Rows, part: Node, extent: int) -> bool:
 def _slice(pair: Pair) -> Rows | None:
     rows = agreed(pair.rows)
     if rows is None:
-        return None if _same_params(pair) else _refuse("a slice depends on the size of the batch")
+        if pair.whole.params != pair.fewer.params:
+            raise NotAlike("a slice depends on the size of the batch")
+        return None
     extents = pair.whole.inputs[0].shape[rows.axis], pair.fewer.inputs[0].shape[rows.axis]
     parts = zip((pair.whole, pair.fewer), extents, strict=True)
-    if not all(_whole_axis(pair, rows, part, extent) for part, extent in parts):
+    if not all(_whole_axis(rows.axis, part, extent) for part, extent in parts):
         raise NotAlike("a slice takes some rows alone")
     for name in ("starts", "stops", "steps"):
         first, second = list(pair.whole.params[name]), list(pair.fewer.params[name])
@@ -199,14 +201,6 @@ def _first_axis(pair: Pair) -> Rows | None:
     if rows is not None and rows.axis:
         raise NotAlike(f"{pair.whole.primitive} has rows along another axis than its first")
     return rows
-
-
-def _same_params(pair: Pair) -> bool:
-    return bool(pair.whole.params == pair.fewer.params)
-
-
-def _refuse(reason: str) -> None:
-    raise NotAlike(reason)
 
 
 RULES: dict[Primitive, Rule] = {
