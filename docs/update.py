@@ -24,6 +24,7 @@ from benchmarks.rows import PREDICTIONS, about
 from benchmarks.works import WORKS
 from docs import batch_walk, blocks, primitive_walk, tape_walk
 from examples import walk
+from examples.torch_programs.__main__ import summary
 from mynn import functional, nn, optim
 from mynn.compiler.pipeline import PASSES, Repeated
 from tests import registry
@@ -294,26 +295,19 @@ def _torch_programs() -> str:
     path = ROOT / "build" / "torch_programs.json"
     if not path.is_file():
         return f"| {MISSING} |\n"
-    rows = json.loads(path.read_text())
-    lines, ratios = [], []
-    for name, ways in sorted(rows.items()):
-        shown = [f"{ways['tape']['torch']:.3g}"]
-        for way in ("tape", "at once"):
-            row = ways.get(way)
-            shown += (
-                [f"{row['mynn']:.3g}", f"{row['torch'] / row['mynn']:.2f}"] if row else ["", ""]
-            )
-        row = ways["tape"]
-        ratios.append(row["torch"] / row["mynn"])
-        shown.append(f"{row['torch first'] / row['mynn first']:.2f}")
+    rows = {name: ways["tape"] for name, ways in sorted(json.loads(path.read_text()).items())}
+    lines = []
+    for name, row in rows.items():
+        times = [row["torch"], row["mynn"], row["torch first"], row["mynn first"]]
+        later, first = times[0] / times[1], times[2] / times[3]
+        once = row["torch once"] / row["mynn once"]
+        shown = [f"{time:.3g}" for time in times]
+        shown = [*shown[:2], f"{later:.2f}", *shown[2:], f"{first:.2f}", f"{once:.2f}"]
         lines.append([name, *shown, f"{row['difference']:.0e}"])
-    head = ["ms a step", "PyTorch", "mynn, recorded", "times as fast", "mynn, at once"]
-    head += ["times as fast", "recorded, first round", "losses differ by"]
-    ahead = sum(ratio >= 1 for ratio in ratios)
-    return (
-        f"{_table(head, lines)}\nRecorded: median {median(ratios):.2f} times as fast, {ahead} of "
-        f"{len(ratios)} programs at least as fast.\n"
-    )
+    steps = round(next(iter(rows.values()))["steps"])
+    head = ["ms a step", "PyTorch", "mynn", "times as fast", f"PyTorch, first {steps}"]
+    head += [f"mynn, first {steps}", "times as fast", "compiling too", "losses differ by"]
+    return f"{_table(head, lines)}\n{summary(list(rows.values())).capitalize()}.\n"
 
 
 def _passes() -> str:

@@ -74,6 +74,10 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
+def _is_shape(given: Any) -> bool:
+    return isinstance(given, tuple) and all(isinstance(n, int | np.integer) for n in given)
+
+
 @explained
 def summary(network: nn.Module, *inputs: Any, input_size: Any = None) -> Summary:
     """The layers of a network as they are called for such inputs, and what each of them costs.
@@ -81,7 +85,8 @@ def summary(network: nn.Module, *inputs: Any, input_size: Any = None) -> Summary
     Args:
         network: in evaluation mode for it; nothing of it is changed.
         inputs: arrays, one for each argument; or
-        input_size: the shape of one float32 input.
+        input_size: the shape of one float32 input; a tuple of whole numbers that stands alone is
+            one, too: `summary(net, (8, 2))`.
 
     Operations and bytes are those of native programs: each layer's by itself, and that of the whole
     network.
@@ -101,6 +106,8 @@ def summary(network: nn.Module, *inputs: Any, input_size: Any = None) -> Summary
     """
     if not isinstance(network, nn.Module):
         raise ArgumentTypeError(f"summary: network must be a module, it is {shown(network)}")
+    if input_size is None and len(inputs) == 1 and _is_shape(inputs[0]):
+        (input_size,), inputs = inputs, ()
     if bool(inputs) == (input_size is not None):
         raise ArgumentError(
             "summary: give the inputs of the network, arrays, or input_size=, the shape of one"

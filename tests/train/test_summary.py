@@ -64,3 +64,8 @@ def test_what_is_wrong_is_refused() -> None:
         mynn.summary(3, input_size=(1, 2))
     with pytest.raises(ArgumentTypeError, match="input_size must be a whole number"):
         mynn.summary(nn.Linear(2, 1), input_size=(1.5, 2))
+
+
+def test_a_shape_may_stand_alone() -> None:
+    found = mynn.summary(nn.Linear(2, 1), (5, 2))
+    assert [row.shape for row in found.rows] == [(5, 1)]
