@@ -41,13 +41,15 @@ class Lengths:
         with compiled.lock:
             early = undisturbed(lambda: compiled.traced(signature, arguments, check, Beside()))
             self._early[signature] = early
-        return early[0]
+        staged: Staged = early[0]
+        return staged
 
     def known(self, signature: Any) -> Staged | None:
         """The trace for such arguments, if there is one that holds."""
-        found = self._compiled.find(signature, thoroughly=True)
-        if found is not None:
-            return found[0]
+        made = self._compiled.find(signature, thoroughly=True)
+        if made is not None:
+            found: Staged = made[0]
+            return found
         return next((one for one in self._traces(signature) if one.valid(thoroughly=True)), None)
 
     def take(self, signature: Any) -> tuple[Staged, Known | None] | None:
