@@ -21,6 +21,7 @@ from mynn.tensor import Parameter, Tensor
 from mynn.train.callbacks.base import Callback
 from mynn.train.callbacks.progress import progress_bar
 from mynn.train.checkpoint import Keeper, named_state
+from mynn.train.criteria import Criteria
 from mynn.train.engine.base import Executor
 from mynn.train.finite import NanGuard
 from mynn.train.history import History
@@ -74,7 +75,8 @@ class Training:
         self.validation = validation
         self.keeper = keeper
         apart = validation is not None and not validation.inside
-        self.by_epoch = bool(callbacks) or apart
+        self.criteria = Criteria([] if apart else callbacks, self.executor)
+        self.by_epoch = apart or not self.criteria.inside
         self.by_progress = any(map(_follows, callbacks))
         self.callbacks = callbacks + (progress_bar() if verbose else [])
         self.followers = [callback for callback in self.callbacks if _follows(callback)]
@@ -208,8 +210,9 @@ class Training:
             self.guard.keep(at_epoch or self.by_progress)
         due = None if record is None else record.next_due(executor.steps)
         most = [] if due is None else [due - executor.steps]
-        if self.by_epoch:
+        if self.by_epoch or any(callback.stop for callback in self.callbacks):
             most.append(executor.left)
+        self.criteria.tell()
         if self.keeper is not None:
             most += self.keeper.most(self)
         if due == executor.steps:

@@ -15,6 +15,9 @@ a step fails:
       else:
         (the same on the rows that are left)
 
+Where numbers are watched (`Watch`), they are compared where an epoch is closed, and no step is left
+for now where Python has to look.
+
 Where a run is validated, the loop on the data that is held back has a control block too, and is
 called where an epoch is closed: it runs one epoch, with the number of that which is complete.
 """
@@ -27,7 +30,7 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host import gather
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
-from mynn.compiler.host.control_block import Control, Sync
+from mynn.compiler.host.control_block import Control, Sync, Watch
 from mynn.compiler.host.gather import Lines, indented
 from mynn.compiler.host.shuffle import SHUFFLE, shuffle
 from mynn.compiler.host.step import BARRIER
@@ -35,7 +38,7 @@ from mynn.compiler.host.workers import WORKER_MAIN, barrier, leader, worker_main
 from mynn.compiler.loop_ir.ir import Function
 from mynn.compiler.loop_ir.parse import parse_function
 
-FIT = "mynn_fit"
+FIT, _WATCH = "mynn_fit", "mynn_watch"
 # Bytes of a batch from which on all workers gather; for fewer, one more barrier takes longer.
 _SHARED_BYTES = 16384
 
@@ -45,12 +48,13 @@ _SYNC = f"addresses[{Control.SYNC}]"
 @dataclass(frozen=True)
 class Loop:
     """What a loop is made for: the step on whole batches, and that on a smaller last one; whether
-    another loop runs after each epoch.
+    another loop runs after each epoch, and whether numbers of the epoch are watched.
     """
 
     whole: StepLayout
     remainder: StepLayout | None = None
     validates: bool = field(default=False, kw_only=True)
+    watches: bool = field(default=False, kw_only=True)
 
     @property
     def steps(self) -> tuple[StepLayout, ...]:
@@ -82,6 +86,8 @@ def training_loop(loop: Loop, sleeps: bool) -> list[Function]:
         functions += [*leader(), *worker_main(WORKER_MAIN, loop=True, sleeps=sleeps)]
     if any(map(_shares_rows, loop.steps)):
         functions.append(barrier())
+    if loop.watches:
+        functions.append(_watch())
     for step in loop.steps:
         direct = loop.direct if step is loop.whole else {}
         name = _name(loop, step, "gather")
@@ -153,8 +159,59 @@ def _close_epoch(loop: Loop) -> Lines:
         f"if less_equal(batches, words[{Control.BATCH}]):",
         f"  words[{Control.BATCH}] = 0",
         *indented(_validate() if loop.validates else []),
+        *([f"  call {_WATCH}(control)"] if loop.watches else []),
         f"  words[{Control.EPOCH}] = add(words[{Control.EPOCH}], 1)",
     ]
+
+
+def _watch() -> Function:
+    """Compares the numbers that are watched; where Python has to look there are no steps left."""
+
+    def word(of: Watch) -> str:
+        return f"known[{Watch.COUNT}*watched + {of}]"
+
+    def number(of: Watch) -> str:
+        return f"reals[{Watch.COUNT}*watched + {of}]"
+
+    look = f"words[{Control.LOOK}] = 1"
+    epoch = f"words[{Control.EPOCH}]"
+    place = f"add(mul({word(Watch.WIDTH)}, {epoch}), {word(Watch.COLUMN)})"
+    lines = [
+        "view words: i64[] at control",
+        "view addresses: ptr[] at control",
+        f"view known: i64[] at addresses[{Control.WATCHES}]",
+        f"view reals: f64[] at addresses[{Control.WATCHES}]",
+        f"view totals: ptr[] at addresses[{Control.WATCHES}]",
+        "var watched = 0",
+        f"while less(watched, words[{Control.WATCHED}]):",
+        *indented(
+            [
+                f"let place = mul({place}, 8)",
+                f"view total: f64[] at offset(totals[{Watch.COUNT}*watched], place)",
+                f"let mean = div(total[0], {number(Watch.SAMPLES)})",
+                f"let value = mul(mean, {number(Watch.SIGN)})",
+                f"if less_equal({word(Watch.START)}, {epoch}):",
+                f"  if not_equal({word(Watch.FINITE)}, 0):",
+                "    if logical_not(less(abs(value), inf)):",
+                f"      {look}",
+                "  else:",
+                f"    if less(value, sub({number(Watch.BEST)}, {number(Watch.DELTA)})):",
+                f"      {number(Watch.BEST)} = value",
+                f"      {word(Watch.WAIT)} = 0",
+                f"      if not_equal({word(Watch.LOOKS)}, 0):",
+                f"        {look}",
+                "    else:",
+                f"      {word(Watch.WAIT)} = add({word(Watch.WAIT)}, 1)",
+                f"      if less_equal({word(Watch.PATIENCE)}, {word(Watch.WAIT)}):",
+                f"        {look}",
+                "watched = watched + 1",
+            ]
+        ),
+        f"if not_equal(words[{Control.LOOK}], 0):",
+        f"  words[{Control.BUDGET}] = 0",
+    ]
+    head = f"function {_WATCH}(control: ptr) noinline:"
+    return parse_function("\n".join([head, *indented(lines)]))
 
 
 def _validate() -> Lines:
@@ -174,7 +231,8 @@ def _round(loop: Loop) -> Lines:
     """One step of the loop."""
     rows, random = f"words[{Control.ROWS}]", f"offset(control, {8 * Control.RANDOM})"
     last = ["break"] if loop.remainder is None else _step(loop, loop.remainder)
-    left = [f"if less_equal(words[{Control.BUDGET}], 0):", "  break"] if loop.validates else []
+    ends = loop.validates or loop.watches
+    left = [f"if less_equal(words[{Control.BUDGET}], 0):", "  break"] if ends else []
     return [
         *_close_epoch(loop),
         *left,

@@ -20,7 +20,7 @@ from mynn.compiler.host.control_block import (
 ADDRESSES = (
     *("ORDER", "METRICS", "TABLE", "STEP", "TABLE_REMAINDER", "STEP_REMAINDER", "DATA"),
     *("VALIDATION", "VALIDATION_FIT", "VALIDATION_BATCHES"),
-    *("FURTHER", "FURTHER_REMAINDER"),
+    *("FURTHER", "FURTHER_REMAINDER", "WATCHES"),
 )
 
 
