@@ -13,7 +13,7 @@ import numpy as np
 
 from mynn import debug
 from mynn.base import forks, notices, recording
-from mynn.base.arguments import check_call
+from mynn.base.arguments import check_call, flag
 from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
 from mynn.core.graph import Graph
@@ -22,7 +22,9 @@ from mynn.errors import ArgumentError, MynnError
 from mynn.jit import stage, unrolled
 from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
+from mynn.jit.lengths.calls import Calls
 from mynn.jit.lengths.lookup import Lengths
+from mynn.jit.native import native_available
 from mynn.jit.signature import is_flat, signature_of
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
@@ -31,33 +33,6 @@ from mynn.trace import tracing
 BACKENDS = ("native", "interpreter")
 # After so many programs for one value that changes, a warning.
 _OFTEN = 5
-
-
-_trying = forks.register(threading.RLock())
-
-
-def native_available() -> bool:
-    """Whether LLVM can make code for this processor; if not, standard error says so once."""
-    with _trying:
-        return _native_available()
-
-
-@functools.cache
-def _native_available() -> bool:
-    try:
-        with forks.loading:
-            from mynn.runtime.llvm_jit import self_test
-
-        self_test()
-    except ArgumentError:  # in an environment variable
-        raise
-    except (ImportError, OSError, RuntimeError, MynnError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        debug.say(
-            f"mynn: no native code on this machine ({reason}); running interpreted, which is slower"
-        )
-        return False
-    return True
 
 
 class Ready(NamedTuple):
@@ -128,6 +103,7 @@ class Compiled:
         function: Callable[..., Any],
         backend: str = "native",
         threads: Threads | None = None,
+        dynamic: bool = False,
     ) -> None:
         if backend not in BACKENDS:
             raise ArgumentError(f"backend must be one of {BACKENDS}, it is {backend!r}")
@@ -141,6 +117,7 @@ class Compiled:
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
         self.lengths = Lengths(self)
+        self.calls = Calls(self.lengths) if flag("compile: dynamic", dynamic) else None
         self._direct: Ready | None = None
         self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
@@ -157,12 +134,16 @@ class Compiled:
         bound = methods.get(self.function)
         if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             function = self.function.__get__(instance, owner)
-            bound = methods[self.function] = Compiled(function, self.backend, self.threads)
+            bound = methods[self.function] = Compiled(function, *self._options)
         return bound
 
     def __reduce__(self) -> Any:
         """Copies make programs of their own."""
-        return Compiled, (self.function, self.backend, self.threads)
+        return Compiled, (self.function, *self._options)
+
+    @property
+    def _options(self) -> tuple[str, Threads | None, bool]:
+        return self.backend, self.threads, self.calls is not None
 
     def lookup(
         self,
@@ -326,6 +307,8 @@ class Compiled:
             elif len(kept) < len(made):
                 self._programs[signature] = kept
         self.lengths.forget(code)
+        if self.calls is not None:
+            self.calls.forget(code)
 
     def take_storage(self, tensors: Iterable[Tensor], taken: dict[Tensor, Array]) -> None:
         """Add to `taken` where `fit` may copy the values of state tensors to, until `give_storage`.
@@ -391,6 +374,10 @@ class Compiled:
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """Look the program up; one from array to array, without conditions, is kept ready."""
+        if self.calls is not None and self.backend == "native" and native_available():
+            run = self.calls(arguments)
+            if run is not None:
+                return run()
         edits = tracing.activity.edits()
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
@@ -454,14 +441,26 @@ def _let_go(compiled: Compiled) -> None:
 
 @overload
 def compile(
-    function: Callable[..., Any], *, backend: str = ..., threads: Threads | None = ...
+    function: Callable[..., Any],
+    *,
+    backend: str = ...,
+    threads: Threads | None = ...,
+    dynamic: bool = ...,
 ) -> Compiled: ...
 @overload
 def compile(
-    function: None = None, *, backend: str = ..., threads: Threads | None = ...
+    function: None = None,
+    *,
+    backend: str = ...,
+    threads: Threads | None = ...,
+    dynamic: bool = ...,
 ) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(
-    function: Any = None, *, backend: str = "native", threads: Threads | None = None
+    function: Any = None,
+    *,
+    backend: str = "native",
+    threads: Threads | None = None,
+    dynamic: bool = False,
 ) -> Any:
     """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
 
@@ -476,6 +475,10 @@ def compile(
             "auto", which finds the fastest number while it runs; by default what the environment
             variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
             A single call has several only where it is large.
+        dynamic: whether calls may have any number of rows, along the first axis of all arguments,
+            without a program for each: there is one for up to 2, 3, 4, 6, 8, 12... rows. What a
+            function combines of rows must be sums, means, products or extrema; another one has a
+            program for each number of rows.
 
     Safe from several threads, and so is what it returns.
 
@@ -487,5 +490,5 @@ def compile(
         array([2., 4.], dtype=float32)
     """
     if function is None:
-        return functools.partial(Compiled, backend=backend, threads=threads)
-    return Compiled(function, backend, threads)
+        return functools.partial(Compiled, backend=backend, threads=threads, dynamic=dynamic)
+    return Compiled(function, backend, threads, dynamic)

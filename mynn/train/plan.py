@@ -30,8 +30,9 @@ from mynn.errors import (
     ShapeError,
     UsageError,
 )
-from mynn.jit.compile import Compiled, native_available
+from mynn.jit.compile import Compiled
 from mynn.jit.known import Beside
+from mynn.jit.native import native_available
 from mynn.jit.signature import signature_of
 from mynn.jit.stage import Staged
 from mynn.metrics.metric import Metric

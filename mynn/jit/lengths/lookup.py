@@ -69,16 +69,22 @@ class Lengths:
                 yield from ((one.whole, one.fewer)[place] for one in reversed(made))
 
     def lookup(
-        self, whole: tuple[Any, ...], fewer: tuple[Any, ...], check: Check, beside: Beside
+        self,
+        whole: tuple[Any, ...],
+        fewer: tuple[Any, ...],
+        check: Check,
+        beside: Beside,
+        thoroughly: bool = True,
     ) -> JoinedProgram | None:
         """One program for batches like `whole` and smaller ones like `fewer`, made now if need be;
-        None where each has to have its own.
+        None where each has to have its own. Large arrays that decided it are looked at where it is
+        asked for.
         """
         signatures, compiled = (signature_of(whole), signature_of(fewer)), self._compiled
-        found = self._find(signatures)
+        found = self._find(signatures, thoroughly)
         if found is None:
             with compiled.lock:
-                found = self._find(signatures)
+                found = self._find(signatures, thoroughly)
                 if found is None and not all(compiled.find(one, True) for one in signatures):
                     found = undisturbed(
                         lambda: self._make(signatures, (whole, fewer), check, beside)
@@ -88,11 +94,11 @@ class Lengths:
             check(found.fewer)
         return found
 
-    def _find(self, signatures: tuple[Any, Any]) -> JoinedProgram | None:
+    def _find(self, signatures: tuple[Any, Any], thoroughly: bool) -> JoinedProgram | None:
         if recording.waiting:
             recording.settle()
         for found in reversed(self._joined.get(signatures, [])):
-            if found.whole.valid(thoroughly=True) and found.fewer.valid(thoroughly=True):
+            if found.whole.valid(thoroughly) and found.fewer.valid(thoroughly):
                 return found
         return None
 
@@ -103,9 +109,7 @@ class Lengths:
         check: Check,
         beside: Beside,
     ) -> JoinedProgram | None:
-        """What `lookup` makes where it finds nothing; a program for each where there is no other
-        way.
-        """
+        """What `lookup` makes where it finds nothing; traces alone, where that cannot be."""
         compiled = self._compiled
         traced = [
             compiled.traced(signature, given, check, beside)
@@ -117,9 +121,7 @@ class Lengths:
         (whole, _), (fewer, _) = traced
         made = joined_program(compiled.make, whole, fewer, beside.program)
         if made is None:
-            for signature, (staged, known) in zip(signatures, traced, strict=True):
-                if compiled.find(signature, True) is None:
-                    compiled.keep(signature, staged, known, beside)
+            self._early.update(zip(signatures, traced, strict=True))
             return None
         beside.program, code = made.program, made.program.code
         for _, known in traced:

@@ -30,6 +30,8 @@ class JoinedProgram:
 
     - `whole`, `fewer`: the traces for either; `further`: what the arguments behind those of the
       step are for either.
+    - `rows`: where the rows of each output lie; `has_leading_rows`: whether those that are there
+      come first.
     """
 
     def __init__(self, whole: Staged, fewer: Staged, joined: Joined, program: Any) -> None:
@@ -37,6 +39,14 @@ class JoinedProgram:
         self.fewer = fewer
         self.further = tuple([_native(values) for values in (joined.whole, joined.fewer)])
         self.program = program
+        self.rows = joined.rows
+        outputs = zip(joined.graph.outputs, joined.rows, strict=True)
+        self.has_leading_rows = all(
+            rows is None
+            or rows.after is None
+            or node.shape[rows.axis] == rows.after * len(joined.whole[0])
+            for node, rows in outputs
+        )
         self._missing = 1 - float(joined.fewer[0].mean())
         self._lost = 0.0
 
