@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE :=
 EAGER := $(addprefix tests/,tape tensor functional nn optim transform trace jit train report data \
 	examples test_debug.py test_errors.py test_random.py test_thread_safety.py)
 
-.PHONY: help reproduce test test-all test-eager test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
+.PHONY: help reproduce test test-wide test-all test-eager test-arm fuzz check format bench compare sweep processes memory mnist mnist-data lenet moby-dick clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -39,6 +39,9 @@ reproduce: $(VENV)/.report ## train everything in the report, write reproduction
 
 test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-wide: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## twice as many cases as `make test` runs, as CI does
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --wide
 
 test-all: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## all cases, of which `make test` runs a part (tests/subset.py)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --whole

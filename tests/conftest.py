@@ -49,6 +49,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="all cases (tests/subset.py), and code as it is shipped",
     )
     parser.addoption(
+        "--wide", action="store_true", help="twice as many cases as usual (tests/subset.py)"
+    )
+    parser.addoption(
         "--first-calls",
         action="store_true",
         help="what a tape records becomes a program when it comes for the first time",
@@ -57,7 +60,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--whole"):
-        os.environ[subset.VARIABLE] = "1"
+        os.environ[subset.VARIABLE] = subset.WHOLE
+    elif config.getoption("--wide"):
+        os.environ[subset.VARIABLE] = subset.WIDE
     if config.getoption("--first-calls"):
         first_calls.become_programs()
 

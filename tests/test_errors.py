@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 import pytest
 
@@ -28,9 +29,20 @@ def check(use: Use) -> None:
     assert len(text) < 1000, f"too long: {text}"
 
 
-@pytest.mark.parametrize("name", USES)
-def test_wrong_use(name: str) -> None:
-    check(USES[name])
+# By what is used: the words before an argument or a reason.
+KINDS: dict[str, list[str]] = defaultdict(list)
+for name in USES:
+    KINDS[re.split(r"[ (:]", name)[0]].append(name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_uses(kind: str) -> None:
+    for name in KINDS[kind]:
+        try:
+            check(USES[name])
+        except BaseException as error:
+            error.add_note(f"in {name!r}")
+            raise
 
 
 def test_there_are_many() -> None:

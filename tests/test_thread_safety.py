@@ -16,6 +16,7 @@ import mynn
 from mynn import nn, optim
 from mynn.errors import UsageError
 from mynn.random import Generator
+from tests.subset import count
 from tests.train.test_races import together
 
 
@@ -180,7 +181,7 @@ def test_threads_that_begin_while_others_trace() -> None:
     tracers = [threading.Thread(target=trace) for _ in range(3)]
     for thread in tracers:
         thread.start()
-    for _ in range(300):
+    for _ in range(count(300, 60)):
         thread = threading.Thread(target=lambda: mynn.Tensor(ones) + 1)
         thread.start()
         thread.join()

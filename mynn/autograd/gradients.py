@@ -14,6 +14,7 @@ from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
 from mynn.tensor.history import arrived, inside, inside_hooked, make_node_by_call, tensor_of
+from mynn.tensor.rules import by_recipe
 from mynn.transform.vmap import vmap
 
 
@@ -236,7 +237,7 @@ def _reached(
         return hooked(node, gradient)
 
     taken = None if hooked is None else noted
-    reached = autodiff.reverse(given, asked, wrap, arrived=taken, inside=inside)
+    reached = autodiff.reverse(given, asked, wrap, arrived=taken, inside=inside, rule=by_recipe)
     # As in PyTorch, hooks of a tensor on the way to another input change what flows on alone.
     for node in wanted & before.keys():
         way = topological((node,), inside=inside)

@@ -59,8 +59,19 @@ else:
 
 
 def _bare(cls: type, **options: bool) -> Any:
-    """A dataclass without methods."""
-    return dataclasses.dataclass(cls, init=False, repr=False, eq=False, **options)
+    """A dataclass without methods.
+
+    The standard library looks for class variables in each annotation that is text, which takes as
+    long as all the rest; so it is shown no other text.
+    """
+    written = vars(cls).get("__annotations__", {})
+    cls.__annotations__ = {n: t if "Var" in str(t) else object for n, t in written.items()}
+    made: Any = dataclasses.dataclass(cls, init=False, repr=False, eq=False, **options)
+    made.__annotations__ = written
+    for field in dataclasses.fields(made):
+        if field.name in written:
+            field.type = written[field.name]
+    return made
 
 
 def _refuse_set(self: Any, name: str, value: Any) -> None:

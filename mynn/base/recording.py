@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -240,6 +240,10 @@ def record_with(make: Callable[[], Any] | None) -> None:
     current.tape = current.own = None if make is None else make()
 
 
+# Operators that take more than one primitive.
+_LONG = frozenset({"__matmul__", "__rmatmul__", "__getitem__", "__pow__"})
+
+
 def recorded(function: Callable[P, R]) -> Callable[P, R]:
     """A public function of tensors, which a tape records as a whole.
 
@@ -256,24 +260,70 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
     if code is not None and code.co_name.startswith("__") and code.co_flags & 12 == 0:
         if code.co_argcount == 1:
             return cast("Callable[P, R]", _unary(function))
-        if code.co_argcount == 2:
+        if code.co_argcount == 2 and name not in _LONG:
             return cast("Callable[P, R]", _binary(function))
+
+    tried = Tried(function, name)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         tape = current.tape
         result: R
-        if tape is None:
-            result = function(*args, **kwargs)
-            if not args or result is not args[0]:
-                node = getattr(result, "node", None)
-                if node is not None and (not args or node is not getattr(args[0], "node", None)):
-                    node.function = name
-            return result
-        result = tape.call(call, args, kwargs)
+        if tape is not None:
+            result = tape.call(call, args, kwargs)
+        elif tried.worth:
+            result = at_once[0](tried, args, kwargs)
+        else:
+            result = tried.plain(args, kwargs)
         return result
 
     return call
+
+
+class Tried:
+    """A public function as it is called at once, and whether recipes of its calls are looked for
+    (`mynn.tensor.recipes`).
+
+    - `parts`: what the nodes of several results say of who made them; None where they say nothing.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, parts: bool = True) -> None:
+        self.function = function
+        self.name = name
+        self.parts = f"{name}[]" if parts else None
+        self.worth = True
+        self._in_vain = 0
+
+    def plain(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What it gives; the node of that knows who made it."""
+        result = self.function(*args, **kwargs)
+        if not args or result is not args[0]:
+            node = getattr(result, "node", None)
+            if node is not None and (not args or node is not getattr(args[0], "node", None)):
+                node.function = self.name
+            elif node is None and self.parts is not None and isinstance(result, tuple | list):
+                _name_parts(result, self.parts, args[0] if args else None)
+        return result
+
+    def note(self, found: bool, most: int) -> None:
+        """A kind of call has a recipe, or none; where `most` have none the others are not tried."""
+        self._in_vain = 0 if found else self._in_vain + 1
+        self.worth = self._in_vain < most
+
+
+# How a function is called at once.
+at_once: list[Callable[[Tried, tuple[Any, ...], Mapping[str, Any]], Any]] = [
+    lambda tried, args, kwargs: tried.plain(args, kwargs)
+]
+
+
+def _name_parts(results: Iterable[Any], name: str, first: Any) -> None:
+    """Note which function several results come from: `max[]` of those of `x.max(1)`."""
+    given = getattr(first, "node", None)
+    for part in results:
+        node = getattr(part, "node", None)
+        if node is not None and node is not given:
+            node.function = name
 
 
 # Operators have their arguments by position: less is made for each call.

@@ -200,7 +200,8 @@ def give_way(domains: Iterable[Domain]) -> None:
     """Let those go first who have waited since the last turn; ask for one where it is taken."""
     for domain in domains:
         if domain.mark is None:
-            domain.wanted = True
+            if not domain.lock._is_owned():  # type: ignore[attr-defined]
+                domain.wanted = True
         elif domain.wanted:
             domain.wanted = False
             time.sleep(_PAUSE)

@@ -31,12 +31,29 @@ def differentiable(node: Node) -> bool:
     return node.type.dtype.kind == "f" or isinstance(node.type, Tuple)
 
 
-def _of_parts(type: Tuple, found: Sequence[OfPart]) -> tuple[Any, ...]:
+def cotangents_of_parts(type: Tuple, found: Sequence[OfPart]) -> tuple[Any, ...]:
     """For each part the sum of its cotangents; None where there is none."""
     parts: list[list[Any]] = [[] for _ in type.parts]
     for one in found:
         parts[one.number].append(one.g)
     return tuple([total(each) if each else None for each in parts])
+
+
+def apply_rule(
+    node: Node, result: Node, g: Any, wrap: Callable[[Node], Any], which: int = -1
+) -> Sequence[Any]:
+    """The cotangents of the inputs of a node from that of its result, by its rule.
+
+    Those are asked for whose bit is set in `which`; others may be given too.
+    """
+    if node.primitive.vjp is None:
+        raise UsageError(
+            f"{node.primitive.name} has no gradient"
+            + (f" (made at {node.source})" if node.source else "")
+            + "; use .detach() where none is meant to flow"
+        )
+    y, *arguments = [None if isinstance(x.type, Tuple) else wrap(x) for x in (result, *node.inputs)]
+    return node.primitive.vjp(g, y, *arguments, **node.params)
 
 
 def reverse(
@@ -46,6 +63,7 @@ def reverse(
     keep_rows: bool = False,
     arrived: Callable[[Node, Any], Any] | None = None,
     inside: Callable[[Node], Node | None] | None = None,
+    rule: Callable[..., Sequence[Any]] = apply_rule,
 ) -> dict[Node, Any]:
     """Cotangents of every node between `seeds` and the wanted leaves.
 
@@ -57,6 +75,7 @@ def reverse(
     - `keep_rows`: leaves may get cotangents that are `Rows`.
     - `inside(node)`: for a node that stands for several, whose rule gives values that cannot be
       differentiated, the last of those: the cotangent is handed on to it.
+    - `rule`: applies the rule of a node, as `apply_rule` does.
 
     Returns a wrapped cotangent for each node that was reached. A node with several values is no
     value itself: its rule is given None in its place, and a tuple of cotangents.
@@ -69,7 +88,7 @@ def reverse(
     active: set[Node] = set()
     for node in order:
         inputs = (inner[node],) if node in inner else node.inputs
-        if wanted(node) or any(x in active for x in inputs):
+        if not active.isdisjoint(inputs) or wanted(node):
             active.add(node)
     parts: dict[Node, list[Any]] = {node: [g] for node, g in seeds.items() if node in active}
     cotangents: dict[Node, Any] = {}
@@ -77,7 +96,7 @@ def reverse(
         if node not in parts:
             continue
         if isinstance(node.type, Tuple):
-            g = _of_parts(node.type, parts.pop(node))
+            g = cotangents_of_parts(node.type, parts.pop(node))
         else:
             g = total(parts.pop(node))
             if isinstance(g, Rows) and (node.inputs or not keep_rows):
@@ -89,21 +108,15 @@ def reverse(
             if inner[node] in active:
                 parts.setdefault(inner[node], []).append(g)
             continue
-        if not any(x in active for x in node.inputs):
+        if active.isdisjoint(node.inputs):
             continue
-        if node.primitive.vjp is None:
-            raise UsageError(
-                f"{node.primitive.name} has no gradient"
-                + (f" (made at {node.source})" if node.source else "")
-                + "; use .detach() where none is meant to flow"
-            )
         # A rule that reads the result reads that of the node which stands for it.
-        y, *arguments = [
-            None if isinstance(x.type, Tuple) else wrap(x)
-            for x in (outer.get(node, node), *node.inputs)
-        ]
-        found = node.primitive.vjp(g, y, *arguments, **node.params)
-        for x, part in zip(node.inputs, found, strict=True):
-            if part is not None and x in active and differentiable(x):
+        which = 0
+        for number, x in enumerate(node.inputs):
+            if x in active and differentiable(x):
+                which |= 1 << number
+        found = rule(node, outer.get(node, node), g, wrap, which)
+        for number, (x, part) in enumerate(zip(node.inputs, found, strict=True)):
+            if part is not None and which >> number & 1:
                 parts.setdefault(x, []).append(part)
     return cotangents

@@ -42,13 +42,19 @@ class Node:
     - `source` is the place in the user's code that made the node, for error messages.
     - `function` is the name of the public function that made it, `hooks` what is called with its
       cotangent (`mynn.base.hooks`); both are mostly not set.
+    - `kind` is what nodes of the same types share (`mynn.core.kinds`), where somebody looked it up.
     """
+
+    # Not set where nothing is known of them.
+    function: str
+    hooks: Any
 
     __slots__ = (
         "__weakref__",
         "function",
         "hooks",
         "inputs",
+        "kind",
         "name",
         "params",
         "primitive",
@@ -75,6 +81,7 @@ class Node:
         self.value = value
         self.name = name
         self.source = source
+        self.kind: Any = None
         self.serial = next(_serial)
 
     @property

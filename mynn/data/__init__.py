@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mynn.base import rooms
+from mynn.base import lazy_imports
 
 __all__ = [
     "GaussianNoise",
@@ -26,7 +26,7 @@ __all__ = [
     "windows",
 ]
 
-_ROOMS = {
+_MODULES = {
     "encoders": "OneHotEncoder OrdinalEncoder",
     "folds": "GroupKFold KFold StratifiedKFold",
     "idx": "read_idx",
@@ -39,7 +39,7 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    return rooms.find(__name__, _ROOMS, name)
+    return lazy_imports.find(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:

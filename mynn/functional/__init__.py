@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mynn.base import rooms
+from mynn.base import lazy_imports
 from mynn.functional.activation import (
     gelu,
     glu,
@@ -241,7 +241,7 @@ __all__ = [
 ]
 
 # Rooms that come when somebody asks for one of their names.
-_ROOMS = {
+_MODULES = {
     "losses.ctc": "ctc_loss",
     "losses.margin": (
         "cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
@@ -268,4 +268,4 @@ _ROOMS = {
 
 def __getattr__(name: str) -> Any:
     """A name of a room that has not been asked for yet."""
-    return rooms.find(__name__, _ROOMS, name)
+    return lazy_imports.find(__name__, _MODULES, name)

@@ -29,10 +29,13 @@ from mynn.runtime.threads import Threads, choose_threads, default_threads, proce
 from mynn.target.storage import strides_of
 from mynn.target.target import Target, host
 
-# Memory of a run that is larger goes with its program: touching it is little of what a run takes.
 # Memory of a run that the store of programs looks at at once.
-_LARGE = 2**20
+_NOTABLE_BYTES = 2**20
+# Memory of a run that is larger goes with its program: touching it is little of what a run takes.
 _SPARE_BYTES = 16 * 2**20
+
+# Arrays of so many bytes are read and written where they lie (`mynn.jit.lending`).
+LARGE = 1 << 14
 
 PASS_NAMES = tuple(each.name for each in every_pass())
 
@@ -164,6 +167,12 @@ class Code(store.Stored):
         return self.artifact.slot("result", results) if self.artifact.status else None
 
     @lazy
+    def is_large(self) -> bool:
+        """Whether an argument or a result is large."""
+        sizes = [slot.elements for slot in self.artifact.slots if slot.role in ("input", "result")]
+        return 4 * max(sizes, default=0) >= LARGE
+
+    @lazy
     def run_bytes(self) -> int:
         """Bytes of the memory of a run."""
         types = *self._types, *self.artifact.types
@@ -174,7 +183,7 @@ class Code(store.Stored):
         try:
             memory = self._spare.pop()
         except IndexError:
-            if self.run_bytes > _LARGE:
+            if self.run_bytes > _NOTABLE_BYTES:
                 store.STORE.grew(self.run_bytes)
             return Memory(self.artifact, self._types, state, self.constants)
         memory.table[self._places.places] = addresses[self._places.numbers]

@@ -14,7 +14,6 @@ from mynn.base import sharing
 from mynn.core.types import Array
 from mynn.jit.code import Code
 from mynn.jit.instance import Instance
-from mynn.jit.lending import is_large, lending_one
 
 
 class Callee(Protocol):
@@ -48,7 +47,9 @@ def direct_call(program: Callee) -> Callable[[Array], Array]:
 def _stateless(program: Callee) -> Callable[[Array], Array]:
     pop, push, new = program.free.pop, program.free.append, program.new_instance
     code = program.code
-    if is_large(code):
+    if code.is_large:
+        from mynn.jit.lending import lending_one
+
         return lending_one(program)
 
     def call(array: Array) -> Array:

@@ -14,12 +14,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.jit.code import Code
+from mynn.jit.code import LARGE, Code
 from mynn.jit.instance import Instance
 from mynn.target.storage import ALIGNMENT, SLACK, address_of
 
-# From so many bytes on.
-LARGE = 1 << 14
 # What lies behind an array in its last page may be read, whoever has it.
 _PAGE = 4096
 # Blocks of a result that are kept, of up to so many bytes each: a caller mostly has the last result
@@ -107,12 +105,6 @@ class _Loan(NamedTuple):
     table: memoryview
     arguments: list[_Argument | None]
     results: list[_Result]
-
-
-def is_large(code: Code) -> bool:
-    """Whether an argument or a result is."""
-    sizes = [slot.elements for slot in code.artifact.slots if slot.role in ("input", "result")]
-    return 4 * max(sizes, default=0) >= LARGE
 
 
 def lending(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:

@@ -28,7 +28,6 @@ from mynn.errors import ArgumentError
 from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_text
 from mynn.jit.direct import direct_call
 from mynn.jit.instance import Instance
-from mynn.jit.lending import is_large, lending
 from mynn.runtime import parallel_call
 from mynn.runtime.llvm_jit import assembly
 from mynn.runtime.threads import Threads, default_threads
@@ -156,7 +155,11 @@ class Program:
             self.access = sharing.join(state, written) if state else None
             self._addresses = np.array([address_of(array) for array in state_arrays], np.uint64)
         self._written: list[StateTensor] = written
-        self._lent = lending(self) if self.access is None and is_large(self.code) else None
+        self._lent: Callable[[Sequence[Any]], list[Array]] | None = None
+        if self.access is None and self.code.is_large:
+            from mynn.jit.lending import lending
+
+            self._lent = lending(self)
         # Those that no run has. Memory for as many runs as there are processors is kept.
         self.free: deque[Instance] = deque(maxlen=self.code.kept)
         self.code.programs.add(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mynn.base import rooms
+from mynn.base import lazy_imports
 
 __all__ = [
     "AUC",
@@ -32,7 +32,7 @@ __all__ = [
     "top_k_accuracy",
 ]
 
-_ROOMS = {
+_MODULES = {
     "classification": "accuracy",
     "metric": "Metric",
     "counts": "AUC F1 ConfusionMatrix Precision Recall",
@@ -43,7 +43,7 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    return rooms.find(__name__, _ROOMS, name)
+    return lazy_imports.find(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:

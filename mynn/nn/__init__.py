@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from mynn import functional
-from mynn.base import rooms
+from mynn.base import lazy_imports
 from mynn.nn import init
 from mynn.nn.activation import (
     GELU,
@@ -278,7 +278,7 @@ __all__ = [
 ]
 
 # Rooms that come when somebody asks for one of their names.
-_ROOMS = {
+_MODULES = {
     "margin": (
         "CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss MultiLabelMarginLoss "
         "MultiLabelSoftMarginLoss MultiMarginLoss SoftMarginLoss TripletMarginLoss "
@@ -322,4 +322,4 @@ def __getattr__(name: str) -> Any:
     """`utils`, or a name of a room that has not been asked for yet."""
     if name == "utils":
         return importlib.import_module("mynn.nn.utils")
-    return rooms.find(__name__, _ROOMS, name)
+    return lazy_imports.find(__name__, _MODULES, name)

@@ -39,7 +39,7 @@ def _cases(*cases: tuple[Shape, dict[str, Any]]) -> Any:
 reshape: Primitive = Primitive(
     "reshape",
     _infer_reshape,
-    lambda x, shape: np.reshape(x, shape),
+    lambda x, shape: x.reshape(shape),
     lambda g, y, x, shape: (g.reshape(x.shape),),
     _cases(
         ((6,), {"shape": (2, 3)}),
@@ -78,7 +78,7 @@ def _put_transpose(x: Node, new: Node, axes: Axes) -> Node:
 transpose = Primitive(
     "transpose",
     _infer_transpose,
-    lambda x, axes: np.transpose(x, axes),
+    lambda x, axes: x.transpose(axes),
     _transpose_vjp,
     _cases(
         ((3, 5), {"axes": (1, 0)}),
@@ -102,6 +102,16 @@ def _infer_broadcast(x: Type, shape: Shape) -> Type:
     return x.with_shape(shape)
 
 
+def _numpy_broadcast(x: Array, shape: Shape) -> Array:
+    """`np.broadcast_to`, which takes its time, for arrays in one piece."""
+    if not x.size or not x.flags.c_contiguous or len(shape) != x.ndim:
+        return np.broadcast_to(x, shape)
+    strides = [0 if extent == 1 else step for extent, step in zip(x.shape, x.strides, strict=True)]
+    y: Array = np.ndarray(shape, x.dtype, x, 0, strides)
+    y.flags.writeable = False
+    return y
+
+
 def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Shape) -> tuple[Any]:
     axes = tuple(
         axis for axis, (old, new) in enumerate(zip(x.shape, shape, strict=True)) if old != new
@@ -113,7 +123,7 @@ def _broadcast_vjp(g: Any, y: Any, x: Any, shape: Shape) -> tuple[Any]:
 broadcast_to = Primitive(
     "broadcast_to",
     _infer_broadcast,
-    lambda x, shape: np.broadcast_to(x, shape),
+    _numpy_broadcast,
     _broadcast_vjp,
     _cases(
         ((1, 5), {"shape": (3, 5)}),

@@ -77,7 +77,7 @@ def _samples(low: float = -4, high: float = 4) -> Samples:
 sum = Primitive(
     "sum",
     _infer("sum"),
-    lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype),
+    lambda x, axes: np.add.reduce(x, axes, x.dtype),
     lambda g, y, x, axes: (_spread(g, x.shape, axes),),
     _samples(),
     batch={"axes": further},
@@ -115,7 +115,7 @@ def _prod_vjp(g: Any, y: Any, x: Any, axes: Axes) -> tuple[Any]:
 prod = Primitive(
     "prod",
     _infer("prod"),
-    lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype),
+    lambda x, axes: np.multiply.reduce(x, axes, x.dtype),
     _prod_vjp,
     _samples(0.5, 1.6),
     batch={"axes": further},
@@ -125,7 +125,7 @@ prod = Primitive(
 max = Primitive(
     "max",
     _infer("max"),
-    lambda x, axes, first=False: np.max(x, axis=axes),
+    lambda x, axes, first=False: np.maximum.reduce(x, axes),
     _extremum_vjp,
     _samples(),
     batch={"axes": further},
@@ -134,7 +134,7 @@ max = Primitive(
 min = Primitive(
     "min",
     _infer("min"),
-    lambda x, axes, first=False: np.min(x, axis=axes),
+    lambda x, axes, first=False: np.minimum.reduce(x, axes),
     _extremum_vjp,
     _samples(),
     batch={"axes": further},

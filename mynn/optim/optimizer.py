@@ -7,6 +7,7 @@ needs no new program.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -87,6 +88,9 @@ class Optimizer:
 
     # An option whose value tells this class from another one.
     kind: ClassVar[str | None] = None
+
+    # Attributes that every optimiser has.
+    own_attributes: ClassVar[frozenset[str]] = _OWN
 
     # Whether it needs sparse gradients, which no program of a tape gives back.
     needs_sparse: ClassVar[bool] = False
@@ -272,7 +276,9 @@ class Optimizer:
                     recording.before_write(tensor)
             with _turns:
                 recording.hold(_turns)
-                sharing.run_whole(self._step, tensors, write=True, noted=True)
+                update = _programs().update_of(self, tensors)
+                step = self._step if update is None else update.take
+                sharing.run_whole(step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots
             self._name_slots()
@@ -467,6 +473,15 @@ def evaluated(name: str, closure: Callable[[], Any]) -> Any:
         )
     with enable_grad():
         return closure()
+
+
+@functools.cache
+def _programs() -> Any:
+    """Steps as programs, which come with the first step."""
+    with forks.loading:
+        from mynn.optim import at_once
+
+    return at_once
 
 
 def _number(name: str, value: float) -> Tensor:

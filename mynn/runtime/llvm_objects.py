@@ -1,9 +1,9 @@
 """LLVM at work: from the text of a module to object code.
 
-A large module is worked on in parts (`mynn.compiler.codegen.parts`) by several threads. LLVM allows
-that, as long as each has a context, a target machine and passes of its own; llvmlite does not: it
-holds one lock around every call. So the two calls that take long are made without it. Each thread
-holds a lock of its own in them, for which a fork waits (`mynn.base.forks`).
+A large module is worked on in parts (`mynn.compiler.codegen.split_module`) by several threads. LLVM
+allows that, as long as each has a context, a target machine and passes of its own; llvmlite does
+not: it holds one lock around every call. So the two calls that take long are made without it. Each
+thread holds a lock of its own in them, for which a fork waits (`mynn.base.forks`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from mynn.base import forks
 from mynn.base.dataclass import dataclass
-from mynn.compiler.codegen.parts import MOST
+from mynn.compiler.codegen.split_module import MOST
 from mynn.errors import CompileError
 from mynn.runtime.threads import processors
 from mynn.target.target import Target

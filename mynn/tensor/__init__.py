@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from mynn.base import forks, recording
 from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
 from mynn.tensor.history import check_present, graph_node, leaf_requires_grad
 from mynn.tensor.parameter import Parameter
@@ -17,6 +20,18 @@ from mynn.tensor.tensor import (
     same_dtype,
     wrap,
 )
+
+
+def _with_recipes(*call: Any) -> Any:
+    """The first call of a function at once: what makes recipes comes with it."""
+    with forks.loading:
+        from mynn.tensor import recipes
+
+    recording.at_once[0] = recipes.call
+    return recipes.call(*call)
+
+
+recording.at_once[0] = _with_recipes
 
 __all__ = [
     "Operand",

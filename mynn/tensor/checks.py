@@ -54,7 +54,7 @@ def require(x: AnyTensor, params: Mapping[str, Any], source: str | None = None) 
         source = source or tracing.user_source()
         check = Node(outside, (node,), params, outside.infer(node.type), source=source)
         trace.checks.append(check)
-    elif value is not None and _is_wrong(value, **params):
+    elif value is not None and is_wrong(value, **params):
         source = source or tracing.user_source()
         found = failure(Node(outside, (), params, outside.infer(x.spec), source=source), value)
         assert found is not None
@@ -63,5 +63,6 @@ def require(x: AnyTensor, params: Mapping[str, Any], source: str | None = None) 
         found.warn()
 
 
-def _is_wrong(value: Array, low: float, high: float, ignore: int | None, **words: Any) -> bool:
+def is_wrong(value: Array, low: float, high: float, ignore: int | None, **words: Any) -> bool:
+    """Whether a check with these parameters fails."""
     return bool(wrong_places(value, low, high, ignore).any())

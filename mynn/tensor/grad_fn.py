@@ -73,10 +73,13 @@ _NAMES = {
     "square": "Pow",
     "leaky_relu": "LeakyRelu",
     "l1_loss": "Mean",
+    "slogdet": "LinalgSlogdet",
 }
 # Of these one form takes axes or a tensor, and has another number.
 _ALONG = frozenset({"sum", "mean", "prod", "max", "min", "amax", "amin", "squeeze", "std", "var"})
 _LATER = frozenset({"Sum", "Mean", "Prod", "Squeeze"})
+# Of these one form gives values and indices, and it is the later one, or not.
+_PARTED = {"Max": False, "Min": False, "Median": True, "Nanmedian": True}
 
 
 def of(tensor: AnyTensor) -> GradFn | None:
@@ -121,12 +124,16 @@ def _numbered(called: str, node: Node) -> str:
     if called in ("__pow__", "pow"):
         tensor = node.primitive.name == "pow" and not _is_number(node.inputs[1])
         return f"PowBackward{int(tensor)}"
+    parted = called.endswith("[]")
+    called = called.removesuffix("[]")
     name = _NAMES.get(called) or "".join(part.capitalize() for part in called.split("_") if part)
     if called in ("__rtruediv__", "__rsub__"):
         return "MulBackward0" if called == "__rtruediv__" else "RsubBackward1"
     if name == "Clamp":
         return "ClampBackward1"
     number = int(name in _LATER and called in _ALONG and bool(node.shape))
+    if name in _PARTED:
+        number = int(parted is _PARTED[name])
     return f"{name}Backward{number}"
 
 

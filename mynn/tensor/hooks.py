@@ -10,6 +10,7 @@ from mynn.base import hooks, recording
 from mynn.base.hooks import RemovableHandle
 from mynn.errors import UsageError
 from mynn.tensor import grad_fn, history
+from mynn.tensor.backward import own_gradient
 from mynn.tensor.grad_fn import GradFn
 from mynn.tensor.value import Value
 from mynn.trace import tracing
@@ -98,7 +99,7 @@ class Hooked(Value[T]):
         def keep(gradient: Any) -> None:
             tensor = there()
             if tensor is not None:
-                history.accumulate(tensor, history.own_gradient(gradient))
+                history.accumulate(tensor, own_gradient(gradient))
 
         self._own_hooks().keep = keep
 

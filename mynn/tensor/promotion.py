@@ -10,16 +10,21 @@ import numpy as np
 from mynn.base import notices, recording
 from mynn.core import interpreter
 from mynn.core.graph import Node, constant
+from mynn.core.kinds import kind_of, quietly
 from mynn.core.primitive import Primitive
 from mynn.core.types import SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
-from mynn.ops import elementwise
+from mynn.ops import PRIMITIVES, elementwise
+from mynn.tensor import pairs
 from mynn.tensor.frames import frame_array, names_of
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
-from mynn.tensor.view import current, look
+from mynn.tensor.view import current, look, value_of
 from mynn.trace import leaks, tracing
+
+# Primitives that are the same whoever applies them; others are made for one call.
+SHARED = frozenset(PRIMITIVES)
 
 # What is no frame for certain.
 _PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
@@ -27,39 +32,59 @@ _PLAIN = (np.ndarray, np.generic, list, tuple, int, float)
 
 def apply(primitive: Primitive, *inputs: Value[T], **params: Any) -> T:
     """Run one primitive: at once on the values, or as a new node of the trace."""
+    if tracing.active() is not None:
+        return _record(primitive, inputs, params)
     needs_grad = False
+    values: list[Any] = []
     for x in inputs:
-        if x.requires_grad:
+        value = x._value if x._view is None else current(x, x._view)
+        if value is None:
+            result = primitive.infer(*[x.spec for x in inputs], **params)
+            return _without_value(next(x for x in inputs if value_of(x) is None), result)
+        values.append(value)
+        if x._requires_grad or x.requires_grad:
             needs_grad = True
+    kind = kind_of(primitive, params, values) if primitive in SHARED else None
+    result = primitive.infer(*map(Type.of, values), **params) if kind is None else kind.type
+    node = None
+    if needs_grad and result.dtype.kind == "f" and primitive is not STOP and grad_enabled():
+        node = Node(primitive, tuple([graph_node(x) for x in inputs]), params, result)
+        node.kind = kind
+    if kind is None:
+        value = interpreter.apply(primitive, values, params, result)
+    elif primitive.view:
+        value = kind.compute(*values)
+    else:
+        value = quietly(kind.compute, *values)
+    tensor: Any = Value.from_value(value, node)
+    if node is not None:
+        node.value = value
+    if primitive.view:
+        _look(tensor, inputs[0], primitive, params)
+    return tensor
+
+
+def _record(primitive: Primitive, inputs: tuple[Value[T], ...], params: dict[str, Any]) -> T:
+    """A primitive as a new node of the trace."""
+    needs_grad = any(x.requires_grad for x in inputs)
     result = primitive.infer(*[x.spec for x in inputs], **params)
     differentiable = needs_grad and grad_enabled() and result.dtype.kind == "f"
-    tensor: Any
-    if tracing.active() is not None:
-        nodes = tuple(graph_node(x) for x in inputs)
-        node = Node(primitive, nodes, params, result, source=tracing.user_source())
-        if needs_grad and not differentiable and result.dtype.kind == "f":
-            node = Node(elementwise.stop_gradient, (node,), {}, result)
-        tensor = Value.from_node(node, differentiable and primitive is not STOP)
-    else:
-        values = []
-        for x in inputs:
-            value = x._value if x._view is None else current(x, x._view)
-            if value is None:
-                return _without_value(x, result)
-            values.append(value)
-        if differentiable and primitive is not STOP:
-            node = Node(primitive, tuple([graph_node(x) for x in inputs]), params, result)
-            node.value = interpreter.apply(primitive, values, params, result)
-            tensor = Value.from_value(node.value, node)
-        else:
-            tensor = Value.from_value(interpreter.apply(primitive, values, params, result))
+    nodes = tuple([graph_node(x) for x in inputs])
+    node = Node(primitive, nodes, params, result, source=tracing.user_source())
+    if needs_grad and not differentiable and result.dtype.kind == "f":
+        node = Node(elementwise.stop_gradient, (node,), {}, result)
+    tensor: Any = Value.from_node(node, differentiable and primitive is not STOP)
     if primitive.view:
-        x = inputs[0]
-        attached = grad_enabled() and primitive is not STOP
-        view = look(tensor, x, ((primitive, params),), attached)
-        if tensor.node is not None:
-            view.origin = graph_node(view.source)
+        _look(tensor, inputs[0], primitive, params)
     return tensor
+
+
+def _look(tensor: Any, x: Any, primitive: Primitive, params: dict[str, Any]) -> None:
+    """What a primitive that is a view made of x looks at the memory of x."""
+    attached = primitive is not STOP and grad_enabled()
+    view = look(tensor, x, ((primitive, params),), attached)
+    if tensor.node is not None:
+        view.origin = graph_node(view.source)
 
 
 def _without_value(x: AnyTensor, result: Type) -> Any:
@@ -225,6 +250,10 @@ def broadcast(*tensors: Any, name: str = "operands") -> tuple[Any, ...]:
 
 def binary(primitive: Primitive, x: Any, y: Any, floating: bool = False) -> Any:
     """A primitive of two operands, after promotion and broadcasting."""
+    if tracing.active() is None:
+        result = pairs.at_once(primitive, x, y, floating)
+        if result is not None:
+            return result
     a, b = same_dtype(x, y, floating)
     if a.dtype.kind == "b":
         primitive = _OF_BOOLS.get(primitive, primitive)

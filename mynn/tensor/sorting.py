@@ -15,6 +15,7 @@ from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops import sorting
 from mynn.ops.rules import normalize_axes
+from mynn.tensor import picked
 from mynn.tensor.diagonals import Diagonals
 from mynn.tensor.history import array_of
 from mynn.tensor.promotion import apply, as_tensor, same_dtype
@@ -60,7 +61,10 @@ class Sorting(Selecting[T], Diagonals[T]):
             tensor([3., 2., 1.])
         """
         indices = self.argsort(dim, descending, axis=axis)
-        return return_types.sort(_picked(self, indices, dim if axis is None else axis), indices)
+        along = (
+            normalize_axes(dim if axis is None else axis, self.ndim, "sort")[0] if self.ndim else 0
+        )
+        return return_types.sort(picked.ordered(self, indices, along), indices)
 
     @explained
     def msort(self: T) -> T:
@@ -88,7 +92,8 @@ class Sorting(Selecting[T], Diagonals[T]):
                 f"topk: k must lie in 0..{extent}, the extent of dim; it is {count}"
             )
         indices = _top(self, dim, count, bool(largest)) if self.ndim else self.argsort(dim)
-        return return_types.topk(_picked(self, indices, dim), indices)
+        along = normalize_axes(dim, self.ndim, "topk")[0] if self.ndim else 0
+        return return_types.topk(picked.largest(self, indices, along), indices)
 
     @explained
     def kthvalue(self: T, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
@@ -101,10 +106,8 @@ class Sorting(Selecting[T], Diagonals[T]):
         if not 1 <= whole_number("kthvalue: k", k) <= self.shape[axis]:
             raise ArgumentError(f"kthvalue: k must lie in 1..{self.shape[axis]}, it is {k}")
         indices = _top(self, axis, int(k), False).narrow(axis, k - 1, 1)
-        values = self.take_along(indices, axis)
-        if keepdim:
-            return return_types.kthvalue(values, indices)
-        return return_types.kthvalue(values.squeeze(axis), indices.squeeze(axis))
+        values = picked.kth(self, indices, axis, keepdim)
+        return return_types.kthvalue(values, indices if keepdim else indices.squeeze(axis))
 
     @recorded
     @explained
@@ -260,14 +263,6 @@ def _top(x: Any, dim: int, count: int, largest: bool) -> Any:
     """The first indices of the order along an axis."""
     axis = normalize_axes(dim, x.ndim, "topk")[0]
     return apply(sorting.top, x, axis=axis, k=count, descending=largest)
-
-
-@recorded
-def _picked(x: Any, indices: Any, dim: int) -> Any:
-    """Values at the positions of a sort."""
-    if not x.ndim:
-        return x.reshape(())
-    return x.take_along(indices, normalize_axes(dim, x.ndim, "sort")[0])
 
 
 def _places(edges: Any, values: Any, right: bool, out_int32: bool) -> Any:

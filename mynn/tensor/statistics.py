@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops.rules import normalize_axes
+from mynn.tensor import picked
 from mynn.tensor.named import truth
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.reductions import Reductions
@@ -214,13 +216,16 @@ class Statistics(Reductions[T]):
         return difference.norm(p)
 
 
-def _middle(x: Any, dim: int | None, keepdim: bool, ignore: bool) -> Any:
+def _middle(
+    x: Any, dim: int | None, keepdim: bool, ignore: bool, pick: Callable[..., Any] | None = None
+) -> Any:
     """The median: the place of half the values among them, in their order."""
     result = return_types.nanmedian if ignore else return_types.median
     if dim is None:
         if not x.numel():
             return x.floating().sum() * math.nan
-        return _middle(x.reshape(-1), 0, False, ignore).values
+        pick = picked.middle_number_of_all if ignore else picked.middle_of_all
+        return _middle(x.reshape(-1), 0, False, ignore, pick).values
     if not x.ndim:
         return result(x, as_tensor(np.zeros((), np.int64)))
     axis = normalize_axes(dim, x.ndim, "median")[0]
@@ -233,10 +238,9 @@ def _middle(x: Any, dim: int | None, keepdim: bool, ignore: bool) -> Any:
     if not ignore:
         place = (bad > 0).choose(count, place)
     indices = order.gather(axis, place)
-    values = x.gather(axis, indices)
-    if keepdim:
-        return result(values, indices)
-    return result(values.squeeze(axis), indices.squeeze(axis))
+    pick = pick or (picked.middle_number if ignore else picked.middle)
+    values = pick(x, indices, axis, keepdim)
+    return result(values, indices if keepdim else indices.squeeze(axis))
 
 
 _BETWEEN = ("linear", "lower", "higher", "midpoint", "nearest")

@@ -12,6 +12,7 @@ from mynn.base.arguments import explained, whole_number
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.ops import movement
+from mynn.tensor import picked
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.scans import Scans
 from mynn.tensor.shapes import axis_of, extents_of
@@ -128,7 +129,5 @@ class Strided(Scans[T]):
         begins = first.concatenate([new], axis).choose(numbers, 0).cummax(axis).values
         longest = (numbers - begins).argmax(axis, keepdim=True)
         indices: Any = order.take_along(longest, axis)
-        values: Any = self.take_along(indices, axis)
-        if keepdim:
-            return return_types.mode(values, indices)
-        return return_types.mode(values.squeeze(axis), indices.squeeze(axis))
+        values = picked.most_frequent(self, indices, axis, keepdim)
+        return return_types.mode(values, indices if keepdim else indices.squeeze(axis))

@@ -6,10 +6,11 @@ walk from it to the tensors it came from. A traced tensor has a `node` alone.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import branches, control, history, products, promotion, write
+from mynn.tensor import backward, branches, control, history, products, promotion, write
 from mynn.tensor.elsewhere import Elsewhere
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
@@ -178,11 +179,20 @@ class Tensor(
         return _numpy_protocol().function(function, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles hold the value, its memory order and the gradient, but no history."""
+        """Pickles hold the value and its memory order, but no gradient and no history."""
         value = history.array_of(self)
         order = axis_order(value) if self.is_native else None
-        fields = (self.requires_grad, self.name, order, self._grad)
+        fields = (self.requires_grad, self.name, order)
         return _restored, (type(self), np.array(value, order="C"), *fields)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same, with the gradient: but parameters are copied without."""
+        make, fields = self.__reduce__()
+        made: Self = make(*fields)
+        memo[id(self)] = made
+        if self._grad is not None and not self._is_state:
+            made._grad = copy.deepcopy(self._grad, memo)
+        return made
 
     @classmethod
     def __torch_function__(cls, function: Any, *arguments: Any) -> Any:
@@ -325,13 +335,16 @@ class Tensor(
                 "backward: nothing that this tensor was computed from requires a gradient; set "
                 "requires_grad=True on what is trained"
             )
+        if gradient is None and tracing.active() is None:
+            backward.backward(self, Tensor.from_value(np.ones(self.shape, self.dtype)))
+            return
         seed = as_tensor(np.ones((), self.dtype) if gradient is None else gradient, like=self)
         if gradient is not None and seed.shape != self.shape:
             raise ShapeError(
                 f"backward: the gradient has shape {seed.shape}, it must be {self.shape}"
             )
         seed = seed.astype(self.dtype).broadcast_to(self.shape)
-        history.backward(self, seed)
+        backward.backward(self, seed)
 
     @property
     def T(self) -> Tensor:
@@ -367,12 +380,10 @@ def _restored(
     requires_grad: bool,
     name: str | None,
     order: tuple[int, ...] | None,
-    gradient: Tensor | None,
 ) -> Tensor:
     """A tensor from the parts that `Tensor.__reduce__` gives."""
     tensor = kind.__new__(kind)
     tensor._setup(value, None, requires_grad, name)
     if order is not None:
         tensor.to_native(order)
-    tensor._grad = gradient
     return tensor

@@ -145,8 +145,19 @@ class Value(Generic[T]):
     @classmethod
     def from_value(cls, value: Array, node: Node | None = None) -> T:
         """An eager tensor that shares `value` instead of copying it."""
-        tensor: T = cls._made.__new__(cls._made)
-        tensor._setup(value, node, node is not None, None)
+        made = cls._made
+        tensor: T = made.__new__(made)
+        tensor._value = value  # `_setup`, in a hurry
+        tensor._version = 0
+        tensor._view = None
+        tensor.node = node
+        tensor._requires_grad = node is not None
+        tensor.name = None
+        tensor.is_native = False
+        tensor._grad = None
+        tensor.shared = None
+        tensor.pending = None
+        tensor.touched = None
         return tensor
 
     @staticmethod

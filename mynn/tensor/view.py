@@ -47,8 +47,10 @@ def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
         return False
     if len(view.steps) == len(steps) and not any(p is movement.reshape for p, _ in steps):
         return False
-    whole = view.base._value
-    return whole is not None and not np.may_share_memory(value, whole)
+    whole, memory = view.base._value, value.base
+    if whole is None or (memory is not None and (memory is whole or memory is whole.base)):
+        return False
+    return not np.may_share_memory(value, whole)
 
 
 def current(tensor: AnyTensor, view: View) -> Array | None:

@@ -193,6 +193,7 @@ def compare(found: list[Any], expected: list[Any]) -> None:
         np.testing.assert_allclose(np.asarray(one), other, rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("mode", ["at once", "tape"])
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_eagerly(program: Callable[..., Any], mode: Any) -> None:

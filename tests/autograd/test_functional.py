@@ -69,6 +69,7 @@ def flat(value: Any) -> list[Any]:
 
 
 # PyTorch's derivatives forwards use a part of it that it warns about.
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", CALLS)
 def test_functions_are_those_of_pytorch(name: str) -> None:

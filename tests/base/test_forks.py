@@ -47,6 +47,7 @@ def test_doctest() -> None:
     assert doctest.testmod(forks).failed == 0
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_while_another_thread_calls(threads: int) -> None:
     run_child(
@@ -113,13 +114,14 @@ forking_while_compiling(lambda width: (96, 8))
     )
 
 
+@pytest.mark.wide
 def test_while_threads_compile_parts() -> None:
     run_child(
         FORKING
         + """
-from mynn.compiler.codegen import parts
+from mynn.compiler.codegen import split_module
 from mynn.runtime import llvm_objects
-parts.SIZE, llvm_objects.processors = 2000, lambda: 3
+split_module.SIZE, llvm_objects.processors = 2000, lambda: 3
 def program(width):
     layers = [part for n in range(4) for part in (nn.Linear(width + n, width + n + 1), nn.Tanh())]
     call = mynn.compile(nn.Sequential(*layers))
@@ -175,6 +177,7 @@ assert program().shape == X.shape
     )
 
 
+@pytest.mark.wide
 def test_while_another_thread_fits() -> None:
     run_child(
         FORKING
@@ -202,6 +205,7 @@ other.join()
     )
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("goes_on", ["child", "parent"])
 def test_a_callback_forks(goes_on: str) -> None:
     """Both sides train on, to the same parameters."""

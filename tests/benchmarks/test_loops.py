@@ -45,7 +45,7 @@ def compared(name: str, peers: dict[str, Any]) -> None:
 LARGE = ("loop-resnet20",)
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", [name for name in VERIFIED if name not in LARGE])
 def test_loops_agree_with_torch(name: str) -> None:
     """At once, and on the tape."""
@@ -136,6 +136,7 @@ print(growth(Program(lambda: kept.append(np.ones(1 << 20))), 4, 64))
 """
 
 
+@pytest.mark.wide
 def test_memory_that_stays_is_found() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LEAK], cwd=ROOT, capture_output=True, text=True, check=True
@@ -145,6 +146,7 @@ def test_memory_that_stays_is_found() -> None:
     assert 500 < leaking < 600
 
 
+@pytest.mark.wide
 def test_memory_of_loops_is_measured() -> None:
     assert all(loop in LOOPS for loop, _, _ in memory.LENGTHS.values())
     command = [sys.executable, "-m", "benchmarks.memory", "eager-networks", "--peer=ours"]

@@ -37,6 +37,7 @@ def test_an_epoch_is_whole_batches() -> None:
         assert work.sizes == (9, 9, 9, 10)
 
 
+@pytest.mark.wide
 def test_points_are_written_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(sweep.limits, "peak", lambda: 1e11)

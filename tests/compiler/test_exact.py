@@ -38,6 +38,7 @@ def window_gradients(layers: Callable[[Any], Any], size: int) -> np.ndarray:
     return g.reshape(*X.shape[:2], -1, size)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("size", [2, 3, 8, 16, 32])
 @pytest.mark.parametrize(
     "before",

@@ -74,7 +74,7 @@ CASES = [
 ]
 
 
-@pytest.mark.one_in(3, each="primitive")
+@pytest.mark.one_in(8, each="primitive")
 @pytest.mark.parametrize(("primitive", "dtype"), CASES)
 def test_native_matches_interpreter(primitive: Primitive, dtype: np.dtype[Any]) -> None:
     run_both(primitive, variants(primitive, dtype))

@@ -46,6 +46,7 @@ WAYS: dict[str, Callable[[Array, Path], Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("way", WAYS)
 def test_arrays(backend: str, way: str, tmp_path: Path) -> None:
@@ -67,6 +68,7 @@ def test_torch_tensors() -> None:
     assert_same_state(one.state(), two.state())
 
 
+@pytest.mark.one_in(4)
 @backends
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint32", "bool", "float64"])
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3), (3, 5, 2), (70, 2), (2, 1)])
@@ -112,6 +114,7 @@ def guarded(values: Array) -> Iterator[Array]:
     assert not protect(start, pages + mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.skipif(os.name != "posix", reason="pages are protected by mprotect")
 @pytest.mark.parametrize(
     ("shape", "batch"),

@@ -25,6 +25,7 @@ def test_windows_are_the_slices_of_the_series() -> None:
         assert not found.flags.writeable
 
 
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 @pytest.mark.parametrize("shuffle", [True, False])

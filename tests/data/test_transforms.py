@@ -37,6 +37,7 @@ LAYERS: dict[str, nn.Module] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_native_and_interpreted_runs_draw_the_same(name: str) -> None:
     x = images()
@@ -61,6 +62,7 @@ def test_flips_are_each_images_own(dtype: str) -> None:
 MODES = {"edge": "edge", "reflect": "reflect", "crop": "constant", "crop with a border": "constant"}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MODES)
 @pytest.mark.parametrize("without_channels", [False, True])
 def test_crops_are_parts_of_the_image_and_its_border(name: str, without_channels: bool) -> None:
@@ -113,6 +115,7 @@ def test_evaluation_leaves_images_as_they_are(name: str) -> None:
         np.testing.assert_array_equal(found, x)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0, 4.0])
 def test_mixed_shares_have_their_distribution(alpha: float) -> None:
     """Mean 1/2, variance 1 / (4 (2 alpha + 1)), and a quartile, which a draw of NumPy's has too."""

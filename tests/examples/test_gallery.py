@@ -39,6 +39,7 @@ def is_drawn(picture: list[str]) -> bool:
     return not picture or Path(picture[1]).stat().st_size > 1000
 
 
+@pytest.mark.wide
 def test_fashion(tmp_path: Path, picture: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for part, count in (("train", 600), ("t10k", 100)):
         for name, values in zip(("images-idx3", "labels-idx1"), images(count), strict=True):
@@ -64,6 +65,7 @@ def test_wages(picture: list[str]) -> None:
     assert is_drawn(picture)
 
 
+@pytest.mark.wide
 def test_births(picture: list[str]) -> None:
     days = np.arange(1100)
     week = 2 * np.pi * days / 7
@@ -80,6 +82,7 @@ def test_neural_ode(picture: list[str]) -> None:
     assert is_drawn(picture)
 
 
+@pytest.mark.wide
 def test_burgers(picture: list[str]) -> None:
     """The exact solution solves the equation; the network comes nearer to it."""
     x, t, h = np.array([-0.7, -0.3, 0.2, 0.55]), 0.3, 1e-4
@@ -131,12 +134,14 @@ def test_cartpole(method: str, picture: list[str], monkeypatch: pytest.MonkeyPat
     assert is_drawn(picture)
 
 
+@pytest.mark.wide
 def test_vae(picture: list[str]) -> None:
     data = images(600)[0], images(64)[0]
     assert vae.main(["--epochs", "4", *picture], data) < 450  # 543 nats: 784 times log 2
     assert is_drawn(picture)
 
 
+@pytest.mark.wide
 def test_fine_tuning(picture: list[str]) -> None:
     found = fine_tuning.main(["--epochs", "3", *picture], (images(700), images(200)), few=(10,))
     assert found[0] > 0.7
@@ -164,6 +169,7 @@ NETWORKS: dict[str, Any] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_compute_what_pytorchs_do(name: str) -> None:

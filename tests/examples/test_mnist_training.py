@@ -63,6 +63,7 @@ def test_mlp_learns_made_digits(
     assert lines[-1]["accuracy"] > 0.97
 
 
+@pytest.mark.wide
 def test_lenet_learns_made_digits() -> None:
     rng = np.random.default_rng(1)
     images, labels = digits(rng, 1200)

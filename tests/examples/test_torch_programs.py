@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from examples.torch_programs.loading import PROGRAMS, copy_weights, load, with_imports_of
+from tests.subset import count
 
-STEPS = 6
+STEPS = count(6, 4)
 
 
 def test_only_the_import_lines_differ() -> None:
@@ -22,6 +23,7 @@ def test_only_the_import_lines_differ() -> None:
     )
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_losses_are_those_of_pytorch(name: str) -> None:
     torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -21,6 +21,7 @@ from tests.registry.running import (
     run_torch,
     their_function,
 )
+from tests.subset import by_entry
 
 # PyTorch warns of it once in a process, in whichever test comes first.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -38,6 +39,7 @@ def test_names_at_the_top_are_the_same_functions() -> None:
         assert getattr(mynn, name) is getattr(functional, name)
 
 
+@pytest.mark.one_in(3, each=by_entry)
 @every_case
 def test_pytorch(name: str) -> None:
     torch = pytorch()
@@ -51,13 +53,14 @@ def test_pytorch(name: str) -> None:
         )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.smooth])
 def test_gradients(name: str) -> None:
     """First and second derivatives, against differences."""
     mynn.check_grads(our_function(CASES[name]), CASES[name].arrays(name))
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(6, each=by_entry)
 @backends
 @every_case
 def test_compiled(name: str, backend: str) -> None:

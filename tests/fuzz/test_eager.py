@@ -19,6 +19,7 @@ COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(200, 84))) // 12
 BLOCKS = 4
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_random_programs(block: int) -> None:
     for seed in range(FIRST + block, FIRST + COUNT, BLOCKS):
@@ -106,6 +107,7 @@ def test_what_people_write_occurs() -> None:
         assert written in text, written
 
 
+@pytest.mark.wide
 def test_most_programs_raise_seldom() -> None:
     """Programs that stop at once would compare nothing."""
     kinds: Counter[str] = Counter()

@@ -11,7 +11,7 @@ from tests.fuzz.training import training_problems, training_report
 from tests.subset import count
 
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
-COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(200, 120))) // 60
+COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(200, 60))) // 60
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,7 @@ def test_networks_print_as_programs() -> None:
     assert scope["network"] == drawn
 
 
+@pytest.mark.wide
 def test_smaller_networks_still_fit() -> None:
     for seed in range(20):
         for one in smaller(network(seed)):

@@ -13,8 +13,9 @@ import pytest
 
 import mynn
 from mynn import nn
+from tests.subset import count
 
-DEEP = 5 * sys.getrecursionlimit()
+DEEP = count(5, 2) * sys.getrecursionlimit()
 X = np.linspace(-1, 1, 8, dtype=np.float32)
 
 
@@ -53,12 +54,14 @@ def products(x: Any) -> Any:
 FUNCTIONS: list[Callable[[Any], Any]] = [chain, additions, movement, reductions, products]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_native_code_agrees_with_the_interpreter(function: Callable[[Any], Any]) -> None:
     expected = mynn.compile(function, backend="interpreter")(X)
     np.testing.assert_allclose(mynn.compile(function)(X), expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.wide
 def test_gradients() -> None:
     x = mynn.Tensor(X, requires_grad=True)
     chain(x).sum().backward()

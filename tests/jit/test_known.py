@@ -217,6 +217,7 @@ def test_equal_networks(seed: int) -> None:
         assert check(function)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("seed", range(40))
 def test_nearly_equal_networks(seed: int) -> None:
     rng = random.Random(1000 + seed)
@@ -227,6 +228,7 @@ def test_nearly_equal_networks(seed: int) -> None:
         check(build({**options, name: rng.choice(OPTIONS[name])}))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_each_option(name: str) -> None:
     """Networks that differ in one option, one after the other, in both orders."""
@@ -431,6 +433,7 @@ def fitted_state(options: dict[str, Any]) -> tuple[Any, list[Any]]:
     return history["loss"].tolist(), [t.tolist() for t in [*net.parameters(), *net.buffers()]]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_fit_gives_the_same_bits(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network that is known, and of one that is traced."""

@@ -30,6 +30,7 @@ def inputs() -> list[Array]:
     return [rng.normal(size=(n, 2, 4)).astype(np.float32) for n in (3, 5, 5)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("options", [{}, {"add_bias_kv": True, "add_zero_attn": True}])
 def test_masks(name: str, options: dict[str, Any]) -> None:

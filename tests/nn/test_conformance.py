@@ -31,6 +31,7 @@ from tests.registry.running import (
     run_torch,
     weights,
 )
+from tests.subset import by_entry
 
 # PyTorch warns of it once in a process, in whichever test comes first.
 pytestmark = [
@@ -72,6 +73,7 @@ def test_pytorch_has_the_names() -> None:
                 assert hasattr(owner, entry.name) == (entry.twin is not None), entry.name
 
 
+@pytest.mark.one_in(3, each=by_entry)
 @pytest.mark.parametrize("name", all_cases([entry for entry in MODULES if entry.twin]))
 def test_pytorch(name: str) -> None:
     """Values, gradients, buffers, keys and the printed form are PyTorch's."""
@@ -96,6 +98,7 @@ def test_pytorch(name: str) -> None:
         )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.smooth])
 def test_gradients(name: str) -> None:
     """First and second derivatives for inputs and parameters, against differences."""
@@ -103,7 +106,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(layer, arrays)
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(6, each=by_entry)
 @backends
 @every_compiled_case
 def test_compiled(name: str, backend: str) -> None:
@@ -141,7 +144,7 @@ class Trained:
         return [self.scale.numpy(), *self.layer.state_dict().values()]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "entry", [entry for entry in MODULES if not entry.alike], ids=lambda entry: entry.name
 )
@@ -165,6 +168,7 @@ def test_fit(entry: Entry) -> None:
 # -- copies and states -----------------------------------------------------------------------------
 
 
+@pytest.mark.one_in(3)
 @every_entry
 def test_states_go_from_one_to_another(entry: Entry) -> None:
     layer, arrays = build(entry.name, entry.plain, "float32")
@@ -179,6 +183,7 @@ def test_states_go_from_one_to_another(entry: Entry) -> None:
         assert same_bits(a, b)
 
 
+@pytest.mark.one_in(5)
 @every_entry
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_copies(entry: Entry, way: Any) -> None:
@@ -200,6 +205,7 @@ def test_copies(entry: Entry, way: Any) -> None:
 # -- dtypes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_in(2)
 @every_entry
 def test_default_dtype(entry: Entry) -> None:
     """Layers are made in the dtype of `set_default_dtype`."""

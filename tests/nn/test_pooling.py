@@ -88,6 +88,7 @@ TIES: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", TIES)
 def test_the_first_of_equal_values_has_the_gradient(name: str, dtype: Any) -> None:

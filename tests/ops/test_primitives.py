@@ -22,6 +22,7 @@ def test_names_are_unique_and_samples_exist() -> None:
     assert all(samples(primitive) for primitive in PRIMITIVES)
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases())
 def test_shape_rule_is_what_numpy_gives(primitive: Primitive, sample: Sample) -> None:
     expected = primitive.infer(*map(Type.of, sample.arrays), **sample.params)
@@ -30,6 +31,7 @@ def test_shape_rule_is_what_numpy_gives(primitive: Primitive, sample: Sample) ->
     verify(graph_of_sample(primitive, sample.arrays, sample.params))
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases())
 def test_inputs_are_not_changed(primitive: Primitive, sample: Sample) -> None:
     before = [array.copy() for array in sample.arrays]
@@ -38,6 +40,7 @@ def test_inputs_are_not_changed(primitive: Primitive, sample: Sample) -> None:
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases())
 def test_float32_is_close_to_float64(primitive: Primitive, sample: Sample) -> None:
     wide = evaluate(primitive, with_float(sample, np.float64), sample.params)
@@ -49,6 +52,7 @@ def test_float32_is_close_to_float64(primitive: Primitive, sample: Sample) -> No
         np.testing.assert_array_equal(narrow, wide)
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases())
 def test_any_strides_will_do(primitive: Primitive, sample: Sample) -> None:
     strided = tuple(_strided(array) for array in sample.arrays)
@@ -78,6 +82,7 @@ def _rounds(sample: Sample) -> bool:
     return sample.params.get("dtype") == np.float32
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases(differentiable=True))
 def test_derivatives_match_finite_differences(primitive: Primitive, sample: Sample) -> None:
     """Of first and second order; where none are to be had, the gradient is zero or constant."""
@@ -153,6 +158,7 @@ SAME_NAME = (
 )
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(
     ("primitive", "sample"), cases(p for p in PRIMITIVES if p in TORCH or p.name in SAME_NAME)
 )

@@ -54,6 +54,7 @@ def assert_same(params: Any, others: Any, tolerance: float) -> None:
         np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.one_in(2)
 @every_case
 def test_steps_are_those_of_pytorch(name: str) -> None:
     torch = pytorch()
@@ -67,6 +68,7 @@ def test_steps_are_those_of_pytorch(name: str) -> None:
     assert len(kept["old_dirs"]) == len(expected["old_dirs"])
 
 
+@pytest.mark.one_in(2)
 @every_case
 def test_states_continue_a_run(name: str) -> None:
     torch = pytorch()
@@ -89,6 +91,7 @@ def test_states_continue_a_run(name: str) -> None:
 
 
 # At the end of a run a line search finds nothing better.
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("option", [o for o in SOLVERS[0].options if o != "line_search_fn"])
 def test_options_change_what_is_computed(option: str) -> None:
     expected, _ = trained("LBFGS-plain", 2)
@@ -172,6 +175,7 @@ def test_what_lbfgs_refuses() -> None:
     np.testing.assert_array_equal(before["d"], other._memory.d)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("entry", OPTIMIZERS, ids=lambda entry: entry.name)
 def test_closures_of_all_others(entry: Any) -> None:
     def run(way: str) -> Any:

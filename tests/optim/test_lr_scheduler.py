@@ -132,6 +132,7 @@ def test_eager_numbers_are_pytorchs(name: str) -> None:
             assert group.get(note) == other.get(note), note
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", ["interpreter", "native"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_compiled_numbers_are_the_eager_ones(name: str, backend: str) -> None:
@@ -291,6 +292,7 @@ def test_a_schedule_of_ones_own() -> None:
 # -- state dicts -----------------------------------------------------------------------------------
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("way", ["own", "json", "from torch", "to torch"])
 @pytest.mark.parametrize("name", MAKERS)

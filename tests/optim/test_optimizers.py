@@ -19,6 +19,7 @@ from mynn.trace import tracing
 from tests.registry import OPTIMIZERS
 from tests.registry.entries import all_cases
 from tests.registry.running import BACKENDS, Program, dtypes_of, pytorch
+from tests.subset import by_entry
 
 DTYPES = ("float32", "float64")
 
@@ -86,7 +87,7 @@ def assert_state(params: Iterable[Tensor], expected: Iterable[Any], tolerance: f
         np.testing.assert_allclose(p.value, np.asarray(q), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("dtype", DTYPES)
 @every_twin
 def test_pytorch_over_many_steps(name: str, dtype: str) -> None:
@@ -112,7 +113,7 @@ def test_pytorch_over_many_steps(name: str, dtype: str) -> None:
                 np.testing.assert_allclose(got, value, rtol=10 * tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(4, each=by_entry)
 @pytest.mark.parametrize("backend", BACKENDS)
 @every_case
 def test_traced(name: str, backend: str) -> None:
@@ -269,6 +270,7 @@ def test_options_can_change_between_steps() -> None:
     assert p.item() == 1 - 0.5 - 0.75
 
 
+@pytest.mark.one_in(3)
 @every_case
 def test_state_dict_continues_a_run(name: str) -> None:
     expected, _ = steps(name, "float64", 7)
@@ -283,6 +285,7 @@ def test_state_dict_continues_a_run(name: str) -> None:
     assert_state(params, [p.value for p in expected], 1e-14)
 
 
+@pytest.mark.one_in(3)
 @every_twin
 def test_state_dict_of_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")
@@ -340,7 +343,7 @@ def test_zero_grad() -> None:
     assert p.grad is None
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 @every_case
 def test_copies(name: str, way: Any) -> None:

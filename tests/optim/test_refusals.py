@@ -133,6 +133,7 @@ def values(optimizer: Any) -> list[Array]:
     return [slot.numpy() for slots in optimizer.state.values() for slot in slots.values()]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_state_goes_through(form: str, kind: str) -> None:
@@ -149,6 +150,7 @@ def test_state_goes_through(form: str, kind: str) -> None:
     ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", KINDS)
 def test_state_of_another_class_is_refused(kind: str, other: str) -> None:

@@ -34,6 +34,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("way", ["eager", "compiled", "fit"])
 @pytest.mark.parametrize("option", OPTIONS)
 def test_mean_weights_are_pytorchs(option: str, way: str) -> None:

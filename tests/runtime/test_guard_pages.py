@@ -34,7 +34,7 @@ def test_the_pages_guard(side: str) -> None:
     assert run("outside", side).returncode == -signal.SIGSEGV
 
 
-@pytest.mark.one_in(4, each="side")
+@pytest.mark.one_in(8)
 @linux
 @sides
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def cycle(number: int) -> None:
     np.testing.assert_array_equal(mynn.compile(lambda x: x + float(number))(x), 2 * x)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.skipif(not STATM.is_file(), reason="tells memory by /proc")
 @pytest.mark.parametrize("cache", ["0", "1"])
 def test_hundreds_of_programs(cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +46,7 @@ def test_hundreds_of_programs(cache: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert resident() - before < 2 * MIB
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(not STATM.is_file(), reason="tells memory by /proc")
 def test_networks_that_trained(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

@@ -13,7 +13,7 @@ from tests.runtime.children import run_child
 from tests.subset import count
 
 # `python -m tests.fuzz.signals --moments 10000` is the long form.
-MOMENTS = int(os.environ.get("MYNN_SIGNALS", count(150, 50)))
+MOMENTS = int(os.environ.get("MYNN_SIGNALS", count(150, 30)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no timers here")

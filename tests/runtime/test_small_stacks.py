@@ -34,6 +34,7 @@ def test_works_in_small_threads(threads: int, count: int) -> None:
     assert run("works", threads).count("done") == count
 
 
+@pytest.mark.wide
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("threads", [1, 4])
 def test_long_sums_in_small_threads(threads: int) -> None:

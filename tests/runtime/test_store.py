@@ -268,6 +268,7 @@ def resident() -> int:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(not STATM.is_file(), reason="tells memory by /proc")
 def test_many_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is level after a while, however many sizes there are."""

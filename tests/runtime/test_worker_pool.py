@@ -52,6 +52,7 @@ def gone(running: int, deadline: float = 10) -> bool:
     return True
 
 
+@pytest.mark.wide
 def test_handlers_that_raise_in_fit() -> None:
     """A timeout as those of test runners and task queues, again and again, at random moments."""
     out = run_child(

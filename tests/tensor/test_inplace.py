@@ -247,6 +247,7 @@ def expected(program: Callable[..., Any], calls: int) -> list[Any]:
     return results
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("how", ["eager", "interpreter", "native"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda f: f.__name__)
 def test_programs_give_what_pytorch_gives(program: Callable[..., Any], how: str) -> None:

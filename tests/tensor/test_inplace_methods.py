@@ -137,6 +137,7 @@ def _outcome(run: Callable[[], Any]) -> Any:
         return type(error)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("look", "backend"),
     [
@@ -174,6 +175,7 @@ def _assert_same(ours: Any, theirs: Any) -> None:
         np.testing.assert_allclose(array, wanted, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", CALLS)
 def test_integers(name: str) -> None:
     theirs = _outcome(lambda: CALLS[name](torch, torch.tensor(WHOLE)).numpy())
@@ -234,6 +236,7 @@ def _as(lib: Any, entry: Any) -> Any:
     return own(entry) if isinstance(entry, np.ndarray) else entry
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", ["eager", "native", "interpreter", "plain"])
 @pytest.mark.parametrize("name", INDEXED)
 def test_assignment_to_an_index(name: str, kind: str) -> None:

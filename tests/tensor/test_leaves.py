@@ -30,6 +30,7 @@ NOTHING: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
 @pytest.mark.parametrize("name", NOTHING)
 def test_backward_of_a_leaf_that_went_through_nothing(name: str, backend: str) -> None:
@@ -211,6 +212,7 @@ def test_a_value_of_another_leaf_is_no_path_to_it() -> None:
     np.testing.assert_array_equal(step(x).numpy(), x)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("mode", ["at once", "tape"])
 def test_steps_leave_no_leaves_of_earlier_steps(mode: Literal["at once", "tape"]) -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -269,6 +271,7 @@ def in_way(function: Callable[[Any], Any], way: str, a: Array) -> Any:
         return gradient
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("leaf", LEAVES)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mynn import Parameter, Tensor, no_grad
+import mynn
+from mynn import Parameter, Tensor, nn, no_grad
 from mynn.core import interpreter
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor import as_tensor, enable_grad, grad_mode, parameter, promote, tensor
@@ -144,6 +145,31 @@ def test_copies_and_pickles() -> None:
         assert x.tolist() == [1, 2]
         (other * other).sum().backward()
         assert x.grad is None
+
+
+def gradients_of_copies(lib: Any, parameter: Any, layer: Any) -> list[bool]:
+    """Whether copies and pickles of a tensor, a parameter and a layer have a gradient."""
+    x = lib.ones(2, requires_grad=True)
+    layer(x).sum().backward()
+    (x * parameter).sum().backward()
+    copies: list[Any] = []
+    for way in (copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+        copies += [way(x), way(parameter)]
+        if way is not copy.copy:
+            copies += way(layer).parameters()
+    copies += copy.deepcopy([x, parameter])
+    assert x.grad is not None
+    assert parameter.grad is not None
+    return [one.grad is not None for one in copies]
+
+
+def test_which_copies_have_gradients_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = gradients_of_copies(torch, torch.nn.Parameter(torch.ones(2)), torch.nn.Linear(2, 1))
+    ours = gradients_of_copies(mynn, Parameter(np.ones(2, np.float32)), nn.Linear(2, 1))
+    assert ours == theirs
+    assert any(ours)
+    assert not all(ours)
 
 
 # -- promotion and broadcasting --------------------------------------------------------------------

@@ -92,6 +92,7 @@ WHOLE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
 @pytest.mark.parametrize("name", WHOLE)
 def test_integers(name: str, dtype: str) -> None:
@@ -132,6 +133,7 @@ BOOLS: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", BOOLS)
 def test_bools(name: str) -> None:
     x = np.array([True, True, False, False])
@@ -144,6 +146,7 @@ def test_what_bools_have_not(call: Callable[[Any], Any]) -> None:
         call(Tensor([True, False]))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
 @pytest.mark.parametrize(
     ("a", "b"), [((3, 5), (5, 2)), ((2, 3, 5), (5, 2)), ((5,), (5, 2)), ((1, 200), (200, 1))]
@@ -183,6 +186,7 @@ EDGES = [0.0, -0.5, 0.99, -0.99, 254.9, 255.0, 256.0, -1.0, 2.0**31, -(2.0**31),
 EDGES += [-(2.0**63), 1e30, -1e30, np.inf, -np.inf, np.nan, 2.0**31 - 128, 2147483583.0]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("source", ["float32", "float64"])
 @pytest.mark.parametrize("target", ["uint8", "int32", "int64", "uint32", "bool", "float32"])
 def test_conversions_saturate(source: str, target: str) -> None:

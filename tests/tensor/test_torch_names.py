@@ -333,6 +333,7 @@ def _index(x: Any, values: Any) -> Any:
     return torch.tensor(values) if _torch(x) else np.array(values)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore:index_reduce", "ignore:The reduce argument")
 @pytest.mark.parametrize("name", CASES)
 def test_means_what_pytorch_means(name: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests import subset
 
-os.environ[subset.VARIABLE] = "1"
+os.environ[subset.VARIABLE] = subset.WHOLE
 from tests.torch_db import ops
 from tests.torch_db.known import KNOWN
 

@@ -28,7 +28,7 @@ DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-9}
 
 # So many samples of a module are enough; they are spread over all that there are.
-MOST = 60 if __name__ == "__main__" else count(60, 6)
+MOST = 60 if __name__ == "__main__" else count(60, 3)
 
 # Modules that are not there, with the reason.
 LEFT_OUT: dict[str, str] = {}

@@ -9,6 +9,7 @@ import functools
 import importlib
 import itertools
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +27,9 @@ from tests.torch_db.known import RANDOM
 
 DTYPES = ("float32", "float64", "int64", "bool")
 # At most so many samples, evenly chosen, of each dtype; the first of these are differentiated.
-SAMPLES, GRADIENTS, ERRORS = count(12, 4), count(6, 1), 40
+SAMPLES, GRADIENTS, ERRORS = count(12, 2), count(6, 1), 40
+# Of so many operations one is compiled; all of ours are in `tests/functional`.
+COMPILED_ONE_IN = count(1, 3)
 TOLERANCE = {"float32": (3e-5, 2e-5), "float64": (1e-7, 1e-7)}
 
 
@@ -230,6 +233,7 @@ class Checker:
         label = f"{op.name}.{op.variant_test_name}" if op.variant_test_name else op.name
         self.report = Report(label)
         self.random = op.name in RANDOM
+        self.is_compiled = zlib.crc32(label.encode()) % COMPILED_ONE_IN == 0
 
     def run(self) -> Report:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -249,7 +253,7 @@ class Checker:
         import torch
 
         grad = dtype == "float64" and self.op.supports_autograd and not self.random
-        compiled = dtype == next(self.dtypes())
+        compiled = self.is_compiled and dtype == next(self.dtypes())
         differentiated = 0
         for sample in _samples(self.op, dtype, grad):
             given = [sample.input, list(sample.args), dict(sample.kwargs)]

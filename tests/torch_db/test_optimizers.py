@@ -16,6 +16,7 @@ from mynn import optim
 from mynn.core.types import Array
 from mynn.errors import MynnError
 from tests.registry.running import pytorch
+from tests.subset import count
 from tests.torch_db import databases
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -27,7 +28,7 @@ TAKEN = (
     "betas must be either both floats or both Tensors",
     "as a Tensor is not supported for capturable=False",
 )
-STEPS = 6
+STEPS = count(6, 4)
 SHAPES = ((3, 4), (4, 2), (4,), (2, 1, 3), ())
 
 
@@ -72,7 +73,7 @@ def test_what_is_there() -> None:
     assert not [name for name in NAMES if not hasattr(optim, name)]
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LEFT_OUT])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_trajectories(name: str, dtype: str) -> None:

@@ -42,6 +42,7 @@ class Stop(mynn.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("until", [1, 6, 17, 30])
 def test_an_interrupted_training_goes_on(
     until: int, tmp_path: Path, whole: dict[str, np.ndarray]
@@ -63,6 +64,7 @@ def test_an_interrupted_training_goes_on(
     assert again.steps == history.steps == 36
 
 
+@pytest.mark.wide
 def test_in_other_processes(tmp_path: Path, whole: dict[str, np.ndarray]) -> None:
     draw = random.Random(int.from_bytes(os.urandom(4), "little"))
     points = [draw.randrange(1, 36)]

@@ -149,6 +149,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.wide
 def test_a_notebook() -> None:
     """Cells in a Jupyter kernel, whose event loop runs meanwhile."""
     pytest.importorskip("ipykernel")

@@ -43,6 +43,7 @@ def replay(problem: Problem, step: Any, steps: int, batch_size: int, shuffle: bo
             done += 1
 
 
+@pytest.mark.one_in(2)
 @backends
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch_size", [8, 50])
@@ -81,6 +82,7 @@ def poisoned(at: int, how: Callable[[Any], Any], lr: float = 0.05) -> tuple[Prob
     return problem, step, mark
 
 
+@pytest.mark.one_in(2)
 @backends
 @pytest.mark.parametrize(
     ("how", "operation"),
@@ -291,6 +293,7 @@ class Meddler(Spoiler):
             super().on_epoch_end(self.epoch, logs)
 
 
+@pytest.mark.one_in(4)
 @backends
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("epoch", [0, 1, 3])
@@ -314,6 +317,7 @@ def test_what_a_callback_breaks(backend: str, value: float, epoch: int, shuffle:
     assert f"changed after step {step - 1} from outside the steps (by a callback?)" in message
 
 
+@pytest.mark.one_in(2)
 @backends
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_a_callback_breaks_within_an_epoch(backend: str, value: float) -> None:

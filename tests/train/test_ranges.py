@@ -149,12 +149,14 @@ def check_fit(
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.one_in(6)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_fit_native(place: str, indexed: bool) -> None:
     check_fit(place, 33, indexed=indexed)
 
 
+@pytest.mark.one_in(3)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_fit_interpreted(place: str, indexed: bool) -> None:
@@ -162,6 +164,7 @@ def test_fit_interpreted(place: str, indexed: bool) -> None:
     check_fit(place, 3, indexed=indexed, backend="interpreter")
 
 
+@pytest.mark.one_in(4)
 @rows
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -169,12 +172,14 @@ def test_threads(row: int, shuffle: bool, threads: int) -> None:
     check_fit("t - 1", row, shuffle, threads=threads)
 
 
+@pytest.mark.one_in(2)
 @rows
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_indices(row: int, shuffle: bool) -> None:
     check_fit("t - 1", row, shuffle, indexed=True, threads=2)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("row", [0, 49])
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
@@ -198,6 +203,7 @@ def test_recorded_steps(row: int, indexed: bool, backend: str) -> None:
         np.testing.assert_allclose(value, problem.state()[key], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.one_in(3)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
@@ -217,6 +223,7 @@ def test_a_compiled_call(place: str, indexed: bool, backend: str) -> None:
     assert (problem.state()["net.0.weight"] != before["net.0.weight"]).any()
 
 
+@pytest.mark.one_in(6)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_evaluate_and_predict(place: str, indexed: bool) -> None:
@@ -396,6 +403,7 @@ TAKERS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.one_in(3, each="name")
 @pytest.mark.parametrize("name", TAKERS)
 @pytest.mark.parametrize("wrong", [16, -17])
 @pytest.mark.parametrize("backend", ["eager", "native", "interpreter"])

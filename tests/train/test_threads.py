@@ -49,6 +49,7 @@ def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> 
     return [history["loss"], *(p.numpy() for p in net.parameters())]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("batch", "sizes"),
     [(1, (5, 40, 3)), (32, (64, 128, 96, 10)), (33, (17, 130, 7)), (200, (100, 64, 11))],
@@ -113,6 +114,7 @@ def train_with(callback: OfNetwork, threads: int) -> list[np.ndarray]:
     return [p.numpy() for p in net.parameters()]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize(("rows", "batch"), [(2, 1), (7, 3), (11, 2), (29, 8), (31, 31)])
 def test_all_workers_gather(
@@ -160,6 +162,7 @@ class Raise(OfNetwork):
             raise KeyboardInterrupt
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", [Slow, Switch])
 def test_callbacks_between_the_steps(kind: type[OfNetwork]) -> None:
     one = train_with(kind(), 1)
@@ -236,6 +239,7 @@ def train_convolutions(threads: int) -> list[np.ndarray]:
     return [p.numpy() for p in net.parameters()]
 
 
+@pytest.mark.wide
 def test_same_bits_where_sums_run_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYNN_CACHE", "0")
     monkeypatch.setattr(blocks, "_CACHE_BYTES", 64)

@@ -13,19 +13,10 @@ from dataclasses import replace
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.graph.zero_padding import operations
 from mynn.compiler.loop_ir.ir import Kernel, Statement, buffers_of
-from mynn.compiler.lowering.argmax_lines import lower_argmax_lines
-from mynn.compiler.lowering.argsort import lower_argsort
-from mynn.compiler.lowering.attention.forward import lower_attention
-from mynn.compiler.lowering.attention.gradient import lower_attention_gradient
 from mynn.compiler.lowering.base import Context
-from mynn.compiler.lowering.bernoulli import lower_bernoulli
-from mynn.compiler.lowering.concatenate import lower_concatenate
 from mynn.compiler.lowering.contraction.schedule import lower_product
-from mynn.compiler.lowering.first_equal import lower_first_equal
 from mynn.compiler.lowering.map import lower_map
 from mynn.compiler.lowering.reduce import lower_reduce
-from mynn.compiler.lowering.scan import lower_scan
-from mynn.compiler.lowering.scatter import lower_scatter, lower_scatter_along
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import (
     ArgMax,
@@ -43,28 +34,59 @@ from mynn.compiler.rules.record import (
     ScatterAlong,
 )
 from mynn.core.graph import Node
+from mynn.errors import CompileError
 
-_SCHEDULES: dict[type[Rule], Callable[[Context], list[Statement]]] = {
-    Contraction: lower_product,
-    Reduction: lower_reduce,
-    ArgMax: lower_argmax_lines,
-    ArgSort: lower_argsort,
-    Scan: lower_scan,
-    FirstEqual: lower_first_equal,
-    Bernoulli: lower_bernoulli,
-    ScatterAdd: lower_scatter,
-    ScatterAlong: lower_scatter_along,
-    Concatenation: lower_concatenate,
-    Attention: lower_attention,
-    AttentionGradient: lower_attention_gradient,
-}
+Schedule = Callable[[Context], list[Statement]]
+
+
+def _schedule_of(rule: Rule | None) -> Schedule:
+    """The schedule of a kernel around such an anchor."""
+    match rule:
+        case None:
+            return lower_map
+        case Contraction():
+            return lower_product
+        case Reduction():
+            return lower_reduce
+        case _:
+            return _seldom(rule)
+
+
+def _seldom(rule: Rule) -> Schedule:
+    """The same, from a file that is imported now: most programs need none of these."""
+    match rule:
+        case ArgMax():
+            from mynn.compiler.lowering.argmax_lines import lower_argmax_lines as schedule
+        case ArgSort():
+            from mynn.compiler.lowering.argsort import lower_argsort as schedule
+        case Scan():
+            from mynn.compiler.lowering.scan import lower_scan as schedule
+        case FirstEqual():
+            from mynn.compiler.lowering.first_equal import lower_first_equal as schedule
+        case Bernoulli():
+            from mynn.compiler.lowering.bernoulli import lower_bernoulli as schedule
+        case ScatterAdd():
+            from mynn.compiler.lowering.scatter import lower_scatter as schedule
+        case ScatterAlong():
+            from mynn.compiler.lowering.scatter import lower_scatter_along as schedule
+        case Concatenation():
+            from mynn.compiler.lowering.concatenate import lower_concatenate as schedule
+        case AttentionGradient():
+            from mynn.compiler.lowering.attention.gradient import (
+                lower_attention_gradient as schedule,
+            )
+        case Attention():
+            from mynn.compiler.lowering.attention.forward import lower_attention as schedule
+        case _:
+            raise CompileError(f"no kernel is made around what {rule!r} describes")
+    return schedule
 
 
 def lower_group(name: str, context: Context) -> Kernel:
     """The kernel of a group."""
     group = context.group
     anchor = group.anchor
-    schedule = lower_map if anchor is None else _SCHEDULES[type(rule_of(anchor))]
+    schedule = _schedule_of(None if anchor is None else rule_of(anchor))
     # Schedules leave out the loops of axes of extent 1, not those of 0.
     empty = not any(node.type.size for node in group.outputs)
     body = () if empty else tuple(schedule(context))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mynn.base import rooms
+from mynn.base import lazy_imports
 from mynn.functional.losses.classification import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 # Rooms that come when somebody asks for one of their names.
-_ROOMS = {
+_MODULES = {
     "ctc": "ctc_loss",
     "margin": (
         "cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
@@ -72,4 +72,4 @@ _ROOMS = {
 
 def __getattr__(name: str) -> Any:
     """A name of a room that has not been asked for yet."""
-    return rooms.find(__name__, _ROOMS, name)
+    return lazy_imports.find(__name__, _MODULES, name)

@@ -122,6 +122,7 @@ def convolution(rng: np.random.Generator) -> Graph:
     return graph_of(lambda *a: function(*a), f32(n, c, side, side), f32(o, c, window, window))
 
 
+@pytest.mark.one_in(3)
 @linux_x86
 @widths
 @pytest.mark.parametrize("kind", [product, convolution])
@@ -142,6 +143,7 @@ def test_random_graphs(vector_bytes: int, target: Target) -> None:
             check(program.graph, target, split=bool(seed % 2))
 
 
+@pytest.mark.one_in(2)
 @linux_x86
 @widths
 def test_values_kept_for_a_gradient(target: Target) -> None:

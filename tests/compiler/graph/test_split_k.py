@@ -38,6 +38,7 @@ def agree(graph: Graph) -> Graph:
     return split
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("short_sums_too")
 @pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 7, 8, 12, 30])
 def test_gradient_of_a_convolution(images: int) -> None:

@@ -79,7 +79,7 @@ CASES: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...] = (
 )
 
 
-@pytest.mark.one_in(4, each=("x", "w", "options"))
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("what", ["forward", "gradients"])
 @pytest.mark.parametrize(("x", "w", "options"), CASES)
@@ -89,6 +89,7 @@ def test_agrees(
     check(case_of(x, w, what, last, **options), evaluate=last, scale=4)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("vector_bytes", "registers"), MACHINES[::2])
 def test_machines(vector_bytes: int, registers: int, machine: Callable[..., None]) -> None:
     """Other widths of vectors and other tiles."""

@@ -33,6 +33,7 @@ def is_refused(kernel: Kernel) -> bool:
     return False
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ALWAYS_WRONG)
 def test_what_has_no_meaning_is_refused(name: str) -> None:
     rng = np.random.default_rng(0)
@@ -61,6 +62,7 @@ def goes_outside(kernel: Kernel, data: int) -> bool:
     return False
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", SOMETIMES_OUTSIDE)
 def test_what_goes_outside_is_refused(name: str) -> None:
     """The evaluator says which mutants do; none of them passes the checker."""

@@ -34,6 +34,7 @@ def test_integers_and_other_axes() -> None:
     np.testing.assert_array_equal(case.native([x])[0], x.argmax(0))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("shape", [(5, 200), (200, 5), (3, 130, 17)])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint32", "uint8"])
 def test_every_dtype_and_axis(shape: tuple[int, ...], dtype: str) -> None:

@@ -22,6 +22,7 @@ CASES = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint8])
 @pytest.mark.parametrize(("shape", "axis"), CASES)
 def test_the_first_of_the_largest(shape: tuple[int, ...], axis: int, dtype: type) -> None:

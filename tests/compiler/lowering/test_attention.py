@@ -40,7 +40,7 @@ def _inputs(extents: Sequence[int], mask: str, drop: float, dtype: Any) -> list[
     return arrays
 
 
-@pytest.mark.one_in(9)
+@pytest.mark.one_in(28)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("mask", "drop"), [("", 0.0), ("bools", 0.0), ("added", 0.3)])
 @pytest.mark.parametrize("extents", EXTENTS)
@@ -84,6 +84,7 @@ def _trained(options: dict[str, Any], padded: bool) -> Any:
     return mynn.compile(step)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("options", "padded"), [({"is_causal": True}, False), ({"dropout_p": 0.2}, True)]
 )
@@ -99,6 +100,7 @@ def test_memory_grows_with_the_length_alone(options: dict[str, Any], padded: boo
     assert numbers(4096) <= 2.01 * numbers(2048)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("mask", "compiled", "width"),
     [

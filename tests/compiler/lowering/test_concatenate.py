@@ -32,6 +32,7 @@ def joined(axis: int) -> Any:
     return function
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_axis(monkeypatch: pytest.MonkeyPatch, axis: int, widths: tuple[int, ...]) -> None:

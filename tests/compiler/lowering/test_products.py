@@ -142,6 +142,7 @@ PANELS = [
 ]
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("typed", [f32, f64])
 @pytest.mark.parametrize(("terms", "rows", "columns", "panel", "group"), PANELS)
 def test_long_sums_in_panels(

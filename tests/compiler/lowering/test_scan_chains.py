@@ -15,6 +15,7 @@ from mynn.ops import elementwise, scan
 from tests.compiler.harness import Case
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("primitive", scan.PRIMITIVES, ids=repr)
 @pytest.mark.parametrize("shape", [(127,), (128,), (1031,), (4096,), (3, 257)])
 def test_every_length(primitive: Primitive, shape: tuple[int, ...]) -> None:

@@ -219,6 +219,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", KINDS)
 def test_kind(name: str) -> None:
     """All ways of running agree at every edge; the schedule is the one that is meant."""
@@ -231,7 +232,7 @@ def test_kind(name: str) -> None:
 MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("vector_bytes", "registers"), MACHINES)
 @pytest.mark.parametrize(
     "name",
@@ -277,6 +278,7 @@ def test_map_of_one_element_that_loses_its_axis() -> None:
     check(Case(graph_of(function, f32(1), f32(1))))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("step", [2, 3, 4, 5])
 @pytest.mark.parametrize("n", EDGES)
 def test_elements_apart(step: int, n: int) -> None:
@@ -319,6 +321,7 @@ def _turn(statement: Statement, lane: str, last: int) -> Statement:
     return with_indices(statement, index)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", KINDS)
 def test_order_of_lanes_does_not_matter(name: str) -> None:
     case = KINDS[name].case(17)
@@ -353,6 +356,7 @@ def step_case(batch: int, hidden: int, order: tuple[int, ...]) -> Case:
     return Case(graph, {node: 1 + i for i, node in enumerate(state)}, layouts)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 5), (1, 25), (7, 16), (8, 17), (32, 3)])
 def test_training_step(batch: int, hidden: int, order: tuple[int, ...]) -> None:

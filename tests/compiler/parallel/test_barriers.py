@@ -177,6 +177,7 @@ def test_columns_of_ones_own() -> None:
     assert meet(column(E), column(E, rounds=8), workers=3) == [False, True]
 
 
+@pytest.mark.wide
 def test_results_along_the_batch() -> None:
     """Each class is a row: workers share its columns, then go on with rows of the batch."""
 

@@ -58,6 +58,7 @@ def shares(lowered: Compilation) -> list[int]:
     return [block.shares for block in pipeline.finish(lowered).blocks]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
     function, types = CASES[name]
@@ -74,6 +75,7 @@ def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
         assert same_bits(a, b)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", ["plain", "gradient", "stateful"])
 def test_random_programs(kind: str, tiny_cache: pytest.MonkeyPatch) -> None:
     """Any graph, with state in place: the blocks change no bit."""
@@ -86,6 +88,7 @@ def test_random_programs(kind: str, tiny_cache: pytest.MonkeyPatch) -> None:
             assert all(same_bits(a, b) for a, b in zip(got, expected, strict=True)), program
 
 
+@pytest.mark.wide
 def test_random_programs_are_cut(tiny_cache: pytest.MonkeyPatch) -> None:
     """What the test above runs is in blocks often enough."""
     cut = 0

@@ -51,6 +51,7 @@ def is_plain(value: Any) -> bool:
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", TRAININGS)
 def test_the_rest_is_the_same_from_any_step(name: str) -> None:
     training = TRAININGS[name]
@@ -74,6 +75,7 @@ def test_the_rest_is_the_same_from_any_step(name: str) -> None:
             assert_equal(found, {**expected, "records": records})
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["native, 2 threads", "native, recorded", "interpreted"])
 def test_the_rest_is_the_same_in_another_process(name: str) -> None:
     training = TRAININGS[name]
@@ -142,6 +144,7 @@ def test_what_is_no_cursor(changed: dict[str, Any], message: str) -> None:
         Cursor.from_dict(cursor(**changed))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

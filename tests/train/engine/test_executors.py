@@ -13,6 +13,7 @@ from mynn.train.plan import load, plan
 from tests.train.reference import backends, shuffle_python
 
 
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("rows", [1, 2, 3, 8, 200])
 def test_orders(backend: str, rows: int) -> None:

@@ -30,59 +30,48 @@ each of the result of the last; the least of 15 runs, in units of a dependent in
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Final
 
 from mynn.compiler.codegen.function import Function, Module
-from mynn.compiler.codegen.math import (
-    erf,
-    exponential,
-    hyperbolic,
-    inverse,
-    logarithm,
-    power,
-    threefry,
-    trigonometric,
-)
 from mynn.compiler.codegen.math.builder import FORMATS, Builder
 from mynn.compiler.codegen.values import Value
 
-_EMITTERS: Final[dict[str, Callable[..., Value]]] = {
-    "exp": exponential.exp,
-    "log": logarithm.log,
-    "tanh": exponential.tanh,
-    "logistic": exponential.logistic,
-    "erf": erf.erf,
-    "sin": trigonometric.sin,
-    "cos": trigonometric.cos,
-    "log1p": logarithm.log1p,
-    "expm1": exponential.expm1,
-    "pow": power.pow,
-    "asin": inverse.asin,
-    "acos": inverse.acos,
-    "atan": inverse.atan,
-    "atan2": inverse.atan2,
-    "sinh": hyperbolic.sinh,
-    "cosh": hyperbolic.cosh,
-    "asinh": hyperbolic.asinh,
-    "acosh": hyperbolic.acosh,
-    "atanh": hyperbolic.atanh,
-    "exp2": hyperbolic.exp2,
-    "log2": hyperbolic.log2,
-    "log10": hyperbolic.log10,
-    "erfc": hyperbolic.erfc,
+# For each function the module here that has it, imported when a program calls it.
+_MODULES: Final = {
+    "exp": "exponential",
+    "log": "logarithm",
+    "tanh": "exponential",
+    "logistic": "exponential",
+    "erf": "erf",
+    "sin": "trigonometric",
+    "cos": "trigonometric",
+    "log1p": "logarithm",
+    "expm1": "exponential",
+    "pow": "power",
+    "asin": "inverse",
+    "acos": "inverse",
+    "atan": "inverse",
+    "atan2": "inverse",
+    "sinh": "hyperbolic",
+    "cosh": "hyperbolic",
+    "asinh": "hyperbolic",
+    "acosh": "hyperbolic",
+    "atanh": "hyperbolic",
+    "exp2": "hyperbolic",
+    "log2": "hyperbolic",
+    "log10": "hyperbolic",
+    "erfc": "hyperbolic",
 }
-_INTEGER_EMITTERS: Final = {
-    "threefry2x32": threefry.first,
-    "threefry2x32_second": threefry.second,
-}
+_INTEGER_MODULES: Final = {"threefry2x32": "threefry", "threefry2x32_second": "threefry"}
 # The arguments of those that do not have one.
 _ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4, "threefry2x32_second": 4}
 # Their float32 has a second function, for arguments that are rare.
 _LARGE: Final = ("sin", "cos")
-OPS: Final = tuple(_EMITTERS)
+OPS: Final = tuple(_MODULES)
 UNARY_OPS: Final = tuple(op for op in OPS if op not in _ARITY)
-INTEGER_OPS: Final = tuple(_INTEGER_EMITTERS)
+INTEGER_OPS: Final = tuple(_INTEGER_MODULES)
 INTEGERS: Final = ("i32", "u32")
 LANES: Final = (1, 2, 4, 8, 16)
 # Several vectors, whose instructions are mixed: each waits for the one before it.
@@ -109,11 +98,17 @@ def require(module: Module, op: str, dtype: str, lanes: int) -> str:
     if op not in (*OPS, *INTEGER_OPS) or dtype not in known or lanes not in widths:
         raise ValueError(f"there is no {op} of {lanes} {dtype}")
     name = function_name(op, dtype, lanes)
-    emit = _INTEGER_EMITTERS[op] if integer else _EMITTERS[op]
-    module.require(name, lambda: _define(module, name, emit, op, dtype, lanes))
+    module.require(name, lambda: _define(module, name, _emitter(op), op, dtype, lanes))
     if op in _LARGE and dtype == "f32":
         module.require(f"{name}.large", lambda: _define_large(module, op, lanes))
     return name
+
+
+def _emitter(op: str) -> Callable[..., Value]:
+    """What writes the body of a function."""
+    module = _MODULES.get(op) or _INTEGER_MODULES[op]
+    emitter: Callable[..., Value] = getattr(importlib.import_module(f"{__name__}.{module}"), op)
+    return emitter
 
 
 def _define(
@@ -127,6 +122,8 @@ def _define(
 
 
 def _define_large(module: Module, op: str, lanes: int) -> None:
+    from mynn.compiler.codegen.math import trigonometric
+
     x = Value("%x0", "f32", lanes)
     name = trigonometric.large_name(op, lanes)[1:]
     f = Function(module, name, [x], x, f"noinline cold {_PURE}")

@@ -7,12 +7,12 @@ from mynn.compiler.codegen.values import Value
 from mynn.ops.threefry import PARITY, ROTATIONS
 
 
-def first(b: Builder, k0: Value, k1: Value, c0: Value, c1: Value) -> Value:
+def threefry2x32(b: Builder, k0: Value, k1: Value, c0: Value, c1: Value) -> Value:
     """The first word; where a function asks for both, LLVM computes them together."""
     return _words(b, k0, k1, c0, c1)[0]
 
 
-def second(b: Builder, k0: Value, k1: Value, c0: Value, c1: Value) -> Value:
+def threefry2x32_second(b: Builder, k0: Value, k1: Value, c0: Value, c1: Value) -> Value:
     """The second word."""
     return _words(b, k0, k1, c0, c1)[1]
 

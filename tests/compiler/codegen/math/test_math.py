@@ -212,7 +212,7 @@ BOUNDS = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @every_lanes
 @every_float
 @pytest.mark.parametrize("op", math.UNARY_OPS)
@@ -260,6 +260,7 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
 }
 
 
+@pytest.mark.one_in(4)
 @every_lanes
 @every_float
 @pytest.mark.parametrize("op", math.UNARY_OPS)

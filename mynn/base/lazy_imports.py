@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def find(package: str, rooms: Mapping[str, str], name: str) -> Any:
+def find(package: str, modules: Mapping[str, str], name: str) -> Any:
     """What `name` stands for in a package, which has it from then on.
 
     Args:
         package: its full name.
-        rooms: for each module of it, under its name there, the names that it has, in one text.
+        modules: for each module of it, under its name there, the names that it has, in one text.
         name: what somebody asked for.
 
     Raises:
-        AttributeError: no room has the name.
+        AttributeError: no module has the name.
     """
-    for room, names in rooms.items():
+    for module, names in modules.items():
         if name in names.split():
-            found = getattr(importlib.import_module(f"{package}.{room}"), name)
+            found = getattr(importlib.import_module(f"{package}.{module}"), name)
             setattr(sys.modules[package], name, found)
             return found
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
