@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import types
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -19,16 +18,16 @@ from mynn.base.structure import flatten
 from mynn.core.graph import Graph
 from mynn.core.types import Array, Shape
 from mynn.errors import ArgumentError, MynnError
-from mynn.jit import stage, unrolled
+from mynn.jit import native_available, stage, unrolled
 from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
-from mynn.jit.lengths.calls import Calls
-from mynn.jit.lengths.lookup import Lengths
-from mynn.jit.native import native_available
-from mynn.jit.signature import is_flat, signature_of
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
+
+if TYPE_CHECKING:
+    from mynn.jit.lengths.calls import Calls
+    from mynn.jit.lengths.lookup import Lengths
 
 BACKENDS = ("native", "interpreter")
 # After so many programs for one value that changes, a warning.
@@ -116,14 +115,18 @@ class Compiled:
         self.backend = backend
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
-        self.lengths = Lengths(self)
-        self.calls = Calls(self.lengths) if flag("compile: dynamic", dynamic) else None
         self._direct: Ready | None = None
         self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
         self._changes: dict[str, int] = {}
         self.lock = forks.register(threading.RLock())
         self._copies: dict[Tensor, Array] = {}
+        self.lengths: Lengths | None = None
+        self.calls: Calls | None = None
+        if flag("compile: dynamic", dynamic):
+            from mynn.jit.lengths.calls import Calls
+
+            self.calls = Calls(self.sized())
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
@@ -159,7 +162,7 @@ class Compiled:
         these are looked at where it is asked for. `check(staged)` may raise, before a program is
         made. `beside`: what was found for other arguments just before.
         """
-        signature = signature_of(arguments)
+        signature = stage.signature_of(arguments)
         found = self.find(signature, thoroughly)
         if found is None:
             with self.lock:  # one thread traces
@@ -189,7 +192,7 @@ class Compiled:
         beside: Beside,
     ) -> tuple[stage.Staged, Known | None]:
         """The staged function for such arguments, traced or known, and what is known of it."""
-        found = self.lengths.take(signature)
+        found = None if self.lengths is None else self.lengths.take(signature)
         if found is None:
             self._note_change(signature)
             found = stage_known(self.function, arguments, lambda: self._stage(arguments), beside)
@@ -218,6 +221,15 @@ class Compiled:
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
+
+    def sized(self) -> Lengths:
+        """Its programs for batches of several sizes."""
+        if self.lengths is None:
+            from mynn.jit.lengths.lookup import Lengths
+
+            with self.lock:
+                self.lengths = self.lengths or Lengths(self)
+        return self.lengths
 
     def find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
@@ -306,7 +318,8 @@ class Compiled:
                 self._programs.pop(signature, None)
             elif len(kept) < len(made):
                 self._programs[signature] = kept
-        self.lengths.forget(code)
+        if self.lengths is not None:
+            self.lengths.forget(code)
         if self.calls is not None:
             self.calls.forget(code)
 
@@ -353,24 +366,7 @@ class Compiled:
             return results[0] if several.bundle is None else several.bundle(results)
         if tracing.active() is not None:
             return self.function(*arguments, **named)
-        return self._call(self._positional(arguments, named) if named else arguments)
-
-    def _positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-        """Arguments in the order of the parameters; those left out in between are filled in."""
-        try:
-            bound = inspect.signature(self.function).bind(*arguments, **named)
-        except TypeError:
-            name = getattr(self.function, "__name__", type(self.function).__name__)
-            check_call(name, self.function, arguments, named)
-            raise
-        if bound.kwargs:
-            bound.apply_defaults()
-        if bound.kwargs:
-            raise ArgumentError(
-                f"a compiled function takes arguments by position; {', '.join(bound.kwargs)} can "
-                "only be given by keyword: close over it, or make it a usual parameter"
-            )
-        return bound.args
+        return self._call(stage.positional(self.function, arguments, named) if named else arguments)
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """Look the program up; one from array to array, without conditions, is kept ready."""
@@ -382,7 +378,7 @@ class Compiled:
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
-            for x in (arguments if is_flat(arguments) else flatten(arguments))
+            for x in (arguments if stage.is_flat(arguments) else flatten(arguments))
         ]
         results = program(arrays)
         structure, guards = staged.structure, staged.trace.guards

@@ -67,8 +67,6 @@ class Criteria:
 
     def tell(self) -> None:
         """Have the loop go on from what the callbacks know."""
-        if not self.inside:
-            return
         for words, reals, callback in zip(self.words, self.reals, self.callbacks, strict=True):
             if isinstance(callback, EarlyStopping):
                 words[Watch.WAIT] = callback.wait

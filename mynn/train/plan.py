@@ -30,11 +30,10 @@ from mynn.errors import (
     ShapeError,
     UsageError,
 )
+from mynn.jit import native_available
 from mynn.jit.compile import Compiled
 from mynn.jit.known import Beside
-from mynn.jit.native import native_available
-from mynn.jit.signature import signature_of
-from mynn.jit.stage import Staged
+from mynn.jit.stage import Staged, signature_of
 from mynn.metrics.metric import Metric
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
@@ -283,7 +282,7 @@ def steps_for(
         return whole, whole
     first, second = (first_rows(arguments, arrays, count) for count in (rows, remainder))
     native = compiled.backend == "native" and native_available()
-    joined = compiled.lengths.lookup(first, second, check, beside) if native else None
+    joined = compiled.sized().lookup(first, second, check, beside) if native else None
     if joined is None:
         return step_for(*fixed, rows, check, beside), step_for(*fixed, remainder, check, beside)
     whole = Step(joined.whole, joined.program, rows, joined.further[0], rows)
@@ -452,7 +451,7 @@ def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) ->
     arrays = list(flatten(example))
     if not any(array.dtype == np.float64 for array in arrays):
         return False
-    known = compiled.lengths.known(signature_of(example))
+    known = compiled.sized().known(signature_of(example))
     if known is not None:
         return _trained(known) == _SINGLE
 
@@ -463,7 +462,7 @@ def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) ->
 
     single = rebuild(example, iter(data_arrays.to_single(arrays)))
     try:
-        compiled.lengths.trace(single, check_single)
+        compiled.sized().trace(single, check_single)
     except DTypeError:
         return False
     return True

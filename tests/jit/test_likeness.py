@@ -50,7 +50,7 @@ def test_both_sizes_of_batches_are_told_once(monkeypatch: pytest.MonkeyPatch) ->
     assert len(described) == 1
     compiled = compiled_of(step)
     batches = [(x[:rows], t[:rows]) for rows in (4, 2)]
-    joined = compiled.lengths.lookup(*batches, lambda staged: None, Beside())
+    joined = compiled.sized().lookup(*batches, lambda staged: None, Beside())
     assert joined is not None
     whole, last = (compiled.program(*batch) for batch in batches)
     assert len({joined.program.code, whole.code, last.code}) == 3

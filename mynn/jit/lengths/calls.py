@@ -20,8 +20,7 @@ from mynn.core.types import Array
 from mynn.jit.known import Beside
 from mynn.jit.lengths.axis import Rows
 from mynn.jit.lengths.lookup import Lengths
-from mynn.jit.signature import is_flat, signature_of
-from mynn.jit.stage import Staged
+from mynn.jit.stage import Staged, is_flat, signature_of
 from mynn.tensor import as_array
 
 if TYPE_CHECKING:

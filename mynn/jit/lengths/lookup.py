@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mynn.base import forks, recording
 from mynn.base.cycles import undisturbed
 from mynn.jit.known import Beside, Known
-from mynn.jit.signature import signature_of
-from mynn.jit.stage import Staged
+from mynn.jit.stage import Staged, signature_of
 
 if TYPE_CHECKING:
     from mynn.jit.lengths.program import JoinedProgram
@@ -29,6 +28,7 @@ class Lengths:
         self._early: dict[Any, tuple[Staged, Known | None]] = {}
 
     def __len__(self) -> int:
+        """How many there are."""
         return sum(map(len, self._joined.values()))
 
     def trace(self, arguments: tuple[Any, ...], check: Check) -> Staged:

@@ -165,4 +165,4 @@ def test_the_store_drops_it() -> None:
             code = one.plan(20).whole.program.code
             STORE.clear()
             assert code.dropped
-            assert len(one.compiled.lengths) == 0
+            assert len(one.compiled.sized()) == 0
