@@ -212,6 +212,12 @@ class Run:
         same = self.state is self.staged.state and self.written is self.staged.written
         return access if same and access else sharing.join(self.state, self.written)
 
+    def for_epochs(self, epochs: int) -> Run:
+        """The same for so many epochs, for which the last batch may be worth another program."""
+        fixed = self.compiled, self.arguments, self.arrays
+        whole, last = steps_for(*fixed, self.whole.rows, self.remainder, self.check, epochs)
+        return replace(self, epochs=epochs, whole=whole, last=last)
+
     def step(self, batch: int) -> tuple[Step, slice]:
         """The step for a batch of an epoch, and the rows of the batch in their order."""
         step = self.whole if batch < self.whole_batches else self.last
@@ -234,9 +240,7 @@ class Run:
         """
         if all(step.staged.valid(thoroughly=True) for step in self.steps):
             return self
-        fixed = self.compiled, self.arguments, self.arrays
-        whole, last = steps_for(*fixed, self.whole.rows, self.remainder, self.check, self.epochs)
-        run = replace(self, whole=whole, last=last)
+        run = self.for_epochs(self.epochs)
         if run.names != self.names:
             raise UsageError(
                 f"the step returned {self.names}, and now that something was changed while it "

@@ -113,6 +113,16 @@ def test_where_the_smaller_batch_takes_too_long_it_has_a_program(
     assert_close(one.state(), other.state())
 
 
+def test_many_epochs_of_a_smaller_batch_are_worth_a_program() -> None:
+    run = Training().plan(20)
+    operations = run.whole.program.operations
+    few = run.for_epochs(2)
+    assert few.last.program is few.whole.program
+    many = run.for_epochs(int(1e10 // operations) + 1)  # half of each last batch is not there
+    assert many.last.program is not many.whole.program
+    assert many.epochs > 2
+
+
 def test_inference_and_validation() -> None:
     one, other = Training(), Training("interpreter")
     held, x = data(13), data(43)[0]
