@@ -192,6 +192,9 @@ def test_a_thread_fetches_ahead_and_leaves() -> None:
     class Stop(Callback):
         def on_progress(self, epoch: int, step: int, logs: dict[str, float]) -> None:
             if step > 5:
+                until = time.perf_counter() + 5
+                while len(ahead) < min(step + AHEAD, 25) and time.perf_counter() < until:
+                    time.sleep(0.01)
                 time.sleep(0.05)
                 counts.append((step, len(ahead)))
                 raise RuntimeError("enough")
