@@ -16,7 +16,7 @@ from mynn.core.types import DTYPES, SHORT_NAMES, Array, Type, as_dtype, default_
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise
 from mynn.tensor import pairs
-from mynn.tensor.frames import frame_array, names_of
+from mynn.tensor.dataframes import frame_array, names_of
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value

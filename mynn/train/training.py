@@ -22,8 +22,8 @@ from mynn.train.callbacks.base import Callback
 from mynn.train.callbacks.progress import progress_bar
 from mynn.train.checkpoint import Keeper, named_state
 from mynn.train.engine.base import Executor
-from mynn.train.finite import NanGuard
 from mynn.train.history import History
+from mynn.train.nan_guard import NanGuard
 from mynn.train.validation import Validation
 
 

@@ -11,8 +11,9 @@ masked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from mynn.compiler.codegen import narrow
 from mynn.compiler.codegen.addresses import Addresses, KernelAddresses
 from mynn.compiler.codegen.expressions import Expressions
 from mynn.compiler.codegen.function import FLUSHING, Block, Function, Module, index
@@ -33,11 +34,15 @@ def parameters_of(kernel: ir.Kernel) -> list[Value]:
 
 
 class KernelEmitter:
-    """Writes the statements of a kernel into a function; see `emit_kernel` for the arguments."""
+    """Writes the statements of a kernel into a function; see `emit_kernel` for the arguments;
+    `written` are the buffers that it stores into."""
 
-    def __init__(self, function: Function, addresses: Addresses) -> None:
+    def __init__(
+        self, function: Function, addresses: Addresses, written: Collection[ir.Buffer]
+    ) -> None:
         self.function = function
         self.addresses = addresses
+        self.written = written
         self.registers = Registers(function)
         self.expressions = Expressions(function, addresses, self.registers)
         self.env = self.expressions.env
@@ -60,10 +65,11 @@ class KernelEmitter:
                 self._loop(statement, v)
 
     def _prefetch(self, statement: ir.Prefetch) -> None:
-        """Into the nearest cache, to be written."""
+        """Into the nearest cache, to be written; into the second one what is only read."""
         parts = self.expressions.parts(statement.index, SCALAR)
         pointer = self.addresses.pointer(statement.buffer, parts.constant, parts.scalars)
-        hints = [Value(text, "i32") for text in ("1", "3", "1")]
+        written, near = ("1", "3") if statement.buffer in self.written else ("0", "2")
+        hints = [Value(text, "i32") for text in (written, near, "1")]
         self.function.intrinsic("@llvm.prefetch.p0", [pointer, *hints], "")
 
     # -- loops -------------------------------------------------------------------------------------
@@ -180,10 +186,10 @@ def emit_kernel(
       addresses of these buffers are where the entries of these numbers say.
     """
     parameters = parameters_of(kernel) + ([SLOTS] if numbers is not None else [])
-    attributes = f"noinline nounwind {FLUSHING}"
+    attributes = f"noinline nounwind {FLUSHING}{narrow.attributes(kernel, module.target)}"
     f = Function(module, name or kernel.name, parameters, attributes=attributes)
     worker = WORKER if kernel.is_split else None
     addresses = KernelAddresses(f, kernel, slots, scratch, numbers or {}, worker)
-    KernelEmitter(f, addresses).body(kernel.body)
+    KernelEmitter(f, addresses, ir.buffers_of(kernel)[1]).body(kernel.body)
     f.give()
     f.finish()

@@ -47,7 +47,7 @@ class Context:
                 value = builder.value(node, index)
                 place = self.targets[node]
                 stores.append(Store(place.buffer, place.offset(index), value))
-        return [*builder.body, *stores]
+        return builder.logic.without_unused([*builder.body, *stores])
 
     def index_of(self, node: Node, loops: Index) -> Index:
         """The index of an output at a point of the space."""

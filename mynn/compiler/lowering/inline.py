@@ -11,12 +11,13 @@ expression for it, and returns its own. So chains of nodes may be longer than Py
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.pool_windows import MOST_INLINED
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, Let, Load, Op, Statement
+from mynn.compiler.lowering.logic import Logic
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.expressions import Expressions, Names
 from mynn.compiler.rules.record import Computation, Computed, Elementwise, Movement, Reduction
@@ -65,6 +66,7 @@ class ElementBuilder(Expressions):
         self.loaded = loaded
         self.costly = False
         self.memo: dict[tuple[Node, Index], Expr] = dict(given or {})
+        self.logic = Logic(self.let)
 
     def value(self, node: Node, index: Index) -> Expr:
         """The element of `node` at `index`."""
@@ -124,7 +126,7 @@ class ElementBuilder(Expressions):
         operands = tuple(values)
         if rule.operands is not None:
             operands = rule.operands(self, node, operands)
-        return self.let(Op(rule.op, operands, node.type.short))
+        return self.logic.let(Op(rule.op, operands, node.type.short))
 
     def _source(self, node: Node, rule: Movement, index: Index) -> Index:
         """The index into the input of a movement."""
@@ -140,7 +142,9 @@ class ElementBuilder(Expressions):
         """
         return self._run(self._combining(op, total, x, index))
 
-    def _combining(self, op: str, total: Expr, x: Node, index: Index) -> Computation:
+    def _combining(
+        self, op: str, total: Expr, x: Node, index: Index
+    ) -> Generator[tuple[Node, Index], Expr, Op]:
         type = x.type.short
         path = self._to_product(x) if op == "add" else None
         if path is None:
@@ -181,7 +185,8 @@ class ElementBuilder(Expressions):
             if total is None:
                 total = yield x, at
             else:
-                total = self.let((yield from self._combining(rule.combine, total, x, at)))
+                combined = yield from self._combining(rule.combine, total, x, at)
+                total = self.logic.let(combined)
         assert total is not None
         return total
 

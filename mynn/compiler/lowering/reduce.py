@@ -34,8 +34,8 @@ from mynn.core.types import Shape
 
 # Accumulators of a long reduction: what an addition's latency leaves room for.
 _CHAINS = 4
-# Bytes of results side by side: a line of the cache is read once.
-_LINE = 64
+# Bytes of results side by side: neighbouring lines of the cache are read together, and once.
+_LINE = 256
 
 
 def _rule(anchor: Node) -> Reduction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,8 @@ import pytest
 
 from mynn import functional
 from mynn.compiler.graph.contraction_dims import DOT_ROWS
-from mynn.compiler.loop_ir.ir import For, Kernel, Load, Store
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Load, Prefetch, Statement, Store
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.lowering.contraction import blocks, tile
 from mynn.compiler.lowering.contraction.tile_cost import choose_tile, column_segments
@@ -182,6 +183,39 @@ def test_long_sums_of_a_batch_in_panels(monkeypatch: pytest.MonkeyPatch) -> None
     case = Case(graph_of(products, f32(2, 3, 60, 33), f32(2, 3, 60, 40)))
     assert "strips" in text(case)
     check(case, evaluate=False, scale=4)
+
+
+@pytest.mark.parametrize(
+    ("terms", "rows", "columns"), [((2048,), 64, 64), ((64, 32), 128, 384), ((1024,), 256, 96)]
+)
+def test_blocks_fetch_what_the_next_one_copies(terms: Shape, rows: int, columns: int) -> None:
+    """Each line of the cache that a block of panels reads was fetched by the block before."""
+    case = Case(graph_of(gradient, f32(*terms, rows), f32(*terms, columns)))
+    (kernel,) = (k for k in case.lowered.kernels if k.comment.startswith("contract"))
+    fetched: dict[tuple[str, int], set[int]] = {}
+    copied: dict[tuple[str, int], set[int]] = {}
+
+    def walk(body: Sequence[Statement], at: dict[str, int]) -> None:
+        for one in body:
+            if isinstance(one, For):
+                for i in range(one.extent):
+                    walk(one.body, {**at, one.var: i})
+            elif isinstance(one, Prefetch):
+                note(fetched, one.buffer, one.index, at)
+            elif isinstance(one, Store) and one.buffer.storage == "scratch":
+                assert isinstance(one.value, Load)
+                note(copied, one.value.buffer, one.value.index, at)
+
+    def note(into: dict[Any, set[int]], buffer: Buffer, index: Affine, at: dict[str, int]) -> None:
+        block = sum(i for name, i in at.items() if name.startswith("block"))
+        place = index.constant + sum(c * at[name] for name, c in index.terms)
+        into.setdefault((buffer.name, block), set()).add(place // 16)
+
+    walk(kernel.body, {})
+    later = {key: lines for key, lines in copied.items() if key[1]}
+    assert len(later) > 2
+    for (name, block), lines in later.items():
+        assert lines <= fetched[name, block - 1]
 
 
 def test_panels_are_for_long_sums() -> None:

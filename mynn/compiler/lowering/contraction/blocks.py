@@ -20,6 +20,7 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Load, Local, Statement, Store
 from mynn.compiler.lowering.base import Context, plain_index, serial, vector_loops
+from mynn.compiler.lowering.contraction.ahead import NextBlock
 from mynn.compiler.lowering.contraction.operands import (
     Operand,
     Product,
@@ -260,6 +261,7 @@ class _Block:
     ) -> None:
         self.context, self.product, self.cut = context, product, cut
         self.first, self.p0, self.q0 = first, p0, q0
+        self.next = NextBlock(product, cut.terms, first, p0, q0)
         self.type = product.anchor.type.short
         self.itemsize = product.anchor.dtype.itemsize
         self.lanes = context.target.lanes(self.itemsize)
@@ -290,7 +292,12 @@ class _Block:
             q = q + self.q0
             near = self._near(product.vector, product.lane, panels, place, piece.line)
             panel = replace(product, vector=near, panel_start=q)
-            body = [s for piece in rows for s in self._tiles(panel, strips, piece, q, widths, sums)]
+            fetched = self._fetched(columns, piece, variable, rows)
+            body = [
+                s
+                for strip in rows
+                for s in self._tiles(panel, strips, strip, q, widths, sums, fetched)
+            ]
             result += _looped(variable, piece.count, body)
         return result
 
@@ -302,6 +309,7 @@ class _Block:
         q: Affine,
         widths: Sequence[int],
         sums: Partial,
+        fetched: Callable[[_Pieces, str], list[Statement]],
     ) -> list[Statement]:
         """The tiles of one panel, of one height."""
         variable = self.context.names.fresh("p", piece.count)
@@ -310,7 +318,25 @@ class _Block:
         near = self._near(product.broadcast, product.tile[0], strips, place, piece.line)
         product = replace(product, broadcast=near, strip_start=p, summed=(self.terms,))
         tile = TileAt(p, piece.size, q, tuple(widths), self.lanes)
-        return _looped(variable, piece.count, continued(self.context, product, tile, sums))
+        body = fetched(piece, variable) + continued(self.context, product, tile, sums)
+        return _looped(variable, piece.count, body)
+
+    def _fetched(
+        self, columns: Sequence[_Pieces], panel: _Pieces, q: str, rows: Sequence[_Pieces]
+    ) -> Callable[[_Pieces, str], list[Statement]]:
+        """What the tiles of a panel fetch ahead: those of the most common size do, for all."""
+        most_columns, most_rows = (max(of, key=lambda one: one.count) for of in (columns, rows))
+
+        def share(strip: _Pieces, p: str) -> list[Statement]:
+            if panel is not most_columns or strip is not most_rows:
+                return []
+            across, down = (
+                Affine.var(name) if one.count > 1 else Affine()
+                for name, one in ((q, panel), (p, strip))
+            )
+            return self.next.share(self.context.names, across, panel.count, down, strip.count)
+
+        return share
 
     def _near(self, operand: Operand, axis: int, copy: Buffer, place: Affine, line: int) -> Operand:
         """The operand in its copy, for one tile."""
