@@ -79,6 +79,18 @@ class ReadyForSeveral(NamedTuple):
         shapes, dtypes, edits, same, _, _, _ = self  # the fields by name take longer
         if len(arrays) != len(shapes):
             return False
+        if len(arrays) == 2:
+            one, other = arrays
+            return (
+                type(one) is np.ndarray
+                and type(other) is np.ndarray
+                and one.dtype is dtypes[0]
+                and other.dtype is dtypes[1]
+                and one.shape == shapes[0]
+                and other.shape == shapes[1]
+                and activity.watch == edits
+                and (same is None or same())
+            )
         number = 0
         for array in arrays:  # so does `zip`
             if type(array) is not np.ndarray or array.dtype is not dtypes[number]:
