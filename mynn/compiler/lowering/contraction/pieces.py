@@ -13,7 +13,7 @@ from mynn.target.storage import ALIGNMENT
 
 # Sets of the nearest cache, and how many lines of one set a block's rows, or columns, of a tile may
 # fall into: as long as they come from the second cache in time, a copy takes longer.
-_SETS, _WAYS = 64, 16
+_SETS, _WAYS = 64, 32
 
 
 @dataclass(frozen=True)
