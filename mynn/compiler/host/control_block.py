@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.target.storage import aligned_bytes
+from mynn.target.storage import address_of, aligned_bytes
 
 # The low bits of the phase are the number of workers that share the step.
 COUNT_MASK = 0xFFFF
@@ -55,6 +55,9 @@ class Control(IntEnum):
     VALIDATION_FIT = 24  # address of the function of that loop
     VALIDATION_BATCHES = 25  # its batches in an epoch
     DATA = 26  # from here on: the address of each data array, then of each array of results
+
+
+_DATA = int(Control.DATA)
 
 
 class Sync(IntEnum):
@@ -132,8 +135,8 @@ class ControlBlock:
     muted = _Word(Control.MUTED)
 
     def __init__(self, arrays: int) -> None:
-        self.words = np.zeros(Control.DATA + arrays, np.int64)
-        self.address = int(self.words.ctypes.data)
+        self.words = np.zeros(_DATA + arrays, np.int64)
+        self.address = address_of(self.words)
         self._kept: dict[int, Array] = {}
 
     def address_of(self, word: int) -> int:
@@ -143,7 +146,7 @@ class ControlBlock:
     def point(self, word: int, array: Array) -> None:
         """Write the address of an array into a word."""
         self._kept[word] = array
-        self.words[word] = array.ctypes.data
+        self.words[word] = address_of(array)
 
     def set_step(self, table: int, step: int, remainder: bool = False) -> None:
         """Write the addresses of the table and of the step for whole batches, or for the last."""
