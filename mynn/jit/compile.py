@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mynn.jit.lengths.lookup import Lengths
 
 BACKENDS = ("native", "interpreter")
+# What is looked at in every call, under short names.
+activity, waiting = tracing.activity, recording.waiting
 # After so many programs for one value that changes, a warning.
 _OFTEN = 5
 
@@ -68,22 +70,23 @@ class ReadyForSeveral(NamedTuple):
     dtypes: tuple[Any, ...]
     edits: int
     same: Callable[[], bool] | None
-    program: Any
+    run: Callable[[Sequence[Any]], list[Any]]
     code: Any
     bundle: Callable[[list[Any]], Any] | None
 
     def fits(self, arrays: tuple[Any, ...]) -> bool:
         """Whether it may run for these values now."""
+        shapes, dtypes, edits, same, _, _, _ = self  # the fields by name take longer
+        if len(arrays) != len(shapes):
+            return False
         number = 0
-        dtypes = self.dtypes
-        for shape in self.shapes:  # `zip` takes longer
-            array = arrays[number]
+        for array in arrays:  # so does `zip`
             if type(array) is not np.ndarray or array.dtype is not dtypes[number]:
                 return False
-            if array.shape != shape:
+            if array.shape != shapes[number]:
                 return False
             number += 1  # noqa: SIM113
-        return tracing.activity.watch == self.edits and (self.same is None or self.same())
+        return activity.watch == edits and (same is None or same())
 
 
 class Compiled:
@@ -167,9 +170,10 @@ class Compiled:
         if found is None:
             with self.lock:  # one thread traces
                 found = self.find(signature, thoroughly)
-                found = found or undisturbed(
-                    lambda: self._made(signature, arguments, check, beside or Beside())
-                )
+                if found is None:
+                    return undisturbed(
+                        lambda: self._made(signature, arguments, check, beside or Beside())
+                    )
         if check is not None:
             check(found[0])
         return found
@@ -216,8 +220,7 @@ class Compiled:
         """A program was made of the code."""
         if not staged.trace.guards.complete:
             _let_go(self)
-        state = sum(node.type.nbytes for node in staged.state_nodes)
-        WAITING.add(self, 2 * state)  # with the copies that `fit` keeps
+        WAITING.add(self, 2 * staged.state_bytes)  # with the copies that `fit` keeps
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
@@ -345,24 +348,19 @@ class Compiled:
         direct = self._direct
         if direct is not None and len(arguments) == 1 and not named:
             array = arguments[0]
+            shape, dtype, edits, same, run, _ = direct
             if (
                 type(array) is np.ndarray
-                and array.dtype is direct.dtype
-                and array.shape == direct.shape
-                and tracing.activity.watch == direct.edits
-                and not recording.waiting
-                and (direct.same is None or direct.same())
+                and array.dtype is dtype
+                and array.shape == shape
+                and activity.watch == edits
+                and not waiting
+                and (same is None or same())
             ):
-                return direct.run(array)
+                return run(array)
         several = self._several
-        if (
-            several is not None
-            and len(arguments) == len(several.shapes)
-            and not named
-            and not recording.waiting
-            and several.fits(arguments)
-        ):
-            results = several.program.values(arguments)
+        if several is not None and not named and not waiting and several.fits(arguments):
+            results = several.run(arguments)
             return results[0] if several.bundle is None else several.bundle(results)
         if tracing.active() is not None:
             return self.function(*arguments, **named)
@@ -394,7 +392,7 @@ class Compiled:
                 bundle = None if structure == 0 else staged.bundle
                 if type(structure) is tuple and all(type(part) is int for part in structure):
                     bundle = tuple
-                fixed = shapes, dtypes, edits, same, program, code, bundle
+                fixed = shapes, dtypes, edits, same, program.several(), code, bundle
                 self._several = ReadyForSeveral(*fixed)
             else:
                 run = program.direct()

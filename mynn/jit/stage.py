@@ -53,6 +53,11 @@ class Staged:
         return self.graph.inputs[len(self.arguments) :]
 
     @lazy
+    def state_bytes(self) -> int:
+        """Bytes of the state."""
+        return sum(node.type.nbytes for node in self.state_nodes)
+
+    @lazy
     def written(self) -> tuple[Tensor, ...]:
         """The state that changes."""
         pairs = zip(self.state, self.state_nodes, strict=True)

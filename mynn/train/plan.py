@@ -198,8 +198,12 @@ class Run:
     @lazy
     def natives(self) -> dict[Tensor, Array]:
         """The state where it lies."""
-        pairs = (zip(s.staged.state, s.program.state_arrays, strict=True) for s in self.steps)
-        return {tensor: array for each in pairs for tensor, array in each}
+        found: dict[Tensor, Array] = {}
+        for step in self.steps:
+            arrays = step.program.state_arrays
+            if arrays is not self.whole.program.state_arrays or not found:
+                found.update(zip(step.staged.state, arrays, strict=True))
+        return found
 
     @property
     def access(self) -> sharing.Access:

@@ -22,8 +22,8 @@ from mynn.train.callbacks.base import Callback
 from mynn.train.callbacks.progress import progress_bar
 from mynn.train.checkpoint import Keeper, named_state
 from mynn.train.engine.base import Executor
-from mynn.train.finite import NanGuard
 from mynn.train.history import History
+from mynn.train.nan_guard import NanGuard
 from mynn.train.validation import Validation
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def _drawn_seed() -> int:
 
 def _check_training(staged: Staged) -> None:
     """Say where the step reads parameters and changes none."""
+    if any(t.requires_grad or isinstance(t, Parameter) for t in staged.written):
+        return
     parameters = [t for t in staged.state if t.requires_grad or isinstance(t, Parameter)]
     updated = any(name == "signature" for _, name in staged.trace.guards.properties)
     trainable = any(t.requires_grad for t in parameters)
-    if any(t.requires_grad or isinstance(t, Parameter) for t in staged.written):
-        return
     if trainable or (parameters and updated):
         remedy = "is loss.backward() or optimizer.step() missing, or the optimizer another net's?"
         if not trainable:

@@ -25,7 +25,7 @@ from tests.jit.harness import BACKENDS, backends, ramp, step_of
 # -- backends --------------------------------------------------------------------------------------
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
 def test_backends_agree(name: str, dtype: Any) -> None:

@@ -37,7 +37,7 @@ def slowly(number: int) -> None:
     time.sleep(0.001)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("before", [lambda number: None, slowly], ids=["at once", "on a thread"])
 def test_batches_of_an_iterable_are_those_of_its_arrays(backend: str, before: Any) -> None:

@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.target.storage import aligned_bytes
+from mynn.target.storage import address_of, aligned_bytes
 
 # The low bits of the phase are the number of workers that share the step.
 COUNT_MASK = 0xFFFF
@@ -83,6 +83,9 @@ class Watch(IntEnum):
     LOOKS = 10
     FINITE = 11
     COUNT = 12
+
+
+_DATA = int(Control.DATA)
 
 
 class Sync(IntEnum):
@@ -162,8 +165,8 @@ class ControlBlock:
     look = _Word(Control.LOOK)
 
     def __init__(self, arrays: int) -> None:
-        self.words = np.zeros(Control.DATA + arrays, np.int64)
-        self.address = int(self.words.ctypes.data)
+        self.words = np.zeros(_DATA + arrays, np.int64)
+        self.address = address_of(self.words)
         self._kept: dict[int, Array] = {}
 
     def address_of(self, word: int) -> int:
@@ -173,7 +176,7 @@ class ControlBlock:
     def point(self, word: int, array: Array) -> None:
         """Write the address of an array into a word."""
         self._kept[word] = array
-        self.words[word] = array.ctypes.data
+        self.words[word] = address_of(array)
 
     def set_step(self, table: int, step: int, remainder: bool = False) -> None:
         """Write the addresses of the table and of the step for whole batches, or for the last."""

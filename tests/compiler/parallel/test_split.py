@@ -180,7 +180,7 @@ def gru(h: Tensor, x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return last, gradient
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("small_kernels_too")
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_loops_around_kernels_are_run_together(order: tuple[int, ...]) -> None:
