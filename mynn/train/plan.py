@@ -279,10 +279,11 @@ def steps_for(
     rows: int,
     remainder: int,
     check: Check,
-    epochs: int,
+    epochs: int | None,
 ) -> tuple[Step, Step]:
     """The steps on batches of so many rows, and on those that remain for the last one: of one
-    program, unless the smaller batches are worth one of their own.
+    program, unless the smaller batches are worth one of their own in so many epochs (None: one now,
+    and others at other times).
     """
     fixed, beside = (compiled, arguments, arrays), Beside()
     if not remainder:
@@ -446,7 +447,7 @@ def plan(
         arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
     options = options or {}
-    whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs", 1))
+    whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs"))
     return Run(*fixed, check, whole, last, remainder, **options)
 
 

@@ -180,7 +180,8 @@ def _number(node: Node) -> float:
     assert node.value is not None
     flat = node.value.reshape(-1)
     number = float(flat[0])
-    if not (flat == flat[0]).all() or np.array(number) != flat[0]:
+    exact = node.dtype.kind == "f" or int(number) == int(flat[0])
+    if not exact or not (flat == flat[0]).all():
         raise NotAlike("a constant array depends on the size of the batch")
     return number
 

@@ -48,17 +48,21 @@ class JoinedProgram:
             for node, rows in outputs
         )
         self._missing = 1 - float(joined.fewer[0].mean())
-        self._lost = 0.0
+        self._batches = 0
 
-    def is_worth(self, batches: int) -> bool:
-        """Whether it is, for so many further batches of fewer rows: what is computed for rows that
-        are not there has taken less time than another program would have taken to make.
+    def is_worth(self, batches: int | None) -> bool:
+        """Whether it is, for so many batches of fewer rows: what is computed for rows that are not
+        there takes less time than another program would take to make. None: for one more batch,
+        after all of which that was said before.
 
         That is reckoned, not measured: where a clock decided, the last bits of a training would be
-        others in each run.
+        others in each run. Nor do they depend on what was trained before.
         """
-        self._lost += batches * self._missing * self.program.operations / _SPEED
-        return self._lost <= _WORTH_SECONDS
+        if batches is None:
+            self._batches += 1
+        count = self._batches if batches is None else batches
+        lost = count * self._missing * self.program.operations / _SPEED
+        return bool(lost <= _WORTH_SECONDS)
 
 
 def _native(values: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -227,6 +227,7 @@ APART: dict[str, Callable[[Any], Any]] = {
     "taken apart": lambda x: x.reshape(3, -1).transpose(0, 1),
     "a decision": lambda x: x.exp() if x.shape[0] > 10 else x.sin(),
     "an array": lambda x: x * np.linspace(0, 1, x.shape[0], dtype=np.float32)[:, None],
+    "a number too large": lambda x: x + (mynn.tensor(2**53 + x.shape[0]) % 7).to(mynn.float32),
     "a power": lambda x: x[:, : x.shape[0] // 6].sum(1),
     "drawn columns": lambda x: x * mynn.rand(3, x.shape[0]).transpose(0, 1),
 }

@@ -51,7 +51,7 @@ class Training:
     def plan(self, rows: int, **options: Any) -> Run:
         arguments, arrays = load(data(rows), True)
         check = lambda staged: None  # noqa: E731
-        return plan(self.compiled, arguments, arrays, check, BATCH, True, **options)
+        return plan(self.compiled, arguments, arrays, check, BATCH, True, options=options)
 
     def state(self) -> list[Array]:
         return [np.asarray(value) for value in self.net.state_dict().values()]
@@ -121,6 +121,18 @@ def test_many_epochs_of_a_smaller_batch_are_worth_a_program() -> None:
     many = run.for_epochs(int(1e10 // operations) + 1)  # half of each last batch is not there
     assert many.last.program is not many.whole.program
     assert many.epochs > 2
+
+
+def test_single_passes_add_up_and_trainings_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a training computes does not depend on what was computed before it."""
+    one = Training()
+    operations = one.plan(20, epochs=1).whole.program.operations
+    monkeypatch.setattr(program_module, "_WORTH_SECONDS", 3.2 * 0.5 * operations / 2e10)
+    passes = [one.plan(20) for _ in range(4)]
+    assert [run.last.program is run.whole.program for run in passes] == [True, True, True, False]
+    for _ in range(4):
+        run = one.plan(20, epochs=3)
+        assert run.last.program is run.whole.program
 
 
 def test_inference_and_validation() -> None:
