@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -38,11 +39,15 @@ class Callee(Protocol):
 
 
 class _Argument(NamedTuple):
-    """Of a large argument: its place in the table, its memory here and where that lies."""
+    """Of a large argument: its place in the table, its memory here, where that lies, strides and
+    bytes.
+    """
 
     place: int
     own: Array
     address: int
+    strides: tuple[int, ...]
+    nbytes: int
 
 
 class _Block(NamedTuple):
@@ -68,7 +73,7 @@ def _new_block(shape: tuple[int, ...], dtype: Any, nbytes: int, beside: int) -> 
 
 def _references(block: _Block) -> int:
     """To the memory of a block. Each array in it has one, the views that callers get too."""
-    return sys.getrefcount(block.memory)
+    return getrefcount(block.memory)
 
 
 # Of a block that nobody else has. Without the interpreter's lock they cannot be counted.
@@ -144,25 +149,29 @@ def lending_one(program: Callee) -> Callable[[Array], Array]:
         except IndexError:
             loan = _loan(program)
         try:
-            argument, results, instance = loan.arguments[0], loan.results, loan.instance
-            if argument is None or array.strides != argument.own.strides:
+            instance, table, (argument,), results = loan
+            if argument is None:
+                return _run(loan, (array,))[0]
+            place, own, _, strides, nbytes = argument  # the fields by name take longer
+            if array.strides != strides:
                 return _run(loan, (array,))[0]
             address = address_of(array)
-            if (address + array.nbytes - 1) % _PAGE >= _PAGE - SLACK:
+            if (address + nbytes - 1) % _PAGE >= _PAGE - SLACK:
                 return _run(loan, (array,))[0]
-            loan.table[argument.place] = address
+            table[place] = address
             block = None
             if results:
                 for block in results[0].blocks:
-                    if sys.getrefcount(block.memory) == _ALONE:
+                    if getrefcount(block.memory) == _ALONE:
                         break
                 else:
                     block = results[0].block(address)
-                loan.table[results[0].place] = block.address
+                table[results[0].place] = block.address
             instance.function(instance.address)
-            if instance.status is not None and instance.status.item():
-                argument.own[...] = array
-                instance.explain(instance.status.item())
+            status = instance.status
+            if status is not None and status.item():
+                own[...] = array
+                instance.explain(status.item())
             return instance.outputs[0].copy() if block is None else block.array.view()
         finally:
             free.append(loan)
@@ -185,7 +194,10 @@ def _loan(program: Callee | None) -> _Loan:
     arguments: list[_Argument | None] = []
     for number, own in enumerate(instance.arguments):
         at = sole("input", number, own)
-        arguments.append(None if at is None else _Argument(at, own, address_of(own)))
+        kept = None
+        if at is not None:
+            kept = _Argument(at, own, address_of(own), own.strides, own.nbytes)
+        arguments.append(kept)
     results = []
     for number, array in enumerate(instance.outputs):
         at = sole("result", number, array)
@@ -205,7 +217,7 @@ def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
         if one is None:
             own[number][...] = value
         else:
-            place, memory, kept = one
+            place, memory, kept, _, _ = one
             address = _readable(value, memory)
             if not address:
                 memory[...] = value

@@ -12,7 +12,7 @@ from mynn.core import interpreter
 from mynn.core.graph import Node, constant
 from mynn.core.kinds import kind_of, quietly
 from mynn.core.primitive import Primitive
-from mynn.core.types import SHORT_NAMES, Array, Type, as_dtype, default_float, supported
+from mynn.core.types import DTYPES, SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise
 from mynn.tensor import pairs
@@ -120,6 +120,8 @@ def alias(x: Value[T]) -> T:
 
 def as_array(data: Any, dtype: Any = None) -> Array:
     """`data` as an array of a supported dtype; Python floats and lists of them become float32."""
+    if dtype is None and type(data) is np.ndarray and data.dtype in DTYPES:
+        return data
     if isinstance(data, Value):
         data = array_of(data)
     is_array = isinstance(data, np.ndarray | np.generic)

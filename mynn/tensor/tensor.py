@@ -149,7 +149,8 @@ class Tensor(
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""
-        data = history.array_of(self)
+        pending = self.pending
+        data = history.array_of(self) if pending is None else pending.peek(self)
         if data.size != 1:
             raise ShapeError(
                 f"item: a tensor of shape {data.shape} is not one value; reduce it first, for "
