@@ -18,14 +18,16 @@ so that there are passes.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 
+from mynn.base.environment import reader
 from mynn.errors import ArgumentError
 
 LEVELS = 7
 WIDTH = 78
+_wanted = reader("MYNN_DEBUG")
+_checking = reader("MYNN_CHECK")
 
 
 def level() -> int:
@@ -34,7 +36,7 @@ def level() -> int:
     Raises:
         ArgumentError: it is no number from 0 to 7.
     """
-    text = os.environ.get("MYNN_DEBUG")
+    text = _wanted()
     if not text:
         return 0
     if stages():
@@ -46,13 +48,19 @@ def level() -> int:
 
 def stages() -> list[str]:
     """The passes of the compiler that `MYNN_DEBUG` names, where it is no number."""
-    names = os.environ.get("MYNN_DEBUG", "").split(",")
+    names = (_wanted() or "").split(",")
     return names if all(name.isidentifier() for name in names) else []
 
 
 def checking() -> bool:
     """Whether `MYNN_CHECK` asks for the verifiers."""
-    return os.environ.get("MYNN_CHECK", "0").lower() not in ("", "0", "off", "false", "no")
+    text = _checking()
+    return text is not None and text.lower() not in ("", "0", "off", "false", "no")
+
+
+def silent() -> bool:
+    """Whether neither variable asks for anything."""
+    return not _wanted() and not checking()
 
 
 def say(*lines: str) -> None:

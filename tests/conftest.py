@@ -12,7 +12,7 @@ import pytest
 
 import mynn
 from mynn.base import recording
-from mynn.runtime.llvm_objects import QUICK, asked
+from mynn.runtime.llvm_objects import QUICK, using
 from mynn.tape.trial import PATIENCE
 from tests import subset
 from tests.tape import first_calls
@@ -76,10 +76,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item in left]
 
 
+def pytest_collection() -> None:
+    """The garbage collector does not look at the thousands of tests while they are made..."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """The garbage collector looks no more at the thousands of tests, which all stay."""
-    gc.collect()
+    """... nor later: they all stay."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,7 +105,7 @@ def quick_code(request: pytest.FixtureRequest) -> Iterator[None]:
     room, *inner = request.path.relative_to(HERE).parts
     native = room in NATIVE_CODE and not {*inner} & {*BEFORE_CODE}
     shipped = native or subset.is_whole()
-    with nullcontext() if shipped else asked(QUICK):
+    with nullcontext() if shipped else using(QUICK):
         yield
 
 

@@ -46,7 +46,7 @@ NUMBER = re.compile(
 )
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings(name: str) -> None:
     for needed in ("matplotlib", "jinja2") if name.startswith("mynn.report") else ():

@@ -173,8 +173,11 @@ def check_call(
     """Raise `ArgumentTypeError` where arguments are too many, missing or unknown, or one is not of
     the type that its annotation says.
     """
+    names = _names(function)
+    if names is None and not kwargs and _any_by_place(function):
+        return
     signature, rules = _rules(function)
-    given = _matched(_names(function), args, kwargs)
+    given = _matched(names, args, kwargs)
     if given is None:
         try:
             given = signature.bind(*args, **kwargs).arguments
@@ -210,6 +213,15 @@ def _names(function: Callable[..., Any]) -> _Names | None:
         frozenset(p.name for p in found if p.default is p.empty),
         frozenset(p.name for p in found),
     )
+
+
+@functools.cache
+def _any_by_place(function: Callable[..., Any]) -> bool:
+    """Whether it takes whatever is given by position, itself and nothing else, as containers do."""
+    signature, rules = _rules(function)
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    first = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return not rules and kinds == [first, inspect.Parameter.VAR_POSITIONAL]
 
 
 def _matched(

@@ -97,5 +97,7 @@ def number_of_next() -> int:
 
 def signature(leaf: Any) -> tuple[int, ...]:
     """What tells which hooks a leaf has."""
+    if not _alive["leaves"]:
+        return ()
     found = of(leaf)
     return () if found is None else (*found.gradient, *found.accumulated)

@@ -16,6 +16,7 @@ from a signal handler leaves none behind, and a handler may run programs itself.
 from __future__ import annotations
 
 import itertools
+import operator
 import threading
 import time
 import weakref
@@ -61,6 +62,7 @@ class Domain:
 
 # Its lock is that of the bookkeeping here.
 _REGISTRY = Domain()
+_number: Callable[[Domain], int] = operator.attrgetter("number")
 # Sets the mark of a domain, in one instruction of Python.
 _set_mark: Callable[[Domain, object], None] = vars(Domain)["mark"].__set__
 # What stands for the domains of a program that has none, and of one that has several.
@@ -102,7 +104,7 @@ class Access:
     def include(self, domains: Iterable[Domain]) -> None:
         """Use these domains too."""
         known = {*self.domains, *domains}
-        self.domains = tuple(sorted(known, key=lambda domain: domain.number))
+        self.domains = tuple(sorted(known, key=_number))
         self.sole = (NOBODY, *self.domains)[-1] if len(self.domains) < 2 else SEVERAL
 
     def run(self, function: Callable[[], Result]) -> Result:
@@ -212,16 +214,18 @@ def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
     claim(written)
     access = Access()
     with _REGISTRY.lock:
+        domains: dict[Domain, None] = {}
         for tensor in state:
             shared = _shared(tensor)
-            if isinstance(shared, Domain):
-                access.include([shared])
+            if type(shared) is Domain:
+                domains[shared] = None
             else:
                 if shared is None:
                     shared = tensor.shared = weakref.WeakSet()
                 shared.add(access)
-        found = (_shared(tensor) for tensor in written)
-        access.written = tuple({one: None for one in found if isinstance(one, Domain)})
+        access.include(domains)
+        found = map(_shared, written)
+        access.written = tuple(dict.fromkeys([one for one in found if type(one) is Domain]))
     return access
 
 
@@ -231,10 +235,14 @@ def claim(tensors: Iterable[Shared]) -> None:
     if not new:
         return
     with _REGISTRY.lock:
-        new = [tensor for tensor in new if not isinstance(_shared(tensor), Domain)]
         domain = Domain(object())
-        users = {user for tensor in new for user in _shared(tensor) or ()}
+        users: set[Access] = set()
         for tensor in new:
+            shared = _shared(tensor)
+            if type(shared) is Domain:
+                continue
+            if shared is not None:
+                users.update(shared)
             tensor.shared = domain
         for user in users:
             user.include([domain])
@@ -259,8 +267,8 @@ def run_whole(
     tensors = list(tensors)
     if recording.waiting:
         recording.settle(tensors)
-    found = {shared for shared in map(_shared, tensors) if isinstance(shared, Domain)}
-    domains = sorted(found, key=lambda domain: domain.number)
+    found = {shared for shared in map(_shared, tensors) if type(shared) is Domain}
+    domains = list(found) if len(found) < 2 else sorted(found, key=_number)
     give_way(domains)
     if not write:
         return _locked(domains, 0, function)

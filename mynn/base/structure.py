@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 
 def flatten(value: Any) -> Iterator[Any]:
     """The leaves of nested tuples, lists and dicts, in order."""
     if isinstance(value, tuple | list):
         for item in value:
             yield from flatten(item)
-    elif isinstance(value, Mapping):
+    elif type(value) is not np.ndarray and isinstance(value, Mapping):  # that takes long
         for item in value.values():
             yield from flatten(item)
     elif value is not None:
@@ -25,6 +27,8 @@ def rebuild(structure: Any, leaves: Iterator[Any]) -> Any:
         if hasattr(structure, "_fields"):
             return type(structure)(*items)
         return type(structure)(items)
+    if type(structure) is np.ndarray:
+        return next(leaves)
     if isinstance(structure, Mapping):
         return {key: rebuild(item, leaves) for key, item in structure.items()}
     return None if structure is None else next(leaves)

@@ -21,6 +21,8 @@ SHORT_NAMES = {
 }
 # The same by dtype, whose name NumPy takes its time to make.
 _SHORT = {np.dtype(name): short for name, short in SHORT_NAMES.items()}
+# The dtypes themselves, in the byte order of the machine.
+DTYPES = frozenset(_SHORT)
 
 Shape = tuple[int, ...]
 Array = np.ndarray[Any, Any]

@@ -13,7 +13,7 @@ import numpy as np
 from mynn.base.arguments import nearest, shown
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ArgumentTypeError, DataError, KeyNameError
-from mynn.tensor.frames import frame_array
+from mynn.tensor.dataframes import frame_array
 
 _TYPES: dict[Any, str] = {float: "float64", int: "int64", str: "object", bool: "bool"}
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}

@@ -13,7 +13,7 @@ from mynn.ops import movement
 from mynn.ops.rules import normalize_axes
 from mynn.random import Generator, uniform
 from mynn.tensor import Tensor, apply, as_tensor
-from mynn.tensor.spelling import one_of
+from mynn.tensor.argument_aliases import one_of
 
 
 @recorded

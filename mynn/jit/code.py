@@ -100,12 +100,12 @@ class CompileRequest:
 def made_for(target: Target, requested: Threads | None) -> str:
     """What code depends on besides the graph: the processor, and how many threads there may be."""
     wanted = default_threads() if requested is None else requested
-    return f"{_text(target)} {wanted} {processors()}"
+    return _made_for(target, wanted, processors())
 
 
 @functools.cache
-def _text(target: Target) -> str:
-    return str(target)
+def _made_for(target: Target, wanted: Threads, processors: int) -> str:
+    return f"{target} {wanted} {processors}"
 
 
 class Code(store.Stored):

@@ -69,14 +69,39 @@ def _plain_key(key: Any) -> bool:
     return True
 
 
+class _Pattern(NamedTuple):
+    """A snapshot in which there are numbers."""
+
+    value: Any
+
+
+def _kept(value: Any, told: Description) -> Any:
+    """A snapshot, as a pattern where it is another one for other objects."""
+    general = _general(value, told)
+    return _Pattern(general) if _has_numbers(general) else general
+
+
+def _has_numbers(value: Any) -> bool:
+    if type(value) is dict:
+        return any(map(_has_numbers, value.values()))
+    return type(value) is _Number or (
+        type(value) in (list, tuple, set) and any(map(_has_numbers, value))
+    )
+
+
 def _special(value: Any, objects: list[Any]) -> Any:
+    """What was kept, of other objects."""
+    return _filled(value.value, objects) if type(value) is _Pattern else value
+
+
+def _filled(value: Any, objects: list[Any]) -> Any:
     """The snapshot again, with other objects."""
     if type(value) is _Number:
         return objects[value.number]
     if type(value) in (list, tuple, set):
-        return type(value)([_special(item, objects) for item in value])
+        return type(value)([_filled(item, objects) for item in value])
     if type(value) is dict:
-        return {key: _special(item, objects) for key, item in value.items()}
+        return {key: _filled(item, objects) for key, item in value.items()}
     return value
 
 
@@ -124,21 +149,21 @@ class _GeneralGuards:
             raise _Particular
 
         def bounds(found: list[Bound]) -> _Named:
-            return tuple((_table(b.where, told), b.name, _general(b.kept, told)) for b in found)
+            return tuple((_table(b.where, told), b.name, _kept(b.kept, told)) for b in found)
 
         return _GeneralGuards(
             tuple(
-                (_described(owner, told), name, _general(value, told))
+                (_described(owner, told), name, _kept(value, told))
                 for (owner, name), value in guards.properties.items()
             ),
             tuple(_described(module, told) for module in guards.versions),
             tuple(
-                (_described(owner, told), name, _general(kept, told))
+                (_described(owner, told), name, _kept(kept, told))
                 for (owner, name), kept in guards.attributes.items()
             ),
-            tuple((_table(t, told), name, _general(kept, told)) for t, name, kept in guards.tables),
+            tuple((_table(t, told), name, _kept(kept, told)) for t, name, kept in guards.tables),
             tuple(
-                (_described(cell, told), name, _general(kept, told))
+                (_described(cell, told), name, _kept(kept, told))
                 for cell, name, kept in guards.cells
             ),
             bounds(guards.held),
@@ -170,7 +195,8 @@ class Known:
     """A trace without the objects of the function that was traced.
 
     `key`: what the function is made of; names of its tensors and types of the arguments. `code`:
-    that of the program that was made of it, while the store keeps it.
+    that of the program that was made of it, while the store keeps it; `joined`: that of the latest
+    program of it and of a trace for fewer rows.
     """
 
     def __init__(
@@ -201,7 +227,16 @@ class Known:
         self.cotangents = {node: _node(one) for node, one in trace.observer.cotangents.items()}
         self.graph, self.arguments, self.writes = staged.graph, staged.arguments, staged.writes
         self.structure, self.results = staged.structure, staged.results
+        # What is found out of a trace when it is asked for, and is the same for all of them.
+        self.found: dict[str, Any] = {
+            "state_bytes": staged.state_bytes,
+            "result_names": staged.result_names,
+        }
+        if not any(node.type.dtype.kind == "u" for node in staged.state_nodes):
+            self.found["generators"] = ()
+        self.written = tuple(_described(tensor, before) for tensor in staged.written)
         self.code: Any = None
+        self.joined: Any = None
 
     def bind(self, beside: Beside) -> Staged | None:
         """The trace of a function of an equal description; None where it is being changed."""
@@ -221,6 +256,8 @@ class Known:
         trace.gradients = {objects[number]: node for number, node in self.gradients}
         fixed = self.graph, self.arguments, state, self.writes, self.structure, self.results
         staged = Staged(*fixed, trace, 0.0, [beside.edits])
+        written = tuple([objects[number] for number in self.written])
+        vars(staged).update(self.found, written=written)
         # What was described may have been changed before its changes were noted.
         if not ((again or guards.holds()) and guards.unchanged() and guards.same_large()):
             return None
@@ -231,14 +268,22 @@ class Known:
         return staged
 
     def forget(self, code: Any) -> None:
-        """The store of programs drops the code: so is this."""
+        """The store of programs drops the code: so is this, where no other one is kept."""
         if self.code is code:
             self.code = None
+        if self.joined is code:
+            self.joined = None
+        if self.code is None and self.joined is None:
             KNOWN.drop(self)
 
-    def keep(self, code: Any) -> None:
-        """A program of it runs this code: others like it may be known from here on."""
-        self.code = code
+    def keep(self, code: Any, joined: bool = False) -> None:
+        """A program of it runs this code, or one for batches of several sizes (`joined`): others
+        like it may be known from here on.
+        """
+        if joined:
+            self.joined = code
+        else:
+            self.code = code
         KNOWN.put(self)
         code.holders.add(self)
         if code.dropped:
@@ -345,7 +390,7 @@ def stage(
 
 def _may_be_known(arguments: tuple[Any, ...]) -> bool:
     """Whether a trace needs not be seen, or its warnings heard."""
-    if debug.level() or debug.stages() or debug.checking():
+    if not debug.silent():
         return False
     return all(type(x) is np.ndarray for x in arguments)
 

@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -38,11 +39,17 @@ class Callee(Protocol):
 
 
 class _Argument(NamedTuple):
-    """Of a large argument: its place in the table, its memory here and where that lies."""
+    """Of a large argument: its place in the table, its memory here, where that lies, and what an
+    array is that is read where it lies.
+    """
 
     place: int
     own: Array
     address: int
+    strides: tuple[int, ...]
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: Any
 
 
 class _Block(NamedTuple):
@@ -68,7 +75,7 @@ def _new_block(shape: tuple[int, ...], dtype: Any, nbytes: int, beside: int) -> 
 
 def _references(block: _Block) -> int:
     """To the memory of a block. Each array in it has one, the views that callers get too."""
-    return sys.getrefcount(block.memory)
+    return getrefcount(block.memory)
 
 
 # Of a block that nobody else has. Without the interpreter's lock they cannot be counted.
@@ -77,19 +84,22 @@ _ALONE = _references(_new_block((), np.float32, 4, 0)) if _COUNTED else 0
 
 
 class _Result(NamedTuple):
-    """Of a large result: its number, its place in the table, its shape, dtype and bytes."""
+    """Of a large result: its number, its place in the table, its shape, dtype and bytes; the number
+    of the argument that is likely to be read as it is written: one of as many bytes, or the last.
+    """
 
     number: int
     place: int
     shape: tuple[int, ...]
     dtype: Any
     nbytes: int
+    beside: int
     blocks: list[_Block]
 
     def block(self, beside: int) -> _Block:
         """Memory that nobody has."""
         for block in self.blocks:
-            if _references(block) == _ALONE:
+            if getrefcount(block.memory) == _ALONE:
                 return block
         block = _new_block(self.shape, self.dtype, self.nbytes, beside)
         if self.nbytes <= _KEPT_BYTES:
@@ -144,25 +154,29 @@ def lending_one(program: Callee) -> Callable[[Array], Array]:
         except IndexError:
             loan = _loan(program)
         try:
-            argument, results, instance = loan.arguments[0], loan.results, loan.instance
-            if argument is None or array.strides != argument.own.strides:
+            instance, table, (argument,), results = loan
+            if argument is None:
+                return _run(loan, (array,))[0]
+            place, own, _, strides, nbytes, _, _ = argument  # the fields by name take longer
+            if array.strides != strides:
                 return _run(loan, (array,))[0]
             address = address_of(array)
-            if (address + array.nbytes - 1) % _PAGE >= _PAGE - SLACK:
+            if (address + nbytes - 1) % _PAGE >= _PAGE - SLACK:
                 return _run(loan, (array,))[0]
-            loan.table[argument.place] = address
+            table[place] = address
             block = None
             if results:
                 for block in results[0].blocks:
-                    if sys.getrefcount(block.memory) == _ALONE:
+                    if getrefcount(block.memory) == _ALONE:
                         break
                 else:
                     block = results[0].block(address)
-                loan.table[results[0].place] = block.address
+                table[results[0].place] = block.address
             instance.function(instance.address)
-            if instance.status is not None and instance.status.item():
-                argument.own[...] = array
-                instance.explain(instance.status.item())
+            status = instance.status
+            if status is not None and status.item():
+                own[...] = array
+                instance.explain(status.item())
             return instance.outputs[0].copy() if block is None else block.array.view()
         finally:
             free.append(loan)
@@ -185,53 +199,64 @@ def _loan(program: Callee | None) -> _Loan:
     arguments: list[_Argument | None] = []
     for number, own in enumerate(instance.arguments):
         at = sole("input", number, own)
-        arguments.append(None if at is None else _Argument(at, own, address_of(own)))
+        kept = None
+        if at is not None:
+            address = address_of(own)
+            fixed = own.strides, own.nbytes, own.shape, own.dtype
+            kept = _Argument(at, own, address, *fixed)
+        arguments.append(kept)
     results = []
     for number, array in enumerate(instance.outputs):
         at = sole("result", number, array)
         if at is not None:
-            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes, []))
+            sizes = [0 if one is None else one.nbytes for one in arguments]
+            same = sizes.index(array.nbytes) if array.nbytes in sizes else len(sizes) - 1
+            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes, same, []))
     return _Loan(instance, instance.memory.table.data, arguments, results)
 
 
 def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
-    instance, table = loan.instance, loan.table
+    instance, table, given, results = loan
     own = instance.arguments
     if len(own) != len(arguments):
         raise ValueError(f"{len(own)} arguments are needed, there are {len(arguments)}")
-    number = address = 0
+    number, addresses = 0, []
     for value in arguments:  # `enumerate` and `zip` take longer
-        one = loan.arguments[number]
+        one, address = given[number], 0
         if one is None:
             own[number][...] = value
         else:
-            place, memory, kept = one
-            address = _readable(value, memory)
+            place, memory, kept, _, _, _, _ = one
+            address = _readable(value, one)
             if not address:
                 memory[...] = value
-            table[place] = address or kept
+            address = table[place] = address or kept
+        addresses.append(address)
         number += 1  # noqa: SIM113
-    made = {}
-    for result in loan.results:
-        block = result.block(address)
+    blocks = []
+    for result in results:
+        block = result.block(addresses[result.beside] if addresses else 0)
         table[result.place] = block.address
-        made[result.number] = block.array.view()
+        blocks.append(block)
     instance.function(instance.address)
-    if instance.status is not None and instance.status.item():
+    status = instance.status
+    if status is not None and status.item():
         for memory, value in zip(own, arguments, strict=True):
             memory[...] = value
-        instance.explain(instance.status.item())
+        instance.explain(status.item())
     outputs = instance.outputs
-    if len(outputs) == 1 and made:
-        return [made[0]]
-    return [made[n] if n in made else place.copy() for n, place in enumerate(outputs)]
+    if len(outputs) == 1 and blocks:
+        return [block.array.view()]
+    made = {result.number: one for result, one in zip(results, blocks, strict=True)}
+    return [made[n].array.view() if n in made else place.copy() for n, place in enumerate(outputs)]
 
 
-def _readable(array: Any, own: Array) -> int:
+def _readable(array: Any, argument: _Argument) -> int:
     """Where an array lies, if native code can read it there, and a vector more behind its end."""
-    if type(array) is not np.ndarray or array.strides != own.strides or array.dtype != own.dtype:
+    _, _, _, strides, nbytes, shape, dtype = argument
+    if type(array) is not np.ndarray or array.strides != strides or array.shape != shape:
         return 0
-    if array.shape != own.shape:
+    if array.dtype != dtype:
         return 0
     address = address_of(array)
-    return address if (address + array.nbytes - 1) % _PAGE + SLACK < _PAGE else 0
+    return address if (address + nbytes - 1) % _PAGE + SLACK < _PAGE else 0

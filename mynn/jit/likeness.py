@@ -222,11 +222,16 @@ class _Walk:
             raise Unknown
         if hooks.signature(value):
             raise Unknown
-        self._number(value)
-        description, cls = self.description, type(value)
+        description = self.description
+        objects = description.objects
+        number = len(objects)
+        if number > _MOST:
+            raise Unknown
+        objects.append(value)
+        description.numbers[id(value)] = number
         description.names.append(value.name)
         description.tensors.append(value)
-        self.out += (cls, value._requires_grad, array.shape, array.dtype, array.strides)
+        self.out += (type(value), value._requires_grad, array.shape, array.dtype, array.strides)
 
     def generator(self, value: random.Generator) -> None:
         """A stream of random numbers."""
@@ -339,7 +344,10 @@ class _Walk:
         self._number(module, own)
         self.out += (cls, module._mode)
         for table in _TABLES:
-            self._named(own[table])
+            if own[table]:
+                self._named(own[table])
+            else:
+                self.out.append(0)
         self.out.append(tuple(sorted(own["_transient"])) if own["_transient"] else ())
         self._rest(own, _MODULE_OWN)
         self._class(cls, "forward")
@@ -356,9 +364,12 @@ class _Walk:
             cls = type(value)
             if cls in _PLAIN:  # most of them are told here, which is what `value` does
                 out += (name, cls, value)
-            elif cls is Parameter and id(value) not in numbers:
+            elif cls in _TENSORS and id(value) not in numbers:
                 out.append(name)
                 self.tensor(value)
+            elif cls is float:
+                out.append(name)
+                self.real(value)
             else:
                 out.append(name)
                 self.value(value)
@@ -457,6 +468,7 @@ class _Walk:
                 self.value(value)
 
 
+_TENSORS = frozenset({Parameter, Tensor})
 _GROUP = {"options", "owner", "check", "rate", "varied"}
 _SIMPLE = (bool, int, float, str, bytes, tuple, list, dict, types.NoneType, np.generic)
 _OBJECT_OWN = frozenset({"_compiled_methods"})

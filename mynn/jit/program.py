@@ -26,7 +26,7 @@ from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_text
-from mynn.jit.direct import direct_call
+from mynn.jit.direct import direct_call, several_call
 from mynn.jit.instance import Instance
 from mynn.runtime import parallel_call
 from mynn.runtime.llvm_jit import assembly
@@ -286,6 +286,10 @@ class Program:
     def direct(self) -> Callable[[Array], Array]:
         """For one argument and one result: a function with as little around the run as can be."""
         return direct_call(self)
+
+    def several(self) -> Callable[[Sequence[Any]], list[Array]]:
+        """The same for any number of them; the caller has looked at the arguments."""
+        return several_call(self)
 
     # -- by hand, for one thread -------------------------------------------------------------------
 

@@ -48,7 +48,8 @@ def _numbers(n: int) -> Any:
     return as_tensor(np.arange(n))
 
 
-def _column(rows: Any, k: Any) -> Any:
+def column_of(rows: Any, k: Any) -> Any:
+    """Column k, which may be a number of a trace."""
     return apply(gather.take, rows, k, axis=rows.ndim - 1)
 
 
@@ -63,7 +64,7 @@ def _eliminate(rows: Any, n: int, above: bool, least: float = 0.0) -> _Steps:
 
     def step(carry: Any, k: Any) -> Any:
         rows, left = carry
-        column = _column(rows, k)
+        column = column_of(rows, k)
         size = left.choose(column.abs(), -1.0)
         chosen = size.argmax(-1)
         place = numbers == chosen.unsqueeze(-1)
@@ -165,7 +166,7 @@ def lu(a: Any) -> tuple[Any, Any, Any]:
 
     def step(carry: Any, now: Any) -> Any:
         rows, order = carry
-        column = _column(rows, now)
+        column = column_of(rows, now)
         size = (numbers >= now).choose(column.detach().abs(), -1.0)
         chosen = size.argmax(-1).unsqueeze(-1)
         # The row of the pivot and the one that stands in its place are exchanged.
@@ -173,7 +174,7 @@ def lu(a: Any) -> tuple[Any, Any, Any]:
         swapped = swapped.broadcast_to((*leading, m))
         order = order.take_along(swapped, order.ndim - 1)
         rows = rows.take_along(swapped.unsqueeze(-1).broadcast_to(rows.shape), rows.ndim - 2)
-        column, row = _column(rows, now), apply(gather.take, rows, now, axis=rows.ndim - 2)
+        column, row = column_of(rows, now), apply(gather.take, rows, now, axis=rows.ndim - 2)
         pivot = apply(gather.take, column, now, axis=column.ndim - 1).unsqueeze(-1)
         factor = (numbers > now).choose(column / (pivot == 0).choose(1, pivot), 0)
         # What becomes 0 below the pivot keeps the factors.
@@ -198,7 +199,7 @@ def cholesky(a: Any) -> Any:
     numbers = _numbers(n)
 
     def step(rows: Any, k: Any) -> Any:
-        column = _column(rows, k)
+        column = column_of(rows, k)
         root = apply(gather.take, column, k, axis=column.ndim - 1).sqrt()
         made = (numbers >= k).choose(column / root.unsqueeze(-1), 0)
         return rows - made.unsqueeze(-1) * made.unsqueeze(-2), made

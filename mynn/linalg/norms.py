@@ -10,7 +10,7 @@ from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError
 from mynn.linalg import primitives
 from mynn.ops.rules import normalize_axes
-from mynn.tensor import Tensor, as_tensor, same_dtype
+from mynn.tensor import Tensor, apply, as_tensor, same_dtype
 
 
 def _power_sum(x: Tensor, ord: float, axes: Any, keepdim: bool) -> Tensor:
@@ -84,7 +84,7 @@ def matrix_norm(
             f"matrix_norm: ord must be 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2, it is {ord!r}"
         )
     moved = x.movedim((rows, columns), (-2, -1))
-    values = primitives.run(primitives.svd, moved)[..., moved.shape[-2], :]
+    values = apply(primitives.svd, moved)[..., moved.shape[-2], :]
     value = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
     kept = tuple(1 if axis in (rows, columns) else n for axis, n in enumerate(x.shape))
     result: Tensor = value.reshape(kept) if keepdim else value

@@ -1,9 +1,9 @@
 """Solutions and decompositions of matrices, as primitives: NumPy computes them.
 
-They have gradients, of any order. Solutions, determinants and Cholesky's factor are loops over
-columns for the compiler (`mynn.linalg.elimination`); the other decompositions have no native code:
-in a function that is traced to be compiled they are refused.
-Results of several parts are one array, from which the functions cut theirs.
+They have gradients, of any order. For the compiler they are loops: solutions, determinants and
+Cholesky's factor over columns (`mynn.linalg.elimination`), QR over reflections, eigh and svd over
+rotations (`mynn.linalg.orthogonal`). Results of several parts are one array, from which the
+functions cut theirs.
 """
 
 from __future__ import annotations
@@ -17,33 +17,18 @@ from mynn.core.failure import OTHER_MATRIX
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import DataError, DTypeError, ShapeError, UsageError
-from mynn.linalg import elimination
-from mynn.tensor import apply as apply_primitive
-from mynn.tensor import as_tensor
+from mynn.linalg import elimination, orthogonal
+from mynn.tensor import apply, as_tensor
 from mynn.tensor.checks import require_range
 from mynn.trace import tracing
 
 
-def run(primitive: Primitive, *tensors: Any, **params: Any) -> Any:
-    """The primitive of tensors whose values are known.
-
-    Raises:
-        UsageError: in a trace of what will be compiled, where there is no native code.
-    """
-    if primitive.expand is None and tracing.compiled() is not None:
-        raise UsageError(
-            f"linalg.{primitive.name} in a traced function: it has no native code; call it "
-            "outside of the function and give it the result"
-        )
-    return apply_primitive(primitive, *tensors, **params)
-
-
 def regular(primitive: Primitive, *tensors: Any, kind: str = "singular") -> Any:
-    """`run` of a solution; in native code too it is an error where the matrix has none.
+    """The primitive; in native code too it is an error where the matrix has none.
 
     There finite inputs with a result that is not finite say so.
     """
-    result = run(primitive, *tensors)
+    result = apply(primitive, *tensors)
     if tracing.compiled() is not None:
         given = [x.tril() if kind == "indefinite" else x for x in tensors]
         wrong = ~result.isfinite().all()
@@ -74,7 +59,7 @@ def _none(rng: np.random.Generator) -> list[Any]:
 
 
 def _primitive(
-    name: str, infer: Callable[..., Type], numpy: Any, vjp: Any, native: Any = None
+    name: str, infer: Callable[..., Type], numpy: Any, vjp: Any, native: Any
 ) -> Primitive:
     """A primitive of stacks of matrices, so that those of many examples are one more stack."""
 
@@ -84,7 +69,7 @@ def _primitive(
         except np.linalg.LinAlgError as error:
             raise DataError(f"linalg.{name}: {error}; {OTHER_MATRIX}") from None
 
-    expand = None if native is None else elimination.written_out(native)
+    expand = elimination.written_out(native)
     return Primitive(name, infer, decomposed, vjp, _none, expand, batch={})
 
 
@@ -113,7 +98,7 @@ def _infer_solve(a: Type, b: Type) -> Type:
 
 
 def _solve_vjp(g: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    back = run(solve, a.mT, g)
+    back = apply(solve, a.mT, g)
     return -(back @ y.mT), back
 
 
@@ -138,7 +123,7 @@ def _numpy_triangular(a: Array, b: Array, upper: bool, unit: bool) -> Array:
 
 
 def _triangular_vjp(g: Any, y: Any, a: Any, b: Any, upper: bool, unit: bool) -> tuple[Any, Any]:
-    back = run(solve_triangular, a.mT, g, upper=not upper, unit=unit)
+    back = apply(solve_triangular, a.mT, g, upper=not upper, unit=unit)
     full = -(back @ y.mT)
     return (full.triu(int(unit)) if upper else full.tril(-int(unit))), back
 
@@ -172,12 +157,12 @@ def _cofactors(a: Any) -> Any:
     if tracing.compiled() is not None:
         return elimination.cofactors(a)
     n = a.shape[-1]
-    parts = run(svd, a)
+    parts = apply(svd, a)
     u, s, v = parts[..., :n, :], parts[..., n, :], parts[..., n + 1 :, :]
     others = s.unsqueeze(-2).broadcast_to((*s.shape[:-1], n, n))
     on = as_tensor(np.eye(n, dtype=bool)).broadcast_to(others.shape)
     product = on.choose(1, others).prod(-1)
-    turn = run(det, u) * run(det, v)
+    turn = apply(det, u) * apply(det, v)
     return _spread(turn) * ((u * product.unsqueeze(-2)) @ v.mT)
 
 
@@ -199,7 +184,7 @@ log_of_det = _primitive(
     "slogdet",
     _infer_determinant("slogdet"),
     lambda a: np.linalg.slogdet(a)[1].astype(a.dtype),
-    lambda g, y, a: (_spread(g) * run(inv, a).mT,),
+    lambda g, y, a: (_spread(g) * apply(inv, a).mT,),
     elimination.log_of_det,
 )
 
@@ -216,8 +201,8 @@ def _cholesky_vjp(g: Any, y: Any, a: Any) -> tuple[Any]:
     n = a.shape[-1]
     half = as_tensor(np.tril(np.ones((n, n), a.dtype)) - 0.5 * np.eye(n, dtype=a.dtype))
     inner = (y.mT @ g) * half
-    left = run(solve_triangular, y.mT, inner, upper=True, unit=False)
-    both = run(solve_triangular, y.mT, left.mT, upper=True, unit=False).mT
+    left = apply(solve_triangular, y.mT, inner, upper=True, unit=False)
+    both = apply(solve_triangular, y.mT, left.mT, upper=True, unit=False).mT
     return ((both + both.mT) * 0.5,)
 
 
@@ -249,11 +234,11 @@ def _qr_vjp(g: Any, y: Any, a: Any) -> tuple[Any]:
     to_q, to_r = g[..., :m, :], g[..., m:, :].mT
     inner = r @ to_r.mT - to_q.mT @ q
     total = to_q + q @ (inner.tril() + inner.tril(-1).mT)
-    return (run(solve_triangular, r, total.mT, upper=True, unit=False).mT,)
+    return (apply(solve_triangular, r, total.mT, upper=True, unit=False).mT,)
 
 
 # a = q r; q [M, K] above r^T [N, K]
-qr = _primitive("qr", _infer_qr, _numpy_qr, _qr_vjp)
+qr = _primitive("qr", _infer_qr, _numpy_qr, _qr_vjp, orthogonal.qr)
 
 
 def _infer_eigh(a: Type) -> Type:
@@ -264,7 +249,7 @@ def _infer_eigh(a: Type) -> Type:
 
 def _numpy_eigh(a: Array) -> Array:
     values, vectors = np.linalg.eigh(a)
-    return np.concatenate([values[..., None, :], vectors], -2)
+    return np.concatenate([values[..., None, :], vectors * orthogonal.signs(vectors)], -2)
 
 
 def _off_diagonal(difference: Any) -> Any:
@@ -282,8 +267,8 @@ def _eigh_vjp(g: Any, y: Any, a: Any) -> tuple[Any]:
     return ((total + total.mT) * 0.5,)
 
 
-# a = v diag(w) v^T for symmetric a; w above v
-eigh = _primitive("eigh", _infer_eigh, _numpy_eigh, _eigh_vjp)
+# a = v diag(w) v^T for symmetric a; w above v, whose signs are those of `orthogonal.signs`
+eigh = _primitive("eigh", _infer_eigh, _numpy_eigh, _eigh_vjp, orthogonal.eigh)
 
 
 def _infer_svd(a: Type) -> Type:
@@ -294,7 +279,8 @@ def _infer_svd(a: Type) -> Type:
 
 def _numpy_svd(a: Array) -> Array:
     u, s, vt = np.linalg.svd(a, full_matrices=False)
-    return np.concatenate([u, s[..., None, :], np.swapaxes(vt, -1, -2)], -2)
+    signs = orthogonal.signs(u)
+    return np.concatenate([u * signs, s[..., None, :], np.swapaxes(vt, -1, -2) * signs], -2)
 
 
 def _svd_vjp(g: Any, y: Any, a: Any) -> tuple[Any]:
@@ -311,5 +297,5 @@ def _svd_vjp(g: Any, y: Any, a: Any) -> tuple[Any]:
     return (total + (u * inverse) @ (to_v - v @ right).mT,)
 
 
-# a = u diag(s) v^T; u [M, K] above s [1, K] above v [N, K]
-svd = _primitive("svd", _infer_svd, _numpy_svd, _svd_vjp)
+# a = u diag(s) v^T; u [M, K] above s [1, K] above v [N, K]; the signs of u are as those of eigh
+svd = _primitive("svd", _infer_svd, _numpy_svd, _svd_vjp, orthogonal.svd)

@@ -1,8 +1,6 @@
 """Solutions and decompositions of matrices; leading axes are batches.
 
-NumPy computes them, with gradients of any order. In a traced function `inv`, `solve`,
-`solve_triangular`, `det`, `slogdet` and `cholesky`, and what is made of them, become native code;
-the other decompositions are refused there.
+NumPy computes them, with gradients of any order; in a traced function they become native code.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.products import chain_matmul
 from mynn.linalg import primitives
 from mynn.linalg.norms import matrix_norm
-from mynn.tensor import Tensor, as_tensor, matmul, same_dtype
+from mynn.tensor import Tensor, apply, as_tensor, matmul, same_dtype
 
 
 @recorded
@@ -87,7 +85,7 @@ def solve_triangular(
     if not left:
         return solve_triangular(a.mT, b.mT, upper=not upper, unitriangular=unitriangular).mT
     given = _batched("solve_triangular", a, b)
-    result: Tensor = primitives.run(
+    result: Tensor = apply(
         primitives.solve_triangular, *given, upper=bool(upper), unit=bool(unitriangular)
     )
     return result
@@ -97,7 +95,7 @@ def solve_triangular(
 @explained
 def det(A: Any) -> Tensor:
     """The determinant of square matrices."""
-    result: Tensor = primitives.run(primitives.det, as_tensor(A))
+    result: Tensor = apply(primitives.det, as_tensor(A))
     return result
 
 
@@ -106,7 +104,7 @@ def slogdet(A: Any) -> return_types.linalg_slogdet:
     """The sign of the determinant, and the logarithm of its size."""
     x = as_tensor(A)
     return return_types.linalg_slogdet(
-        primitives.run(primitives.sign_of_det, x), primitives.run(primitives.log_of_det, x)
+        apply(primitives.sign_of_det, x), apply(primitives.log_of_det, x)
     )
 
 
@@ -134,7 +132,7 @@ def qr(A: Any, mode: str = "reduced") -> return_types.linalg_qr:
     if mode not in ("reduced", "r"):
         raise ArgumentError(f"qr: mode must be 'reduced' or 'r', it is {mode!r}")
     a = as_tensor(A)
-    parts = primitives.run(primitives.qr, a)
+    parts = apply(primitives.qr, a)
     rows = a.shape[-2]
     q = parts[..., :rows, :]
     if mode == "r":
@@ -144,11 +142,15 @@ def qr(A: Any, mode: str = "reduced") -> return_types.linalg_qr:
 
 @explained
 def eigh(A: Any, UPLO: str = "L") -> return_types.linalg_eigh:
-    """Eigenvalues and eigenvectors of symmetric matrices, of which one triangle is read."""
+    """Eigenvalues and eigenvectors of symmetric matrices, of which one triangle is read.
+
+    Of the large values of each vector, those of at least 0.63 of the largest, the first is
+    positive. Vectors of equal values are not unique: native code may give others.
+    """
     if UPLO not in ("L", "U", "l", "u"):
         raise ArgumentError(f"eigh: UPLO must be 'L' or 'U', it is {UPLO!r}")
     a = as_tensor(A)
-    parts = primitives.run(primitives.eigh, a if UPLO in ("L", "l") else a.mT)
+    parts = apply(primitives.eigh, a if UPLO in ("L", "l") else a.mT)
     return return_types.linalg_eigh(parts[..., 0, :], parts[..., 1:, :])
 
 
@@ -164,10 +166,11 @@ def svd(A: Any, full_matrices: bool = True) -> return_types.linalg_svd:
     """U, S and V^T with A = U diag(S) V^T.
 
     U and V are square, or with full_matrices=False have as many columns as S has values. Through
-    the columns that only complete them no gradient flows: they are not unique.
+    the columns that only complete them no gradient flows: they are not unique. The signs are those
+    by which of the large values of each column of U (see `eigh`) the first is positive.
     """
     a = as_tensor(A)
-    parts = primitives.run(primitives.svd, a)
+    parts = apply(primitives.svd, a)
     rows = a.shape[-2]
     u, s, v = parts[..., :rows, :], parts[..., rows, :], parts[..., rows + 1 :, :]
     if full_matrices:
@@ -180,9 +183,10 @@ def _completed(x: Tensor) -> Tensor:
     missing = x.shape[-2] - x.shape[-1]
     if not missing:
         return x
-    whole = np.linalg.svd(np.asarray(x.detach()), full_matrices=True)[0]
-    more = as_tensor(np.ascontiguousarray(whole[..., x.shape[-1] :]))
-    square: Tensor = x.concatenate([more], x.ndim - 1)
+    rows = x.shape[-2]
+    eye = as_tensor(np.eye(rows, dtype=x.dtype)).broadcast_to((*x.shape[:-1], rows))
+    whole = apply(primitives.qr, x.detach().concatenate([eye], x.ndim - 1))
+    square: Tensor = x.concatenate([whole[..., :rows, x.shape[-1] :]], x.ndim - 1)
     return square
 
 

@@ -50,6 +50,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return _GAINS[nonlinearity]
 
 
+# That of `kaiming_uniform_(a=sqrt 5)`, PyTorch's default.
+_DEFAULT_GAIN = calculate_gain("leaky_relu", math.sqrt(5))
+
+
 def fans(tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight [out, in, *window]."""
     if tensor.ndim < 2:
@@ -57,8 +61,9 @@ def fans(tensor: Tensor) -> tuple[int, int]:
             f"fan_in and fan_out need a weight of at least two axes, {tensor.name or 'this one'} "
             f"has shape {tensor.shape}; use normal_, uniform_ or zeros_ for it"
         )
-    window = math.prod(tensor.shape[2:])
-    return tensor.shape[1] * window, tensor.shape[0] * window
+    rows, columns, *extents = tensor.shape
+    window = math.prod(extents)
+    return columns * window, rows * window
 
 
 def _fan(tensor: Tensor, mode: str) -> int:
@@ -69,7 +74,9 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Source = None) -> Tensor:
     """U(a, b): every value between a and b equally likely."""
-    tensor.data = host_generator(generator).uniform(a, b, tensor.shape)
+    if not isinstance(generator, np.random.Generator):
+        generator = host_generator(generator)
+    tensor.data = generator.uniform(a, b, tensor.shape)
     return tensor
 
 
@@ -292,7 +299,9 @@ def default_(weight: Tensor, bias: Tensor | None, generator: Source = None) -> N
     For the weight this is `kaiming_uniform_(a=sqrt 5)`. It keeps the outputs of deep tanh networks
     alive and those of relu networks small, and it is what people who move their code over expect.
     """
-    kaiming_uniform_(weight, math.sqrt(5), generator=generator)
+    fan = _fan(weight, "fan_in")
+    bound = _DEFAULT_GAIN * math.sqrt(3 / fan)
+    uniform_(weight, -bound, bound, generator)
     if bias is not None:
-        bound = 1 / math.sqrt(_fan(weight, "fan_in"))
+        bound = 1 / math.sqrt(fan)
         uniform_(bias, -bound, bound, generator)

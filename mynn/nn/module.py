@@ -132,7 +132,7 @@ class Module(Conversions, Hooked):
                 f"{type(self).__name__}.__init__ must call super().__init__() before it sets "
                 f"{name!r}"
             )
-        if self._holds(name, value):  # As after `self.weight -= step`.
+        if type(value) not in _PLAIN and self._holds(name, value):  # as after `self.weight -= step`
             return
         self._before_edit()
         if isinstance(value, Parameter):
@@ -384,6 +384,8 @@ def _watch_reads(on: bool) -> None:
 tracing.observe(_watch_reads)
 
 
+# Of these no parameter, buffer or module is.
+_PLAIN = frozenset({bool, int, float, str, type(None)})
 # Kinds of dtypes (new, old) whose values would be lost.
 _LOSSY = {(new, old) for new, old in ("fi", "fu", "fb", "ib", "ub")}
 

@@ -62,7 +62,7 @@ class Tree:
                 if tensor is not None and tensor not in seen:
                     if remove_duplicate:
                         seen.add(tensor)
-                    yield ".".join(part for part in (prefix, path, name) if part), tensor
+                    yield ".".join([part for part in (prefix, path, name) if part]), tensor
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

@@ -98,6 +98,12 @@ class Optimizer:
     # What to do where a gradient is sparse, for those that refuse it, as in PyTorch.
     without_sparse: ClassVar[str | None] = None
 
+    defaults: dict[str, Any]
+    param_groups: list[ParamGroup]
+    state: dict[Tensor, dict[str, Tensor]]
+    _splits: int
+    _kept: set[str]
+
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
         check_constructor(cls)
@@ -110,11 +116,9 @@ class Optimizer:
                 "happens once, while it is traced, and every call goes on with its state, where "
                 "Python would begin anew. Make it outside",
             )
-        self.defaults = dict(defaults)
-        self.param_groups: list[ParamGroup] = []
-        self.state: dict[Tensor, dict[str, Tensor]] = {}
-        self._splits = 0
-        self._kept: set[str] = set()
+        vars(self).update(
+            defaults=dict(defaults), param_groups=[], state={}, _splits=0, _kept=set()
+        )
         if isinstance(params, Tensor):
             raise ArgumentTypeError(
                 f"{type(self).__name__}: params must be a list of parameters, it is one tensor of "

@@ -60,7 +60,7 @@ def pair_between(low: float, high: float) -> Check:
 
 def switch(name: str, value: Any) -> None:
     """True or False, or None for False; a text would count as true."""
-    if value is not None:
+    if value is not None and value is not False and value is not True:
         truth(name, value)
 
 

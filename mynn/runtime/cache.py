@@ -39,8 +39,9 @@ LARGEST = 64 * 2**20
 STALE = 3600.0
 # Bytes that this process has written since it last looked how many there are.
 _written = [LIMIT]
-# What decides how the compiler translates, besides what it is given.
-_SOURCES = ("compiler", "core", "ops", "runtime", "target")
+# What decides how the compiler translates, besides what it is given. Decompositions of matrices are
+# written out in `linalg`.
+_SOURCES = ("compiler", "core", "linalg", "ops", "runtime", "target")
 
 
 def enabled() -> bool:

@@ -63,23 +63,23 @@ def _initialize(triple: str) -> None:
         llvm.initialize_all_asmprinters()
 
 
-class _Asked:
+class _Current:
     settings = SHIPPED
 
 
 def settings() -> Settings:
     """What LLVM is asked for now."""
-    return _Asked.settings
+    return _Current.settings
 
 
 @contextmanager
-def asked(settings: Settings) -> Iterator[None]:
+def using(settings: Settings) -> Iterator[None]:
     """Within the block, LLVM is asked for something else, by all threads."""
-    before, _Asked.settings = _Asked.settings, settings
+    before, _Current.settings = _Current.settings, settings
     try:
         yield
     finally:
-        _Asked.settings = before
+        _Current.settings = before
 
 
 def target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
@@ -94,7 +94,7 @@ def target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
     return found.create_target_machine(
         cpu=target.cpu,
         features=target.features,
-        opt=_Asked.settings.generation,
+        opt=_Current.settings.generation,
         reloc="pic",
         codemodel=codemodel,
     )
@@ -185,7 +185,7 @@ _idle: dict[tuple[Target, Settings], list[_Worker]] = {}
 
 @contextmanager
 def _worker(target: Target) -> Iterator[_Worker]:
-    settings = _Asked.settings
+    settings = _Current.settings
     idle = _idle.setdefault((target, settings), [])
     try:
         worker = idle.pop()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from mynn.base.environment import reader
 from mynn.errors import ArgumentError
 
 # Operations that one thread should have to itself in a step; fewer are not worth meeting for.
@@ -15,6 +16,8 @@ OPERATIONS_PER_THREAD = 400_000
 MOST_THREADS = 1024
 
 Threads = int | str
+_openmp = reader("OMP_NUM_THREADS")
+_wanted = reader("MYNN_THREADS")
 
 
 def processors() -> int:
@@ -25,15 +28,20 @@ def processors() -> int:
         number = len(os.sched_getaffinity(0))
     else:
         number = os.cpu_count() or 1
-    limits = (number, quota(), _openmp_threads())
-    return max(1, min(limit for limit in limits if limit is not None))
+    for limit in (quota(), _openmp_threads()):
+        if limit is not None and limit < number:
+            number = limit
+    return max(1, number)
 
 
 def _openmp_threads() -> int | None:
     """What `OMP_NUM_THREADS` says, which pools of processes set in their workers; the first number
     of a list, None for nothing or nonsense.
     """
-    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    text = _openmp()
+    if text is None:
+        return None
+    first = text.split(",")[0].strip()
     return int(first) if first.isdigit() and int(first) > 0 else None
 
 
@@ -100,7 +108,9 @@ def check_threads(threads: Threads) -> Threads:
 
 def default_threads() -> Threads:
     """`MYNN_THREADS` from the environment, otherwise "auto"."""
-    text = os.environ.get("MYNN_THREADS", "auto")
+    text = _wanted()
+    if text is None:
+        return "auto"
     return check_threads(int(text) if text.isdigit() else text)
 
 

@@ -6,11 +6,14 @@ import threading
 import weakref
 from typing import Any
 
+import numpy as np
+
 from mynn.base import forks, recording
-from mynn.core.types import Type
+from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.run import Run, remember
 from mynn.tensor import Tensor
+from mynn.tensor.history import array_of
 from mynn.tensor.value import Step
 from mynn.tensor.view import look, value_of
 
@@ -65,6 +68,14 @@ class Output:
             return None
         name: str | None = output.run.made(output.slot)
         return name
+
+    def peek(self, tensor: Tensor) -> Array:
+        """The value, for one look: where it lies in the memory of another tensor, that is not noted
+        in this one, which mostly nobody has afterwards.
+        """
+        self.settle(tensor)
+        output = tensor.pending
+        return output.look_now() if type(output) is Later else array_of(tensor)
 
     def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
         """Set a field of the tensor that is asked for; its node `by_call` has a node for each call
@@ -139,11 +150,16 @@ class Later(Output):
         self.view = view
         self.attached = attached
 
-    def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
-        """Let it look."""
+    def look_now(self) -> Array:
+        """What lies there now."""
         value: Any = value_of(self.base)
         for primitive, params in self.view:
             value = primitive.numpy(value, **params)
+        return np.asarray(value)
+
+    def make(self, tensor: Tensor, name: str, by_call: bool = False) -> None:
+        """Let it look."""
+        value = self.look_now()
         with _looking:
             if tensor.pending is self:  # no other thread was quicker
                 tensor._value = value

@@ -72,6 +72,7 @@ class Step:
         "function",
         "gradients",
         "held",
+        "keys",
         "largest",
         "last",
         "looked",
@@ -134,6 +135,8 @@ class Step:
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
         self.views: tuple[Any, ...] = ()
+        # For which results are held, those that a program makes; used where there are views.
+        self.keys: Any = None
         self.within: tuple[tuple[int, int], ...] = ()
         self.promise: Any = None
         self.quick = False
@@ -150,6 +153,8 @@ class Step:
                 self.views = (*parent.views, (slot, leaf, steps, attached))
                 if isinstance(leaf, Slot):
                     self.within = ((slot, leaf.number), *parent.within)
+            if self.views:
+                self.keys = {}
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped

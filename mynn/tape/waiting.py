@@ -31,6 +31,8 @@ LOOKS = 8
 # The size of all steps that a tape has come to (`Step.size`), after which it begins a new tree:
 # 60,000 steps with a few calls before each.
 MOST = 2**22
+# For so many sets of results that are held, a step remembers which a program makes.
+_KEYS = 64
 # Seconds until a thread looks again whether another one records.
 _PAUSE = 2e-5
 activity = tracing.activity
@@ -290,6 +292,8 @@ class Waiting:
         if self.stopped:  # some were made by an earlier run
             pairs = zip(held, self.outputs, strict=True)
             key = tuple([known and one.pending is not None for known, one in pairs])
+        if step.views:
+            key = step.keys.get(key) or self._without_views(step, key)
         piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
             piece = step.pieces[key] = Trial()
@@ -307,6 +311,21 @@ class Waiting:
                 return None
         piece.prepare()
         return piece
+
+    def _without_views(self, step: Step, held: tuple[bool, ...]) -> tuple[bool, ...]:
+        """Which results a program makes. Views look at them later, so that it is the same whether
+        these are held, but for whether a gradient flows through anything that is.
+        """
+        if len(step.keys) >= _KEYS:
+            step.keys.clear()
+        found = list(held)
+        grown = any(
+            known and one._requires_grad for known, one in zip(held, self.outputs, strict=True)
+        )
+        for view in step.views:
+            found[view[0]] = grown
+        key = step.keys[held] = tuple(found)
+        return key
 
     def _piece(self, step: Step, held: tuple[bool, ...]) -> Any:
         """The program."""

@@ -92,7 +92,7 @@ def aligned_bytes(nbytes: int) -> Array:
 
 def _aligned(size: int) -> Array:
     raw = np.zeros(size + ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % ALIGNMENT
+    offset = -address_of(raw) % ALIGNMENT
     return raw[offset : offset + size]
 
 

@@ -13,12 +13,12 @@ from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
 from mynn.ops import gather, movement, windows
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.argument_aliases import one_of, required
 from mynn.tensor.checks import require_range
 from mynn.tensor.conversion import Conversion
 from mynn.tensor.indexing import Pick, Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
-from mynn.tensor.spelling import one_of, required
 from mynn.tensor.value import Value
 from mynn.tensor.view import can_view, own_memory
 

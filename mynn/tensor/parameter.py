@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mynn.base import notices
+from mynn.core.types import Array
+from mynn.target.storage import allocate, axis_order
+from mynn.tensor.promotion import as_array
 from mynn.tensor.tensor import Tensor
 from mynn.trace import tracing
 
@@ -42,8 +47,20 @@ class Parameter(Tensor):
     ) -> None:
         if tracing.active() is not None:
             notices.warn("made", _MADE)
-        super().__init__(data, dtype, requires_grad, name)
-        self.to_native(order)
+        if type(data) is np.ndarray and data.dtype.kind == "f":
+            self._take(as_array(data, dtype), requires_grad, name, order)
+        else:
+            super().__init__(data, dtype, requires_grad, name)
+            self.to_native(order)
+
+    def _take(
+        self, array: Array, requires_grad: bool, name: str | None, order: tuple[int, ...] | None
+    ) -> None:
+        """What follows otherwise, with one copy."""
+        storage = allocate(array.shape, array.dtype, axis_order(array) if order is None else order)
+        storage[...] = array
+        self._setup(storage, None, requires_grad, name)
+        self.is_native = True
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -12,11 +12,11 @@ from mynn.core import interpreter
 from mynn.core.graph import Node, constant
 from mynn.core.kinds import kind_of, quietly
 from mynn.core.primitive import Primitive
-from mynn.core.types import SHORT_NAMES, Array, Type, as_dtype, default_float, supported
+from mynn.core.types import DTYPES, SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise
 from mynn.tensor import pairs
-from mynn.tensor.frames import frame_array, names_of
+from mynn.tensor.dataframes import frame_array, names_of
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
@@ -120,6 +120,8 @@ def alias(x: Value[T]) -> T:
 
 def as_array(data: Any, dtype: Any = None) -> Array:
     """`data` as an array of a supported dtype; Python floats and lists of them become float32."""
+    if dtype is None and type(data) is np.ndarray and data.dtype in DTYPES:
+        return data
     if isinstance(data, Value):
         data = array_of(data)
     is_array = isinstance(data, np.ndarray | np.generic)

@@ -20,10 +20,10 @@ from mynn.core.types import Shape
 from mynn.errors import ArgumentError
 from mynn.ops import elementwise, movement, reduce
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.argument_aliases import kept, one_of
 from mynn.tensor.named import truth
 from mynn.tensor.promotion import apply, binary
 from mynn.tensor.scans import widened
-from mynn.tensor.spelling import kept, one_of
 from mynn.tensor.strided import Strided
 
 T = TypeVar("T", bound="Reductions[Any]")

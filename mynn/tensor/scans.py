@@ -13,9 +13,9 @@ from mynn.core.primitive import Primitive
 from mynn.errors import ArgumentError
 from mynn.ops import movement, scan
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.argument_aliases import required
 from mynn.tensor.promotion import apply
 from mynn.tensor.sorting import Sorting
-from mynn.tensor.spelling import required
 
 T = TypeVar("T", bound="Scans[Any]")
 

@@ -16,11 +16,11 @@ from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
 from mynn.ops import along
 from mynn.ops.rules import normalize_axes
+from mynn.tensor.argument_aliases import required
 from mynn.tensor.checks import require_range
 from mynn.tensor.history import array_of
 from mynn.tensor.movement import Movement, checked_index
 from mynn.tensor.promotion import RANK, apply, as_tensor, broadcast
-from mynn.tensor.spelling import required
 from mynn.trace import tracing
 
 T = TypeVar("T", bound="Selecting[Any]")

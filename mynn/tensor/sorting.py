@@ -1,4 +1,4 @@
-"""Orders of values, as methods: sort, topk, unique, searchsorted, histograms."""
+"""Orders of values, as methods: sort, topk, mode, unique, searchsorted, histograms."""
 
 from __future__ import annotations
 
@@ -108,6 +108,40 @@ class Sorting(Selecting[T], Diagonals[T]):
         indices = _top(self, axis, int(k), False).narrow(axis, k - 1, 1)
         values = picked.kth(self, indices, axis, keepdim)
         return return_types.kthvalue(values, indices if keepdim else indices.squeeze(axis))
+
+    @explained
+    def mode(self: T, dim: int = -1, keepdim: bool = False) -> return_types.mode:
+        """The commonest value along `dim`, the smallest of several, and its last place.
+
+        Example:
+            >>> from mynn import Tensor
+            >>> values, indices = Tensor([2, 1, 2, 3]).mode()
+            >>> values, indices
+            (tensor(2), tensor(2))
+        """
+        if not self.ndim:
+            return return_types.mode(self.clone(), as_tensor(np.zeros((), np.int64)))
+        axis = normalize_axes(dim, self.ndim, "mode")[0]
+        extent = self.shape[axis]
+        if not extent:
+            raise ShapeError(f"mode: dim {axis} of {self.shape} is empty; there is no value")
+        x: Any = self
+        order: Any = x.detach().argsort(axis)
+        ranked: Any = x.detach().take_along(order, axis)
+        numbers: Any = as_tensor(np.arange(extent)).reshape(
+            tuple(extent if one == axis else 1 for one in range(self.ndim))
+        )
+        # Where a run of equal values begins; how long it is by then, the longest one first.
+        before = ranked.narrow(axis, 0, extent - 1)
+        new = ranked.narrow(axis, 1, extent - 1) != before
+        first = new.narrow(axis, 0, 0).new_ones(
+            tuple(1 if one == axis else n for one, n in enumerate(self.shape)), dtype=np.bool_
+        )
+        begins = first.concatenate([new], axis).choose(numbers, 0).cummax(axis).values
+        longest = (numbers - begins).argmax(axis, keepdim=True)
+        indices: Any = order.take_along(longest, axis)
+        values = picked.most_frequent(self, indices, axis, keepdim)
+        return return_types.mode(values, indices if keepdim else indices.squeeze(axis))
 
     @recorded
     @explained

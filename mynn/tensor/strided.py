@@ -1,4 +1,4 @@
-"""Values by strides, sums back to a shape, and the most frequent value, as methods."""
+"""Values by strides, and sums back to a shape, as methods."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mynn import return_types
 from mynn.base.arguments import explained, whole_number
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.ops import movement
-from mynn.tensor import picked
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.scans import Scans
-from mynn.tensor.shapes import axis_of, extents_of
+from mynn.tensor.shapes import extents_of
 
 T = TypeVar("T", bound="Strided[Any]")
 
 
 class Strided(Scans[T]):
-    """Places by strides; frequencies."""
+    """Places by strides."""
 
     __slots__ = ()
 
@@ -97,37 +95,3 @@ class Strided(Scans[T]):
         part: Any = self.narrow(dim, start, length)
         copy: T = part.clone()
         return copy
-
-    @explained
-    def mode(self: T, dim: int = -1, keepdim: bool = False) -> return_types.mode:
-        """The commonest value along `dim`, the smallest of several, and its last place.
-
-        Example:
-            >>> from mynn import Tensor
-            >>> values, indices = Tensor([2, 1, 2, 3]).mode()
-            >>> values, indices
-            (tensor(2), tensor(2))
-        """
-        if not self.ndim:
-            return return_types.mode(self.clone(), as_tensor(np.zeros((), np.int64)))
-        axis = axis_of("mode", self, dim)
-        extent = self.shape[axis]
-        if not extent:
-            raise ShapeError(f"mode: dim {axis} of {self.shape} is empty; there is no value")
-        x: Any = self
-        order: Any = x.detach().argsort(axis)
-        ranked: Any = x.detach().take_along(order, axis)
-        numbers: Any = as_tensor(np.arange(extent)).reshape(
-            tuple(extent if one == axis else 1 for one in range(self.ndim))
-        )
-        # Where a run of equal values begins; how long it is by then, the longest one first.
-        before = ranked.narrow(axis, 0, extent - 1)
-        new = ranked.narrow(axis, 1, extent - 1) != before
-        first = new.narrow(axis, 0, 0).new_ones(
-            tuple(1 if one == axis else n for one, n in enumerate(self.shape)), dtype=np.bool_
-        )
-        begins = first.concatenate([new], axis).choose(numbers, 0).cummax(axis).values
-        longest = (numbers - begins).argmax(axis, keepdim=True)
-        indices: Any = order.take_along(longest, axis)
-        values = picked.most_frequent(self, indices, axis, keepdim)
-        return return_types.mode(values, indices if keepdim else indices.squeeze(axis))

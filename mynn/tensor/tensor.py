@@ -21,7 +21,7 @@ from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import backward, branches, control, history, products, promotion, write
-from mynn.tensor.elsewhere import Elsewhere
+from mynn.tensor.forwarded import Forwarded
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.hooks import Hooked
 from mynn.tensor.inplace_functions import InPlaceFunctions
@@ -41,7 +41,7 @@ class Tensor(
     SetItem["Tensor"],
     InPlaceFunctions["Tensor"],
     Hooked["Tensor"],
-    Elsewhere,
+    Forwarded,
 ):
     """A multi-dimensional value.
 
@@ -149,7 +149,8 @@ class Tensor(
 
     def item(self) -> float | int | bool:
         """The value of a tensor of one element, as a Python number."""
-        data = history.array_of(self)
+        pending = self.pending
+        data = history.array_of(self) if pending is None else pending.peek(self)
         if data.size != 1:
             raise ShapeError(
                 f"item: a tensor of shape {data.shape} is not one value; reduce it first, for "

@@ -27,6 +27,8 @@ from mynn.tensor import Tensor, as_array
 AHEAD = 4
 # Fetching is slow where most batches take more seconds, of so many at least.
 _SLOW, _SOME = 5e-4, 3
+# Types of what is no structure.
+_LEAVES = frozenset({np.ndarray, Tensor})
 
 
 class Batch(NamedTuple):
@@ -35,6 +37,7 @@ class Batch(NamedTuple):
     - `epoch`, `number`: where it came.
     - `arguments`: in their nested form; `arrays`: their leaves.
     - `kind`: their forms, shapes and dtypes; `rows`: how many samples it counts for.
+    - `nbytes`: of its arrays.
     """
 
     epoch: int
@@ -43,11 +46,7 @@ class Batch(NamedTuple):
     arrays: list[Array]
     kind: Any
     rows: int
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of its arrays."""
-        return sum(array.nbytes for array in self.arrays)
+    nbytes: int
 
 
 def is_stream(data: Any) -> bool:
@@ -118,12 +117,15 @@ class Stream:
         arguments = tuple(given) if plain else (given,)
         arrays: list[Array] = []
         try:
-            flat = all(type(one) is np.ndarray or type(one) is Tensor for one in arguments)
+            flat = _LEAVES.issuperset(map(type, arguments))
             for leaf in arguments if flat else flatten(arguments):
                 arrays.append(self._array(leaf, len(arrays)))
             if not arrays:
                 raise DataError("it holds nothing; give a tuple of arrays for the step")
-            rows = next((len(array) for array in arrays if array.ndim), 1)
+            if arrays[0].ndim:
+                rows = len(arrays[0])
+            else:
+                rows = next((len(array) for array in arrays if array.ndim), 1)
             if not rows:
                 raise DataError("it holds no samples; leave it out")
         except DataError as error:
@@ -131,7 +133,8 @@ class Stream:
         arguments = tuple(arrays) if flat else rebuild(arguments, iter(arrays))
         form = None if flat else _form(arguments)
         kind = form, *[(array.shape, array.dtype) for array in arrays]
-        return Batch(epoch, number, arguments, arrays, kind, rows)
+        nbytes = sum([array.nbytes for array in arrays])
+        return Batch(epoch, number, arguments, arrays, kind, rows, nbytes)
 
     def _array(self, leaf: Any, number: int) -> Array:
         """A copy: whoever gave it may change it for the next batch, which is fetched before this

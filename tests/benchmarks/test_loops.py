@@ -45,6 +45,7 @@ def compared(name: str, peers: dict[str, Any]) -> None:
 LARGE = ("loop-resnet20",)
 
 
+@pytest.mark.wide
 @pytest.mark.one_in(12)
 @pytest.mark.parametrize("name", [name for name in VERIFIED if name not in LARGE])
 def test_loops_agree_with_torch(name: str) -> None:

@@ -73,7 +73,7 @@ def test_scalers_are_scikit_learns(name: str, dtype: str) -> None:
     assert ours.n_features_in_ == theirs.n_features_in_
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
 @pytest.mark.parametrize("name", SCALERS)
 def test_layers_compute_what_transform_does(name: str, backend: str) -> None:

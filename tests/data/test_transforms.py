@@ -37,7 +37,7 @@ LAYERS: dict[str, nn.Module] = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", LAYERS)
 def test_native_and_interpreted_runs_draw_the_same(name: str) -> None:
     x = images()
@@ -115,7 +115,7 @@ def test_evaluation_leaves_images_as_they_are(name: str) -> None:
         np.testing.assert_array_equal(found, x)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0, 4.0])
 def test_mixed_shares_have_their_distribution(alpha: float) -> None:
     """Mean 1/2, variance 1 / (4 (2 alpha + 1)), and a quartile, which a draw of NumPy's has too."""

@@ -169,7 +169,7 @@ NETWORKS: dict[str, Any] = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_compute_what_pytorchs_do(name: str) -> None:

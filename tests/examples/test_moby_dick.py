@@ -21,6 +21,7 @@ def test_windows_and_the_same_one_character_later() -> None:
     assert "".join(text.characters[n] for n in text.numbers("the cat")[0]) == "the cat"
 
 
+@pytest.mark.wide
 def test_a_model_learns_and_writes() -> None:
     """A text that repeats itself is told nearly for certain; it writes the words that it read."""
     text = prepare(TEXT, example.LENGTH)

@@ -60,7 +60,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(our_function(CASES[name]), CASES[name].arrays(name))
 
 
-@pytest.mark.one_in(6, each=by_entry)
+@pytest.mark.one_in(7, each=by_entry)
 @backends
 @every_case
 def test_compiled(name: str, backend: str) -> None:

@@ -18,6 +18,7 @@ from mynn.tensor import graph_node, recipes
 from tests.registry import FUNCTIONS, MODULES
 from tests.registry.entries import all_cases
 from tests.registry.running import our_function, run_eager
+from tests.subset import by_entry
 
 CASES = all_cases(FUNCTIONS)
 LAYERS = all_cases(MODULES)
@@ -43,6 +44,7 @@ def bits(results: list[Any]) -> list[Any]:
     return [(one.dtype, one.shape, one.tobytes()) for one in results]
 
 
+@pytest.mark.one_in(3, each=by_entry)
 @pytest.mark.parametrize("name", CASES)
 def test_every_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call = our_function(CASES[name])
@@ -54,6 +56,7 @@ def test_every_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert got == [bits(run_eager(call, arrays)) for _ in range(4)]
 
 
+@pytest.mark.one_in(3, each=by_entry)
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = LAYERS[name].arrays(name, "float32")

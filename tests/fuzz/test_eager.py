@@ -19,7 +19,7 @@ COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(200, 84))) // 12
 BLOCKS = 4
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_random_programs(block: int) -> None:
     for seed in range(FIRST + block, FIRST + COUNT, BLOCKS):

@@ -35,7 +35,7 @@ def test_every_primitive_occurs() -> None:
     assert [p.name for p in missing] == []
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("block", range(6))
 def test_simplified_graphs_mean_the_same(block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
@@ -58,7 +58,7 @@ def test_simplified_graphs_mean_the_same(block: int) -> None:
             assert all(map(same_bits, got, expected)), program
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("block", range(6))
 def test_gradients_match_finite_differences(block: int) -> None:
     checked = 0

@@ -23,7 +23,7 @@ BLOCKS = [
 ]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("kind", "first"), BLOCKS)
 def test_random_programs(kind: str, first: int) -> None:
     run = 0

@@ -106,7 +106,7 @@ def test_gradients(name: str) -> None:
     mynn.check_grads(layer, arrays)
 
 
-@pytest.mark.one_in(6, each=by_entry)
+@pytest.mark.one_in(7, each=by_entry)
 @backends
 @every_compiled_case
 def test_compiled(name: str, backend: str) -> None:
@@ -144,7 +144,7 @@ class Trained:
         return [self.scale.numpy(), *self.layer.state_dict().values()]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     "entry", [entry for entry in MODULES if not entry.alike], ids=lambda entry: entry.name
 )
@@ -205,7 +205,7 @@ def test_copies(entry: Entry, way: Any) -> None:
 # -- dtypes ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @every_entry
 def test_default_dtype(entry: Entry) -> None:
     """Layers are made in the dtype of `set_default_dtype`."""

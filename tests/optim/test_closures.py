@@ -54,7 +54,7 @@ def assert_same(params: Any, others: Any, tolerance: float) -> None:
         np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @every_case
 def test_steps_are_those_of_pytorch(name: str) -> None:
     torch = pytorch()
@@ -68,7 +68,7 @@ def test_steps_are_those_of_pytorch(name: str) -> None:
     assert len(kept["old_dirs"]) == len(expected["old_dirs"])
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @every_case
 def test_states_continue_a_run(name: str) -> None:
     torch = pytorch()
@@ -91,7 +91,7 @@ def test_states_continue_a_run(name: str) -> None:
 
 
 # At the end of a run a line search finds nothing better.
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("option", [o for o in SOLVERS[0].options if o != "line_search_fn"])
 def test_options_change_what_is_computed(option: str) -> None:
     expected, _ = trained("LBFGS-plain", 2)

@@ -13,7 +13,7 @@ from tests.optim.test_optimizers import CASES, assert_state, slopes, start, step
 WRITTEN = ("SGD", "Adam", "AdamW", "Lion", "LAMB")
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", [n for n in CASES if n.split("-")[0] in WRITTEN])
 def test_formulas_against_numpy(name: str) -> None:
     """The first two steps, written down by hand, without PyTorch."""

@@ -61,7 +61,7 @@ class Run:
         return self.p.numpy()
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("name", "option"), [(n, option) for n, entry in ENTRIES.items() for option in entry.options]
 )

@@ -87,7 +87,7 @@ def assert_state(params: Iterable[Tensor], expected: Iterable[Any], tolerance: f
         np.testing.assert_allclose(p.value, np.asarray(q), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("dtype", DTYPES)
 @every_twin
 def test_pytorch_over_many_steps(name: str, dtype: str) -> None:
@@ -113,7 +113,7 @@ def test_pytorch_over_many_steps(name: str, dtype: str) -> None:
                 np.testing.assert_allclose(got, value, rtol=10 * tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.one_in(4, each=by_entry)
+@pytest.mark.one_in(5, each=by_entry)
 @pytest.mark.parametrize("backend", BACKENDS)
 @every_case
 def test_traced(name: str, backend: str) -> None:
@@ -343,7 +343,7 @@ def test_zero_grad() -> None:
     assert p.grad is None
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 @every_case
 def test_copies(name: str, way: Any) -> None:

@@ -133,7 +133,7 @@ def values(optimizer: Any) -> list[Array]:
     return [slot.numpy() for slots in optimizer.state.values() for slot in slots.values()]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_state_goes_through(form: str, kind: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import mynn
 from mynn.runtime import cache, llvm_jit
-from mynn.runtime.llvm_objects import QUICK, asked
+from mynn.runtime.llvm_objects import QUICK, using
 from mynn.target.target import host
 from tests.runtime.cached import entries, trained, was_lowered
 
@@ -120,6 +120,7 @@ def _write_often(folder: str, number: int) -> None:
         cache.store(key, content)
 
 
+@pytest.mark.wide
 def test_writers_at_the_same_time(folder: Path) -> None:
     """Readers see an entry whole or not at all, and nothing is left behind."""
     context = multiprocessing.get_context("spawn")
@@ -294,6 +295,6 @@ def test_object_code_of_another_processor(folder: Path, monkeypatch: pytest.Monk
     narrower = replace(host(), features="")
     assert narrower != host()
     llvm_jit.build(build_text(1), narrower)
-    with asked(QUICK):
+    with using(QUICK):
         llvm_jit.build(build_text(1), host())
     assert len(entries(folder)) == 3

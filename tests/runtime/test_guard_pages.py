@@ -34,7 +34,7 @@ def test_the_pages_guard(side: str) -> None:
     assert run("outside", side).returncode == -signal.SIGSEGV
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(9)
 @linux
 @sides
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def cycle(number: int) -> None:
     np.testing.assert_array_equal(mynn.compile(lambda x: x + float(number))(x), 2 * x)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.skipif(not STATM.is_file(), reason="tells memory by /proc")
 @pytest.mark.parametrize("cache", ["0", "1"])
 def test_hundreds_of_programs(cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def network() -> nn.Sequential:
 X = np.random.default_rng(0).normal(size=(37, 20)).astype(np.float32)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("small_calls_too")
 @pytest.mark.parametrize("threads", [2, 3, 4])
 @pytest.mark.parametrize("pause", [0, 0.005])

@@ -32,7 +32,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("method", METHODS)
 def test_multiprocessing(method: str) -> None:
     run_child(
@@ -47,7 +47,7 @@ def use():
     )
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 def test_joblib(backend: str) -> None:
     """The workers of `loky` are told by `OMP_NUM_THREADS` how many threads each may have."""

@@ -16,6 +16,7 @@ from tests.subset import count
 MOMENTS = int(os.environ.get("MYNN_SIGNALS", count(150, 30)))
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no timers here")
 def test_random_moments() -> None:
     run_child(

@@ -27,7 +27,7 @@ def run(*arguments: object) -> str:
     return result.stdout
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("threads", "count"), [(1, 2), (3, 9)])
 def test_works_in_small_threads(threads: int, count: int) -> None:
     """The networks that are timed, trained in the native loop."""
@@ -35,7 +35,7 @@ def test_works_in_small_threads(threads: int, count: int) -> None:
 
 
 @pytest.mark.wide
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("threads", [1, 4])
 def test_long_sums_in_small_threads(threads: int) -> None:
     """Columns of the operands are copied side by side: as many rows as the sum has terms."""

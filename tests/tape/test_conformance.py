@@ -78,7 +78,7 @@ def of_layer(name: str) -> Callable[[], list[Array]]:
     return lambda: run_layer(layer, arrays)
 
 
-@pytest.mark.one_in(6, each=by_entry)
+@pytest.mark.one_in(7, each=by_entry)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str, ran: set[str]) -> None:
     in_both(lambda: of_layer(name))
@@ -86,7 +86,7 @@ def test_layers(name: str, ran: set[str]) -> None:
     assert kind in ran or kind in NAMES or label in LABELS
 
 
-@pytest.mark.one_in(6, each=by_entry)
+@pytest.mark.one_in(7, each=by_entry)
 @pytest.mark.parametrize("name", CALLS)
 def test_functions(name: str, ran: set[str]) -> None:
     arrays = CALLS[name].arrays(name, "float32")
@@ -110,7 +110,7 @@ def of_optimizer(name: str) -> Callable[[], list[Array]]:
     return step
 
 
-@pytest.mark.one_in(4, each=by_entry)
+@pytest.mark.one_in(5, each=by_entry)
 @pytest.mark.parametrize("name", UPDATES)
 def test_optimizers(name: str, ran: set[str]) -> None:
     in_both(lambda: of_optimizer(name))

@@ -325,7 +325,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.one_in(3, each="program")
+@pytest.mark.one_in(9)
 @pytest.mark.filterwarnings("ignore::mynn.TraceWarning")
 @pytest.mark.parametrize(
     ("program", "network"),
@@ -368,7 +368,7 @@ RECURRENT: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", RECURRENT)
 def test_layers_of_several_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are recorded: nothing of a step runs as it comes once it is a program."""

@@ -74,7 +74,7 @@ class Raise:
         return self.left <= 0  # it was swallowed, as in callbacks of weak references
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["train", "look_first", "small"])
 def test_an_exception_as_each_function_begins(own: Any, kind: str) -> None:
@@ -92,7 +92,7 @@ def test_an_exception_as_each_function_begins(own: Any, kind: str) -> None:
         check(subject, own, start)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["train", "look_first"])
 @pytest.mark.parametrize("times", [0, 1, 2])

@@ -98,7 +98,7 @@ def test_one_trains_and_one_predicts(tape: Any) -> None:
     assert not recording.waiting
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("own", [True, False])
 def test_sixteen_threads(own: bool) -> None:
     """Each with a network, or all with one, and with what others have not made yet."""

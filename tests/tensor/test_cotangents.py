@@ -58,6 +58,7 @@ def made(primitive: Primitive, arrays: tuple[Array, ...], which: int, params: An
     return xs, apply(primitive, *xs, **params)
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases(differentiable=True))
 def test_the_rule_of_every_primitive(primitive: Primitive, sample: Sample) -> None:
     arrays = with_float(sample, np.float32)
@@ -79,6 +80,7 @@ def test_the_rule_of_every_primitive(primitive: Primitive, sample: Sample) -> No
                 assert bits(got[node]) == bits(expected[node])
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases(differentiable=True))
 def test_the_rule_of_every_primitive_with_a_history(primitive: Primitive, sample: Sample) -> None:
     arrays = with_float(sample, np.float32)

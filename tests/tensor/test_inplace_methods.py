@@ -236,7 +236,7 @@ def _as(lib: Any, entry: Any) -> Any:
     return own(entry) if isinstance(entry, np.ndarray) else entry
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("kind", ["eager", "native", "interpreter", "plain"])
 @pytest.mark.parametrize("name", INDEXED)
 def test_assignment_to_an_index(name: str, kind: str) -> None:

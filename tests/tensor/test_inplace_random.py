@@ -12,6 +12,7 @@ import pytest
 import mynn
 from mynn import Parameter, Tensor
 from mynn.errors import UsageError
+from tests.subset import count
 
 torch = pytest.importorskip("torch")
 
@@ -118,7 +119,7 @@ def run(seed: int, backend: str) -> list[Any] | None:
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("block", range(5))
 def test_random_programs(block: int) -> None:
-    for seed in range(50 * block, 50 * block + 50):
+    for seed in range(50 * block, 50 * block + count(50, 20)):
         theirs, eager, traced = (
             run(seed, backend) for backend in ("torch", "eager", "interpreter")
         )

@@ -240,6 +240,7 @@ REASONS = {
     "name": "what errors and printed graphs call it; None in PyTorch",
     "numpy": "a copy, where PyTorch shares the memory",
     "tolist": "test_values_leave_as_pytorchs_do",
+    "stride": "tests/tensor/test_conversion.py: test_contiguous_is_that_of_pytorch",
 }
 
 # Compared on PyTorch's own samples, in tests/torch_db.

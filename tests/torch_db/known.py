@@ -8,7 +8,6 @@ from __future__ import annotations
 
 _LOOKS = "looks at values: eagerly only"
 _FRACTIONS = "PyTorch cuts the fraction off a factor of integers, without a word"
-_AT_ONCE = "singular values, eigenvalues and QR are computed by NumPy: eagerly only"
 _SIGNS = "vectors are unique but for their sign"
 _MEMORY = "samples that count in the memory around a tensor, which comes here without it"
 _TIES = "equal values always stay in their order; PyTorch leaves it open which comes first"
@@ -42,24 +41,17 @@ _SHAPES: dict[str, dict[str, str]] = {
     "unique_consecutive": {"refused in a trace": _LOOKS},
     "tensor_split": {"refused in a trace": _LOOKS},
     "argwhere": {"refused in a trace": _LOOKS},
-    **{
-        name: {"refused in a trace": _AT_ONCE}
-        for name in ("pinverse", "linalg.cond", "linalg.eigvalsh", "linalg.svdvals")
-    },
-    "linalg.matrix_rank": {"refused in a trace": _AT_ONCE},
     "linalg.pinv": {
-        "refused in a trace": _AT_ONCE,
         "refused": "samples of two factors, which only the samples know",
         "gradient": "with `hermitian` of the triangle that is read",
     },
     "linalg.eigh": {"values": _SIGNS},
-    "linalg.svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
-    "qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
-    "svd": {"refused in a trace": _AT_ONCE, "values": _SIGNS},
+    "linalg.svd": {"values": _SIGNS},
+    "qr": {"gradient": "of wide matrices there is none"},
+    "svd": {"values": _SIGNS},
     "unravel_index": {"refused": "more than 2^53 positions"},
-    "linalg.qr": {"refused in a trace": _AT_ONCE, "gradient": "of wide matrices there is none"},
+    "linalg.qr": {"gradient": "of wide matrices there is none"},
     "linalg.lstsq": {
-        "refused in a trace": _AT_ONCE,
         "shape": "rank and singular values are always there",
         "values": "residuals and rank are always there",
         "gradient": "of the solution that has the least norm",

@@ -17,7 +17,7 @@ ENTRIES = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.at_once("samples are compared one by one")
 @pytest.mark.parametrize("name", ENTRIES)
 def test_samples(name: str) -> None:

@@ -73,7 +73,7 @@ def test_what_is_there() -> None:
     assert not [name for name in NAMES if not hasattr(optim, name)]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LEFT_OUT])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_trajectories(name: str, dtype: str) -> None:

@@ -88,7 +88,7 @@ def with_slopes(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     return both
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ENTRIES)
 def test_many_at_once(name: str) -> None:
     op = ENTRIES[name]

@@ -62,7 +62,7 @@ BAD_DATA: dict[str, tuple[Any, type[Exception], str]] = {
 }
 
 
-@pytest.mark.one_in(4, each="name")
+@pytest.mark.one_in(5, each="name")
 @pytest.mark.parametrize("check_finite", [True, False])
 @pytest.mark.parametrize("name", BAD_DATA)
 def test_bad_data(name: str, check_finite: bool) -> None:

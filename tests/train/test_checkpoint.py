@@ -42,7 +42,7 @@ class Stop(mynn.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("until", [1, 6, 17, 30])
 def test_an_interrupted_training_goes_on(
     until: int, tmp_path: Path, whole: dict[str, np.ndarray]

@@ -47,7 +47,7 @@ def rows(seed: int, count: int = 40) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("threads", COUNTS)
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
 @pytest.mark.parametrize("compiled", [True, False])
@@ -108,7 +108,7 @@ def test_calls(threads: int) -> None:
     assert total.item() == many * sum(x.astype(np.float64).sum() for x in data) + 0.0
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("threads", [2, 4])
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
 def test_fits_of_one_step(threads: int, backend: str) -> None:

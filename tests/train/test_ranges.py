@@ -149,7 +149,7 @@ def check_fit(
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(7)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_fit_native(place: str, indexed: bool) -> None:
@@ -164,7 +164,7 @@ def test_fit_interpreted(place: str, indexed: bool) -> None:
     check_fit(place, 3, indexed=indexed, backend="interpreter")
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @rows
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -172,14 +172,14 @@ def test_threads(row: int, shuffle: bool, threads: int) -> None:
     check_fit("t - 1", row, shuffle, threads=threads)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @rows
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_indices(row: int, shuffle: bool) -> None:
     check_fit("t - 1", row, shuffle, indexed=True, threads=2)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("row", [0, 49])
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("backend", ["native", "interpreter"])
@@ -223,7 +223,7 @@ def test_a_compiled_call(place: str, indexed: bool, backend: str) -> None:
     assert (problem.state()["net.0.weight"] != before["net.0.weight"]).any()
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(7)
 @places
 @pytest.mark.parametrize("indexed", [False, True])
 def test_evaluate_and_predict(place: str, indexed: bool) -> None:

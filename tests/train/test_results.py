@@ -28,7 +28,7 @@ RESULTS: list[tuple[str, Callable[[Any], Any], list[str]]] = [
 ]
 
 
-@pytest.mark.one_in(2, each="name")
+@pytest.mark.one_in(3, each="name")
 @backends
 @pytest.mark.parametrize(("name", "function", "names"), RESULTS, ids=[r[0] for r in RESULTS])
 def test_results(backend: str, name: str, function: Any, names: list[str]) -> None:
@@ -41,7 +41,7 @@ def test_results(backend: str, name: str, function: Any, names: list[str]) -> No
         assert history[metric].shape == (2,)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("dtype", ["uint8", "uint32", "int32", "int64", "bool", "float64"])
 def test_results_of_any_dtype(backend: str, dtype: str) -> None:

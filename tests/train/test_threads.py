@@ -49,7 +49,7 @@ def train(threads: Any, batch: int, sizes: tuple[int, ...], rows: int = 200) -> 
     return [history["loss"], *(p.numpy() for p in net.parameters())]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("batch", "sizes"),
     [(1, (5, 40, 3)), (32, (64, 128, 96, 10)), (33, (17, 130, 7)), (200, (100, 64, 11))],
@@ -162,7 +162,7 @@ class Raise(OfNetwork):
             raise KeyboardInterrupt
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", [Slow, Switch])
 def test_callbacks_between_the_steps(kind: type[OfNetwork]) -> None:
     one = train_with(kind(), 1)

@@ -199,7 +199,7 @@ def assert_same(first: tuple[Any, mynn.History], second: tuple[Any, mynn.History
         np.testing.assert_array_equal(value, second[0].state_dict()[name])
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("size", [7, 30])
 def test_the_loop_measures_without_a_return_to_python(
     turns: list[int], size: int, monkeypatch: pytest.MonkeyPatch

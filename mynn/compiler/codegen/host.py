@@ -147,9 +147,9 @@ class _HostEmitter:
             with f.scope():
                 if self.body(body):
                     f.jump((done, self._values(names)))
-        return self._meet(done, names)
+        return self._merge(done, names)
 
-    def _meet(self, block: Block, names: Sequence[str]) -> bool:
+    def _merge(self, block: Block, names: Sequence[str]) -> bool:
         """Go on in a block that paths lead to, if any does."""
         if not block.edges:
             return False
@@ -172,4 +172,4 @@ class _HostEmitter:
             if self.body(action.body):
                 f.jump((head, self._values(names)))
             self.ends.pop()
-        return self._meet(done, names)
+        return self._merge(done, names)

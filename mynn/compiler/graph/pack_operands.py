@@ -49,7 +49,7 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
         return packed[x]
 
     @functools.cache
-    def turned(x: Node, order: Order) -> Node:
+    def permuted(x: Node, order: Order) -> Node:
         back = tuple(sorted(range(len(order)), key=order.__getitem__))
         copy = copied(apply(movement.transpose, x, axes=order))
         return apply(movement.transpose, copy, axes=back)
@@ -66,7 +66,7 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
         if not is_contraction(node):
             return None
         operations = dims_of(node).operations
-        left, right = (_channels_last(x, operations, layouts, turned) for x in node.inputs)
+        left, right = (_channels_last(x, operations, layouts, permuted) for x in node.inputs)
         a, b = (view_of(x, layouts.strides, borders=False) for x in (left, right))
         if choose_strategy(node, a.strides, b.strides).kind is Kind.PACK:
             right = copied(right)
@@ -77,7 +77,7 @@ def insert_packing(graph: Graph, layouts: Layouts) -> Graph:
 
 
 def _channels_last(
-    x: Node, operations: int, layouts: Layouts, turned: Callable[[Node, Order], Node]
+    x: Node, operations: int, layouts: Layouts, permuted: Callable[[Node, Order], Node]
 ) -> Node:
     """The same operand as windows of a copy whose channels lie side by side, where it is windows of
     what is given with the places of an image side by side, and each value is multiplied often.
@@ -100,7 +100,7 @@ def _channels_last(
         return x
     rank = len(base.shape)
     order = (*(i for i in range(rank) if i not in (channels, *axes)), *axes, channels)
-    result = turned(base, order)
+    result = permuted(base, order)
     for node in reversed(way):
         result = apply(node.primitive, result, **node.params)
     return result

@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 from mynn.core.types import Array
-from mynn.target.storage import aligned_bytes
+from mynn.target.storage import address_of, aligned_bytes
 
 # The low bits of the phase are the number of workers that share the step.
 COUNT_MASK = 0xFFFF
@@ -54,7 +54,38 @@ class Control(IntEnum):
     VALIDATION = 23  # address of the control block of the loop that runs after each epoch
     VALIDATION_FIT = 24  # address of the function of that loop
     VALIDATION_BATCHES = 25  # its batches in an epoch
-    DATA = 26  # from here on: the address of each data array, then of each array of results
+    FURTHER = 26  # addresses of two further arguments of the step on a whole batch, if it has them
+    FURTHER_REMAINDER = 28  # the same for the rows that are left
+    WATCHED = 30  # numbers that are watched after each epoch
+    WATCHES = 31  # address of what is known of them: the words of `Watch` for each
+    LOOK = 32  # set where Python has to look at an epoch, before any further step
+    DATA = 33  # from here on: the address of each data array, then of each array of results
+
+
+class Watch(IntEnum):
+    """Words of what is known of a number that is watched; SAMPLES to DELTA are float64.
+
+    It is multiplied by SIGN, so that less is better. It is better where it is less than BEST by
+    more than DELTA. The loop goes back to Python where it has not been so for PATIENCE epochs,
+    where it was and LOOKS is not 0, and where it is not finite and FINITE is not 0.
+    """
+
+    SUMS = 0  # address of the sums that it is found in
+    WIDTH = 1  # of an epoch
+    COLUMN = 2
+    SAMPLES = 3  # of an epoch
+    SIGN = 4
+    BEST = 5
+    DELTA = 6
+    WAIT = 7  # epochs since it was better
+    PATIENCE = 8
+    START = 9  # the first epoch that counts
+    LOOKS = 10
+    FINITE = 11
+    COUNT = 12
+
+
+_DATA = int(Control.DATA)
 
 
 class Sync(IntEnum):
@@ -130,10 +161,12 @@ class ControlBlock:
     acquired = _Word(Control.ACQUIRED)
     status = _Word(Control.STATUS)
     muted = _Word(Control.MUTED)
+    watched = _Word(Control.WATCHED)
+    look = _Word(Control.LOOK)
 
     def __init__(self, arrays: int) -> None:
-        self.words = np.zeros(Control.DATA + arrays, np.int64)
-        self.address = int(self.words.ctypes.data)
+        self.words = np.zeros(_DATA + arrays, np.int64)
+        self.address = address_of(self.words)
         self._kept: dict[int, Array] = {}
 
     def address_of(self, word: int) -> int:
@@ -143,7 +176,7 @@ class ControlBlock:
     def point(self, word: int, array: Array) -> None:
         """Write the address of an array into a word."""
         self._kept[word] = array
-        self.words[word] = array.ctypes.data
+        self.words[word] = address_of(array)
 
     def set_step(self, table: int, step: int, remainder: bool = False) -> None:
         """Write the addresses of the table and of the step for whole batches, or for the last."""

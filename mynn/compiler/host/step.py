@@ -81,16 +81,16 @@ def split_step(schedule: Sequence[ScheduledKernel], status: int | None = None) -
             0 if scheduled.more else 1
         )
         if free != _ALL:
-            body.append(_meet(free))
+            body.append(_barrier(free))
         if not scheduled.checks_status:
             body.append(ir.Call(scheduled.kernel.name, (TABLE, WORKER, WORKERS)))
         elif status is not None:
-            body += _leave_if_stopped(status, _meet())
+            body += _leave_if_stopped(status, _barrier())
     parameters = TABLE, WORKER, WORKERS, SYNC
-    return ir.Function(SPLIT_STEP, parameters, (*body, _meet()), exported=True)
+    return ir.Function(SPLIT_STEP, parameters, (*body, _barrier()), exported=True)
 
 
-def _meet(free: int = 0) -> ir.Call:
+def _barrier(free: int = 0) -> ir.Call:
     return ir.Call(BARRIER, (SYNC, WORKERS, Affine(free)))
 
 

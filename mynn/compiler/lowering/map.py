@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import partial
 
 from mynn.compiler.fusion.groups import Group
@@ -20,6 +21,7 @@ from mynn.compiler.lowering.base import (
 )
 from mynn.compiler.lowering.inline import Place, loads
 from mynn.core.graph import Node
+from mynn.ops import movement
 from mynn.target.target import Target
 
 
@@ -51,9 +53,30 @@ def lower_map(context: Context) -> list[Statement]:
             points.append(tuple(loops))
         return context.emit_outputs(context.builder(), *points)
 
-    inner = vector_loops(context.names, space[axis], context.lanes(), body)
+    inner: list[Statement] = []
+    for start, end in itertools.pairwise(_ends(context, axis)):
+        part = partial(_from, body, start)
+        inner += vector_loops(context.names, end - start, context.lanes(), part)
     outer = [(n, e) for i, (n, e) in enumerate(zip(names, extents, strict=True)) if i != axis]
     return serial([(n, e) for n, e in outer if e != 1], inner)
+
+
+def _from(body: Callable[[Affine], list[Statement]], start: int, index: Affine) -> list[Statement]:
+    return body(index + start)
+
+
+def _ends(context: Context, axis: int) -> list[int]:
+    """Where loops along an axis of the space begin and end: what a padding surrounds has one of
+    its own, so that its values are loaded as neighbours and not each by itself.
+    """
+    ends = {0, context.group.space[axis]}
+    for node in context.group.outputs:
+        if node.primitive is movement.pad and axis in context.group.maps[node]:
+            place = context.group.maps[node].index(axis)
+            low, high, interior = node.params["widths"][place]
+            if not interior and low + high < node.shape[place]:
+                ends |= {low, node.shape[place] - high}
+    return sorted(ends)
 
 
 def _blocks(context: Context, names: list[str], axis: int) -> list[int]:

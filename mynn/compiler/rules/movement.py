@@ -149,11 +149,16 @@ def _windows_order(node: Node, orders: Sequence[Order]) -> Order:
 def _pad_element(e: Expressions, node: Node, index: Index) -> Computation:
     x = node.inputs[0]
     fill = Const(np.asarray(node.params["value"], node.dtype).item(), node.type.short)
-    if x.type.size == 0:
+    widths = node.params["widths"]
+    ranges = (e.range(i + -low) for i, (low, _, _) in zip(index, widths, strict=True))
+    limits = ((n - 1) * (inner + 1) for n, (_, _, inner) in zip(x.shape, widths, strict=True))
+    if x.type.size == 0 or any(
+        most < 0 or least > limit for (least, most), limit in zip(ranges, limits, strict=True)
+    ):
         return fill
     places = []
     valid: Expr | None = None
-    for i, extent, (low, high, interior) in zip(index, x.shape, node.params["widths"], strict=True):
+    for i, extent, (low, high, interior) in zip(index, x.shape, widths, strict=True):
         inner = i + -low
         if low == high == interior == 0:
             places.append(inner)

@@ -29,7 +29,7 @@ from mynn.train.stream import Batch, Fetcher, Stream
 
 # Batches since the last snapshot are kept, to be repeated; where they take more bytes than this,
 # and than two copies of the state, another snapshot is due.
-_KEPT_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,9 @@ def _planned(
         arrays = to_single(first.arrays, stream.check_finite)
         kind = first.kind[0], *((array.shape, array.dtype) for array in arrays)
         arguments = rebuild(first.arguments, iter(arrays))
-        first = first._replace(arguments=arguments, arrays=arrays, kind=kind)
+        nbytes = sum([array.nbytes for array in arrays])
+        fixed_now = {"arguments": arguments, "arrays": arrays, "kind": kind, "nbytes": nbytes}
+        first = first._replace(**fixed_now)
     whole = _step_for(compiled, first, check)
     fixed = compiled, first.arguments, tuple(first.arrays), check, whole, whole
     run = StreamRun(*fixed, length=stream.length, **options)
@@ -178,7 +180,7 @@ class StreamExecutor(Executor):
         if all(step.staged.valid(thoroughly=True) for step in self.kinds.values()):
             return
         run = self.run
-        example = Batch(0, 0, run.arguments, list(run.arrays), self.first, run.whole.rows)
+        example = Batch(0, 0, run.arguments, list(run.arrays), self.first, run.whole.rows, 0)
         whole = self._named(_step_for(run.compiled, example, run.check))
         self.connect(replace(run, whole=whole, last=whole))
 
@@ -361,13 +363,15 @@ class StreamExecutor(Executor):
         if run.keeps:
             self.kept.append(results)
         else:
-            if self.numbers:
+            if len(sums) == 1:
+                values = [results[0].item()]
+            elif self.numbers:
                 values = [value.item() for value in results[: len(sums)]]
             else:
                 parts = results[: len(run.columns)]
                 values = np.concatenate([part.reshape(-1) for part in parts]).tolist()
             sums = tuple([a + b * rows for a, b in zip(sums, values, strict=True)])
-            stopped = run.check_finite and not isfinite(results[0].item())
+            stopped = run.check_finite and not isfinite(values[0])
         steps, seen = place.steps + 1, place.seen + rows
         self.place = Place(batch.epoch, batch.number + 1, steps, stopped, sums, seen)
         if not run.check_finite:

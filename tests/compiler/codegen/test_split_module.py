@@ -83,7 +83,7 @@ def test_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("processors", "most"), [(1, 1), (2, 4), (64, split_module.MOST)])
 def test_as_many_parts_as_threads_are_busy_with(

@@ -143,7 +143,7 @@ def test_random_graphs(vector_bytes: int, target: Target) -> None:
             check(program.graph, target, split=bool(seed % 2))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @linux_x86
 @widths
 def test_values_kept_for_a_gradient(target: Target) -> None:

@@ -48,7 +48,7 @@ def kernels(case: Case) -> list[str]:
     return [re.sub(r"\[.*?\]", "", kernel.comment) for kernel in case.lowered.kernels]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("channels", [3, 17])
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def counter_step(width: int, derived: bool) -> Any:
     return step, (np.zeros(3, np.float32),)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("make", [network_step, counter_step])
 @pytest.mark.parametrize("derived", [False, True])
 @pytest.mark.parametrize("width", [8, 400])

@@ -79,7 +79,7 @@ CASES: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...] = (
 )
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("what", ["forward", "gradients"])
 @pytest.mark.parametrize(("x", "w", "options"), CASES)

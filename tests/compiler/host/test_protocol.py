@@ -88,7 +88,7 @@ def explore_calls(text: str, count: int, calls: int, leaders: int = 1, starts: i
     return Protocol(functions_of(text), scripts, CALL_WORKER, 2, words, count, starts).explore()
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("count", "calls", "leaders", "starts"),
     [(2, 3, 1, 2), (3, 1, 1, 1), (2, 1, 2, 1)],
@@ -137,7 +137,7 @@ def explore_loop(text: str, wanted: tuple[int, ...], starts: int) -> int:
     ).explore()
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("wanted", "starts"), [((2, 2, 2), 2), ((2, 1, 2), 2), ((3, 2), 1)])
 def test_loop(wanted: tuple[int, ...], starts: int) -> None:
     """Budgets of two steps, each with a number of workers of its own."""
@@ -159,7 +159,7 @@ def test_every_way_out_of_the_loop_releases() -> None:
 SMALL = [(2, 2, 1, 2), (2, 1, 2, 1), (3, 1, 1, 1)]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("pattern", "instead"),
     [

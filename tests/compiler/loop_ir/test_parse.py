@@ -39,7 +39,7 @@ from tests.compiler.harness import check_printed_form
 from tests.compiler.loop_ir.corpus import random_kernels, training_kernels
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ["W1", "W4", "W8"])
 def test_kernels_of_the_works(name: str) -> None:
     kernels = training_kernels(name)

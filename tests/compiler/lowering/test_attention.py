@@ -84,7 +84,8 @@ def _trained(options: dict[str, Any], padded: bool) -> Any:
     return mynn.compile(step)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.wide
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("options", "padded"), [({"is_causal": True}, False), ({"dropout_p": 0.2}, True)]
 )

@@ -18,7 +18,7 @@ def _values(length: int, dtype: str) -> Any:
     return drawn % 2 == 0 if dtype == "bool" else drawn.astype(dtype)
 
 
-@pytest.mark.one_in(8, each="dtype")
+@pytest.mark.one_in(9, each="dtype")
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
 def test_reductions(length: int, dtype: str) -> None:
@@ -35,7 +35,7 @@ def test_reductions(length: int, dtype: str) -> None:
         np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.one_in(8, each="dtype")
+@pytest.mark.one_in(9, each="dtype")
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "bool", "uint8"])
 def test_backwards_and_rolled(length: int, dtype: str) -> None:

@@ -232,7 +232,7 @@ def test_kind(name: str) -> None:
 MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(("vector_bytes", "registers"), MACHINES)
 @pytest.mark.parametrize(
     "name",
@@ -356,7 +356,7 @@ def step_case(batch: int, hidden: int, order: tuple[int, ...]) -> Case:
     return Case(graph, {node: 1 + i for i, node in enumerate(state)}, layouts)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 5), (1, 25), (7, 16), (8, 17), (32, 3)])
 def test_training_step(batch: int, hidden: int, order: tuple[int, ...]) -> None:

@@ -58,7 +58,7 @@ def shares(lowered: Compilation) -> list[int]:
     return [block.shares for block in pipeline.finish(lowered).blocks]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
     function, types = CASES[name]
@@ -75,7 +75,7 @@ def test_the_same_bits(name: str, tiny_cache: pytest.MonkeyPatch) -> None:
         assert same_bits(a, b)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", ["plain", "gradient", "stateful"])
 def test_random_programs(kind: str, tiny_cache: pytest.MonkeyPatch) -> None:
     """Any graph, with state in place: the blocks change no bit."""

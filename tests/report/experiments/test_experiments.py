@@ -87,7 +87,7 @@ def table():
 
 # Four samples: the published deviation is widened by what the mean of four may be off. With a
 # learning rate of 10 a run may end anywhere, so only its loss is held against the published one.
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("rate", LEARNING_RATES)
 def test_table_1_as_published(table, rate):
     loss, percent = table[PUBLISHED, rate]

@@ -62,7 +62,7 @@ def assert_same_record(net, other, **tolerance):
     np.testing.assert_array_equal(net.target, other.target)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("kind", "batch_size", "freeze"),
     [

@@ -91,7 +91,7 @@ def test_sgd_reads_the_recorded_gradients():
 MANY = CALLS_BEFORE_COMPILING + 8
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_many_calls_fill_the_attributes_alike(kind):
     net, criterion, sequence = network(kind=kind)

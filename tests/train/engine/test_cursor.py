@@ -144,7 +144,7 @@ def test_what_is_no_cursor(changed: dict[str, Any], message: str) -> None:
         Cursor.from_dict(cursor(**changed))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -260,7 +260,7 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
 }
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @every_lanes
 @every_float
 @pytest.mark.parametrize("op", math.UNARY_OPS)

@@ -43,7 +43,7 @@ def replay(problem: Problem, step: Any, steps: int, batch_size: int, shuffle: bo
             done += 1
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch_size", [8, 50])
@@ -82,7 +82,7 @@ def poisoned(at: int, how: Callable[[Any], Any], lr: float = 0.05) -> tuple[Prob
     return problem, step, mark
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize(
     ("how", "operation"),
@@ -101,7 +101,7 @@ def test_the_step_and_the_operation_are_named(backend: str, how: Any, operation:
     message = failure(lambda: mynn.fit(run, data, batch_size=5, shuffle=False))
     assert "at step 4 (epoch 0, batch 4)" in message
     assert f"first arose in {operation} " in message
-    assert "test_finite.py:" in message
+    assert "test_nan_guard.py:" in message
     mynn.fit(two.compiled(backend), (two.x[:20], two.t[:20]), batch_size=5, shuffle=False)
     for a, b in zip(problem.parameters(), two.parameters(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
@@ -293,7 +293,7 @@ class Meddler(Spoiler):
             super().on_epoch_end(self.epoch, logs)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @backends
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("epoch", [0, 1, 3])
@@ -317,7 +317,7 @@ def test_what_a_callback_breaks(backend: str, value: float, epoch: int, shuffle:
     assert f"changed after step {step - 1} from outside the steps (by a callback?)" in message
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @backends
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_a_callback_breaks_within_an_epoch(backend: str, value: float) -> None:

@@ -1,6 +1,6 @@
-"""Methods that are functions of rooms above this one: `x.det()` is `mynn.linalg.det(x)`.
+"""Methods that are functions of modules above this one: `x.det()` is `mynn.linalg.det(x)`.
 
-The room is imported when such a method is first called.
+The module is imported when such a method is first called.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _method(name: str, home: str) -> Callable[..., Any]:
     return method
 
 
-class Elsewhere:
+class Forwarded:
     """Methods of linear algebra, of random numbers, of differences."""
 
     __slots__ = ()
