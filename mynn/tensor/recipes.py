@@ -36,6 +36,8 @@ from mynn.trace import tracing
 OFTEN = 2
 # A function without a recipe for so many kinds of calls is not looked at any more.
 IN_VAIN = 4
+# Longer lists are data.
+LONG = 256
 # So many kinds of calls, of all functions, are remembered; then all are forgotten.
 MOST = 4096
 
@@ -118,7 +120,7 @@ def _note(value: Any, key: list[Any], tensors: list[Any], values: list[Any]) -> 
         key.append(value.hex())  # 0.0 and -0.0 are equal
     elif value is None or kind is int or kind is bool or kind is str:
         key += (kind, value)
-    elif kind is tuple or kind is list:
+    elif (kind is tuple or kind is list) and len(value) <= LONG:
         key += (kind, len(value))
         for one in value:
             _note(one, key, tensors, values)

@@ -183,6 +183,12 @@ def test_gradients_flow_through_results_that_look() -> None:
         assert x.grad.tolist() == [0, 0, 0, 30, 40, 50]
 
 
+def test_long_lists_are_data() -> None:
+    for _ in range(4):
+        assert F.relu([-1.0] * (recipes.LONG + 1)).sum().item() == 0
+    assert not any(len(key) > recipes.LONG for key in recipes._recipes)
+
+
 def test_one_tensor_twice() -> None:
     for _ in range(4):
         x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
