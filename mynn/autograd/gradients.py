@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import recording
+from mynn.base import forks, recording
 from mynn.base.arguments import explained, shown
 from mynn.base.recording import run_at_once
 from mynn.core import autodiff
@@ -15,7 +15,6 @@ from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
 from mynn.tensor.history import arrived, inside, inside_hooked, make_node_by_call, tensor_of
-from mynn.tensor.rules import by_recipe
 from mynn.transform.vmap import vmap
 
 
@@ -126,6 +125,7 @@ def _at_once(
     nodes, targets = ([graph_node(one) for one in them] for them in (starts, ends))
     many = (seeds[0].shape[0],) if is_grads_batched else ()
     way = inside if by_call else inside_hooked()
+    way = way if recording.runs else None  # no node runs a program
     with enable_grad() if create_graph else no_grad():
         reached = (_reached_by_many if many else _reached)(targets, seeds, starts, nodes, way)
     gradients: list[Tensor | None] = []
@@ -268,6 +268,9 @@ def _reached(
 
     def asked(node: Node) -> bool:
         return node in wanted or id(tensor_of(node)) in leaves
+
+    with forks.loading:  # what makes recipes comes with the first gradient
+        from mynn.tensor.rules import by_recipe
 
     hooked = arrived()
     before: dict[Node, Any] = {}

@@ -68,9 +68,12 @@ def undisturbed(work: Callable[[], T]) -> T:
     others too, whether they are garbage. That takes a sixth of the time of a small program. Who
     has objects set aside himself, or does without collections, is left alone.
     """
-    if _done or gc.get_freeze_count() or not gc.isenabled():
+    if _done:
         return work()
     _done.append(True)
+    # Asked once: Python counts what is set aside object by object, 0.1 s for a million of them.
+    if gc.get_freeze_count() or not gc.isenabled():
+        return work()
     try:
         gc.freeze()
         return work()

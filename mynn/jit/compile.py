@@ -3,60 +3,37 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import types
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from mynn import debug
 from mynn.base import forks, notices, recording
-from mynn.base.arguments import check_call
+from mynn.base.arguments import check_call, flag
 from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
-from mynn.core.types import Array, Shape, Type
+from mynn.core.graph import Graph
+from mynn.core.types import Array, Shape
 from mynn.errors import ArgumentError, MynnError
-from mynn.jit import stage, unrolled
-from mynn.jit.known import Beside
+from mynn.jit import native_available, stage, unrolled
+from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
+
+if TYPE_CHECKING:
+    from mynn.jit.lengths.calls import Calls
+    from mynn.jit.lengths.lookup import Lengths
 
 BACKENDS = ("native", "interpreter")
 # What is looked at in every call, under short names.
 activity, waiting = tracing.activity, recording.waiting
 # After so many programs for one value that changes, a warning.
 _OFTEN = 5
-
-
-_trying = forks.register(threading.RLock())
-
-
-def native_available() -> bool:
-    """Whether LLVM can make code for this processor; if not, standard error says so once."""
-    with _trying:
-        return _native_available()
-
-
-@functools.cache
-def _native_available() -> bool:
-    try:
-        with forks.loading:
-            from mynn.runtime.llvm_jit import self_test
-
-        self_test()
-    except ArgumentError:  # in an environment variable
-        raise
-    except (ImportError, OSError, RuntimeError, MynnError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        debug.say(
-            f"mynn: no native code on this machine ({reason}); running interpreted, which is slower"
-        )
-        return False
-    return True
 
 
 class Ready(NamedTuple):
@@ -102,6 +79,18 @@ class ReadyForSeveral(NamedTuple):
         shapes, dtypes, edits, same, _, _, _ = self  # the fields by name take longer
         if len(arrays) != len(shapes):
             return False
+        if len(arrays) == 2:
+            one, other = arrays
+            return (
+                type(one) is np.ndarray
+                and type(other) is np.ndarray
+                and one.dtype is dtypes[0]
+                and other.dtype is dtypes[1]
+                and one.shape == shapes[0]
+                and other.shape == shapes[1]
+                and activity.watch == edits
+                and (same is None or same())
+            )
         number = 0
         for array in arrays:  # so does `zip`
             if type(array) is not np.ndarray or array.dtype is not dtypes[number]:
@@ -128,6 +117,7 @@ class Compiled:
         function: Callable[..., Any],
         backend: str = "native",
         threads: Threads | None = None,
+        dynamic: bool = False,
     ) -> None:
         if backend not in BACKENDS:
             raise ArgumentError(f"backend must be one of {BACKENDS}, it is {backend!r}")
@@ -144,8 +134,14 @@ class Compiled:
         self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
         self._changes: dict[str, int] = {}
-        self._lock = forks.register(threading.RLock())
+        self.lock = forks.register(threading.RLock())
         self._copies: dict[Tensor, Array] = {}
+        self.lengths: Lengths | None = None
+        self.calls: Calls | None = None
+        if flag("compile: dynamic", dynamic):
+            from mynn.jit.lengths.calls import Calls
+
+            self.calls = Calls(self.sized())
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Compiled:
@@ -156,12 +152,16 @@ class Compiled:
         bound = methods.get(self.function)
         if bound is None or getattr(bound.function, "__self__", instance) is not instance:
             function = self.function.__get__(instance, owner)
-            bound = methods[self.function] = Compiled(function, self.backend, self.threads)
+            bound = methods[self.function] = Compiled(function, *self._options)
         return bound
 
     def __reduce__(self) -> Any:
         """Copies make programs of their own."""
-        return Compiled, (self.function, self.backend, self.threads)
+        return Compiled, (self.function, *self._options)
+
+    @property
+    def _options(self) -> tuple[str, Threads | None, bool]:
+        return self.backend, self.threads, self.calls is not None
 
     def lookup(
         self,
@@ -177,11 +177,11 @@ class Compiled:
         these are looked at where it is asked for. `check(staged)` may raise, before a program is
         made. `beside`: what was found for other arguments just before.
         """
-        signature = _signature(arguments)
-        found = self._find(signature, thoroughly)
+        signature = stage.signature_of(arguments)
+        found = self.find(signature, thoroughly)
         if found is None:
-            with self._lock:  # one thread traces
-                found = self._find(signature, thoroughly)
+            with self.lock:  # one thread traces
+                found = self.find(signature, thoroughly)
                 if found is None:
                     return undisturbed(
                         lambda: self._made(signature, arguments, check, beside or Beside())
@@ -189,12 +189,6 @@ class Compiled:
         if check is not None:
             check(found[0])
         return found
-
-    def known(
-        self, arguments: tuple[Any, ...], thoroughly: bool = False
-    ) -> tuple[stage.Staged, Any] | None:
-        """What `lookup` finds without tracing."""
-        return self._find(_signature(arguments), thoroughly)
 
     def _made(
         self,
@@ -204,27 +198,55 @@ class Compiled:
         beside: Beside,
     ) -> tuple[stage.Staged, Any]:
         """What `lookup` makes where it finds nothing."""
-        self._note_change(signature)
-        staged, known = stage_known(
-            self.function, arguments, lambda: self._stage(arguments), beside
-        )
+        return self.keep(signature, *self.traced(signature, arguments, check, beside), beside)
+
+    def traced(
+        self,
+        signature: Any,
+        arguments: tuple[Any, ...],
+        check: Callable[[stage.Staged], None] | None,
+        beside: Beside,
+    ) -> tuple[stage.Staged, Known | None]:
+        """The staged function for such arguments, traced or known, and what is known of it."""
+        found = None if self.lengths is None else self.lengths.take(signature)
+        if found is None:
+            self._note_change(signature)
+            found = stage_known(self.function, arguments, lambda: self._stage(arguments), beside)
         if check is not None:
-            check(staged)
+            check(found[0])
+        return found
+
+    def keep(
+        self, signature: Any, staged: stage.Staged, known: Known | None, beside: Beside
+    ) -> tuple[stage.Staged, Any]:
+        """A program of a staged function, which `lookup` finds from now on."""
         made = staged, self.make(staged, None if known is None else known.code, beside.program)
         beside.program = made[1]
         if known is not None and known.code is not made[1].code:
             known.keep(made[1].code)
         self._programs.setdefault(signature, []).append(made)
+        self.hold(staged, made[1].code)
+        return made
+
+    def hold(self, staged: stage.Staged, code: Any) -> None:
+        """A program was made of the code."""
         if not staged.trace.guards.complete:
             _let_go(self)
         WAITING.add(self, 2 * staged.state_bytes)  # with the copies that `fit` keeps
-        code = made[1].code
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
-        return made
 
-    def _find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
+    def sized(self) -> Lengths:
+        """Its programs for batches of several sizes."""
+        if self.lengths is None:
+            from mynn.jit.lengths.lookup import Lengths
+
+            with self.lock:
+                self.lengths = self.lengths or Lengths(self)
+        return self.lengths
+
+    def find(self, signature: Any, thoroughly: bool) -> tuple[stage.Staged, Any] | None:
         """What was made for such arguments, while nothing that decided it is another."""
         if recording.waiting:
             recording.settle()
@@ -261,11 +283,18 @@ class Compiled:
         unrolled.warn_of_unrolled(staged)
         return staged
 
-    def make(self, staged: stage.Staged, code: Any = None, twin: Any = None) -> Any:
+    def make(
+        self,
+        staged: stage.Staged,
+        code: Any = None,
+        twin: Any = None,
+        graph: Graph | None = None,
+    ) -> Any:
         """A program for a staged function. The first one loads the compiler.
 
         `code` is that of an earlier program of the same graph, which it takes if it can; `twin` a
-        program of the function for other arguments.
+        program of the function for other arguments. `graph` stands in place of the staged one, with
+        further arguments.
         """
         with forks.loading:
             from mynn.jit.interpreted import InterpretedProgram
@@ -273,9 +302,10 @@ class Compiled:
 
         native = self.backend == "native" and native_available()
         kind = Program if native else InterpretedProgram
+        graph = staged.graph if graph is None else graph
         program = kind(
-            staged.graph,
-            len(staged.arguments),
+            graph,
+            len(graph.inputs) - len(staged.state),
             staged.writes,
             staged.state,
             self.threads,
@@ -303,6 +333,10 @@ class Compiled:
                 self._programs.pop(signature, None)
             elif len(kept) < len(made):
                 self._programs[signature] = kept
+        if self.lengths is not None:
+            self.lengths.forget(code)
+        if self.calls is not None:
+            self.calls.forget(code)
 
     def take_storage(self, tensors: Iterable[Tensor], taken: dict[Tensor, Array]) -> None:
         """Add to `taken` where `fit` may copy the values of state tensors to, until `give_storage`.
@@ -342,32 +376,19 @@ class Compiled:
             return results[0] if several.bundle is None else several.bundle(results)
         if tracing.active() is not None:
             return self.function(*arguments, **named)
-        return self._call(self._positional(arguments, named) if named else arguments)
-
-    def _positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-        """Arguments in the order of the parameters; those left out in between are filled in."""
-        try:
-            bound = inspect.signature(self.function).bind(*arguments, **named)
-        except TypeError:
-            name = getattr(self.function, "__name__", type(self.function).__name__)
-            check_call(name, self.function, arguments, named)
-            raise
-        if bound.kwargs:
-            bound.apply_defaults()
-        if bound.kwargs:
-            raise ArgumentError(
-                f"a compiled function takes arguments by position; {', '.join(bound.kwargs)} can "
-                "only be given by keyword: close over it, or make it a usual parameter"
-            )
-        return bound.args
+        return self._call(stage.positional(self.function, arguments, named) if named else arguments)
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         """Look the program up; one from array to array, without conditions, is kept ready."""
+        if self.calls is not None and self.backend == "native" and native_available():
+            run = self.calls(arguments)
+            if run is not None:
+                return run()
         edits = tracing.activity.edits()
         staged, program = self.lookup(arguments)
         arrays: list[Any] = [
             x if type(x) is np.ndarray else as_array(x)
-            for x in (arguments if _flat(arguments) else flatten(arguments))
+            for x in (arguments if stage.is_flat(arguments) else flatten(arguments))
         ]
         results = program(arrays)
         structure, guards = staged.structure, staged.trace.guards
@@ -424,37 +445,28 @@ def _let_go(compiled: Compiled) -> None:
         methods.pop(None, None)
 
 
-def _flat(arguments: tuple[Any, ...]) -> bool:
-    return all(type(x) is np.ndarray for x in arguments)
-
-
-def _signature(arguments: tuple[Any, ...]) -> Any:
-    return tuple(
-        (x.shape, x.dtype) if type(x) is np.ndarray else _nested_signature(x) for x in arguments
-    )
-
-
-def _nested_signature(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return (type(value).__name__, *map(_nested_signature, value))
-    if isinstance(value, dict):
-        return tuple((key, _nested_signature(item)) for key, item in value.items())
-    if value is None:
-        return None
-    kind = Type.of(as_array(value))
-    return (kind.shape, kind.dtype)
-
-
 @overload
 def compile(
-    function: Callable[..., Any], *, backend: str = ..., threads: Threads | None = ...
+    function: Callable[..., Any],
+    *,
+    backend: str = ...,
+    threads: Threads | None = ...,
+    dynamic: bool = ...,
 ) -> Compiled: ...
 @overload
 def compile(
-    function: None = None, *, backend: str = ..., threads: Threads | None = ...
+    function: None = None,
+    *,
+    backend: str = ...,
+    threads: Threads | None = ...,
+    dynamic: bool = ...,
 ) -> Callable[[Callable[..., Any]], Compiled]: ...
 def compile(
-    function: Any = None, *, backend: str = "native", threads: Threads | None = None
+    function: Any = None,
+    *,
+    backend: str = "native",
+    threads: Threads | None = None,
+    dynamic: bool = False,
 ) -> Any:
     """Compile a function of tensors; also a decorator, and for modules: `mynn.compile(net)`.
 
@@ -469,6 +481,10 @@ def compile(
             "auto", which finds the fastest number while it runs; by default what the environment
             variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
             A single call has several only where it is large.
+        dynamic: whether calls may have any number of rows, along the first axis of all arguments,
+            without a program for each: there is one for up to 2, 3, 4, 6, 8, 12... rows. What a
+            function combines of rows must be sums, means, products or extrema; another one has a
+            program for each number of rows.
 
     Safe from several threads, and so is what it returns.
 
@@ -480,5 +496,5 @@ def compile(
         array([2., 4.], dtype=float32)
     """
     if function is None:
-        return functools.partial(Compiled, backend=backend, threads=threads)
-    return Compiled(function, backend, threads)
+        return functools.partial(Compiled, backend=backend, threads=threads, dynamic=dynamic)
+    return Compiled(function, backend, threads, dynamic)

@@ -73,10 +73,12 @@ def _stateless(program: Callee) -> Callable[[Array], Array]:
 
 def several_call(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
     """The function for a program of several arguments or results, as many as there are."""
-    if program.access is not None or program.code.is_large:
-        return program.values
-    pop, push, new = program.free.pop, program.free.append, program.new_instance
     code = program.code
+    if program.access is not None or code.is_large:
+        return program.values
+    if len(code.layouts("input")) == 2 and len(code.layouts("result")) == 1:
+        return _of_two(program)
+    pop, push, new = program.free.pop, program.free.append, program.new_instance
 
     def call(arrays: Sequence[Any]) -> list[Array]:
         code.touched = True
@@ -94,6 +96,31 @@ def several_call(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
             if status is not None and status.item():
                 instance.explain(status.item())
             return [place.copy() for place in instance.outputs]
+        finally:
+            push(instance)
+
+    return call
+
+
+def _of_two(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
+    """The same from two arrays to one: loops take a quarter of the time around a run."""
+    pop, push, new = program.free.pop, program.free.append, program.new_instance
+    code = program.code
+
+    def call(arrays: Sequence[Any]) -> list[Array]:
+        code.touched = True
+        try:
+            instance = pop()
+        except IndexError:
+            instance = new()
+        try:
+            first, second = instance.arguments
+            first[...], second[...] = arrays
+            instance.function(instance.address)
+            status = instance.status
+            if status is not None and status.item():
+                instance.explain(status.item())
+            return [instance.outputs[0].copy()]
         finally:
             push(instance)
 

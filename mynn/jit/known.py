@@ -195,7 +195,8 @@ class Known:
     """A trace without the objects of the function that was traced.
 
     `key`: what the function is made of; names of its tensors and types of the arguments. `code`:
-    that of the program that was made of it, while the store keeps it.
+    that of the program that was made of it, while the store keeps it; `joined`: that of the latest
+    program of it and of a trace for fewer rows.
     """
 
     def __init__(
@@ -235,6 +236,7 @@ class Known:
             self.found["generators"] = ()
         self.written = tuple(_described(tensor, before) for tensor in staged.written)
         self.code: Any = None
+        self.joined: Any = None
 
     def bind(self, beside: Beside) -> Staged | None:
         """The trace of a function of an equal description; None where it is being changed."""
@@ -266,14 +268,22 @@ class Known:
         return staged
 
     def forget(self, code: Any) -> None:
-        """The store of programs drops the code: so is this."""
+        """The store of programs drops the code: so is this, where no other one is kept."""
         if self.code is code:
             self.code = None
+        if self.joined is code:
+            self.joined = None
+        if self.code is None and self.joined is None:
             KNOWN.drop(self)
 
-    def keep(self, code: Any) -> None:
-        """A program of it runs this code: others like it may be known from here on."""
-        self.code = code
+    def keep(self, code: Any, joined: bool = False) -> None:
+        """A program of it runs this code, or one for batches of several sizes (`joined`): others
+        like it may be known from here on.
+        """
+        if joined:
+            self.joined = code
+        else:
+            self.code = code
         KNOWN.put(self)
         code.holders.add(self)
         if code.dropped:

@@ -39,8 +39,8 @@ class Callee(Protocol):
 
 
 class _Argument(NamedTuple):
-    """Of a large argument: its place in the table, its memory here, where that lies, strides and
-    bytes.
+    """Of a large argument: its place in the table, its memory here, where that lies, and what an
+    array is that is read where it lies.
     """
 
     place: int
@@ -48,6 +48,8 @@ class _Argument(NamedTuple):
     address: int
     strides: tuple[int, ...]
     nbytes: int
+    shape: tuple[int, ...]
+    dtype: Any
 
 
 class _Block(NamedTuple):
@@ -82,19 +84,22 @@ _ALONE = _references(_new_block((), np.float32, 4, 0)) if _COUNTED else 0
 
 
 class _Result(NamedTuple):
-    """Of a large result: its number, its place in the table, its shape, dtype and bytes."""
+    """Of a large result: its number, its place in the table, its shape, dtype and bytes; the number
+    of the argument that is likely to be read as it is written: one of as many bytes, or the last.
+    """
 
     number: int
     place: int
     shape: tuple[int, ...]
     dtype: Any
     nbytes: int
+    beside: int
     blocks: list[_Block]
 
     def block(self, beside: int) -> _Block:
         """Memory that nobody has."""
         for block in self.blocks:
-            if _references(block) == _ALONE:
+            if getrefcount(block.memory) == _ALONE:
                 return block
         block = _new_block(self.shape, self.dtype, self.nbytes, beside)
         if self.nbytes <= _KEPT_BYTES:
@@ -152,7 +157,7 @@ def lending_one(program: Callee) -> Callable[[Array], Array]:
             instance, table, (argument,), results = loan
             if argument is None:
                 return _run(loan, (array,))[0]
-            place, own, _, strides, nbytes = argument  # the fields by name take longer
+            place, own, _, strides, nbytes, _, _ = argument  # the fields by name take longer
             if array.strides != strides:
                 return _run(loan, (array,))[0]
             address = address_of(array)
@@ -196,54 +201,62 @@ def _loan(program: Callee | None) -> _Loan:
         at = sole("input", number, own)
         kept = None
         if at is not None:
-            kept = _Argument(at, own, address_of(own), own.strides, own.nbytes)
+            address = address_of(own)
+            fixed = own.strides, own.nbytes, own.shape, own.dtype
+            kept = _Argument(at, own, address, *fixed)
         arguments.append(kept)
     results = []
     for number, array in enumerate(instance.outputs):
         at = sole("result", number, array)
         if at is not None:
-            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes, []))
+            sizes = [0 if one is None else one.nbytes for one in arguments]
+            same = sizes.index(array.nbytes) if array.nbytes in sizes else len(sizes) - 1
+            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes, same, []))
     return _Loan(instance, instance.memory.table.data, arguments, results)
 
 
 def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
-    instance, table = loan.instance, loan.table
+    instance, table, given, results = loan
     own = instance.arguments
     if len(own) != len(arguments):
         raise ValueError(f"{len(own)} arguments are needed, there are {len(arguments)}")
-    number = address = 0
+    number, addresses = 0, []
     for value in arguments:  # `enumerate` and `zip` take longer
-        one = loan.arguments[number]
+        one, address = given[number], 0
         if one is None:
             own[number][...] = value
         else:
-            place, memory, kept, _, _ = one
-            address = _readable(value, memory)
+            place, memory, kept, _, _, _, _ = one
+            address = _readable(value, one)
             if not address:
                 memory[...] = value
-            table[place] = address or kept
+            address = table[place] = address or kept
+        addresses.append(address)
         number += 1  # noqa: SIM113
-    made = {}
-    for result in loan.results:
-        block = result.block(address)
+    blocks = []
+    for result in results:
+        block = result.block(addresses[result.beside] if addresses else 0)
         table[result.place] = block.address
-        made[result.number] = block.array.view()
+        blocks.append(block)
     instance.function(instance.address)
-    if instance.status is not None and instance.status.item():
+    status = instance.status
+    if status is not None and status.item():
         for memory, value in zip(own, arguments, strict=True):
             memory[...] = value
-        instance.explain(instance.status.item())
+        instance.explain(status.item())
     outputs = instance.outputs
-    if len(outputs) == 1 and made:
-        return [made[0]]
-    return [made[n] if n in made else place.copy() for n, place in enumerate(outputs)]
+    if len(outputs) == 1 and blocks:
+        return [block.array.view()]
+    made = {result.number: one for result, one in zip(results, blocks, strict=True)}
+    return [made[n].array.view() if n in made else place.copy() for n, place in enumerate(outputs)]
 
 
-def _readable(array: Any, own: Array) -> int:
+def _readable(array: Any, argument: _Argument) -> int:
     """Where an array lies, if native code can read it there, and a vector more behind its end."""
-    if type(array) is not np.ndarray or array.strides != own.strides or array.dtype != own.dtype:
+    _, _, _, strides, nbytes, shape, dtype = argument
+    if type(array) is not np.ndarray or array.strides != strides or array.shape != shape:
         return 0
-    if array.shape != own.shape:
+    if array.dtype != dtype:
         return 0
     address = address_of(array)
-    return address if (address + array.nbytes - 1) % _PAGE + SLACK < _PAGE else 0
+    return address if (address + nbytes - 1) % _PAGE + SLACK < _PAGE else 0

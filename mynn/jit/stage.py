@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from mynn.base import sharing
+from mynn.base.arguments import check_call
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.base.structure import flatten, leaf_names, rebuild
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Type
-from mynn.errors import UsageError
+from mynn.errors import ArgumentError, UsageError
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
 from mynn.tensor.grad_mode import keeping
 from mynn.trace import tracing
@@ -155,3 +157,47 @@ def _stage(
         time.perf_counter() - start,
         [tracing.activity.edits()],
     )
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def is_flat(arguments: tuple[Any, ...]) -> bool:
+    """Whether all arguments are arrays."""
+    return all(type(x) is np.ndarray for x in arguments)
+
+
+def signature_of(arguments: tuple[Any, ...]) -> Any:
+    """Shapes and dtypes of arguments, in their nested form."""
+    return tuple((x.shape, x.dtype) if type(x) is np.ndarray else _nested(x) for x in arguments)
+
+
+def _nested(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return (type(value).__name__, *map(_nested, value))
+    if isinstance(value, dict):
+        return tuple((key, _nested(item)) for key, item in value.items())
+    if value is None:
+        return None
+    kind = Type.of(as_array(value))
+    return (kind.shape, kind.dtype)
+
+
+def positional(
+    function: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[Any, ...]:
+    """Arguments in the order of the parameters; those left out in between are filled in."""
+    try:
+        bound = inspect.signature(function).bind(*arguments, **named)
+    except TypeError:
+        name = getattr(function, "__name__", type(function).__name__)
+        check_call(name, function, arguments, named)
+        raise
+    if bound.kwargs:
+        bound.apply_defaults()
+    if bound.kwargs:
+        raise ArgumentError(
+            f"a compiled function takes arguments by position; {', '.join(bound.kwargs)} can "
+            "only be given by keyword: close over it, or make it a usual parameter"
+        )
+    return bound.args

@@ -10,7 +10,7 @@ from mynn.base import forks
 from mynn.base.cycles import WAITING
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Array, Type
-from mynn.jit.compile import native_available
+from mynn.jit import native_available
 from mynn.jit.stage import Staged
 from mynn.tape.call import Call, Slot
 from mynn.tensor import Parameter, Tensor, graph_node

@@ -12,6 +12,7 @@ from mynn.base.recording import run_at_once
 from mynn.core import autodiff
 from mynn.core.graph import Node
 from mynn.core.rows import Rows
+from mynn.core.types import Array
 from mynn.tensor import touched
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.history import (
@@ -68,20 +69,6 @@ def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
                 _accumulated(tensor)
 
 
-def _reached(seeds: dict[Node, Any]) -> dict[Node, Any]:
-    """The cotangents of leaves: on arrays, unless somebody hooks in."""
-    if not hooks.exist():
-        reached = _on_arrays().reverse(
-            {node: array_of(seed) for node, seed in seeds.items()}, leaf_requires_grad, True
-        )
-        plain = np.ndarray
-        return {node: Value.from_value(g) if type(g) is plain else g for node, g in reached.items()}
-    asked = _leaf_or_hooked if hooks.on_results() else leaf_requires_grad
-    return autodiff.reverse(
-        seeds, asked, wrap, keep_rows=True, arrived=arrived(), inside=inside_hooked()
-    )
-
-
 @functools.cache
 def _on_arrays() -> Any:
     """The walk back on arrays, which comes with the first gradient."""
@@ -93,19 +80,38 @@ def _on_arrays() -> Any:
 
 @run_at_once
 def _backward_eager(output: AnyTensor, seed: AnyTensor) -> None:
+    end = graph_node(output)
     with no_grad():
-        reached = _reached({graph_node(output): seed})
+        if hooks.exist():
+            asked = _leaf_or_hooked if hooks.on_results() else leaf_requires_grad
+            inside = inside_hooked()
+            reached = autodiff.reverse(
+                {end: seed}, asked, wrap, keep_rows=True, arrived=arrived(), inside=inside
+            )
+        else:
+            seeds = {end: array_of(seed)}
+            reached = _on_arrays().reverse(seeds, leaf_requires_grad, keep_rows=True)
         found = [(tensor_of(node), gradient) for node, gradient in reached.items()]
-        wanted = [(t, g) for t, g in found if t is not None and t.requires_grad]
-        rows = [(g.index,) if isinstance(g, Rows) else None for _, g in wanted]
-        wanted = [(t, g.dense() if isinstance(g, Rows) else g) for t, g in wanted]
-        check_present(gradient for _, gradient in wanted)
-        # Gradients may be changed in place, so that each has memory of its own.
-        taken = {id(seed._value)}
-        for (tensor, gradient), indices in zip(wanted, rows, strict=True):
+        _add([(t, g) for t, g in found if t is not None and t.requires_grad], seed)
+
+
+def _add(found: list[tuple[AnyTensor, Any]], seed: AnyTensor) -> None:
+    """Add gradients to `.grad` of tensors: arrays, tensors or `Rows` of these."""
+    rows = [(g.index,) if isinstance(g, Rows) else None for _, g in found]
+    found = [(t, g.dense() if isinstance(g, Rows) else g) for t, g in found]
+    check_present(g for _, g in found if isinstance(g, Value))
+    # Gradients may be changed in place, so that each has memory of its own.
+    taken = {id(seed._value)}
+    hooked = hooks.exist()
+    for (tensor, gradient), indices in zip(found, rows, strict=True):
+        if isinstance(gradient, np.ndarray):
+            own: Any = Value.from_value(_own_array(gradient, taken))
+        else:
             own = _owned(gradient, taken)
+        if indices is not None:
             touched.touch(own, indices)
-            accumulate(tensor, own)
+        accumulate(tensor, own)
+        if hooked:
             _accumulated(tensor)
 
 
@@ -120,11 +126,15 @@ def own_gradient(gradient: AnyTensor) -> Any:
 def _owned(gradient: AnyTensor, taken: set[int]) -> Any:
     value = value_of(gradient)
     assert value is not None
-    shared = gradient._view is not None or value.base is not None or id(value) in taken
-    if shared or not value.flags.writeable:
-        return Value.from_value(np.array(value))
+    return Value.from_value(np.array(value) if gradient._view else _own_array(value, taken))
+
+
+def _own_array(value: Array, taken: set[int]) -> Array:
+    """The array, or a copy where somebody else may have its memory."""
+    if value.base is not None or id(value) in taken or not value.flags.writeable:
+        return np.array(value)
     taken.add(id(value))
-    return Value.from_value(value)
+    return value
 
 
 def _leaf_or_hooked(node: Node) -> bool:

@@ -23,7 +23,7 @@ from mynn.core.rows import Rows
 from mynn.core.straight import Straight
 from mynn.core.types import Array, Tuple
 from mynn.errors import MynnError
-from mynn.tensor import history
+from mynn.tensor import history, walks
 from mynn.tensor.grad_mode import no_grad
 from mynn.tensor.value import Value
 from mynn.tensor.view import value_of
@@ -55,12 +55,17 @@ class Back:
 def reverse(
     seeds: Mapping[Node, Array], wanted: Callable[[Node], bool], keep_rows: bool = False
 ) -> dict[Node, Any]:
-    """Cotangents of the wanted nodes, as `autodiff.reverse` finds them, and of all leaves.
+    """Cotangents of the wanted leaves, as `autodiff.reverse` finds them.
 
     They are arrays; `Rows` of tensors where these are kept; a tensor without a value where one
     would be needed that was changed since.
     """
-    order, active = _order(tuple(seeds), wanted)
+    order, active, key = _order(tuple(seeds), wanted)
+    if key is not None:
+        walk = walks.walk_of(key, order, active, seeds)
+        whole = None if walk is None else walk.follow(order, seeds)
+        if whole is not None:
+            return whole
     parts: dict[Node, list[Any]] = {node: [g] for node, g in seeds.items() if node in active}
     found: dict[Node, Any] = {}
     for node in reversed(order):
@@ -70,46 +75,58 @@ def reverse(
         g = arrived[0]
         if len(arrived) > 1 or type(g) is not np.ndarray:
             g = _total(node, arrived, keep_rows and not node.inputs)
-        which = active[node]
+        which, bit = 0, 1
+        for x in node.inputs:
+            if x in active:
+                which |= bit
+            bit <<= 1
         if which:
             _hand_on(node, g, which, parts)
-        if not node.inputs or wanted(node):
+        else:
             found[node] = g
     return found
 
 
 def _order(
     ends: tuple[Node, ...], wanted: Callable[[Node], bool]
-) -> tuple[list[Node], dict[Node, int]]:
-    """Nodes in the order of `topological`; of those that a wanted cotangent comes by, the inputs
-    that it goes on to, a bit each.
+) -> tuple[list[Node], dict[Node, int], tuple[Any, ...] | None]:
+    """Those nodes, in the order of `topological`, that a cotangent of a wanted leaf comes by, with
+    their places; what tells this walk from others, or None.
     """
     order: list[Node] = []
     done: set[Node] = set()
     active: dict[Node, int] = {}
-    stack = [*ends][::-1]
-    while stack:
-        node = stack[-1]
-        if node not in done:
-            inputs = node.inputs
-            missing = [x for x in inputs if x not in done]
-            if missing:
-                stack += missing[::-1]
-                continue
-            done.add(node)
-            which, bit = 0, 1
-            for x in inputs:
-                if x in active:
-                    which |= bit
-                bit <<= 1
-            if which:
-                order.append(node)
-                active[node] = which
-            elif wanted(node):
-                order.append(node)
-                active[node] = 0
-        stack.pop()
-    return order, active
+    key: list[Any] | None = [] if walks.is_worth() else None
+    for end in ends:
+        if not end.inputs and end not in done:
+            done.add(end)
+            if wanted(end):
+                active[end] = len(order)
+                order.append(end)
+        way = [] if end in done else [end]
+        while way:
+            node = way[-1]
+            for x in node.inputs:
+                if x in done:
+                    continue
+                if x.inputs:
+                    way.append(x)
+                    break
+                done.add(x)
+                if wanted(x):
+                    active[x] = len(order)
+                    order.append(x)
+            else:
+                way.pop()
+                done.add(node)
+                places = [active.get(x) for x in node.inputs]
+                if places.count(None) < len(places):
+                    if key is not None:
+                        key += (node.kind, len(order), *places)
+                        key = None if node.kind is None else key
+                    active[node] = len(order)
+                    order.append(node)
+    return order, active, None if key is None else (*key, *[active.get(one) for one in ends])
 
 
 def _hand_on(node: Node, g: Any, which: int, parts: dict[Node, list[Any]]) -> None:

@@ -100,11 +100,10 @@ def leaf_requires_grad(node: Node) -> bool:
 
     One that was given a history in place did not ask for it.
     """
-    tensor = tensor_of(node)
-    if tensor is None or not tensor.requires_grad or not tensor.is_leaf:
+    if not node.params.get("asked"):
         return False
-    asked: bool = node.params["asked"]
-    return asked
+    tensor = tensor_of(node)
+    return tensor is not None and tensor.requires_grad and tensor.is_leaf
 
 
 def graph_node(tensor: AnyTensor) -> Node:

@@ -15,6 +15,7 @@ import numpy as np
 from mynn.base import recording, sharing
 from mynn.core import interpreter
 from mynn.core.graph import Node, apply
+from mynn.core.kinds import kind_of
 from mynn.core.types import Array, Shape
 from mynn.errors import UsageError
 from mynn.ops import movement, windows
@@ -130,10 +131,15 @@ def check_written(name: str, view: View) -> None:
 def follow(node: Node, steps: Sequence[Step], eager: bool) -> Node:
     """The node of a view, from that of its base."""
     for primitive, params in steps:
-        before = node
-        node = apply(primitive, before, **params)
-        if eager and before.value is not None:
-            node.value = interpreter.compute(node, [before.value])
+        kind = kind_of(primitive, params, [node.type]) if eager else None
+        if kind is None:
+            before, node = node, apply(primitive, node, **params)
+            if eager and before.value is not None:
+                node.value = interpreter.compute(node, [before.value])
+            continue
+        value = None if node.value is None else kind.compute(node.value)
+        node = Node(primitive, (node,), kind.params, kind.type, value)
+        node.kind = kind
     return node
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from mynn.base.recording import current
 from mynn.core.graph import Node, apply
+from mynn.core.kinds import kind_of
 from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise, movement
@@ -133,8 +134,10 @@ def _overwrite(x: AnyTensor, base: AnyTensor, value: Array) -> None:
 
 def same_value(node: Node, value: Array | None) -> Node:
     """A node of the same value, so that the value of the one can change."""
-    result = apply(elementwise.cast, node, dtype=node.dtype)
-    result.value = value
+    kind = kind_of(elementwise.cast, {"dtype": node.dtype}, [node.type])
+    assert kind is not None
+    result = Node(elementwise.cast, (node,), kind.params, kind.type, value)
+    result.kind = kind
     return result
 
 

@@ -112,7 +112,10 @@ class Evaluation:
 
     def epochs(self, count: int) -> Executor | None:
         """What measures the data set in each of so many epochs; None where it is a stream."""
-        return None if self.run is None else executor_for(replace(self.run, epochs=count))
+        run = self.run
+        if run is None:
+            return None
+        return executor_for(called_in_modes(self.modes, lambda: run.for_epochs(count)))
 
     def _measure(self) -> dict[str, Any]:
         if self.run is None:

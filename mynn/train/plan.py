@@ -30,9 +30,10 @@ from mynn.errors import (
     ShapeError,
     UsageError,
 )
+from mynn.jit import native_available
 from mynn.jit.compile import Compiled
 from mynn.jit.known import Beside
-from mynn.jit.stage import Staged
+from mynn.jit.stage import Staged, signature_of
 from mynn.metrics.metric import Metric
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
@@ -42,11 +43,17 @@ Check = Callable[[Staged], None]
 
 
 class Step(NamedTuple):
-    """The step on batches of so many rows: its trace, and the program made of it."""
+    """The step on batches of so many rows: its trace, and the program made of it.
+
+    Where the program is one for batches of several sizes (`mynn.jit.lengths`), `further` are its
+    last arguments for this one; batches have room for `room` rows then.
+    """
 
     staged: Staged
     program: Any
     rows: int
+    further: tuple[Array, ...] = ()
+    room: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +97,8 @@ class Run:
     @property
     def compile_seconds(self) -> float:
         """What it took to make the programs."""
-        return float(sum(step.program.compile_seconds for step in self.steps))
+        programs = dict.fromkeys(step.program for step in self.steps)
+        return float(sum(program.compile_seconds for program in programs))
 
     @lazy
     def names(self) -> list[str]:
@@ -208,6 +216,12 @@ class Run:
         same = self.state is self.staged.state and self.written is self.staged.written
         return access if same and access else sharing.join(self.state, self.written)
 
+    def for_epochs(self, epochs: int) -> Run:
+        """The same for so many epochs, for which the last batch may be worth another program."""
+        fixed = self.compiled, self.arguments, self.arrays
+        whole, last = steps_for(*fixed, self.whole.rows, self.remainder, self.check, epochs)
+        return replace(self, epochs=epochs, whole=whole, last=last)
+
     def step(self, batch: int) -> tuple[Step, slice]:
         """The step for a batch of an epoch, and the rows of the batch in their order."""
         step = self.whole if batch < self.whole_batches else self.last
@@ -230,11 +244,7 @@ class Run:
         """
         if all(step.staged.valid(thoroughly=True) for step in self.steps):
             return self
-        steps = [
-            step_for(self.compiled, self.arguments, self.arrays, step.rows, self.check)
-            for step in self.steps
-        ]
-        run = replace(self, whole=steps[0], last=steps[-1])
+        run = self.for_epochs(self.epochs)
         if run.names != self.names:
             raise UsageError(
                 f"the step returned {self.names}, and now that something was changed while it "
@@ -260,6 +270,34 @@ def step_for(
     """The step on so many rows, traced and compiled where it is not yet."""
     example = first_rows(arguments, arrays, rows)
     return Step(*compiled.lookup(example, thoroughly=True, check=check, beside=beside), rows)
+
+
+def steps_for(
+    compiled: Compiled,
+    arguments: tuple[Any, ...],
+    arrays: tuple[Array, ...],
+    rows: int,
+    remainder: int,
+    check: Check,
+    epochs: int | None,
+) -> tuple[Step, Step]:
+    """The steps on batches of so many rows, and on those that remain for the last one: of one
+    program, unless the smaller batches are worth one of their own in so many epochs (None: one now,
+    and others at other times).
+    """
+    fixed, beside = (compiled, arguments, arrays), Beside()
+    if not remainder:
+        whole = step_for(*fixed, rows, check, beside)
+        return whole, whole
+    first, second = (first_rows(arguments, arrays, count) for count in (rows, remainder))
+    native = compiled.backend == "native" and native_available()
+    joined = compiled.sized().lookup(first, second, check, beside) if native else None
+    if joined is None:
+        return step_for(*fixed, rows, check, beside), step_for(*fixed, remainder, check, beside)
+    whole = Step(joined.whole, joined.program, rows, joined.further[0], rows)
+    if not joined.is_worth(epochs):
+        return whole, step_for(*fixed, remainder, check, beside)
+    return whole, Step(joined.fewer, joined.program, remainder, joined.further[1], rows)
 
 
 def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
@@ -408,24 +446,23 @@ def plan(
     if trains_single(compiled, first_rows(arguments, tuple(arrays), batch), check):
         arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
-    beside = Beside()
-    whole = step_for(*fixed, batch, check, beside)
-    last = step_for(*fixed, remainder, check, beside) if remainder else whole
-    return Run(*fixed, check, whole, last, remainder, **(options or {}))
+    options = options or {}
+    whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs"))
+    return Run(*fixed, check, whole, last, remainder, **options)
 
 
 def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) -> bool:
     """Whether float64 data shall be rounded to float32: the step trains float32 parameters alone.
 
     Which it trains is known once it is traced, for arguments like the `example`. So it is traced as
-    if it did, and that is the program of the run if it does.
+    if it did, and that is the trace of the run if it does.
     """
     arrays = list(flatten(example))
     if not any(array.dtype == np.float64 for array in arrays):
         return False
-    known = compiled.known(example, thoroughly=True)
+    known = compiled.sized().known(signature_of(example))
     if known is not None:
-        return _trained(known[0]) == _SINGLE
+        return _trained(known) == _SINGLE
 
     def check_single(staged: Staged) -> None:
         if _trained(staged) != _SINGLE:
@@ -434,7 +471,7 @@ def trains_single(compiled: Compiled, example: tuple[Any, ...], check: Check) ->
 
     single = rebuild(example, iter(data_arrays.to_single(arrays)))
     try:
-        compiled.lookup(single, thoroughly=True, check=check_single)
+        compiled.sized().trace(single, check_single)
     except DTypeError:
         return False
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from mynn.train.engine.base import Executor
 from mynn.train.history import History
 from mynn.train.nan_guard import NanGuard
 from mynn.train.validation import Validation
+
+if TYPE_CHECKING:
+    from mynn.train.criteria import Criteria
 
 
 def _drawn_seed() -> int:
@@ -74,7 +77,8 @@ class Training:
         self.validation = validation
         self.keeper = keeper
         apart = validation is not None and not validation.inside
-        self.by_epoch = bool(callbacks) or apart
+        self.criteria = None if apart or not callbacks else _criteria(callbacks, executor)
+        self.by_epoch = apart or (bool(callbacks) and self.criteria is None)
         self.by_progress = any(map(_follows, callbacks))
         self.callbacks = callbacks + (progress_bar() if verbose else [])
         self.followers = [callback for callback in self.callbacks if _follows(callback)]
@@ -208,8 +212,10 @@ class Training:
             self.guard.keep(at_epoch or self.by_progress)
         due = None if record is None else record.next_due(executor.steps)
         most = [] if due is None else [due - executor.steps]
-        if self.by_epoch:
+        if self.by_epoch or any(callback.stop for callback in self.callbacks):
             most.append(executor.left)
+        if self.criteria is not None:
+            self.criteria.tell()
         if self.keeper is not None:
             most += self.keeper.most(self)
         if due == executor.steps:
@@ -266,6 +272,14 @@ class Training:
         if not rows:
             return found
         return {name: np.array([*(row[name] for row in rows), *found[name]]) for name in found}
+
+
+def _criteria(callbacks: list[Callback], executor: Executor) -> Criteria | None:
+    """What the loop compares for the callbacks; None where they are told of each epoch."""
+    from mynn.train.criteria import Criteria
+
+    found = Criteria(callbacks, executor)
+    return found if found.inside else None
 
 
 def _follows(callback: Callback) -> bool:

@@ -86,8 +86,24 @@ def test_what_the_user_has_set_aside_stays_there() -> None:
     assert cycles.undisturbed(gc.get_freeze_count) == count
     assert gc.get_freeze_count() == count
     gc.unfreeze()
+    cycles._done.clear()
     gc.disable()
     try:
         assert cycles.undisturbed(gc.get_freeze_count) == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.usefixtures("nothing_set_aside")
+def test_what_is_set_aside_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python counts those objects one by one: among millions, as long as a program takes."""
+    asked: list[None] = []
+
+    def count() -> int:
+        asked.append(None)
+        return 7
+
+    monkeypatch.setattr(gc, "get_freeze_count", count)
+    for _ in range(3):
+        cycles.undisturbed(int)
+    assert len(asked) == 1

@@ -47,7 +47,6 @@ def test_doctest() -> None:
     assert doctest.testmod(forks).failed == 0
 
 
-@pytest.mark.wide
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_while_another_thread_calls(threads: int) -> None:
@@ -178,7 +177,6 @@ assert program().shape == X.shape
     )
 
 
-@pytest.mark.wide
 def test_while_another_thread_fits() -> None:
     run_child(
         FORKING

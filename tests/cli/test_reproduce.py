@@ -21,7 +21,6 @@ def run(*arguments):
     return CliRunner().invoke(app, arguments)
 
 
-@pytest.mark.wide
 def test_reproduce_writes_everything(tmp_path):
     """Also where the terminal knows ASCII only."""
     out = tmp_path / "out"

@@ -24,6 +24,7 @@ def assert_same(got: Array, expected: Array) -> None:
     assert got.size < 2 or got.strides == expected.strides
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("primitive", "sample"), cases())
 def test_kinds_compute_what_the_interpreter_does(

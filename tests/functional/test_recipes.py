@@ -18,6 +18,7 @@ from mynn.tensor import graph_node, recipes
 from tests.registry import FUNCTIONS, MODULES
 from tests.registry.entries import all_cases
 from tests.registry.running import our_function, run_eager
+from tests.subset import by_entry
 
 CASES = all_cases(FUNCTIONS)
 LAYERS = all_cases(MODULES)
@@ -43,6 +44,7 @@ def bits(results: list[Any]) -> list[Any]:
     return [(one.dtype, one.shape, one.tobytes()) for one in results]
 
 
+@pytest.mark.one_in(3, each=by_entry)
 @pytest.mark.parametrize("name", CASES)
 def test_every_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call = our_function(CASES[name])
@@ -54,6 +56,7 @@ def test_every_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert got == [bits(run_eager(call, arrays)) for _ in range(4)]
 
 
+@pytest.mark.one_in(3, each=by_entry)
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = LAYERS[name].arrays(name, "float32")
@@ -153,6 +156,23 @@ def test_results_look_at_what_they_are_made_of() -> None:
         assert x.astype(x.dtype) is x
 
 
+def test_views_of_views() -> None:
+    for _ in range(4):
+        x = Tensor(np.arange(12.0), requires_grad=True)
+        y = (x * 1).reshape(3, 4)
+        part = y[1:].T
+        part.reshape(4, 2, 1)[0, 1] = 50
+        assert y.tolist()[2] == [50, 9, 10, 11]
+        flat = part.reshape(-1)  # in this order in memory it is a copy
+        flat += 1
+        assert y.tolist()[2] == [50, 9, 10, 11]
+        y[1:].reshape(8).reshape(2, 4)[0] *= 3
+        assert y.tolist()[1] == [12, 15, 18, 21]
+        (y * y).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [0, 2, 4, 6, 72, 90, 108, 126, 0, 18, 20, 22]
+
+
 def test_gradients_flow_through_results_that_look() -> None:
     for _ in range(4):
         x = Tensor(np.arange(6.0), requires_grad=True)
@@ -161,6 +181,12 @@ def test_gradients_flow_through_results_that_look() -> None:
         (y * y).sum().backward()
         assert x.grad is not None
         assert x.grad.tolist() == [0, 0, 0, 30, 40, 50]
+
+
+def test_long_lists_are_data() -> None:
+    for _ in range(4):
+        assert F.relu([-1.0] * (recipes.LONG + 1)).sum().item() == 0
+    assert not any(len(key) > recipes.LONG for key in recipes._recipes)
 
 
 def test_one_tensor_twice() -> None:

@@ -24,7 +24,6 @@ def test_seeds_reproduce() -> None:
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.wide
 def test_every_primitive_occurs() -> None:
     """But those that stand for a graph that occurs; they have tables of cases of their own."""
     whole = (*fused.PRIMITIVES, *attention.PRIMITIVES)

@@ -16,8 +16,7 @@ import pytest
 
 import mynn
 import mynn.jit.compile
-from mynn import Tensor, nn, optim
-from mynn.jit import compile
+from mynn import Tensor, jit, nn, optim
 from mynn.jit.interpreted import InterpretedProgram
 from mynn.runtime import llvm_jit
 from mynn.tensor import grad_mode
@@ -55,9 +54,9 @@ def no_llvm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise RuntimeError("LLVM ERROR: 64-bit code requested\nmore")
 
     monkeypatch.setattr(llvm_jit, "self_test", fails)
-    compile._native_available.cache_clear()
+    jit._native_available.cache_clear()
     yield
-    compile._native_available.cache_clear()
+    jit._native_available.cache_clear()
 
 
 @pytest.mark.usefixtures("no_llvm")

@@ -13,6 +13,7 @@ from mynn import nn
 from mynn.core.graph import format_graph
 from mynn.jit import known, likeness, stage
 from mynn.jit.compile import compiled_of
+from mynn.jit.known import Beside
 from mynn.jit.stage import Staged
 from tests.jit.test_known import T, X, staged, trainer
 
@@ -48,10 +49,11 @@ def test_both_sizes_of_batches_are_told_once(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_array_equal(again, expected)
     assert len(described) == 1
     compiled = compiled_of(step)
-    whole, last = (compiled.program(x[:rows], t[:rows]) for rows in (4, 2))
-    assert whole.access is last.access
-    assert whole.state_arrays is last.state_arrays
-    assert whole.code is not last.code
+    batches = [(x[:rows], t[:rows]) for rows in (4, 2)]
+    joined = compiled.sized().lookup(*batches, lambda staged: None, Beside())
+    assert joined is not None
+    whole, last = (compiled.program(*batch) for batch in batches)
+    assert len({joined.program.code, whole.code, last.code}) == 3
 
 
 def test_a_change_between_two_sizes_is_seen() -> None:

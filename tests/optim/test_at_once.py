@@ -61,6 +61,7 @@ def both(
         assert len(taken) == programs
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_optimiser(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,6 @@ def test_page_is_whole_and_self_contained(written):
     assert not re.search(r"\{\{|\}\}|nan|None", text)
 
 
-@pytest.mark.wide
 def test_same_results_give_the_same_bytes(tiny, written):
     assert files(tiny) == written
 

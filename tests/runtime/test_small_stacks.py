@@ -27,7 +27,6 @@ def run(*arguments: object) -> str:
     return result.stdout
 
 
-@pytest.mark.wide
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize(("threads", "count"), [(1, 2), (3, 9)])
 def test_works_in_small_threads(threads: int, count: int) -> None:

@@ -122,7 +122,6 @@ def losses(width: str) -> list[float]:
     return [float(word) for word in done.stdout.split()]
 
 
-@pytest.mark.wide
 def test_training_with_vectors_of_any_width() -> None:
     """The same losses to rounding; a width that there is not is told, not run interpreted."""
     found = [losses(width) for width in ("16", "32", "64")]

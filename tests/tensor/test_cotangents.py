@@ -17,7 +17,7 @@ from mynn.core.primitive import Primitive, Sample
 from mynn.core.rows import Rows
 from mynn.core.types import Array
 from mynn.errors import UsageError
-from mynn.tensor import apply, cotangents, graph_node, no_grad, wrap
+from mynn.tensor import apply, cotangents, graph_node, no_grad, walks, wrap
 from mynn.tensor.history import leaf_requires_grad
 from mynn.tensor.rules import by_recipe
 from mynn.tensor.view import value_of
@@ -25,9 +25,18 @@ from tests.ops.cases import cases, with_float
 
 
 @pytest.fixture(autouse=True)
-def _at_once() -> Iterator[None]:
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whole walks are programs from the third time on."""
+    monkeypatch.setattr(walks, "OFTEN", 3)
+    monkeypatch.setattr(walks, "_walks", {})
+    monkeypatch.setattr(walks, "_vain", [0])
     with mynn.eager("at once"):
         yield
+
+
+def programs() -> int:
+    """How many walks are programs by now."""
+    return sum(isinstance(one, walks.Walk) for one in walks._walks.values())
 
 
 def bits(g: Any) -> Any:
@@ -49,6 +58,7 @@ def made(primitive: Primitive, arrays: tuple[Array, ...], which: int, params: An
     return xs, apply(primitive, *xs, **params)
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases(differentiable=True))
 def test_the_rule_of_every_primitive(primitive: Primitive, sample: Sample) -> None:
     arrays = with_float(sample, np.float32)
@@ -70,6 +80,7 @@ def test_the_rule_of_every_primitive(primitive: Primitive, sample: Sample) -> No
                 assert bits(got[node]) == bits(expected[node])
 
 
+@pytest.mark.one_in(3, each="primitive")
 @pytest.mark.parametrize(("primitive", "sample"), cases(differentiable=True))
 def test_the_rule_of_every_primitive_with_a_history(primitive: Primitive, sample: Sample) -> None:
     arrays = with_float(sample, np.float32)
@@ -130,7 +141,8 @@ def gradients(arrays: Array) -> list[Any]:
 
 def test_gradients_are_those_of_rules_on_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).normal(size=(3, 4)).astype(np.float32)
-    got = [gradients(values) for _ in range(3)]
+    got = [gradients(values) for _ in range(5)]
+    assert programs() >= 5
 
     def on_tensors(seeds: Any, wanted: Any, keep_rows: bool = False) -> Any:
         given = {node: Tensor.from_value(g) for node, g in seeds.items()}
@@ -140,7 +152,7 @@ def test_gradients_are_those_of_rules_on_tensors(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         recording, "at_once", [lambda tried, args, kwargs: tried.plain(args, kwargs)]
     )
-    assert got == [gradients(values)] * 3
+    assert got == [gradients(values)] * 5
 
 
 def test_sparse_gradients_keep_their_rows() -> None:
@@ -157,7 +169,7 @@ def test_sparse_gradients_keep_their_rows() -> None:
 
 
 def test_a_value_that_was_changed_is_missed_in_programs_too() -> None:
-    for _ in range(4):
+    for _ in range(6):
         x = Tensor([1.0, 2.0], requires_grad=True)
         y = x * 3
         z = y * y
@@ -173,8 +185,64 @@ def test_a_value_that_was_changed_is_missed_in_programs_too() -> None:
         assert x.grad.tolist() == [3, 3]
 
 
+def test_walks_through_the_same_kinds_in_another_way() -> None:
+    """Two graphs of the same nodes, joined otherwise, are two walks."""
+    for _ in range(5):
+        x, y = (Tensor(values, requires_grad=True) for values in ([1.0, 2.0], [3.0, 5.0]))
+        u, v = x * y, y * x
+        (u * u + v * x).sum().backward()
+        assert x.grad is not None
+        assert y.grad is not None
+        assert (x.grad.tolist(), y.grad.tolist()) == ([24, 120], [7, 44])
+        x, y = (Tensor(values, requires_grad=True) for values in ([1.0, 2.0], [3.0, 5.0]))
+        u, v = x * y, y * x
+        (v * v + u * x).sum().backward()
+        assert x.grad is not None
+        assert y.grad is not None
+        assert (x.grad.tolist(), y.grad.tolist()) == ([24, 120], [7, 44])
+    assert programs() == 2
+
+
+def test_a_leaf_that_asks_no_more_is_another_walk() -> None:
+    x, y = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    for number in range(12):
+        y.requires_grad = number % 2 == 0
+        x.grad = y.grad = None
+        (x * y * y).sum().backward()
+        assert x.grad is not None
+        assert (y.grad is None) == bool(number % 2)
+    assert programs() == 2
+
+
+def test_a_leaf_that_no_gradient_reaches_has_none() -> None:
+    for _ in range(5):
+        x, y = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+        (x * (y * 2).detach()).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [2, 4]
+        assert y.grad is None
+    assert programs() == 1
+
+
+def test_walks_that_never_come_again_are_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(walks, "MOST", 8)
+    x = Tensor([1.0], requires_grad=True)
+    y = x
+    for _ in range(100):
+        y = y * x
+        y.sum().backward()
+        assert len(walks._walks) <= 8
+    assert not walks.is_worth()
+    for _ in range(walks.RARELY * walks.OFTEN):  # and are looked for again
+        (x * x).sum().backward()
+    assert programs() == 1
+    assert walks.is_worth()
+
+
 def test_gradients_have_memory_of_their_own() -> None:
-    for _ in range(4):
+    for _ in range(6):
         a, b = (Tensor(np.ones((2, 3)), requires_grad=True) for _ in range(2))
         seed = Tensor(np.ones((2, 3)))
         (a + b).backward(seed)

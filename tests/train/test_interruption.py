@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 import mynn
-from mynn import History, Tensor
-from mynn.jit import compile
+from mynn import History, Tensor, jit
 from mynn.runtime import llvm_jit
 from mynn.train.engine.interpreted import InterpretedExecutor
 from tests.train.reference import Problem, Watch, assert_same_state, backends
@@ -140,11 +139,11 @@ def test_without_llvm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
     one, two = Problem(), Problem()
     expected = mynn.fit(one.step, one.data, epochs=2, batch_size=8, seed=0)
     monkeypatch.setattr(llvm_jit, "self_test", fails)
-    compile._native_available.cache_clear()
+    jit._native_available.cache_clear()
     try:
         history = mynn.fit(two.step, two.data, epochs=2, batch_size=8, seed=0)
         mynn.fit(two.step, two.data, epochs=1, batch_size=8, seed=0)
     finally:
-        compile._native_available.cache_clear()
+        jit._native_available.cache_clear()
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
     assert capfd.readouterr().err.count("no code generator") == 1

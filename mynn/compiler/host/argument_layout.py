@@ -75,6 +75,8 @@ class StepLayout:
 
     - `arguments`: one for each array of the data.
     - `metrics`: the results that are added up; `outputs`: those that are kept row by row.
+    - `further`: the arguments that tell a program for batches of several sizes of this one; then
+      there is room for `room` rows.
     - `status`: the entry of the status word in the table, None where there are no checks.
     - `split`: whether workers share it.
     """
@@ -85,8 +87,15 @@ class StepLayout:
     outputs: tuple[ArgumentLayout, ...] = ()
     status: int | None = None
     split: bool = False
+    further: tuple[ArgumentLayout, ...] = ()
+    room: int = 0
+
+    @property
+    def filled(self) -> int:
+        """Rows that are put into the input buffers."""
+        return max(self.rows, self.room)
 
     @property
     def nbytes(self) -> int:
         """Bytes of a batch."""
-        return self.rows * sum(argument.row_bytes for argument in self.arguments)
+        return self.filled * sum(argument.row_bytes for argument in self.arguments)

@@ -54,7 +54,35 @@ class Control(IntEnum):
     VALIDATION = 23  # address of the control block of the loop that runs after each epoch
     VALIDATION_FIT = 24  # address of the function of that loop
     VALIDATION_BATCHES = 25  # its batches in an epoch
-    DATA = 26  # from here on: the address of each data array, then of each array of results
+    FURTHER = 26  # addresses of two further arguments of the step on a whole batch, if it has them
+    FURTHER_REMAINDER = 28  # the same for the rows that are left
+    WATCHED = 30  # numbers that are watched after each epoch
+    WATCHES = 31  # address of what is known of them: the words of `Watch` for each
+    LOOK = 32  # set where Python has to look at an epoch, before any further step
+    DATA = 33  # from here on: the address of each data array, then of each array of results
+
+
+class Watch(IntEnum):
+    """Words of what is known of a number that is watched; SAMPLES to DELTA are float64.
+
+    It is multiplied by SIGN, so that less is better. It is better where it is less than BEST by
+    more than DELTA. The loop goes back to Python where it has not been so for PATIENCE epochs,
+    where it was and LOOKS is not 0, and where it is not finite and FINITE is not 0.
+    """
+
+    SUMS = 0  # address of the sums that it is found in
+    WIDTH = 1  # of an epoch
+    COLUMN = 2
+    SAMPLES = 3  # of an epoch
+    SIGN = 4
+    BEST = 5
+    DELTA = 6
+    WAIT = 7  # epochs since it was better
+    PATIENCE = 8
+    START = 9  # the first epoch that counts
+    LOOKS = 10
+    FINITE = 11
+    COUNT = 12
 
 
 _DATA = int(Control.DATA)
@@ -133,6 +161,8 @@ class ControlBlock:
     acquired = _Word(Control.ACQUIRED)
     status = _Word(Control.STATUS)
     muted = _Word(Control.MUTED)
+    watched = _Word(Control.WATCHED)
+    look = _Word(Control.LOOK)
 
     def __init__(self, arrays: int) -> None:
         self.words = np.zeros(_DATA + arrays, np.int64)

@@ -41,8 +41,9 @@ def direct_arguments(step: StepLayout) -> dict[int, ArgumentLayout]:
 def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[int]) -> str:
     """The function that copies rows `low` to `high` of a batch into the input buffers of a step.
 
-    The order of the rows, if there is one, says which rows they are. What is `direct` is not copied
-    where the table names the data itself (`point_at_rows`).
+    The order of the rows, if there is one, says which rows they are; rows beyond the last one of
+    the data are copies of it. What is `direct` is not copied where the table names the data itself
+    (`point_at_rows`).
     """
     used = {n: argument for n, argument in enumerate(step.arguments) if argument.slot is not None}
     lines = [
@@ -59,6 +60,7 @@ def gather_text(name: str, step: StepLayout, batch_rows: int, direct: Iterable[i
         lines.append(f"  let buffer{number} = entries[{argument.slot}]")
     body = [
         f"var at = {batch_rows}*batch + row",
+        *([f"at = minimum(at, sub(words[{Control.ROWS}], 1))"] if step.filled > step.rows else []),
         "if logical_not(in_order):",
         "  at = order[at]",
     ]
@@ -103,11 +105,20 @@ def _copy(tag: str, to: str, source: str, size: int) -> str:
 
 
 def remember_buffers(direct: dict[int, ArgumentLayout]) -> Lines:
-    """Names the buffers that stand in the table of the step on whole batches."""
+    """Names the buffers that stand in the table of the step on whole batches, by their numbers."""
     if not direct:
         return []
     lines = [f"view whole_entries: ptr[] at addresses[{Control.TABLE}]"]
     return lines + [f"let own{n} = whole_entries[{a.slot}]" for n, a in direct.items()]
+
+
+def point_at_further(step: StepLayout, word: Control) -> Lines:
+    """Has the table name the further arguments of this batch."""
+    lines = ["view named: ptr[] at table"] if step.further else []
+    for number, argument in enumerate(step.further):
+        if argument.slot is not None:
+            lines.append(f"named[{argument.slot}] = addresses[{word + number}]")
+    return lines
 
 
 def restore_buffers(direct: dict[int, ArgumentLayout]) -> Lines:

@@ -15,6 +15,9 @@ a step fails:
       else:
         (the same on the rows that are left)
 
+Where numbers are watched (`Watch`), they are compared where an epoch is closed, and no step is left
+for now where Python has to look.
+
 Where a run is validated, the loop on the data that is held back has a control block too, and is
 called where an epoch is closed: it runs one epoch, with the number of that which is complete.
 """
@@ -27,7 +30,7 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host import gather
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
-from mynn.compiler.host.control_block import Control, Sync
+from mynn.compiler.host.control_block import Control, Sync, Watch
 from mynn.compiler.host.gather import Lines, indented
 from mynn.compiler.host.shuffle import SHUFFLE, shuffle
 from mynn.compiler.host.step import BARRIER
@@ -35,7 +38,7 @@ from mynn.compiler.host.workers import WORKER_MAIN, barrier, leader, worker_main
 from mynn.compiler.loop_ir.ir import Function
 from mynn.compiler.loop_ir.parse import parse_function
 
-FIT = "mynn_fit"
+FIT, _WATCH = "mynn_fit", "mynn_watch"
 # Bytes of a batch from which on all workers gather; for fewer, one more barrier takes longer.
 _SHARED_BYTES = 16384
 
@@ -45,12 +48,13 @@ _SYNC = f"addresses[{Control.SYNC}]"
 @dataclass(frozen=True)
 class Loop:
     """What a loop is made for: the step on whole batches, and that on a smaller last one; whether
-    another loop runs after each epoch.
+    another loop runs after each epoch, and whether numbers of the epoch are watched.
     """
 
     whole: StepLayout
     remainder: StepLayout | None = None
     validates: bool = field(default=False, kw_only=True)
+    watches: bool = field(default=False, kw_only=True)
 
     @property
     def steps(self) -> tuple[StepLayout, ...]:
@@ -67,6 +71,13 @@ class Loop:
         """The arguments that whole batches may be read from where they lie in the data."""
         return gather.direct_arguments(self.whole)
 
+    @property
+    def lent(self) -> dict[int, ArgumentLayout]:
+        """The arguments of whole batches that the table may name other memory for than its own."""
+        count, further = len(self.whole.arguments), self.whole.further
+        placed = {count + n: one for n, one in enumerate(further) if one.slot is not None}
+        return self.direct | placed
+
 
 def training_loop(loop: Loop, sleeps: bool) -> list[Function]:
     """The loop, and what its workers run; `sleeps`: the system has a function that does."""
@@ -75,6 +86,8 @@ def training_loop(loop: Loop, sleeps: bool) -> list[Function]:
         functions += [*leader(), *worker_main(WORKER_MAIN, loop=True, sleeps=sleeps)]
     if any(map(_shares_rows, loop.steps)):
         functions.append(barrier())
+    if loop.watches:
+        functions.append(_watch())
     for step in loop.steps:
         direct = loop.direct if step is loop.whole else {}
         name = _name(loop, step, "gather")
@@ -106,8 +119,8 @@ def _share(loop: Loop, step: StepLayout) -> Function:
           view addresses: ptr[] at sync
           let control = addresses[{Sync.CONTROL}]
           let shares = maximum(workers, 1)
-          let low = quotient(maximum({step.rows}*worker, 0), shares)
-          let high = quotient(maximum({step.rows}*worker + {step.rows}, 0), shares)
+          let low = quotient(maximum({step.filled}*worker, 0), shares)
+          let high = quotient(maximum({step.filled}*worker + {step.filled}, 0), shares)
           call {_name(loop, step, "gather")}(control, table, low, high)
           call {BARRIER}(sync, workers, 0)
           view of_loop: ptr[] at control
@@ -130,12 +143,12 @@ def _fit(loop: Loop) -> Lines:
         "  let mode: u32 = call flush_denormals()",
         "  view words: i64[] at control",
         "  view addresses: ptr[] at control",
-        *indented([*acquire, *gather.remember_buffers(loop.direct)]),
+        *indented([*acquire, *gather.remember_buffers(loop.lent)]),
         f"  let whole = words[{Control.WHOLE}]",
         f"  let batches = whole + {len(loop.steps) - 1}",
         f"  while less(0, words[{Control.BUDGET}]):",
         *indented(indented(_round(loop))),
-        *indented([*_close_epoch(loop), *gather.restore_buffers(loop.direct), *release]),
+        *indented([*_close_epoch(loop), *gather.restore_buffers(loop.lent), *release]),
         "  call set_float_mode(mode)",
     ]
 
@@ -146,8 +159,59 @@ def _close_epoch(loop: Loop) -> Lines:
         f"if less_equal(batches, words[{Control.BATCH}]):",
         f"  words[{Control.BATCH}] = 0",
         *indented(_validate() if loop.validates else []),
+        *([f"  call {_WATCH}(control)"] if loop.watches else []),
         f"  words[{Control.EPOCH}] = add(words[{Control.EPOCH}], 1)",
     ]
+
+
+def _watch() -> Function:
+    """Compares the numbers that are watched; where Python has to look there are no steps left."""
+
+    def word(of: Watch) -> str:
+        return f"known[{Watch.COUNT}*watched + {of}]"
+
+    def number(of: Watch) -> str:
+        return f"reals[{Watch.COUNT}*watched + {of}]"
+
+    look = f"words[{Control.LOOK}] = 1"
+    epoch = f"words[{Control.EPOCH}]"
+    place = f"add(mul({word(Watch.WIDTH)}, {epoch}), {word(Watch.COLUMN)})"
+    lines = [
+        "view words: i64[] at control",
+        "view addresses: ptr[] at control",
+        f"view known: i64[] at addresses[{Control.WATCHES}]",
+        f"view reals: f64[] at addresses[{Control.WATCHES}]",
+        f"view totals: ptr[] at addresses[{Control.WATCHES}]",
+        "var watched = 0",
+        f"while less(watched, words[{Control.WATCHED}]):",
+        *indented(
+            [
+                f"let place = mul({place}, 8)",
+                f"view total: f64[] at offset(totals[{Watch.COUNT}*watched], place)",
+                f"let mean = div(total[0], {number(Watch.SAMPLES)})",
+                f"let value = mul(mean, {number(Watch.SIGN)})",
+                f"if less_equal({word(Watch.START)}, {epoch}):",
+                f"  if not_equal({word(Watch.FINITE)}, 0):",
+                "    if logical_not(less(abs(value), inf)):",
+                f"      {look}",
+                "  else:",
+                f"    if less(value, sub({number(Watch.BEST)}, {number(Watch.DELTA)})):",
+                f"      {number(Watch.BEST)} = value",
+                f"      {word(Watch.WAIT)} = 0",
+                f"      if not_equal({word(Watch.LOOKS)}, 0):",
+                f"        {look}",
+                "    else:",
+                f"      {word(Watch.WAIT)} = add({word(Watch.WAIT)}, 1)",
+                f"      if less_equal({word(Watch.PATIENCE)}, {word(Watch.WAIT)}):",
+                f"        {look}",
+                "watched = watched + 1",
+            ]
+        ),
+        f"if not_equal(words[{Control.LOOK}], 0):",
+        f"  words[{Control.BUDGET}] = 0",
+    ]
+    head = f"function {_WATCH}(control: ptr) noinline:"
+    return parse_function("\n".join([head, *indented(lines)]))
 
 
 def _validate() -> Lines:
@@ -167,7 +231,8 @@ def _round(loop: Loop) -> Lines:
     """One step of the loop."""
     rows, random = f"words[{Control.ROWS}]", f"offset(control, {8 * Control.RANDOM})"
     last = ["break"] if loop.remainder is None else _step(loop, loop.remainder)
-    left = [f"if less_equal(words[{Control.BUDGET}], 0):", "  break"] if loop.validates else []
+    ends = loop.validates or loop.watches
+    left = [f"if less_equal(words[{Control.BUDGET}], 0):", "  break"] if ends else []
     return [
         *_close_epoch(loop),
         *left,
@@ -191,12 +256,16 @@ def _step(loop: Loop, step: StepLayout) -> Lines:
         f"let table = addresses[{table}]",
         f"let step = addresses[{_step_word(loop, step)}]",
     ]
+    further = Control.FURTHER if whole else Control.FURTHER_REMAINDER
+    lines += gather.point_at_further(step, further)
     if whole:
         lines += gather.point_at_rows(step, loop.direct)
+    elif step.room:  # the table of whole batches
+        lines += gather.restore_buffers(loop.direct)
     if _shares_rows(step):
         lines.append(f"call mynn_lead({_SYNC}, workers, table, @{_name(loop, step, 'share')})")
     else:
-        lines.append(f"call {_name(loop, step, 'gather')}(control, table, 0, {step.rows})")
+        lines.append(f"call {_name(loop, step, 'gather')}(control, table, 0, {step.filled})")
         led = f"call mynn_lead({_SYNC}, workers, table, step)"
         lines.append(led if step.split else "call (step)(table)")
     lines.append("view entries: ptr[] at table")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mynn.base import forks
-from mynn.jit.compile import native_available
+from mynn.jit import native_available
 from mynn.train.engine.base import Executor
 from mynn.train.plan import Run
 

@@ -35,6 +35,7 @@ class Executor(ABC):
     - `sums`: float64 [epochs + 1, width]: of every result over the samples of each epoch.
     - `order`: the order of the rows in this epoch, None where they lie in order.
     - `validation`: what runs an epoch of its own after each of this one's, in the same loop.
+    - `watches`: what the loop knows of numbers that it compares after each epoch.
     """
 
     def __init__(self, run: Run) -> None:
@@ -48,6 +49,7 @@ class Executor(ABC):
         self.order = np.arange(run.rows, dtype=np.int64) if run.shuffle else None
         self.compile_seconds = 0.0
         self.validation: Executor | None = None
+        self.watches: Array | None = None
         self.connect(run)
 
     def connect(self, run: Run) -> None:
@@ -70,6 +72,12 @@ class Executor(ABC):
 
     def validate_with(self, other: Executor) -> bool:
         """Have the loop run an epoch of another run after each of its own; whether it can."""
+        return False
+
+    def watch(self, words: Array) -> bool:
+        """Have the loop compare numbers after each epoch, and come back where Python has to look;
+        whether it can. `words` are those of `Watch` for each number.
+        """
         return False
 
     def run_epoch(self, epoch: int) -> None:

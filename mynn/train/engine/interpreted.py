@@ -43,7 +43,7 @@ class InterpretedExecutor(Executor):
         """A step as a function of its table."""
 
         def call(table: int) -> None:
-            staged, program, _ = memory.step
+            staged, program = memory.step[:2]
             arguments = [
                 self.machine.memory.bytes_at(int(address), type.nbytes)
                 .view(type.dtype)

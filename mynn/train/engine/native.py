@@ -18,6 +18,7 @@ from mynn.compiler.host.shuffle import SHUFFLE
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
 from mynn.compiler.loop_ir.format import format_function
+from mynn.core.types import Array
 from mynn.jit.instance import Instance, explain
 from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
@@ -81,7 +82,8 @@ def loop_code_for(loop: Loop, target: Target) -> tuple[LoopCode, float]:
 def layout_of(step: Step, run: Run) -> StepLayout:
     """A step as the loop sees it."""
     program: Program = step.program
-    pairs = zip(program.argument_layouts, run.apart, strict=True)
+    given = program.argument_layouts
+    pairs = zip(given[: len(run.apart)], run.apart, strict=True)
     return StepLayout(
         step.rows,
         tuple(own if apart is None else replace(own, apart=apart) for own, apart in pairs),
@@ -89,23 +91,29 @@ def layout_of(step: Step, run: Run) -> StepLayout:
         program.result_layouts[: len(run.outputs)],
         program.status_slot,
         program.threads > 1,
+        given[len(run.apart) :],
+        step.room,
     )
 
 
-def _loop_for(run: Run, programs: list[Program], validates: bool) -> tuple[LoopCode, float]:
+def _loop_for(
+    run: Run, programs: list[Program], validates: bool, watches: bool
+) -> tuple[LoopCode, float]:
     """The loop for a run, and the seconds that it took to make it now. Runs of the same code have
     the same one.
     """
     first, *others = programs
-    rows = tuple(step.rows for step in run.steps)
+    rows = tuple((step.rows, step.room) for step in run.steps)
     keys = (other.code.key for other in others)
-    key = rows, len(run.names), len(run.outputs), run.apart, validates, *keys
+    key = rows, len(run.names), len(run.outputs), run.apart, validates, watches, *keys
     loop: LoopCode | None = first.code.loops.get(key)
     if loop is not None and not loop.dropped:
         loop.touched = True
         return loop, 0.0
     layouts = [layout_of(step, run) for step in run.steps]
-    loop, seconds = loop_code_for(Loop(*layouts, validates=validates), first.target)
+    loop, seconds = loop_code_for(
+        Loop(*layouts, validates=validates, watches=watches), first.target
+    )
     if all(isinstance(program.code.key, tuple) for program in programs):  # code of its own
         first.code.loops[key] = loop
     return loop, seconds
@@ -129,14 +137,21 @@ class NativeExecutor(Executor):
         self._make_loop()
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))
-        for number, program in enumerate(programs):
-            instance = self.instances[program] = program.take()
-            self.control.set_step(instance.address, program.code.step_address, number == 1)
+        for number, (step, program) in enumerate(zip(run.steps, programs, strict=True)):
+            if program not in self.instances:
+                self.instances[program] = program.take()
+            address = self.instances[program].address
+            self.control.set_step(address, program.code.step_address, number == 1)
+            word = Control.FURTHER_REMAINDER if number else Control.FURTHER
+            for place, array in enumerate(step.further):
+                self.control.point(word + place, array)
 
     def _make_loop(self) -> None:
         """The code of the loop; what is validated too is state that it reads."""
         run, other = self.run, self.validation
-        self.code, seconds = _loop_for(run, self.programs, other is not None)
+        self.code, seconds = _loop_for(
+            run, self.programs, other is not None, self.watches is not None
+        )
         self.compile_seconds += seconds
         if other is not None and not set(run.state).issuperset(other.run.state):
             self.access = sharing.join((*run.state, *other.run.state), run.written)
@@ -154,6 +169,15 @@ class NativeExecutor(Executor):
             return False
         self.validation = other
         self._make_loop()
+        return True
+
+    def watch(self, words: Array) -> bool:
+        """It can."""
+        first, self.watches = self.watches is None, words
+        self.control.point(Control.WATCHES, words)
+        self.control.watched = len(words)
+        if first:
+            self._make_loop()
         return True
 
     def _point_at_validation(self, other: Executor) -> None:
@@ -176,6 +200,7 @@ class NativeExecutor(Executor):
         return max(1, int(self.programs[0].code.pace * TURN_SECONDS))
 
     def _advance(self, budget: int) -> None:
+        self.control.look = 0
         if self.autotuner is not None:
             self.autotuner.run(budget, self._run)
             return
@@ -193,7 +218,7 @@ class NativeExecutor(Executor):
         """Run steps with so many workers, or fewer where threads are missing; how many ran."""
         started = self.code.worker is not None and self._pool().start(workers)
         control, before = self.control, self.steps
-        if not self.stopped:
+        if not self.stopped and not control.look:
             control.workers = workers
             control.patience = PATIENCE if started else 0
             control.budget = budget

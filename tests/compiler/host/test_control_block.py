@@ -20,6 +20,7 @@ from mynn.compiler.host.control_block import (
 ADDRESSES = (
     *("ORDER", "METRICS", "TABLE", "STEP", "TABLE_REMAINDER", "STEP_REMAINDER", "DATA"),
     *("VALIDATION", "VALIDATION_FIT", "VALIDATION_BATCHES"),
+    *("FURTHER", "FURTHER_REMAINDER", "WATCHES"),
 )
 
 
@@ -31,7 +32,10 @@ def test_every_word_has_a_name_and_a_place_of_its_own() -> None:
     for number, word in enumerate(named):
         assert getattr(block, word.name.lower()) == number + 1
         assert block.words[word] == number + 1
-    assert sorted(Control) == list(range(Control.DATA + 1))
+    # Two further arguments of a step have two words.
+    seconds = {Control.FURTHER + 1, Control.FURTHER_REMAINDER + 1}
+    assert {*map(int, Control)} | seconds == set(range(Control.DATA + 1))
+    assert len(Control) + len(seconds) == Control.DATA + 1
 
 
 def test_random_state_is_64_bits_without_a_sign() -> None:

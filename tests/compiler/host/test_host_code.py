@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from dataclasses import replace
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -43,7 +44,9 @@ def layout(slot: int | None, *shape: int, pitch: int = 0) -> ArgumentLayout:
 
 
 def loops() -> list[Loop]:
-    """Few and many workers, checks, results that are kept, a smaller last batch, rows in place."""
+    """Few and many workers, checks, results that are kept, a smaller last batch, also one in the
+    program of whole ones, rows in place, numbers that are watched.
+    """
     arguments = layout(0, 8, 1024), layout(1, 8, 3, 5, 5, pitch=32), layout(None, 8)
     found = []
     for split, status, kept in itertools.product((False, True), (None, 5), (False, True)):
@@ -51,7 +54,10 @@ def loops() -> list[Loop]:
         metrics = () if kept else (layout(2), ArgumentLayout(4, "bool", 1, (), ()))
         whole = StepLayout(8, arguments, metrics, outputs, status, split)
         last = StepLayout(3, arguments, metrics, outputs, status, split=False)
-        found += [Loop(whole), Loop(whole, last)]
+        joined = replace(whole, further=(layout(6, 8), layout(None, 2)), room=8)
+        smaller = replace(joined, rows=3)
+        found += [Loop(whole), Loop(whole, last), Loop(joined, smaller, watches=True)]
+        found.append(Loop(joined, last, validates=True, watches=True))
     return found
 
 

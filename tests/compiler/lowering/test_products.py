@@ -12,9 +12,9 @@ import pytest
 from mynn import functional
 from mynn.compiler.graph.contraction_dims import DOT_ROWS
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Load, Prefetch, Statement, Store
+from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Prefetch, Statement, Store
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
-from mynn.compiler.lowering.contraction import blocks, tile
+from mynn.compiler.lowering.contraction import blocks, pieces, tile
 from mynn.compiler.lowering.contraction.tile_cost import choose_tile, column_segments
 from mynn.core.types import Shape, Type
 from mynn.functional import losses
@@ -145,6 +145,7 @@ PANELS = [
 
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("typed", [f32, f64])
+@pytest.mark.parametrize("ways", [0, 64])
 @pytest.mark.parametrize(("terms", "rows", "columns", "panel", "group"), PANELS)
 def test_long_sums_in_panels(
     terms: Shape,
@@ -152,10 +153,14 @@ def test_long_sums_in_panels(
     columns: int,
     panel: int,
     group: int,
+    ways: int,
     typed: Callable[..., Type],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Sums that lie across both operands, in blocks of which both are copied; with an epilogue."""
+    """Sums that lie across both operands, in blocks; with an epilogue. Both are copied where they
+    would not stay in the cache as they lie.
+    """
+    monkeypatch.setattr(pieces, "_WAYS", ways)
     monkeypatch.setattr(blocks, "_LEAST_TERMS", 60)
     monkeypatch.setattr(blocks, "_LEAST_BLOCK", 2)
     monkeypatch.setattr(blocks, "_PANEL_BYTES", panel)
@@ -164,10 +169,12 @@ def test_long_sums_in_panels(
     target = replace(host(), vector_bytes=32, vector_registers=16)
     graph = graph_of(lambda m, x, g: 0.9 * m + gradient(x, g), typed(rows, columns), x, g)
     case = Case(graph, target=target)
-    assert re.search(r"local strips\d+: f\d+\[\d+\] scratch", text(case))
+    copied = re.search(r"local strips\d+: f\d+\[\d+\] scratch", text(case))
+    assert (copied is not None) == (ways == 0)
+    assert "for block" in text(case)
     check(case, evaluate=rows * columns < 1500, scale=4)
     turned = Case(graph_of(lambda x, g: gradient(x, g).T.tanh(), x, g), target=target)
-    assert "strips" in text(turned)
+    assert "for block" in text(turned)
     check(turned, evaluate=False, scale=4)
 
 
@@ -180,31 +187,40 @@ def test_long_sums_of_a_batch_in_panels(monkeypatch: pytest.MonkeyPatch) -> None
     def products(x: Tensor, g: Tensor) -> Tensor:
         return apply(contract, x.permute(0, 1, 3, 2), g, batch=2, summed=1)
 
-    case = Case(graph_of(products, f32(2, 3, 60, 33), f32(2, 3, 60, 40)))
-    assert "strips" in text(case)
-    check(case, evaluate=False, scale=4)
+    for ways in (0, 64):
+        monkeypatch.setattr(pieces, "_WAYS", ways)
+        case = Case(graph_of(products, f32(2, 3, 60, 33), f32(2, 3, 60, 40)))
+        assert ("strips" in text(case)) == (ways == 0)
+        check(case, evaluate=False, scale=4)
 
 
 @pytest.mark.parametrize(
-    ("terms", "rows", "columns"), [((2048,), 64, 64), ((64, 32), 128, 384), ((1024,), 256, 96)]
+    ("terms", "rows", "columns"), [((512,), 64, 64), ((16, 32), 128, 96), ((1024,), 64, 96)]
 )
-def test_blocks_fetch_what_the_next_one_copies(terms: Shape, rows: int, columns: int) -> None:
+@pytest.mark.parametrize("ways", [0, 64])
+def test_blocks_fetch_what_the_next_one_reads(
+    terms: Shape, rows: int, columns: int, ways: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each line of the cache that a block of panels reads was fetched by the block before."""
+    monkeypatch.setattr(pieces, "_WAYS", ways)
     case = Case(graph_of(gradient, f32(*terms, rows), f32(*terms, columns)))
     (kernel,) = (k for k in case.lowered.kernels if k.comment.startswith("contract"))
     fetched: dict[tuple[str, int], set[int]] = {}
-    copied: dict[tuple[str, int], set[int]] = {}
+    read: dict[tuple[str, int], set[int]] = {}
 
     def walk(body: Sequence[Statement], at: dict[str, int]) -> None:
         for one in body:
             if isinstance(one, For):
-                for i in range(one.extent):
+                # Of a vector its first and its last lane.
+                step = one.extent - 1 if one.kind == "vector" and one.extent > 1 else 1
+                for i in range(0, one.extent, step):
                     walk(one.body, {**at, one.var: i})
             elif isinstance(one, Prefetch):
                 note(fetched, one.buffer, one.index, at)
-            elif isinstance(one, Store) and one.buffer.storage == "scratch":
-                assert isinstance(one.value, Load)
-                note(copied, one.value.buffer, one.value.index, at)
+            elif isinstance(one, Let | Store) and isinstance(one.value, Load):
+                buffer = one.value.buffer
+                if buffer.storage == "memory" and not buffer.name.startswith("partial"):
+                    note(read, buffer, one.value.index, at)
 
     def note(into: dict[Any, set[int]], buffer: Buffer, index: Affine, at: dict[str, int]) -> None:
         block = sum(i for name, i in at.items() if name.startswith("block"))
@@ -212,16 +228,24 @@ def test_blocks_fetch_what_the_next_one_copies(terms: Shape, rows: int, columns:
         into.setdefault((buffer.name, block), set()).add(place // 16)
 
     walk(kernel.body, {})
-    later = {key: lines for key, lines in copied.items() if key[1]}
-    assert len(later) > 2
+    later = {key: lines for key, lines in read.items() if key[1]}
+    assert len({name for name, _ in later}) == 2
+    assert len(later) > 4
     for (name, block), lines in later.items():
         assert lines <= fetched[name, block - 1]
 
 
 def test_panels_are_for_long_sums() -> None:
-    assert "strips" not in text(Case(graph_of(gradient, f32(511, 64), f32(511, 64))))
-    assert "strips" not in text(Case(graph_of(gradient, f32(512, 64), f32(512, 31))))
-    assert "strips" in text(Case(graph_of(gradient, f32(512, 64), f32(512, 64))))
+    def loops(terms: int, rows: int, columns: int) -> str:
+        return text(Case(graph_of(gradient, f32(terms, rows), f32(terms, columns))))
+
+    assert "for block" not in loops(511, 64, 64)
+    assert "for block" not in loops(512, 64, 31)
+    assert "for block" in loops(512, 64, 64)
+    # Rows of 4 KB begin in the same set of the cache.
+    assert "strips" not in loops(512, 64, 1024)
+    assert "panels" not in loops(512, 64, 64)
+    assert "panels" in loops(512, 64, 1024)
 
 
 @pytest.mark.parametrize("k", [16, 64])

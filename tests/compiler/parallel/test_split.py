@@ -16,7 +16,7 @@ from mynn.compiler.loop_ir.machine import Machine
 from mynn.compiler.loop_ir.repeat import Moving, Repeat, nest_function, table_bytes
 from mynn.compiler.loop_ir.verify import verify_kernel
 from mynn.compiler.loop_ir.walk import statements
-from mynn.compiler.lowering.contraction import blocks
+from mynn.compiler.lowering.contraction import blocks, pieces
 from mynn.compiler.parallel import split
 from mynn.compiler.parallel.barriers import barrier_intervals, list_schedule
 from mynn.compiler.parallel.footprint import Footprints
@@ -160,10 +160,12 @@ def test_long_sums_in_panels_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
     def products(a: Tensor, b: Tensor) -> Tensor:
         return apply(contract, a.permute(0, 2, 1), b, batch=1, summed=1)
 
-    case = Case(graph_of(products, f32(3, 20, 12), f32(3, 20, 16)), target=target)
-    assert any(b.storage == "scratch" for b in locals_of(case))
-    for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
-        run_shared(case, workers, order)
+    for ways in (0, 64):  # with copies, and without
+        monkeypatch.setattr(pieces, "_WAYS", ways)
+        case = Case(graph_of(products, f32(3, 20, 12), f32(3, 20, 16)), target=target)
+        assert any(b.storage == "scratch" for b in locals_of(case)) == (ways == 0)
+        for workers, order in [(2, (1, 0)), (3, (2, 0, 1))]:
+            run_shared(case, workers, order)
 
 
 def locals_of(case: Case) -> list[Buffer]:

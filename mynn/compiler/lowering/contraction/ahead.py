@@ -19,6 +19,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Prefetch, Statement
 from mynn.compiler.lowering.base import serial
 from mynn.compiler.lowering.contraction.operands import Operand, Product, filled
+from mynn.compiler.lowering.contraction.pieces import is_even
 from mynn.compiler.rules.expressions import Names
 from mynn.core.types import Shape
 from mynn.target.storage import ALIGNMENT
@@ -53,7 +54,7 @@ class NextBlock:
             (product.broadcast, product.broadcast_at(self.p0, first), product.p),
             (product.vector, product.vector_at(self.q0, first), product.q),
         ):
-            if self._is_even(operand, axis):
+            if is_even(operand, self.terms):
                 at = start + row * operand.summed[-1]
                 lines += self._lines(operand, at, q, -(-extent // panels), panels)
         return serial([(name, rows)] if rows > 1 else [], lines)
@@ -66,8 +67,3 @@ class NextBlock:
         count = -(-extent // line)
         first = row + q * (count * line) if panels > 1 else row
         return [Prefetch(operand.buffer, first + i * line) for i in range(count)]
-
-    def _is_even(self, operand: Operand, axis: int) -> bool:
-        """Whether a block's terms, from one axis on, are as far apart as those of the last axis."""
-        steps, extents = operand.summed[axis:], self.terms[axis + 1 :]
-        return all(a == b * n for a, b, n in zip(steps, steps[1:], extents, strict=False))

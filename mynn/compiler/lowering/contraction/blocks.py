@@ -28,6 +28,7 @@ from mynn.compiler.lowering.contraction.operands import (
     finish,
     vector_loop,
 )
+from mynn.compiler.lowering.contraction.pieces import Pieces, stays_near
 from mynn.compiler.lowering.contraction.tile import Partial, continued, tiles
 from mynn.compiler.lowering.contraction.tile_cost import (
     Tile,
@@ -142,8 +143,9 @@ class _Cut:
 
 
 def in_panels(context: Context, product: Product) -> list[Statement] | None:
-    """Blocks of a sum that lies across both operands, what each of them needs copied side by side:
-    for each tile its rows as a strip, its columns as a panel. None where it does not pay.
+    """Blocks of a sum that lies across both operands, what each of them needs copied side by side,
+    where it would not stay in the cache as it lies: for each tile its rows as a strip, its columns
+    as a panel. None where it does not pay.
     """
     cut = _cut(context, product)
     if cut is None:
@@ -226,27 +228,6 @@ def _part(extent: int, unit: int, most: int) -> int:
     return extent if extent <= most else _divisor(extent, unit, most)
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """Tiles of one size side by side: `count` of `size` rows or columns from `first` on. In their
-    copies each term takes `line` elements; the copies begin at `place`, one each `step` elements.
-    """
-
-    first: int
-    count: int
-    size: int
-    line: int
-    place: int
-    step: int
-
-    def at(self, variable: str) -> tuple[Affine, Affine]:
-        """The first row or column of a tile, and where its copy begins."""
-        if self.count == 1:
-            return Affine(self.first), Affine(self.place)
-        first, place = Affine.var(variable, self.size), Affine.var(variable, self.step)
-        return first + self.first, place + self.place
-
-
 class _Block:
     """One block of a sum, for one group of its results: copies, and tiles that read them."""
 
@@ -275,22 +256,28 @@ class _Block:
         columns = self._pieces(
             [(first, n, sum(w), len(w) * self.lanes) for first, n, w in self.segments]
         )
-        strips, panels = self._buffer("strips", rows), self._buffer("panels", columns)
-        result: list[Statement] = [Local(strips), Local(panels)]
         product, names = self.product, self.context.names
-        result += self._copied(
-            strips,
-            rows,
-            lambda i, k: _load(product.broadcast, product.broadcast_at(self.p0 + i, k)),
-        )
-        result += self._copied(
-            panels, columns, lambda i, k: _load(product.vector, product.vector_at(self.q0 + i, k))
-        )
+        strips = self._buffer("strips", product.broadcast, rows)
+        panels = self._buffer("panels", product.vector, columns)
+        result: list[Statement] = [Local(copy) for copy in (strips, panels) if copy is not None]
+        if strips is not None:
+            result += self._copied(
+                strips,
+                rows,
+                lambda i, k: _load(product.broadcast, product.broadcast_at(self.p0 + i, k)),
+            )
+        if panels is not None:
+            result += self._copied(
+                panels,
+                columns,
+                lambda i, k: _load(product.vector, product.vector_at(self.q0 + i, k)),
+            )
         for piece, (_, _, widths) in zip(columns, self.segments, strict=True):
             variable = names.fresh("q", piece.count)
             q, place = piece.at(variable)
             q = q + self.q0
-            near = self._near(product.vector, product.lane, panels, place, piece.line)
+            start = product.vector_at(q, tuple(self.first))
+            near = self._near(product.vector, product.lane, start, panels, place, piece.line)
             panel = replace(product, vector=near, panel_start=q)
             fetched = self._fetched(columns, piece, variable, rows)
             body = [
@@ -304,30 +291,31 @@ class _Block:
     def _tiles(
         self,
         product: Product,
-        strips: Buffer,
-        piece: _Pieces,
+        strips: Buffer | None,
+        piece: Pieces,
         q: Affine,
         widths: Sequence[int],
         sums: Partial,
-        fetched: Callable[[_Pieces, str], list[Statement]],
+        fetched: Callable[[Pieces, str], list[Statement]],
     ) -> list[Statement]:
         """The tiles of one panel, of one height."""
         variable = self.context.names.fresh("p", piece.count)
         p, place = piece.at(variable)
         p = p + self.p0
-        near = self._near(product.broadcast, product.tile[0], strips, place, piece.line)
+        start = product.broadcast_at(p, tuple(self.first))
+        near = self._near(product.broadcast, product.tile[0], start, strips, place, piece.line)
         product = replace(product, broadcast=near, strip_start=p, summed=(self.terms,))
         tile = TileAt(p, piece.size, q, tuple(widths), self.lanes)
         body = fetched(piece, variable) + continued(self.context, product, tile, sums)
         return _looped(variable, piece.count, body)
 
     def _fetched(
-        self, columns: Sequence[_Pieces], panel: _Pieces, q: str, rows: Sequence[_Pieces]
-    ) -> Callable[[_Pieces, str], list[Statement]]:
+        self, columns: Sequence[Pieces], panel: Pieces, q: str, rows: Sequence[Pieces]
+    ) -> Callable[[Pieces, str], list[Statement]]:
         """What the tiles of a panel fetch ahead: those of the most common size do, for all."""
         most_columns, most_rows = (max(of, key=lambda one: one.count) for of in (columns, rows))
 
-        def share(strip: _Pieces, p: str) -> list[Statement]:
+        def share(strip: Pieces, p: str) -> list[Statement]:
             if panel is not most_columns or strip is not most_rows:
                 return []
             across, down = (
@@ -338,31 +326,47 @@ class _Block:
 
         return share
 
-    def _near(self, operand: Operand, axis: int, copy: Buffer, place: Affine, line: int) -> Operand:
-        """The operand in its copy, for one tile."""
-        kept = tuple([int(i == axis) for i in range(len(operand.kept))])
+    def _near(
+        self,
+        operand: Operand,
+        axis: int,
+        start: Affine,
+        copy: Buffer | None,
+        place: Affine,
+        line: int,
+    ) -> Operand:
+        """The operand in its copy, or where it lies from `start` on, for one tile."""
+        step = 1
+        if copy is None:
+            copy, place, line = operand.buffer, start, operand.summed[-1]
+            step = operand.kept[axis]
+        kept = tuple([step * (i == axis) for i in range(len(operand.kept))])
         batch = (0,) * len(operand.batch)
         return Operand(copy, place.constant, batch, kept, (line,), place.terms)
 
-    def _pieces(self, sizes: Sequence[tuple[int, int, int, int]]) -> list[_Pieces]:
+    def _pieces(self, sizes: Sequence[tuple[int, int, int, int]]) -> list[Pieces]:
         """Where copies lie: a line of the cache between them, so that they do not begin a multiple
         of 4 KB apart.
         """
-        result: list[_Pieces] = []
+        result: list[Pieces] = []
         place = 0
         for first, count, size, line in sizes:
             gap = ALIGNMENT // self.itemsize
             step = -(-self.terms * line // gap) * gap + gap
-            result.append(_Pieces(first, count, size, line, place, step))
+            result.append(Pieces(first, count, size, line, place, step))
             place += count * step
         return result
 
-    def _buffer(self, name: str, pieces: Sequence[_Pieces]) -> Buffer:
+    def _buffer(self, name: str, operand: Operand, pieces: Sequence[Pieces]) -> Buffer | None:
+        """Memory for copies; None where what a tile reads stays in the nearest cache as it lies."""
+        width = max(piece.size for piece in pieces) * self.itemsize
+        if stays_near(operand, self.cut.terms, width, self.itemsize):
+            return None
         elements = sum(piece.count * piece.step for piece in pieces)
         return Buffer(self.context.names.fresh(name), self.type, elements, "scratch")
 
     def _copied(
-        self, copy: Buffer, pieces: Sequence[_Pieces], load: Callable[[Affine, Index], Load]
+        self, copy: Buffer, pieces: Sequence[Pieces], load: Callable[[Affine, Index], Load]
     ) -> list[Statement]:
         """The rows or columns of all tiles, term after term."""
         fresh = self.context.names.fresh

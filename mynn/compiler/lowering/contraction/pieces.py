@@ -1,0 +1,55 @@
+"""Tiles side by side, and whether what they read must be copied to stay in the nearest cache."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from mynn.base.dataclass import dataclass
+from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.lowering.contraction.operands import Operand
+from mynn.core.types import Shape
+from mynn.target.storage import ALIGNMENT
+
+# Sets of the nearest cache, and how many lines of one set a block's rows, or columns, of a tile may
+# fall into: as long as they come from the second cache in time, a copy takes longer.
+_SETS, _WAYS = 64, 32
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Tiles of one size side by side: `count` of `size` rows or columns from `first` on. In their
+    copies each term takes `line` elements; the copies begin at `place`, one each `step` elements.
+    """
+
+    first: int
+    count: int
+    size: int
+    line: int
+    place: int
+    step: int
+
+    def at(self, variable: str) -> tuple[Affine, Affine]:
+        """The first row or column of a tile, and where its copy begins."""
+        if self.count == 1:
+            return Affine(self.first), Affine(self.place)
+        first, place = Affine.var(variable, self.size), Affine.var(variable, self.step)
+        return first + self.first, place + self.place
+
+
+def stays_near(operand: Operand, terms: Shape, width: int, itemsize: int) -> bool:
+    """Whether so many bytes of each term of a block stay in the nearest cache where they lie."""
+    if not is_even(operand, terms):
+        return False
+    lines = Counter(
+        (k * operand.summed[-1] * itemsize + byte) // ALIGNMENT % _SETS
+        for k in range(math.prod(terms))
+        for byte in range(0, width, ALIGNMENT)
+    )
+    return max(lines.values()) <= _WAYS
+
+
+def is_even(operand: Operand, terms: Shape) -> bool:
+    """Whether the terms of a block are as far apart as those of the last axis."""
+    pairs = zip(operand.summed, operand.summed[1:], terms, terms[1:], strict=False)
+    return all(outer == 1 or a == b * inner for a, b, outer, inner in pairs)

@@ -1,0 +1,1 @@
+"""One program for batches of several sizes: which axes hold rows, and what sums over them need."""
