@@ -20,7 +20,7 @@ from mynn.core.types import Shape, Type
 from mynn.functional import losses
 from mynn.ops.contraction import contract
 from mynn.target.storage import is_narrow, padded_strides
-from mynn.target.target import host
+from mynn.target.target import host, named
 from mynn.tensor import Tensor, apply
 from mynn.transform.grad import grad
 from tests.compiler.harness import Case
@@ -133,6 +133,8 @@ def gradient(x: Tensor, g: Tensor) -> Tensor:
     return apply(contract, turned, g, batch=0, summed=x.ndim - 1)
 
 
+# Whatever machine runs the tests.
+AVX512 = named("x86-64-v4")
 # Terms of each axis, rows, columns; bytes of panels and of groups.
 PANELS = [
     ((60,), 33, 40, 1 << 20, 1 << 20),
@@ -170,11 +172,15 @@ def test_long_sums_in_panels(
     graph = graph_of(lambda m, x, g: 0.9 * m + gradient(x, g), typed(rows, columns), x, g)
     case = Case(graph, target=target)
     copied = re.search(r"local strips\d+: f\d+\[\d+\] scratch", text(case))
-    assert (copied is not None) == (ways == 0)
-    assert "for block" in text(case)
+    if ways == 0:
+        assert copied
+    elif len(terms) < 3:  # others are not evenly apart in each block
+        assert not copied
+    cut = panel < 1 << 20
+    assert ("for block" in text(case)) == cut
     check(case, evaluate=rows * columns < 1500, scale=4)
     turned = Case(graph_of(lambda x, g: gradient(x, g).T.tanh(), x, g), target=target)
-    assert "for block" in text(turned)
+    assert ("for block" in text(turned)) == cut
     check(turned, evaluate=False, scale=4)
 
 
@@ -203,7 +209,7 @@ def test_blocks_fetch_what_the_next_one_reads(
 ) -> None:
     """Each line of the cache that a block of panels reads was fetched by the block before."""
     monkeypatch.setattr(pieces, "_WAYS", ways)
-    case = Case(graph_of(gradient, f32(*terms, rows), f32(*terms, columns)))
+    case = Case(graph_of(gradient, f32(*terms, rows), f32(*terms, columns)), target=AVX512)
     (kernel,) = (k for k in case.lowered.kernels if k.comment.startswith("contract"))
     fetched: dict[tuple[str, int], set[int]] = {}
     read: dict[tuple[str, int], set[int]] = {}
@@ -237,7 +243,8 @@ def test_blocks_fetch_what_the_next_one_reads(
 
 def test_panels_are_for_long_sums() -> None:
     def loops(terms: int, rows: int, columns: int) -> str:
-        return text(Case(graph_of(gradient, f32(terms, rows), f32(terms, columns))))
+        graph = graph_of(gradient, f32(terms, rows), f32(terms, columns))
+        return text(Case(graph, target=AVX512))
 
     assert "for block" not in loops(511, 64, 64)
     assert "for block" not in loops(512, 64, 31)
