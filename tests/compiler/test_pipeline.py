@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_shares_and_barriers_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     x = np.zeros((64, 96), np.float32)
     program = mynn.compile(step, threads=2).program(x, x)
-    assert "barrier for 2, 3, 4 workers" in program.loop_ir
+    assert re.search(r"barrier for [\d, +]+ workers", program.loop_ir)
     assert " parallel:" in program.loop_ir
     assert program.loop_ir == program.stage("barriers")
     assert program.graph == program.stage("split_k")
