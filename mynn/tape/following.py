@@ -248,7 +248,7 @@ class Following(Training):
             child.promise = Promise(self, slot, known.type, view)
             child.promise.leaf = function is asks
             child.quick = known.steady and not known.fails and not known.writes
-            if self.position.assigned and known.requires_grad:
+            if known.moved is not None or (self.position.assigned and known.requires_grad):
                 child.quick = False
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
         child.last = child.last or self.loops.ends_with_body(child)

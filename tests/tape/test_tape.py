@@ -444,3 +444,27 @@ def test_views_that_cannot_be_are_refused_on_a_tape_too(tape: Any, inner: bool) 
         assert y[1:3].T.reshape(8).tolist() == [1, 2, 7, 8, 13, 14, 19, 20]
         assert y.reshape(24).tolist()[:4] == [0, 6, 12, 18]
         assert y.unfold(0, 2, 2).transpose(0, 1).shape == (4, 3, 2)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["of the tape", "from before"])
+def test_what_is_changed_in_place_again_and_again(known: bool) -> None:
+    """The tensor itself is changed, also where the call is the one that always comes."""
+
+    def run(mode: Any) -> list[Any]:
+        mynn.manual_seed(1)
+        net, found = nn.Linear(4, 3), []
+        with mynn.eager(mode):
+            for x in [*X, *X]:
+                h = net(Tensor(x))
+                if known:
+                    h.tolist()
+                F.relu(h, inplace=True)
+                loss = (h * h).mean()
+                net.weight.grad = None
+                loss.backward()
+                assert net.weight.grad is not None
+                found += [loss.item(), h.tolist(), net.weight.grad.tolist()]
+        return [np.asarray(one) for one in found]
+
+    for got, wanted in zip(run("tape"), run("at once"), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
