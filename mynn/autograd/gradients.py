@@ -73,6 +73,8 @@ def grad(
             found = tape.gradients(_at_once, ends, starts, seeds, options)
             if found is not None:
                 return found
+    if tape is not None:
+        recording.settle(())  # what waits may assign to what the outputs were computed from
     return _at_once(
         outputs,
         inputs,

@@ -210,6 +210,20 @@ def before_change(tensors: Iterable[Any]) -> None:
                 run.keep(one)
 
 
+def before_assignment(tensors: Iterable[Any]) -> None:
+    """A program of a tape is about to assign to parameters, without a mark on all that it shares
+    memory with: runs that have read them make their nodes, and keep what these need.
+    """
+    assigned = list(tensors)
+    for number, reference in list(runs.items()):
+        run = reference()
+        if run is None:
+            _forget(number, reference)
+            continue
+        for one in assigned:
+            run.before_write(one)
+
+
 def before_edit() -> None:
     """Something in Python that recorded calls read is about to change: a part of a module, or an
     attribute. What this thread recorded is run first, and remembers where it came from.

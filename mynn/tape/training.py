@@ -46,6 +46,8 @@ class Training(Waiting):
         """
         if anchor is not None and not is_own(anchor):
             return self.inside(anchor, args, kwargs)
+        if self.position.assigned:
+            self.flush()  # so that gradients know what was there before
         current = recording.current
         before, current.tape = current.tape, None
         try:

@@ -21,7 +21,7 @@ from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import Progress, call_by_call, fail, finish, give_back, target_of
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial
-from mynn.tensor import Tensor, history
+from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
@@ -380,6 +380,8 @@ class Waiting:
         """Run the program; False where it found something wrong."""
         if step.written and recording.readers:
             recording.before_change(step.written)
+        if step.assigned:
+            recording.before_assignment(one for one in step.written if isinstance(one, Parameter))
         if piece.grown and step.written:
             progress.saved = [(one, array_of(one).copy()) for one in step.written]
         try:

@@ -342,3 +342,26 @@ def test_modules_made_anew_that_give_several_results() -> None:
                 )
                 assert values.tolist() == X[i][None, :, :2].max(2, keepdims=True).tolist()
                 assert places.shape == values.shape
+
+
+def test_gradients_of_what_was_computed_before_a_parameter_was_assigned_to() -> None:
+    """A second gradient knows the values that the first one had, or says that they are gone."""
+
+    def run(mode: Any) -> list[Any]:
+        found = []
+        with mynn.eager(mode):
+            x = mynn.tensor([0.5, -1.0, 2.0], requires_grad=True)
+            p = nn.Parameter(np.array([1.0, -0.5, 0.25], np.float32))
+            for _ in range(40):
+                s = p**2
+                loss = (s.sigmoid() * x * s).sum()
+                loss.backward()
+                assert x.grad is not None
+                found.append(x.grad.tolist())
+                with mynn.no_grad():
+                    p -= 0.1 * p
+                (slope,) = mynn.autograd.grad(loss, [x])
+                found.append(slope.tolist())
+        return found
+
+    np.testing.assert_allclose(run("tape"), run("at once"), rtol=1e-5)

@@ -447,8 +447,12 @@ def test_views_that_cannot_be_are_refused_on_a_tape_too(tape: Any, inner: bool) 
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["of the tape", "from before"])
-def test_what_is_changed_in_place_again_and_again(known: bool) -> None:
+def test_what_is_changed_in_place_again_and_again(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The tensor itself is changed, also where the call is the one that always comes."""
+    monkeypatch.setattr(PATIENCE, "piece", 0.0)
+    monkeypatch.setattr(PATIENCE, "call", 0.0)
 
     def run(mode: Any) -> list[Any]:
         mynn.manual_seed(1)
@@ -458,7 +462,8 @@ def test_what_is_changed_in_place_again_and_again(known: bool) -> None:
                 h = net(Tensor(x))
                 if known:
                     h.tolist()
-                F.relu(h, inplace=True)
+                y = F.relu(h, inplace=True)
+                assert y is h
                 loss = (h * h).mean()
                 net.weight.grad = None
                 loss.backward()
