@@ -348,7 +348,7 @@ def test_gradients_of_what_was_computed_before_a_parameter_was_assigned_to() -> 
     """A second gradient knows the values that the first one had, or says that they are gone."""
 
     def run(mode: Any) -> list[Any]:
-        found = []
+        found: list[Any] = []
         with mynn.eager(mode):
             x = mynn.tensor([0.5, -1.0, 2.0], requires_grad=True)
             p = nn.Parameter(np.array([1.0, -0.5, 0.25], np.float32))
@@ -360,8 +360,13 @@ def test_gradients_of_what_was_computed_before_a_parameter_was_assigned_to() -> 
                 found.append(x.grad.tolist())
                 with mynn.no_grad():
                     p -= 0.1 * p
-                (slope,) = mynn.autograd.grad(loss, [x])
-                found.append(slope.tolist())
+                try:
+                    found.append(mynn.autograd.grad(loss, [x])[0].tolist())
+                except UsageError as error:
+                    assert "modified by an inplace operation" in str(error)
+                    found.append([np.nan] * 3)
         return found
 
-    np.testing.assert_allclose(run("tape"), run("at once"), rtol=1e-5)
+    got, wanted = np.array(run("tape")), np.array(run("at once"))
+    assert np.isfinite(wanted).all()
+    np.testing.assert_allclose(got, np.where(np.isnan(got), np.nan, wanted), rtol=1e-5)
