@@ -128,6 +128,9 @@ class Tape(Written):
             return self._now(function, args, kwargs, anchor)
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
             args = (self._apart(args[0]), *args[1:])
+        if function is Tensor.__getitem__:
+            places = self.masks.as_places(self, *args)
+            args = args if places is None else (args[0], places)
         while True:
             turn: object = None
             tensor: Any = None

@@ -14,6 +14,7 @@ from typing import Any
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
+from mynn.tape.masks import Masks
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
@@ -70,6 +71,7 @@ class Waiting:
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
         self.reasons = Reasons()
+        self.masks = Masks()
         # What is being run: step and externals.
         self.running: tuple[Step, list[Any]] | None = None
         # Whether the last run was interrupted before anything had changed.

@@ -125,7 +125,7 @@ def _picked(g: Draw, x: Known) -> Known:
 
 def moved(g: Draw, x: Known) -> Known:
     """A view."""
-    kind, name, shape = g.some(0, 5), x.name, x.shape
+    kind, name, shape = g.some(0, 6), x.name, x.shape
     if kind == 0 and shape[0] > 1:
         return _bound(g, f"{name}[1:]", (shape[0] - 1, *shape[1:]), x.grad)
     if kind == 1 and len(shape) > 1:
@@ -139,6 +139,9 @@ def moved(g: Draw, x: Known) -> Known:
     if kind == 5 and len(shape) > 1:
         text = f"{name}.transpose(0, 1).contiguous().view({size}, 1)"
         return _bound(g, text, (size, 1), x.grad)
+    if kind == 6:
+        mask = g.pick((f"{name} > 0", f"tensor(draw({g.number()}, {shape})) > 0"))
+        return _bound(g, f"{name}[{mask}].sum().reshape(1)", (1,), x.grad)
     return _bound(g, f"{name}.reshape({size}, 1)", (size, 1), x.grad)
 
 
