@@ -37,7 +37,9 @@ def plain(tried: Any, args: Any, kwargs: Any) -> Any:
 @pytest.fixture
 def untried() -> None:
     """No function was found to have no recipes, whatever tests ran before in this process."""
-    for tried in {key[0] for key in recipes._recipes}:
+    for function in (F.linear, F.gelu, F.cross_entropy, Tensor.__getitem__):
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        (tried,) = (one for one in cells if isinstance(one, recording.Tried))
         tried.worth, tried._in_vain = True, 0
 
 
