@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -182,15 +182,21 @@ def before_write(tensor: Any, values: bool = True) -> None:
     if waiting:
         settle((tensor,))
     noted = bool(runs) and _holds_state()
-    for number, reference in list(runs.items()):
-        run = reference()
-        if run is None:
-            _forget(number, reference)
-            continue
+    for run in _living():
         if noted:  # by another thread, since this one has made sure
             run.note_write(tensor)
         else:
             run.before_write(tensor, values)
+
+
+def _living() -> Iterator[Any]:
+    """The runs that somebody may go back through; those that are gone are forgotten."""
+    for number, reference in list(runs.items()):
+        run = reference()
+        if run is None:
+            _forget(number, reference)
+        else:
+            yield run
 
 
 def _forget(number: int, reference: Any) -> None:
@@ -215,11 +221,7 @@ def before_assignment(tensors: Iterable[Any]) -> None:
     memory with: runs that have read them make their nodes, and keep what these need.
     """
     assigned = list(tensors)
-    for number, reference in list(runs.items()):
-        run = reference()
-        if run is None:
-            _forget(number, reference)
-            continue
+    for run in _living():
         for one in assigned:
             run.before_write(one)
 

@@ -96,14 +96,16 @@ def _value(tape: Any, mask: Tensor) -> Array | None:
         if len(chosen) > CALLS:
             return None
         needed |= {leaf.number for leaf in call.form.leaves if isinstance(leaf, Slot)}
-    current = recording.current
-    before, current.tape = current.tape, None
     try:
-        slots: Any = {}
-        for call in reversed(chosen):
-            slots[call.slot] = call.run(slots, externals)
-        return value_of(slots[pending.slot])
+        return value_of(_last(chosen[::-1], externals))
     except (MynnError, LookupError):
         return None  # run with all others it says what is wrong
-    finally:
-        current.tape = before
+
+
+@recording.run_at_once
+def _last(calls: list[Call], externals: list[Any]) -> Any:
+    """What the last of some calls gives."""
+    slots: Any = {}
+    for call in calls:
+        slots[call.slot] = call.run(slots, externals)
+    return slots[calls[-1].slot]

@@ -189,7 +189,11 @@ def strides_of(x: AnyTensor) -> Shape | None:
 
 def is_contiguous(x: AnyTensor) -> bool:
     """Whether the values follow each other in memory, by the rules of PyTorch."""
-    strides, shape = strides_of(x), x.shape
+    return _follow(x.shape, strides_of(x))
+
+
+def _follow(shape: Shape, strides: Shape | None) -> bool:
+    """Whether values with these strides follow each other."""
     if strides is None or 0 in shape:
         return 0 in shape
     wanted = zip(shape, strides, _contiguous(shape), strict=True)
@@ -237,7 +241,8 @@ class Layout(NamedTuple):
 
 def layout_of(x: AnyTensor) -> Layout | None:
     """How a tensor lies in memory; None where it is contiguous."""
-    return None if is_contiguous(x) else Layout(strides_of(x))
+    strides = strides_of(x)
+    return None if _follow(x.shape, strides) else Layout(strides)
 
 
 def _layout(base: AnyTensor) -> Layout | None:

@@ -19,6 +19,12 @@ def _listed(parameters: Any) -> list[Tensor]:
     return [one for one in given if one.grad is not None]
 
 
+def _replace(gradients: list[Any], found: list[Any], name: str) -> None:
+    """Write what was computed of all: so what waits on a tape runs together."""
+    for gradient, new in zip(gradients, found, strict=True):
+        replace(gradient, new, name, own=True)
+
+
 def _norm_of(tensors: Iterable[Any], norm_type: float) -> Tensor:
     """The norm of all values of several tensors together."""
     parts = [as_tensor(one) for one in tensors]
@@ -83,10 +89,8 @@ def clip_grads_with_norm_(
     with no_grad():
         factor = (limit / (as_tensor(total_norm) + 1e-6)).minimum(1.0)
         gradients: list[Any] = [one.grad for one in _listed(parameters)]
-        # All are computed, then all are written: what waits on a tape runs together.
         scaled = [gradient * factor.astype(gradient.dtype) for gradient in gradients]
-        for gradient, new in zip(gradients, scaled, strict=True):
-            replace(gradient, new, "mul_", own=True)
+        _replace(gradients, scaled, "mul_")
 
 
 @explained
@@ -132,5 +136,4 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     with no_grad():
         gradients: list[Any] = [one.grad for one in _listed(parameters)]
         held = [gradient.clamp(-limit, limit) for gradient in gradients]
-        for gradient, new in zip(gradients, held, strict=True):
-            replace(gradient, new, "clamp_", own=True)
+        _replace(gradients, held, "clamp_")
