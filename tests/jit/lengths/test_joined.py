@@ -124,7 +124,8 @@ LOSSES: dict[str, Loss] = {"weighted": weighted, "unit": unit}
 
 
 def step_of(net: nn.Module, loss: Loss) -> Callable[..., Any]:
-    optimizer = optim.Adam(net.parameters(), lr=0.01)
+    # The gradient of a key's bias is 0 but for rounding, which a small eps would make large.
+    optimizer = optim.Adam(net.parameters(), lr=0.01, eps=1e-3)
 
     def step(x: Any, t: Any) -> Any:
         optimizer.zero_grad()
