@@ -349,9 +349,13 @@ class Waiting:
             for one in self.externals
         )
         updates = step.updates if step.stepped else None
-        if updates is None and not step.made:
-            if trial.times < times_before(self.made.get(step.first(), 0)):
-                return False
+        first = step.first()
+        if (
+            updates is None
+            and not step.made
+            and trial.times < times_before(self.made.get(first, 0))
+        ):
+            return False
         return trial.over(len(step.calls), gradients, updates, further)
 
     def _without_views(self, step: Step, held: tuple[bool, ...]) -> tuple[bool, ...]:
