@@ -28,7 +28,13 @@ from mynn.runtime.artifact import Artifact, make_artifact, summary
 from mynn.runtime.binding import Memory, StatePlaces, bind_constants
 from mynn.runtime.graph_key import graph_key
 from mynn.runtime.llvm_jit import NativeModule, build, load
-from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
+from mynn.runtime.threads import (
+    Threads,
+    choose_threads,
+    default_threads,
+    is_for_one_thread,
+    processors,
+)
 from mynn.target.storage import strides_of
 from mynn.target.target import Target, host
 
@@ -122,6 +128,7 @@ class Code(store.Stored):
     ) -> None:
         super().__init__()
         self.request = request
+        self.wanted = default_threads() if requested is None else requested
         self.key: Hashable = None
         # Loops of `fit` that run it, and how many steps a second they took.
         self.loops: dict[Any, Any] = {}
@@ -175,6 +182,16 @@ class Code(store.Stored):
         """Whether an argument or a result is large."""
         sizes = [slot.elements for slot in self.artifact.slots if slot.role in ("input", "result")]
         return 4 * max(sizes, default=0) >= LARGE
+
+    @lazy
+    def is_for_one_thread(self) -> bool:
+        """Whether it has so few operations that the number of processors does not matter."""
+        return is_for_one_thread(self.operations)
+
+    @lazy
+    def operations(self) -> int:
+        """Arithmetic operations of one run; a multiply-add counts as two."""
+        return sum(kernel.operations for kernel in self.artifact.kernels)
 
     @lazy
     def run_bytes(self) -> int:
@@ -311,7 +328,11 @@ def code_again(code: Any, state: Sequence[Array], requested: Threads | None) -> 
     """
     if not isinstance(code, Code) or not isinstance(code.key, tuple):
         return None
-    found = code.key[1:] == (made_for(host(), requested), debug.checking())
+    if code.is_for_one_thread and code.request.target is host():
+        wanted = default_threads() if requested is None else requested
+        found = (code.wanted, code.key[2]) == (wanted, debug.checking())
+    else:
+        found = code.key[1:] == (made_for(host(), requested), debug.checking())
     if not found or code.strides != [array.strides for array in state]:
         return None
     kept: Code | None = store.STORE.find(code.key)

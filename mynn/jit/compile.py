@@ -229,12 +229,17 @@ class Compiled:
 
     def hold(self, staged: stage.Staged, code: Any) -> None:
         """A program was made of the code."""
-        if not staged.trace.guards.complete:
+        if not staged.complete:
             _let_go(self)
         WAITING.add(self, 2 * staged.state_bytes)  # with the copies that `fit` keeps
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether a program was made for some signature."""
+        return bool(self._programs)
 
     def sized(self) -> Lengths:
         """Its programs for batches of several sizes."""

@@ -232,6 +232,7 @@ class Known:
         self.found: dict[str, Any] = {
             "state_bytes": staged.state_bytes,
             "result_names": staged.result_names,
+            "complete": staged.complete,
         }
         if not any(node.type.dtype.kind == "u" for node in staged.state_nodes):
             self.found["generators"] = ()

@@ -410,7 +410,7 @@ class Program:
     @property
     def operations(self) -> int:
         """Arithmetic operations of one run; a multiply-add counts as two."""
-        return sum(kernel.operations for kernel in self.artifact.kernels)
+        return self.code.operations
 
     @property
     def bytes(self) -> int:
