@@ -344,6 +344,41 @@ def test_arrays_that_the_user_gave_and_changes(tape: Any, given: str) -> None:
         assert x.tolist() == [9.0] * len(x)
 
 
+SEEN: dict[str, Callable[[], Any]] = {
+    "an array that was given": lambda: mynn.from_numpy(np.ones(8, np.float32)),
+    "a tensor": lambda: Tensor(np.ones(8, np.float32)),
+    "a view": lambda: Tensor(np.ones(9, np.float32))[1:],
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_arrays_that_look_at_tensors_and_are_changed(tape: Any, seen: str) -> None:
+    for number in range(6):
+        x = SEEN[seen]()
+        array = np.asarray(x)
+        y = (x * 2.0).tanh() + x
+        array[:] = number
+        z = x + 1.0
+        array[:] = 9.0
+        assert y.tolist() == pytest.approx([np.tanh(2.0) + 1.0] * len(x))
+        assert z.tolist() == [number + 1.0] * len(x)
+        assert x.tolist() == [9.0] * len(x)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_results_of_calls_at_once_do_not_expose_what_they_look_at(tape: Any, parts: bool) -> None:
+    """Nor do the nodes that remember where they came from."""
+    array = np.ones((4, 2), np.float32)
+    x = mynn.from_numpy(array[1:] if parts else array)
+    del array
+    with mynn.eager("at once"):
+        weight = mynn.Parameter(np.ones(2, np.float32))
+        views = [x.T, x[1:], x.expand(2, *x.shape), x.reshape(-1)]
+        loss = (x.T.sum(1) * weight).sum()
+    assert not recording.is_exposed(x)
+    assert loss.requires_grad and len(views) == 4
+
+
 def test_arrays_that_nobody_else_has_are_as_good_as_others(tape: Any) -> None:
     waits = []
     for _ in range(5):
