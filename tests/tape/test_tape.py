@@ -379,6 +379,30 @@ def test_results_of_calls_at_once_do_not_expose_what_they_look_at(tape: Any, par
     assert loss.requires_grad and len(views) == 4
 
 
+def test_equal_trainings_have_equal_bits(tape: Any) -> None:
+    """The first one too, whose first updates run call by call, and look at an array as given."""
+
+    def losses() -> list[float]:
+        mynn.manual_seed(0)
+        net = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 4))
+        adam = optim.Adam(net.parameters(), lr=0.01)
+        rows = np.random.default_rng(0).normal(size=(64, 1)).astype(np.float32)
+        x, t = mynn.from_numpy(rows), mynn.from_numpy(np.sin(rows).reshape(64, 1))
+        del rows
+        found = []
+        for _ in range(12):
+            mean = net(x)
+            difference = (t.expand_as(mean) - mean) * mynn.reciprocal(mean.exp() + 1.0)
+            loss = mynn.log(mynn.sum(difference * difference, dim=1) + 1.0).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            found.append(loss.item())
+        return found
+
+    assert losses() == losses()
+
+
 def test_arrays_that_nobody_else_has_are_as_good_as_others(tape: Any) -> None:
     waits = []
     for _ in range(5):
