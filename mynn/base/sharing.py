@@ -237,7 +237,7 @@ def claim(tensors: Iterable[Shared]) -> None:
         domain = Domain(object())
         users: set[Access] = set()
         for tensor in new:
-            shared = tensor.shared
+            shared: Any = tensor.shared
             if type(shared) is Domain:
                 continue
             if shared is not None:

@@ -25,7 +25,7 @@ from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.core.graph import Node
 from mynn.jit import likeness
-from mynn.jit.likeness import Description
+from mynn.jit.description import Description
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
 from mynn.trace import tracing

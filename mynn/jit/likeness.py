@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import enum
 import functools
-import operator
 import sys
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from mynn import random
-from mynn.base import hooks
-from mynn.base.dataclass import dataclass
+from mynn.jit.description import MOST, Description, Mark, Unknown
 from mynn.jit.facts import (
     ATTRIBUTES,
     facts,
@@ -38,8 +35,7 @@ from mynn.tensor.grad_mode import grad_enabled
 from mynn.trace import modes
 from mynn.trace.free_variables import SMALL_BYTES, is_module, of_others
 
-# So many objects at most, and as deep: larger ones are traced.
-_MOST = 20_000
+# Objects lie so deep at most: others are traced.
 _DEPTH = 200
 # Attributes of modules and optimisers that say nothing of what they compute, or are written down by
 # themselves.
@@ -55,41 +51,6 @@ _ASIDE = frozenset(
     | {"__del__", "__reduce__", "__getstate__", "__setstate__", "__copy__", "__deepcopy__"}
     | {"extra_repr"}
 )
-
-
-class Unknown(Exception):
-    """Something has no description."""
-
-
-class _Mark(enum.Enum):
-    """What no value of the user's equals."""
-
-    AGAIN = enum.auto()
-    NONE = enum.auto()
-    EMPTY = enum.auto()
-    CLASS = enum.auto()
-
-    __hash__ = object.__hash__  # that of `Enum` takes ten times as long
-
-
-@dataclass
-class Description:
-    """What a walk found.
-
-    - `told`: what was written down; `names`: those of tensors, which a trace may set.
-    - `objects`: in the order of their numbers.
-    - `numbers`: of objects, and of the dicts that hold their attributes, by `id`.
-    - `edits`: how often parts of modules had been replaced, by number.
-    - `constants`: what is the same object in every description that is equal, by `id`.
-    """
-
-    told: tuple[Any, ...] = ()
-    names: list[str | None] = field(default_factory=list)
-    objects: list[Any] = field(default_factory=list)
-    numbers: dict[int, int] = field(default_factory=dict)
-    tensors: list[Tensor] = field(default_factory=list)
-    edits: dict[int, int] = field(default_factory=dict)
-    constants: set[int] = field(default_factory=set)
 
 
 def describe(function: Any) -> Description | None:
@@ -117,7 +78,7 @@ class _Walk:
         self.out.append(grad_enabled())
         self.value(function)
         self._owners()
-        self._tensors()
+        description.tell_tensors(self.out)
         description.told = tuple(self.out)
         return description
 
@@ -126,7 +87,7 @@ class _Walk:
         description = self.description
         objects, numbers = description.objects, description.numbers
         number = len(objects)
-        if number > _MOST:
+        if number > MOST:
             raise Unknown
         objects.append(thing)
         numbers[id(thing)] = number
@@ -148,7 +109,7 @@ class _Walk:
             return
         number = self.description.numbers.get(id(value))
         if number is not None:
-            self.out += (_Mark.AGAIN, number)
+            self.out += (Mark.AGAIN, number)
             return
         self.depth += 1
         if self.depth > _DEPTH:
@@ -230,26 +191,6 @@ class _Walk:
         description.tensors.append(value)
         self.out.append(type(value))
 
-    def _tensors(self) -> None:
-        """What tensors are, but for their values. One call of Python's own takes care of all of
-        them, so that it takes a small part of what a method for each would.
-        """
-        description = self.description
-        tensors = description.tensors
-        if len(description.objects) > _MOST:
-            raise Unknown
-        arrays = list(map(_VALUE, tensors))
-        views, nodes = set(map(_VIEW, tensors)), set(map(_NODE, tensors))
-        if types.NoneType in set(map(type, arrays)) or not views <= _NONE:
-            raise Unknown
-        if any(node.inputs for node in nodes - _NONE):
-            raise Unknown
-        if hooks.exist() and any(map(hooks.signature, tensors)):
-            raise Unknown
-        description.names += map(_NAME, tensors)
-        self.out += map(_ASKS, tensors)
-        self.out += map(_LAYOUT, arrays)
-
     def generator(self, value: random.Generator) -> None:
         """A stream of random numbers."""
         self._number(value)
@@ -325,13 +266,13 @@ class _Walk:
     def _cell(self, name: str, cell: types.CellType) -> None:
         number = self.description.numbers.get(id(cell))
         if number is not None:
-            self.out += (_Mark.AGAIN, number)
+            self.out += (Mark.AGAIN, number)
             return
         self._number(cell)
         try:
             content = cell.cell_contents
         except ValueError:
-            self.out.append(_Mark.EMPTY)
+            self.out.append(Mark.EMPTY)
             return
         if name == "__class__":
             if not is_importable_class(content):
@@ -342,7 +283,7 @@ class _Walk:
 
     def _globals(self, table: dict[str, Any], names: Iterable[str]) -> None:
         number = self.description.numbers.get(id(table))
-        self.out.append(_Mark.NONE if number is None else number)
+        self.out.append(Mark.NONE if number is None else number)
         if number is None:
             self._number(table)
         for name in names:
@@ -414,7 +355,7 @@ class _Walk:
         elif cls not in self.owners:
             if not is_importable_class(cls):
                 raise Unknown  # it would be kept, with what its methods hold
-            self.out.append(_Mark.CLASS)
+            self.out.append(Mark.CLASS)
             self._constant(cls)
             for base in cls.__mro__:
                 if base is object or base.__module__.startswith("mynn."):
@@ -493,12 +434,6 @@ def _others(names: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in known)
 
 
-# What is asked of tensors, and of their arrays.
-_VALUE, _VIEW = operator.attrgetter("_value"), operator.attrgetter("_view")
-_NODE, _NAME = operator.attrgetter("node"), operator.attrgetter("name")
-_ASKS = operator.attrgetter("_requires_grad")
-_LAYOUT = operator.attrgetter("shape", "dtype", "strides")
-_NONE = frozenset({None})
 _RATE = frozenset({"lr"})
 _TENSORS = frozenset({Parameter, Tensor})
 _GROUP = {"options", "owner", "check", "rate", "varied"}

@@ -19,6 +19,7 @@ from mynn.tensor import Tensor, graph_node
 from mynn.tensor.history import array_of
 from mynn.train.engine.base import Executor
 from mynn.train.engine.cursor import Snapshot
+from mynn.train.engine.state import Copies
 
 # Copies of the state may cost at most this share of the time; going back repeats the steps since.
 _SHARE = 0.005
@@ -84,8 +85,8 @@ class NanGuard:
 
     def finish(self) -> None:
         """Leave the memory of the copies to the next run."""
-        if self.copies is not None:
-            self.executor.recycle(self.copies)
+        if isinstance(self.copies, Copies):
+            self.copies.recycle()
 
     def broken(self) -> Tensor | None:
         """What is watched, was finite and is not any more."""

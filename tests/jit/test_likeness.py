@@ -14,7 +14,6 @@ from mynn.core.graph import format_graph
 from mynn.jit import known, likeness, stage
 from mynn.jit.compile import compiled_of
 from mynn.jit.known import Beside
-from mynn.jit.stage import Staged
 from tests.jit.test_known import T, X, staged, trainer
 
 

@@ -223,9 +223,6 @@ class Executor(ABC):
         natives = self.run.natives
         return {tensor: np.empty_like(natives[tensor]) for tensor in self.run.values}
 
-    def recycle(self, copies: Mapping[Tensor, Array]) -> None:
-        """Nobody looks at these copies any more."""
-
     def is_finite(self) -> bool:
         """Whether all state that steps change is, where that is quickly told; False otherwise."""
         return False

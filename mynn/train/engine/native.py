@@ -213,11 +213,6 @@ class NativeExecutor(Executor):
         state = self._state()
         return super().copies() if state is None else state.memory()
 
-    def recycle(self, copies: Mapping[Tensor, Array]) -> None:
-        """Nobody looks at these copies any more."""
-        if isinstance(copies, Copies):
-            copies.state.recycle(copies)
-
     def is_finite(self) -> bool:
         """Whether all state that steps change is; not always where it is."""
         state = self._state()

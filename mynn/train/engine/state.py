@@ -30,6 +30,10 @@ class Copies(Mapping[Tensor, Array]):
             start += int(nbytes)
         return found
 
+    def recycle(self) -> None:
+        """Nobody looks at them any more: the memory is there for the next run."""
+        self.state.program.code.leave_copies(self.memory)
+
     def __getitem__(self, tensor: Tensor) -> Array:
         return self._arrays[tensor]
 
@@ -59,13 +63,9 @@ class ChangingState:
         self._told = address_of(self._addresses), address_of(self.sizes), len(self.numbers)
 
     def memory(self) -> Copies:
-        """Memory for copies, which nobody else has until `recycle`."""
+        """Memory for copies, which nobody else has until they are recycled."""
         nbytes = int(self.sizes[:, 0].sum())
         return Copies(self, self.program.code.take_copies(nbytes))
-
-    def recycle(self, copies: Copies) -> None:
-        """Nobody looks at the copies any more."""
-        self.program.code.leave_copies(copies.memory)
 
     def copy(self, copies: Copies) -> None:
         """Copy all."""
