@@ -52,20 +52,21 @@ def is_finite() -> Function:
             let item = words[2*number + 1]
             if less(0, item):
               view elements: u64[] at addresses[number]
-              let end = quotient(words[2*number], 8)
+              let end = quotient(maximum(words[2*number], 0), 8)
               var exponent = cast.u64({0x7FF0000000000000})
               var one = cast.u64({0x0010000000000000})
-              var sign = cast.u64({0x8000000000000000})
               if equal(item, 4):
                 exponent = cast.u64({0x7F8000007F800000})
                 one = cast.u64({0x0080000000800000})
-                sign = cast.u64({0x8000000080000000})
               var found = cast.u64(0)
               var at = 0
               while less(at, end):
                 {lines}
                 at = at + {PIECE // 8}
-              if not_equal(bitwise_and(found, sign), cast.u64(0)):
+              found = bitwise_and(found, {0x8000000080000000})
+              if equal(item, 8):
+                found = bitwise_and(found, {0x8000000000000000})
+              if not_equal(found, 0):
                 return 0
             number = number + 1
           return 1
