@@ -24,7 +24,18 @@ NATIVE_ONLY = frozenset(
     {"kernels", "loop_ir", "llvm_ir", "assembly", "assembly_for", "lowered", "target", "profile"}
     | {"stages", "stage"}
     | {"operations", "bytes", "stack_bytes", "nbytes", "buffers", "artifact", "native"}
-    | {"arguments", "outputs", "table", "run", "direct", "several", "take", "give_back", "free"}
+    | {
+        "addresses",
+        "arguments",
+        "outputs",
+        "table",
+        "run",
+        "direct",
+        "several",
+        "take",
+        "give_back",
+        "free",
+    }
     | {"new_instance", "argument_layouts", "result_layouts", "status_slot", "state"}
 )
 
