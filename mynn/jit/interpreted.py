@@ -24,19 +24,9 @@ NATIVE_ONLY = frozenset(
     {"kernels", "loop_ir", "llvm_ir", "assembly", "assembly_for", "lowered", "target", "profile"}
     | {"stages", "stage"}
     | {"operations", "bytes", "stack_bytes", "nbytes", "buffers", "artifact", "native"}
-    | {
-        "addresses",
-        "arguments",
-        "outputs",
-        "table",
-        "run",
-        "direct",
-        "several",
-        "take",
-        "give_back",
-        "free",
-    }
+    | {"arguments", "outputs", "table", "run", "direct", "several", "take", "give_back", "free"}
     | {"new_instance", "argument_layouts", "result_layouts", "status_slot", "state"}
+    | {"addresses"}
 )
 
 
