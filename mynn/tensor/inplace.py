@@ -330,13 +330,27 @@ def asks(x: T) -> T:
 
 def _kept(x: T) -> T:
     """x with memory of its own: for operations whose gradient needs what is overwritten."""
-    if tracing.active() is not None or not (x.requires_grad and grad_enabled()):
+    if not (x.requires_grad and grad_enabled()):
         return x
+    trace = tracing.active()
+    if trace is not None:
+        return x if trace.overwritten is None else kept(x)
     tape = recording.current.tape
     if x.pending is not None and tape is not None and tape.can_renew(x):
-        return x  # what it was stays a result of the tape
+        return x  # as the tape runs the call it gives it what is kept (`Call.overwrites`)
     value = np.array(array_of(x), order="C")
     return x.from_value(value, same_value(graph_node(x), value))
+
+
+def kept(x: T) -> T:
+    """x as what it is now, for a gradient that is asked for when it is another one.
+
+    Its memory stays as it is: `x` is traced, or a result of a tape that another one takes the place
+    of.
+    """
+    if tracing.active() is not None:
+        return x.from_node(same_value(graph_node(x), None), x.requires_grad)
+    return x.from_value(array_of(x), same_value(graph_node(x), array_of(x)))
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
