@@ -92,6 +92,19 @@ def a_factor_in_place(x: Any) -> Any:
     return slope(y.sum(), x)
 
 
+def a_constant_times_what_asks_for_a_gradient(x: Any) -> Any:
+    c = mynn.tensor([3.0, 4.0])
+    c.mul_(x)
+    c.lerp_(mynn.tensor([1.0, 0.5]), x)
+    return slope((c * c).sum(), x)
+
+
+def a_result_times_what_asks_for_a_gradient(x: Any) -> Any:
+    c = mynn.tensor([3.0, 4.0]).exp()
+    c.div_(x)
+    return slope((c * c).sum(), x)
+
+
 def a_function_in_place(x: Any) -> Any:
     y = x * 3 - 1
     y.relu_()
@@ -126,6 +139,8 @@ WRONG = [
 RIGHT = [
     a_result_that_only_values_need,
     a_factor_in_place,
+    a_constant_times_what_asks_for_a_gradient,
+    a_result_times_what_asks_for_a_gradient,
     a_function_in_place,
     a_quotient,
     without_gradients,
