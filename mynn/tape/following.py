@@ -11,6 +11,7 @@ from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
+from mynn.tape.credit import FIRST, STEP
 from mynn.tape.fresh import stands_in
 from mynn.tape.loops import Loops
 from mynn.tape.outcome import Outcome, outcome_of
@@ -46,12 +47,6 @@ _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
 activity, toggles = tracing.activity, recording.toggles
-# How many new steps may be made in a row; each call that comes again gives a part of one back, and
-# each that is run at once for want of it a little: what never repeats is soon run at once.
-CREDIT = 400.0
-AGAIN, REGAINED = 0.25, 0.02
-# After so many new calls in a row without credit, so many calls are run at once without a key.
-REFUSED, REST = 16, 500
 
 
 class Following(Training):
@@ -61,9 +56,6 @@ class Following(Training):
         super().__init__()
         self.seen: dict[Any, Any] = {}
         self.loops = Loops()
-        self.credit = self.most = CREDIT
-        # How many new calls were run at once for want of it, and how many are to be without a key.
-        self.refused = self.rest = 0
         # The numbers that were combined with tensors, a few for each function and type.
         self.numbers: dict[Any, set[float]] = {}
         # Where data was looked at, a few indices for each step and type.
@@ -118,21 +110,18 @@ class Following(Training):
             given = args[0], np.asarray(args[1], args[0].dtype)
             return self._found(position, function, given, kwargs, anchor, turn)
         if child is None:
-            if self.credit <= 0 or (anchor is not None and not is_own(anchor)):
-                if self.credit <= 0:
-                    self._refuse(function, args)
-                self.credit += REGAINED
+            if self.credit.spent:
+                if self.credit.refuse():
+                    self.reasons.nothing_repeats(function, args)
                 return None
-            self.credit -= 1
-            self.refused = 0
+            if anchor is not None and not is_own(anchor):
+                return None
             child = self._child(function, args, kwargs, anchor, owner)
             if child is None or self.turn is not turn:
                 return None
             if len(ways) >= WAYS:
                 ways.clear()
             ways[key] = child
-        elif self.credit < self.most:
-            self.credit += AGAIN
         if type(child) is Step and plain and not self.bound:
             outputs = self.outputs
             wants = [
@@ -140,14 +129,6 @@ class Following(Training):
             ]
             child.expect(wants, tuple(kwargs), anchor)
         return child
-
-    def _refuse(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """A new call is run at once for want of credit."""
-        self.refused += 1
-        if self.refused == REFUSED:
-            self.refused, self.rest = 0, REST
-            self.credit += REST * REGAINED
-            self.reasons.nothing_repeats(function, args)
 
     def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a number that a tensor is combined with is no part of the key, since there were
@@ -260,9 +241,11 @@ class Following(Training):
             if len(seen) >= _SEEN:
                 seen.clear()
             seen[key] = 1
+            self.credit.spend(FIRST)
             return None
         if known in (None, 1) or (isinstance(known, Outcome | Several) and not known.holds()):
             known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
+            self.credit.spend(1.0)
         if known is AT_ONCE or type(known) is Several:
             return known
         slot = None if known.same is not None else self.position.slots
@@ -278,6 +261,7 @@ class Following(Training):
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
         child.last = child.last or self.loops.ends_with_body(child)
         self.size += child.size
+        self.credit.spend(STEP)
         return child
 
     def _promised(self, child: Step) -> Tensor:

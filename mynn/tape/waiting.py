@@ -14,6 +14,7 @@ from typing import Any
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
+from mynn.tape.credit import Credit
 from mynn.tape.masks import Masks
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import Piece
@@ -73,6 +74,7 @@ class Waiting:
         # How many programs were made, none of an update, by the steps that they begin with.
         self.made: weakref.WeakKeyDictionary[Step, int] = weakref.WeakKeyDictionary()
         self.reasons = Reasons()
+        self.credit = Credit()
         self.masks = Masks()
         # What is being run: step and externals.
         self.running: tuple[Step, list[Any]] | None = None
@@ -407,6 +409,7 @@ class Waiting:
                 return False  # state is as before: what is wrong shows at the call itself
             raise
         finish(piece, step, externals, outputs, held, progress)
+        self.credit.gain(len(step.calls))
         if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
             step.looked += 1
             if step.looked >= LOOKS and not piece.grown and not step.written:

@@ -102,12 +102,19 @@ class Written(Asked):
             if fresh is None or fresh.tape is not self or fresh.view is not None:
                 return False
             grown = tensor._requires_grad
-            last = fresh.slot == self.position.slots - 1
+            position = self.position
+            last = fresh.slot == position.slots - 1 and position.calls[-1].slot == fresh.slot
             if not (own or last) or self.outputs[fresh.slot] is not new:
+                return False
+            over = position.over(pending.slot)
+            if not last and over is not position:
                 return False
             # No signal handler runs from here on.
             if self.turn is not turn or (grown and not new._requires_grad):
                 return False
+            if self.tidied is position:
+                self.tidied = over
+            self.position = over
             self.outputs[pending.slot], self.outputs[fresh.slot] = new, tensor
             new.pending, tensor.pending = pending, fresh
             tensor._requires_grad, new._requires_grad = new._requires_grad, grown
