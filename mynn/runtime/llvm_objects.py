@@ -31,7 +31,7 @@ class Settings:
     needs no others.
     """
 
-    generation: int = 2
+    generation: int = 1
 
     def __str__(self) -> str:
         return f"O{self.generation} code generation"
