@@ -19,8 +19,9 @@ from typing import Any
 from mynn.base import forks
 from mynn.errors import CompileError
 
-# Held in calls that take no time, or touch what all modules share.
-LOCK = forks.hold(threading.RLock())
+# Held in calls that take no time, or touch what all modules share; also to free what is garbage,
+# wherever that is found.
+LOCK = forks.hold(threading.RLock(), innermost=True)
 # Versions of llvmlite in which the functions below are as they are written here.
 _KNOWN = (0, 45), (0, 50)
 _TEXT = ctypes.POINTER(c_char_p)
