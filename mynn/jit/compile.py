@@ -439,10 +439,13 @@ def compile(
             "auto", which finds the fastest number while it runs; by default what the environment
             variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
             A single call has several only where it is large.
-        dynamic: whether calls may have any number of rows, along the first axis of all arguments,
-            without a program for each: there is one for up to 2, 3, 4, 6, 8, 12... rows. What a
-            function combines of rows must be sums, means, products or extrema; another one has a
-            program for each number of rows.
+        dynamic: whether calls may have any number of rows, or steps, without a program for each:
+            there is one for up to 2, 3, 4, 6, 8, 12... of them. They lie along the axis in which
+            the arguments differ from those of an earlier call (texts [32, 20], then [32, 17]), in a
+            first call along the first axis of all. Recurrent layers and `mynn.scan` may go along
+            them: steps that a call does not have are not run. What a function combines of rows
+            otherwise must be sums, means, products, extrema, or the last row, y[:, -1]; another
+            one has a program for each number of rows.
 
     Safe from several threads, and so is what it returns.
 

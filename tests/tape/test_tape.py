@@ -258,7 +258,7 @@ def test_a_call_that_was_interrupted_leaves_nothing(tape: Any) -> None:
 
 
 def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mynn.tape.following.CREDIT", 100.0)  # also with --first-calls
+    monkeypatch.setattr("mynn.tape.credit.CREDIT", 100.0)  # also with --first-calls
     found = []
     search = Tape._found
     monkeypatch.setattr(Tape, "_found", lambda *args: found.append(0) or search(*args))
