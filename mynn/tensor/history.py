@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from mynn.base import forks, hooks, notices, recording, sharing
+from mynn.core.autodiff import differentiable
 from mynn.core.graph import CONSTANT, INPUT, Node, constant, topological
 from mynn.core.rows import Rows
 from mynn.core.types import Array, Type
@@ -71,6 +72,15 @@ def _hooked(node: Node, gradient: Any) -> Any:
     if found.keep is not None:
         found.keep(gradient)
     return gradient
+
+
+def leads_to(end: Node, wanted: Callable[[Node], bool]) -> bool:
+    """Whether gradients flow from a node to one that is wanted."""
+
+    def is_cut(node: Node) -> bool:
+        return node.primitive is STOP or not differentiable(node)
+
+    return not is_cut(end) and any(map(wanted, topological((end,), stop=is_cut)))
 
 
 # What hands a cotangent on without a look at any value.
@@ -183,7 +193,9 @@ def _view_node(tensor: AnyTensor, view: View) -> Node:
     source = graph_node(view.source)
     if trace is None or tensor._value is None:
         if tensor.node is None or view.origin is not source:
-            tensor.node, view.origin = _seen(source, view, trace is None), source
+            cut = trace is None and not view.attached and bool(source.inputs)
+            start = _without_history(source) if cut else source
+            tensor.node, view.origin = _seen(start, view, trace is None), source
             if leaf and trace is not None:
                 trace.leaves[tensor.node] = tensor
         return tensor.node
@@ -203,11 +215,37 @@ def _seen(source: Node, view: View, eager: bool) -> Node:
     return follow(source, steps, eager)
 
 
+def _without_history(node: Node) -> Node:
+    """A leaf with the value of a node: what is computed from a detached tensor keeps nothing of
+    what that was computed from.
+    """
+    leaf = Node(INPUT, (), {}, node.type, value=node.value, name=node.name)
+    _share(node, leaf)
+    return leaf
+
+
+def _share(node: Node, leaf: Node) -> None:
+    """Note that a leaf has the value of a node, and loses it with it."""
+    sharers = getattr(node, "sharers", None)
+    if sharers is None:
+        sharers = node.sharers = weakref.WeakSet()
+    sharers.add(leaf)
+
+
+def set_recorded(node: Node, value: Array | None) -> None:
+    """Give a recorded node another value, or none since it was changed."""
+    source = tracing.user_source() if value is None else node.source
+    for one in (node, *getattr(node, "sharers", ())):
+        one.value, one.source = value, source
+
+
 def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
     node = tensor.node
     if node is None or "tensor" not in node.params or _was_written(node, view.base):
         node = tensor.node = _leaf(tensor, view.base)
+        if view.base.node is not None and view.base.node.inputs:
+            _share(view.base.node, node)
     return node
 
 
@@ -320,13 +358,44 @@ def check_present(gradients: Iterable[AnyTensor]) -> None:
         )
 
 
+def check_overwritten(trace: Any, ends: Iterable[Node]) -> None:
+    """The same for what a trace has made (`Trace.overwritten`): nodes are made from a value after
+    it was overwritten by rules alone.
+    """
+    overwritten: dict[Node, int] | None = trace.overwritten
+    if not overwritten:
+        return
+    for node in topological(ends):
+        for x in node.inputs:
+            for source in looked_at(x):
+                if node.serial > overwritten.get(source, node.serial):
+                    check_present([missing(source, source.type)])
+
+
+def looked_at(node: Node) -> Iterator[Node]:
+    """The node, and those whose memory its value looks at when it is computed at once."""
+    yield node
+    while node.primitive.view:
+        node = node.inputs[0]
+        yield node
+
+
+def overwrite(tensor: AnyTensor) -> None:
+    """Let a tensor, which is no view, count as one whose values are others now."""
+    trace = tracing.active()
+    if trace is None:
+        changed(tensor)
+    else:
+        trace.overwrite(graph_node(tensor))
+
+
 def changed(tensor: AnyTensor) -> None:
     """Called when the memory of an eager tensor, which is no view, has other values."""
     tensor._version += 1
     node = tensor.node
     if node is None or tensor._value is None:
         return
-    node.value, node.source = None, tracing.user_source()
+    set_recorded(node, None)
     if not node.inputs:
         tensor.node = None
 
