@@ -56,8 +56,8 @@ class Waiting:
 WAITING = Waiting()
 
 
-# So many new objects are some megabytes.
-RARELY = 50_000
+# So many new objects are some ten megabytes.
+RARELY = 100_000
 # Whether `undisturbed` has nothing more to do.
 _done: list[bool] = []
 
@@ -84,6 +84,7 @@ def undisturbed(work: Callable[[], T]) -> T:
         gc.set_threshold(*rarely)
         return work()
     finally:
+        gc.freeze()  # as many new objects as there are would be looked at right away
         gc.unfreeze()
         if gc.get_threshold() == rarely:  # nobody else has set it meanwhile
             gc.set_threshold(*before)
