@@ -9,7 +9,7 @@ import numpy as np
 
 from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
-from mynn.ops import elementwise, movement
+from mynn.ops import elementwise, movement, windows
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.fresh import stands_in
 from mynn.tape.loops import Loops
@@ -42,6 +42,8 @@ _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
 activity, toggles = tracing.activity, recording.toggles
+# Steps to a view that keep the order of its elements.
+_PLAIN = frozenset((movement.reshape, elementwise.stop_gradient))
 # How many new steps may be made in a row; each call that comes again gives a part of one back, and
 # each that is run at once for want of it a little: what never repeats is soon run at once.
 CREDIT = 400.0
@@ -330,15 +332,22 @@ def _holds(outcome: Outcome) -> bool:
 
 def _is_viewed(tensor: Tensor) -> bool:
     """Whether it may look at memory of another one in another order."""
+    return _is_reordered(tensor, tensor.numel() == 1)
+
+
+def _is_reordered(tensor: Tensor, single: bool) -> bool:
+    """The same; a `single` element has no order, but windows show it in several places."""
     pending = tensor.pending
     if pending is not None and (pending.view is not None or pending.tape is not None):
-        if type(pending) is Later and _is_viewed(pending.base):
+        if type(pending) is Later and _is_reordered(pending.base, single):
             return True
         steps = pending.view or ()
     else:
         steps = () if tensor._view is None else tensor._view.steps
-    plain = movement.reshape, elementwise.stop_gradient
-    return any(primitive not in plain for primitive, _ in steps)
+    for primitive, _ in steps:
+        if primitive not in _PLAIN and (not single or primitive is windows.windows):
+            return True
+    return False
 
 
 def is_exposed(value: Any) -> bool:
