@@ -298,7 +298,7 @@ class Following(Training):
         if type(value) is np.ndarray:
             return Leaf(Type.of(value), False, None, True, None)
         state = value if isinstance(value, Parameter) else None
-        layout = layout_of(value) if _is_viewed(value) else None
+        layout = layout_of(value) if _is_reordered(value, value.numel() == 1) else None
         return Leaf(value.spec, value.requires_grad, layout, False, state)
 
 
@@ -319,7 +319,9 @@ def kind_of(tensor: Tensor) -> tuple[Any, ...]:
     """What a key says of a tensor from before."""
     spec = tensor.spec
     kind = spec.shape, spec.dtype, tensor.requires_grad and (2 if tensor.is_leaf else True)
-    layout = layout_of(tensor) if _is_viewed(tensor) else None
+    if tensor.pending is None and tensor._view is None:
+        return kind
+    layout = layout_of(tensor) if _is_reordered(tensor, spec.size == 1) else None
     return kind if layout is None else (*kind, layout)
 
 
@@ -330,13 +332,10 @@ def _holds(outcome: Outcome) -> bool:
     ) or outcome.holds()
 
 
-def _is_viewed(tensor: Tensor) -> bool:
-    """Whether it may look at memory of another one in another order."""
-    return _is_reordered(tensor, tensor.numel() == 1)
-
-
 def _is_reordered(tensor: Tensor, single: bool) -> bool:
-    """The same; a `single` element has no order, but windows show it in several places."""
+    """Whether it may look at memory of another one in another order; a `single` element has no
+    order, but windows show it in several places.
+    """
     pending = tensor.pending
     if pending is not None and (pending.view is not None or pending.tape is not None):
         if type(pending) is Later and _is_reordered(pending.base, single):

@@ -17,11 +17,12 @@ from mynn.ops.rules import normalize_axes
 from mynn.tensor.argument_aliases import one_of, required
 from mynn.tensor.checks import require_range
 from mynn.tensor.conversion import Conversion
+from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.indexing import Pick, Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
 from mynn.tensor.value import Value
-from mynn.tensor.view import can_view, own_memory
+from mynn.tensor.view import can_view, look, own_memory, value_of
 
 T = TypeVar("T", bound="Movement[Any]")
 
@@ -275,8 +276,8 @@ class Movement(Conversion[T]):
         count = len(self)
         if count >= _MANY and recording.current.tape is not None and not self.requires_grad:
             # As calls of a tape each would be another one.
-            entry: Any = recording.run_at_once(type(self).__getitem__)
-            return (entry(self, i) for i in range(count))
+            whole: Any = self
+            return (_entry(whole, i) for i in range(count))
         return (self[i] for i in range(count))
 
     def gather_rows(
@@ -360,6 +361,24 @@ def _without_single(x: T, steps: Plan) -> tuple[T, tuple[Pick, ...]]:
         for pick in steps.picks
         if pick not in single
     )
+
+
+def _entry(x: T, number: int) -> T:
+    """x[number] of a tensor without gradients, called at once."""
+    value = value_of(x)
+    if value is None:
+        entry: Any = recording.run_at_once(type(x).__getitem__)
+        return entry(x, number)
+    shape, others = value.shape, len(value.shape) - 1
+    part = {
+        "starts": (number,) + (0,) * others,
+        "stops": (number + 1, *shape[1:]),
+        "steps": (1,) * len(shape),
+    }
+    found = x.from_value(value[number, ...])
+    steps = (movement.slice_, part), (movement.reshape, {"shape": shape[1:]})
+    look(found, x, steps, grad_enabled())
+    return found
 
 
 def picked_axis(x: T, picks: Sequence[Pick], name: str) -> tuple[T, Any, int]:
