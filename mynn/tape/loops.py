@@ -42,14 +42,26 @@ class Loops:
         last = tuple(map(id, outcomes[-LONGEST:]))
         for count in range(1, len(last) + 1):
             if last[-count:] in self.bodies:
-                return _rounds(outcomes, count) % max(TOGETHER // count, 1) == 0
+                return _is_complete(step, count)
         for count in range(1, min(LONGEST, len(outcomes) // TIMES) + 1):
             if _rounds(outcomes, count, TIMES) == TIMES:
                 if len(self.bodies) >= _MANY:
                     self.bodies.clear()
                 self.bodies[last[-count:]] = outcomes[-count:]
+                # The steps up to here may come again.
+                before = step.parent
+                for number in range(1, count * TIMES):
+                    assert before is not None
+                    if number % count == 0 and _is_complete(before, count):
+                        before.last = True
+                    before = before.parent
                 return True
         return False
+
+
+def _is_complete(step: Step, count: int) -> bool:
+    """Whether so many rounds of a loop of so many calls have come as are run together."""
+    return _rounds(step.outcomes, count) % max(TOGETHER // count, 1) == 0
 
 
 def _rounds(outcomes: tuple[Any, ...], count: int, most: int = sys.maxsize) -> int:
