@@ -37,7 +37,7 @@ NUMBERS = frozenset(
         Tensor.__rtruediv__,
     }
 )
-FEW, _LARGE = 16, 1e38
+FEW, LARGE = 16, 1e38
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
@@ -151,7 +151,7 @@ class Following(Training):
         """
         if len(args) != 2 or type(args[1]) is not float or function not in NUMBERS:
             return False
-        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < _LARGE:
+        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < LARGE:
             return False
         numbers = self.numbers.setdefault((function, args[0].spec), set())
         if len(numbers) <= FEW:

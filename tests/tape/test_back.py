@@ -110,6 +110,27 @@ def test_numbers_that_are_always_new() -> None:
     assert waits  # it was recorded
 
 
+@np.errstate(all="ignore")
+def test_numbers_where_tensors_were() -> None:
+    """One call with a number, a tensor, a tensor that was there before, and another number."""
+    x, other = Tensor(np.arange(3, dtype=np.float32)), Tensor(np.ones(3, np.float32))
+    numbers = np.random.default_rng(2).uniform(1.0, 2.0, 40).tolist()
+    for number in [*numbers, float("nan"), 1e300, -0.0, *numbers[:5]]:
+        single = np.array(number, np.float32)
+        for second, value in (
+            (number, single),
+            (other, other.numpy()),
+            (x, x.numpy()),
+            (number, single),
+            (single, single),
+        ):
+            y = x * second
+            z = (y - number) * 2.0
+            wanted = x.numpy() * value
+            np.testing.assert_array_equal(y.numpy(), wanted)
+            np.testing.assert_allclose(z.numpy(), (wanted - single) * 2, rtol=1e-5, atol=1e-5)
+
+
 def test_another_default_dtype_is_noticed() -> None:
     """Calls that were recorded before have the new one."""
     whole = Tensor(np.arange(3))
