@@ -320,3 +320,31 @@ def test_parameters_that_changed_in_the_middle(batches: list[int]) -> None:
     with pytest.raises(UsageError, match="modified by"):
         loss.backward()
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_an_interrupted_way_back_has_changed_nothing(
+    batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be gone once more."""
+    net = policy()
+    for k in range(6):
+        episode(net, observations(k, 8)).backward()
+        gradients(net)
+    loss = episode(net, observations(7, 8))
+    real = Derivative.run_several
+
+    def interrupted(self: Derivative, runs: Any, cotangents: Any) -> Any:
+        real(self, runs, cotangents)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Derivative, "run_several", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loss.backward()
+    assert all(parameter.grad is None for parameter in net.parameters())
+    loss.backward()
+    found = gradients(net)
+    with mynn.eager("at once"):
+        episode(net, observations(7, 8)).backward()
+    for one, other in zip(found, gradients(net), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
