@@ -224,7 +224,7 @@ def _link(found: dict[int, Tensor], known: set[Derivative]) -> Link | bool | Tri
         known.add(derivative)
         if not all(one.requires_grad for one in derivative.inputs if not isinstance(one, int)):
             return False
-    if run.changed(derivative.needed) is not None:
+    if run.changed(derivative) is not None:
         return False
     return Link(run, results, derivative)
 
