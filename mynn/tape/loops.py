@@ -2,12 +2,13 @@
 
 An episode's losses are hundreds of equal calls, one after the other, which one program would hold
 one after the other too: it is long in the making, and each length of an episode is another one. So
-what has come `TIMES` times in a row is run each time that it is complete from then on: one short
-program, and a gradient of that for each.
+what has come `TIMES` times in a row is run some times at once from then on, about `TOGETHER` calls:
+one short program, and a gradient of that, whatever the length.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from mynn.tape.step import Step
@@ -16,6 +17,8 @@ from mynn.tape.step import Step
 TIMES = 64
 # A body has no more calls than that.
 LONGEST = 12
+# So many calls of a loop are run together, or those of one round if that has more.
+TOGETHER = 32
 # So many bodies are known at most.
 _MANY = 64
 
@@ -34,24 +37,38 @@ class Loops:
         self.bodies: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
     def ends_with_body(self, step: Step) -> bool:
-        """Whether the last calls of a new step are the body of a loop."""
+        """Whether a new step ends what is run together of a loop."""
         outcomes = step.outcomes
         last = tuple(map(id, outcomes[-LONGEST:]))
-        if any(last[-count:] in self.bodies for count in range(1, len(last) + 1)):
-            return True
+        for count in range(1, len(last) + 1):
+            if last[-count:] in self.bodies:
+                return _is_complete(step, count)
         for count in range(1, min(LONGEST, len(outcomes) // TIMES) + 1):
-            if _repeats(outcomes, count):
+            if _rounds(outcomes, count, TIMES) == TIMES:
                 if len(self.bodies) >= _MANY:
                     self.bodies.clear()
                 self.bodies[last[-count:]] = outcomes[-count:]
+                # The steps up to here may come again.
+                before = step.parent
+                for number in range(1, count * TIMES):
+                    assert before is not None
+                    if number % count == 0 and _is_complete(before, count):
+                        before.last = True
+                    before = before.parent
                 return True
         return False
 
 
-def _repeats(outcomes: tuple[Any, ...], count: int) -> bool:
-    """Whether the last `count` have come `TIMES` times."""
-    place = len(outcomes) - 1
-    for number in range(place, place - count * (TIMES - 1), -1):
-        if outcomes[number] is None or outcomes[number] is not outcomes[number - count]:
-            return False
-    return True
+def _is_complete(step: Step, count: int) -> bool:
+    """Whether so many rounds of a loop of so many calls have come as are run together."""
+    return _rounds(step.outcomes, count) % max(TOGETHER // count, 1) == 0
+
+
+def _rounds(outcomes: tuple[Any, ...], count: int, most: int = sys.maxsize) -> int:
+    """How many times in a row the last `count` have come, at `most`."""
+    last = place = len(outcomes) - 1
+    while place >= count and last - place < count * (most - 1):
+        if outcomes[place] is None or outcomes[place] is not outcomes[place - count]:
+            break
+        place -= 1
+    return (last - place) // count + 1

@@ -277,8 +277,8 @@ class Movement(Conversion[T]):
         count = len(self)
         if count >= _MANY and recording.current.tape is not None and not self.requires_grad:
             # As calls of a tape each would be another one.
-            entry: Any = recording.run_at_once(type(self).__getitem__)
-            return (entry(self, i) for i in range(count))
+            whole: Any = self
+            return (_entry(whole, i) for i in range(count))
         return (self[i] for i in range(count))
 
     def gather_rows(
@@ -386,6 +386,24 @@ def _without_single(x: T, steps: Plan) -> tuple[T, tuple[Pick, ...]]:
         for pick in steps.picks
         if pick not in single
     )
+
+
+def _entry(x: T, number: int) -> T:
+    """x[number] of a tensor without gradients, called at once."""
+    value = value_of(x)
+    if value is None:
+        entry: Any = recording.run_at_once(type(x).__getitem__)
+        return entry(x, number)
+    shape, others = value.shape, len(value.shape) - 1
+    part = {
+        "starts": (number,) + (0,) * others,
+        "stops": (number + 1, *shape[1:]),
+        "steps": (1,) * len(shape),
+    }
+    found = x.from_value(value[number, ...])
+    steps = (movement.slice_, part), (movement.reshape, {"shape": shape[1:]})
+    look(found, x, steps, grad_enabled())
+    return found
 
 
 def picked_axis(x: T, picks: Sequence[Pick], name: str) -> tuple[T, Any, int]:
