@@ -39,6 +39,10 @@ NUMBERS = frozenset(
     }
 )
 FEW, _LARGE = 16, 1e38
+# What an index holds that looks at memory, and after how many places of the same data each new one
+# is looked at where it stands: batches of a data set.
+_LOOKS = frozenset({int, slice, type(None), type(Ellipsis)})
+PLACES = 4
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
@@ -54,6 +58,8 @@ class Following(Training):
         self.loops = Loops()
         # The numbers that were combined with tensors, a few for each function and type.
         self.numbers: dict[Any, set[float]] = {}
+        # Where data was looked at, a few indices for each step and type.
+        self.looks: dict[Any, set[Any]] = {}
         # Whether a call is given parameters.
         self.bound = False
 
@@ -136,6 +142,25 @@ class Following(Training):
         if len(numbers) <= FEW:
             numbers.add(args[1])
         return len(numbers) > FEW
+
+    def _wanders(self, data: Any, index: Any) -> bool:
+        """Whether data is looked at where it was looked at in other places before: each of these
+        would be another key, and a look costs next to nothing.
+        """
+        if type(data) is not Tensor or self.hidden or data.requires_grad:
+            return False
+        pending = data.pending
+        if pending is not None and pending.tape is not None:
+            return False
+        parts = index if type(index) is tuple else (index,)
+        if any(type(one) not in _LOOKS for one in parts):
+            return False
+        if len(self.looks) >= _SEEN:
+            self.looks.clear()
+        places = self.looks.setdefault((self.position.serial, data.spec), set())
+        if len(places) <= PLACES:
+            places.add(repr(index))
+        return len(places) > PLACES
 
     def _held(self, leaf: Any) -> Any:
         """The tensor in a place of the call that is being recorded."""

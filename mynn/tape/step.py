@@ -51,7 +51,8 @@ class Step:
       was changed in place that a gradient may need.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
-    - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
+    - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`); `made`:
+      whether there was one.
     - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`);
       `passes`: by which slots somebody holds, the externals that gradients may flow to.
     - `looked`: of a first call, how often its result was looked at before anything came after it;
@@ -89,6 +90,7 @@ class Step:
         "largest",
         "last",
         "looked",
+        "made",
         "mode",
         "names",
         "next",
@@ -127,6 +129,7 @@ class Step:
         self.outcome = outcome
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
+        self.made = False
         self.derivatives: dict[Any, Any] = {}
         self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
         self.work: float = 0.0 if parent is None else parent.work
@@ -314,6 +317,13 @@ class Step:
                     else:
                         return None
         return tuple(found.values())
+
+    def first(self) -> Step:
+        """The step after the first call."""
+        step = self
+        while step.parent is not None and step.parent.parent is not None:
+            step = step.parent
+        return step
 
     def passed(self, held: Sequence[bool]) -> frozenset[int]:
         """The numbers of externals that gradients may flow to, from results that somebody holds."""

@@ -127,6 +127,8 @@ class Tape(Written):
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
             args = (self._apart(args[0]), *args[1:])
         if function is Tensor.__getitem__:
+            if self._wanders(*args):
+                return self._now(function, args, kwargs, anchor)
             places = self.masks.as_places(self, *args)
             args = args if places is None else (args[0], places)
         while True:

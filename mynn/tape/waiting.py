@@ -21,7 +21,7 @@ from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import Progress, call_by_call, fail, finish, give_back, target_of
 from mynn.tape.step import Step
-from mynn.tape.trial import Trial
+from mynn.tape.trial import Trial, times_before
 from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
@@ -71,6 +71,8 @@ class Waiting:
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
+        # How many programs were made, none of an update, by the steps that they begin with.
+        self.made: weakref.WeakKeyDictionary[Step, int] = weakref.WeakKeyDictionary()
         self.reasons = Reasons()
         self.credit = Credit()
         self.masks = Masks()
@@ -315,6 +317,10 @@ class Waiting:
                 return None  # run one by one the calls say what is wrong
             if step.stepped:
                 step.updates.programs += 1
+            elif not step.made:
+                first = step.first()
+                self.made[first] = self.made.get(first, 0) + 1
+            step.made = True
             if len(step.pieces) >= MANY:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
@@ -345,6 +351,13 @@ class Waiting:
             for one in self.externals
         )
         updates = step.updates if step.stepped else None
+        first = step.first()
+        if (
+            updates is None
+            and not step.made
+            and trial.times < times_before(self.made.get(first, 0))
+        ):
+            return False
         return trial.over(len(step.calls), gradients, updates, further)
 
     def _without_views(self, step: Step, held: tuple[bool, ...]) -> tuple[bool, ...]:
