@@ -108,10 +108,18 @@ def test_tile_fits_the_registers(vector_bytes: int, registers: int, p: int) -> N
     for q in (1, 15, 16, 17, 64, 200):
         for k in (1, 8, 300):
             tile = choose_tile(target, p, q, k, target.lanes(4))
-            used = tile.rows * tile.vectors * tile.splits + tile.vectors + 1
+            used = tile.rows * tile.vectors * tile.splits + min(tile.rows, tile.vectors) + 1
             assert 1 <= tile.rows <= p
             assert used <= registers or tile.splits > 1
-            assert tile.rows * tile.vectors + tile.vectors + 1 <= registers
+            assert tile.rows * tile.vectors + min(tile.rows, tile.vectors) + 1 <= registers
+
+
+@pytest.mark.parametrize(("p", "q"), [(1024, 64), (64, 128), (32, 384), (2048, 80), (128, 256)])
+def test_tiles_of_long_sums_have_twelve_accumulators_in_16_registers(p: int, q: int) -> None:
+    """Eight of them would wait for each other wherever a load comes late."""
+    target = named("x86-64-v3")
+    tile = choose_tile(target, p, q, 128, target.lanes(4))
+    assert tile.rows * tile.vectors == 12
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 17, 3)])

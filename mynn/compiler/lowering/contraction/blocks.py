@@ -196,7 +196,7 @@ def _cut(context: Context, product: Product) -> _Cut | None:
         return None
     itemsize = product.anchor.dtype.itemsize
     lanes = context.target.lanes(itemsize)
-    tile = choose_tile(context.target, product.p, product.q, total, lanes)
+    tile = choose_tile(context.target, product.p, product.q, total, lanes, in_groups=True)
     width = tile.vectors * lanes
     left = _PANEL_BYTES // (width * itemsize)
     terms: list[int] = []
@@ -257,8 +257,8 @@ class _Block:
             [(first, n, sum(w), len(w) * self.lanes) for first, n, w in self.segments]
         )
         product, names = self.product, self.context.names
-        strips = self._buffer("strips", product.broadcast, rows)
-        panels = self._buffer("panels", product.vector, columns)
+        strips = self._buffer("strips", product.broadcast, rows, columns)
+        panels = self._buffer("panels", product.vector, columns, rows)
         result: list[Statement] = [Local(copy) for copy in (strips, panels) if copy is not None]
         if strips is not None:
             result += self._copied(
@@ -357,10 +357,16 @@ class _Block:
             place += count * step
         return result
 
-    def _buffer(self, name: str, operand: Operand, pieces: Sequence[Pieces]) -> Buffer | None:
-        """Memory for copies; None where what a tile reads stays in the nearest cache as it lies."""
+    def _buffer(
+        self, name: str, operand: Operand, pieces: Sequence[Pieces], others: Sequence[Pieces]
+    ) -> Buffer | None:
+        """Memory for copies; None where what a tile reads stays in the nearest cache as it lies.
+
+        Each piece is read with each of the `others`.
+        """
         width = max(piece.size for piece in pieces) * self.itemsize
-        if stays_near(operand, self.cut.terms, width, self.itemsize):
+        readers = sum(piece.count for piece in others)
+        if stays_near(operand, self.cut.terms, width, self.itemsize, readers):
             return None
         elements = sum(piece.count * piece.step for piece in pieces)
         return Buffer(self.context.names.fresh(name), self.type, elements, "scratch")
