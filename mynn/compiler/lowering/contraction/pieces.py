@@ -14,7 +14,7 @@ from mynn.target.storage import ALIGNMENT
 # Sets of the nearest cache, and the lines that fit into one. Up to four times as many of a block's
 # rows, or columns, of a tile may fall there, for what has gone comes from the second cache in time,
 # and a copy takes longer, unless so many tiles as `_OFTEN` read them.
-_SETS, _WAYS, _OFTEN = 64, 8, 40
+_SETS, _WAYS, _OFTEN = 64, 8, 32
 
 
 @dataclass(frozen=True)
