@@ -135,6 +135,24 @@ def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> N
     check(Case(graph_of(grad_of_convolution, f32(1, 2, 5, 4), f32(60, 2, 2, 2))))
 
 
+def test_gradients_of_kernels_go_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 16 registers tiles wait for what they read of all images, which are small."""
+
+    def gradient_of_kernel(x: Tensor, w: Tensor, a: Tensor, b: Tensor) -> Any:
+        def loss(w: Tensor) -> Tensor:
+            y = functional.conv2d(functional.conv2d(x, a).relu(), w, padding=1)
+            return (functional.conv2d(y.relu(), b) ** 2).sum() * 1e-6
+
+        return grad(loss)(w)
+
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 1 << 12)
+    types = f32(20, 24, 5, 6), f32(40, 24, 3, 3), f32(24, 24, 1, 1), f32(24, 40, 1, 1)
+    for name, blocked in (("x86-64-v3", True), ("x86-64-v4", False)):
+        case = Case(graph_of(gradient_of_kernel, *types), target=named(name))
+        assert ("partial.k" in text(case)) == blocked
+    check(Case(graph_of(gradient_of_kernel, *types)), evaluate=False, scale=4)
+
+
 def gradient(x: Tensor, g: Tensor) -> Tensor:
     """The sum over all axes but the last one of products of rows."""
     turned = x.permute(x.ndim - 1, *range(x.ndim - 1))

@@ -106,9 +106,7 @@ def choose_tile(
     `across`: whether both operands lie across the sum, so that each step reads other lines.
     `in_groups`: whether workers share groups of tiles, not the rows.
     """
-    issue = _OTHERS
-    if target.vector_bytes == 32:
-        issue = _SHORT if k < _SHORT_SUM else _OF_32_BYTES
+    issue = _issue(target, k)
     columns = -(-q // lanes)
     itemsize = target.vector_bytes // lanes
     far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
@@ -140,13 +138,29 @@ def choose_tile(
     return Tile(tile.rows, tile.vectors, splits, even)
 
 
+def _issue(target: Target, k: int) -> _Issue:
+    if target.vector_bytes != 32:
+        return _OTHERS
+    return _SHORT if k < _SHORT_SUM else _OF_32_BYTES
+
+
+def _lines(height: int, vectors: int) -> float:
+    """Lines of the cache that a step reads where both operands lie across the sum: rows begin
+    anywhere in a line, vectors at a multiple of their number.
+    """
+    return 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
+
+
+def waits_for_lines(target: Target, tile: Tile, k: int) -> bool:
+    """Whether a tile takes longer where the lines of each step come from the second cache."""
+    return _lines(tile.rows, tile.vectors) * _issue(target, k).line > tile.rows * tile.vectors
+
+
 def _cycles(issue: _Issue, height: int, vectors: int, k: int, across: bool) -> float:
     """An estimate for one tile: products or loads, whichever takes longer, and latency."""
     loads = height * issue.broadcast_load + vectors * _VECTOR_LOAD
     if across and k >= _MANY_LINES:
-        # Rows begin anywhere in a line, vectors at a multiple of their number.
-        lines = 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
-        loads = max(loads, lines * issue.line)
+        loads = max(loads, _lines(height, vectors) * issue.line)
     accumulators = height * vectors
     work = max(accumulators, loads, issue.latency) + height * issue.shared_load
     if accumulators < issue.covered:
