@@ -18,7 +18,7 @@ from typing import Any
 from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, whole
-from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of, waits_for
+from mynn.tape.following import QUICK, is_exposed, kind_of, waits_for
 from mynn.tape.fresh import stand_in
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
@@ -81,8 +81,6 @@ class Tape(Written):
                 and not (arrays and child.outcome.view is not None)
                 and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
             ):
-                if self.credit < self.most:
-                    self.credit += AGAIN
                 if child.ready is not None:
                     found = self._looked_at(child, turn)
                     if found is not None:
@@ -123,12 +121,14 @@ class Tape(Written):
         """`call`, for any call. The user's code is three frames up."""
         if function is anchor and "_recorded" not in vars(anchor) and is_own(anchor):
             function = anchor = stand_in(anchor)
-        if self.rest and self.position is self.root:
-            self.rest -= 1
+        if self.credit.rest and self.position is self.root:
+            self.credit.rest -= 1
             return self._now(function, args, kwargs, anchor)
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
             args = (self._apart(args[0]), *args[1:])
         if function is Tensor.__getitem__:
+            if self._wanders(*args):
+                return self._now(function, args, kwargs, anchor)
             places = self.masks.as_places(self, *args)
             args = args if places is None else (args[0], places)
         while True:
