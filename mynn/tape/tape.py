@@ -29,6 +29,7 @@ from mynn.tape.written import Written
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
+from mynn.tensor.movement import looked_at
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
@@ -128,7 +129,7 @@ class Tape(Written):
             args = (self._apart(args[0]), *args[1:])
         if function is Tensor.__getitem__:
             if self._wanders(*args):
-                return self._now(function, args, kwargs, anchor)
+                return looked_at(*args)
             places = self.masks.as_places(self, *args)
             args = args if places is None else (args[0], places)
         while True:

@@ -17,11 +17,13 @@ from mynn.ops.rules import normalize_axes
 from mynn.tensor.argument_aliases import one_of, required
 from mynn.tensor.checks import require_range
 from mynn.tensor.conversion import Conversion
+from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.indexing import Pick, Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
-from mynn.tensor.value import Value
-from mynn.tensor.view import can_view, own_memory
+from mynn.tensor.value import Step, Value
+from mynn.tensor.view import can_view, look, own_memory, value_of
+from mynn.trace import tracing
 
 T = TypeVar("T", bound="Movement[Any]")
 
@@ -346,6 +348,28 @@ def basic_part(x: T, steps: Plan) -> T:
     if x is start or steps.shape != x.shape:
         x = x.reshape(steps.shape)
     return x
+
+
+def looked_at(x: Any, index: Any) -> Any:
+    """x[index] by numbers and slices, called at once: the view itself, without a way to it."""
+    value = value_of(x)
+    if value is None or tracing.active() is not None:
+        return x[index]
+    plan = indexing_plan(index, value.shape)
+    steps: list[Step] = []
+    if any(plan.starts) or plan.stops != value.shape or any(n != 1 for n in plan.steps):
+        part = {"starts": plan.starts, "stops": plan.stops, "steps": plan.steps}
+        steps.append((movement.slice_, part))
+    if plan.flips:
+        steps.append((movement.flip, {"axes": plan.flips}))
+    for primitive, params in steps:
+        value = primitive.numpy(value, **params)
+    if not steps or plan.shape != value.shape:
+        steps.append((movement.reshape, {"shape": plan.shape}))
+        value = value.reshape(plan.shape)
+    found = x.from_value(value)
+    look(found, x, tuple(steps), grad_enabled())
+    return found
 
 
 def _without_single(x: T, steps: Plan) -> tuple[T, tuple[Pick, ...]]:
