@@ -63,8 +63,8 @@ def checkpoint_sequential(
     Example:
         >>> import mynn
         >>> from mynn.utils.checkpoint import checkpoint_sequential
-        >>> checkpoint_sequential([mynn.exp, mynn.log], 2, mynn.tensor([1.0])).tolist()
-        [1.0]
+        >>> checkpoint_sequential([mynn.abs, mynn.square], 2, mynn.tensor([-3.0])).tolist()
+        [9.0]
     """
     if not isinstance(segments, int) or segments < 1:
         raise ArgumentError(

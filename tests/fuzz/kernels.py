@@ -41,6 +41,8 @@ TYPES = ("f32", "f32", "f64", "i32", "i64", "u32", "u8", "bool")
 SIZE, PITCH = 192, 16
 STEPS = (0, 1, 1, 2, 3, 5, 16)
 MATH = (*UNARY_OPS, "pow", "atan2")
+# Functions of their own for floats alone.
+QUOTIENTS = ("mod", "floor_divide")
 
 
 @dataclass
@@ -138,7 +140,7 @@ class Generator:
         """An operation that gives a type, or None where the draw has no such one."""
         name = self.pick(OPERATIONS)
         wide = scope.lane is not None and scope.lane[1] > 16
-        if wide and name in MATH:
+        if wide and (name in MATH or (name in QUOTIENTS and type in ("f32", "f64"))):
             return None
         if name == "cast":
             source = self.pick(TYPES)

@@ -41,6 +41,8 @@ class State:
         order = tuple(int(axis) for axis in rng.permutation(value.ndim))
         self.value = allocate(value.shape, value.dtype, order if rng.random() < 0.5 else None)
         self.value[...] = value
+        # What programs note of state (`mynn.base.sharing`).
+        self.shared: object = None
 
     def to_native(self) -> Array:
         """The array that the program reads and writes."""
