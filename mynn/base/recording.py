@@ -179,8 +179,12 @@ def before_write(tensor: Any, values: bool = True) -> None:
     Tapes of other threads that have nothing to do with it are left alone: they may be waiting for
     what this thread holds.
     """
-    if waiting:
-        settle((tensor,))
+    if waiting and not is_holding():
+        own = current.own
+        if not values or (own in waiting and own.reads(tensor)):
+            settle((tensor,))
+        elif own is None or not (own.busy or own.lock._is_owned()):
+            settle_others(own, (tensor,))
     noted = bool(runs) and _holds_state()
     for run in _living():
         if noted:  # by another thread, since this one has made sure
@@ -203,6 +207,11 @@ def _forget(number: int, reference: Any) -> None:
     """The run is gone; another one may be there by now, in its place."""
     if runs.get(number) is reference:
         runs.pop(number, None)
+
+
+def is_remembered(tensor: Any) -> bool:
+    """Whether a run has read the tensor, whose results may remember where they came from."""
+    return bool(runs) and any(run.has_read(tensor) for run in _living())
 
 
 def before_change(tensors: Iterable[Any]) -> None:

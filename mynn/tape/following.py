@@ -14,7 +14,7 @@ from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, wh
 from mynn.tape.fresh import stands_in
 from mynn.tape.loops import Loops
 from mynn.tape.outcome import Outcome, outcome_of
-from mynn.tape.output import Elsewhere, Later, Promise
+from mynn.tape.output import Elsewhere, Later, Promise, memory_of
 from mynn.tape.several import Picked, Several
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
@@ -179,8 +179,8 @@ class Following(Training):
                 return
             if pending is None and value._value is None:
                 raise Unknown  # of a trace that has ended: run at once it says so
-            if pending is None and waits_for(value):
-                raise Elsewhere(value._view.base)
+            if waits_for(value):
+                raise Elsewhere(memory_of(value))
             self.index[id(value)] = len(self.externals)
             self.externals.append(value)
             if kind is Parameter:
@@ -301,11 +301,21 @@ class Following(Training):
 
 
 def waits_for(view: Tensor) -> bool:
-    """Whether it looks at the memory of a tensor that waits for a tape."""
-    if view._view is None:
+    """Whether it looks at the memory of a tensor that waits for a tape, or whose values do."""
+    base = memory_of(view)
+    if base is view:
         return False
-    pending = view._view.base.pending
-    return pending is not None and pending.tape is not None
+    pending = base.pending
+    return (pending is not None and pending.tape is not None) or is_put_off(base)
+
+
+def is_put_off(tensor: Tensor) -> bool:
+    """Whether a tape has put off the value of a tensor from before."""
+    try:
+        object.__getattribute__(tensor, "_value")
+    except AttributeError:
+        return tensor.pending is None
+    return False
 
 
 def _is_known(owner: Any) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from types import CodeType
-from typing import Any
+from typing import Any, TypeAlias
 
 from mynn.base import recording
 from mynn.core.types import Array
@@ -16,7 +17,13 @@ from mynn.tape.run import Run
 from mynn.tape.step import Step, Target
 from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor.backward import backward as backward_of
+from mynn.tensor import rows as rows_of
 from mynn.tensor.history import array_of
+from mynn.tensor.rows import Places
+
+
+# A tensor from before, the index of some of its rows, and the result that they get.
+Rows: TypeAlias = tuple[Tensor, Places, int]
 
 
 class Progress:
@@ -194,6 +201,14 @@ def call_by_call(
             slots.append(result if tensor is None else tensor)
     finally:
         current.place = None
+
+
+def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:
+    """Put results that have been made into the rows of tensors from before; also a second time."""
+    for target, places, slot in rows:
+        result = outputs[slot]
+        if result.pending is None or result.pending.error is None:
+            rows_of.write_rows(target, places, array_of(result))
 
 
 def adopt(tensor: Tensor, result: Tensor) -> None:

@@ -273,8 +273,10 @@ class Tape(Written):
                     return False
                 if pending is None and value._value is None:
                     return False  # of a trace
+                if externals is not self.externals:
+                    return False  # its value was put off: all was run
                 if pending is not None or value._view is not None or value._requires_grad:
-                    if want != kind_of(value) or (pending is None and waits_for(value)):
+                    if want != kind_of(value) or waits_for(value):
                         return False
                 else:
                     array = value._value

@@ -15,10 +15,19 @@ from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.masks import Masks
-from mynn.tape.output import Elsewhere
+from mynn.tape.output import Elsewhere, memory_of
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
-from mynn.tape.results import Progress, call_by_call, fail, finish, give_back, target_of
+from mynn.tape.results import (
+    Progress,
+    Rows,
+    call_by_call,
+    fail,
+    finish,
+    give_back,
+    target_of,
+    write_rows,
+)
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, history
@@ -70,6 +79,10 @@ class Waiting:
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
+        # Rows of tensors from before that get results, in this order: tensor, index, slot.
+        self.rows: list[Rows] = []
+        # Of the externals up to a number, the tensors in whose memory they lie.
+        self.memories: tuple[list[Any], int, set[int]] = self.externals, 0, set()
         self.reasons = Reasons()
         self.masks = Masks()
         # What is being run: step and externals.
@@ -91,6 +104,24 @@ class Waiting:
             del self.externals[step.externals :]
         if len(self.outputs) > step.slots:
             del self.outputs[step.slots :]
+
+    def reads(self, tensor: Any) -> bool:
+        """Whether what was recorded reads or changes the memory of a tensor that is no view."""
+        number, step = id(tensor), self.position
+        if isinstance(tensor, Parameter) or number in self.index:
+            return True
+        if (number, "_value") in self.hidden or (number, "_grad") in self.hidden:
+            return True
+        if any(one is tensor for one in (*step.buffers, *step.written)):
+            return True
+        externals, seen, memories = self.memories
+        if externals is not self.externals:
+            externals, seen, memories = self.externals, 0, set()
+        memories.update(
+            [id(memory_of(one)) for one in externals[seen : step.externals]]
+        )
+        self.memories = externals, max(seen, step.externals), memories
+        return number in memories
 
     # -- fields that are not set -------------------------------------------------------------------
 
@@ -145,7 +176,7 @@ class Waiting:
             for outcome in step.outcomes:
                 if outcome is not None:
                     found += outcome.state
-        found += [one._view.base for one in found if one.pending is None and one._view is not None]
+        found += [memory_of(one) for one in found]
         return any(id(one) in wanted for one in found) or any(
             (one, field) in self.hidden for one in wanted for field in ("_value", "_grad")
         )
@@ -212,16 +243,16 @@ class Waiting:
         except BaseException:
             self._hide_again(turn)
             raise
-        fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {})
-        progress, externals, places = Progress(), self.externals, self.places
-        kept = self.position, externals, self.index, self.outputs, places, self.hidden
+        fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {}, [])
+        progress, externals, places, rows = Progress(), self.externals, self.places, self.rows
+        kept = self.position, externals, self.index, self.outputs, places, self.hidden, rows
         if self not in recording.waiting:
             recording.waiting.append(self)
         if self.turn is not turn:  # it was run by a signal handler
             return last is None
         taken, self.taken = self.taken, []
         self.running = step, externals
-        self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
+        self._stand(fresh)
         try:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
@@ -229,23 +260,19 @@ class Waiting:
                 call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
                     piece.add(step.work)
+            write_rows(rows, outputs)
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:
                 finish(piece, step, externals, outputs, held, progress)
+                write_rows(rows, outputs)
             elif progress.begun or not self._may_wait(error, turn):
                 fail(_only(held, outputs), error)
                 give_back(taken)
+                write_rows(rows, outputs)
             else:
                 self.taken = taken
-                (
-                    self.position,
-                    self.externals,
-                    self.index,
-                    self.outputs,
-                    self.places,
-                    self.hidden,
-                ) = kept
+                self._stand(kept)
                 self._hide_again(turn)
             raise
         finally:
@@ -253,6 +280,18 @@ class Waiting:
             if self.position is self.root:
                 self._leave()
         return True
+
+    def _stand(self, where: tuple[Any, ...]) -> None:
+        """What waits is this."""
+        (
+            self.position,
+            self.externals,
+            self.index,
+            self.outputs,
+            self.places,
+            self.hidden,
+            self.rows,
+        ) = where
 
     def _may_wait(self, error: BaseException, turn: object) -> bool:
         """Whether calls that changed nothing may be run again: it was not their fault."""
@@ -274,8 +313,12 @@ class Waiting:
             self.tidied = self.root
 
     def _alive(self, step: Step) -> list[bool]:
-        """Whether somebody else holds a result, or looks at it by one that he holds."""
+        """Whether somebody else holds a result, or looks at it by one that he holds, or it goes
+        into rows.
+        """
         held = [getrefcount(one) > ALONE for one in self.outputs]
+        for _, _, slot in self.rows:
+            held[slot] = True
         for slot, base in step.within:
             if held[slot]:
                 held[base] = True

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import Any
 
-from mynn.base import hooks
+import numpy as np
+
+from mynn.base import hooks, recording
+from mynn.core.types import Shape
 from mynn.errors import MynnError
 from mynn.tape.asked import Asked, Way
 from mynn.tape.call import Backward, Call, Form, Slot
@@ -21,6 +24,7 @@ from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step
 from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
+from mynn.tensor.rows import Places, shape_of_rows
 from mynn.trace import tracing
 
 
@@ -65,6 +69,18 @@ def _copy(gradient: Tensor) -> Tensor:
     if tracing.active() is not None:
         return Tensor.from_node(graph_node(gradient))
     return Tensor.from_value(array_of(gradient).copy())
+
+
+def _fits(shape: Shape, rows: Shape) -> bool:
+    """Whether values are broadcast to some rows."""
+    while len(shape) > len(rows) and shape[0] == 1:
+        shape = shape[1:]
+    if shape == rows:
+        return True
+    try:
+        return np.broadcast_shapes(shape, rows) == rows
+    except ValueError:
+        return False
 
 
 class Written(Asked):
@@ -138,6 +154,46 @@ class Written(Asked):
                 return False
             self.position = self.tidied = child
             return True
+
+    def put_rows(self, target: Tensor, places: Places, new: Tensor) -> bool:
+        """Let some rows of a tensor from before get a result, of its dtype, once that is made; its
+        memory is not set until then. Whether it could be done.
+
+        Which rows these are is no part of a key, and no program writes them.
+        """
+        if hooks.exist() or is_exposed(target) or target.shared is not None:
+            return False
+        if recording.is_remembered(target):
+            return False
+        with self.lock:
+            turn = self.turn = object()
+            self.tidied = None
+            self._tidy()
+            pending = new.pending
+            if pending is None or pending.tape is not self:
+                return False
+            if self.outputs[pending.slot] is not new:
+                return False
+            entry = self.hidden.get((id(target), "_value"))
+            if entry is None and self.reads(target):
+                return False
+            memory = array_of(target) if entry is None else entry[2]
+            shape = shape_of_rows(memory, places)
+            if shape is None or not memory.flags.writeable or not _fits(new.shape, shape):
+                return False
+            try:
+                self._hide(target, "_value")
+            except Elsewhere:
+                return False
+            kept = tuple([one.copy() if type(one) is np.ndarray else one for one in places])
+            row = target, kept, pending.slot
+            # No signal handler runs from here on.
+            if self.turn is not turn:
+                return False
+            target._version += 1  # so that views look again
+            self.rows.append(row)
+            self.tidied = self.position
+        return True
 
     def take(self, tensor: Tensor) -> bool:
         """Somebody reads a gradient that `backward`, the last call, has put off: let the gradients

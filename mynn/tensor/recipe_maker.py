@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mynn.base.recording import Tried
 from mynn.core.graph import CONSTANT, Graph, Node, input_node, topological
 from mynn.core.kinds import kind_of
 from mynn.core.straight import Straight
-from mynn.core.types import Shape, Tuple
+from mynn.core.types import Array, Shape, Tuple
 from mynn.errors import MynnError
 from mynn.ops import movement
 from mynn.tensor.grad_mode import enabled
@@ -40,7 +42,19 @@ def recipe_of(
     ends = [one if recipe.kind is not None else [one] for one in (result, again)]
     if type(result) is not type(again) or len(ends[0]) != len(ends[1]):
         return None
+    if any(_is_shared(one, tensors, values) for one in ends[1]):
+        return None
     return recipe if all(map(alike, *ends)) else None
+
+
+def _is_shared(result: Any, tensors: Sequence[Any], values: Sequence[Array]) -> bool:
+    """Whether a result that looks at no argument lies in the memory of one all the same, as what
+    casts to its own dtype does.
+    """
+    memory = result if result._view is None else result._view.base
+    if any(memory is one or (one._view and memory is one._view.base) for one in tensors):
+        return False
+    return any(np.may_share_memory(memory._value, value) for value in values)
 
 
 def _traced(

@@ -17,6 +17,7 @@ from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.inplace import InPlace
 from mynn.tensor.movement import basic_part, checked_index, picked_axis
 from mynn.tensor.promotion import as_tensor
+from mynn.tensor.rows import set_rows
 from mynn.tensor.value import AnyTensor
 from mynn.tensor.write import replace, write
 
@@ -32,6 +33,8 @@ class SetItem(InPlace[T]):
 
     def __setitem__(self: T, index: Any, value: Any) -> None:
         """x[index] = value: the values are broadcast and converted to the dtype of x."""
+        if set_rows(self, index, value):
+            return
         values = as_tensor(value, like=self)
         mask = _only_mask(index)
         if mask is not None and (not values.ndim or not is_known(mask)):
