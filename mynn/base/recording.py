@@ -162,6 +162,18 @@ def made(tensor: Any, name: str) -> Any:
                 raise
 
 
+def value_before(tensor: Any) -> Any:
+    """The value of a tensor from before as it is without what waits; None where it has none."""
+    try:
+        return object.__getattribute__(tensor, "_value")
+    except AttributeError:
+        for tape in list(waiting):
+            entry = tape.hidden.get((id(tensor), "_value"))
+            if entry is not None:
+                return entry[2]
+        return tensor._value
+
+
 def note_run(run: Any) -> None:
     """From now on it is told before memory is written that it has read, as long as it is there."""
     runs[id(run)] = weakref.ref(run)

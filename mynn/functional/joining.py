@@ -17,6 +17,7 @@ from mynn.functional.losses.common import (
 from mynn.ops import elementwise, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
+from mynn.tensor.joined import joined, stacked
 
 
 @recorded
@@ -62,6 +63,10 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
         >>> F.concatenate([[1.0], [2.0, 3.0]]).tolist()
         [1.0, 2.0, 3.0]
     """
+    along = dim if axis is None else axis
+    found = joined(tensors, along) if type(along) is int else None
+    if found is not None:
+        return found
     parts = [as_tensor(one) for one in tensors]
     if not parts:
         raise ArgumentError("concatenate: the sequence of tensors is empty; give at least one")
@@ -73,7 +78,7 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
             )
     if any(one.ndim > 1 for one in parts):  # as in PyTorch nothing at all fits anywhere
         parts = [one for one in parts if one.shape != (0,)]
-    chosen = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
+    chosen = normalize_axes(along, parts[0].ndim, "concatenate")[0]
     return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=chosen)
 
 
@@ -85,6 +90,9 @@ cat = concatenate
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     chosen = dim if axis is None else axis
+    found = stacked(tensors) if type(chosen) is int and chosen == 0 else None
+    if found is not None:
+        return found
     given = [as_tensor(one) for one in tensors]
     for number, one in enumerate(given):
         if one.shape != given[0].shape:

@@ -156,6 +156,20 @@ class Following(Training):
             numbers.add(args[1])
         return len(numbers) > FEW
 
+    def _is_one_of_many(self, x: Any, number: int) -> bool:
+        """Whether so many rows of tensors like this one were looked at that each would be another
+        call: they are looked at once.
+        """
+        if type(x) is not Tensor or x._requires_grad:
+            return False
+        pending = x.pending
+        if (pending is not None and pending.tape is not None) or x.requires_grad:
+            return False
+        numbers = self.numbers.setdefault(x.spec, set())
+        if len(numbers) <= FEW:
+            numbers.add(number)
+        return len(numbers) > FEW
+
     def _held(self, leaf: Any) -> Any:
         """The tensor in a place of the call that is being recorded."""
         if type(leaf) is External:
@@ -177,6 +191,8 @@ class Following(Training):
             if number is not None:
                 key.append(-1 - number)
                 return
+            if self.rows and pending is None and is_put_off(value):
+                raise Elsewhere(value)
             if pending is None and value._value is None:
                 raise Unknown  # of a trace that has ended: run at once it says so
             if waits_for(value):
@@ -247,7 +263,8 @@ class Following(Training):
             view = None if known.view is None else known.view[1]
             child.promise = Promise(self, slot, known.type, view)
             child.promise.leaf = function is asks
-            child.quick = known.steady and not known.fails and not known.writes
+            child.quick = known.steady and not known.writes
+            child.stateful = any(not isinstance(one, Parameter) for one in known.state)
             if known.moved is not None or (self.position.assigned and known.requires_grad):
                 child.quick = False
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
@@ -347,8 +364,13 @@ def _is_viewed(tensor: Tensor) -> bool:
         steps = pending.view or ()
     else:
         steps = () if tensor._view is None else tensor._view.steps
-    plain = movement.reshape, elementwise.stop_gradient
+    plain = _PLAIN if tensor.shape else _PLAIN_NUMBER
     return any(primitive not in plain for primitive, _ in steps)
+
+
+# What leads to a tensor that lies as its base does, and to a number.
+_PLAIN = movement.reshape, elementwise.stop_gradient
+_PLAIN_NUMBER = (*_PLAIN, movement.slice_)
 
 
 def is_exposed(value: Any) -> bool:

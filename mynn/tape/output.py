@@ -210,6 +210,7 @@ class Elsewhere(Exception):
         if pending is not None and pending.tape is not None:
             pending.settle(self.waits)
         elif (id(self.waits), "_value") in own.hidden:
-            own.flush()
+            if not own.fill(self.waits):
+                own.flush()
         else:
             recording.settle_others(own, [self.waits])

@@ -158,10 +158,14 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
             one.pending = Output(output.slot, output.type, None, error)
 
 
-def give_back(taken: list[Any]) -> None:
+def give_back(taken: list[Any], replaced: list[Any]) -> None:
     """Parameters have the gradients again that they had before these became results, where no
-    gradients could be made.
+    gradients could be made; and tensors from before their memory.
     """
+    for tensor, value in replaced:
+        if tensor.pending is not None and tensor.pending.error is not None:
+            tensor._value, tensor._requires_grad = value, False
+            tensor.pending = tensor._view = tensor.node = None
     for parameters, earlier in taken:
         for one, before in zip(parameters, earlier, strict=True):
             failed = one._grad

@@ -18,7 +18,7 @@ from typing import Any
 from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, whole
-from mynn.tape.following import AGAIN, QUICK, is_exposed, kind_of, waits_for
+from mynn.tape.following import AGAIN, QUICK, is_exposed, is_put_off, kind_of, waits_for
 from mynn.tape.fresh import stand_in
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
@@ -29,6 +29,8 @@ from mynn.tape.written import Written
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
+from mynn.tensor.joined import arrays_of
+from mynn.tensor.rows import row_of
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
@@ -78,6 +80,7 @@ class Tape(Written):
                 and len(args) == child.count
                 and (tuple(kwargs) if kwargs else ()) == child.names
                 and not self.claimed
+                and not (child.stateful and (self.rows or self.replaced))
                 and not (arrays and child.outcome.view is not None)
                 and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
             ):
@@ -99,6 +102,9 @@ class Tape(Written):
                 if position is self.root and self not in waiting:
                     waiting.append(self)
                 position.looked = 0
+                if child.outcome.fails:
+                    frame = sys._getframe(2)
+                    self.places[position.slots] = frame.f_code, frame.f_lasti
                 self.outputs.append(tensor)
                 # No signal handler runs between this line and those that take the step.
                 if self.turn is turn:
@@ -127,8 +133,14 @@ class Tape(Written):
             self.rest -= 1
             return self._now(function, args, kwargs, anchor)
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
+            if arrays_of(args[0]) is not None:
+                return self._now(function, args, kwargs, anchor)
             args = (self._apart(args[0]), *args[1:])
         if function is Tensor.__getitem__:
+            if type(args[1]) is int and self._is_one_of_many(*args):
+                found = row_of(*args)
+                if found is not None:
+                    return found
             places = self.masks.as_places(self, *args)
             args = args if places is None else (args[0], places)
         while True:
@@ -153,6 +165,10 @@ class Tape(Written):
                     assert outcome is not None
                     if position.assigned and outcome.requires_grad:
                         # What is remembered of results is what was there before the assignment.
+                        self._unmoved(turn)
+                        self.flush()
+                        continue
+                    if child.stateful and self.puts_off(outcome.state):
                         self._unmoved(turn)
                         self.flush()
                         continue
@@ -270,6 +286,8 @@ class Tape(Written):
                     return False
                 number = id(value)
                 if number in self.index:
+                    return False
+                if self.rows and pending is None and is_put_off(value):
                     return False
                 if pending is None and value._value is None:
                     return False  # of a trace

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sys import getrefcount
 from types import CodeType
 from typing import Any
@@ -79,6 +79,8 @@ class Waiting:
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
+        # Tensors from before that became results, with their memory.
+        self.replaced: list[Any] = []
         # Rows of tensors from before that get results, in this order: tensor, index, slot.
         self.rows: list[Rows] = []
         # Of the externals up to a number, the tensors in whose memory they lie.
@@ -112,16 +114,22 @@ class Waiting:
             return True
         if (number, "_value") in self.hidden or (number, "_grad") in self.hidden:
             return True
-        if any(one is tensor for one in (*step.buffers, *step.written)):
-            return True
+        if step.buffers or step.written:
+            if any(one is tensor for one in (*step.buffers, *step.written)):
+                return True
         externals, seen, memories = self.memories
         if externals is not self.externals:
             externals, seen, memories = self.externals, 0, set()
-        memories.update(
-            [id(memory_of(one)) for one in externals[seen : step.externals]]
-        )
-        self.memories = externals, max(seen, step.externals), memories
+        if seen < step.externals:
+            memories.update([id(memory_of(one)) for one in externals[seen : step.externals]])
+            seen = step.externals
+        self.memories = externals, seen, memories
         return number in memories
+
+    def puts_off(self, state: Sequence[Any]) -> bool:
+        """Whether one of these tensors, which a call reads where they lie, gets results."""
+        targets = [row[0] for row in self.rows] + [one for one, _ in self.replaced]
+        return any(one is target for one in state for target in targets)
 
     # -- fields that are not set -------------------------------------------------------------------
 
@@ -251,6 +259,7 @@ class Waiting:
         if self.turn is not turn:  # it was run by a signal handler
             return last is None
         taken, self.taken = self.taken, []
+        replaced, self.replaced = self.replaced, []
         self.running = step, externals
         self._stand(fresh)
         try:
@@ -268,10 +277,10 @@ class Waiting:
                 write_rows(rows, outputs)
             elif progress.begun or not self._may_wait(error, turn):
                 fail(_only(held, outputs), error)
-                give_back(taken)
+                give_back(taken, replaced)
                 write_rows(rows, outputs)
             else:
-                self.taken = taken
+                self.taken, self.replaced = taken, replaced
                 self._stand(kept)
                 self._hide_again(turn)
             raise

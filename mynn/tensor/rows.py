@@ -15,11 +15,13 @@ import numpy as np
 
 from mynn.base import recording, sharing
 from mynn.core.types import Array, Shape
+from mynn.errors import ShapeError
+from mynn.ops import movement
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import changed
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.value import AnyTensor, Value
-from mynn.tensor.view import value_of
+from mynn.tensor.view import look, value_of
 from mynn.trace import tracing
 
 # An index as NumPy has it.
@@ -28,32 +30,72 @@ _NUMBERS = (bool, int, float)
 
 
 def set_rows(x: AnyTensor, index: Any, value: Any) -> bool:
-    """x[index] = value, where that is rows of plain memory; whether it could be done so.
+    """x[index] = value, where that is rows of plain memory, or of a result that waits for a tape;
+    whether it could be done so.
 
     What is wrong is left to those who say it.
     """
-    if x.pending is not None or x._requires_grad or x._view is not None or x._is_state:
+    if x._is_state or tracing.active() is not None:
         return False
-    if tracing.active() is not None or (x.node is not None and x.node.inputs):
+    if x.pending is not None:
+        return _set_waiting(x, index, value)
+    if x._requires_grad or x._view is not None or (x.node is not None and x.node.inputs):
         return False
     places = chosen(index, x)
     if places is None:
         return False
-    if type(value) in _NUMBERS and _holds(x.dtype, value):
-        return _write(x, places, value)
-    values = as_tensor(value, like=x)
-    if values.requires_grad and grad_enabled():
+    memory = recording.value_before(x)
+    if memory is None:
         return False
-    if values.dtype != x.dtype:
-        values = values.astype(x.dtype)
+    if type(value) in _NUMBERS:
+        return _holds(memory.dtype, value) and _write(x, places, value)
+    values = value if isinstance(value, Value) else as_tensor(value, like=x)
+    if values.dtype != memory.dtype:
+        values = values.astype(memory.dtype)
+    tape = recording.current.tape
+    if values.requires_grad and grad_enabled():
+        return tape is not None and tape.put_grown(x, places, values)
     pending = values.pending
     if pending is not None and pending.tape is not None:
-        tape = recording.current.tape
         return tape is not None and tape.put_rows(x, places, values)
     array = value_of(values)
     if array is None:
         return False
     return _write(x, places, array if values._view is None else array.copy())
+
+
+def row_of(x: AnyTensor, number: int) -> Any:
+    """x[number] of a tensor without a history, looking at its memory; None where it has no such
+    row.
+    """
+    memory = value_of(x)
+    if memory is None or not memory.ndim or not -len(memory) <= number < len(memory):
+        return None
+    number %= len(memory)
+    rest = memory.shape[1:]
+    region = {
+        "starts": (number, *(0,) * len(rest)),
+        "stops": (number + 1, *rest),
+        "steps": (1,) * memory.ndim,
+    }
+    row: Any = Value.from_value(memory[number, ...])
+    steps = (movement.slice_, region), (movement.reshape, {"shape": rest})
+    look(row, x, steps, grad_enabled())
+    return row
+
+
+def _set_waiting(x: AnyTensor, index: Any, value: Any) -> bool:
+    """The same of a result that waits."""
+    tape = recording.current.tape
+    if tape is None or x.pending.tape is not tape or (x.requires_grad and x.is_leaf):
+        return False
+    places = chosen(index, x)
+    if places is None:
+        return False
+    values = as_tensor(value, like=x)
+    if values.dtype != x.dtype:
+        values = values.astype(x.dtype)
+    return tape.put_within(x, places, values)
 
 
 def _holds(dtype: np.dtype[Any], number: float) -> bool:
@@ -113,6 +155,59 @@ def shape_of_rows(memory: Array, places: Places) -> Shape | None:
         return memory[places].shape
     except IndexError:
         return None
+
+
+# The positions of all elements of a few shapes.
+_numbered: dict[Shape, Array] = {}
+_FEW = 32
+
+
+def positions(shape: Shape, places: Places) -> Array | None:
+    """The positions, among all elements, of those that an index chooses; None where it chooses
+    what is not there.
+    """
+    numbers = _numbered.get(shape)
+    if numbers is None:
+        if len(_numbered) >= _FEW:
+            _numbered.clear()
+        numbers = _numbered[shape] = np.arange(math.prod(shape)).reshape(shape)
+    try:
+        return np.ascontiguousarray(numbers[places])
+    except IndexError:
+        return None
+
+
+def assigned(x: Any, values: Any, chosen: Any) -> Any:
+    """x with other values at some positions, the last one where several have the same."""
+    given = fitting(values, chosen.shape).broadcast_to(chosen.shape)
+    new = x.reshape(-1).scatter_along(chosen.reshape(-1), given.reshape(-1), 0, "set")
+    return new.reshape(x.shape)
+
+
+def fitting(values: Any, shape: Shape, name: str = "x[index] = value") -> Any:
+    """The values without leading axes of extent 1 that the chosen part does not have."""
+    while values.ndim > len(shape) and values.shape[0] == 1:
+        values = values.reshape(values.shape[1:])
+    if not _are_broadcast(values.shape, shape):
+        raise ShapeError(
+            f"{name}: values of shape {values.shape} cannot be broadcast to the chosen "
+            f"part, whose shape is {shape}"
+        )
+    return values
+
+
+def fits(values: Shape, rows: Shape) -> bool:
+    """Whether values of a shape can be given to rows."""
+    while len(values) > len(rows) and values[0] == 1:
+        values = values[1:]
+    return values == rows or _are_broadcast(values, rows)
+
+
+def _are_broadcast(values: Shape, shape: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(values, shape) == shape
+    except ValueError:
+        return False
 
 
 def _write(x: AnyTensor, places: Places, values: Any) -> bool:

@@ -52,7 +52,9 @@ def returns(g: Draw) -> None:
                 g.pick(("wide[i] = value * y", "wide[i, 1] = value")),
                 g.pick(("counts[i] = i", "counts[i] = value > 0", "wide[i, 0] = float(i)")),
             )
-        g.add("last, adv = 0, flat * 0.0" if g.chance(0.5) else "last, adv = 0, flat.detach() * 0.0")
+        g.add(
+            "last, adv = 0, flat * 0.0" if g.chance(0.5) else "last, adv = 0, flat.detach() * 0.0"
+        )
         with g.block(f"for i in reversed(range({COUNT})):"):
             nexts = g.pick(("flat[i + 1]", "wide[i + 1, 1]", "adv[i + 1]"))
             g.add(f"following = {nexts} if i < {COUNT - 1} else 0.0")
@@ -77,7 +79,9 @@ def _network(g: Draw) -> networks.Net:
     if g.nets and g.chance(0.4):
         return networks.some(g)
     name = g.name("net")
-    g.add(f"{name} = fill(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), {g.number()})")
+    g.add(
+        f"{name} = fill(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), {g.number()})"
+    )
     return networks.Net(name, (3,), 2)
 
 
@@ -108,8 +112,15 @@ def _write(g: Draw, number: int) -> None:
         *("flat[1:4] = y", "flat[:3] = flat[3:]", "wide[:, 0] = flat", "wide[i] = wide[i - 1]"),
         *(f"view[{g.pick(('0', '1', '-1'))}] = 0.25", "whole[i] = y[0]", "wide[i].add_(1.0)"),
         *("wide[wide > 1.5] = 0.0", "flat[flat < y[0]] = 1.0", f"flat[{row}] += y[0]"),
-        *(f"wide[{row}] = {g.pick(('7', 'y.tolist()[0]', 'y.detach()'))}", "wide[i, [0, 2]] = y[:2]"),
-        *("flat[flat > 0] = y.mean()", "wide[[0, 1], [1, 2]] = y[:2]", "flat.data[i] = y.detach()[0]"),
+        *(
+            f"wide[{row}] = {g.pick(('7', 'y.tolist()[0]', 'y.detach()'))}",
+            "wide[i, [0, 2]] = y[:2]",
+        ),
+        *(
+            "flat[flat > 0] = y.mean()",
+            "wide[[0, 1], [1, 2]] = y[:2]",
+            "flat.data[i] = y.detach()[0]",
+        ),
     )
     text = g.pick(texts)
     if g.chance(0.06):
@@ -123,7 +134,14 @@ def _between(g: Draw) -> None:
     if g.chance(0.15):
         g.add(g.pick(("log(view)", "log(whole)", "log(flat[0].item())", "log(wide.sum().item())")))
     if g.chance(0.08):
-        g.add(g.pick(("other = copy.deepcopy(wide.detach())", "other = pickle.loads(pickle.dumps(flat.detach()))")))
+        g.add(
+            g.pick(
+                (
+                    "other = copy.deepcopy(wide.detach())",
+                    "other = pickle.loads(pickle.dumps(flat.detach()))",
+                )
+            )
+        )
     if g.chance(0.08):
         g.add(g.pick(("flat = flat.clone()", "wide = wide * 1.0", "array = flat.numpy()")))
     if g.chance(0.06):
