@@ -20,6 +20,7 @@ checks.
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -41,13 +42,15 @@ class Node:
       node evaluated to.
     - `source` is the place in the user's code that made the node, for error messages.
     - `function` is the name of the public function that made it, `hooks` what is called with its
-      cotangent (`mynn.base.hooks`); both are mostly not set.
+      cotangent (`mynn.base.hooks`), `sharers` are leaves that have its value without its history;
+      all three are mostly not set.
     - `kind` is what nodes of the same types share (`mynn.core.kinds`), where somebody looked it up.
     """
 
     # Not set where nothing is known of them.
     function: str
     hooks: Any
+    sharers: weakref.WeakSet[Node]
 
     __slots__ = (
         "__weakref__",
@@ -59,6 +62,7 @@ class Node:
         "params",
         "primitive",
         "serial",
+        "sharers",
         "source",
         "type",
         "value",

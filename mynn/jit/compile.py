@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import threading
 import types
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from mynn.base.arguments import check_call, flag
 from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
 from mynn.core.graph import Graph
-from mynn.core.types import Array, Shape
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import native_available, stage, unrolled
 from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
+from mynn.jit.ready import Ready, ReadyForMany, ReadyForSeveral
 from mynn.runtime.threads import Threads, check_threads
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
@@ -34,71 +35,8 @@ BACKENDS = ("native", "interpreter")
 activity, waiting = tracing.activity, recording.waiting
 # After so many programs for one value that changes, a warning.
 _OFTEN = 5
-
-
-class Ready(NamedTuple):
-    """The latest program from one array to another, ready to run without looking anything up.
-
-    It may run for arrays of this type, while nothing is traced and no more parts of modules were
-    replaced, and `same()`, where there is something to look at.
-    """
-
-    shape: Shape
-    dtype: Any
-    edits: int
-    same: Callable[[], bool] | None
-    run: Callable[[Array], Any]
-    code: Any
-
-    def fits(self, array: Any) -> bool:
-        """Whether it may run for this value now."""
-        return (
-            type(array) is np.ndarray
-            and array.dtype is self.dtype
-            and array.shape == self.shape
-            and tracing.activity.watch == self.edits
-            and (self.same is None or self.same())
-        )
-
-
-class ReadyForSeveral(NamedTuple):
-    """The same for the latest program of several arrays, or from one to several; `bundle` gives
-    results in the form that the function returned, None where that is one array.
-    """
-
-    shapes: tuple[Shape, ...]
-    dtypes: tuple[Any, ...]
-    edits: int
-    same: Callable[[], bool] | None
-    run: Callable[[Sequence[Any]], list[Any]]
-    code: Any
-    bundle: Callable[[list[Any]], Any] | None
-
-    def fits(self, arrays: tuple[Any, ...]) -> bool:
-        """Whether it may run for these values now."""
-        shapes, dtypes, edits, same, _, _, _ = self  # the fields by name take longer
-        if len(arrays) != len(shapes):
-            return False
-        if len(arrays) == 2:
-            one, other = arrays
-            return (
-                type(one) is np.ndarray
-                and type(other) is np.ndarray
-                and one.dtype is dtypes[0]
-                and other.dtype is dtypes[1]
-                and one.shape == shapes[0]
-                and other.shape == shapes[1]
-                and activity.watch == edits
-                and (same is None or same())
-            )
-        number = 0
-        for array in arrays:  # so does `zip`
-            if type(array) is not np.ndarray or array.dtype is not dtypes[number]:
-                return False
-            if array.shape != shapes[number]:
-                return False
-            number += 1  # noqa: SIM113
-        return activity.watch == edits and (same is None or same())
+# What was called so often, again and again, is worth an entry of its own (`mynn.jit.entry`).
+_OFTEN_CALLED = 50
 
 
 class Compiled:
@@ -130,6 +68,8 @@ class Compiled:
         self.backend = backend
         self.threads = None if threads is None else check_threads(threads)
         self._programs: dict[Any, list[tuple[stage.Staged, Any]]] = {}
+        self._entry: ReadyForMany | None = None
+        self._calls = 0  # of what is ready, until there is an entry
         self._direct: Ready | None = None
         self._several: ReadyForSeveral | None = None
         self.prediction: Ready | None = None
@@ -320,7 +260,10 @@ class Compiled:
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code (`mynn.programs`): so do we."""
-        direct, several, prediction = self._direct, self._several, self.prediction
+        entry, prediction = self._entry, self.prediction
+        direct, several = self._direct, self._several
+        if entry is not None and entry.code is code:
+            self._entry = None
         if direct is not None and direct.code is code:
             self._direct = None
         if several is not None and several.code is code:
@@ -357,6 +300,13 @@ class Compiled:
         return self.lookup(arguments)[1]
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        entry = self._entry
+        if entry is not None and not named and not waiting:
+            edits, same, enter, _ = entry
+            if activity.watch == edits and (same is None or same()):
+                result = enter(arguments)
+                if result is not None:
+                    return result
         direct = self._direct
         if direct is not None and len(arguments) == 1 and not named:
             array = arguments[0]
@@ -369,9 +319,15 @@ class Compiled:
                 and not waiting
                 and (same is None or same())
             ):
+                self._calls += 1
+                if self._calls == _OFTEN_CALLED:
+                    self._enter(arguments, edits, same)
                 return run(array)
         several = self._several
         if several is not None and not named and not waiting and several.fits(arguments):
+            self._calls += 1
+            if self._calls == _OFTEN_CALLED:
+                self._enter(arguments, several.edits, several.same)
             results = several.run(arguments)
             return results[0] if several.bundle is None else several.bundle(results)
         if tracing.active() is not None:
@@ -399,6 +355,7 @@ class Compiled:
             same = guards.unchanged if guards.each_time else same
             shapes, dtypes = tuple(x.shape for x in arrays), tuple(x.dtype for x in arrays)
             code = program.code
+            self._entry, self._calls = None, 0
             if len(arrays) > 1 or structure != 0:
                 bundle: Callable[[list[Any]], Any] | None
                 bundle = None if structure == 0 else staged.bundle
@@ -410,6 +367,18 @@ class Compiled:
                 run = program.direct()
                 self._direct = Ready(shapes[0], dtypes[0], edits, same, run, code)
         return results[0] if structure == 0 else staged.bundle(results)
+
+    def _enter(
+        self, arguments: tuple[Any, ...], edits: int, same: Callable[[], bool] | None
+    ) -> None:
+        """Make an entry into the program that is ready for such arguments, if it can have one."""
+        with forks.loading:
+            from mynn.jit.entry import entry
+
+        staged, program = self.lookup(arguments)
+        run = entry(program, arguments) if staged.structure == 0 else None
+        if run is not None and not program.code.dropped:
+            self._entry = ReadyForMany(edits, same, run, program.code)
 
 
 def _kept_with(owner: Any) -> dict[Any, Compiled]:

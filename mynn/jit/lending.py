@@ -17,10 +17,8 @@ import numpy as np
 from mynn.core.types import Array
 from mynn.jit.code import LARGE, Code
 from mynn.jit.instance import Instance
-from mynn.target.storage import ALIGNMENT, SLACK, address_of
+from mynn.target.storage import ALIGNMENT, PAGE, SLACK, address_of
 
-# What lies behind an array in its last page may be read, whoever has it.
-_PAGE = 4096
 # Blocks of a result that are kept, of up to so many bytes each: a caller mostly has the last result
 # still when it asks for the next one. A block that was just used lies in the caches, and its pages
 # need not be made.
@@ -52,7 +50,7 @@ class _Argument(NamedTuple):
     dtype: Any
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Memory for a result, an array in it, and where that lies in the process."""
 
     memory: Array
@@ -60,30 +58,33 @@ class _Block(NamedTuple):
     address: int
 
 
-def _new_block(shape: tuple[int, ...], dtype: Any, nbytes: int, beside: int) -> _Block:
-    """Half a page off what lies at `beside`, which is read at the same time.
+def _new_block(shape: tuple[int, ...], dtype: Any, nbytes: int, beside: int) -> Block:
+    """Half a page off what lies at `beside`, which is read at the same time; where the block is
+    large, so that the room for that does not matter.
 
     Where the addresses of a store and of a load after it differ by about a multiple of 4 KB,
     processors take the one for the other, and the load waits: `x + 1` took 1.2 times as long.
     """
-    memory = np.empty(nbytes + SLACK + ALIGNMENT + _PAGE, np.uint8)
+    room = PAGE if nbytes >= LARGE else 0
+    memory = np.empty(nbytes + SLACK + ALIGNMENT + room, np.uint8)
     first = address_of(memory)
     start = -first % ALIGNMENT
-    start += (beside + _PAGE // 2 - first - start) % _PAGE // ALIGNMENT * ALIGNMENT
-    return _Block(memory, np.ndarray(shape, dtype, memory, start), first + start)
+    if room:
+        start += (beside + PAGE // 2 - first - start) % PAGE // ALIGNMENT * ALIGNMENT
+    return Block(memory, np.ndarray(shape, dtype, memory, start), first + start)
 
 
-def _references(block: _Block) -> int:
+def _references(block: Block) -> int:
     """To the memory of a block. Each array in it has one, the views that callers get too."""
     return getrefcount(block.memory)
 
 
 # Of a block that nobody else has. Without the interpreter's lock they cannot be counted.
 _COUNTED: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
-_ALONE = _references(_new_block((), np.float32, 4, 0)) if _COUNTED else 0
+ALONE = _references(_new_block((), np.float32, 4, 0)) if _COUNTED else 0
 
 
-class _Result(NamedTuple):
+class Result(NamedTuple):
     """Of a large result: its number, its place in the table, its shape, dtype and bytes; the number
     of the argument that is likely to be read as it is written: one of as many bytes, or the last.
     """
@@ -94,12 +95,12 @@ class _Result(NamedTuple):
     dtype: Any
     nbytes: int
     beside: int
-    blocks: list[_Block]
+    blocks: list[Block]
 
-    def block(self, beside: int) -> _Block:
+    def block(self, beside: int) -> Block:
         """Memory that nobody has."""
         for block in self.blocks:
-            if getrefcount(block.memory) == _ALONE:
+            if getrefcount(block.memory) == ALONE:
                 return block
         block = _new_block(self.shape, self.dtype, self.nbytes, beside)
         if self.nbytes <= _KEPT_BYTES:
@@ -109,12 +110,16 @@ class _Result(NamedTuple):
 
 
 class _Loan(NamedTuple):
-    """A run whose table changes from call to call, so that no other call may have it."""
+    """A run whose table changes from call to call, so that no other call may have it.
+
+    `unread`: the numbers of the arguments that the program does not look at.
+    """
 
     instance: Instance
     table: memoryview
     arguments: list[_Argument | None]
-    results: list[_Result]
+    results: list[Result]
+    unread: frozenset[int]
 
 
 def lending(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
@@ -154,20 +159,20 @@ def lending_one(program: Callee) -> Callable[[Array], Array]:
         except IndexError:
             loan = _loan(program)
         try:
-            instance, table, (argument,), results = loan
+            instance, table, (argument,), results, _ = loan
             if argument is None:
                 return _run(loan, (array,))[0]
             place, own, _, strides, nbytes, _, _ = argument  # the fields by name take longer
             if array.strides != strides:
                 return _run(loan, (array,))[0]
             address = address_of(array)
-            if (address + nbytes - 1) % _PAGE >= _PAGE - SLACK:
+            if (address + nbytes - 1) % PAGE >= PAGE - SLACK:
                 return _run(loan, (array,))[0]
             table[place] = address
             block = None
             if results:
                 for block in results[0].blocks:
-                    if getrefcount(block.memory) == _ALONE:
+                    if getrefcount(block.memory) == ALONE:
                         break
                 else:
                     block = results[0].block(address)
@@ -184,39 +189,55 @@ def lending_one(program: Callee) -> Callable[[Array], Array]:
     return run
 
 
+def place_of(code: Code, role: str, number: int) -> int | None:
+    """The only place of an argument or a result in the table; None where it has none, or several.
+
+    An argument that is not read has none.
+    """
+    found = [
+        position
+        for position, slot in enumerate(code.artifact.slots)
+        if slot.role == role and slot.number == number
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def lent_result(
+    code: Code, instance: Instance, number: int, least: int, sizes: Sequence[int]
+) -> Result | None:
+    """What is known of a result that is written to memory of the caller's, if it is one: where it
+    has at least so many bytes. `sizes`: the bytes of the arguments that are read where they lie.
+    """
+    array, at = instance.outputs[number], place_of(code, "result", number)
+    if at is None or array.nbytes < least or not array.flags.c_contiguous:
+        return None
+    same = sizes.index(array.nbytes) if array.nbytes in sizes else len(sizes) - 1
+    return Result(number, at, array.shape, array.dtype, array.nbytes, same, [])
+
+
 def _loan(program: Callee | None) -> _Loan:
     assert program is not None  # whoever calls has it
-    instance = program.new_instance()
-    places: dict[tuple[str, int], list[int]] = {}
-    for position, slot in enumerate(program.code.artifact.slots):
-        places.setdefault((slot.role, slot.number), []).append(position)
-
-    def sole(role: str, number: int, array: Array) -> int | None:
-        found = places.get((role, number), [])
-        large = array.nbytes >= LARGE and array.flags.c_contiguous
-        return found[0] if large and len(found) == 1 else None
-
+    instance, code = program.new_instance(), program.code
+    read = {slot.number for slot in code.artifact.slots if slot.role == "input"}
     arguments: list[_Argument | None] = []
     for number, own in enumerate(instance.arguments):
-        at = sole("input", number, own)
+        at = place_of(code, "input", number)
         kept = None
-        if at is not None:
+        if at is not None and own.nbytes >= LARGE and own.flags.c_contiguous:
             address = address_of(own)
             fixed = own.strides, own.nbytes, own.shape, own.dtype
             kept = _Argument(at, own, address, *fixed)
         arguments.append(kept)
-    results = []
-    for number, array in enumerate(instance.outputs):
-        at = sole("result", number, array)
-        if at is not None:
-            sizes = [0 if one is None else one.nbytes for one in arguments]
-            same = sizes.index(array.nbytes) if array.nbytes in sizes else len(sizes) - 1
-            results.append(_Result(number, at, array.shape, array.dtype, array.nbytes, same, []))
-    return _Loan(instance, instance.memory.table.data, arguments, results)
+    sizes = [0 if one is None else one.nbytes for one in arguments]
+    numbers = range(len(instance.outputs))
+    found = [lent_result(code, instance, number, LARGE, sizes) for number in numbers]
+    results = [result for result in found if result is not None]
+    unread = frozenset(range(len(arguments))) - read
+    return _Loan(instance, instance.memory.table.data, arguments, results, unread)
 
 
 def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
-    instance, table, given, results = loan
+    instance, table, given, results, unread = loan
     own = instance.arguments
     if len(own) != len(arguments):
         raise ValueError(f"{len(own)} arguments are needed, there are {len(arguments)}")
@@ -224,7 +245,8 @@ def _run(loan: _Loan, arguments: Sequence[Any]) -> list[Array]:
     for value in arguments:  # `enumerate` and `zip` take longer
         one, address = given[number], 0
         if one is None:
-            own[number][...] = value
+            if number not in unread:
+                own[number][...] = value
         else:
             place, memory, kept, _, _, _, _ = one
             address = _readable(value, one)
@@ -259,4 +281,4 @@ def _readable(array: Any, argument: _Argument) -> int:
     if array.dtype != dtype:
         return 0
     address = address_of(array)
-    return address if (address + nbytes - 1) % _PAGE + SLACK < _PAGE else 0
+    return address if (address + nbytes - 1) % PAGE + SLACK < PAGE else 0

@@ -13,7 +13,7 @@ from mynn.errors import MynnError, UsageError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.output import Later, Output
 from mynn.tape.piece import Piece
-from mynn.tape.run import Run
+from mynn.tape.run import Run, remembered
 from mynn.tape.step import Step, Target
 from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor.backward import backward as backward_of
@@ -64,7 +64,8 @@ def finish(
     assert results is not None
     if run is None and piece.grown:  # what results came from is remembered for `backward`
         marks = () if step.stepped else step.marks(piece.access)
-        run = progress.run = Run(step, externals, progress.saved, marks)
+        kept = remembered(step, externals, held)
+        run = progress.run = Run(step, kept, progress.saved, marks)
     number = 0
     for slot in piece.wanted:
         tensor = outputs[slot]

@@ -20,6 +20,7 @@ from mynn.tape.derivative import Derivative
 from mynn.tape.trial import SPENT, Trial
 from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
+from mynn.tensor.view import look
 
 if TYPE_CHECKING:
     from mynn.tape.step import Mark, Step
@@ -358,6 +359,39 @@ def remember(tensor: Tensor, by_call: bool = False) -> None:
         waiting.pop()
         output.run.remember(last, output.slot, by_call)
         last.pending = output.run = None
+
+
+def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> list[Any]:
+    """What a run keeps of what was there before: copies of results that no gradient flows to, which
+    would keep alive all that they were computed from.
+    """
+    kept, passed = list(externals), None
+    for i, value in enumerate(externals):
+        if not isinstance(value, Tensor) or isinstance(value, Parameter):
+            continue
+        memory: Any = value if value._view is None else value._view.base
+        if not memory._requires_grad or memory.is_leaf:
+            continue
+        if value.requires_grad:
+            passed = step.passed(held) if passed is None else passed
+            if i in passed:
+                continue
+        kept[i] = _without_history(value, memory)
+    return kept
+
+
+def _without_history(tensor: Tensor, memory: Any) -> Tensor:
+    """A copy that lies as the tensor does."""
+    copy: Tensor = Tensor.from_value(array_of(memory).copy())
+    view = tensor._view
+    if view is None:
+        return copy
+    value = array_of(copy)
+    for primitive, params in view.steps:
+        value = primitive.numpy(value, **params)
+    seen: Tensor = Tensor.from_value(value)
+    look(seen, copy, view.steps, False)
+    return seen
 
 
 def _marks(externals: Sequence[Any], written: Sequence[Tensor]) -> list[Mark]:

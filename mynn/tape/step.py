@@ -51,7 +51,8 @@ class Step:
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
-    - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`).
+    - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`);
+      `passes`: by which slots somebody holds, the externals that gradients may flow to.
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
     - `views`: the results that look at memory of others: slot, place of that, the steps from it,
@@ -94,6 +95,7 @@ class Step:
         "outcome",
         "outcomes",
         "parent",
+        "passes",
         "pieces",
         "promise",
         "quick",
@@ -125,6 +127,7 @@ class Step:
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
         self.derivatives: dict[Any, Any] = {}
+        self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
         self.work: float = 0.0 if parent is None else parent.work
         if outcome is not None:
             self.work += outcome.work
@@ -281,6 +284,19 @@ class Step:
                     else:
                         return None
         return tuple(found.values())
+
+    def passed(self, held: Sequence[bool]) -> frozenset[int]:
+        """The numbers of externals that gradients may flow to, from results that somebody holds."""
+        key = tuple(held)
+        found = self.passes.get(key)
+        if found is None:
+            reached, numbers = {slot for slot, known in enumerate(held) if known}, set[int]()
+            for call, outcome in reversed(list(zip(self.calls, self.outcomes, strict=True))):
+                grows = call.slot in reached and outcome is not None and outcome.requires_grad
+                for leaf in call.form.leaves if grows and call.function is not asks else ():
+                    (reached if isinstance(leaf, Slot) else numbers).add(leaf.number)
+            found = self.passes[key] = frozenset(numbers)
+        return found
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.calls))

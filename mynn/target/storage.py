@@ -19,6 +19,8 @@ ALIGNMENT = 64
 # Bytes after the last element that native code may read, and write without meaning: up to a whole
 # vector of the widest elements.
 SLACK = 128
+# What lies behind an array in its last page may be read, whoever has it. Pages are no smaller.
+PAGE = 4096
 # Bytes of what is small, and of a block of small ones side by side; the block that is in use, and
 # how many of its bytes are.
 _SMALL = 1 << 12

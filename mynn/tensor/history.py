@@ -183,7 +183,9 @@ def _view_node(tensor: AnyTensor, view: View) -> Node:
     source = graph_node(view.source)
     if trace is None or tensor._value is None:
         if tensor.node is None or view.origin is not source:
-            tensor.node, view.origin = _seen(source, view, trace is None), source
+            cut = trace is None and not view.attached and bool(source.inputs)
+            start = _without_history(source) if cut else source
+            tensor.node, view.origin = _seen(start, view, trace is None), source
             if leaf and trace is not None:
                 trace.leaves[tensor.node] = tensor
         return tensor.node
@@ -203,11 +205,37 @@ def _seen(source: Node, view: View, eager: bool) -> Node:
     return follow(source, steps, eager)
 
 
+def _without_history(node: Node) -> Node:
+    """A leaf with the value of a node: what is computed from a detached tensor keeps nothing of
+    what that was computed from.
+    """
+    leaf = Node(INPUT, (), {}, node.type, value=node.value, name=node.name)
+    _share(node, leaf)
+    return leaf
+
+
+def _share(node: Node, leaf: Node) -> None:
+    """Note that a leaf has the value of a node, and loses it with it."""
+    sharers = getattr(node, "sharers", None)
+    if sharers is None:
+        sharers = node.sharers = weakref.WeakSet()
+    sharers.add(leaf)
+
+
+def set_recorded(node: Node, value: Array | None) -> None:
+    """Give a recorded node another value, or none since it was changed."""
+    source = tracing.user_source() if value is None else node.source
+    for one in (node, *getattr(node, "sharers", ())):
+        one.value, one.source = value, source
+
+
 def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
     node = tensor.node
     if node is None or "tensor" not in node.params or _was_written(node, view.base):
         node = tensor.node = _leaf(tensor, view.base)
+        if view.base.node is not None and view.base.node.inputs:
+            _share(view.base.node, node)
     return node
 
 
@@ -326,7 +354,7 @@ def changed(tensor: AnyTensor) -> None:
     node = tensor.node
     if node is None or tensor._value is None:
         return
-    node.value, node.source = None, tracing.user_source()
+    set_recorded(node, None)
     if not node.inputs:
         tensor.node = None
 

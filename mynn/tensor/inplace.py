@@ -16,7 +16,7 @@ from mynn.base import recording
 from mynn.core.graph import Node
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.history import STOP, array_of, graph_node
+from mynn.tensor.history import STOP, array_of, graph_node, set_recorded
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.selecting import Selecting
 from mynn.tensor.write import put_off, replace, same_value, write
@@ -317,7 +317,7 @@ class InPlace(Selecting[T]):
             recording.before_write(self, values=False)
             assert self.node is not None
             # What was recorded keeps the values of today.
-            self.node.value = np.array(array_of(self), order="C")
+            set_recorded(self.node, np.array(array_of(self), order="C"))
             self.node, self._requires_grad = None, False
         return self
 

@@ -59,6 +59,11 @@ class History:
         """Lists by the names of the metrics, for JSON and the like."""
         return {name: values.tolist() for name, values in self.metrics.items()}
 
+    @property
+    def history(self) -> dict[str, list[Any]]:
+        """The same under Keras's name."""
+        return self.to_dict()
+
     def frame(self) -> Any:
         """A table of pandas, whose package must be there: an epoch a row, a metric a column.
 

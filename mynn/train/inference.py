@@ -14,7 +14,8 @@ from mynn.base import sharing
 from mynn.base.arguments import explained, positive
 from mynn.core.types import Array
 from mynn.errors import MynnError, ShapeError, UsageError
-from mynn.jit.compile import Compiled, Ready, compiled_of
+from mynn.jit.compile import Compiled, compiled_of
+from mynn.jit.ready import Ready
 from mynn.jit.stage import Staged
 from mynn.metrics.metric import Metric
 from mynn.trace import tracing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,8 +22,9 @@ from mynn.errors import (
     ShapeError,
     UsageError,
 )
-from mynn.jit.compile import Compiled, compile
+from mynn.jit.compile import compile
 from mynn.metrics.metric import Metric
+from mynn.serialization import objects
 from mynn.tensor import Tensor, as_array
 from mynn.train.callbacks.base import Callback
 from mynn.train.fit import fit
@@ -81,8 +83,9 @@ class Model:
         self.optimizer = _optimizer(optimizer, network)
         self.metrics = _metrics(metrics)
         self._step = compile(self._train)
+        self._weighted_step = compile(self._train_weighted)
         self._measured = _Measured(self)
-        self._with_weights: Compiled | None = None
+        self._seen: tuple[Any, ...] = ()
 
     def __repr__(self) -> str:
         names = ", ".join(self.metrics)
@@ -117,7 +120,8 @@ class Model:
                 that is not trained on but measured after every epoch.
             validation_data: (x, y) to measure instead.
             class_weight: a dict of labels and the weights of their samples in the loss; others
-                count 1.
+                count 1. "balanced": samples / (classes * samples of the class), so that all classes
+                weigh the same.
             sample_weight: a weight in the loss for each sample.
             batch_size, epochs, verbose, callbacks, shuffle, options: those of `mynn.fit`; among
                 them checkpoint, resume, seed, record.
@@ -133,14 +137,16 @@ class Model:
         """
         arrays = (*_inputs(x), y)
         held = None if validation_data is None else _pair(validation_data)
-        weights = _weights(y, sample_weight, class_weight)
+        trained = None
         if in_range("validation_split", validation_split, 0.0, 1.0) and held is None:
             loaded = load(arrays, check_finite=False)
             (arrays, kept), held = split(*loaded, validation_split)
-            weights = None if weights is None else weights[: len(kept[0])]
+            trained = len(kept[0])
+        weights = _weights(y, sample_weight, class_weight, trained)
         step = self._step
         if weights is not None:
-            step, arrays = self._weighted(), (*arrays, weights)
+            _unreduced(self.loss)
+            step, arrays = self._weighted_step, (*arrays, weights)
         given = {"epochs": epochs, "shuffle": shuffle, "verbose": verbose, **options}
         if held is not None:
             given |= {"validate": self._measured, "validation_data": held}
@@ -148,48 +154,73 @@ class Model:
         training = self.network.training
         self.network.train()
         try:
-            return fit(step, arrays, batch_size=batch_size, callbacks=callbacks, **given)
+            history = fit(step, arrays, batch_size=batch_size, callbacks=callbacks, **given)
         finally:
             self.network.train(training)
+        self._remember(x)
+        return history
 
     @explained
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, Any]:
         """The loss and the metrics over a data set, in evaluation mode: `mynn.evaluate`."""
         measures = {n: m for n, m in self.metrics.items() if isinstance(m, Metric)}
         data = (*_inputs(x), y)
-        return evaluate(self._measured, data, batch_size=batch_size, metrics=measures)
+        results = evaluate(self._measured, data, batch_size=batch_size, metrics=measures)
+        self._remember(x)
+        return results
 
     @explained
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The outputs of the network for every sample, in evaluation mode: `mynn.predict`."""
-        return predict(self.network, x, batch_size=batch_size)
+        outputs = predict(self.network, x, batch_size=batch_size)
+        self._remember(x)
+        return outputs
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The outputs of the network, in the mode that it is in."""
+        return self.network(*inputs)
 
     @explained
-    def summary(self, x: Any) -> Summary:
-        """The layers with shapes, parameters, operations and bytes for inputs such as x."""
-        return summary(self.network, *_inputs(x))
+    def summary(self, x: Any = None) -> Summary:
+        """The layers with shapes, parameters, operations and bytes: `mynn.summary`.
+
+        Args:
+            x: inputs such as the network will have; left out, one sample of those that it had last.
+        """
+        if x is None and not self._seen:
+            raise UsageError(
+                "summary: this model has seen no data yet; give x, an array such as those of fit"
+            )
+        return summary(self.network, *(self._seen if x is None else _inputs(x)))
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write the network's state dict to a safetensors file: `mynn.save`."""
+        objects.save(self.network.state_dict(), path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Read what `save_weights` wrote, or another state dict of such a network: `mynn.load`.
+
+        Raises:
+            What `Module.load_state_dict` raises; the network is then as it was.
+        """
+        self.network.load_state_dict(objects.load(path))
+
+    def _remember(self, x: Any) -> None:
+        """One sample of the inputs, for `summary`."""
+        self._seen = tuple(array[:1] for array in _inputs(x))
 
     def _train(self, *batch: Tensor) -> dict[str, Any]:
         *inputs, target = batch
         outputs = self.network(*inputs)
         return self._descend(self.loss(outputs, target), outputs, target)
 
-    def _weighted(self) -> Compiled:
-        """The step on batches with a weight for each sample."""
-        if self._with_weights is None:
-            each = _unreduced(self.loss)
-
-            def train(*batch: Tensor) -> dict[str, Any]:
-                *inputs, target, weights = batch
-                outputs = self.network(*inputs)
-                losses = each(outputs, target)
-                losses = losses.reshape((losses.shape[0], -1)).mean(1)
-                return self._descend(
-                    (losses * weights.astype(losses.dtype)).mean(), outputs, target
-                )
-
-            self._with_weights = compile(train)
-        return self._with_weights
+    def _train_weighted(self, *batch: Tensor) -> dict[str, Any]:
+        """A step on batches with a weight for each sample."""
+        *inputs, target, weights = batch
+        outputs = self.network(*inputs)
+        losses = _unreduced(self.loss)(outputs, target)
+        losses = losses.reshape((losses.shape[0], -1)).mean(1)
+        return self._descend((losses * weights.astype(losses.dtype)).mean(), outputs, target)
 
     def _descend(self, loss: Tensor, outputs: Any, target: Tensor) -> dict[str, Any]:
         results = self._results(loss, outputs, target)
@@ -232,36 +263,48 @@ def _pair(data: Any) -> tuple[Any, ...]:
     return (*_inputs(data[0]), data[1])
 
 
-def _weights(y: Any, sample_weight: Any, class_weight: Any) -> Array | None:
-    """A weight for each sample, float32; None where all count alike."""
+def _weights(y: Any, sample_weight: Any, class_weight: Any, trained: int | None) -> Array | None:
+    """A weight for each of the samples that are trained on, float32; None where all count alike."""
     if sample_weight is None and class_weight is None:
         return None
-    labels = as_array(y)
+    targets = as_array(y)
+    labels = targets[:trained]
     weights = np.ones(len(labels))
     if sample_weight is not None:
         given = as_array(sample_weight)
-        if given.shape != (len(labels),):
+        if given.shape != (len(targets),):
             raise ShapeError(
                 f"sample_weight has shape {given.shape}, it must be one number for each of "
-                f"{len(labels)} samples"
+                f"{len(targets)} samples"
             )
         if not np.isfinite(given).all() or (given < 0).any():
             raise DataError("sample_weight: weights must be finite and at least 0")
-        weights = weights * given
+        weights = weights * given[:trained]
     if class_weight is not None:
-        if not isinstance(class_weight, Mapping):
-            raise ArgumentTypeError(
-                f"class_weight must be a dict of labels and weights, it is {shown(class_weight)}"
-            )
         if labels.dtype.kind not in "iub" or labels.size != len(labels):
             raise DTypeError(
                 "class_weight: the targets must be labels, one whole number for each sample, they "
                 f"are {labels.dtype} of shape {labels.shape}"
             )
-        for label, weight in class_weight.items():
-            own = labels.reshape(-1) == whole_number("class_weight: a label", label)
-            weights[own] *= in_range(f"class_weight[{label}]", weight, 0.0)
+        weights *= _weights_by_class(labels.reshape(-1), class_weight)
     return weights.astype(np.float32)
+
+
+def _weights_by_class(labels: Array, class_weight: Any) -> Array:
+    """The weight of each label."""
+    if class_weight == "balanced":
+        _, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        return (len(labels) / (len(counts) * counts))[own]
+    if not isinstance(class_weight, Mapping):
+        raise ArgumentTypeError(
+            'class_weight must be a dict of labels and weights, or "balanced", it is '
+            f"{shown(class_weight)}"
+        )
+    weights = np.ones(len(labels))
+    for label, weight in class_weight.items():
+        own = labels == whole_number("class_weight: a label", label)
+        weights[own] = in_range(f"class_weight[{label}]", weight, 0.0)
+    return weights
 
 
 def _unreduced(loss: Measure) -> Measure:

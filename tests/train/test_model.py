@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +82,41 @@ def test_the_last_samples_are_held_back() -> None:
     history = model.fit(marked, np.zeros(10, np.float32), validation_split=0.3)
     assert history["loss"][0] == 0
     assert history["val_loss"][0] == 10_000
+
+
+def test_balanced_classes_weigh_the_same() -> None:
+    labels = np.repeat([0, 1], (60, 30))
+    one, two = (mynn.Model(network(), "cross_entropy", "sgd") for _ in range(2))
+    options: dict[str, Any] = {"epochs": 2, "seed": 1, "validation_split": 0.2}
+    # The last 18 of the second class are not trained on.
+    balanced = one.fit(X, labels, class_weight="balanced", **options)
+    expected = two.fit(X, labels, class_weight={0: 72 / 120, 1: 72 / 24}, **options)
+    np.testing.assert_array_equal(balanced["loss"], expected["loss"])
+
+
+def test_a_model_is_called_summed_up_and_written(tmp_path: Path) -> None:
+    model, other = (mynn.Model(network(), "cross_entropy") for _ in range(2))
+    with pytest.raises(UsageError, match="has seen no data yet; give x"):
+        model.summary()
+    history = model.fit(X, T, epochs=2, class_weight={1: 2.0})
+    assert history.history == history.to_dict()
+    assert [row.shape for row in model.summary().rows] == [(1, 8), (1, 8), (1, 8), (1, 2)]
+    np.testing.assert_array_equal(model(mynn.tensor(X)).numpy(), model.network(X).numpy())
+    model.save_weights(tmp_path / "weights.safetensors")
+    other.load_weights(tmp_path / "weights.safetensors")
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_train_by_themselves(again: Callable[[Any], Any]) -> None:
+    model = mynn.Model(network(), "cross_entropy", "adam")
+    model.fit(X, T, sample_weight=np.ones(90), seed=1)
+    before = model.predict(X)
+    other = again(model)
+    other.fit(X, T, sample_weight=np.ones(90), seed=2)
+    np.testing.assert_array_equal(model.predict(X), before)
+    model.fit(X, T, sample_weight=np.ones(90), seed=2)
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
 
 
 def test_several_inputs() -> None:

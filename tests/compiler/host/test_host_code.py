@@ -13,6 +13,7 @@ import pytest
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
+from mynn.compiler.host.enter import enter
 from mynn.compiler.host.measure import multiply_adds, reads, repeat
 from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.shuffle import SHUFFLE, shuffle
@@ -64,7 +65,7 @@ def loops() -> list[Loop]:
 def programs() -> list[list[Function]]:
     """All host code."""
     found = [training_loop(loop, sleeps) for loop in loops() for sleeps in (False, True)]
-    return [*found, [barrier(), *parallel_call(True)], [repeat(), shuffle()]]
+    return [*found, [barrier(), *parallel_call(True)], [repeat(), shuffle()], enter()]
 
 
 def test_host_code_is_correct_loop_ir() -> None:

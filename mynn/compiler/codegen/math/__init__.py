@@ -3,9 +3,10 @@
     require(module, "tanh", "f32", 16)  ->  "@mynn.tanh.f32x16", which the module has then
 
 float32 is computed with polynomials and rational functions in fused multiply-adds, and float64 too
-but for erf, sin, cos and pow, which call libm for each lane. The coefficients are minimax (Remez
-exchange with 60 digits, then rounded); those of float64 interpolate at Chebyshev nodes. There are
-no fast-math flags, and no branches but one: float32 sin and cos of 2**50 and more call libm.
+in `exponential.py` and `logarithm.py`; all others call libm for each lane there. The coefficients
+are minimax (Remez exchange with 60 digits, then rounded); those of float64 interpolate at Chebyshev
+nodes. There are no fast-math flags, and no branches but one: float32 sin and cos of 2**50 and more
+call libm.
 Results are the same, bit for bit, whatever the lanes and the vector unit; a machine without FMA is
 slow.
 
