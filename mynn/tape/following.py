@@ -38,6 +38,8 @@ NUMBERS = frozenset(
     }
 )
 FEW, _LARGE = 16, 1e38
+# After so many rows of tensors of one type were looked at, each other one would be another call.
+ROWS = 4
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
@@ -166,9 +168,9 @@ class Following(Training):
         if (pending is not None and pending.tape is not None) or x.requires_grad:
             return False
         numbers = self.numbers.setdefault(x.spec, set())
-        if len(numbers) <= FEW:
+        if len(numbers) <= ROWS:
             numbers.add(number)
-        return len(numbers) > FEW
+        return len(numbers) > ROWS
 
     def _held(self, leaf: Any) -> Any:
         """The tensor in a place of the call that is being recorded."""

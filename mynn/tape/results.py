@@ -16,11 +16,10 @@ from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remembered
 from mynn.tape.step import Step, Target
 from mynn.tensor import Parameter, Tensor, history
-from mynn.tensor.backward import backward as backward_of
 from mynn.tensor import rows as rows_of
+from mynn.tensor.backward import backward as backward_of
 from mynn.tensor.history import array_of
 from mynn.tensor.rows import Places
-
 
 # A tensor from before, the index of some of its rows, and the result that they get.
 Rows: TypeAlias = tuple[Tensor, Places, int]

@@ -18,6 +18,7 @@ from typing import Any
 from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, whole
+from mynn.tape.filled import Filled
 from mynn.tape.following import AGAIN, QUICK, is_exposed, is_put_off, kind_of, waits_for
 from mynn.tape.fresh import stand_in
 from mynn.tape.output import Elsewhere
@@ -25,7 +26,6 @@ from mynn.tape.several import Several
 from mynn.tape.step import Step
 from mynn.tape.training import is_own
 from mynn.tape.waiting import LOOKS
-from mynn.tape.written import Written
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
@@ -47,7 +47,7 @@ activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggle
 waiting = recording.waiting
 
 
-class Tape(Written):
+class Tape(Filled):
     """The tape of one thread. Other threads may have it run what was recorded."""
 
     def call(

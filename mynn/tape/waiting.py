@@ -114,9 +114,9 @@ class Waiting:
             return True
         if (number, "_value") in self.hidden or (number, "_grad") in self.hidden:
             return True
-        if step.buffers or step.written:
-            if any(one is tensor for one in (*step.buffers, *step.written)):
-                return True
+        state = (*step.buffers, *step.written)
+        if state and any(one is tensor for one in state):
+            return True
         externals, seen, memories = self.memories
         if externals is not self.externals:
             externals, seen, memories = self.externals, 0, set()

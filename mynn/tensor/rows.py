@@ -29,7 +29,7 @@ Places = tuple[Any, ...]
 _NUMBERS = (bool, int, float)
 
 
-def set_rows(x: AnyTensor, index: Any, value: Any) -> bool:
+def set_rows(x: Any, index: Any, value: Any) -> bool:
     """x[index] = value, where that is rows of plain memory, or of a result that waits for a tape;
     whether it could be done so.
 
@@ -49,15 +49,16 @@ def set_rows(x: AnyTensor, index: Any, value: Any) -> bool:
         return False
     if type(value) in _NUMBERS:
         return _holds(memory.dtype, value) and _write(x, places, value)
-    values = value if isinstance(value, Value) else as_tensor(value, like=x)
+    values: Any = value if isinstance(value, Value) else as_tensor(value, like=x)
     if values.dtype != memory.dtype:
         values = values.astype(memory.dtype)
     tape = recording.current.tape
     if values.requires_grad and grad_enabled():
         return tape is not None and tape.put_grown(x, places, values)
     pending = values.pending
-    if pending is not None and pending.tape is not None:
-        return tape is not None and tape.put_rows(x, places, values)
+    if pending is not None and pending.tape is not None and tape is not None:
+        if tape.put_rows(x, places, values):
+            return True
     array = value_of(values)
     if array is None:
         return False
@@ -181,7 +182,7 @@ def assigned(x: Any, values: Any, chosen: Any) -> Any:
     """x with other values at some positions, the last one where several have the same."""
     given = fitting(values, chosen.shape).broadcast_to(chosen.shape)
     new = x.reshape(-1).scatter_along(chosen.reshape(-1), given.reshape(-1), 0, "set")
-    return new.reshape(x.shape)
+    return new if x.ndim == 1 else new.reshape(x.shape).clone()
 
 
 def fitting(values: Any, shape: Shape, name: str = "x[index] = value") -> Any:

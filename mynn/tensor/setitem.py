@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mynn.core.types import Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
 from mynn.tensor.indexing import Plan, is_known, is_mask, merged
 from mynn.tensor.indexing import plan as indexing_plan

@@ -195,6 +195,14 @@ def test_gradients_flow_through_results_that_look() -> None:
         assert x.grad.tolist() == [0, 0, 0, 30, 40, 50]
 
 
+def test_copies_have_memory_of_their_own() -> None:
+    x = Tensor([1.0, 2.0])
+    for _ in range(4):
+        for copied in (x.clone(), x.clone().reshape(1, 2)):
+            copied[...] = 9.0
+        assert x.tolist() == [1.0, 2.0]
+
+
 def test_long_lists_are_data() -> None:
     for _ in range(4):
         assert F.relu([-1.0] * (recipes.LONG + 1)).sum().item() == 0
