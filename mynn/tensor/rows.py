@@ -56,9 +56,9 @@ def set_rows(x: Any, index: Any, value: Any) -> bool:
     if values.requires_grad and grad_enabled():
         return tape is not None and tape.put_grown(x, places, values)
     pending = values.pending
-    if pending is not None and pending.tape is not None and tape is not None:
-        if tape.put_rows(x, places, values):
-            return True
+    waits = pending is not None and pending.tape is not None and tape is not None
+    if waits and tape.put_rows(x, places, values):
+        return True
     array = value_of(values)
     if array is None:
         return False
