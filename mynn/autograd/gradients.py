@@ -14,7 +14,15 @@ from mynn.core import autodiff
 from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
-from mynn.tensor.history import arrived, inside, inside_hooked, make_node_by_call, tensor_of
+from mynn.tensor.history import (
+    arrived,
+    inside,
+    inside_hooked,
+    leads_to,
+    make_node_by_call,
+    tensor_of,
+)
+from mynn.trace import tracing
 from mynn.transform.vmap import vmap
 
 
@@ -142,9 +150,16 @@ def _at_once(
             )
         gradients.append(gradient)
     check_present(one for one in gradients if one is not None)
-    if not create_graph:
-        gradients = [None if one is None else one.detach() for one in gradients]
-    return tuple(gradients)
+    return tuple(
+        one if one is None or (create_graph and _grows(one)) else one.detach() for one in gradients
+    )
+
+
+def _grows(gradient: Tensor) -> bool:
+    """Whether a gradient depends on what asks for one: that of 3 x is 3."""
+    if tracing.active() is not None or not gradient.requires_grad:
+        return gradient.requires_grad
+    return leads_to(graph_node(gradient), lambda node: bool(node.params.get("asked")))
 
 
 @explained

@@ -149,6 +149,10 @@ _EXACT: dict[Callable[[str, Any], Any], type] = {
 }
 
 
+# So many kinds of calls of a constructor are kept.
+_MOST_KINDS = 256
+
+
 # -- calls -----------------------------------------------------------------------------------------
 
 
@@ -173,9 +177,16 @@ def check_call(
     """Raise `ArgumentTypeError` where arguments are too many, missing or unknown, or one is not of
     the type that its annotation says.
     """
+    _checked_by_type(owner, function, args, kwargs)
+
+
+def _checked_by_type(
+    owner: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> bool:
+    """The same; whether all arguments of these types do."""
     names = _names(function)
     if names is None and not kwargs and _any_by_place(function):
-        return
+        return True
     signature, rules = _rules(function)
     given = _matched(names, args, kwargs)
     if given is None:
@@ -184,13 +195,16 @@ def check_call(
         except TypeError as error:
             reason = _binding(owner, signature, len(args), kwargs, str(error))
             raise ArgumentTypeError(reason) from None
+    exact = True
     for name, (check, optional) in rules.items():
         if name in given:
             value = given[name]
             if type(value) is _EXACT[check] or (optional and value is None):
                 continue
+            exact = False
             if not _is_tensor(value):
                 check(f"{owner}: {name}", value)
+    return exact
 
 
 class _Names(NamedTuple):
@@ -238,6 +252,11 @@ def _matched(
             return None
         found.update(kwargs)
     return found if names.needed <= found.keys() else None
+
+
+def _is_of_python(value: Any) -> bool:
+    """Whether its class is Python's own, which is there for ever."""
+    return type(value).__module__ == "builtins"
 
 
 def _is_tensor(value: Any) -> bool:
@@ -290,10 +309,16 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.7) -> str | None:
 
 def checked(function: Callable[..., None]) -> Callable[..., None]:
     """A constructor that looks at its arguments before it runs; errors name the class."""
+    right: set[Any] = set()  # of calls that were so: types of the arguments, and names
 
     @functools.wraps(function)
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
-        check_call(type(self).__name__, function, (self, *args), kwargs)
+        kinds = (*map(type, args), *kwargs, *map(type, kwargs.values()))
+        if kinds not in right:
+            by_type = _checked_by_type(type(self).__name__, function, (self, *args), kwargs)
+            values = (*args, *kwargs.values())
+            if by_type and len(right) < _MOST_KINDS and all(map(_is_of_python, values)):
+                right.add(kinds)
         function(self, *args, **kwargs)
 
     return construct

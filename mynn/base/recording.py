@@ -407,9 +407,10 @@ def _binary(function: Any) -> Any:
 
 # -- memory of tensors in the hands of the user ----------------------------------------------------
 
-# By the identity of a tensor: itself, the array through which its memory can be changed, and
-# whether it lies in an array that the user gave.
-arrays: dict[int, tuple[weakref.ref[Any], weakref.ref[Any] | None, bool]] = {}
+_Entry = tuple[weakref.ref[Any], weakref.ref[Any] | None, Any]
+# By the identity of a tensor: itself, the array through which its memory can be changed, and the
+# array that the user gave, in whose memory it lies.
+arrays: dict[int, _Entry] = {}
 
 
 def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -423,7 +424,7 @@ def expose(tensor: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     # NumPy's views of this one hold it, and not what lies beneath: it lives as long as they do.
     array = np.asarray(memoryview(value))  # type: ignore[arg-type]
     known = arrays.get(id(tensor))
-    _note(tensor, weakref.ref(array), known is not None and known[2])
+    _note(tensor, weakref.ref(array), None if known is None else known[2])
     return array
 
 
@@ -432,13 +433,22 @@ def share(tensor: Any) -> None:
     that, tapes do not put off what reads the tensor.
     """
     if current.own is not None:
-        _note(tensor, None, True)
+        given = tensor._value
+        tensor._value = _apart(given)
+        _note(tensor, None, given)
 
 
-def _note(tensor: Any, array: weakref.ref[Any] | None, shared: bool) -> None:
+def _apart(given: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array in the same memory that is another object to NumPy: what looks at it, as results of
+    the tensor do, does not hold the one that was given.
+    """
+    return np.asarray(memoryview(given))  # type: ignore[arg-type]
+
+
+def _note(tensor: Any, array: weakref.ref[Any] | None, given: Any) -> None:
     number = id(tensor)
     known = weakref.ref(tensor, lambda _: arrays.pop(number, None))
-    arrays[number] = known, array, shared
+    arrays[number] = known, array, given
 
 
 def is_exposed(tensor: Any) -> bool:
@@ -446,29 +456,30 @@ def is_exposed(tensor: Any) -> bool:
     known = arrays.get(id(tensor))
     if known is None or known[0]() is not tensor:
         return False
-    _, array, shared = known
+    array = known[1]
     if array is not None and array() is not None:
         return True
-    if shared and _references(tensor) > _ALONE:
+    if known[2] is not None and _references(known) > _ALONE:
         return True
     arrays.pop(id(tensor), None)
     return False
 
 
-def _references(tensor: Any) -> float:
-    """How many there are to the array in whose memory a tensor lies."""
-    value = tensor._value
-    if value is None or value.base is None:
-        return sys.getrefcount(value)
-    base = value.base
-    # Beside the one of `value` itself, which is not counted where it has the memory.
-    return sys.getrefcount(base) if type(base) is np.ndarray else math.inf
+def _references(entry: _Entry) -> float:
+    """How many there are to the array that the user gave, or to the one that has its memory."""
+    given = entry[2]
+    count, owner = sys.getrefcount(given), given.base
+    if owner is None:
+        return count
+    # That which was given holds it, as the entry and the tensor hold that.
+    return max(count, sys.getrefcount(owner) + 1) if type(owner) is np.ndarray else math.inf
 
 
-class _Own:
-    """What has memory of its own."""
+def _given_alone() -> tuple[_Entry, Any]:
+    """An entry of an array that nobody else has, and what a tensor has of it."""
+    given = np.zeros(1)
+    return (weakref.ref(threading.current_thread()), None, given), _apart(given)
 
-    _value = np.zeros(1)
 
-
-_ALONE = _references(_Own)
+_sample = _given_alone()
+_ALONE = _references(_sample[0])

@@ -214,9 +214,8 @@ def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
     claim(written)
     access = Access()
     with _REGISTRY.lock:
-        domains: dict[Domain, None] = {}
-        for tensor in state:
-            shared = _shared(tensor)
+        domains: dict[Any, None] = {}
+        for tensor, shared in zip(state, map(_shared, state), strict=True):
             if type(shared) is Domain:
                 domains[shared] = None
             else:
@@ -231,14 +230,14 @@ def join(state: Sequence[Shared], written: Sequence[Shared]) -> Access:
 
 def claim(tensors: Iterable[Shared]) -> None:
     """Put those that are in no domain into a new one: somebody is about to write them."""
-    new = [tensor for tensor in tensors if type(_shared(tensor)) is not Domain]
+    new = [tensor for tensor in tensors if type(tensor.shared) is not Domain]
     if not new:
         return
     with _REGISTRY.lock:
         domain = Domain(object())
         users: set[Access] = set()
         for tensor in new:
-            shared = _shared(tensor)
+            shared: Any = tensor.shared
             if type(shared) is Domain:
                 continue
             if shared is not None:
@@ -251,8 +250,7 @@ def claim(tensors: Iterable[Shared]) -> None:
             user.alone(lambda: None)
 
 
-def _shared(tensor: Shared) -> Any:
-    return getattr(tensor, "shared", None)
+_shared: Callable[[Shared], Any] = operator.attrgetter("shared")
 
 
 def run_whole(

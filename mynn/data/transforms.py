@@ -60,7 +60,8 @@ class _Flip(_Augmentation):
             raise ArgumentError(f"{name} must lie in [0, 1], it is {p}")
 
     def _changed(self, x: Tensor) -> Tensor:
-        return where(self._chosen(x, self.p), x.flip(self.axis), x)
+        changed: Tensor = where(self._chosen(x, self.p), x.flip(self.axis), x)
+        return changed
 
 
 class RandomHorizontalFlip(_Flip):

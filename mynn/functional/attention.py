@@ -9,7 +9,7 @@ import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.dropout import shares_dropped
 from mynn.functional.padding import pad
 from mynn.ops.attention import masked, shares_of
@@ -63,6 +63,11 @@ def scaled_dot_product_attention(
     q, k, v = same_dtype(q, same_dtype(k, v)[0])[0], *same_dtype(k, v)
     mask = None if attn_mask is None else as_tensor(attn_mask)
     if mask is not None and mask.dtype != np.bool_:
+        if mask.dtype.kind != "f":
+            raise DTypeError(
+                f"{name}: attn_mask must hold bools or floats, it holds {mask.dtype}; compare it, "
+                "attn_mask != 0, to say which keys take part"
+            )
         mask = mask.astype(q.dtype)
     matrix = (q.shape[-2], k.shape[-2])
     if mask is not None and any(

@@ -9,7 +9,7 @@ import numpy as np
 
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
-from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
+from mynn.errors import ArgumentError, ArgumentTypeError, DataError, DTypeError, ShapeError
 from mynn.functional.losses.common import (
     class_mask,
     integer_labels,
@@ -22,8 +22,11 @@ from mynn.tensor.joined import joined, stacked
 
 @recorded
 @explained
-def where(condition: Any, input: Any, other: Any) -> Tensor:
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """`input` where the condition holds, otherwise `other`; shapes broadcast.
+
+    With the condition alone, a tuple of the indices along each axis where it holds:
+    `condition.nonzero(as_tuple=True)`, whose shapes depend on values, so that programs have none.
 
     Example:
         >>> import numpy as np
@@ -32,6 +35,10 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
         [1.0, 2.0]
     """
     test = as_tensor(condition)
+    if input is None and other is None:
+        return test.nonzero(as_tuple=True)
+    if input is None or other is None:
+        raise ArgumentTypeError("where: give both values, where(condition, input, other), or none")
     if test.dtype != np.bool_:
         raise DTypeError(
             f"where: the condition must be bool, it is {test.dtype}; compare with != 0"

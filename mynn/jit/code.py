@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mynn import debug
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.compilation import Compilation
 from mynn.compiler.host.argument_layout import ArgumentLayout
+from mynn.compiler.host.state import PIECE
 from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.pipeline import Pass, every_pass, finish, lower, show_kernels
 from mynn.core.graph import Graph, Node, format_graph
@@ -25,7 +28,13 @@ from mynn.runtime.artifact import Artifact, make_artifact, summary
 from mynn.runtime.binding import Memory, StatePlaces, bind_constants
 from mynn.runtime.graph_key import graph_key
 from mynn.runtime.llvm_jit import NativeModule, build, load
-from mynn.runtime.threads import Threads, choose_threads, default_threads, processors
+from mynn.runtime.threads import (
+    Threads,
+    choose_threads,
+    default_threads,
+    is_for_one_thread,
+    processors,
+)
 from mynn.target.storage import strides_of
 from mynn.target.target import Target, host
 
@@ -119,6 +128,7 @@ class Code(store.Stored):
     ) -> None:
         super().__init__()
         self.request = request
+        self.wanted = default_threads() if requested is None else requested
         self.key: Hashable = None
         # Loops of `fit` that run it, and how many steps a second they took.
         self.loops: dict[Any, Any] = {}
@@ -139,6 +149,7 @@ class Code(store.Stored):
         self._places = StatePlaces(self.artifact, len(self._types))
         # Of so many runs.
         self.kept = max(2, processors())
+        self._copies: deque[Array] = deque(maxlen=1)
         self._spare: deque[Memory] = deque(maxlen=self.kept)
         nodes = inputs[count:]
         # The numbers of the state that changes, and the strides of all state in bytes.
@@ -173,6 +184,16 @@ class Code(store.Stored):
         return 4 * max(sizes, default=0) >= LARGE
 
     @lazy
+    def is_for_one_thread(self) -> bool:
+        """Whether it has so few operations that the number of processors does not matter."""
+        return is_for_one_thread(self.operations)
+
+    @lazy
+    def operations(self) -> int:
+        """Arithmetic operations of one run; a multiply-add counts as two."""
+        return sum(kernel.operations for kernel in self.artifact.kernels)
+
+    @lazy
     def run_bytes(self) -> int:
         """Bytes of the memory of a run."""
         types = *self._types, *self.artifact.types
@@ -195,6 +216,35 @@ class Code(store.Stored):
         if kept:
             self._spare.append(memory)
         return kept
+
+    @lazy
+    def written_state(self) -> tuple[Array, Array]:
+        """The numbers of the state that changes, and its sizes as `mynn.compiler.host.state` takes
+        them, [tensors, 2].
+        """
+        nodes, sizes = self.request.graph.inputs[len(self._types) :], []
+        for number in self.written:
+            shape, dtype = nodes[number].shape, nodes[number].dtype
+            steps = zip(shape, self.strides[number], strict=True)
+            span = sum((extent - 1) * step for extent, step in steps) + dtype.itemsize
+            nbytes = -(-span // PIECE) * PIECE if all(shape) else 0
+            sizes.append((nbytes, dtype.itemsize if dtype.kind == "f" else 0))
+        return np.array(self.written, np.intp), np.array(sizes, np.int64).reshape(-1, 2)
+
+    def take_copies(self, nbytes: int) -> Array:
+        """So many bytes for copies of that state, or more, which nobody else has until
+        `leave_copies`. Memory that is new costs more than the copying.
+        """
+        try:
+            memory = self._copies.pop()
+        except IndexError:
+            memory = np.empty(0, np.uint8)
+        return memory if len(memory) >= nbytes else np.empty(nbytes, np.uint8)
+
+    def leave_copies(self, memory: Array) -> None:
+        """The memory is there for the next run, of whatever program."""
+        if not self.dropped:
+            self._copies.append(memory)
 
     def layouts(self, role: str) -> tuple[ArgumentLayout, ...]:
         """Where the arguments (`role` is "input") or the results of a program lie."""
@@ -253,7 +303,7 @@ class Code(store.Stored):
         """Bytes of machine code, constants, and the memory that programs keep for their runs."""
         constants = sum(value.nbytes for value in self.artifact.constants)
         runs: int = sum(program.nbytes for program in list(self.programs))
-        spare = self.run_bytes * len(self._spare)
+        spare = self.run_bytes * len(self._spare) + sum(map(len, list(self._copies)))
         return self.native.nbytes + constants + runs + spare
 
 
@@ -278,7 +328,11 @@ def code_again(code: Any, state: Sequence[Array], requested: Threads | None) -> 
     """
     if not isinstance(code, Code) or not isinstance(code.key, tuple):
         return None
-    found = code.key[1:] == (made_for(host(), requested), debug.checking())
+    if code.is_for_one_thread and code.request.target is host():
+        wanted = default_threads() if requested is None else requested
+        found = (code.wanted, code.key[2]) == (wanted, debug.checking())
+    else:
+        found = code.key[1:] == (made_for(host(), requested), debug.checking())
     if not found or code.strides != [array.strides for array in state]:
         return None
     kept: Code | None = store.STORE.find(code.key)

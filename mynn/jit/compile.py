@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -16,14 +16,13 @@ from mynn.base.arguments import check_call, flag
 from mynn.base.cycles import WAITING, undisturbed
 from mynn.base.structure import flatten
 from mynn.core.graph import Graph
-from mynn.core.types import Array
 from mynn.errors import ArgumentError, MynnError
 from mynn.jit import native_available, stage, unrolled
 from mynn.jit.known import Beside, Known
 from mynn.jit.known import stage as stage_known
 from mynn.jit.ready import Ready, ReadyForMany, ReadyForSeveral
 from mynn.runtime.threads import Threads, check_threads
-from mynn.tensor import Tensor, as_array
+from mynn.tensor import as_array
 from mynn.trace import tracing
 
 if TYPE_CHECKING:
@@ -75,7 +74,6 @@ class Compiled:
         self.prediction: Ready | None = None
         self._changes: dict[str, int] = {}
         self.lock = forks.register(threading.RLock())
-        self._copies: dict[Tensor, Array] = {}
         self.lengths: Lengths | None = None
         self.calls: Calls | None = None
         if flag("compile: dynamic", dynamic):
@@ -170,12 +168,17 @@ class Compiled:
 
     def hold(self, staged: stage.Staged, code: Any) -> None:
         """A program was made of the code."""
-        if not staged.trace.guards.complete:
+        if not staged.complete:
             _let_go(self)
         WAITING.add(self, 2 * staged.state_bytes)  # with the copies that `fit` keeps
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether a program was made for some signature."""
+        return bool(self._programs)
 
     def sized(self) -> Lengths:
         """Its programs for batches of several sizes."""
@@ -281,20 +284,6 @@ class Compiled:
         if self.calls is not None:
             self.calls.forget(code)
 
-    def take_storage(self, tensors: Iterable[Tensor], taken: dict[Tensor, Array]) -> None:
-        """Add to `taken` where `fit` may copy the values of state tensors to, until `give_storage`.
-
-        It is kept for the next run: memory that is new costs more than the copying.
-        """
-        for tensor in tensors:
-            if tensor not in taken:
-                kept = self._copies.pop(tensor, None)
-                taken[tensor] = np.empty_like(tensor.to_native()) if kept is None else kept
-
-    def give_storage(self, copies: dict[Tensor, Array]) -> None:
-        """The memory that a run took is free."""
-        self._copies.update(copies)
-
     def program(self, *arguments: Any) -> Any:
         """The `Program` for arguments of these shapes and dtypes."""
         return self.lookup(arguments)[1]
@@ -350,7 +339,7 @@ class Compiled:
         structure, guards = staged.structure, staged.trace.guards
         simple = arguments and all(type(x) is np.ndarray for x in arguments)
         ready = simple and program.backend == "native" and not program.code.dropped
-        if ready:
+        if ready and staged.valid():
             same = guards.same_names if guards.by_name else None
             same = guards.unchanged if guards.each_time else same
             shapes, dtypes = tuple(x.shape for x in arrays), tuple(x.dtype for x in arrays)
@@ -450,10 +439,13 @@ def compile(
             "auto", which finds the fastest number while it runs; by default what the environment
             variable MYNN_THREADS says, or "auto". The results are the same bits for every number.
             A single call has several only where it is large.
-        dynamic: whether calls may have any number of rows, along the first axis of all arguments,
-            without a program for each: there is one for up to 2, 3, 4, 6, 8, 12... rows. What a
-            function combines of rows must be sums, means, products or extrema; another one has a
-            program for each number of rows.
+        dynamic: whether calls may have any number of rows, or steps, without a program for each:
+            there is one for up to 2, 3, 4, 6, 8, 12... of them. They lie along the axis in which
+            the arguments differ from those of an earlier call (texts [32, 20], then [32, 17]), in a
+            first call along the first axis of all. Recurrent layers and `mynn.scan` may go along
+            them: steps that a call does not have are not run. What a function combines of rows
+            otherwise must be sums, means, products, extrema, or the last row, y[:, -1]; another
+            one has a program for each number of rows.
 
     Safe from several threads, and so is what it returns.
 

@@ -22,9 +22,10 @@ import numpy as np
 from mynn import debug
 from mynn.base import forks, notices
 from mynn.base.dataclass import dataclass
+from mynn.base.lazy import lazy
 from mynn.core.graph import Node
 from mynn.jit import likeness
-from mynn.jit.likeness import Description
+from mynn.jit.description import Description
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
 from mynn.trace import tracing
@@ -231,6 +232,7 @@ class Known:
         self.found: dict[str, Any] = {
             "state_bytes": staged.state_bytes,
             "result_names": staged.result_names,
+            "complete": staged.complete,
         }
         if not any(node.type.dtype.kind == "u" for node in staged.state_nodes):
             self.found["generators"] = ()
@@ -238,33 +240,26 @@ class Known:
         self.code: Any = None
         self.joined: Any = None
 
-    def bind(self, beside: Beside) -> Staged | None:
-        """The trace of a function of an equal description; None where it is being changed."""
+    def bind(self, beside: Beside) -> Staged:
+        """The trace of a function of an equal description.
+
+        What was described may have been changed since, before its changes were noted: so nothing
+        has been seen of it yet (`Staged.seen`), and whoever runs it once more compares.
+        """
         told = beside.told
         assert told is not None
-        trace, objects = Trace(), told.objects
-        guards, again = beside.guards, beside.general is self.guards
-        if guards is None or not again:
-            guards, again = self.guards.bind(told), False
-        state = tuple([objects[number] for number in self.state])
-        guards.hooks = {one: () for one in state if one._requires_grad}
-        trace.guards = guards
-        trace.reads = dict(zip(state, self.graph.inputs[len(self.arguments) :], strict=True))
-        trace.observer.modules = {objects[number]: path for number, path in self.modules}
-        trace.observer.activations = self.activations
-        trace.observer.cotangents = self.cotangents
-        trace.gradients = {objects[number]: node for number, node in self.gradients}
-        fixed = self.graph, self.arguments, state, self.writes, self.structure, self.results
-        staged = Staged(*fixed, trace, 0.0, [beside.edits])
-        written = tuple([objects[number] for number in self.written])
-        vars(staged).update(self.found, written=written)
-        # What was described may have been changed before its changes were noted.
-        if not ((again or guards.holds()) and guards.unchanged() and guards.same_large()):
-            return None
-        if not again:
+        objects = told.objects
+        if beside.guards is None or beside.guards.general is not self.guards:
+            beside.guards = _Guarded(self.guards, told)
             for tensor, name in zip(told.tensors, self.names, strict=True):
                 tensor.name = name
-        beside.guards, beside.general, beside.names = guards, self.guards, tuple(self.names)
+        state = tuple([objects[number] for number in self.state])
+        trace = _Bound(self, beside.guards, state)
+        fixed = self.graph, self.arguments, state, self.writes, self.structure, self.results
+        staged = Staged(*fixed, trace, 0.0, [-1])
+        written = tuple([objects[number] for number in self.written])
+        vars(staged).update(self.found, written=written)
+        beside.names = tuple(self.names)
         return staged
 
     def forget(self, code: Any) -> None:
@@ -288,6 +283,49 @@ class Known:
         code.holders.add(self)
         if code.dropped:
             self.forget(code)
+
+
+class _Guarded:
+    """The guards of a function of a description, which traces of it for different arguments share;
+    made when they are needed: most networks of a sweep are trained once.
+    """
+
+    def __init__(self, general: _GeneralGuards, told: Description) -> None:
+        self.general = general
+        self.told = told
+
+    @lazy
+    def guards(self) -> Guards:
+        """From here on changes are noted of what was read."""
+        guards = self.general.bind(self.told)
+        guards.hooks = {one: () for one in self.told.tensors if one._requires_grad}
+        return guards
+
+
+class _Bound(Trace):
+    """A trace that was not recorded: what it holds is made of an earlier one when it is asked for.
+
+    `state`: the tensors that stand for those of that trace.
+    """
+
+    def __init__(self, known: Known, guarded: _Guarded, state: tuple[Tensor, ...]) -> None:
+        self._from = known, guarded, state
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _Bound._FIELDS:
+            raise AttributeError(name)
+        known, guarded, state = self._from
+        objects = guarded.told.objects
+        super().__init__()
+        self.guards = guarded.guards
+        self.reads = dict(zip(state, known.graph.inputs[len(known.arguments) :], strict=True))
+        self.observer.modules = {objects[number]: path for number, path in known.modules}
+        self.observer.activations = known.activations
+        self.observer.cotangents = known.cotangents
+        self.gradients = {objects[number]: node for number, node in known.gradients}
+        return vars(self)[name]
+
+    _FIELDS = frozenset(vars(Trace()))
 
 
 def _node(value: Any) -> Node:
@@ -342,8 +380,7 @@ class Beside:
         self.told: Description | None = None
         self.names: tuple[str | None, ...] = ()
         self.family: dict[Any, Known] = {}
-        self.general: _GeneralGuards | None = None
-        self.guards: Guards | None = None
+        self.guards: _Guarded | None = None
         self.program: Any = None
 
     def describe(self, function: Any) -> None:
@@ -375,9 +412,8 @@ def stage(
         return trace(), None
     signature = beside.names, tuple([(x.shape, x.dtype) for x in arguments])
     known = beside.family.get(signature)
-    staged = None if known is None else known.bind(beside)
-    if staged is not None:
-        return staged, known
+    if known is not None:
+        return known.bind(beside), known
     beside.guards = None  # a trace runs the function, which may change what it is made of
     staged = trace()
     after = likeness.describe(function)

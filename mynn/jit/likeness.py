@@ -10,17 +10,16 @@ description.
 from __future__ import annotations
 
 import enum
+import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from mynn import random
-from mynn.base import hooks
-from mynn.base.dataclass import dataclass
+from mynn.jit.description import MOST, Description, Mark, Unknown
 from mynn.jit.facts import (
     ATTRIBUTES,
     facts,
@@ -33,10 +32,10 @@ from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import grad_enabled
+from mynn.trace import modes
 from mynn.trace.free_variables import SMALL_BYTES, is_module, of_others
 
-# So many objects at most, and as deep: larger ones are traced.
-_MOST = 20_000
+# Objects lie so deep at most: others are traced.
 _DEPTH = 200
 # Attributes of modules and optimisers that say nothing of what they compute, or are written down by
 # themselves.
@@ -54,47 +53,12 @@ _ASIDE = frozenset(
 )
 
 
-class Unknown(Exception):
-    """Something has no description."""
-
-
-class _Mark(enum.Enum):
-    """What no value of the user's equals."""
-
-    AGAIN = enum.auto()
-    NONE = enum.auto()
-    EMPTY = enum.auto()
-    CLASS = enum.auto()
-
-    __hash__ = object.__hash__  # that of `Enum` takes ten times as long
-
-
-@dataclass
-class Description:
-    """What a walk found.
-
-    - `told`: what was written down; `names`: those of tensors, which a trace may set.
-    - `objects`: in the order of their numbers.
-    - `numbers`: of objects, and of the dicts that hold their attributes, by `id`.
-    - `edits`: how often parts of modules had been replaced, by number.
-    - `constants`: what is the same object in every description that is equal, by `id`.
-    """
-
-    told: tuple[Any, ...] = ()
-    names: list[str | None] = field(default_factory=list)
-    objects: list[Any] = field(default_factory=list)
-    numbers: dict[int, int] = field(default_factory=dict)
-    tensors: list[Tensor] = field(default_factory=list)
-    edits: dict[int, int] = field(default_factory=dict)
-    constants: set[int] = field(default_factory=set)
-
-
 def describe(function: Any) -> Description | None:
     """The description of a function or a module; None where there is none."""
     try:
         return _Walk().describe(function)
-    except (Unknown, RuntimeError, AttributeError):  # another thread may be changing something
-        return None
+    except (Unknown, RuntimeError, AttributeError, KeyError):
+        return None  # another thread may be changing something
 
 
 class _Walk:
@@ -102,6 +66,7 @@ class _Walk:
         self.description = Description()
         self.out: list[Any] = []
         self.depth = 0
+        self.modes = modes.present()
         # Classes and Python modules of the user's: what is read of them follows from the names of
         # attributes in all code that was met, so that they come last.
         self.attributes: frozenset[str] = frozenset()
@@ -113,19 +78,21 @@ class _Walk:
         self.out.append(grad_enabled())
         self.value(function)
         self._owners()
+        description.tell_tensors(self.out)
         description.told = tuple(self.out)
         return description
 
-    def _number(self, thing: Any, *tables: Any) -> None:
-        """Give an object the next number, and the same to the dicts of its attributes."""
+    def _number(self, thing: Any, table: Any = None) -> None:
+        """Give an object the next number, and the same to the dict of its attributes."""
         description = self.description
-        number = len(description.objects)
-        if number > _MOST:
+        objects, numbers = description.objects, description.numbers
+        number = len(objects)
+        if number > MOST:
             raise Unknown
-        description.objects.append(thing)
-        description.numbers[id(thing)] = number
-        for table in tables:
-            description.numbers[id(table)] = number
+        objects.append(thing)
+        numbers[id(thing)] = number
+        if table is not None:
+            numbers[id(table)] = number
 
     def _constant(self, thing: Any) -> None:
         """Write down an object that stays what it is."""
@@ -142,7 +109,7 @@ class _Walk:
             return
         number = self.description.numbers.get(id(value))
         if number is not None:
-            self.out += (_Mark.AGAIN, number)
+            self.out += (Mark.AGAIN, number)
             return
         self.depth += 1
         if self.depth > _DEPTH:
@@ -216,22 +183,13 @@ class _Walk:
         self.out += (np.ndarray, value.shape, value.dtype, value.strides, value.tobytes())
 
     def tensor(self, value: Tensor) -> None:
-        """A tensor that is state, but for its values."""
-        array, node = value._value, value.node
-        if array is None or value._view is not None or (node is not None and node.inputs):
-            raise Unknown
-        if hooks.signature(value):
-            raise Unknown
+        """A tensor that is state: here that it is one, the rest together with all others."""
         description = self.description
         objects = description.objects
-        number = len(objects)
-        if number > _MOST:
-            raise Unknown
+        description.numbers[id(value)] = len(objects)
         objects.append(value)
-        description.numbers[id(value)] = number
-        description.names.append(value.name)
         description.tensors.append(value)
-        self.out += (type(value), value._requires_grad, array.shape, array.dtype, array.strides)
+        self.out.append(type(value))
 
     def generator(self, value: random.Generator) -> None:
         """A stream of random numbers."""
@@ -308,13 +266,13 @@ class _Walk:
     def _cell(self, name: str, cell: types.CellType) -> None:
         number = self.description.numbers.get(id(cell))
         if number is not None:
-            self.out += (_Mark.AGAIN, number)
+            self.out += (Mark.AGAIN, number)
             return
         self._number(cell)
         try:
             content = cell.cell_contents
         except ValueError:
-            self.out.append(_Mark.EMPTY)
+            self.out.append(Mark.EMPTY)
             return
         if name == "__class__":
             if not is_importable_class(content):
@@ -325,7 +283,7 @@ class _Walk:
 
     def _globals(self, table: dict[str, Any], names: Iterable[str]) -> None:
         number = self.description.numbers.get(id(table))
-        self.out.append(_Mark.NONE if number is None else number)
+        self.out.append(Mark.NONE if number is None else number)
         if number is None:
             self._number(table)
         for name in names:
@@ -337,41 +295,45 @@ class _Walk:
 
     def module(self, module: Any) -> None:
         """A module with all below it."""
-        own, cls = vars(module), type(module)
+        own, cls, out = vars(module), type(module), self.out
         if not own["_traced"]:  # from here on replaced parts are counted
             object.__setattr__(module, "_traced", True)
         self.description.edits[len(self.description.objects)] = own["_edits"]
         self._number(module, own)
-        self.out += (cls, module._mode)
+        out += (cls, self.modes.get(module, own["_training"]))
         for table in _TABLES:
             if own[table]:
                 self._named(own[table])
             else:
-                self.out.append(0)
-        self.out.append(tuple(sorted(own["_transient"])) if own["_transient"] else ())
+                out.append(0)
+        transient = own["_transient"]
+        out.append(tuple(sorted(transient)) if transient else ())
         self._rest(own, _MODULE_OWN)
-        self._class(cls, "forward")
+        if cls._own:
+            out.append(cls.forward)
+        else:
+            self._class(cls, "forward")
 
     def _rest(self, own: dict[str, Any], known: frozenset[str]) -> None:
         """The other attributes."""
-        self._named({name: value for name, value in own.items() if name not in known})
+        self._named(own, _others(tuple(own), known))
 
-    def _named(self, table: dict[str, Any]) -> None:
-        """Values by their names."""
+    def _named(self, table: dict[str, Any], names: tuple[str, ...] | None = None) -> None:
+        """Values by their names: all of them, or these."""
         out, numbers = self.out, self.description.numbers
-        out.append(len(table))
-        for name, value in list(table.items()):
+        if names is None:
+            names = tuple(table)
+        out.append(names)
+        for name in names:
+            value = table[name]
             cls = type(value)
             if cls in _PLAIN:  # most of them are told here, which is what `value` does
-                out += (name, cls, value)
+                out += (cls, value)
             elif cls in _TENSORS and id(value) not in numbers:
-                out.append(name)
                 self.tensor(value)
             elif cls is float:
-                out.append(name)
                 self.real(value)
             else:
-                out.append(name)
                 self.value(value)
 
     def _object(self, value: Any, cls: type) -> None:
@@ -393,7 +355,7 @@ class _Walk:
         elif cls not in self.owners:
             if not is_importable_class(cls):
                 raise Unknown  # it would be kept, with what its methods hold
-            self.out.append(_Mark.CLASS)
+            self.out.append(Mark.CLASS)
             self._constant(cls)
             for base in cls.__mro__:
                 if base is object or base.__module__.startswith("mynn."):
@@ -421,9 +383,7 @@ class _Walk:
 
     def _options(self, options: dict[str, Any], ours: bool) -> None:
         """Options by their names; the rate of mynn's optimisers is a tensor."""
-        if ours:
-            options = {name: value for name, value in options.items() if name != "lr"}
-        self._named(options)
+        self._named(options, _others(tuple(options), _RATE) if ours else None)
 
     def _group(self, group: ParamGroup, ours: bool) -> None:
         if type(group) is not ParamGroup or vars(group).keys() != _GROUP:
@@ -468,6 +428,13 @@ class _Walk:
                 self.value(value)
 
 
+@functools.lru_cache(maxsize=1024)
+def _others(names: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
+    """Those of the names that are not known, in their order."""
+    return tuple(name for name in names if name not in known)
+
+
+_RATE = frozenset({"lr"})
 _TENSORS = frozenset({Parameter, Tensor})
 _GROUP = {"options", "owner", "check", "rate", "varied"}
 _SIMPLE = (bool, int, float, str, bytes, tuple, list, dict, types.NoneType, np.generic)

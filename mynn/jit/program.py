@@ -148,12 +148,12 @@ class Program:
         self._muted = [0]  # bits of checks that have warned
         written = [self.state[number] for number in self.code.written]
         self.access: sharing.Access | None
-        self._addresses: Array
+        self.addresses: Array
         if twin is not None and state_arrays is twin.state_arrays and _same(twin._written, written):
-            self.access, self._addresses = twin.access, twin._addresses
+            self.access, self.addresses = twin.access, twin.addresses
         else:
             self.access = sharing.join(state, written) if state else None
-            self._addresses = np.array([address_of(array) for array in state_arrays], np.uint64)
+            self.addresses = np.array([address_of(array) for array in state_arrays], np.uint64)
         self._written: list[StateTensor] = written
         self._lent: Callable[[Sequence[Any]], list[Array]] | None = None
         if self.access is None and self.code.is_large:
@@ -180,7 +180,7 @@ class Program:
             if self.threads > 1 and self.operations >= parallel_call.LEAST_OPERATIONS
             else self.code.step
         )
-        memory = self.code.memory(self.state_arrays, self._addresses)
+        memory = self.code.memory(self.state_arrays, self.addresses)
         state, muted = self.state_arrays, self._muted
         return Instance(self.code, self.source, function, memory, state, muted)
 
@@ -410,7 +410,7 @@ class Program:
     @property
     def operations(self) -> int:
         """Arithmetic operations of one run; a multiply-add counts as two."""
-        return sum(kernel.operations for kernel in self.artifact.kernels)
+        return self.code.operations
 
     @property
     def bytes(self) -> int:

@@ -85,6 +85,11 @@ class Staged:
         """Names of the results: keys where the function returned a dict, or loss, loss1..."""
         return leaf_names(self.structure, "loss")
 
+    @lazy
+    def complete(self) -> bool:
+        """Whether the trace has seen all that the function can read (`Guards.complete`)."""
+        return self.trace.guards.complete
+
     def valid(self, thoroughly: bool = False) -> bool:
         """Whether what decided the trace is as it was: parts of modules, plain values.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.base.arguments import explained
-from mynn.errors import ShapeError
+from mynn.errors import DTypeError, ShapeError
 from mynn.tensor import Tensor, as_tensor
 
 
@@ -38,5 +38,10 @@ def accuracy(input: Any, target: Any) -> Tensor:
         raise ShapeError(
             f"accuracy: scores {scores.shape} and labels {labels.shape} do not fit; there must be "
             "a label for each row of scores"
+        )
+    elif labels.dtype.kind == "f":
+        raise DTypeError(
+            f"accuracy: labels must be whole numbers, they are {labels.dtype}; this is a measure "
+            "of classes: convert labels with .astype(np.int64), for numbers there are R2 and MAE"
         )
     return (scores.argmax(axis) == labels).mean()

@@ -31,7 +31,8 @@ def _numpy(x: Array, low: float, high: float, ignore: int | None, **words: Any) 
 
 
 def _expand(x: Node, low: float, high: float, ignore: int | None, **words: Any) -> Node:
-    """The smallest distance from the ends of the range, which is negative outside of it.
+    """The smallest distance from the ends of the range, which is negative outside of it. Of
+    integers both distances in one number, which has the sign of a negative one.
 
     Where the difference of two integers wraps around, it becomes negative: `low` is at most 0, so
     that only values above the range get there.
@@ -54,7 +55,8 @@ def _expand(x: Node, low: float, high: float, ignore: int | None, **words: Any) 
         return apply(elementwise.less, constant(np.asarray(high, x.dtype)), _all(reduce.max, x))
     below = apply(elementwise.sub, x, like(low)) if low else x
     above = apply(elementwise.sub, like(high), x)
-    least = _all(reduce.min, apply(elementwise.minimum, below, above))
+    both = elementwise.minimum if kind == "f" else elementwise.bitwise_or
+    least = _all(reduce.min, apply(both, below, above))
     fine = apply(elementwise.less_equal, constant(np.zeros((), x.dtype)), least)
     return apply(elementwise.equal, fine, never)
 

@@ -252,7 +252,8 @@ div = binary(
     "div",
     FLOAT,
     np.divide,
-    lambda g, z, x, y: (g / y, -(g * z / y)),
+    # Not by z: as in PyTorch a quotient may be changed in place.
+    lambda g, z, x, y: (g / y, -(g * (x / y) / y)),
     elementwise_samples((-4, 4), (0.5, 4)),
     cost=Cost.MODERATE,
 )

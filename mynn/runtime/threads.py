@@ -120,3 +120,8 @@ def choose_threads(requested: Threads | None, operations: int) -> int:
     if isinstance(wanted, int):
         return wanted
     return max(1, min(processors(), operations // OPERATIONS_PER_THREAD))
+
+
+def is_for_one_thread(operations: int) -> bool:
+    """Whether "auto" means one thread for a step of so many operations on any machine."""
+    return operations < 2 * OPERATIONS_PER_THREAD

@@ -198,7 +198,11 @@ def _native(array: Array, dtype: str) -> Array:
 
 
 def replace(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all: beside it first, on the disk, then in its place."""
+    """Write a file whole or not at all: beside it first, on the disk, then in its place.
+
+    Raises:
+        OSError: it cannot be written, and is as it was before.
+    """
     target = os.path.realpath(path)
     beside = f"{target}.{secrets.token_hex(4)}.tmp"
     try:
@@ -207,9 +211,15 @@ def replace(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
-    except BaseException:
+    except BaseException as reason:
         if os.path.exists(beside):
             os.remove(beside)
+        if isinstance(reason, OSError) and reason.errno is not None:
+            # The system names no file where the disk is full, and otherwise the one beside.
+            what = (
+                f"{reason.strerror}; the file is as it was before, give another path or make room"
+            )
+            raise OSError(reason.errno, what, os.fspath(path)) from reason
         raise
     if os.name == "posix":
         folder = os.open(os.path.dirname(target), os.O_RDONLY)

@@ -12,10 +12,9 @@ from typing import Any
 
 from mynn.base import hooks, recording
 from mynn.base.dataclass import dataclass
-from mynn.core.graph import Node, topological
+from mynn.core.graph import topological
 from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
-from mynn.ops import elementwise
 from mynn.tape.call import Beyond, Call, External, Form, Slot, Unknown
 from mynn.tape.following import Following, is_exposed
 from mynn.tape.outcome import Outcome
@@ -24,7 +23,7 @@ from mynn.tape.piece import placeholders, replay
 from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.training import WAYS
 from mynn.tape.work import work_of
-from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor import Parameter, Tensor, graph_node, history
 from mynn.tensor.grad_fn import name_of
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
@@ -162,7 +161,7 @@ class Asked(Following):
     def _made(self, position: Step, call: Call) -> Any:
         """The steps after all that was called, and this call."""
         with tracing.tracing() as trace:
-            trace.named = False
+            trace.named, trace.overwritten = False, {}
             nodes, given = placeholders(self.externals)
             plain = [one for one in self.externals if not isinstance(one, Parameter)]
             for external, tensor in zip(self.externals, given, strict=True):
@@ -174,6 +173,7 @@ class Asked(Following):
             if trace.effects.looks or trace.effects.refused:
                 return AT_ONCE
             ends = [None if one is None else graph_node(one) for one in results]
+            history.check_overwritten(trace, [one for one in ends if one])
             names = [None if one is None else name_of(one) for one in results]
             asked = {node for node in trace.reads.values() if trace.leaves[node].requires_grad}
             asked.update(
@@ -184,7 +184,7 @@ class Asked(Following):
         known = set(topological(before))
         made = [one for one in topological([one for one in ends if one]) if one not in known]
         flows = [
-            one is not None and t.requires_grad and _leads_to(one, asked)
+            one is not None and t.requires_grad and history.leads_to(one, asked.__contains__)
             for one, t in zip(ends, results, strict=True)
         ]
         kinds = [None if one is None else one.type for one in ends]
@@ -245,14 +245,3 @@ class Asked(Following):
             found.append(tensor)
         self.tidied = self.position
         return tuple(found[1:])
-
-
-def _leads_to(end: Node, starts: set[Node]) -> bool:
-    """Whether gradients flow from a node to one of these."""
-
-    def is_cut(node: Node) -> bool:
-        return node.primitive is elementwise.stop_gradient or node.type.dtype.kind != "f"
-
-    if is_cut(end):
-        return False
-    return any(node in starts for node in topological((end,), stop=is_cut))

@@ -109,7 +109,7 @@ def _links(loss: Tensor, ends: dict[int, Tensor]) -> list[Link] | bool | Trial:
         ]
         if not all(one.requires_grad for one in inputs):
             return False
-        if run.changed(derivative.needed) is not None:
+        if run.changed(derivative) is not None:
             return False
         links.append(Link(run, results, derivative, inputs))
         new = [one for one in inputs if not isinstance(one, Parameter)]

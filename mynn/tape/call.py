@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Type
-from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, graph_node, no_grad
+from mynn.tensor import Parameter, Tensor, enable_grad, grad_enabled, graph_node, history, no_grad
+from mynn.tensor.inplace import kept
 from mynn.tensor.view import Layout
 from mynn.trace import tracing
 from mynn.trace.modes import called_in_modes
@@ -121,9 +123,10 @@ class Call:
     - `gradients`: whether results remembered where they came from (`no_grad`).
     - `modes`: those of modules, as they were when it was recorded.
     - `slot`: the number of the result; None where there is none.
+    - `overwrites`: that of an earlier result, the first argument, which has another value after it.
     """
 
-    __slots__ = ("flat", "form", "function", "gradients", "modes", "slot")
+    __slots__ = ("flat", "form", "function", "gradients", "modes", "overwrites", "slot")
 
     def __init__(
         self,
@@ -139,6 +142,14 @@ class Call:
         # Whether tensors stand nowhere but among the arguments by position.
         self.flat = not form.kwargs and not any(type(one) in (tuple, list) for one in form.args)
         self.slot = slot
+        self.overwrites: int | None = None
+
+    def over(self, slot: int) -> Call:
+        """The same call, whose result takes the place of an earlier one."""
+        call = copy.copy(self)
+        call.overwrites = slot
+        call.flat = False
+        return call
 
     def run(self, slots: Sequence[Any], externals: Sequence[Any]) -> Any:
         """The result, for these values of the slots and of what was there before."""
@@ -157,6 +168,16 @@ class Call:
             return (slots if type(leaf) is Slot else externals)[leaf.number]
 
         args, kwargs = self.form.fill(value_of)
+        if self.overwrites is not None:
+            before = slots[self.overwrites]
+            if args and args[0] is before:
+                args[0] = kept(before)
+            result = self._in_modes(args, kwargs)
+            history.overwrite(before)
+            return result
+        return self._in_modes(args, kwargs)
+
+    def _in_modes(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if self.modes:
             return called_in_modes(self.modes, lambda: self._called(args, kwargs))
         return self._called(args, kwargs)

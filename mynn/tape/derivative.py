@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mynn.core import autodiff
-from mynn.core.graph import INPUT, Graph, Node, input_node, topological
+from mynn.core.graph import INPUT, Graph, Node, input_node, next_serial, topological
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.piece import make_program, placeholders, replay
-from mynn.tensor import Parameter, Tensor, grad_enabled, graph_node, wrap
-from mynn.tensor.history import array_of, changed_source, missing
+from mynn.tensor import Parameter, Tensor, grad_enabled, graph_node, history, wrap
+from mynn.tensor.history import array_of, changed_source, looked_at, missing
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
@@ -29,7 +29,7 @@ class Source(Protocol):
     kept: tuple[tuple[Tensor, Array], ...]
     nodes: list[Any] | None
 
-    def changed(self, needed: frozenset[int]) -> Node | None:
+    def changed(self, derivative: Derivative) -> Node | None:
         """What was changed since of what is needed."""
         ...
 
@@ -42,7 +42,8 @@ class Derivative:
     """The program from cotangents of results to those of what these were computed from.
 
     - `inputs`: parameters, and numbers of externals, that get one; `needed`: the numbers of
-      externals and the identities of state whose values it uses.
+      externals and the identities of state whose values it uses; `used`: the slots of results
+      whose values it would, if these were there.
     - `kept`: identities of state that was changed since: its values are arguments.
     """
 
@@ -91,8 +92,9 @@ class Derivative:
         nodes, given = placeholders(externals)
         seeds = [input_node(kind, "cotangent") for kind in kinds.values()]
         with tracing.tracing() as trace:
-            trace.named = False
+            trace.named, trace.overwritten = False, {}
             slots = replay([call for call in step.calls if call.slot is not None], given)
+            made = next_serial()
             leaves: dict[Node, Any] = {}
             for node, tensor in trace.leaves.items():
                 if tensor.requires_grad and node is trace.reads.get(tensor):
@@ -107,6 +109,18 @@ class Derivative:
             reached = autodiff.reverse(ends, leaves.__contains__, wrap)
             outputs = [graph_node(reached[node]) for node in leaves if node in reached]
             self.inputs = [leaf for node, leaf in leaves.items() if node in reached]
+            history.check_overwritten(trace, outputs)
+            read = {
+                source
+                for node in topological(outputs)
+                for x in node.inputs
+                if node.serial > made
+                for source in looked_at(x)
+            }
+            results = enumerate(slots)
+            self.used = frozenset(
+                i for i, x in results if isinstance(x, Tensor) and graph_node(x) in read
+            )
         written = {id(tensor) for tensor in step.written} | self.kept
         saved = [tensor for tensor in trace.reads if id(tensor) in written]
         state = [tensor for tensor in trace.reads if id(tensor) not in written]
@@ -166,7 +180,7 @@ def _vjp(g: Any, y: Any, *xs: Any, derivative: Derivative, run: Source) -> tuple
     assert not grad_enabled()
     cotangent = value_of(g)
     source = None if cotangent is not None else changed_source(g)
-    source = run.changed(derivative.needed) if source is None else source
+    source = run.changed(derivative) if source is None else source
     if cotangent is None or source is not None:
         assert source is not None
         return tuple(missing(source, x.spec) for x in xs)

@@ -11,6 +11,7 @@ from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.ops import elementwise, movement
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
+from mynn.tape.credit import FIRST, STEP
 from mynn.tape.fresh import stands_in
 from mynn.tape.loops import Loops
 from mynn.tape.outcome import Outcome, outcome_of
@@ -38,18 +39,14 @@ NUMBERS = frozenset(
     }
 )
 FEW, _LARGE = 16, 1e38
-# After so many rows of tensors of one type were looked at, each other one would be another call.
-ROWS = 4
+# What an index holds that looks at memory, and after how many places of the same data each new one
+# is looked at where it stands: batches of a data set.
+_LOOKS = frozenset({int, slice, type(None), type(Ellipsis)})
+PLACES = 4
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
 activity, toggles = tracing.activity, recording.toggles
-# How many new steps may be made in a row; each call that comes again gives a part of one back, and
-# each that is run at once for want of it a little: what never repeats is soon run at once.
-CREDIT = 400.0
-AGAIN, REGAINED = 0.25, 0.02
-# After so many new calls in a row without credit, so many calls are run at once without a key.
-REFUSED, REST = 16, 500
 
 
 class Following(Training):
@@ -59,11 +56,10 @@ class Following(Training):
         super().__init__()
         self.seen: dict[Any, Any] = {}
         self.loops = Loops()
-        self.credit = self.most = CREDIT
-        # How many new calls were run at once for want of it, and how many are to be without a key.
-        self.refused = self.rest = 0
         # The numbers that were combined with tensors, a few for each function and type.
         self.numbers: dict[Any, set[float]] = {}
+        # Where data was looked at, a few indices for each step and type.
+        self.looks: dict[Any, set[Any]] = {}
         # Whether a call is given parameters.
         self.bound = False
 
@@ -114,21 +110,18 @@ class Following(Training):
             given = args[0], np.asarray(args[1], args[0].dtype)
             return self._found(position, function, given, kwargs, anchor, turn)
         if child is None:
-            if self.credit <= 0 or (anchor is not None and not is_own(anchor)):
-                if self.credit <= 0:
-                    self._refuse(function, args)
-                self.credit += REGAINED
+            if self.credit.spent:
+                if self.credit.refuse():
+                    self.reasons.nothing_repeats(function, args)
                 return None
-            self.credit -= 1
-            self.refused = 0
+            if anchor is not None and not is_own(anchor):
+                return None
             child = self._child(function, args, kwargs, anchor, owner)
             if child is None or self.turn is not turn:
                 return None
             if len(ways) >= WAYS:
                 ways.clear()
             ways[key] = child
-        elif self.credit < self.most:
-            self.credit += AGAIN
         if type(child) is Step and plain and not self.bound:
             outputs = self.outputs
             wants = [
@@ -136,14 +129,6 @@ class Following(Training):
             ]
             child.expect(wants, tuple(kwargs), anchor)
         return child
-
-    def _refuse(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """A new call is run at once for want of credit."""
-        self.refused += 1
-        if self.refused == REFUSED:
-            self.refused, self.rest = 0, REST
-            self.credit += REST * REGAINED
-            self.reasons.nothing_repeats(function, args)
 
     def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a number that a tensor is combined with is no part of the key, since there were
@@ -158,19 +143,26 @@ class Following(Training):
             numbers.add(args[1])
         return len(numbers) > FEW
 
-    def _is_one_of_many(self, x: Any, number: int) -> bool:
-        """Whether so many rows of tensors like this one were looked at that each would be another
-        call: they are looked at once.
+    def _wanders(self, data: Any, index: Any) -> bool:
+        """Whether data is looked at where it was looked at in other places before: each of these
+        would be another key, and a look costs next to nothing. Rows are counted wherever on the
+        tape they are looked at, as in a loop.
         """
-        if type(x) is not Tensor or x._requires_grad:
+        if type(data) is not Tensor or data.requires_grad:
             return False
-        pending = x.pending
-        if (pending is not None and pending.tape is not None) or x.requires_grad:
+        pending, row = data.pending, type(index) is int
+        if (pending is not None and pending.tape is not None) or (self.hidden and not row):
             return False
-        numbers = self.numbers.setdefault(x.spec, set())
-        if len(numbers) <= ROWS:
-            numbers.add(number)
-        return len(numbers) > ROWS
+        parts = index if type(index) is tuple else (index,)
+        if any(type(one) not in _LOOKS for one in parts):
+            return False
+        if len(self.looks) >= _SEEN:
+            self.looks.clear()
+        where = None if row else self.position.serial
+        places = self.looks.setdefault((where, data.spec), set())
+        if len(places) <= PLACES:
+            places.add(repr(index))
+        return len(places) > PLACES
 
     def _held(self, leaf: Any) -> Any:
         """The tensor in a place of the call that is being recorded."""
@@ -253,9 +245,11 @@ class Following(Training):
             if len(seen) >= _SEEN:
                 seen.clear()
             seen[key] = 1
+            self.credit.spend(FIRST)
             return None
         if known in (None, 1) or (isinstance(known, Outcome | Several) and not known.holds()):
             known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
+            self.credit.spend(1.0)
         if known is AT_ONCE or type(known) is Several:
             return known
         slot = None if known.same is not None else self.position.slots
@@ -272,6 +266,7 @@ class Following(Training):
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
         child.last = child.last or self.loops.ends_with_body(child)
         self.size += child.size
+        self.credit.spend(STEP)
         return child
 
     def _promised(self, child: Step) -> Tensor:

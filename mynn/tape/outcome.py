@@ -16,6 +16,7 @@ from mynn.tape.several import Several, results_of, several
 from mynn.tape.work import work_of
 from mynn.tensor import Tensor, graph_node
 from mynn.tensor.grad_fn import name_of
+from mynn.tensor.inplace import asks
 from mynn.tensor.value import Step
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
@@ -32,6 +33,7 @@ class Outcome:
       from it, and whether gradients flow.
     - `writes`: state that it changes; `leaves`: state that gets a gradient through it; `state`: all
       that it reads.
+    - `overwrites`: whether it changes a value in place that it has made, and gradients flow.
     - `fails`: whether an error may show when it is run, so that its line has to be known.
     - `guards`: what was read of Python beside the arguments.
     """
@@ -56,6 +58,7 @@ class Outcome:
     # How long it takes (`mynn.tape.work`).
     work: float
     moved: int | None = None
+    overwrites: bool = False
 
     def modes(self) -> dict[Any, bool]:
         """The modes of modules that the call has read."""
@@ -95,7 +98,7 @@ def _traced(
     function: Callable[..., Any], form: Form, leaves: Sequence[Leaf]
 ) -> Outcome | Several | None:
     with tracing.tracing() as trace:
-        trace.named = False
+        trace.named, trace.overwritten = False, {}
         nodes = [input_node(leaf.type, f"arg{i}") for i, leaf in enumerate(leaves)]
         tensors = [
             Tensor.from_node(node, leaf.requires_grad) if leaf.state is None else leaf.state
@@ -161,5 +164,6 @@ def _traced(
         name,
         work_of(made),
         moved,
+        bool(trace.overwritten) and result.requires_grad and function is not asks,
     )
     return outcome if result is whole else several(function, whole, outcome)

@@ -13,7 +13,7 @@ from mynn.core.types import Array, Type
 from mynn.jit import native_available
 from mynn.jit.stage import Staged
 from mynn.tape.call import Call, Slot
-from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor import Parameter, Tensor, graph_node, history
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
@@ -81,7 +81,7 @@ def _stage(
     start = time.perf_counter()
     nodes, given = placeholders(externals)
     with tracing.tracing() as trace:
-        trace.named = False
+        trace.named, trace.overwritten = False, {}
         targets: dict[Target, Tensor] = {
             one: one if isinstance(one, Parameter) else given[one.number]
             for one in trained
@@ -96,6 +96,7 @@ def _stage(
         reached = tuple(one for one, target in targets.items() if target.grad is not None)
         gradients: list[Any] = [targets[one].grad for one in reached]
         leaves += map(graph_node, gradients)
+        history.check_overwritten(trace, leaves)
     properties = trace.guards.properties  # calls have the modes of their recording
     trace.guards.properties = {key: properties[key] for key in properties if key[1] != "_mode"}
     written, reads = trace.writes(), trace.reads

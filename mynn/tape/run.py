@@ -18,7 +18,7 @@ from mynn.core.types import Array, Type
 from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
 from mynn.tape.trial import SPENT, Trial
-from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor import Parameter, Tensor, graph_node, history
 from mynn.tensor.history import array_of
 from mynn.tensor.view import look
 
@@ -60,9 +60,10 @@ class Run:
     # Whether all that it read has its nodes.
     known = False
     # State that was changed since, outside of programs; of that which programs back from coarse
-    # nodes read, what it was.
+    # nodes read, what it was; results that were.
     overwritten: frozenset[int] = frozenset()
     kept: tuple[tuple[Tensor, Array], ...] = ()
+    renewed: Mapping[int, Node] = MappingProxyType({})
 
     def __init__(
         self,
@@ -93,16 +94,18 @@ class Run:
         """Whether nodes that were not made yet may need its values."""
         return self._has_marked(tensor) or any(one is tensor for one, _ in self.buffers)
 
-    def changed(self, needed: frozenset[int]) -> Node | None:
-        """What was changed since of those state tensors and externals; None where all is as it was.
+    def changed(self, derivative: Derivative) -> Node | None:
+        """What was changed since of what the gradients need; None where all is as it was.
 
         It comes as a leaf that names it.
         """
         found: Tensor | None = None
-        plain = not (self.step.stepped or self.overwritten or self.buffers)
+        plain = not (self.step.stepped or self.overwritten or self.buffers or self.renewed)
         if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
             return None  # mostly
-        needed -= {id(one) for one, _ in self.kept}
+        for slot in derivative.used & self.renewed.keys():
+            return self.renewed[slot]
+        needed = derivative.needed - {id(one) for one, _ in self.kept}
         if self.step.stepped:
             found = next((one for one in self.step.parameters if id(one) in needed), None)
         else:
@@ -124,6 +127,8 @@ class Run:
         """
         if values and self.buffers:
             self.keep(tensor)
+        if values:
+            self._note_renewal(tensor)
         if not self._has_marked(tensor):
             return
         self._make_nodes()
@@ -139,6 +144,20 @@ class Run:
         for i, one in enumerate(self.externals):
             if _memory(one) is tensor and not isinstance(one, Parameter):
                 self._keep_copy(i, one)
+
+    def _note_renewal(self, tensor: Tensor) -> None:
+        """Other values are about to be written into a tensor, which may be a result."""
+        pending = tensor.pending
+        if pending is not None and pending.run is not self:
+            return
+        node = tensor.node if pending is None else graph_node(tensor)
+        if node is None:
+            return
+        if node.params.get("run") is self:
+            self.renewed = {**self.renewed, node.params["derivative"].slot: node}
+        for slot, one in enumerate(self.nodes or ()):
+            if isinstance(one, Tensor) and one.node is node:
+                self.renewed = {**self.renewed, slot: node}
 
     def _keep_state(self, tensor: Tensor) -> None:
         """A tensor is about to be written that is read where it lies, as no program has yet."""
@@ -233,6 +252,8 @@ class Run:
             )
             changed += tuple(one for one, version in self.buffers if one._version != version)
             slots = self._again_missing(changed) if changed else self.again()
+            for slot in self.renewed:
+                history.changed(slots[slot])
             if self.coarse:
                 self._join(slots)
             self.nodes = slots
@@ -281,7 +302,10 @@ class Run:
                 known.clear()
             found = known[key] = Trial()
         if type(found) is Trial and (further or found.over(len(self.step.calls), True)):
-            found = known[key] = Derivative(self.step, kinds, self.externals)
+            try:
+                found = known[key] = Derivative(self.step, kinds, self.externals)
+            except UsageError:
+                self.fine = True  # by their nodes they say what is wrong
         return found
 
     @recording.run_at_once

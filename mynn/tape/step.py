@@ -47,10 +47,12 @@ class Step:
       before, its place.
     - `buffers`: state without gradients that is read on the way, and not changed.
     - `asking`: the results that ask for a gradient themselves.
-    - `assigned`: whether a parameter was assigned to on the way.
+    - `assigned`: whether a parameter was assigned to on the way; `overwritten`: whether a result
+      was changed in place that a gradient may need.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
-    - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`).
+    - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`); `made`:
+      whether there was one.
     - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`);
       `passes`: by which slots somebody holds, the externals that gradients may flow to.
     - `looked`: of a first call, how often its result was looked at before anything came after it;
@@ -88,12 +90,14 @@ class Step:
         "largest",
         "last",
         "looked",
+        "made",
         "mode",
         "names",
         "next",
         "next_of_module",
         "outcome",
         "outcomes",
+        "overwritten",
         "parent",
         "passes",
         "pieces",
@@ -126,6 +130,7 @@ class Step:
         self.outcome = outcome
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
+        self.made = False
         self.derivatives: dict[Any, Any] = {}
         self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
         self.work: float = 0.0 if parent is None else parent.work
@@ -152,6 +157,7 @@ class Step:
         self.buffers: tuple[Tensor, ...] = ()
         self.stepped: bool = False
         self.assigned: bool = False
+        self.overwritten: bool = False
         self.asking: tuple[int, ...] = ()
         self.views: tuple[Any, ...] = ()
         # For which results are held, those that a program makes; used where there are views.
@@ -178,6 +184,9 @@ class Step:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
             self.assigned = parent.assigned
+            self.overwritten = parent.overwritten or call.overwrites is not None
+            if outcome is not None and outcome.overwrites:
+                self.overwritten = True
             self.asking = parent.asking
             if call.function is asks:
                 self.asking = (*parent.asking, self.slots - 1)
@@ -209,6 +218,31 @@ class Step:
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode
             self.parent.next_of_module = weakref.ref(self)
+
+    def over(self, slot: int) -> Step:
+        """The same place, where the result of the last call took that of an earlier one: gradients
+        do not find the value of that any more.
+        """
+        key = ("over", slot)
+        found: Step | None = self.children.get(key)
+        if found is None:
+            found = self.children[key] = self._over(slot) if self._is_read(slot) else self
+        return found
+
+    def _over(self, slot: int) -> Step:
+        step = Step(self.parent, self.calls[-1].over(slot), self.outcome, self.externals)
+        step.promise, step.quick = self.promise, self.quick
+        step.held, step.largest, step.last = self.held, self.largest, self.last
+        return step
+
+    def _is_read(self, slot: int) -> bool:
+        """Whether a gradient may need the value of a result."""
+        place = Slot(slot)
+        return any(
+            call.slot == slot or place in call.form.leaves
+            for call, outcome in zip(self.calls, self.outcomes, strict=True)
+            if outcome is not None and outcome.requires_grad
+        )
 
     def marks(self, access: sharing.Access | None) -> Sequence[Mark]:
         """Of the state that is read and not changed, by domain: the mark that the last program
@@ -284,6 +318,13 @@ class Step:
                     else:
                         return None
         return tuple(found.values())
+
+    def first(self) -> Step:
+        """The step after the first call."""
+        step = self
+        while step.parent is not None and step.parent.parent is not None:
+            step = step.parent
+        return step
 
     def passed(self, held: Sequence[bool]) -> frozenset[int]:
         """The numbers of externals that gradients may flow to, from results that somebody holds."""

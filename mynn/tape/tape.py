@@ -19,7 +19,7 @@ from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, whole
 from mynn.tape.filled import Filled
-from mynn.tape.following import AGAIN, QUICK, is_exposed, is_put_off, kind_of, waits_for
+from mynn.tape.following import QUICK, is_exposed, is_put_off, kind_of, waits_for
 from mynn.tape.fresh import stand_in
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
@@ -84,8 +84,6 @@ class Tape(Filled):
                 and not (arrays and child.outcome.view is not None)
                 and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
             ):
-                if self.credit < self.most:
-                    self.credit += AGAIN
                 if child.ready is not None:
                     found = self._looked_at(child, turn)
                     if found is not None:
@@ -129,18 +127,17 @@ class Tape(Filled):
         """`call`, for any call. The user's code is three frames up."""
         if function is anchor and "_recorded" not in vars(anchor) and is_own(anchor):
             function = anchor = stand_in(anchor)
-        if self.rest and self.position is self.root:
-            self.rest -= 1
+        if self.credit.rest and self.position is self.root:
+            self.credit.rest -= 1
             return self._now(function, args, kwargs, anchor)
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
             if arrays_of(args[0]) is not None:
                 return self._now(function, args, kwargs, anchor)
             args = (self._apart(args[0]), *args[1:])
         if function is Tensor.__getitem__:
-            if type(args[1]) is int and self._is_one_of_many(*args):
-                found = row_of(*args)
-                if found is not None:
-                    return found
+            if self._wanders(*args):
+                found = row_of(*args) if type(args[1]) is int else None
+                return self._now(function, args, kwargs, anchor) if found is None else found
             places = self.masks.as_places(self, *args)
             args = args if places is None else (args[0], places)
         while True:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mynn.base import hooks, recording
+from mynn.errors import MynnError
 from mynn.tape import back
 from mynn.tape.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
+from mynn.tape.piece import stage
 from mynn.tape.results import target_of
-from mynn.tape.step import Step, Target, table
+from mynn.tape.step import AT_ONCE, Step, Target, table
 from mynn.tape.trial import SPENT
 from mynn.tape.waiting import Waiting
 from mynn.tape.work import work_of_update
@@ -104,7 +106,11 @@ class Training(Waiting):
             child: Any = position.children.get(key)
             if child is None:
                 child = self._backward_step(loss, pending.slot, leaves, targets, before)
+                if position.overwritten and not self._finds_all(child):
+                    child = AT_ONCE
                 position.children[key] = child
+            if child is AT_ONCE:
+                return False
             for leaf, target, place in zip(leaves, targets, before, strict=True):
                 if type(leaf) is Beyond:
                     for one in history.behind(target) or ():
@@ -190,6 +196,14 @@ class Training(Waiting):
         child.sums = {**child.sums, **sums}
         child.work *= 3  # a gradient takes about twice the time of what it is of
         return child
+
+    def _finds_all(self, child: Step) -> bool:
+        """Whether gradients need no value that was changed in place."""
+        try:
+            stage(child.calls, self.externals, (), child.trained)
+        except MynnError:
+            return False
+        return True
 
     def step(self, optimizer: Any) -> None:
         """Record `optimizer.step()`, and run all."""

@@ -41,6 +41,14 @@ SETTLED = 2
 SOON = 4
 
 
+def times_before(made: int) -> int:
+    """How often what is like `made` others, which came from the same beginning, is left before it
+    is worth a trace: the first few never, each further one twice as often as the one before, to
+    about as often as takes as long as a trace.
+    """
+    return 0 if made <= SOON else 1 << min(made - SOON - 1, 6)
+
+
 # The seconds, as types tell them, that gradients of runs took one by one, of all threads.
 SPENT = [0.0]
 

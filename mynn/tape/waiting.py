@@ -14,6 +14,7 @@ from typing import Any
 from mynn.base import forks, recording, sharing
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
+from mynn.tape.credit import Credit
 from mynn.tape.masks import Masks
 from mynn.tape.output import Elsewhere, memory_of
 from mynn.tape.piece import Piece
@@ -29,7 +30,7 @@ from mynn.tape.results import (
     write_rows,
 )
 from mynn.tape.step import Step
-from mynn.tape.trial import Trial
+from mynn.tape.trial import Trial, times_before
 from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
@@ -85,7 +86,10 @@ class Waiting:
         self.rows: list[Rows] = []
         # Of the externals up to a number, the tensors in whose memory they lie.
         self.memories: tuple[list[Any], int, set[int]] = self.externals, 0, set()
+        # How many programs were made, none of an update, by the steps that they begin with.
+        self.made: weakref.WeakKeyDictionary[Step, int] = weakref.WeakKeyDictionary()
         self.reasons = Reasons()
+        self.credit = Credit()
         self.masks = Masks()
         # What is being run: step and externals.
         self.running: tuple[Step, list[Any]] | None = None
@@ -365,6 +369,10 @@ class Waiting:
                 return None  # run one by one the calls say what is wrong
             if step.stepped:
                 step.updates.programs += 1
+            elif not step.made:
+                first = step.first()
+                self.made[first] = self.made.get(first, 0) + 1
+            step.made = True
             if len(step.pieces) >= MANY:
                 self.reasons.many_programs(len(step.pieces), str(step.calls[-1]))
         if type(piece) is not Piece:
@@ -395,6 +403,13 @@ class Waiting:
             for one in self.externals
         )
         updates = step.updates if step.stepped else None
+        first = step.first()
+        if (
+            updates is None
+            and not step.made
+            and trial.times < times_before(self.made.get(first, 0))
+        ):
+            return False
         return trial.over(len(step.calls), gradients, updates, further)
 
     def _without_views(self, step: Step, held: tuple[bool, ...]) -> tuple[bool, ...]:
@@ -446,6 +461,7 @@ class Waiting:
                 return False  # state is as before: what is wrong shows at the call itself
             raise
         finish(piece, step, externals, outputs, held, progress)
+        self.credit.gain(len(step.calls))
         if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
             step.looked += 1
             if step.looked >= LOOKS and not piece.grown and not step.written:

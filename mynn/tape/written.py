@@ -7,6 +7,7 @@ under `no_grad`, as an optimizer does.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from itertools import starmap
@@ -20,6 +21,7 @@ from mynn.tape.call import Backward, Call, Form, Slot
 from mynn.tape.following import is_exposed
 from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step
+from mynn.tape.trial import times_before
 from mynn.tape.waiting import ALONE
 from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
@@ -72,6 +74,11 @@ def _copy(gradient: Tensor) -> Tensor:
 class Written(Asked):
     """A tape on which results, parameters and gradients are written."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # How many ways of gradients were made, by the step that they began with.
+        self.ways: weakref.WeakKeyDictionary[Step, int] = weakref.WeakKeyDictionary()
+
     def can_renew(self, tensor: Tensor) -> bool:
         """Whether another value of a result is another result, which takes its place: where
         nobody looks at its memory.
@@ -106,12 +113,19 @@ class Written(Asked):
             if fresh is None or fresh.tape is not self or fresh.view is not None:
                 return False
             grown = tensor._requires_grad
-            last = fresh.slot == self.position.slots - 1
+            position = self.position
+            last = fresh.slot == position.slots - 1 and position.calls[-1].slot == fresh.slot
             if not (own or last) or self.outputs[fresh.slot] is not new:
+                return False
+            over = position.over(pending.slot)
+            if not last and over is not position:
                 return False
             # No signal handler runs from here on.
             if self.turn is not turn or (grown and not new._requires_grad):
                 return False
+            if self.tidied is position:
+                self.tidied = over
+            self.position = over
             self.outputs[pending.slot], self.outputs[fresh.slot] = new, tensor
             new.pending, tensor.pending = pending, fresh
             tensor._requires_grad, new._requires_grad = new._requires_grad, grown
@@ -216,8 +230,14 @@ class Written(Asked):
             return AT_ONCE
         if not all(isinstance(one, Parameter) for one in position.trained):
             return AT_ONCE
-        way: Way | Any = position.children.get("taken")
-        if way is None:
+        way: Way | Any = position.children.get("taken", 0)
+        if type(way) is int:
+            first = position.first()
+            made = self.ways.get(first, 0)
+            if way < times_before(made):
+                position.children["taken"] = way + 1
+                return AT_ONCE
+            self.ways[first] = made + 1
             trained: tuple[Any, ...] = position.trained
             sums = [one for one in trained if one in position.sums]
             loss = position.calls[-1].form.leaves[0]

@@ -260,7 +260,11 @@ class Elementwise(Special[T]):
         x, y = same_dtype(self, other)
         if x.dtype.kind != "f":
             return binary(integers.floor_divide, x, y)
-        quotient = apply(special.round, (x - x % y) / y)
+        rest = x % y
+        quotient = apply(special.round, (x - rest) / y)
+        # A remainder is the divisor where that is infinite, or so much larger, and x has another
+        # sign.
+        quotient = (rest == y).choose(x.dtype.type(-1), quotient)
         return (y == 0).choose((x / y).floor() if y.requires_grad else x / y, quotient)
 
     __floordiv__ = floor_divide

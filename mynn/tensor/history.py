@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from mynn.base import forks, hooks, notices, recording, sharing
+from mynn.core.autodiff import differentiable
 from mynn.core.graph import CONSTANT, INPUT, Node, constant, topological
 from mynn.core.rows import Rows
 from mynn.core.types import Array, Type
@@ -71,6 +72,15 @@ def _hooked(node: Node, gradient: Any) -> Any:
     if found.keep is not None:
         found.keep(gradient)
     return gradient
+
+
+def leads_to(end: Node, wanted: Callable[[Node], bool]) -> bool:
+    """Whether gradients flow from a node to one that is wanted."""
+
+    def is_cut(node: Node) -> bool:
+        return node.primitive is STOP or not differentiable(node)
+
+    return not is_cut(end) and any(map(wanted, topological((end,), stop=is_cut)))
 
 
 # What hands a cotangent on without a look at any value.
@@ -346,6 +356,37 @@ def check_present(gradients: Iterable[AnyTensor]) -> None:
             f"an inplace operation: {what} was changed after the forward pass{made}; use the "
             "operation that is not in-place there, or run the forward pass again"
         )
+
+
+def check_overwritten(trace: Any, ends: Iterable[Node]) -> None:
+    """The same for what a trace has made (`Trace.overwritten`): nodes are made from a value after
+    it was overwritten by rules alone.
+    """
+    overwritten: dict[Node, int] | None = trace.overwritten
+    if not overwritten:
+        return
+    for node in topological(ends):
+        for x in node.inputs:
+            for source in looked_at(x):
+                if node.serial > overwritten.get(source, node.serial):
+                    check_present([missing(source, source.type)])
+
+
+def looked_at(node: Node) -> Iterator[Node]:
+    """The node, and those whose memory its value looks at when it is computed at once."""
+    yield node
+    while node.primitive.view:
+        node = node.inputs[0]
+        yield node
+
+
+def overwrite(tensor: AnyTensor) -> None:
+    """Let a tensor, which is no view, count as one whose values are others now."""
+    trace = tracing.active()
+    if trace is None:
+        changed(tensor)
+    else:
+        trace.overwrite(graph_node(tensor))
 
 
 def changed(tensor: AnyTensor) -> None:

@@ -14,11 +14,13 @@ import numpy as np
 
 from mynn.base import recording
 from mynn.core.graph import Node
+from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, graph_node, set_recorded
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.selecting import Selecting
+from mynn.tensor.value import Value
 from mynn.tensor.write import put_off, replace, same_value, write
 from mynn.trace import tracing
 
@@ -45,11 +47,11 @@ class InPlace(Selecting[T]):
 
     def mul_(self: T, other: Any) -> T:
         """x *= other."""
-        return replace(self, _kept(self) * other, "mul_")
+        return replace(self, _kept(self, other) * other, "mul_")
 
     def div_(self: T, other: Any) -> T:
         """x /= other; x must hold floats."""
-        return replace(self, _kept(self) / other, "div_")
+        return replace(self, _kept(self, other) / other, "div_")
 
     def remainder_(self: T, other: Any) -> T:
         """x %= other."""
@@ -57,7 +59,7 @@ class InPlace(Selecting[T]):
 
     def pow_(self: T, exponent: Any) -> T:
         """x **= exponent."""
-        return replace(self, _kept(self) ** exponent, "pow_")
+        return replace(self, _kept(self, exponent) ** exponent, "pow_")
 
     def bitwise_and_(self: T, other: Any) -> T:
         """x &= other."""
@@ -177,7 +179,7 @@ class InPlace(Selecting[T]):
 
     def clip_(self: T, min: Any = None, max: Any = None) -> T:
         """Values below `min` become `min`, values above `max` become `max`."""
-        return replace(self, _kept(self).clip(min, max), "clamp_")
+        return replace(self, _kept(self, min, max).clip(min, max), "clamp_")
 
     clamp_ = clip_
 
@@ -185,7 +187,7 @@ class InPlace(Selecting[T]):
 
     def lerp_(self: T, end: Any, weight: Any) -> T:
         """x += weight (end - x)."""
-        start = _kept(self)
+        start = _kept(self, weight)
         return replace(self, start + (as_tensor(end, like=self) - start) * weight, "lerp_")
 
     def addcmul_(self: T, tensor1: Any, tensor2: Any, *, value: Any = 1) -> T:
@@ -232,7 +234,7 @@ class InPlace(Selecting[T]):
         reduce: str | None = None,
     ) -> T:
         """`src` put along `dim` at the positions `index`: see `scatter`."""
-        result = _kept(self).scatter(dim, index, src, value=value, reduce=reduce)
+        result = _kept(self, src).scatter(dim, index, src, value=value, reduce=reduce)
         return replace(self, result, "scatter_")
 
     def scatter_add_(self: T, dim: int, index: Any, src: Any) -> T:
@@ -243,7 +245,7 @@ class InPlace(Selecting[T]):
         self: T, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
     ) -> T:
         """`src` combined along `dim` at the positions `index`: see `scatter_reduce`."""
-        x = _kept(self)
+        x = _kept(self, src)
         result = x.scatter_reduce(dim, index, src, reduce, include_self=include_self)
         return replace(self, result, "scatter_reduce_")
 
@@ -263,7 +265,7 @@ class InPlace(Selecting[T]):
         self: T, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
     ) -> T:
         """The entries of `source` along `dim` combined at positions `index` [K]."""
-        x = _kept(self)
+        x = _kept(self, source)
         result = x.index_reduce(dim, index, source, reduce, include_self=include_self)
         return replace(self, result, "index_reduce_")
 
@@ -328,15 +330,37 @@ def asks(x: T) -> T:
     return x
 
 
-def _kept(x: T) -> T:
-    """x with memory of its own: for operations whose gradient needs what is overwritten."""
-    if tracing.active() is not None or not (x.requires_grad and grad_enabled()):
+def _kept(x: T, *others: Any) -> T:
+    """x with memory of its own: for operations whose gradient, by x or by one of the others, needs
+    what is overwritten.
+    """
+    if not grad_enabled() or not any(
+        isinstance(one, Value) and one.requires_grad for one in (x, *others)
+    ):
         return x
+    trace = tracing.active()
+    if trace is not None:
+        return x if trace.overwritten is None else kept(x)
     tape = recording.current.tape
     if x.pending is not None and tape is not None and tape.can_renew(x):
-        return x  # what it was stays a result of the tape
-    value = np.array(array_of(x), order="C")
-    return x.from_value(value, same_value(graph_node(x), value))
+        return x  # as the tape runs the call it gives it what is kept (`Call.overwrites`)
+    return _with(x, np.array(array_of(x), order="C"))
+
+
+def kept(x: T) -> T:
+    """x as what it is now, for a gradient that is asked for when it is another one.
+
+    Its memory stays as it is: `x` is traced, or a result of a tape that another one takes the place
+    of.
+    """
+    if tracing.active() is not None:
+        return x.from_node(same_value(graph_node(x), None), x.requires_grad)
+    return _with(x, array_of(x))
+
+
+def _with(x: T, value: Array) -> T:
+    """x with its value in other memory."""
+    return x.from_value(value, same_value(graph_node(x), value) if x.requires_grad else None)
 
 
 def _scaled(other: Any, alpha: Any) -> Any:

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mynn.errors import ArgumentError
-from mynn.tensor.inplace import InPlace, samplers
-from mynn.tensor.inplace import _kept as kept
+from mynn.tensor.inplace import InPlace, _kept, samplers
 from mynn.tensor.write import replace, write
 
 T = TypeVar("T", bound="InPlaceFunctions[Any]")
@@ -23,7 +22,7 @@ def in_place(name: str) -> Callable[..., Any]:
     """The method that puts the result of the method `name` into the tensor."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return replace(self, getattr(kept(self), name)(*args, **kwargs), f"{name}_")
+        return replace(self, getattr(_kept(self, *args), name)(*args, **kwargs), f"{name}_")
 
     method.__name__, method.__qualname__ = f"{name}_", f"Tensor.{name}_"
     method.__doc__ = f"x becomes x.{name}(...), with the same arguments."

@@ -301,14 +301,16 @@ class Movement(Conversion[T]):
     def index_select(
         self, dim: int | None = None, index: Any = None, *, axis: int | None = None
     ) -> T:
-        """The entries of axis `dim` at the positions `index` [K], in that order."""
+        """The entries of axis `dim` at the positions `index` [K], in that order, none below 0."""
         axes = normalize_axes(required("index_select", dim, axis), self.ndim, "index_select")
         picked = as_tensor(index)
         if picked.ndim > 1:
             raise ShapeError(f"index_select: index must be [K], its shape is {picked.shape}")
-        if not axes:
-            return self.reshape(1).gather_rows(picked.reshape(-1), name="index_select").reshape(())
-        return self.gather_rows(picked.reshape(-1), axes[0], name="index_select")
+        _require_integers("index_select", picked)
+        x, axis = (self, axes[0]) if axes else (self.reshape(1), 0)
+        require_range(picked, "index_select", "index", 0, x.shape[axis] - 1, axis=axis)
+        found = x.gather_rows(picked.reshape(-1), axis, clip=True)
+        return found if axes else found.reshape(())
 
     @recorded
     @explained

@@ -169,7 +169,8 @@ class Tensor(
                 "functions of NumPy cannot take a tensor inside a traced function, it has no value "
                 "yet; use its methods or mynn's functions: x.exp() instead of np.exp(x)"
             )
-        return np.array(history.array_of(self), dtype=dtype, copy=copy)
+        value = history.array_of(self) if copy else self.value  # which others may change
+        return np.array(value, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """NumPy's universal functions: `np.exp(x)` is `x.exp()`, an array + x a tensor."""

@@ -226,8 +226,10 @@ def assign(x: AnyTensor, value: Any) -> None:
 def _renew(base: AnyTensor, node: Node) -> None:
     """Another node stands for a tensor that was made in the trace; a leaf stays one."""
     trace = tracing.active()
-    if trace is not None and base.requires_grad and base.is_leaf:
-        trace.leaves[node] = base
+    if trace is not None:
+        trace.overwrite(graph_node(base))
+        if base.requires_grad and base.is_leaf:
+            trace.leaves[node] = base
     base.node = node
 
 

@@ -18,6 +18,13 @@ def mode_of(module: Any, own: bool) -> bool:
     return _modes.get().get(module, own)
 
 
+def present() -> Mapping[Any, bool]:
+    """The modes that this thread or asynchronous task sees, where they are not those that modules
+    are set to.
+    """
+    return _modes.get()
+
+
 def called_in_modes(modes: Mapping[Any, bool], function: Callable[[], Result]) -> Result:
     """What `function` returns, called with the modules in these modes, for this thread or
     asynchronous task; what others see is as it was.

@@ -46,6 +46,9 @@ class Trace:
       no leaves in this trace.
     - `views`: for state tensors that look at the memory of others, the node of their base and the
       node that was made from it.
+    - `overwritten`: nodes that were the values of tensors until these were changed in place, with
+      the serial number that a node would have got then; None where a gradient may use them all the
+      same (`history.check_overwritten`).
     - `layouts`: by identity, how arguments lie in memory that are not contiguous there
       (`mynn.tensor.view.Layout`); others count as contiguous.
     - `checks`: nodes of `mynn.ops.checks`, in the order in which they were made.
@@ -70,6 +73,7 @@ class Trace:
         self.leaves: dict[Node, State] = {}
         self.promoted: set[State] = set()
         self.views: dict[State, tuple[Node, Node]] = {}
+        self.overwritten: dict[Node, int] | None = None if outer is None else outer.overwritten
         self.layouts: dict[int, Any] = {}
         self.checks: list[Node] = []
         self.observer: Observer = Observer({} if outer is None else outer.observer.modules)
@@ -101,6 +105,11 @@ class Trace:
         """A state tensor is about to get a value with a history: until the trace ends."""
         self.promoted.add(tensor)
         tensor.requires_grad = True
+
+    def overwrite(self, node: Node) -> None:
+        """The tensor that had this value has another one now."""
+        if self.overwritten is not None:
+            self.overwritten.setdefault(node, next_serial())
 
     def writes(self) -> dict[State, Node]:
         """State tensors whose value changed, with the nodes of their new values."""

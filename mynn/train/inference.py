@@ -190,7 +190,7 @@ def predict(function: Callable[..., Any], data: Any, *, batch_size: int = 256) -
 def _keep_ready(run: Run, modules: frozenset[nn.Module], edits: int) -> None:
     """Have the program of a run of one batch ready, for data of this shape."""
     staged, program, array = run.staged, run.whole.program, run.arrays[0]
-    if program.code.dropped or staged.arguments[0].dtype != array.dtype:
+    if program.code.dropped or staged.arguments[0].dtype != array.dtype or not staged.valid():
         return
 
     def bundled(array: Array) -> Any:

@@ -5,7 +5,7 @@ where it arose. What something else than the steps made not finite is told apart
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,6 +19,7 @@ from mynn.tensor import Tensor, graph_node
 from mynn.tensor.history import array_of
 from mynn.train.engine.base import Executor
 from mynn.train.engine.cursor import Snapshot
+from mynn.train.engine.state import Copies
 
 # Copies of the state may cost at most this share of the time; going back repeats the steps since.
 _SHARE = 0.005
@@ -48,8 +49,8 @@ class NanGuard:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.last: Snapshot | None = None
-        self.storage: dict[Tensor, Array] = {}
-        self.stored: tuple[Tensor, ...] = ()
+        self.copies: Mapping[Tensor, Array] | None = None
+        self.copied: tuple[Tensor, ...] = ()
         self.watched: list[Tensor] = []
         self.taken = 0.0
         self.cost = 0.0
@@ -71,21 +72,21 @@ class NanGuard:
             self.watched = [t for t in self.executor.run.written if t.requires_grad]
         else:
             self.check()
-        self._provide()
-        self.last = self.executor.snapshot(self.storage)
+        self.last = self.executor.snapshot(self._memory())
         self.taken = time.perf_counter()
         self.cost = self.taken - now
 
-    def _provide(self) -> None:
-        """See that there is memory for the copies, which no other run has."""
-        run = self.executor.run
-        if self.stored is not run.values:
-            run.compiled.take_storage(run.values, self.storage)
-            self.stored = run.values
+    def _memory(self) -> Mapping[Tensor, Array]:
+        """Memory for the copies, which no other run has."""
+        values = self.executor.run.values
+        if self.copies is None or self.copied is not values:
+            self.copies, self.copied = self.executor.copies(), values
+        return self.copies
 
     def finish(self) -> None:
         """Leave the memory of the copies to the next run."""
-        self.executor.run.compiled.give_storage(self.storage)
+        if isinstance(self.copies, Copies):
+            self.copies.recycle()
 
     def broken(self) -> Tensor | None:
         """What is watched, was finite and is not any more."""
@@ -93,13 +94,17 @@ class NanGuard:
 
     def check(self) -> None:
         """Raise `NotFiniteError` where steps have made a parameter not finite."""
-        if self.last is not None and self.broken() is not None:
+        if self.last is None or self.executor.is_finite():
+            return
+        if self.broken() is not None:
             self.explain()
 
     def check_outside(self) -> None:
         """Raise `NotFiniteError` where something else than the steps has made a parameter not
         finite; `check` found none after the last of them.
         """
+        if self.executor.is_finite():
+            return
         natives = self.executor.run.natives
         for tensor in self.executor.run.written:
             if tensor.requires_grad and not _is_finite(natives[tensor]):

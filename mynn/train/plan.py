@@ -33,7 +33,7 @@ from mynn.errors import (
 from mynn.jit import native_available
 from mynn.jit.compile import Compiled
 from mynn.jit.known import Beside
-from mynn.jit.stage import Staged, signature_of
+from mynn.jit.stage import Staged, is_flat, signature_of
 from mynn.metrics.metric import Metric
 from mynn.tensor import Tensor, as_array
 from mynn.trace import tracing
@@ -255,6 +255,8 @@ class Run:
 
 def first_rows(arguments: tuple[Any, ...], arrays: tuple[Array, ...], rows: int) -> tuple[Any, ...]:
     """The arguments of a step on so many rows."""
+    if is_flat(arguments):
+        return tuple([array[:rows] for array in arrays])
     example: tuple[Any, ...] = rebuild(arguments, (array[:rows] for array in arrays))
     return example
 
@@ -443,8 +445,10 @@ def plan(
         )
     batch = min(batch_size, rows)
     remainder = 0 if drop_last else rows % batch
-    if trains_single(compiled, first_rows(arguments, tuple(arrays), batch), check):
-        arrays = data_arrays.to_single(arrays, check_finite)
+    if any(array.dtype == np.float64 for array in arrays):
+        example = first_rows(arguments, tuple(arrays), batch)
+        if trains_single(compiled, example, check):
+            arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
     options = options or {}
     whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs"))

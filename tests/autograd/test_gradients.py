@@ -139,3 +139,15 @@ def test_what_is_wrong_is_said(name: str) -> None:
     use, kind, message = WRONG[name]
     with pytest.raises(kind, match=message):
         use()
+
+
+@pytest.mark.parametrize("mode", ["at once", "tape"])
+def test_a_slope_that_is_constant_asks_for_no_gradient(mode: Any) -> None:
+    """As in PyTorch: the gradient of 3 x + s x, where s asks for none, is a leaf without one."""
+    with mynn.eager(mode):
+        for _ in range(3):
+            x, s = leaf(mynn, A), mynn.tensor(A).exp()
+            (g,) = mynn.autograd.grad((3 * x + s.sum() * x).sum(), x, create_graph=True)
+            (h,) = mynn.autograd.grad((x * x).sum(), x, create_graph=True)
+            assert (g.requires_grad, g.is_leaf) == (False, True)
+            assert (h.requires_grad, h.is_leaf) == (True, False)

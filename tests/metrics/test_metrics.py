@@ -151,6 +151,8 @@ def test_numbers_are_scikit_learns() -> None:
 def test_what_is_wrong_is_refused() -> None:
     with pytest.raises(DTypeError, match="Precision: targets must be labels, whole numbers"):
         M.precision(SCORES, SCORES[:, 0])
+    with pytest.raises(DTypeError, match="accuracy: labels must be whole numbers"):
+        M.Accuracy()(SCORES, NUMBERS[:, 0])
     with pytest.raises(DataError, match=r"F1: labels must lie in 0\.\.3"):
         M.f1_score(SCORES, LABELS + 2)
     with pytest.raises(DataError, match="AUC: labels must lie in"):

@@ -112,6 +112,11 @@ REFUSED: dict[str, tuple[Any, type[MynnError], str]] = {
         ShapeError,
         "a row for each of 2 queries and a column for each of 2 keys",
     ),
+    "numbers for scores": (
+        lambda: nn.functional.scaled_dot_product_attention(X, X, X, np.ones((2, 2), np.int64)),
+        DTypeError,
+        "bools or floats, it holds int64",
+    ),
     "padding": (
         lambda: nn.MultiheadAttention(4, 2)(X, X, X, np.zeros((3, 2))),
         ShapeError,

@@ -120,6 +120,11 @@ def test_files_are_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(os, "fsync", failing)
         with pytest.raises(OSError, match="disk full"):
             mynn.save({"x": mynn.Tensor([2.0])}, str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: os.write(-1, b""))
+        with pytest.raises(OSError, match=r"as it was before, .* '.*a\.safetensors'$") as caught:
+            mynn.save({"x": mynn.Tensor([2.0])}, path)
+        assert caught.value.filename == str(path)
     assert os.listdir(tmp_path) == ["a.safetensors"]
     assert mynn.load(path)["x"].tolist() == [1.0]
     link = tmp_path / "link"

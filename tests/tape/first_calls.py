@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from mynn.base import recording
-from mynn.tape import following, piece, step, tape
+from mynn.tape import credit, piece, step, tape
 from mynn.tape.trial import Trial
 
 
@@ -39,7 +39,7 @@ def become_programs() -> None:
     _replace(step.Step, pieces=_Tried, derivatives=_Tried)
     _replace(tape.Tape, seen=_Seen)
     piece.native_available = lambda: False
-    following.CREDIT = math.inf
+    credit.CREDIT = math.inf
     if recording.current.own is not None:
         recording.record_with(tape.Tape)
 

@@ -258,7 +258,7 @@ def test_a_call_that_was_interrupted_leaves_nothing(tape: Any) -> None:
 
 
 def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mynn.tape.following.CREDIT", 100.0)  # also with --first-calls
+    monkeypatch.setattr("mynn.tape.credit.CREDIT", 100.0)  # also with --first-calls
     found = []
     search = Tape._found
     monkeypatch.setattr(Tape, "_found", lambda *args: found.append(0) or search(*args))
@@ -320,41 +320,6 @@ def pieces(optimizer: Any) -> list[Any]:
     """The programs of updates."""
     recorded = optimizer.__dict__.get("_recorded", {})
     return [piece for step in recorded.values() for piece in step.pieces.values()]
-
-
-GIVEN: dict[str, Callable[[Any], Any]] = {
-    "the array": mynn.from_numpy,
-    "a part of it": lambda array: mynn.as_tensor(array[2:]),
-    "twice": lambda array: (mynn.from_numpy(array), mynn.from_numpy(array))[1],
-    "a view of the tensor": lambda array: mynn.from_numpy(array)[1:].detach(),
-}
-
-
-@pytest.mark.parametrize("given", GIVEN)
-def test_arrays_that_the_user_gave_and_changes(tape: Any, given: str) -> None:
-    for number in range(6):
-        array = np.ones(8, np.float32)
-        x = GIVEN[given](array)
-        y = (x * 2.0).tanh() + x
-        array[:] = number
-        z = x + 1.0
-        array[:] = 9.0
-        assert y.tolist() == pytest.approx([np.tanh(2.0) + 1.0] * len(x))
-        assert z.tolist() == [number + 1.0] * len(x)
-        assert x.tolist() == [9.0] * len(x)
-
-
-def test_arrays_that_nobody_else_has_are_as_good_as_others(tape: Any) -> None:
-    waits = []
-    for _ in range(5):
-        array = np.ones(8, np.float32)
-        x = mynn.from_numpy(array)
-        del array
-        waits.append((x * 2.0).pending is not None)
-    assert waits[-1]
-    assert id(x) not in recording.arrays
-    number = id(mynn.from_numpy(np.ones(2)))
-    assert number not in recording.arrays
 
 
 def test_a_tape_holds_no_more_than_some_tensors(tape: Any) -> None:

@@ -131,9 +131,7 @@ def _integer_power(f: Function, x: Value, y: Value) -> Value:
 def _mod(f: Function, x: Value, y: Value) -> Value:
     """The remainder with the sign of the divisor; 0 for an integer divided by 0, as in NumPy."""
     if _floating(x):
-        left = f.binary("frem", x, y)
-        wrong = _compare(f, "lt", f.binary("fmul", left, y), _zero(x))
-        return f.select(wrong, f.binary("fadd", left, y), left)
+        return _call(f, "mod", [x, y])
     bad = f.compare("icmp eq", y, _zero(y))
     if not _signed(x):
         return f.binary("urem", x, f.select(bad, _like(x, 1), y))
@@ -176,6 +174,34 @@ def _shift(direction: str) -> Callable[..., Value]:
     return emit
 
 
+# Integers that vectors of floats are converted to by way of others: these, their least, their most.
+_SATURATED = {
+    "i32": ("i32", -(2**31), 2**31 - 1),
+    "i64": ("i64", -(2**63), 2**63 - 1),
+    "u8": ("i32", 0, 2**8 - 1),
+}
+
+
+def _saturated(f: Function, x: Value, target: str) -> Value:
+    """Floats held to an integer's range before they are converted, and NaN as 0.
+
+    LLVM's own conversion that saturates goes lane by lane on x86: 1.4 ns a value, this 0.15.
+    """
+    by, least, most = _SATURATED[target]
+    # The largest float below 2^31, 2^63, where that of the range has more digits than a float.
+    digits = 24 if x.type == "f32" else 53
+    held_most = most >> max(0, most.bit_length() - digits) << max(0, most.bit_length() - digits)
+    held = f.select(f.compare("fcmp ord", x, x), x, _zero(x))
+    for predicate, bound in (("lt", least), ("gt", held_most)):
+        limit = constant(float(bound), x.type, x.lanes)
+        held = f.select(_compare(f, predicate, held, limit), limit, held)
+    whole = f.value(f"fptosi {held.typed} to {llvm_type(by, x.lanes)}", by, x.lanes)
+    if held_most < most:
+        above = _compare(f, "gt", x, constant(float(held_most), x.type, x.lanes))
+        whole = f.select(above, _like(whole, most), whole)
+    return whole if by == target else cast(f, whole, target)
+
+
 def cast(f: Function, x: Value, target: str) -> Value:
     """Convert between the scalar types as NumPy does; floats out of an integer's range saturate."""
     if target == x.type or (LLVM_TYPES[target] == LLVM_TYPES[x.type] and not _floating(x)):
@@ -183,6 +209,8 @@ def cast(f: Function, x: Value, target: str) -> Value:
     if target == "bool":
         return f.compare("fcmp une" if _floating(x) else "icmp ne", x, _zero(x))
     to_float, to_signed = target[0] == "f", target in ("i32", "i64")
+    if _floating(x) and target in _SATURATED and x.lanes > 1 and f.module.target.is_x86:
+        return _saturated(f, x, target)
     if _floating(x) and not to_float:
         code = "fptosi" if to_signed else "fptoui"
         names = suffix(target, x.lanes), suffix(x.type, x.lanes)

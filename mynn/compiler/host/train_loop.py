@@ -33,6 +33,7 @@ from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.control_block import Control, Sync, Watch
 from mynn.compiler.host.gather import Lines, indented
 from mynn.compiler.host.shuffle import SHUFFLE, shuffle
+from mynn.compiler.host.state import copy_state, is_finite
 from mynn.compiler.host.step import BARRIER
 from mynn.compiler.host.workers import WORKER_MAIN, barrier, leader, worker_main
 from mynn.compiler.loop_ir.ir import Function
@@ -81,7 +82,7 @@ class Loop:
 
 def training_loop(loop: Loop, sleeps: bool) -> list[Function]:
     """The loop, and what its workers run; `sleeps`: the system has a function that does."""
-    functions = [shuffle()]
+    functions = [shuffle(), copy_state(), is_finite()]
     if loop.has_workers:
         functions += [*leader(), *worker_main(WORKER_MAIN, loop=True, sleeps=sleeps)]
     if any(map(_shares_rows, loop.steps)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from mynn.compiler.fusion.groups import Group
@@ -24,6 +24,9 @@ from mynn.core.graph import Node
 from mynn.ops import movement
 from mynn.target.target import Target
 
+# What is divided for the indices of a kernel: value, divisor, modulus.
+Quotients = Iterable[tuple[Affine, int, int]]
+
 
 def lower_map(context: Context) -> list[Statement]:
     """An elementwise kernel: loops over the space, vectors along one axis."""
@@ -38,7 +41,9 @@ def lower_map(context: Context) -> list[Statement]:
     axis = axes[best_axis(context, first)] if axes else None
     axis = len(space) - 1 if axis is None else axis
     names = [context.names.fresh("i") for _ in space]
-    sides = _blocks(context, names, axis)
+    probe = context.builder()
+    context.emit_outputs(probe, tuple(plain_index(names, space)))
+    sides = _blocks(context, probe.quotients, names, axis)
     extents = [n // side for n, side in zip(space, sides, strict=True)]
     context.names.extents.update(zip(names, extents, strict=True))
 
@@ -54,15 +59,38 @@ def lower_map(context: Context) -> list[Statement]:
         return context.emit_outputs(context.builder(), *points)
 
     inner: list[Statement] = []
-    for start, end in itertools.pairwise(_ends(context, axis)):
-        part = partial(_from, body, start)
-        inner += vector_loops(context.names, end - start, context.lanes(), part)
+    period = _period(context, probe.quotients, names, axis)
+    if period is not None:
+        name = context.names.fresh("i", space[axis] // period)
+        part = partial(_from, body, Affine.var(name, period))
+        vectors = vector_loops(context.names, period, context.lanes(), part)
+        inner = serial([(name, space[axis] // period)], vectors)
+    else:
+        for start, end in itertools.pairwise(_ends(context, axis)):
+            part = partial(_from, body, Affine(start))
+            inner += vector_loops(context.names, end - start, context.lanes(), part)
     outer = [(n, e) for i, (n, e) in enumerate(zip(names, extents, strict=True)) if i != axis]
     return serial([(n, e) for n, e in outer if e != 1], inner)
 
 
-def _from(body: Callable[[Affine], list[Statement]], start: int, index: Affine) -> list[Statement]:
+def _from(
+    body: Callable[[Affine], list[Statement]], start: Affine, index: Affine
+) -> list[Statement]:
     return body(index + start)
+
+
+def _period(context: Context, quotients: Quotients, names: list[str], axis: int) -> int | None:
+    """After how many elements of an axis values are read from elsewhere, where it is one of several
+    that a reshape merged: between, they are neighbours. None where there is no such number.
+
+    Loops over whole periods know what quotients and remainders are.
+    """
+    space, index = context.group.space, Affine.var(names[axis])
+    if len(_ends(context, axis)) > 2:
+        return None
+    found = [m if d == 1 else d for value, d, m in quotients if value == index]
+    periods = [p for p in found if 2 * context.lanes() <= p < space[axis] and not space[axis] % p]
+    return max(periods, default=None)
 
 
 def _ends(context: Context, axis: int) -> list[int]:
@@ -79,7 +107,7 @@ def _ends(context: Context, axis: int) -> list[int]:
     return sorted(ends)
 
 
-def _blocks(context: Context, names: list[str], axis: int) -> list[int]:
+def _blocks(context: Context, quotients: Quotients, names: list[str], axis: int) -> list[int]:
     """For each axis, how many neighbours are computed together: 1 unless windows are put side by
     side there.
 
@@ -87,11 +115,9 @@ def _blocks(context: Context, names: list[str], axis: int) -> list[int]:
     the elements of a window share is computed once.
     """
     space = context.group.space
-    builder = context.builder()
-    context.emit_outputs(builder, tuple(plain_index(names, space)))
     sides = [1] * len(space)
     for i, name in enumerate(names):
-        pairs = [(d, m) for value, d, m in builder.quotients if value == Affine.var(name)]
+        pairs = [(d, m) for value, d, m in quotients if value == Affine.var(name)]
         side = min((m for d, m in pairs if d == 1), default=1)
         fits = all(d % side == 0 or (d, m) == (1, side) for d, m in pairs)
         if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST_INLINED:

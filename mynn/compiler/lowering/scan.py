@@ -38,6 +38,7 @@ def lower_scan(context: Context) -> list[Statement]:
     rule = rule_of(anchor)
     assert isinstance(rule, Scan)
     long = rule.pieces and shape[axis] >= _LEAST and score < 0
+    long = long and (anchor.dtype.kind == "f" or rule.combine != "add")
     if long and not _is_costly(context, anchor, names):
         outer = [(names[i], n) for i, n in enumerate(shape) if i != axis and n != 1]
         return serial(outer, _chains(context, anchor, names))
@@ -94,7 +95,8 @@ def _vector_of_totals(
 # -- chains ----------------------------------------------------------------------------------------
 
 # Chains side by side, and the least extent that is cut into them. A total waits for the one before
-# it, 4 cycles for an addition; those of several chains do not wait for each other.
+# it, 4 cycles for an addition; those of several chains do not wait for each other. The sum of
+# integers is there in the next cycle, and chains read everything twice.
 _CHAINS = 8
 _LEAST = 128
 # A distance of elements at which chains would fall into the same places of a cache.

@@ -78,6 +78,10 @@ class Expressions:
             value, divisor = Affine(value.constant // divisor, terms), 1
             if all(c % modulus == 0 for _, c in terms):
                 return Affine(value.constant % modulus)
+        elif (whole := self._whole_part(value, divisor)) is not None:
+            value, divisor = whole, 1
+        if divisor == 1 and (whole := self._whole_part(value, modulus)) is not None:
+            return value + whole * -modulus
         most = self.range(value)[1] // divisor
         result: Expr = value
         if divisor != 1:
@@ -88,6 +92,13 @@ class Expressions:
             return value
         self.quotients.add((value, divisor, modulus))
         return self._index(result, most + 1)
+
+    def _whole_part(self, value: Affine, divisor: int) -> Affine | None:
+        """value // divisor, where it can be read off: a multiple, and what is less than one."""
+        terms = tuple((name, c // divisor) for name, c in value.terms if c % divisor == 0)
+        whole = Affine(value.constant // divisor, terms)
+        least, most = self.range(value + whole * -divisor)
+        return whole if least >= 0 and most < divisor else None
 
     def range(self, value: Affine) -> tuple[int, int]:
         """What an index is at least and at most."""

@@ -17,6 +17,9 @@ Before, for 4 rows and for 3:               After, with present = (1, 1, 1, 1) o
 - Constants that differ, such as 1 / n, are read from the argument `numbers`, whose values the
   traces gave. So the graph does not depend on the smaller size.
 - The bodies of scans are joined likewise.
+- A scan whose steps are the rows runs those that are there: its body becomes one side of a branch
+  (`mynn.ops.branches`), whose other side keeps the carry, and gives zeros.
+- The last row, y[:, -1], is looked up by its number.
 
 Guarantees: where no row is missing, the graph computes what that of whole batches does, bit by bit.
 """
@@ -30,12 +33,13 @@ from typing import Any
 import numpy as np
 
 from mynn.base.dataclass import dataclass
+from mynn.compiler.graph.scans import join_scans
 from mynn.core.graph import CONSTANT, Graph, Node, apply, constant, input_node
-from mynn.core.types import Array, Type
+from mynn.core.types import Array, Shape, Type
 from mynn.jit.lengths.axis import NotAlike, Rows, Sizes
 from mynn.jit.lengths.matched import Matched, Numbers
 from mynn.jit.lengths.zeros import CHOSEN, Facts, Sum, facts_of, origin, places, wild_values
-from mynn.ops import control, movement
+from mynn.ops import branches, checks, control, gather, movement
 from mynn.ops import elementwise as ew
 
 # The arguments of a joined graph behind those of the step.
@@ -64,14 +68,9 @@ def join(whole: Graph, fewer: Graph, arguments: int) -> Joined:
     Raises:
         NotAlike: they need programs of their own.
     """
+    whole, fewer = join_scans(whole), join_scans(fewer)  # while equal bodies can be told
     pairs = list(zip(whole.inputs[:arguments], fewer.inputs[:arguments], strict=True))
-    heads = {(x.shape[:1], y.shape[:1]) for x, y in pairs}
-    if len(heads) != 1 or ((), ()) in heads:
-        raise NotAlike("the arguments do not all have a row for each sample")
-    sizes = Sizes(pairs[0][0].shape[0], pairs[0][1].shape[0])
-    if not 0 < sizes.fewer < sizes.whole:
-        raise NotAlike(f"of {sizes.whole} and {sizes.fewer} rows the second must be fewer")
-    rows = [sizes.first_axis(x.shape, y.shape) for x, y in pairs]
+    sizes, rows = _given_rows([(x.shape, y.shape) for x, y in pairs])
     rows += [None] * (len(whole.inputs) - arguments)
     numbers = Numbers([], [])
     matched = Matched(sizes, whole, fewer, rows, numbers)
@@ -91,10 +90,23 @@ def join(whole: Graph, fewer: Graph, arguments: int) -> Joined:
     )
 
 
+def _given_rows(shapes: Sequence[tuple[Shape, Shape]]) -> tuple[Sizes, list[Rows | None]]:
+    """The two sizes, and where the rows of each argument lie: along the axis in which its shapes
+    differ; some may have none.
+    """
+    extents = {pair for shape in shapes for pair in zip(*shape, strict=False) if pair[0] != pair[1]}
+    if len(extents) != 1:
+        raise NotAlike("the arguments do not differ along one axis each, by as many rows")
+    sizes = Sizes(*extents.pop())
+    if not 0 < sizes.fewer < sizes.whole:
+        raise NotAlike(f"of {sizes.whole} and {sizes.fewer} rows the second must be fewer")
+    return sizes, [sizes.first_axis(*shape) for shape in shapes]
+
+
 def _values(sizes: Sizes, rows: int, numbers: list[float]) -> tuple[Array, Array]:
     """What the two further arguments are for so many rows."""
     present = (np.arange(sizes.whole) < rows).astype(np.float32)
-    return present, np.array(numbers or [0.0])
+    return present, np.array(numbers or [0.0], np.float64)
 
 
 class _Rewritten:
@@ -119,8 +131,12 @@ class _Rewritten:
         for number, node in enumerate(nodes):
             if number < len(facts):
                 self.new[node], self.facts[node] = node, facts[number]
+            elif node in matched.along:
+                self._scan_along(node)
             elif node.primitive is control.scan:
                 self._scan(node)
+            elif node in matched.lasts:
+                self._last(node)
             elif node.primitive is CONSTANT and node in matched.numbers.slots:
                 self.new[node] = self._number(matched.numbers.slots[node], node.type)
                 self.facts[node] = Facts()
@@ -137,8 +153,15 @@ class _Rewritten:
             facts = self._parts[x.inputs[0]][x.params["number"]]
         elif self._has_rows(x) or not any(map(self._has_rows, x.inputs)):
             facts = facts_of(x, [self.facts[one] for one in x.inputs])
+        elif x.primitive is checks.outside and not self.facts[x.inputs[0]].pure:
+            put = {0: self._in_range(x)}
         inputs = [put.get(number, self.new[one]) for number, one in enumerate(x.inputs)]
         self.new[x], self.facts[x] = _again(x, inputs), facts
+
+    def _in_range(self, check: Node) -> Node:
+        """What a check looks at, with numbers in range where something was set to 0."""
+        (x,), (low, high) = check.inputs, (check.params["low"], check.params["high"])
+        return self._chosen(x, min(max(0, low), high)) if self._has_rows(x) else self.new[x]
 
     def _has_rows(self, x: Node) -> bool:
         return self.matched.rows[x] is not None
@@ -225,6 +248,33 @@ class _Rewritten:
         part = apply(ew.cast, part, dtype=type.dtype)
         return apply(movement.broadcast_to, part, shape=type.shape) if type.shape else part
 
+    # -- last rows ---------------------------------------------------------------------------------
+
+    def _last(self, x: Node) -> None:
+        """The last row that is there; or a value in its place, amid zeros."""
+        matched, value = self.matched, self.new[x.inputs[0]]
+        rows = matched.rows[x] or matched.rows[x.inputs[0]]
+        assert rows is not None
+        axis, slot = rows.axis, matched.numbers.slots[x]
+        if x.primitive is movement.slice_:
+            bounds = [list(x.params[name]) for name in ("starts", "stops", "steps")]
+            for bound, one in zip(bounds, (0, value.shape[axis], 1), strict=True):
+                bound[axis] = one
+            starts, stops, steps = map(tuple, bounds)
+            part = apply(movement.slice_, value, starts=starts, stops=stops, steps=steps)
+            row = self._number(slot, Type((1,), np.dtype(np.int64)))
+            self.new[x], self.facts[x] = apply(gather.take, part, row, axis=axis), Facts()
+            return
+        widths = [(0, 0, 0) if n == axis else one for n, one in enumerate(x.params["widths"])]
+        part = apply(movement.pad, value, widths=tuple(widths), value=x.params["value"])
+        column = tuple([extent if n == axis else 1 for n, extent in enumerate(x.shape)])
+        place = apply(movement.iota, shape=column, axis=axis, dtype=np.dtype(np.int64))
+        here = apply(ew.equal, place, self._number(slot, place.type))
+        wide = [apply(movement.broadcast_to, one, shape=x.shape) for one in (here, part)]
+        zero = constant(np.zeros((1,) * len(x.shape), x.dtype))
+        zeros = apply(movement.broadcast_to, zero, shape=x.shape)
+        self.new[x], self.facts[x] = apply(ew.where, *wide, zeros), CHOSEN
+
     # -- loops -------------------------------------------------------------------------------------
 
     def _scan(self, x: Node) -> None:
@@ -248,6 +298,39 @@ class _Rewritten:
             return
         new = Graph((*body.graph.inputs, *own.values()), outputs)
         self.new[x] = _again(x, [*inputs, *map(self.given, own)], body=new)
+
+    def _scan_along(self, x: Node) -> None:
+        """A loop whose steps are the rows: where a step is not there, the carry stays, and what it
+        gives is 0.
+        """
+        params, body = x.params, self.matched.bodies[x]
+        own: dict[str, Node] = {}
+        inner = _Rewritten(body, [Facts()] * len(x.inputs), functools.partial(self._inside, own))
+        given, ends = body.graph.inputs, [inner.new[node] for node in body.graph.outputs]
+        moving = params["carry"] + params["sequences"]
+        operands = (*given, *own.values())
+        kept = [constant(np.zeros(end.shape, end.dtype)) for end in ends]
+        kept[: params["carry"]] = given[: params["carry"]]
+        there = input_node(Type((), np.dtype(np.bool_)), PRESENT)
+        taken, left = Graph(operands, tuple(ends)), Graph(operands, tuple(kept))
+        branch = apply(branches.cond, there, *operands, true=taken, false=left)
+        made = [apply(control.part, branch, number=number) for number in range(len(ends))]
+        inputs = [self.new[one] for one in x.inputs]
+        line = apply(ew.cast, self.given(PRESENT), dtype=there.dtype)
+        self.new[x] = apply(
+            control.scan,
+            *(*inputs[:moving], line, *inputs[moving:], *map(self.given, own)),
+            source=x.source,
+            **{
+                **params,
+                "body": Graph(
+                    (*given[:moving], there, *given[moving:], *own.values()), tuple(made)
+                ),
+                "sequences": params["sequences"] + 1,
+            },
+        )
+        self._parts[x] = [Facts()] * params["carry"] + [CHOSEN] * (len(ends) - params["carry"])
+        self.facts[x] = Facts()
 
     def _inside(self, own: dict[str, Node], name: str) -> Node:
         """A further argument as an input of a body."""

@@ -54,6 +54,8 @@ class Lengths:
 
     def take(self, signature: Any) -> tuple[Staged, Known | None] | None:
         """The same for whoever makes a program of it, with what is known of the trace."""
+        if not (self._early or self._joined or self._compiled.has_programs):
+            return None
         early = self._early.pop(signature, None)
         if early is not None and early[0].valid(thoroughly=True):
             return early
@@ -86,7 +88,7 @@ class Lengths:
             with compiled.lock:
                 found = self._find(signatures, thoroughly)
                 if found is None and not all(compiled.find(one, True) for one in signatures):
-                    found = undisturbed(
+                    return undisturbed(
                         lambda: self._make(signatures, (whole, fewer), check, beside)
                     )
         if found is not None:

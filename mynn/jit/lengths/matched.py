@@ -14,7 +14,7 @@ from mynn.core.graph import CONSTANT, INPUT, Graph, Node
 from mynn.jit.lengths.axis import NotAlike, Rows, Sizes, agreed
 from mynn.jit.lengths.rules import EXTENTS, RULES, Pair, elementwise, summed_axes
 from mynn.jit.lengths.zeros import Sum
-from mynn.ops import contraction, control, gather, reduce
+from mynn.ops import contraction, control, gather, movement, reduce
 
 _PRODUCTS = (contraction.matmul, contraction.contract)
 _REDUCTIONS = (reduce.sum, reduce.prod, reduce.max, reduce.min)
@@ -22,20 +22,20 @@ _REDUCTIONS = (reduce.sum, reduce.prod, reduce.max, reduce.min)
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Constants that depend on the number of rows: where each stands, and their values for either
-    number, behind the numbers themselves.
+    """Constants that depend on the number of rows, and the places of last rows: where each stands,
+    and their values for either number.
     """
 
     whole: list[float]
     fewer: list[float]
     slots: dict[Node, int] = field(default_factory=dict)
 
-    def add(self, x: Node, y: Node) -> None:
+    def add(self, x: Node, whole: float, fewer: float) -> None:
         """One more."""
         if x not in self.slots:
             self.slots[x] = len(self.whole)
-            self.whole.append(_number(x))
-            self.fewer.append(_number(y))
+            self.whole.append(whole)
+            self.fewer.append(fewer)
 
 
 class Matched:
@@ -44,6 +44,8 @@ class Matched:
     - `rows`: where the rows of each value lie, None where it has none.
     - `sums`: the nodes that combine rows.
     - `parts`: where the rows of the parts of tuples lie; `bodies`: of each scan its body, matched.
+    - `along`: scans whose steps are the rows.
+    - `lasts`: slices of the last row, and paddings that put a value into the last row.
 
     Raises:
         NotAlike: they differ in more than extents and numbers.
@@ -64,6 +66,8 @@ class Matched:
         self.sums: list[Sum] = []
         self.parts: dict[Node, list[Rows | None]] = {}
         self.bodies: dict[Node, Matched] = {}
+        self.along: set[Node] = set()
+        self.lasts: set[Node] = set()
         first, second = whole.nodes(), fewer.nodes()
         if len(first) != len(second) or len(whole.inputs) != len(fewer.inputs):
             raise NotAlike("the step is another one for the smaller batch")
@@ -94,7 +98,7 @@ class Matched:
             self._scan(x, y)
         elif x.primitive is control.part:
             self._set(x, y, self.parts[x.inputs[0]][x.params["number"]])
-        else:
+        elif not self._is_last(x, y):
             found = self._combined(x)
             if found is not None:
                 self.sums.append(found)
@@ -128,8 +132,28 @@ class Matched:
         if not np.array_equal(value, y.value, equal_nan=x.dtype.kind == "f"):
             if rows is not None:
                 raise NotAlike("a constant array depends on the size of the batch")
-            self.numbers.add(x, y)
+            self.numbers.add(x, _number(x), _number(y))
         self._set(x, y, rows)
+
+    def _is_last(self, x: Node, y: Node) -> bool:
+        """Whether it takes the last row, y[:, -1], or puts a value there amid zeros; noted then."""
+        if x.primitive is movement.slice_:
+            rows, widths = self.rows[x.inputs[0]], [_left_out(node) for node in (x, y)]
+        elif x.primitive is movement.pad and not x.params["value"] and not self.rows[x.inputs[0]]:
+            rows = self.sizes.first_axis(x.shape, y.shape)
+            widths = [list(node.params["widths"]) for node in (x, y)]
+        else:
+            return False
+        sizes = self.sizes.whole, self.sizes.fewer
+        if rows is None or rows.after != 1:
+            return False
+        along = [one.pop(rows.axis)[:2] for one in widths]
+        if along != [(size - 1, 0) for size in sizes] or widths[0] != widths[1]:
+            return False
+        self.numbers.add(x, sizes[0] - 1, sizes[1] - 1)
+        self.lasts.add(x)
+        self._set(x, y, rows if x.primitive is movement.pad else None)
+        return True
 
     def _combined(self, x: Node) -> Sum | None:
         """How it combines rows, if it does."""
@@ -154,6 +178,9 @@ class Matched:
     def _scan(self, x: Node, y: Node) -> None:
         """A loop over steps: its body, where rows lie in its carry as before so after each."""
         carry, sequences = x.params["carry"], x.params["sequences"]
+        if (x.params["length"], y.params["length"]) == (self.sizes.whole, self.sizes.fewer):
+            self._scan_along(x, y)
+            return
         for name in ("carry", "sequences", "length", "reverse"):
             if x.params[name] != y.params[name]:
                 raise NotAlike(f"{name} of a scan depends on the size of the batch")
@@ -173,6 +200,31 @@ class Matched:
             rows[:carry] = after
         stacks = [None if one is None else one.along(one.axis + 1) for one in ends[carry:]]
         self.bodies[x], self.parts[x], self.rows[x] = matched, [*after, *stacks], None
+
+    def _scan_along(self, x: Node, y: Node) -> None:
+        """A loop whose steps are the rows: those that are not there are not run."""
+        carry, sequences = x.params["carry"], x.params["sequences"]
+        for name in ("carry", "sequences", "reverse"):
+            if x.params[name] != y.params[name]:
+                raise NotAlike(f"{name} of a scan depends on the number of steps")
+        rows = [self.rows[one] for one in x.inputs]
+        own = rows[carry : carry + sequences]
+        if any(one is None or one.axis or one.after not in (1, None) for one in own):
+            raise NotAlike("a scan runs along the rows and along something else")
+        if any(rows[:carry]) or any(rows[carry + sequences :]):
+            raise NotAlike("a scan along the rows reads all of them in each step")
+        inside = [None] * len(rows)
+        matched = Matched(self.sizes, x.params["body"], y.params["body"], inside, self.numbers)
+        stacks = [Rows(0, 1)] * (len(matched.graph.outputs) - carry)
+        self.bodies[x], self.parts[x], self.rows[x] = matched, [None] * carry + stacks, None
+        self.along.add(x)
+
+
+def _left_out(node: Node) -> list[tuple[int, int, int]]:
+    """How many elements a slice leaves out before and behind it, and its step, for each axis."""
+    (x,), params = node.inputs, node.params
+    every = zip(params["starts"], x.shape, params["stops"], params["steps"], strict=True)
+    return [(start, extent - stop, step) for start, extent, stop, step in every]
 
 
 def _number(node: Node) -> float:

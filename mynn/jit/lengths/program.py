@@ -10,6 +10,7 @@ from typing import Any
 
 from mynn import debug
 from mynn.base import forks
+from mynn.base.lazy import lazy
 from mynn.core.graph import Graph
 from mynn.core.types import Array
 from mynn.jit.lengths.axis import NotAlike
@@ -25,6 +26,22 @@ _SPEED = 2e10
 _MOST = 64
 
 
+class Rules:
+    """What follows from a joined graph, and is the same for all its programs."""
+
+    def __init__(self, joined: Joined) -> None:
+        self.further = tuple([_native(values) for values in (joined.whole, joined.fewer)])
+        self.rows = joined.rows
+        outputs = zip(joined.graph.outputs, joined.rows, strict=True)
+        self.has_leading_rows = all(
+            rows is None
+            or rows.after is None
+            or node.shape[rows.axis] == rows.after * len(joined.whole[0])
+            for node, rows in outputs
+        )
+        self.missing = 1 - float(joined.fewer[0].mean())
+
+
 class JoinedProgram:
     """A program for whole batches and for smaller ones.
 
@@ -34,20 +51,14 @@ class JoinedProgram:
       come first.
     """
 
-    def __init__(self, whole: Staged, fewer: Staged, joined: Joined, program: Any) -> None:
+    def __init__(self, whole: Staged, fewer: Staged, rules: Rules, program: Any) -> None:
         self.whole = whole
         self.fewer = fewer
-        self.further = tuple([_native(values) for values in (joined.whole, joined.fewer)])
+        self.further = rules.further
         self.program = program
-        self.rows = joined.rows
-        outputs = zip(joined.graph.outputs, joined.rows, strict=True)
-        self.has_leading_rows = all(
-            rows is None
-            or rows.after is None
-            or node.shape[rows.axis] == rows.after * len(joined.whole[0])
-            for node, rows in outputs
-        )
-        self._missing = 1 - float(joined.fewer[0].mean())
+        self.rows = rules.rows
+        self.has_leading_rows = rules.has_leading_rows
+        self._missing = rules.missing
         self._batches = 0
 
     def is_worth(self, batches: int | None) -> bool:
@@ -79,6 +90,12 @@ class _Made:
     def __init__(self, joined: Joined | None) -> None:
         self.joined = joined
         self.code: Any = None
+
+    @lazy
+    def rules(self) -> Rules:
+        """What follows from the graph."""
+        assert self.joined is not None
+        return Rules(self.joined)
 
     def forget(self, code: Any) -> None:
         """The store of programs drops the code."""
@@ -120,9 +137,10 @@ def joined_program(
     if found.joined is None:
         return None
     program = make(whole, found.code, twin, found.joined.graph)
-    found.code = program.code
-    program.code.holders.add(found)
-    return JoinedProgram(whole, fewer, found.joined, program)
+    if found.code is not program.code:
+        found.code = program.code
+        program.code.holders.add(found)
+    return JoinedProgram(whole, fewer, found.rules, program)
 
 
 def _alike(whole: Staged, fewer: Staged) -> bool:

@@ -284,4 +284,5 @@ def _check_lengths(name: str, lengths: Array, steps: int) -> None:
         place = int(np.argmax(wrong))
         raise DataError(
             f"{name}: lengths must lie in 1..{steps}, that of sequence {place} is {lengths[place]}"
+            "; leave out empty sequences, and pad the others to the longest"
         )

@@ -218,19 +218,29 @@ class Executor(ABC):
                     f"{wanted}; go on with the same data, batch_size, shuffle and step"
                 )
 
-    def snapshot(self, storage: Mapping[Tensor, Array] | None = None) -> Snapshot:
-        """The cursor and the state; values are copied to the `storage` of each."""
+    def copies(self) -> Mapping[Tensor, Array]:
+        """Memory for copies of the state that steps change."""
         natives = self.run.natives
-        if storage is None:
-            storage = {tensor: np.empty_like(natives[tensor]) for tensor in self.run.values}
-        values = {tensor: storage[tensor] for tensor in self.run.values}
+        return {tensor: np.empty_like(natives[tensor]) for tensor in self.run.values}
+
+    def is_finite(self) -> bool:
+        """Whether all state that steps change is, where that is quickly told; False otherwise."""
+        return False
+
+    def snapshot(self, copies: Mapping[Tensor, Array] | None = None) -> Snapshot:
+        """The cursor and the state; values are copied to `copies`, memory of `copies()`."""
+        values = self.copies() if copies is None else copies
 
         def taken() -> Snapshot:
-            for tensor, copy in values.items():
-                copy[...] = natives[tensor]
+            self._copy(values)
             return Snapshot(self.cursor(), values)
 
         return sharing.run_whole(taken, self.run.written)
+
+    def _copy(self, copies: Mapping[Tensor, Array]) -> None:
+        natives = self.run.natives
+        for tensor, copy in copies.items():
+            copy[...] = natives[tensor]
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""

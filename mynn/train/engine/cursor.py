@@ -95,4 +95,4 @@ class Snapshot:
     """A cursor, and copies of the values of all other state that steps change."""
 
     cursor: Cursor
-    values: dict[Tensor, Array]
+    values: Mapping[Tensor, Array]

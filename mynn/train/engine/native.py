@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mynn import debug
@@ -15,6 +16,7 @@ from mynn.compiler.graph.status import STOPS
 from mynn.compiler.host.argument_layout import StepLayout
 from mynn.compiler.host.control_block import Control
 from mynn.compiler.host.shuffle import SHUFFLE
+from mynn.compiler.host.state import COPY_STATE, IS_FINITE
 from mynn.compiler.host.train_loop import FIT, Loop, training_loop
 from mynn.compiler.host.workers import WORKER_MAIN
 from mynn.compiler.loop_ir.format import format_function
@@ -27,7 +29,9 @@ from mynn.runtime.store import STORE, Stored
 from mynn.runtime.threads import processors
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 from mynn.target.target import Target
+from mynn.tensor import Tensor
 from mynn.train.engine.base import TURN_SECONDS, Executor
+from mynn.train.engine.state import ChangingState, Copies
 from mynn.train.plan import Run, Step
 
 # Where there are more workers than processors, a step may take a thousand times as long as the one
@@ -38,8 +42,8 @@ _processors = functools.cache(processors)
 
 
 class LoopCode(Stored):
-    """The native code of a loop: `fit(control)`, `shuffle(order, rows, random)`, and `worker`, what
-    its threads run, where it has any.
+    """The native code of a loop: `fit(control)`, `shuffle(order, rows, random)`, `copy_state` and
+    `is_finite` (`mynn.compiler.host.state`), and `worker`, what its threads run, where it has any.
     """
 
     kind = "loop"
@@ -55,6 +59,8 @@ class LoopCode(Stored):
         self.fit = self.native.function(FIT, address)
         self.fit_address = self.native.address(FIT)
         self.shuffle = self.native.function(SHUFFLE, address, number, address)
+        self.copy_state = self.native.function(COPY_STATE, address, address, number, address)
+        self.is_finite = self.native.function(IS_FINITE, address, address, number, result=number)
         self.worker = worker_function(self.native, WORKER_MAIN) if loop.has_workers else None
         left = loop.remainder.rows if loop.remainder is not None else 0
         self.signature = f"batches of {loop.whole.rows}, {left} left"
@@ -134,6 +140,7 @@ class NativeExecutor(Executor):
         self.finish()
         super().connect(run)
         self.programs = programs = [step.program for step in run.steps]
+        self._changing: ChangingState | None = None
         self._make_loop()
         self.control.workers = self.most = max(program.threads for program in programs)
         self._tune(any(program.adaptive for program in programs))
@@ -194,6 +201,28 @@ class NativeExecutor(Executor):
             self.autotuner = None
         elif self.autotuner is None or self.autotuner.counts[-1] != self.most:
             self.autotuner = Autotuner(self.most)
+
+    def _state(self) -> ChangingState | None:
+        """The state that steps change, where it is that of the program for whole batches."""
+        if self._changing is None and self.run.values is self.run.staged.values:
+            self._changing = ChangingState(self.code, self.run)
+        return self._changing
+
+    def copies(self) -> Mapping[Tensor, Array]:
+        """Memory for copies of the state that steps change."""
+        state = self._state()
+        return super().copies() if state is None else state.memory()
+
+    def is_finite(self) -> bool:
+        """Whether all state that steps change is; not always where it is."""
+        state = self._state()
+        return state is not None and state.is_finite()
+
+    def _copy(self, copies: Mapping[Tensor, Array]) -> None:
+        if isinstance(copies, Copies) and copies.state is self._state():
+            copies.state.copy(copies)
+        else:
+            super()._copy(copies)
 
     def first_budget(self) -> int:
         """As many steps as a turn takes, where earlier runs have measured them."""

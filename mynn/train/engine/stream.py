@@ -239,9 +239,9 @@ class StreamExecutor(Executor):
         self.sums[self.epoch] = self.place.sums
         return super().cursor()
 
-    def snapshot(self, storage: Mapping[Tensor, Array] | None = None) -> Snapshot:
+    def snapshot(self, copies: Mapping[Tensor, Array] | None = None) -> Snapshot:
         """The cursor and the state; batches before are not needed any more."""
-        taken = super().snapshot(storage)
+        taken = super().snapshot(copies)
         self.window = {n: batch for n, batch in self.window.items() if n >= self.steps}
         self.window_bytes = sum(batch.nbytes for batch in self.window.values())
         return taken

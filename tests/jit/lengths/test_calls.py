@@ -127,3 +127,55 @@ def test_copies_and_the_interpreter() -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(predict))(X[:5]), expected)
     slow = mynn.compile(network(), dynamic=True, backend="interpreter")
     np.testing.assert_allclose(slow(X[:5]), expected, rtol=1e-5)
+
+
+def test_sequences_of_any_length() -> None:
+    """One program for each room, with the bits of the exact length where nothing is summed."""
+    mynn.manual_seed(0)
+    net = nn.GRU(3, 5, batch_first=True)
+    x = np.random.default_rng(2).normal(size=(4, 24, 3)).astype(np.float32)
+    dynamic, plain = (mynn.compile(net, dynamic=d) for d in (True, False))
+    dynamic(x[:, :24])
+    STORE.clear()
+    for steps in (17, 23, 20, 24, 18):
+        found, expected = dynamic(x[:, :steps]), plain(x[:, :steps])
+        assert found[0].shape == (4, steps, 5)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert codes() <= 6  # one for all, and those of the exact lengths
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_training_on_sequences_of_any_length(kind: str) -> None:
+    x = np.random.default_rng(2).normal(size=(4, 12, 3)).astype(np.float32)
+    t = np.array([0, 1, 2, 1])
+    found = []
+    for dynamic in (True, False):
+        mynn.manual_seed(0)
+        layer, head = getattr(nn, kind)(3, 5, batch_first=True), nn.Linear(5, 3)
+        optimizer = optim.SGD([*layer.parameters(), *head.parameters()], lr=0.1, momentum=0.9)
+
+        def step(x: Any, t: Any, layer: Any = layer, head: Any = head, o: Any = optimizer) -> Any:
+            o.zero_grad()
+            loss = nn.functional.cross_entropy(head(layer(x)[0][:, -1]), t)
+            loss.backward()
+            o.step()
+            return loss
+
+        compiled = mynn.compile(lambda x, t, step=step: step(x, t), dynamic=dynamic)
+        losses = [compiled(x[:, :steps], t) for steps in (12, 9, 11, 10, 12, 9)]
+        found.append((losses, [p.numpy() for p in layer.parameters()]))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_and_steps_in_turn() -> None:
+    mynn.manual_seed(0)
+    net = nn.RNN(3, 5, batch_first=True)
+    x = np.random.default_rng(2).normal(size=(9, 9, 3)).astype(np.float32)
+    dynamic, plain = (mynn.compile(net, dynamic=d) for d in (True, False))
+    for rows, steps in ((9, 9), (9, 7), (6, 7), (5, 7), (5, 4), (1, 4), (1, 3), (5, 1)):
+        part = x[:rows, :steps]
+        for a, b in zip(dynamic(part), plain(part), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

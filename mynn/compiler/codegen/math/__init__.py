@@ -5,8 +5,8 @@
 float32 is computed with polynomials and rational functions in fused multiply-adds, and float64 too
 in `exponential.py` and `logarithm.py`; all others call libm for each lane there. The coefficients
 are minimax (Remez exchange with 60 digits, then rounded); those of float64 interpolate at Chebyshev
-nodes. There are no fast-math flags, and no branches but one: float32 sin and cos of 2**50 and more
-call libm.
+nodes. There are no fast-math flags, and no branches but these: libm is called for float32 sin and
+cos of 2**50 and more, and for remainders of quotients of 2**22 (float64: 2**51) and more.
 Results are the same, bit for bit, whatever the lanes and the vector unit; a machine without FMA is
 slow.
 
@@ -36,7 +36,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mynn.compiler.codegen.function import Function, Module
-from mynn.compiler.codegen.math.builder import FORMATS, Builder
+from mynn.compiler.codegen.math.builder import FORMATS, Builder, rare_name
 from mynn.compiler.codegen.values import Value
 
 # For each function the module here that has it, imported when a program calls it.
@@ -64,12 +64,13 @@ _MODULES: Final = {
     "log2": "hyperbolic",
     "log10": "hyperbolic",
     "erfc": "hyperbolic",
+    "mod": "remainder",
 }
 _INTEGER_MODULES: Final = {"threefry2x32": "threefry", "threefry2x32_second": "threefry"}
 # The arguments of those that do not have one.
-_ARITY: Final = {"pow": 2, "atan2": 2, "threefry2x32": 4, "threefry2x32_second": 4}
-# Their float32 has a second function, for arguments that are rare.
-_LARGE: Final = ("sin", "cos")
+_ARITY: Final = {"pow": 2, "atan2": 2, "mod": 2, "threefry2x32": 4, "threefry2x32_second": 4}
+# What has a second function, for arguments that are rare, in these formats.
+_RARE: Final = {"sin": ("f32",), "cos": ("f32",), "mod": ("f32", "f64")}
 OPS: Final = tuple(_MODULES)
 UNARY_OPS: Final = tuple(op for op in OPS if op not in _ARITY)
 INTEGER_OPS: Final = tuple(_INTEGER_MODULES)
@@ -99,34 +100,35 @@ def require(module: Module, op: str, dtype: str, lanes: int) -> str:
     if op not in (*OPS, *INTEGER_OPS) or dtype not in known or lanes not in widths:
         raise ValueError(f"there is no {op} of {lanes} {dtype}")
     name = function_name(op, dtype, lanes)
-    module.require(name, lambda: _define(module, name, _emitter(op), op, dtype, lanes))
-    if op in _LARGE and dtype == "f32":
-        module.require(f"{name}.large", lambda: _define_large(module, op, lanes))
+    module.require(name, lambda: _define(module, name, op, dtype, lanes))
+    if dtype in _RARE.get(op, ()):
+        module.require(f"{name}.rare", lambda: _define_rare(module, op, dtype, lanes))
     return name
 
 
-def _emitter(op: str) -> Callable[..., Value]:
-    """What writes the body of a function."""
+def _emitter(op: str, part: str) -> Callable[..., Value]:
+    """What writes the body of a function: of the operation itself, or its part for what is rare."""
     module = _MODULES.get(op) or _INTEGER_MODULES[op]
-    emitter: Callable[..., Value] = getattr(importlib.import_module(f"{__name__}.{module}"), op)
+    emitter: Callable[..., Value] = getattr(importlib.import_module(f"{__name__}.{module}"), part)
     return emitter
 
 
-def _define(
-    module: Module, name: str, emit: Callable[..., Value], op: str, dtype: str, lanes: int
-) -> None:
-    arguments = [Value(f"%x{k}", dtype, lanes) for k in range(_ARITY.get(op, 1))]
+def _arguments(op: str, dtype: str, lanes: int) -> list[Value]:
+    return [Value(f"%x{k}", dtype, lanes) for k in range(_ARITY.get(op, 1))]
+
+
+def _define(module: Module, name: str, op: str, dtype: str, lanes: int) -> None:
+    arguments = _arguments(op, dtype, lanes)
     result = Value("", dtype, lanes)
     f = Function(module, name[1:], arguments, result, f"alwaysinline {_PURE}")
-    f.give(emit(Builder(f, dtype if dtype in FORMATS else "f32", lanes), *arguments))
+    b = Builder(f, dtype if dtype in FORMATS else "f32", lanes)
+    f.give(_emitter(op, op)(b, *arguments))
     f.finish()
 
 
-def _define_large(module: Module, op: str, lanes: int) -> None:
-    from mynn.compiler.codegen.math import trigonometric
-
-    x = Value("%x0", "f32", lanes)
-    name = trigonometric.large_name(op, lanes)[1:]
-    f = Function(module, name, [x], x, f"noinline cold {_PURE}")
-    f.give(trigonometric.large(Builder(f, "f32", lanes), x, op))
+def _define_rare(module: Module, op: str, dtype: str, lanes: int) -> None:
+    arguments = _arguments(op, dtype, lanes)
+    name, result = rare_name(op, dtype, lanes)[1:], Value("", dtype, lanes)
+    f = Function(module, name, arguments, result, f"noinline cold {_PURE}")
+    f.give(_emitter(op, "rare")(Builder(f, dtype, lanes), *arguments, op))
     f.finish()

@@ -22,6 +22,11 @@ Operand = Value | float
 _LIBRARY = " nounwind willreturn nobuiltin memory(none)"
 
 
+def rare_name(op: str, dtype: str, lanes: int) -> str:
+    """The second function of an operation, for arguments that are rare."""
+    return f"@mynn.{op}.rare.{dtype}x{lanes}"
+
+
 @dataclass(frozen=True)
 class Format:
     """A floating-point format and the integer type of the same width."""
@@ -105,6 +110,9 @@ class Builder:
     def div(self, x: Operand, y: Operand) -> Value:
         return self._binary("fdiv", x, y)
 
+    def rem(self, x: Operand, y: Operand) -> Value:
+        return self._binary("frem", x, y)
+
     def neg(self, x: Value) -> Value:
         return self._emit(f"fneg {x.typed}", self.dtype)
 
@@ -137,13 +145,17 @@ class Builder:
     def both(self, x: Value, y: Value) -> Value:
         return self._emit(f"and {x.typed}, {y.text}", "bool")
 
+    def either(self, x: Value, y: Value) -> Value:
+        return self._emit(f"or {x.typed}, {y.text}", "bool")
+
     def clamp(self, x: Value, low: float, high: float) -> Value:
         """min(max(x, low), high), one instruction each; NaN stays NaN."""
         x = self.select(self.fcmp("olt", x, low), low, x)
         return self.select(self.fcmp("ogt", x, high), high, x)
 
-    def rarely(self, mask: Value, function: str, x: Value, usual: Value) -> Value:
-        """`function(x)` in the lanes of `mask`, `usual` in the others; not called where no lane is.
+    def rarely(self, mask: Value, function: str, x: Sequence[Value], usual: Value) -> Value:
+        """`function(*x)` in the lanes of `mask`, `usual` in the others. Where there is no such lane
+        it is not called.
 
         Once in a function: it ends its first block.
         """
@@ -154,7 +166,7 @@ class Builder:
         result = f.parameter(done, self.dtype, self.lanes)
         f.branch(some, rare, (done, [usual]))
         f.enter(rare)
-        called = f.call(function, [x], self.dtype, self.lanes)
+        called = f.call(function, x, self.dtype, self.lanes)
         f.jump((done, [f.select(mask, called, usual)]))
         f.enter(done)
         return result

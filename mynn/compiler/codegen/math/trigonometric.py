@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mynn.compiler.codegen.math.builder import Builder
+from mynn.compiler.codegen.math.builder import Builder, rare_name
 from mynn.compiler.codegen.values import Value
 
 # pi/2 = high + low in doubles.
@@ -29,13 +29,8 @@ def cos(b: Builder, x: Value) -> Value:
 LARGEST: Final = 2.0**50
 
 
-def large_name(op: str, lanes: int) -> str:
-    """The function for angles of `LARGEST` and beyond."""
-    return f"@mynn.{op}.large.f32x{lanes}"
-
-
-def large(b: Builder, x: Value, op: str) -> Value:
-    """sin or cos of float32 of any size: that of the C library for float64, lane by lane."""
+def rare(b: Builder, x: Value, op: str) -> Value:
+    """For angles of `LARGEST` and beyond: that of the C library for float64, lane by lane."""
     d = b.view("f64")
     return b.cast("fptrunc", d.libm(op, d.cast("fpext", x)))
 
@@ -56,4 +51,4 @@ def _sin_cos(b: Builder, x: Value, op: str) -> Value:
     value = b.select(b.icmp("ne", b.iand(quadrant, 1), 0), cosine, sine)
     result = b.from_bits(b.ixor(b.bits(value), b.shl(b.iand(quadrant, 2), 30)))
     beyond = b.fcmp("oge", b.abs(x), LARGEST)
-    return b.rarely(beyond, large_name(op, b.lanes), x, result)
+    return b.rarely(beyond, rare_name(op, b.dtype, b.lanes), [x], result)

@@ -317,6 +317,28 @@ def test_huge_angles(dtype: str, lanes: int) -> None:
 
 @every_lanes
 @every_float
+def test_remainders_are_exact(dtype: str, lanes: int) -> None:
+    """Of small and large quotients, near whole ones, of divisors of every size, of what is rare."""
+    kind, rng = DTYPES[dtype], np.random.default_rng(0)
+    y = both_signs(logarithmic(1e-37, 1e28, 2000)).astype(kind)
+    whole = (rng.integers(-1000, 1000, y.size) * y).astype(kind)
+    pairs = [(rng.normal(size=y.size).astype(kind), y)]
+    pairs += [(np.nextafter(whole, kind(side)), y) for side in (0, INF)]
+    pairs += [
+        (kind(scale) * rng.normal(size=y.size).astype(kind) * y, y) for scale in (1, 1e6, 1e9)
+    ]
+    special = np.array([0.0, -0.0, 1.0, -1.5, 3.0, INF, -INF, NAN, 2.0**22, 2.0**60], kind)
+    pairs.append(tuple(side.reshape(-1) for side in np.meshgrid(special, special)))
+    for x, divisor in pairs:
+        with np.errstate(all="ignore"):
+            want = np.mod(x, divisor)
+        normal = (np.abs(want) >= np.finfo(kind).tiny) | (want == 0) | np.isnan(want)
+        got = evaluate("mod", dtype, lanes, x, divisor)
+        np.testing.assert_array_equal(got[normal], want[normal])
+
+
+@every_lanes
+@every_float
 def test_pow(dtype: str, lanes: int) -> None:
     rng = np.random.default_rng(0)
     x = np.exp(rng.uniform(-20, 20, 50_000)).astype(DTYPES[dtype])
