@@ -26,6 +26,13 @@ from mynn.tensor.rows import Places, assigned, fits, positions, shape_of_rows
 SMALL = 2**14
 
 
+def _varies(entry: Any) -> bool:
+    """Whether an entry of an index would be another call each time: the number of a row, or a mask,
+    which chooses as many as it does.
+    """
+    return type(entry) is int or (type(entry) is np.ndarray and entry.dtype.kind == "b")
+
+
 class Filled(Written):
     """A tape on which rows get results."""
 
@@ -114,7 +121,7 @@ class Filled(Written):
         """
         rows = [row for row in self.rows if row[0] is target]
         entry = self.hidden.get((id(target), "_value"))
-        if len(rows) != 1 or entry is None or any(type(one) is int for one in rows[0][1]):
+        if len(rows) != 1 or entry is None or any(_varies(one) for one in rows[0][1]):
             return False
         _, places, slot = rows[0]
         new, before = self.outputs[slot], Tensor.from_value(entry[2])
