@@ -44,6 +44,11 @@ OF_VALUES: dict[str, Callable[[Any], Any]] = {
     "sort": lambda x: x.sort()[0],
     "sort, stable": lambda x: x.sort(stable=True)[0],
     "argsort": lambda x: x.argsort(),
+    "topk, 10": lambda x: x.topk(10)[0],
+    "x % 0.3": lambda x: x % 0.3,
+    "x // 0.3": lambda x: x // 0.3,
+    "int": lambda x: x.int(),
+    "repeat": lambda x: x.repeat(2),
     "masked_fill": lambda x: x.masked_fill(x > 0, 0.0),
     "roll": lambda x: x.roll(7),
     "flip": lambda x: x.flip(0),
@@ -53,6 +58,7 @@ WITH_PLACES: dict[str, Callable[[Any, Any], Any]] = {
     "index_select": lambda x, i: x.index_select(0, i),
     "scatter": lambda x, i: x.scatter(0, i, x),
     "scatter_add": lambda x, i: x.scatter_add(0, i, x),
+    "index_add": lambda x, i: x.index_add(0, i, x),
 }
 OPERATIONS: dict[str, Callable[..., Any]] = {**OF_VALUES, **WITH_PLACES}
 

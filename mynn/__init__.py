@@ -8,6 +8,7 @@ from mynn import functional, names, nn, optim, random
 from mynn.base import installation
 from mynn.errors import TraceWarning
 from mynn.functional import concatenate, maximum, minimum, one_hot, stack, where
+from mynn.jit import draws
 from mynn.jit.compile import compile
 from mynn.random import Generator, manual_seed
 from mynn.runtime.store import programs
@@ -64,4 +65,5 @@ def __dir__() -> list[str]:
 
 
 installation.check(__path__[0])
+random.natively.append(draws.words)
 from_environment()

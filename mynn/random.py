@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,11 @@ from mynn.errors import ArgumentError
 from mynn.ops import random as ops
 from mynn.ops.threefry import first_word
 from mynn.tensor import Tensor, apply, as_tensor, inplace
+from mynn.trace import tracing
 
 _WORD = 2**32
+# What may make the words of a draw from seed, counter and their number (`mynn.jit.draws`).
+natively: list[Callable[[int, int, int], Array | None]] = []
 
 
 def fold_seed(seed: int) -> int:
@@ -113,7 +116,21 @@ class Generator:
 
         Threads that draw from one generator get different numbers, each number once.
         """
-        return self._draw(ops.random_bits, shape=as_shape(shape))
+        shape = as_shape(shape)
+        size = math.prod(shape)
+        if size > ops.FEW and natively and tracing.active() is None:
+            return self._words(shape, size)
+        return self._draw(ops.random_bits, shape=shape)
+
+    def _words(self, shape: Shape, size: int) -> Tensor:
+        """The same at once, by native code where there is some."""
+        seed, counter = self._next()
+        for words in natively:
+            found = words(seed, counter, size)
+            if found is not None:
+                return Tensor.from_value(found.reshape(shape))
+        key = np.array([seed, counter], np.uint32)
+        return Tensor.from_value(ops.random_bits.numpy(key, shape=shape))
 
     @recording.run_at_once
     def decisions(self, shape: Sequence[int] | int, p: float) -> Tensor:
@@ -125,13 +142,18 @@ class Generator:
 
     def words(self, count: int) -> list[int]:
         """A few numbers of 32 bits, for use outside of tensors: those of `bits(count)`."""
+        seed, counter = self._next()
+        return [first_word(seed, counter, number) for number in range(count)]
+
+    def _next(self) -> tuple[int, int]:
+        """The key of a draw, seed and counter; the state goes on to the next one."""
         if recording.waiting:
             recording.settle([self.key])
         with self._domain.lock:
             recording.hold(self._domain.lock)
             seed, counter = self.key.data.tolist()
             self.key.data = np.array([seed, (counter + 1) % _WORD], np.uint32)
-        return [first_word(seed, counter, number) for number in range(count)]
+        return seed, counter
 
     def __reduce__(self) -> Any:
         """Copies go on from the same key."""
@@ -238,12 +260,18 @@ def bits(shape: Sequence[int] | int = (), generator: Generator | None = None) ->
     return (generator or default_generator()).bits(shape)
 
 
-def _unit(shape: Shape, dtype: Any, generator: Generator | None) -> Tensor:
+def _words(shape: Shape, dtype: Any, generator: Generator | None) -> list[Tensor]:
+    """The draws that numbers of this dtype are made of: one for float32, two for float64."""
+    return [bits(shape, generator) for _ in range(1 if np.dtype(dtype) == np.float32 else 2)]
+
+
+def _unit(words: list[Tensor]) -> Tensor:
     """Uniform in [0, 1): 24 bits for float32, 53 bits (of two draws) for float64."""
-    if np.dtype(dtype) == np.float32:
-        return (bits(shape, generator) >> 8).astype(np.float32) * 2.0**-24
-    high = (bits(shape, generator) >> 5).astype(np.float64) * 2.0**-27
-    return (bits(shape, generator) >> 6).astype(np.float64) * 2.0**-53 + high
+    if len(words) == 1:
+        return (words[0] >> 8).astype(np.float32) * 2.0**-24
+    first, second = words
+    high = (first >> 5).astype(np.float64) * 2.0**-27
+    return (second >> 6).astype(np.float64) * 2.0**-53 + high
 
 
 def _float_dtype(name: str, dtype: Any) -> Any:
@@ -271,7 +299,7 @@ def uniform(
         >>> random.uniform((2, 3), generator=random.Generator(0)).shape
         (2, 3)
     """
-    unit = _unit(as_shape(shape), _float_dtype("uniform", dtype), generator)
+    unit = _unit(_words(as_shape(shape), _float_dtype("uniform", dtype), generator))
     scaled = unit if high - low == 1 else unit * (high - low)
     return scaled if low == 0 else scaled + low
 
@@ -297,8 +325,9 @@ def normal(
     if not std >= 0:
         raise ArgumentError(f"normal: std must be at least 0, it is {std}")
     dtype = _float_dtype("normal", dtype)
-    u = _unit(as_shape(shape), dtype, generator)
-    v = _unit(as_shape(shape), dtype, generator)
+    # A draw has what waits run, so that both come before what is computed from them.
+    drawn = [_words(as_shape(shape), dtype, generator) for _ in range(2)]
+    u, v = map(_unit, drawn)
     radius = ((1.0 - u).log() * (-2.0 * std * std)).sqrt()
     deviate = radius * (v * (2 * math.pi)).cos()
     return deviate if mean == 0 else deviate + mean
@@ -328,7 +357,7 @@ def bernoulli(
         return chosen(p, as_shape(() if shape is None else shape), generator).astype(np.float32)
     probability = as_tensor(p).floating()
     target = probability.shape if shape is None else as_shape(shape)
-    unit = _unit(target, np.float32, generator).astype(probability.dtype)
+    unit = _unit(_words(target, np.float32, generator)).astype(probability.dtype)
     return (unit < probability).astype(probability.dtype)
 
 

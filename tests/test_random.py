@@ -11,6 +11,8 @@ import pytest
 import mynn
 from mynn import random
 from mynn.errors import ArgumentError
+from mynn.jit import draws
+from mynn.ops import random as ops
 from mynn.ops.threefry import threefry2x32
 from mynn.random import Generator, fold_seed
 from mynn.trace import tracing
@@ -137,6 +139,23 @@ def test_few_words_are_those_of_many(key: tuple[int, int]) -> None:
     np.testing.assert_array_equal(one.get_state(), other.get_state())
     one.set_state(key)
     assert one.bits((2, 3)).tolist() == np.reshape(many[:6], (2, 3)).tolist()
+
+
+@pytest.mark.parametrize("size", [9, 64, 1001])
+def test_native_code_draws_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes after a few draws, from the same stream."""
+    monkeypatch.setattr(draws, "_drawn", [draws.FEW])
+    generator = Generator(2**32 - 5)
+    generator.key.assign(np.array([2**32 - 5, 2**32 - 1], np.uint32))
+    for counter in (2**32 - 1, 0, 1):
+        key = np.array([2**32 - 5, counter], np.uint32)
+        expected = ops.random_bits.numpy(key, shape=(size,))
+        np.testing.assert_array_equal(generator.bits(size).numpy(), expected)
+        found = draws.words(2**32 - 5, counter, size)
+        if found is not None:  # there is native code here
+            np.testing.assert_array_equal(found, expected)
+    monkeypatch.setattr(draws, "_drawn", [0])
+    assert draws.words(1, 2, size) is None
 
 
 def test_generator_made_in_a_trace_is_state() -> None:

@@ -17,6 +17,7 @@ from benchmarks.loops.library import Library, Program
 WITH_TORCH = ("ours", "torch")
 ON_TAPE = ("ours", "ours-tape", "torch")
 BESIDE_A_CALL = ("ours", "ours-compiled", "torch")
+WITH_JAX = ("ours", "torch", "jax-scan")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def _plain(function: Callable[..., Program], *arguments: object) -> Callable[...
 
 def _sequence(about: str, function: Callable[..., Program], *arguments: object) -> Loop:
     """A pass of `fit` over sequences, counted as its steps."""
-    return Loop(about, _plain(function, *arguments), steps=1, units=sequences.STEPS, several=True)
+    make = _plain(function, *arguments)
+    return Loop(about, make, WITH_JAX, steps=1, units=sequences.STEPS, several=True)
 
 
 def _images(about: str, network: Callable[[Any], Any], tolerance: float = 1e-3) -> Loop:

@@ -64,6 +64,7 @@ LOOPERS = {
     "ours-compiled": "benchmarks.peers.ours_compiled",
     "ours-tape": "benchmarks.peers.ours_tape",
     "torch": "benchmarks.peers.torch_eager",
+    "jax-scan": "benchmarks.peers.jax_sequences",
     "sklearn": "benchmarks.peers.sklearn_mlp",
     "onnxruntime": "benchmarks.peers.onnx",
 }

@@ -57,12 +57,15 @@ def _renew_locks() -> None:
 loading = threading.RLock()
 
 
-# Held by threads that are in LLVM without llvmlite's lock.
+# Held by threads that are in LLVM; those of the second set are taken by who may hold one of the
+# first, never the other way round.
 _working: weakref.WeakSet[Any] = weakref.WeakSet()
+_innermost: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def hold(lock: Lock) -> Lock:
-    """The lock, a `threading.RLock`, for which a fork waits.
+def hold(lock: Lock, innermost: bool = False) -> Lock:
+    """The lock, a `threading.RLock`, for which a fork waits; for an innermost one after all others,
+    since whoever holds one of them may need it.
 
     Example:
         >>> import threading
@@ -70,7 +73,7 @@ def hold(lock: Lock) -> Lock:
         ...     pass  # no other thread can fork
     """
     with loading:  # not while a process forks
-        _working.add(lock)
+        (_innermost if innermost else _working).add(lock)
     return lock
 
 
@@ -87,7 +90,7 @@ def _before() -> None:
     loading.acquire()
     _held.append(loading)
     # Looked for only now: LLVM itself may be what another thread was loading.
-    for lock in (*_working, _llvm_lock()):
+    for lock in (*_working, *_innermost, _llvm_lock()):
         if lock is not None:
             lock.acquire()
             _held.append(lock)

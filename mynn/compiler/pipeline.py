@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from mynn.base import forks
 from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.dedupe import emit_kernels
 from mynn.compiler.codegen.function import Module
@@ -38,7 +39,6 @@ from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
 from mynn.compiler.loop_ir.ir import Function, buffers_of
 from mynn.compiler.loop_ir.repeat import innermost, nest_function, nests
-from mynn.compiler.loop_ir.verify import verify_functions, verify_kernel
 from mynn.compiler.lowering.lower import lower_group
 from mynn.compiler.memory.arena import arena
 from mynn.compiler.memory.loop import Body
@@ -193,11 +193,17 @@ def _verify_plan(c: Compilation) -> None:
 
 
 def _verify_kernels(c: Compilation) -> None:
+    with forks.loading:
+        from mynn.compiler.loop_ir.verify import verify_kernel
+
     for kernel in c.kernels:
         verify_kernel(kernel)
 
 
 def _verify_emission(c: Compilation) -> None:
+    with forks.loading:
+        from mynn.compiler.loop_ir.verify import verify_functions
+
     verify_functions(_host_code(c), innermost(c.kernels))
     verify_exact(c.text)
 

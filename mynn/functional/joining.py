@@ -17,12 +17,13 @@ from mynn.functional.losses.common import (
 from mynn.ops import elementwise, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
+from mynn.tensor.functions import written
 from mynn.tensor.joined import joined, stacked
 
 
 @recorded
 @explained
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
     """`input` where the condition holds, otherwise `other`; shapes broadcast.
 
     With the condition alone, a tuple of the indices along each axis where it holds:
@@ -43,26 +44,31 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         raise DTypeError(
             f"where: the condition must be bool, it is {test.dtype}; compare with != 0"
         )
-    return test.choose(input, other)
+    result = test.choose(input, other)
+    return result if out is None else written("where", result, out)
 
 
 @recorded
 @explained
-def maximum(input: Any, other: Any) -> Tensor:
+def maximum(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """The larger of two values, elementwise; where they tie each gets half of the gradient."""
-    return binary(elementwise.maximum, input, other)
+    result = binary(elementwise.maximum, input, other)
+    return result if out is None else written("maximum", result, out)
 
 
 @recorded
 @explained
-def minimum(input: Any, other: Any) -> Tensor:
+def minimum(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """The smaller of two values, elementwise; where they tie each gets half of the gradient."""
-    return binary(elementwise.minimum, input, other)
+    result = binary(elementwise.minimum, input, other)
+    return result if out is None else written("minimum", result, out)
 
 
 @recorded
 @explained
-def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+def concatenate(
+    tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None, out: Any = None
+) -> Tensor:
     """Tensors joined along an axis that they have; their dtypes are promoted to the common one.
 
     Example:
@@ -71,7 +77,7 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
         [1.0, 2.0, 3.0]
     """
     along = dim if axis is None else axis
-    found = joined(tensors, along) if type(along) is int else None
+    found = joined(tensors, along) if out is None and type(along) is int else None
     if found is not None:
         return found
     parts = [as_tensor(one) for one in tensors]
@@ -86,7 +92,8 @@ def concatenate(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None
     if any(one.ndim > 1 for one in parts):  # as in PyTorch nothing at all fits anywhere
         parts = [one for one in parts if one.shape != (0,)]
     chosen = normalize_axes(along, parts[0].ndim, "concatenate")[0]
-    return apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=chosen)
+    result = apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=chosen)
+    return result if out is None else written("cat", result, out)
 
 
 cat = concatenate
@@ -94,12 +101,15 @@ cat = concatenate
 
 @recorded
 @explained
-def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+def stack(
+    tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None, out: Any = None
+) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     chosen = dim if axis is None else axis
-    found = stacked(tensors) if type(chosen) is int and chosen == 0 else None
-    if found is not None:
-        return found
+    if out is None and type(chosen) is int and chosen == 0:
+        found = stacked(tensors)
+        if found is not None:
+            return found
     given = [as_tensor(one) for one in tensors]
     for number, one in enumerate(given):
         if one.shape != given[0].shape:
@@ -107,7 +117,8 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
                 f"stack: tensor 0 has shape {given[0].shape}, tensor {number} has {one.shape}; all "
                 "must be equal (cat joins along an axis that is there)"
             )
-    return concatenate([one.unsqueeze(chosen) for one in given], chosen)
+    result = concatenate([one.unsqueeze(chosen) for one in given], chosen)
+    return result if out is None else written("stack", result, out)
 
 
 @recorded

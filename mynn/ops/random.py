@@ -29,12 +29,12 @@ def _infer_bits(key: Type, shape: Shape) -> Type:
 
 
 # So many words are made one by one.
-_FEW = 8
+FEW = 8
 
 
 def _numpy_bits(key: Array, shape: Shape) -> Array:
     size = math.prod(shape)
-    if size <= _FEW:
+    if size <= FEW:
         k0, k1 = key.tolist()
         words = [first_word(k0, k1, number) for number in range(size)]
         return np.array(words, np.uint32).reshape(shape)

@@ -21,7 +21,6 @@ import functools
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +31,8 @@ MAGIC = b"mynnobj1"
 _HEADER = len(MAGIC) + 32
 _SUFFIX = ".bin"
 _TEMPORARY = ".tmp"
+# How a file is made that was not there. (`tempfile` does the same; it is imported in 3 ms.)
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 # Bytes that the entries may take together, and one alone; the oldest make room.
 LIMIT = 256 * 2**20
 LARGEST = 64 * 2**20
@@ -170,18 +171,16 @@ def store(key: str, content: bytes) -> None:
     folder = directory()
     if folder is None or len(content) > LARGEST:
         return
-    temporary = ""
+    temporary = folder / f"new-{os.urandom(16).hex()}{_TEMPORARY}"
     try:
-        handle, temporary = tempfile.mkstemp(prefix="new-", suffix=_TEMPORARY, dir=folder)
-        with os.fdopen(handle, "wb") as file:
+        with open(os.open(temporary, _NEW, 0o600), "wb") as file:
             file.write(MAGIC)
             file.write(_digest(key, content))
             file.write(content)
         os.replace(temporary, folder / (key + _SUFFIX))
     except OSError:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         return
     _written[0] += _HEADER + len(content)
     if _written[0] > LIMIT // 64:

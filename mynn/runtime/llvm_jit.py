@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mynn.base.dataclass import dataclass
@@ -20,6 +20,8 @@ from mynn.runtime.llvm_objects import (
     target_machine,
     worthwhile_parts,
 )
+from mynn.target import llvm
+from mynn.target.llvm import Engine
 from mynn.target.target import Target, host
 
 
@@ -32,7 +34,7 @@ class NativeModule:
     """
 
     source: Callable[[], str]
-    engines: Sequence[Any]
+    engines: Sequence[Engine]
     key: str
     seconds: float
     target: Target
@@ -50,7 +52,7 @@ class NativeModule:
 
     def address(self, name: str) -> int:
         """The address of a function; valid while this object lives."""
-        address = int(self.engines[0].get_function_address(name))
+        address = self.engines[0].address(name)
         if not address:
             raise CompileError(f"the native module has no function {name}")
         return address
@@ -73,42 +75,27 @@ class NativeModule:
 
 def assembly(text: str, target: Target, codemodel: str = "default") -> str:
     """The machine code of an LLVM module for any target, as text."""
-    return str(target_machine(target, codemodel).emit_assembly(optimize(text, target)))
+    machine, module = target_machine(target, codemodel), optimize(text, target)
+    with llvm.LOCK:
+        return machine.emit(module, assembly=True).decode()
 
 
-def _engine(code: bytes, target: Target, known: Mapping[str, int]) -> Any:
-    """An engine that holds object code, which may call functions at known addresses."""
-    import llvmlite.binding as llvm
-
-    module = llvm.parse_assembly("\n".join(f"declare void @{name}()" for name in known))
-    engine = llvm.create_mcjit_compiler(module, target_machine(target))
-    for name, address in known.items():
-        engine.add_global_mapping(module.get_function(name), address)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return engine
-
-
-def _link(codes: Sequence[bytes], names: Sequence[Sequence[str]], target: Target) -> list[Any]:
+def _link(codes: Sequence[bytes], names: Sequence[Sequence[str]], target: Target) -> list[Engine]:
     """An engine for each part; the first one calls functions of these names in the others."""
     first, *others = codes
-    engines = [_engine(code, target, {}) for code in others]
+    engines = [Engine(code, target_machine(target), {}) for code in others]
     known = {
-        name: int(engine.get_function_address(name))
+        name: engine.address(name)
         for engine, own in zip(engines, names[1:], strict=True)
         for name in own
     }
-    return [_engine(first, target, known), *engines]
+    return [Engine(first, target_machine(target), known), *engines]
 
 
 def _key(text: str, target: Target) -> str:
     """The name of the object code of `text` in the cache."""
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    version = f"{llvmlite.__version__} {llvm.llvm_version_info}"
     made_for = target.triple, target.cpu, target.features
-    return cache.key_of("object", text, *made_for, version, str(settings()))
+    return cache.key_of("object", text, *made_for, llvm.version(), str(settings()))
 
 
 def build(text: str, target: Target, source: Callable[[], str] | None = None) -> NativeModule:
@@ -151,7 +138,7 @@ def _pack(codes: Sequence[bytes], names: Sequence[Sequence[str]]) -> bytes:
     return b"\n".join([json.dumps(head).encode(), b"".join(codes)])
 
 
-def _from_cache(key: str, target: Target) -> tuple[list[Any], int] | None:
+def _from_cache(key: str, target: Target) -> tuple[list[Engine], int] | None:
     """Engines with the object code that the cache holds under `key`, and its size, or None."""
     packed = cache.load(key)
     if packed is None:
@@ -164,7 +151,7 @@ def _from_cache(key: str, target: Target) -> tuple[list[Any], int] | None:
             names.append(own)
             rest = rest[size:]
         return _link(codes, names, target), len(packed)
-    except (RuntimeError, ValueError):
+    except (CompileError, ValueError):
         return None
 
 

@@ -1,16 +1,13 @@
 """LLVM at work: from the text of a module to object code.
 
 A large module is worked on in parts (`mynn.compiler.codegen.split_module`) by several threads. LLVM
-allows that, as long as each has a context, a target machine and passes of its own; llvmlite does
-not: it holds one lock around every call. So the two calls that take long are made without it. Each
-thread holds a lock of its own in them, for which a fork waits (`mynn.base.forks`).
+allows that, as long as each has a context, a target machine and passes of its own. Meanwhile each
+thread holds a lock of its own, for which a fork waits (`mynn.base.forks`).
 """
 
 from __future__ import annotations
 
 import _thread
-import ctypes
-import functools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,46 +18,32 @@ from typing import Any
 from mynn.base import forks
 from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen.split_module import MOST
-from mynn.errors import CompileError
 from mynn.runtime.threads import processors
+from mynn.target.llvm import Machine, Module, Passes
 from mynn.target.target import Target
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What LLVM is asked for: levels of code generation and of its passes.
+    """What LLVM is asked for: the level of code generation.
 
-    It never vectorises or unrolls, since the schedules have done that; of its passes those of level
-    0 take functions into their callers, and the code generator needs no others.
+    Of its passes those of level 0 run, which take functions into their callers; the code generator
+    needs no others.
     """
 
-    generation: int = 2
-    passes: int = 0
+    generation: int = 1
 
     def __str__(self) -> str:
-        return f"O{self.generation} code generation, O{self.passes} passes"
+        return f"O{self.generation} code generation"
 
 
 SHIPPED = Settings()
 # A quarter of the time in LLVM, for slower code; the tests of what programs mean ask for it.
-QUICK = Settings(0, 0)
+QUICK = Settings(0)
 # Modules that one pass builder serves: each leaves callbacks behind that all later ones call.
 _SERVES = 16
 # Bytes of stack that LLVM may need.
 _STACK = 4 * 2**20
-
-
-@functools.cache
-def _initialize(triple: str) -> None:
-    """Have LLVM know the target; all that it has, where it is not this machine's."""
-    import llvmlite.binding as llvm
-
-    if triple == llvm.get_default_triple():
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-    else:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
 
 
 class _Current:
@@ -82,30 +65,10 @@ def using(settings: Settings) -> Iterator[None]:
         _Current.settings = before
 
 
-def target_machine(target: Target, codemodel: str = "jitdefault") -> Any:
+def target_machine(target: Target, codemodel: str = "jitdefault") -> Machine:
     """What makes machine code for a target."""
-    import llvmlite.binding as llvm
-
-    _initialize(target.triple)
-    try:
-        found = llvm.Target.from_triple(target.triple)
-    except RuntimeError as error:
-        raise CompileError(f"this LLVM makes no code for {target.triple}: {error}") from error
-    return found.create_target_machine(
-        cpu=target.cpu,
-        features=target.features,
-        opt=_Current.settings.generation,
-        reloc="pic",
-        codemodel=codemodel,
-    )
-
-
-def _unlocked(name: str) -> Any:
-    """A function of LLVM's without the lock that llvmlite holds in its calls."""
-    import llvmlite.binding as llvm
-
-    function = getattr(llvm.ffi.lib, name)
-    return getattr(function, "_cfn", function)
+    level = _Current.settings.generation
+    return Machine(target.triple, target.cpu, target.features, level, codemodel)
 
 
 @dataclass(eq=False)
@@ -116,67 +79,28 @@ class _Worker:
     """
 
     target: Target
-    settings: Settings
     lock: Any = field(default_factory=lambda: forks.hold(threading.RLock()))
     served: int = 0
-    builder: Any = None
+    passes: Any = None
 
     def __post_init__(self) -> None:
         self.machine = target_machine(self.target)
 
-    def _pass_builder(self) -> Any:
-        import llvmlite.binding as llvm
-
-        tuning = llvm.create_pipeline_tuning_options(speed_level=self.settings.passes)
-        tuning.loop_vectorization = False
-        tuning.slp_vectorization = False
-        tuning.loop_unrolling = False
-        tuning.loop_interleaving = False
-        return llvm.create_pass_builder(self.machine, tuning)
-
-    def optimize(self, text: str) -> Any:
+    def optimize(self, text: str) -> Module:
         """The module that `text` describes, after the passes."""
-        import llvmlite.binding as llvm
-
-        try:
-            module = llvm.parse_assembly(text, llvm.create_context())
-            module.verify()
-        except RuntimeError as error:
-            raise CompileError(f"LLVM rejects the generated module: {error}") from error
-        module.triple = self.machine.triple
-        module.data_layout = str(self.machine.target_data)
-        if self.served % _SERVES == 0:
-            self.builder = self._pass_builder()
-        self.served += 1
-        passes = self.builder.getModulePassManager()
-        try:
-            with self.lock:
-                _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, self.builder)
-        finally:
-            # llvmlite frees no pass manager (its `_dispose` is hidden by an empty one): 40 KB each.
-            llvm.ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
-            passes.detach()
+        with self.lock:
+            module = Module(text)
+            module.made_for(self.machine)
+            if self.served % _SERVES == 0:
+                self.passes = Passes(self.machine)
+            self.served += 1
+            self.passes.run(module)
         return module
 
-    def emit(self, module: Any, machine: Any) -> bytes:
+    def emit(self, module: Module, machine: Machine) -> bytes:
         """The machine code of a module."""
-        import llvmlite.binding as llvm
-
-        with llvm.ffi.OutputString() as error:
-            with self.lock:
-                emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
-                buffer = emit(machine, module, 1, error)
-            if not buffer:
-                raise CompileError(f"LLVM makes no machine code: {error}")
-        library = llvm.ffi.lib
-        try:
-            start, size = (
-                library.LLVMPY_GetBufferStart(buffer),
-                library.LLVMPY_GetBufferSize(buffer),
-            )
-            return ctypes.string_at(start, size)
-        finally:
-            library.LLVMPY_DisposeMemoryBuffer(buffer)
+        with self.lock:
+            return machine.emit(module)
 
 
 # Those that nobody works with at the moment.
@@ -190,14 +114,14 @@ def _worker(target: Target) -> Iterator[_Worker]:
     try:
         worker = idle.pop()
     except IndexError:
-        worker = _Worker(target, settings)
+        worker = _Worker(target)
     try:
         yield worker
     finally:
         idle.append(worker)
 
 
-def optimize(text: str, target: Target) -> Any:
+def optimize(text: str, target: Target) -> Module:
     """The module that `text` describes, after LLVM's passes."""
     with _worker(target) as worker:
         return worker.optimize(text)

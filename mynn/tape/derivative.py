@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mynn.core import autodiff
+import numpy as np
+
+from mynn.core import autodiff, batching
 from mynn.core.graph import INPUT, Graph, Node, input_node, next_serial, topological
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
-from mynn.errors import UsageError
+from mynn.errors import MynnError, UsageError
+from mynn.ops.batches import spread
 from mynn.tape.piece import make_program, placeholders, replay
+from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, grad_enabled, graph_node, history, wrap
 from mynn.tensor.history import array_of, changed_source, looked_at, missing
 from mynn.tensor.view import value_of
@@ -18,6 +22,13 @@ from mynn.trace import tracing
 
 if TYPE_CHECKING:
     from mynn.tape.step import Step
+
+
+# Seconds around the run of a program, roughly.
+_AROUND = 2e-5
+# Such a program has values of at most so many bytes, and at most so many times the nodes of one
+# for one run: otherwise there is little to gain.
+_MUCH, _MORE = 2**23, 4
 
 
 class Source(Protocol):
@@ -41,11 +52,16 @@ class Source(Protocol):
 class Derivative:
     """The program from cotangents of results to those of what these were computed from.
 
-    - `inputs`: parameters, and numbers of externals, that get one; `needed`: the numbers of
-      externals and the identities of state whose values it uses; `used`: the slots of results
-      whose values it would, if these were there.
+    - `inputs`: parameters, and numbers of externals, that get one, and `numbers` those alone;
+      `needed`: the numbers of externals and the identities of state whose values it uses; `used`:
+      the slots of results whose values it would, if these were there.
     - `kept`: identities of state that was changed since: its values are arguments.
+    - `size`: for how many runs at once it is, whose externals and cotangents come stacked, as do
+      those of externals that it gives; those of state are the sums. None for one run.
     """
+
+    # So many runs may have one program.
+    together = 16
 
     def __init__(
         self,
@@ -53,8 +69,11 @@ class Derivative:
         kinds: Mapping[int, Type],
         externals: Sequence[Any],
         kept: frozenset[int] = frozenset(),
+        size: int | None = None,
     ) -> None:
-        self.kinds, self.kept = kinds, kept
+        self.kinds, self.kept, self.size = kinds, kept, size
+        # The same for several runs, once that is worth its making; None where there is none.
+        self.several: Derivative | Trial | None = Trial()
         # The same where some state was changed since, by which.
         self.others: dict[frozenset[int], Derivative] = {}
         # The first of the results, which are told by their slots.
@@ -63,6 +82,7 @@ class Derivative:
         graph, copied, self.saved, self.state = tracing.tidy(
             lambda: self._traced(step, kinds, externals)
         )
+        self.numbers = [one for one in self.inputs if isinstance(one, int)]
         used = set(topological(graph.outputs))
         count = len(copied)
         self.copied = [i for i, node in zip(copied, graph.inputs, strict=False) if node in used]
@@ -90,7 +110,8 @@ class Derivative:
         self, step: Step, kinds: Mapping[int, Type], externals: Sequence[Any]
     ) -> tuple[Graph, list[int], list[Tensor], list[Tensor]]:
         nodes, given = placeholders(externals)
-        seeds = [input_node(kind, "cotangent") for kind in kinds.values()]
+        seeds = [input_node(self._stacked(kind), "cotangent") for kind in kinds.values()]
+        many = {} if self.size is None else {x: input_node(self._stacked(x.type)) for x in nodes}
         with tracing.tracing() as trace:
             trace.named, trace.overwritten = False, {}
             slots = replay([call for call in step.calls if call.slot is not None], given)
@@ -101,10 +122,13 @@ class Derivative:
                     leaves[node] = tensor
             for number, (external, tensor) in enumerate(zip(externals, given, strict=True)):
                 if tensor is not external and tensor.requires_grad:
-                    leaves[tensor.node] = number
+                    leaves[many.get(tensor.node, tensor.node)] = number
+            last = [graph_node(slots[slot]) for slot in kinds]
+            if self.size is not None:
+                last = _of_many(last, many, self.size)
             ends: dict[Node, Tensor] = {}
-            for slot, seed in zip(kinds, seeds, strict=True):
-                node, cotangent = graph_node(slots[slot]), Tensor.from_node(seed)
+            for node, seed in zip(last, seeds, strict=True):
+                cotangent = Tensor.from_node(seed)
                 ends[node] = ends[node] + cotangent if node in ends else cotangent
             reached = autodiff.reverse(ends, leaves.__contains__, wrap)
             outputs = [graph_node(reached[node]) for node in leaves if node in reached]
@@ -126,13 +150,49 @@ class Derivative:
         state = [tensor for tensor in trace.reads if id(tensor) not in written]
         copied = [i for i, one in enumerate(externals) if not isinstance(one, Parameter)]
         inputs = (
-            *nodes,
+            *(many.get(node, node) for node in nodes),
             *seeds,
             *(trace.reads[t] for t in saved),
             *(trace.reads[t] for t in state),
         )
         checks = tuple(dict.fromkeys(trace.checks))
         return Graph(inputs, tuple(outputs), checks), copied, saved, state
+
+    def _stacked(self, kind: Type) -> Type:
+        return kind if self.size is None else kind.with_shape((self.size, *kind.shape))
+
+    def of_several(self, run: Source) -> Derivative | None:
+        """The program for `together` runs, of which this is one; None where there is none yet, or
+        where it would not be worth while.
+        """
+        several = self.several
+        if type(several) is Trial:
+            if not several.over(len(run.step.calls), True):
+                several.add(self.together * _AROUND)
+                return None
+            several = self.several = self._made_for_several(run)
+        assert not isinstance(several, Trial)
+        return several
+
+    def _made_for_several(self, run: Source) -> Derivative | None:
+        nodes = topological(self.graph.outputs)
+        size = self.together * sum(node.type.nbytes for node in nodes)
+        if self.saved or self.kept or not self.copied or size > _MUCH:
+            return None
+        try:
+            made = Derivative(run.step, self.kinds, run.externals, size=self.together)
+        except MynnError:  # something has no batching rule
+            return None
+        same = made.inputs == self.inputs and made.needed == self.needed
+        few = len(topological(made.graph.outputs)) <= _MORE * len(nodes)
+        return made if same and few else None
+
+    def run_several(self, runs: Sequence[Source], cotangents: Sequence[Any]) -> list[Array]:
+        """The cotangents of `inputs` of `size` runs: of externals stacked, of state their sums."""
+        arguments = [np.array([_array(run.externals[i]) for run in runs]) for i in self.copied]
+        arguments += map(np.array, zip(*cotangents, strict=True))
+        results: list[Array] = self._program()(arguments)
+        return results
 
     def run(self, run: Source, cotangents: Sequence[Array]) -> list[Array]:
         """The cotangents of `inputs`."""
@@ -142,18 +202,21 @@ class Derivative:
             if other is None:
                 other = self.others[kept] = Derivative(run.step, self.kinds, run.externals, kept)
             return other.run(run, cotangents)
-        program = self.program
-        if program is None:
-            program = make_program(self.graph, self.arguments, {}, self.state, "tape gradient")
-            program.code.holders.add(self)
-            self.program = program
         arguments = [_array(run.externals[i]) for i in self.copied]
         arguments += cotangents
         if self.saved:
             saved = {id(tensor): value for tensor, value in (*run.saved, *run.kept)}
             arguments += [saved[id(tensor)] for tensor in self.saved]
-        results: list[Array] = program(arguments)
+        results: list[Array] = self._program()(arguments)
         return results
+
+    def _program(self) -> Any:
+        program = self.program
+        if program is None:
+            program = make_program(self.graph, self.arguments, {}, self.state, "tape gradient")
+            program.code.holders.add(self)
+            self.program = program
+        return program
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code: so do we."""
@@ -168,6 +231,14 @@ class Derivative:
         node = Node(PIECE, inputs, params, tensor.spec, value=tensor._value)
         run.note_coarse(self.slot, node)
         return node
+
+
+def _of_many(results: Sequence[Node], many: Mapping[Node, Node], size: int) -> list[Node]:
+    """The results of so many runs, stacked, from stacked externals."""
+    if not many:
+        raise UsageError("runs of a piece that reads nothing are all the same")
+    found = batching.batch(results, many, size, spread)
+    return [found[node] if node in found else spread(node, size) for node in results]
 
 
 def _array(value: Any) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
-from mynn.ops import elementwise, movement
+from mynn.ops import elementwise, movement, windows
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.credit import FIRST, STEP
 from mynn.tape.fresh import stands_in
@@ -38,7 +38,7 @@ NUMBERS = frozenset(
         Tensor.__rtruediv__,
     }
 )
-FEW, _LARGE = 16, 1e38
+FEW, LARGE = 16, 1e38
 # What an index holds that looks at memory, and after how many places of the same data each new one
 # is looked at where it stands: batches of a data set.
 _LOOKS = frozenset({int, slice, type(None), type(Ellipsis)})
@@ -47,6 +47,8 @@ _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
 QUICK = frozenset({bool, int, str, type(None)})
 activity, toggles = tracing.activity, recording.toggles
+# Steps to a view that keep the order of its elements.
+_PLAIN = frozenset((movement.reshape, elementwise.stop_gradient))
 
 
 class Following(Training):
@@ -136,7 +138,7 @@ class Following(Training):
         """
         if len(args) != 2 or type(args[1]) is not float or function not in NUMBERS:
             return False
-        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < _LARGE:
+        if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < LARGE:
             return False
         numbers = self.numbers.setdefault((function, args[0].spec), set())
         if len(numbers) <= FEW:
@@ -310,7 +312,7 @@ class Following(Training):
         if type(value) is np.ndarray:
             return Leaf(Type.of(value), False, None, True, None)
         state = value if isinstance(value, Parameter) else None
-        layout = layout_of(value) if _is_viewed(value) else None
+        layout = layout_of(value) if _is_reordered(value, value.numel() == 1) else None
         return Leaf(value.spec, value.requires_grad, layout, False, state)
 
 
@@ -341,7 +343,9 @@ def kind_of(tensor: Tensor) -> tuple[Any, ...]:
     """What a key says of a tensor from before."""
     spec = tensor.spec
     kind = spec.shape, spec.dtype, tensor.requires_grad and (2 if tensor.is_leaf else True)
-    layout = layout_of(tensor) if _is_viewed(tensor) else None
+    if tensor.pending is None and tensor._view is None:
+        return kind
+    layout = layout_of(tensor) if _is_reordered(tensor, spec.size == 1) else None
     return kind if layout is None else (*kind, layout)
 
 
@@ -352,22 +356,21 @@ def _holds(outcome: Outcome) -> bool:
     ) or outcome.holds()
 
 
-def _is_viewed(tensor: Tensor) -> bool:
-    """Whether it may look at memory of another one in another order."""
+def _is_reordered(tensor: Tensor, single: bool) -> bool:
+    """Whether it may look at memory of another one in another order; a `single` element has no
+    order, but windows show it in several places.
+    """
     pending = tensor.pending
     if pending is not None and (pending.view is not None or pending.tape is not None):
-        if type(pending) is Later and _is_viewed(pending.base):
+        if type(pending) is Later and _is_reordered(pending.base, single):
             return True
         steps = pending.view or ()
     else:
         steps = () if tensor._view is None else tensor._view.steps
-    plain = _PLAIN if tensor.shape else _PLAIN_NUMBER
-    return any(primitive not in plain for primitive, _ in steps)
-
-
-# What leads to a tensor that lies as its base does, and to a number.
-_PLAIN = movement.reshape, elementwise.stop_gradient
-_PLAIN_NUMBER = (*_PLAIN, movement.slice_)
+    for primitive, _ in steps:
+        if primitive not in _PLAIN and (not single or primitive is windows.windows):
+            return True
+    return False
 
 
 def is_exposed(value: Any) -> bool:

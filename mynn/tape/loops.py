@@ -2,12 +2,13 @@
 
 An episode's losses are hundreds of equal calls, one after the other, which one program would hold
 one after the other too: it is long in the making, and each length of an episode is another one. So
-what has come `TIMES` times in a row is run each time that it is complete from then on: one short
-program, and a gradient of that for each.
+what has come `TIMES` times in a row is run some times at once from then on, about `TOGETHER` calls:
+one short program, and a gradient of that, whatever the length.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from mynn.tape.step import Step
@@ -18,6 +19,8 @@ TIMES = 64
 LONGEST = 12
 # The same of loops through which no gradients flow.
 QUIET_TIMES, QUIET_LONGEST = 16, 32
+# So many calls of a loop are run together, or those of one round if that has more.
+TOGETHER = 32
 # So many bodies are known at most.
 _MANY = 64
 
@@ -36,39 +39,42 @@ class Loops:
         self.bodies: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
     def ends_with_body(self, step: Step) -> bool:
-        """Whether the last calls of a new step are the body of a loop."""
+        """Whether a new step ends what is run together of a loop."""
         outcomes = step.outcomes
         last = tuple(map(id, outcomes[-QUIET_LONGEST:]))
-        if any(last[-count:] in self.bodies for count in range(1, len(last) + 1)):
-            return True
+        for count in range(1, len(last) + 1):
+            if last[-count:] in self.bodies:
+                return _is_complete(step, count)
         for count in range(1, min(QUIET_LONGEST, len(outcomes) // QUIET_TIMES) + 1):
             body = outcomes[-count:]
             quiet = not any(one is None or one.requires_grad for one in body)
             times = QUIET_TIMES if quiet else TIMES
-            if len(outcomes) < count * times or (count > LONGEST and not quiet):
+            if (count > LONGEST and not quiet) or _rounds(outcomes, count, times) < times:
                 continue
-            if _repeats(outcomes, count, times):
-                if len(self.bodies) >= _MANY:
-                    self.bodies.clear()
-                self.bodies[last[-count:]] = body
-                if quiet:
-                    _run_each(step, body)
-                return True
+            if len(self.bodies) >= _MANY:
+                self.bodies.clear()
+            self.bodies[last[-count:]] = body
+            # The steps up to here may come again.
+            before = step.parent
+            for number in range(1, count * times):
+                assert before is not None
+                if number % count == 0 and _is_complete(before, count):
+                    before.last = True
+                before = before.parent
+            return True
         return False
 
 
-def _run_each(step: Step | None, body: tuple[Any, ...]) -> None:
-    """Steps on the way to this one are run where the body is complete, too."""
-    while step is not None:
-        if step.outcomes[-len(body) :] == body:
-            step.last = True
-        step = step.parent
+def _is_complete(step: Step, count: int) -> bool:
+    """Whether so many rounds of a loop of so many calls have come as are run together."""
+    return _rounds(step.outcomes, count) % max(TOGETHER // count, 1) == 0
 
 
-def _repeats(outcomes: tuple[Any, ...], count: int, times: int) -> bool:
-    """Whether the last `count` have come so many times."""
-    place = len(outcomes) - 1
-    for number in range(place, place - count * (times - 1), -1):
-        if outcomes[number] is None or outcomes[number] is not outcomes[number - count]:
-            return False
-    return True
+def _rounds(outcomes: tuple[Any, ...], count: int, most: int = sys.maxsize) -> int:
+    """How many times in a row the last `count` have come, at `most`."""
+    last = place = len(outcomes) - 1
+    while place >= count and last - place < count * (most - 1):
+        if outcomes[place] is None or outcomes[place] is not outcomes[place - count]:
+            break
+        place -= 1
+    return (last - place) // count + 1

@@ -14,7 +14,7 @@ import numpy as np
 from mynn.base import recording, sharing
 from mynn.base.sharing import program_mark
 from mynn.core.graph import INPUT, Node, topological
-from mynn.core.types import Array, Type
+from mynn.core.types import Array
 from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
 from mynn.tape.trial import SPENT, Trial
@@ -100,9 +100,12 @@ class Run:
         It comes as a leaf that names it.
         """
         found: Tensor | None = None
-        plain = not (self.step.stepped or self.overwritten or self.buffers or self.renewed)
-        if plain and all(program_mark(ones[0]) is mark for mark, ones in self.marks):
-            return None  # mostly
+        if not (self.step.stepped or self.overwritten or self.buffers or self.renewed):
+            for mark, ones in self.marks:
+                if (None if ones[0].shared is None else program_mark(ones[0])) is not mark:
+                    break
+            else:
+                return None  # mostly
         for slot in derivative.used & self.renewed.keys():
             return self.renewed[slot]
         needed = derivative.needed - {id(one) for one, _ in self.kept}
@@ -212,7 +215,7 @@ class Run:
         SPENT[0] += work
         derivative: Derivative | Trial | None = None
         if not by_call and not self.fine and self.nodes is None and len(self.results) <= _FEW:
-            derivative = self.derivative({slot: tensor.spec})
+            derivative = self.derivative([slot], [tensor])
         if type(derivative) is Derivative:
             if tensor._view is None:
                 tensor.node = derivative.node(self, tensor)
@@ -290,18 +293,21 @@ class Run:
         calls = zip(self.step.calls, self.step.outcomes, strict=True)
         return next((o.name for call, o in calls if call.slot == slot and o is not None), None)
 
-    def derivative(self, kinds: Mapping[int, Type], further: bool = False) -> Derivative | Trial:
+    def derivative(
+        self, slots: Sequence[int], results: Sequence[Tensor], further: bool = False
+    ) -> Derivative | Trial:
         """The program of gradients from these results, told by their slots, if it came before, or
         if it is a further one on a way that came before.
         """
         known = self.step.derivatives
-        key = tuple(kinds)
+        key = tuple(slots)
         found = known.get(key)
         if found is None:
             if len(known) >= _WAYS:
                 known.clear()
             found = known[key] = Trial()
         if type(found) is Trial and (further or found.over(len(self.step.calls), True)):
+            kinds = {slot: one.spec for slot, one in zip(slots, results, strict=True)}
             try:
                 found = known[key] = Derivative(self.step, kinds, self.externals)
             except UsageError:

@@ -57,6 +57,7 @@ class Step:
       `passes`: by which slots somebody holds, the externals that gradients may flow to.
     - `looked`: of a first call, how often its result was looked at before anything came after it;
       `ready`: the program, where that is always so, and nothing has to be remembered of the call.
+    - `parts`: of each slot, the part of the calls that it belongs to (`find_parts`).
     - `views`: the results that look at memory of others: slot, place of that, the steps from it,
       and whether gradients flow; `within`: by slot that of the memory, where that is a result too,
       the last one first.
@@ -99,6 +100,7 @@ class Step:
         "outcomes",
         "overwritten",
         "parent",
+        "parts",
         "passes",
         "pieces",
         "promise",
@@ -139,6 +141,7 @@ class Step:
         self.held: int = 0 if parent is None else parent.held
         self.largest: int = 0 if parent is None else parent.largest
         self.last = False
+        self.parts: list[int] | None = None
         self.looked = 0
         self.ready: Any = None
         # What `marks` finds out once.
@@ -318,6 +321,27 @@ class Step:
                     else:
                         return None
         return tuple(found.values())
+
+    def find_parts(self) -> list[int]:
+        """For each slot a number, the same of two where a gradient of both comes by one call."""
+        if self.parts is None:
+            parts = list(range(self.slots))
+
+            def find(slot: int) -> int:
+                while parts[slot] != slot:
+                    parts[slot] = slot = parts[parts[slot]]
+                return slot
+
+            flows = set[int]()
+            for call, outcome in zip(self.calls, self.outcomes, strict=True):
+                if call.slot is None or outcome is None or not outcome.requires_grad:
+                    continue
+                flows.add(call.slot)
+                for leaf in call.form.leaves:
+                    if isinstance(leaf, Slot) and leaf.number in flows:
+                        parts[find(leaf.number)] = call.slot
+            self.parts = [find(slot) for slot in range(self.slots)]
+        return self.parts
 
     def first(self) -> Step:
         """The step after the first call."""

@@ -6,9 +6,9 @@ import functools
 import os
 from dataclasses import replace
 
-from mynn.base import forks
 from mynn.base.dataclass import dataclass
 from mynn.errors import ArgumentError
+from mynn.target import llvm
 from mynn.target.caches import USUAL_CACHES, cache_sizes
 
 # Bytes of vectors that there may be.
@@ -97,10 +97,7 @@ def host() -> Target:
     Raises:
         ArgumentError: it is none of these.
     """
-    with forks.loading:
-        import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
+    features = llvm.host_features()
     names = {name for name, present in features.items() if present}
     if "avx512f" in names and "avx512vl" in names:
         vector_bytes, registers = 64, 32
@@ -109,9 +106,9 @@ def host() -> Target:
     else:
         vector_bytes, registers = 16, 32 if "neon" in names else 16
     whole = Target(
-        llvm.get_default_triple(),
-        llvm.get_host_cpu_name(),
-        features.flatten(),
+        llvm.default_triple(),
+        llvm.host_cpu(),
+        ",".join(f"{'+' if present else '-'}{name}" for name, present in features.items()),
         vector_bytes,
         registers,
         cache_sizes(),

@@ -20,15 +20,18 @@ from mynn.tensor.tensor import (
     same_dtype,
     wrap,
 )
+from mynn.trace import tracing
 
 
-def _with_recipes(*call: Any) -> Any:
-    """The first call of a function at once: what makes recipes comes with it."""
+def _with_recipes(tried: recording.Tried, *call: Any) -> Any:
+    """The first call at once, outside of a trace: what makes recipes comes with it."""
+    if tracing.active() is not None:
+        return tried.plain(*call)
     with forks.loading:
         from mynn.tensor import recipes
 
     recording.at_once[0] = recipes.call
-    return recipes.call(*call)
+    return recipes.call(tried, *call)
 
 
 recording.at_once[0] = _with_recipes

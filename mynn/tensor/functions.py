@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from mynn.base.arguments import explained, shown
 from mynn.errors import ShapeError, UsageError
 from mynn.tensor.tensor import Tensor, as_tensor
 from mynn.tensor.value import Value
+
+R = TypeVar("R")
 
 # The names, by the file of the methods.
 FAMILIES = {
@@ -73,7 +75,7 @@ def function(name: str) -> Callable[..., Any]:
         else:
             x = as_tensor(input)
         result = method(x, *args, **kwargs)
-        return result if out is None else _written(name, result, out)
+        return result if out is None else written(name, result, out)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = method.__doc__
@@ -87,25 +89,28 @@ def function(name: str) -> Callable[..., Any]:
     return explained(call)
 
 
-def _written(name: str, result: Any, out: Any) -> Any:
+def written(name: str, result: R, out: Any) -> R:
     """`out` with the values of the result; a tuple of both where there are several."""
     if isinstance(result, tuple):
         if not isinstance(out, tuple | list) or len(out) != len(result):
             raise UsageError(f"{name}: out must be a tuple of {len(result)} tensors")
         for one, into in zip(result, out, strict=True):
-            _written(name, one, into)
-        return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
+            written(name, one, into)
+        both: Any = type(result)(*out) if hasattr(result, "_fields") else tuple(out)
+        return cast("R", both)
+    made: Any = result
+    shape = made.shape
     if not isinstance(out, Tensor):
         raise UsageError(
             f"{name}: out must be a tensor of mynn, it is a {type(out).__name__}; make it with "
-            f"mynn.empty({result.shape}), or leave it out"
+            f"mynn.empty({shape}), or leave it out"
         )
-    if out.shape != result.shape:
+    if out.shape != shape:
         raise ShapeError(
-            f"{name}: out has shape {out.shape}, the result has {result.shape}; give a tensor of "
+            f"{name}: out has shape {out.shape}, the result has {shape}; give a tensor of "
             "that shape, or leave out away"
         )
-    return out.copy_(result)
+    return cast("R", out.copy_(made))
 
 
 def in_place() -> frozenset[str]:

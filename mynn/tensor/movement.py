@@ -17,11 +17,13 @@ from mynn.ops.rules import normalize_axes
 from mynn.tensor.argument_aliases import one_of, required
 from mynn.tensor.checks import require_range
 from mynn.tensor.conversion import Conversion
+from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.indexing import Pick, Plan, merged, require_indices
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.promotion import alias, apply, as_tensor, broadcast
-from mynn.tensor.value import Value
-from mynn.tensor.view import can_view, own_memory
+from mynn.tensor.value import Step, Value
+from mynn.tensor.view import can_view, look, own_memory, value_of
+from mynn.trace import tracing
 
 T = TypeVar("T", bound="Movement[Any]")
 
@@ -275,8 +277,8 @@ class Movement(Conversion[T]):
         count = len(self)
         if count >= _MANY and recording.current.tape is not None and not self.requires_grad:
             # As calls of a tape each would be another one.
-            entry: Any = recording.run_at_once(type(self).__getitem__)
-            return (entry(self, i) for i in range(count))
+            whole: Any = self
+            return (_entry(whole, i) for i in range(count))
         return (self[i] for i in range(count))
 
     def gather_rows(
@@ -348,6 +350,28 @@ def basic_part(x: T, steps: Plan) -> T:
     return x
 
 
+def looked_at(x: Any, index: Any) -> Any:
+    """x[index] by numbers and slices, called at once: the view itself, without a way to it."""
+    value = value_of(x)
+    if value is None or tracing.active() is not None:
+        return x[index]
+    plan = indexing_plan(index, value.shape)
+    steps: list[Step] = []
+    if any(plan.starts) or plan.stops != value.shape or any(n != 1 for n in plan.steps):
+        part = {"starts": plan.starts, "stops": plan.stops, "steps": plan.steps}
+        steps.append((movement.slice_, part))
+    if plan.flips:
+        steps.append((movement.flip, {"axes": plan.flips}))
+    for primitive, params in steps:
+        value = primitive.numpy(value, **params)
+    if not steps or plan.shape != value.shape:
+        steps.append((movement.reshape, {"shape": plan.shape}))
+        value = value.reshape(plan.shape)
+    found = x.from_value(value)
+    look(found, x, tuple(steps), grad_enabled())
+    return found
+
+
 def _without_single(x: T, steps: Plan) -> tuple[T, tuple[Pick, ...]]:
     """x at indices without axes, where others stand beside them: as numbers they choose first."""
     single = [pick for pick in steps.picks if not getattr(pick.index, "ndim", 1)]
@@ -362,6 +386,24 @@ def _without_single(x: T, steps: Plan) -> tuple[T, tuple[Pick, ...]]:
         for pick in steps.picks
         if pick not in single
     )
+
+
+def _entry(x: T, number: int) -> T:
+    """x[number] of a tensor without gradients, called at once."""
+    value = value_of(x)
+    if value is None:
+        entry: Any = recording.run_at_once(type(x).__getitem__)
+        return entry(x, number)
+    shape, others = value.shape, len(value.shape) - 1
+    part = {
+        "starts": (number,) + (0,) * others,
+        "stops": (number + 1, *shape[1:]),
+        "steps": (1,) * len(shape),
+    }
+    found = x.from_value(value[number, ...])
+    steps = (movement.slice_, part), (movement.reshape, {"shape": shape[1:]})
+    look(found, x, steps, grad_enabled())
+    return found
 
 
 def picked_axis(x: T, picks: Sequence[Pick], name: str) -> tuple[T, Any, int]:

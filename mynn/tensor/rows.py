@@ -16,12 +16,11 @@ import numpy as np
 from mynn.base import recording, sharing
 from mynn.core.types import Array, Shape
 from mynn.errors import ShapeError
-from mynn.ops import movement
 from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import changed
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.value import AnyTensor, Value
-from mynn.tensor.view import look, value_of
+from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
 # An index as NumPy has it.
@@ -63,26 +62,6 @@ def set_rows(x: Any, index: Any, value: Any) -> bool:
     if array is None:
         return False
     return _write(x, places, array if values._view is None else array.copy())
-
-
-def row_of(x: AnyTensor, number: int) -> Any:
-    """x[number] of a tensor without a history, looking at its memory; None where it has no such
-    row.
-    """
-    memory = value_of(x)
-    if memory is None or not memory.ndim or not -len(memory) <= number < len(memory):
-        return None
-    number %= len(memory)
-    rest = memory.shape[1:]
-    region = {
-        "starts": (number, *(0,) * len(rest)),
-        "stops": (number + 1, *rest),
-        "steps": (1,) * memory.ndim,
-    }
-    row: Any = Value.from_value(memory[number, ...])
-    steps = (movement.slice_, region), (movement.reshape, {"shape": rest})
-    look(row, x, steps, grad_enabled())
-    return row
 
 
 def _set_waiting(x: AnyTensor, index: Any, value: Any) -> bool:

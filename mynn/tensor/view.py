@@ -96,8 +96,13 @@ def _store(tensor: AnyTensor, value: Array) -> None:
         tensor._value[...] = value
         return
     assert view.base._value is not None
-    parts = [view.base._value]
-    for primitive, params in view.steps:
+    write_to(view.base._value, view.steps, value)
+
+
+def write_to(memory: Array, steps: Sequence[Step], value: Array) -> None:
+    """Write a value to the place in memory that these steps lead to."""
+    parts = [memory]
+    for primitive, params in steps:
         parts.append(primitive.numpy(parts[-1], **params))
     if not value.size:
         return

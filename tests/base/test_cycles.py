@@ -48,6 +48,21 @@ def test_off_is_off() -> None:
         gc.enable()
 
 
+@pytest.mark.usefixtures("nothing_set_aside")
+def test_how_often_collections_come_is_left_as_others_set_it() -> None:
+    before = gc.get_threshold()
+    try:
+        cycles.undisturbed(lambda: gc.set_threshold(500, 5, 5))
+        assert gc.get_threshold() == (500, 5, 5)
+        for never in (0, 10**6):
+            cycles._done.clear()
+            gc.set_threshold(never, 5, 5)
+            assert cycles.undisturbed(gc.get_threshold) == (never, 5, 5)
+            assert gc.get_threshold() == (never, 5, 5)
+    finally:
+        gc.set_threshold(*before)
+
+
 @pytest.fixture
 def nothing_set_aside() -> Iterator[None]:
     """The tests themselves are set aside, for the time that they take."""
@@ -63,8 +78,10 @@ def nothing_set_aside() -> Iterator[None]:
 def test_the_first_program_is_made_undisturbed() -> None:
     """Collections go on, of what is made meanwhile; what there was before waits until the end."""
     old = weakref.ref(Circle())
+    thresholds = gc.get_threshold()
 
     def work() -> int:
+        assert gc.get_threshold() == (cycles.RARELY, *thresholds[1:])
         new = weakref.ref(Circle())
         gc.collect()
         assert new() is None
@@ -74,6 +91,7 @@ def test_the_first_program_is_made_undisturbed() -> None:
     with pytest.raises(ValueError, match=r"^$"):
         cycles.undisturbed(work)
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == thresholds
     gc.collect()
     assert old() is None
     assert cycles.undisturbed(gc.get_freeze_count) == 0, "the second time"

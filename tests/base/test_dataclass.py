@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mynn.base import dataclass as ours_module
 from mynn.base.dataclass import dataclass as ours
 
 OPTIONS: tuple[dict[str, bool], ...] = (
@@ -45,8 +46,14 @@ def outcome(action: Any) -> Any:
         return type(error)
 
 
+@pytest.mark.parametrize("few", [0, 2, 16])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_as_the_standard_library(options: dict[str, bool]) -> None:
+def test_as_the_standard_library(
+    options: dict[str, bool], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the first few objects, for which no `__init__` is written."""
+    monkeypatch.setattr(ours_module, "FEW", few)
+
     def seen(kind: Any) -> list[Any]:
         def make(*args: Any, **named: Any) -> Any:
             return outcome(lambda: kind(*args, **named))

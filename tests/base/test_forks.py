@@ -260,3 +260,28 @@ other.join()
 assert tracing.activity.watch == tracing.activity.edits()
 """
     )
+
+
+class Noted:
+    """A lock that notes when it is taken."""
+
+    def __init__(self, taken: list[object]) -> None:
+        self.taken = taken
+
+    def acquire(self) -> bool:
+        self.taken.append(self)
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def test_innermost_locks_are_taken_last() -> None:
+    """A thread that holds one of the others may need them to come to its end."""
+    taken: list[object] = []
+    innermost = [forks.hold(Noted(taken), innermost=True) for _ in range(2)]
+    others = [forks.hold(Noted(taken)) for _ in range(9)]
+    forks._before()
+    forks._after()
+    assert len(taken) == len(others) + len(innermost)
+    assert set(taken[-2:]) == set(innermost)

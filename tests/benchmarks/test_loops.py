@@ -60,6 +60,15 @@ def test_loops_agree_with_torch(name: str) -> None:
         compared(name, {**peers, "torch": torch_eager})
 
 
+@pytest.mark.one_in(6)
+@pytest.mark.parametrize("name", [name for name in VERIFIED if "jax-scan" in LOOPS[name].peers])
+def test_sequences_agree_with_jax(name: str) -> None:
+    pytest.importorskip("jax")
+    from benchmarks.peers import jax_sequences
+
+    compared(name, {"ours": ours, "jax-scan": jax_sequences})
+
+
 @pytest.mark.parametrize("name", ["again-predict", "again-fit"])
 def test_a_compiled_call_does_what_fit_and_predict_do(name: str) -> None:
     compared(name, {"ours": ours, "ours-compiled": ours_compiled})

@@ -263,7 +263,7 @@ def test_a_full_or_read_only_disk(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert values == expected
     assert not was_lowered(again)
     assert was_lowered(trained(bias=3.0)[0])
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert was_lowered(trained(bias=4.0)[0])
 
 

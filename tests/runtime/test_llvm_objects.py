@@ -7,12 +7,12 @@ import threading
 from collections import Counter
 from typing import Any
 
-import llvmlite.binding as llvm
 import pytest
 
 from mynn.errors import CompileError
 from mynn.runtime import llvm_objects
 from mynn.runtime.llvm_objects import object_code, object_codes
+from mynn.target.llvm import Module, Passes
 from mynn.target.target import Target, host
 
 TEXTS = [
@@ -52,13 +52,13 @@ def test_threads_make_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_passes_serve_few_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for a module does not grow with the number of those before it."""
     served: Counter[Any] = Counter()
-    manager = llvm.PassBuilder.getModulePassManager
+    run = Passes.run
 
-    def counted(builder: Any) -> Any:
-        served[builder] += 1
-        return manager(builder)
+    def counted(passes: Passes, module: Module) -> None:
+        served[passes] += 1
+        run(passes, module)
 
-    monkeypatch.setattr(llvm.PassBuilder, "getModulePassManager", counted)
+    monkeypatch.setattr(Passes, "run", counted)
     for text in TEXTS * 6:
         object_code(text, host())
     assert sum(served.values()) == 54

@@ -11,6 +11,7 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.errors import UsageError
+from mynn.tape import loops
 from mynn.tape.piece import Piece
 from mynn.tape.step import Step
 from mynn.tape.trial import PATIENCE
@@ -310,8 +311,15 @@ def test_memory_that_the_user_changes_is_copied_when_it_is_read(ran: list[list[s
     assert ["__mul__", "__add__", "__mul__", "__add__"] in ran
 
 
-def test_long_loops_are_a_piece_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_loops_are_a_piece_for_some_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    counts, real = set(), Piece.run
+
+    def watched(self: Piece, externals: Any, notes: Any) -> None:
+        counts.add(len(externals))
+        real(self, externals, notes)
+
+    monkeypatch.setattr(Piece, "run", watched)
     lengths = (150, 90, 130)
     results = {}
     for mode in ("at once", "tape"):
@@ -330,6 +338,9 @@ def test_long_loops_are_a_piece_for_each_time(monkeypatch: pytest.MonkeyPatch) -
             results[mode] = found
             if mode == "tape":
                 assert own_tape().loops.bodies
+                # Two calls a round, of a score and with a number.
+                assert loops.TOGETHER in counts
+                assert 2 * loops.TIMES not in counts
     np.testing.assert_allclose(results["tape"], results["at once"], rtol=1e-4, atol=1e-5)
 
 

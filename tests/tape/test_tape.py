@@ -273,6 +273,38 @@ def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.Monk
         assert any(type(p) is Piece for p in pieces(optimizer))
 
 
+class Deep(nn.Module):
+    """As many calls as layers, or more, each of them of a kind of its own."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(layers)])
+
+    def forward(self, x: Any) -> Any:
+        for one in self.layers:
+            x = x + one(x).relu() * 0.1
+        return x
+
+
+def test_a_step_of_many_calls_is_soon_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tape may spend on new calls is enough for 440 of them."""
+    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    with mynn.eager("at once"), mynn.eager("tape"):
+        net = Deep(110)
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+        x = Tensor(np.ones((2, 3), np.float32))
+        at_once: list[Any] = []
+        now = Tape._now
+        monkeypatch.setattr(Tape, "_now", lambda *args: at_once.append(args) or now(*args))
+        for _ in range(6):
+            at_once.clear()
+            optimizer.zero_grad()
+            (net(x) ** 2).mean().backward()
+            optimizer.step()
+        assert any(type(piece) is Piece for piece in pieces(optimizer))
+        assert all(one[1].__class__ is Deep for one in at_once)  # whose calls are recorded
+
+
 def test_no_clock_decides_when_a_loop_becomes_a_program(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

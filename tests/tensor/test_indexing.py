@@ -235,3 +235,21 @@ def test_masks_in_a_trace_say_what_to_use() -> None:
             graph_of(lambda x, name=method: getattr(x, name)(), X)
     with pytest.raises(UsageError, match=r"mynn\.where"):
         graph_of(lambda x: x.masked_select(x > 3), X)
+
+
+def test_entries_that_a_loop_goes_over_are_views() -> None:
+    """On the tape as at once: the same memory by the same steps, also of views."""
+    whole = mynn.arange(36.0)
+    for x in (whole, whole.reshape(9, 4), whole.reshape(4, 9).T, whole.reshape(9, 2, 2)[:, 1:]):
+        with mynn.eager("tape"):
+            found = list(x)
+        with mynn.eager("at once"):
+            wanted = [x[i] for i in range(len(x))]
+        for one, other in zip(found, wanted, strict=True):
+            assert one.tolist() == other.tolist()
+            assert one._view is not None
+            assert other._view is not None
+            assert one._view.base is other._view.base
+            assert one._view.steps == other._view.steps
+        found[8] += 1.0
+        assert found[8].tolist() == wanted[8].tolist()

@@ -142,6 +142,12 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "what PyTorch's modules are made of": "cached transfer_parametrizations_and_params "
         "type_before_parametrizations",
     },
+    "utils.checkpoint": {
+        "nothing is computed twice": "Checkpoint* *_states set_checkpoint_* "
+        "create_selective_checkpoint_contexts check_backward_validity detach_variable "
+        "noop_context_fn DefaultDeviceType SelectiveCheckpointContext SAC_IGNORED_OPS "
+        "GraphExecGroup",
+    },
     "utils.data": {
         "data pipes are deprecated in PyTorch": "*DataPipe DataChunk argument_validation "
         "functional_datapipe guaranteed_datapipes_determinism non_deterministic "

@@ -28,6 +28,7 @@ PLACES = (
     "optim",
     "optim.lr_scheduler",
     "optim.swa_utils",
+    "utils.checkpoint",
     "utils.data",
     "distributions",
     "func",

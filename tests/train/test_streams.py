@@ -14,6 +14,7 @@ import pytest
 import mynn
 from mynn import Callback, Record, nn, optim
 from mynn.errors import ArgumentError, DataError, IndexRangeError, NotFiniteError, UsageError
+from mynn.runtime.store import STORE
 from mynn.train.stream import AHEAD
 from mynn.utils.data import DataLoader, RandomSampler
 from tests.train.reference import Problem, backends
@@ -282,3 +283,40 @@ def test_what_needs_all_data_at_once_is_refused(options: dict[str, Any], message
     problem = Problem()
     with pytest.raises(UsageError, match=message):
         mynn.fit(problem.step, Batches(*problem.data), verbose=False, **options)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sequences_of_any_length_in_few_programs(threads: int) -> None:
+    """A step that is `dynamic` trains on ragged batches as one that is not."""
+    rng = np.random.default_rng(0)
+    lengths = (12, 9, 11, 10, 12, 9, 10)
+    batches = [
+        (rng.normal(size=(4, n, 3)).astype(np.float32), rng.integers(0, 2, 4)) for n in lengths
+    ]
+
+    class Ragged:
+        def __iter__(self) -> Iterator[Any]:
+            return iter(batches)
+
+    found = []
+    for dynamic in (True, False):
+        mynn.manual_seed(0)
+        layer, head = nn.GRU(3, 5, batch_first=True), nn.Linear(5, 2)
+        optimizer = optim.Adam([*layer.parameters(), *head.parameters()], lr=0.01, eps=1e-3)
+
+        def step(x: Any, t: Any, layer: Any = layer, head: Any = head, o: Any = optimizer) -> Any:
+            o.zero_grad()
+            loss = nn.functional.cross_entropy(head(layer(x)[0][:, -1]), t)
+            loss.backward()
+            o.step()
+            return loss
+
+        options: dict[str, Any] = {"dynamic": dynamic, "threads": threads}
+        compiled = mynn.compile(lambda x, t, step=step: step(x, t), **options)
+        STORE.clear()
+        history = mynn.fit(compiled, Ragged(), epochs=3, verbose=False)
+        codes = sum(info.kind == "program" for info in STORE.infos())
+        found.append((history["loss"], layer.weight_hh_l0.numpy(), codes))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+    assert (found[0][2], found[1][2]) == (2, 4)  # one for the first batch, one for all others

@@ -21,10 +21,11 @@ SIZE = 45_000
 # More parts are not worth what each takes for itself: 2 to 3 ms.
 MOST = 12
 
-_DEFINITION = re.compile(r"\n(?=define |@|attributes )")
-_KERNEL = re.compile(r"define internal (void @([\w.]+)\(.*\) noinline .*) \{")
-_LIBRARY = re.compile(r"define internal .* (@mynn\.[\w.]+)\(")
-_NAME = re.compile(r"@[\w.]+")
+# Few modules are divided: these are compiled when one is.
+_DEFINITION = r"\n(?=define |@|attributes )"
+_KERNEL = r"define internal (void @([\w.]+)\(.*\) noinline .*) \{"
+_LIBRARY = r"define internal .* (@mynn\.[\w.]+)\("
+_NAME = r"@[\w.]+"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ def parts_of(text: str, most: int = MOST) -> list[Part]:
     number = min(len(text) // SIZE, most)
     if number < 2:
         return [Part(text)]
-    head, *definitions = _DEFINITION.split(text)
-    defined = {found.group() for d in definitions if (found := _NAME.search(d)) is not None}
-    library = {found.group(1): d for d in definitions if (found := _LIBRARY.match(d)) is not None}
+    head, *definitions = re.split(_DEFINITION, text)
+    defined = {found.group() for d in definitions if (found := re.search(_NAME, d)) is not None}
+    library = {
+        found.group(1): d for d in definitions if (found := re.match(_LIBRARY, d)) is not None
+    }
     kernels: dict[str, tuple[str, set[str]]] = {}
     for definition in definitions:
-        used = _uses(definition, defined) if (found := _KERNEL.match(definition)) else set()
+        used = _uses(definition, defined) if (found := re.match(_KERNEL, definition)) else set()
         if found is not None and used <= library.keys():
             kernels[found.group(2)] = definition, used
     sizes = {name: len(definition) for name, (definition, _) in kernels.items()}
@@ -62,7 +65,7 @@ def parts_of(text: str, most: int = MOST) -> list[Part]:
 
 
 def _declaration(kernel: str) -> str:
-    return _KERNEL.sub(r"declare \1", kernel.partition("\n")[0])
+    return re.sub(_KERNEL, r"declare \1", kernel.partition("\n")[0])
 
 
 def _closed(used: set[str], library: Mapping[str, str]) -> set[str]:
@@ -76,7 +79,7 @@ def _closed(used: set[str], library: Mapping[str, str]) -> set[str]:
 
 def _uses(definition: str, defined: Container[str]) -> set[str]:
     """The functions and constants of the module that a definition uses."""
-    own, *used = _NAME.findall(definition)
+    own, *used = re.findall(_NAME, definition)
     return {name for name in used if name in defined and name != own}
 
 

@@ -32,17 +32,19 @@ class _Live:
 
     def __init__(self, kernel: ir.Kernel) -> None:
         self.kernel = kernel
-        self.bytes: dict[str, int] = {}
+        # Values by their names, and the bytes that some of them take beyond those of a vector.
+        self.names: set[str] = set()
+        self.beyond: dict[str, int] = {}
         self.most = 0
-        self.free_of: dict[int, set[str]] = {}
+        self.needs: dict[int, set[str]] = {}
         # If all values were needed at once.
         self.limit = _AHEAD
         self.measure(kernel.body)
-        self.limit += sum(self.bytes.values())
+        self.limit += self.size(self.names)
 
-    def size(self, name: str) -> int:
-        """The bytes that a value takes."""
-        return self.bytes.get(name, _WIDEST)
+    def size(self, names: set[str]) -> int:
+        """The bytes that values take."""
+        return _WIDEST * len(names) + sum(self.beyond[name] for name in self.beyond.keys() & names)
 
     def measure(self, body: Sequence[ir.Statement], lanes: int = 1) -> None:
         """How wide each value is: a scalar as wide as a vector, which it may be spread to."""
@@ -53,8 +55,10 @@ class _Live:
                 inner = 1 << (statement.extent - 1).bit_length() if wide else lanes
                 self.measure(statement.body, inner)
             elif isinstance(statement, ir.Let):
+                self.names.add(statement.name)
                 size = _BYTES.get(expr_type(statement.value), 4) * lanes
-                self.bytes[statement.name] = max(size, _WIDEST)
+                if size > _WIDEST:
+                    self.beyond[statement.name] = size - _WIDEST
             elif isinstance(statement, ir.Local):
                 self.limit += _size(statement.buffer)
 
@@ -67,22 +71,17 @@ class _Live:
         """Notes how much there is at once in `body`, where values `after` are needed behind it."""
         registers += sum(_size(s.buffer) for s in body if isinstance(s, ir.Local))
         live = set(after)
-        total = registers + sum(map(self.size, live))
+        total = registers + self.size(live)
         self.most = max(self.most, total)
         for statement in reversed(body):
-            needed: set[str] = set()
-            if isinstance(statement, ir.For):
-                needed = free(statement.body, self.free_of)
-            elif isinstance(statement, ir.Let):
-                if statement.name in live:
-                    live.remove(statement.name)
-                    total -= self.size(statement.name)
-                needed = variables(statement.value)
-            elif isinstance(statement, ir.Store):
-                needed = variables(statement.value) | variables(statement.index)
-            total += sum(map(self.size, needed - live))
-            live |= needed
-            self.most = max(self.most, total)
+            if isinstance(statement, ir.Let) and statement.name in live:
+                live.remove(statement.name)
+                total -= _WIDEST + self.beyond.get(statement.name, 0)
+            new = needed(statement, self.needs) - live
+            if new:
+                total += self.size(new)
+                live |= new
+                self.most = max(self.most, total)
             if isinstance(statement, ir.For):
                 self.walk(statement.body, live, registers)
 
@@ -91,25 +90,27 @@ def _size(buffer: ir.Buffer) -> int:
     return buffer.nbytes if buffer.storage == "register" else 0
 
 
-def free(body: Sequence[ir.Statement], known: dict[int, set[str]] | None = None) -> set[str]:
-    """The variables that a body uses and does not bind; those of the bodies inside are kept in
-    `known`, by their identity.
+def needed(statement: ir.Statement, known: dict[int, set[str]]) -> set[str]:
+    """The variables that a statement uses and does not bind, but for the one of a loop itself; kept
+    in `known` by its identity, and so are those of the statements inside.
     """
-    known = {} if known is None else known
-    if id(body) in known:
-        return known[id(body)]
-    bound: set[str] = set()
-    used: set[str] = set()
-    for statement in body:
-        if isinstance(statement, ir.For):
-            used |= free(statement.body, known) - {statement.var}
-        elif isinstance(statement, ir.Let):
-            used |= variables(statement.value)
-            bound.add(statement.name)
-        elif isinstance(statement, ir.Store):
-            used |= variables(statement.value) | variables(statement.index)
-    known[id(body)] = used - bound
-    return known[id(body)]
+    found = known.get(id(statement))
+    if found is not None:
+        return found
+    if isinstance(statement, ir.For):
+        found = set()
+        for inner in statement.body:
+            used = needed(inner, known)
+            found |= used - {inner.var} if isinstance(inner, ir.For) else used
+        found -= {inner.name for inner in statement.body if isinstance(inner, ir.Let)}
+    elif isinstance(statement, ir.Let):
+        found = variables(statement.value)
+    elif isinstance(statement, ir.Store):
+        found = variables(statement.value) | variables(statement.index)
+    else:
+        found = set()
+    known[id(statement)] = found
+    return found
 
 
 def kernel_stack(kernel: ir.Kernel) -> int:

@@ -21,6 +21,7 @@ from mynn.compiler.fusion.groups import Fusion, Group, covers, identity_map
 from mynn.compiler.fusion.pool_windows import inlined_reductions, window_blocks
 from mynn.compiler.fusion.stored import SIZE_LIMIT, Storing, is_leaf
 from mynn.compiler.graph.layout import Layouts
+from mynn.compiler.graph.merged_axes import merged_axes
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import AxisMap, Part
 from mynn.core.graph import Graph, Node, topological
@@ -34,7 +35,8 @@ class _Planner:
     def __init__(self, graph: Graph, layouts: Layouts, pads: Container[Node]) -> None:
         self.graph, self.layouts = graph, layouts
         reductions = inlined_reductions(graph, layouts)
-        self.storing = Storing(graph, reductions, window_blocks(graph, reductions), pads)
+        blocks, merged = window_blocks(graph, reductions), merged_axes(graph, layouts)
+        self.storing = Storing(graph, reductions, blocks, pads, merged)
         self.stored = self.storing.why
         self.frontiers: dict[Node, frozenset[Node]] = {}
         self.home: dict[Node, Group] = {}

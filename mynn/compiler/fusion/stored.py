@@ -64,7 +64,7 @@ class Storing:
     - `inlined`: reductions that are written out where they are needed.
     - `windows`: nodes that are needed for the elements of one window each, so that nothing is
       repeated.
-    - `pads`: paddings that products see through.
+    - `pads`: paddings that products see through; `merged`: reshapes that they see through.
     - `weight`: for each node the operations that compute an element of it from what is stored.
     """
 
@@ -74,6 +74,7 @@ class Storing:
         inlined: Container[Node],
         windows: Container[Node],
         pads: Container[Node],
+        merged: Container[Node],
     ) -> None:
         self.inlined = inlined
         self.windows = windows
@@ -90,7 +91,7 @@ class Storing:
                 self._readers[x] = self._readers.get(x, 0) + 1
         for node in graph.outputs:
             self._store(node, Reason.OUTPUT)
-        self._seen_through = self._store_operands(order, pads)
+        self._seen_through = self._store_operands(order, pads, merged)
         for node in order:
             self._store_repeated(node)
             self._measure(node)
@@ -127,7 +128,9 @@ class Storing:
         if not is_leaf(node):
             self.why.setdefault(node, reason)
 
-    def _store_operands(self, order: list[Node], pads: Container[Node]) -> set[Node]:
+    def _store_operands(
+        self, order: list[Node], pads: Container[Node], merged: Container[Node]
+    ) -> set[Node]:
         """Store what products, scatters and loops read; returns the movement that products and
         scatters see it through.
         """
@@ -144,6 +147,8 @@ class Storing:
                 operands = node.inputs
             for x in operands:
                 base = peel(x, padded)
+                if base in merged and base not in self.why:
+                    base = base.inputs[0]
                 self._store(base, Reason.OPERAND)
                 while x is not base:
                     seen_through.add(x)

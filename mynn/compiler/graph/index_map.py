@@ -7,11 +7,13 @@ latter.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from itertools import pairwise
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Movement
+from mynn.compiler.rules.reshape import reshape_groups
 from mynn.core.graph import Node
 from mynn.core.types import Shape
 from mynn.ops import movement
@@ -75,7 +77,8 @@ def view_of(
 ) -> View:
     """Peel movement off `node`, down to a stored node; with `borders` padding with zeros too.
 
-    `strides_of(base)` gives the strides of that node's storage.
+    `strides_of(base)` gives the strides of that node's storage. A reshape that merges axes is seen
+    through where the value before lies in memory, and these axes side by side.
     """
     names = [f"a{axis}" for axis in range(len(node.shape))]
     index: Index = tuple(Affine.var(name) for name in names)
@@ -97,8 +100,12 @@ def view_of(
         else:
             break
         base = base.inputs[0]
+    strides = None
+    if base not in stored and base.inputs and base.inputs[0] in stored:
+        strides = merged_strides(base, strides_of)
+    base, strides = (base, strides_of(base)) if strides is None else (base.inputs[0], strides)
     offset = Affine()
-    for i, stride in zip(index, strides_of(base), strict=True):
+    for i, stride in zip(index, strides, strict=True):
         offset = offset + i * stride
 
     def steps(i: Affine) -> Shape:
@@ -106,6 +113,25 @@ def view_of(
 
     bounds = tuple(Bound(i.constant, steps(i), n) for i, n in limits)
     return View(base, offset.constant, steps(offset), bounds, tuple(pads))
+
+
+def merged_strides(node: Node, strides_of: Callable[[Node], Shape]) -> Shape | None:
+    """The strides of a reshape that merges axes, in the storage of its input; None where these do
+    not lie side by side there, and for other nodes.
+    """
+    if node.primitive is not movement.reshape or is_affine(node):
+        return None
+    old, strides = node.inputs[0].shape, strides_of(node.inputs[0])
+    result = [0] * len(node.shape)
+    for left, right in reshape_groups(old, node.shape):
+        wide = [axis for axis in left if old[axis] != 1]
+        if any(strides[a] != strides[b] * old[b] for a, b in pairwise(wide)):
+            return None
+        step = strides[wide[-1]] if wide else 0
+        for axis in reversed(right):
+            result[axis] = step
+            step *= node.shape[axis]
+    return tuple(result)
 
 
 def peel(node: Node, pads: Container[Node] = (), stored: Container[Node] = ()) -> Node:

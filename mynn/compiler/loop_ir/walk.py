@@ -23,12 +23,21 @@ def sub_expressions(expr: Expr) -> Iterator[Expr]:
 
 def variables(expr: Expr) -> set[str]:
     """The variables in an expression, those of its indices too."""
-    if isinstance(expr, Var):
-        return {expr.name}
-    if isinstance(expr, Op):
-        return set().union(*map(variables, expr.args))
-    index = expr.index if isinstance(expr, Load | Reduce) else expr
-    return {name for name, _ in index.terms} if isinstance(index, Affine) else set()
+    found: set[str] = set()
+
+    def walk(expr: Expr) -> None:
+        if isinstance(expr, Op):
+            for arg in expr.args:
+                walk(arg)
+        elif isinstance(expr, Var):
+            found.add(expr.name)
+        else:
+            index = expr.index if isinstance(expr, Load | Reduce) else expr
+            if isinstance(index, Affine):
+                found.update([name for name, _ in index.terms])
+
+    walk(expr)
+    return found
 
 
 def statements(body: Iterable[Statement]) -> list[Statement]:

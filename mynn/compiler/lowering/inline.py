@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.pool_windows import MOST_INLINED
+from mynn.compiler.graph.index_map import merged_strides
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, Let, Load, Op, Statement
 from mynn.compiler.lowering.logic import Logic
@@ -110,6 +111,9 @@ class ElementBuilder(Expressions):
         if isinstance(rule, Elementwise):
             return (yield from self._elementwise(node, rule, index))
         if isinstance(rule, Movement):
+            merged = self._merged(node, index)
+            if merged is not None:
+                return self.let(merged)
             return (yield node.inputs[0], self._source(node, rule, index))
         if isinstance(rule, Computed):
             return (yield from rule.element(self, node, index))
@@ -127,6 +131,18 @@ class ElementBuilder(Expressions):
         if rule.operands is not None:
             operands = rule.operands(self, node, operands)
         return self.logic.let(Op(rule.op, operands, node.type.short))
+
+    def _merged(self, node: Node, index: Index) -> Load | None:
+        """An element of a reshape that merges axes which lie side by side in memory."""
+        x = node.inputs[0]
+        place = self.places.get(x)
+        if place is None or self.inside(x):
+            return None
+        strides = merged_strides(node, lambda x: self.places[x].strides)
+        if strides is None:
+            return None
+        self.loaded.add(x)
+        return Load(place.buffer, Place(place.buffer, strides).offset(index))
 
     def _source(self, node: Node, rule: Movement, index: Index) -> Index:
         """The index into the input of a movement."""

@@ -110,6 +110,15 @@ class Ready:
         """Whether nothing that decided the traces is another."""
         return self.joined.whole.valid() and self.joined.fewer.valid()
 
+    def filled(self, arrays: Sequence[Array]) -> list[Array]:
+        """All arguments of the program, for these of the function."""
+        index = np.minimum(np.arange(self.room), self.rows - 1)
+        found = [
+            x if missing is None else x.take(index, len(missing) - 1)
+            for x, (_, missing) in zip(arrays, self.fills, strict=True)
+        ]
+        return [*found, *self.joined.further[self.rows < self.room]]
+
     def run(self, arrays: Sequence[Array]) -> Any:
         """The results, in the form that the function returned."""
         rows, program = self.rows, self.program
@@ -165,29 +174,49 @@ class Calls:
 
     def __call__(self, arguments: tuple[Any, ...]) -> Callable[[], Any] | None:
         """What gives the results; None where these arguments need a program of their own."""
-        signature = signature_of(arguments)
-        ready = self._ready.get(signature)
         flat = is_flat(arguments)
-        if ready is None or not ready.holds() or ready.program.code.dropped:
-            if signature in self._apart:
-                return None
-            ready = self._found(signature, arguments)
-            if ready is None:
-                self._apart.add(signature)
-                return None
-            self._ready[signature] = ready
+        ready = self.ready(arguments)
+        if ready is None:
+            return None
         if recording.waiting:
             recording.settle()
         arrays = arguments if flat else [as_array(leaf) for leaf in flatten(arguments)]
         return functools.partial(ready.run, arrays)
 
-    def _found(self, signature: Any, arguments: tuple[Any, ...]) -> Ready | None:
-        leaves = [as_array(leaf) for leaf in flatten(arguments)]
+    def ready(self, arguments: tuple[Any, ...]) -> Ready | None:
+        """What runs such arguments; None where they need a program of their own."""
+        signature = signature_of(arguments)
+        ready = self._ready.get(signature)
+        if ready is None or not ready.holds() or ready.program.code.dropped:
+            if signature in self._apart:
+                return None
+            ready = self._found(arguments)
+            if ready is None:
+                self._apart.add(signature)
+                return None
+            self._ready[signature] = ready
+        return ready
+
+    def note(self, arguments: tuple[Any, ...]) -> None:
+        """Later arguments are compared with these, which others run."""
+        self._earlier(arguments, [as_array(leaf) for leaf in flatten(arguments)])
+
+    def _earlier(
+        self, arguments: tuple[Any, ...], leaves: Sequence[Array]
+    ) -> list[tuple[Shape, ...]]:
+        """The shapes of earlier calls, the latest first; these are noted behind them."""
         shapes = tuple([leaf.shape for leaf in leaves])
-        earlier = self._shapes.setdefault(_form(arguments, leaves), deque(maxlen=_EARLIER))
-        every = [axes for other in earlier if (axes := differing(shapes, other)) is not None]
-        if shapes not in earlier:
-            earlier.appendleft(shapes)
+        known = self._shapes.setdefault(_form(arguments, leaves), deque(maxlen=_EARLIER))
+        earlier = list(known)
+        if shapes not in known:
+            known.appendleft(shapes)
+        return earlier
+
+    def _found(self, arguments: tuple[Any, ...]) -> Ready | None:
+        leaves = [as_array(leaf) for leaf in flatten(arguments)]
+        shapes = [leaf.shape for leaf in leaves]
+        compared = [differing(shapes, other) for other in self._earlier(arguments, leaves)]
+        every = [axes for axes in compared if axes is not None]
         if () not in shapes and len({shape[0] for shape in shapes}) == 1:
             every.append((0,) * len(shapes))
         for axes in dict.fromkeys(every):

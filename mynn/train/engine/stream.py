@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from mynn.train.engine.cursor import Cursor, Snapshot
 from mynn.train.plan import Check, Run, Step, check_count, trains_single
 from mynn.train.record import Recorder
 from mynn.train.stream import Batch, Fetcher, Stream
+
+if TYPE_CHECKING:
+    from mynn.jit.lengths.calls import Ready
 
 # Batches since the last snapshot are kept, to be repeated; where they take more bytes than this,
 # and than two copies of the state, another snapshot is due.
@@ -151,6 +154,7 @@ class StreamExecutor(Executor):
     - `window`: by the number of its step, each batch that may be run again, and the next one.
     - `seen`: the samples of each epoch that is complete.
     - `kept`: results of each batch, where they are kept.
+    - `kinds`: the step for each kind of batches; `sized`: for some, how they go into larger ones.
     """
 
     run: StreamRun
@@ -163,6 +167,7 @@ class StreamExecutor(Executor):
         self.seen = np.zeros(run.epochs + 1)
         self.kept: list[list[Array]] = []
         self.kinds: dict[Any, Step] = {}
+        self.sized: dict[Any, Ready] = {}
         self.first = first.kind
         self.place = Place(sums=(0.0,) * run.width)
         super().__init__(run)
@@ -172,12 +177,14 @@ class StreamExecutor(Executor):
         super().connect(run)
         assert isinstance(run, StreamRun)
         self.kinds = {self.first: run.whole}
+        self.sized = {}
         self.numbers = run.single_numbers
         self.state_bytes = sum(array.nbytes for array in run.natives.values())
 
     def refresh(self) -> None:
         """Take other programs where what decided them was changed in between."""
-        if all(step.staged.valid(thoroughly=True) for step in self.kinds.values()):
+        steps = all(step.staged.valid(thoroughly=True) for step in self.kinds.values())
+        if steps and all(ready.holds() for ready in self.sized.values()):
             return
         run = self.run
         example = Batch(0, 0, run.arguments, list(run.arrays), self.first, run.whole.rows, 0)
@@ -322,7 +329,9 @@ class StreamExecutor(Executor):
     def _run(self, step: Step, batch: Batch, notes: _Notes) -> None:
         try:
             if step.program.backend == "native":
-                step.program.call_noting(batch.arrays, notes)
+                ready = self.sized.get(batch.kind)
+                arrays = batch.arrays if ready is None else ready.filled(batch.arrays)
+                step.program.call_noting(arrays, notes)
                 return
             with uninterrupted():
                 notes.results = step.program(batch.arrays)
@@ -332,10 +341,27 @@ class StreamExecutor(Executor):
 
     def _made(self, batch: Batch) -> Step:
         """The step for batches of another kind."""
-        step = self._named(_step_for(self.run.compiled, batch, self.run.check))
+        ready = self._sized(batch)
+        if ready is None:
+            step = self._named(_step_for(self.run.compiled, batch, self.run.check))
+        else:
+            step = self._named(Step(ready.staged, ready.program, batch.rows))
+            self.sized[batch.kind] = ready
         self.compile_seconds += step.program.compile_seconds
         self.kinds[batch.kind] = step
         return step
+
+    def _sized(self, batch: Batch) -> Ready | None:
+        """What runs it in a program for batches of several sizes, where the step is `dynamic`."""
+        run = self.run
+        calls = run.compiled.calls
+        if calls is None or run.keeps or run.whole.program.backend != "native":
+            return None
+        calls.note(run.arguments)
+        ready = calls.ready(batch.arguments)
+        if ready is not None:
+            run.check(ready.staged)
+        return ready
 
     def _named(self, step: Step) -> Step:
         names = [] if self.run.keeps else step.staged.result_names

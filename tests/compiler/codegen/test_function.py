@@ -14,7 +14,6 @@ from mynn.compiler.codegen.values import Value
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Buffer, Const, For, Kernel, Load, Op, Store, Within
 from mynn.runtime.llvm_jit import build
-from mynn.runtime.llvm_objects import target_machine
 from mynn.target.target import host
 
 X, Y = Buffer("x", "f32", 4096), Buffer("y", "f32", 4096)
@@ -54,7 +53,9 @@ def test_the_innermost_loop_adds_to_an_address_that_is_found_before_it() -> None
 
 def reduced(text: str) -> str:
     """What LLVM's reduction of strength makes of the loops of a module."""
-    machine = target_machine(host())
+    target = host()
+    llvm.initialize_native_target()
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(cpu=target.cpu)
     module = llvm.parse_assembly(text, llvm.create_context())
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0))

@@ -13,7 +13,7 @@ import pytest
 import mynn
 from mynn import functional, nn
 from mynn.compiler import pipeline
-from mynn.compiler.codegen.stack import AROUND, MOST_STACK, free, kernel_stack, stack_bytes
+from mynn.compiler.codegen.stack import AROUND, MOST_STACK, kernel_stack, needed, stack_bytes
 from mynn.compiler.host.train_loop import Loop
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, For, Kernel, Let, Load, Local, Op, Store, Var
@@ -63,7 +63,7 @@ def test_the_kernel_that_takes_most_is_found_wherever_it_stands() -> None:
 def test_what_loops_need_of_the_values_before_them() -> None:
     use = Store(Y, AT, Op("add", (Var("a", "f32"), Var("b", "f32")), "f32"))
     body = (Let("b", Const(1.0, "f32")), For("v", 4, (use,), "vector"))
-    assert free(body) == {"a"}
+    assert needed(For("w", 2, body), {}) == {"a"}
 
 
 def test_too_many_are_refused() -> None:

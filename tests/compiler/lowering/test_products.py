@@ -108,10 +108,18 @@ def test_tile_fits_the_registers(vector_bytes: int, registers: int, p: int) -> N
     for q in (1, 15, 16, 17, 64, 200):
         for k in (1, 8, 300):
             tile = choose_tile(target, p, q, k, target.lanes(4))
-            used = tile.rows * tile.vectors * tile.splits + tile.vectors + 1
+            used = tile.rows * tile.vectors * tile.splits + min(tile.rows, tile.vectors) + 1
             assert 1 <= tile.rows <= p
             assert used <= registers or tile.splits > 1
-            assert tile.rows * tile.vectors + tile.vectors + 1 <= registers
+            assert tile.rows * tile.vectors + min(tile.rows, tile.vectors) + 1 <= registers
+
+
+@pytest.mark.parametrize(("p", "q"), [(1024, 64), (64, 128), (32, 384), (2048, 80), (128, 256)])
+def test_tiles_of_long_sums_have_twelve_accumulators_in_16_registers(p: int, q: int) -> None:
+    """Eight of them would wait for each other wherever a load comes late."""
+    target = named("x86-64-v3")
+    tile = choose_tile(target, p, q, 128, target.lanes(4))
+    assert tile.rows * tile.vectors == 12
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 17, 3)])
@@ -125,6 +133,24 @@ def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> N
     assert "partial.k" not in whole
     check(case, evaluate=False)
     check(Case(graph_of(grad_of_convolution, f32(1, 2, 5, 4), f32(60, 2, 2, 2))))
+
+
+def test_gradients_of_kernels_go_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 16 registers tiles wait for what they read of all images, which are small."""
+
+    def gradient_of_kernel(x: Tensor, w: Tensor, a: Tensor, b: Tensor) -> Any:
+        def loss(w: Tensor) -> Tensor:
+            y = functional.conv2d(functional.conv2d(x, a).relu(), w, padding=1)
+            return (functional.conv2d(y.relu(), b) ** 2).sum() * 1e-6
+
+        return grad(loss)(w)
+
+    monkeypatch.setattr(blocks, "_CACHE_BYTES", 1 << 12)
+    types = f32(20, 24, 5, 6), f32(40, 24, 3, 3), f32(24, 24, 1, 1), f32(24, 40, 1, 1)
+    for name, blocked in (("x86-64-v3", True), ("x86-64-v4", False)):
+        case = Case(graph_of(gradient_of_kernel, *types), target=named(name))
+        assert ("partial.k" in text(case)) == blocked
+    check(Case(graph_of(gradient_of_kernel, *types)), evaluate=False, scale=4)
 
 
 def gradient(x: Tensor, g: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 
 import mynn.compiler
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.rules import RULES, rule_of
+from mynn.compiler.rules import all_rules, rule_of
 from mynn.compiler.rules.record import (
     Composite,
     Contraction,
@@ -30,6 +30,7 @@ from tests.helpers import f32
 from tests.ops.cases import samples
 
 COMPILER = Path(mynn.compiler.__file__).parent
+RULES = all_rules()
 NAMES = {primitive.name for primitive in PRIMITIVES}
 
 

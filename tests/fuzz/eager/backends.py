@@ -24,6 +24,7 @@ from mynn import nn, optim
 from mynn.core.types import Array
 from mynn.optim.optimizer import Optimizer
 from mynn.tape import piece
+from mynn.tape.derivative import Derivative
 from mynn.tape.trial import PATIENCE, Trial
 from tests.fuzz.eager.statements import Log, Program, text
 
@@ -357,8 +358,10 @@ def eager(mode: str, seed: int = 0) -> Iterator[None]:
     """The mode of eager calls. What repeats on a tape becomes a program from the second time on;
     for every third seed when chance says so, each sequence and each gradient by itself. Compiling
     takes most of the time and is tested elsewhere: seven seeds of eight have interpreted programs.
+    Gradients of two runs are one program, for every fifth seed of three.
     """
     PATIENCE.piece = PATIENCE.call = 0.0
+    Derivative.together = 2 if seed % 5 else 3
     changes = contextlib.ExitStack()
     if seed % 8:
         changes.enter_context(mock.patch.object(piece, "native_available", return_value=False))

@@ -356,9 +356,12 @@ def episode(g: Draw) -> None:
     opt = optimizer(g, net)
     shape, number, count = ", ".join(map(str, net.shape)), g.number(), g.some(3, 6)
     rows = g.pick((2, 2, 3))
+    critic = networks.some(g) if g.chance(0.4) else None
+    critic = critic if critic is not None and critic.shape == net.shape else None
+    length = f"{count} + episode % 2" if g.chance(0.3) else f"{count}"
     with g.block(f"for episode in range({g.some(2, 4)}):"):
         g.add(f"kept, state = [], draw({number} + episode, ({rows}, {shape}))")
-        with g.block(f"for i in range({count}):"):
+        with g.block(f"for i in range({length}):"):
             g.add(f"p = F.softmax({net.name}(tensor(state)), dim=1)")
             g.add(g.pick(("a = int(p[0].argmax())", f"a = (i + episode) % {net.out}")))
             if g.chance(0.7):
@@ -369,6 +372,9 @@ def episode(g: Draw) -> None:
             g.add(
                 g.pick(("kept.append(p[0, a].log())", "kept.append(F.cat([p[0, a].reshape(1)]))"))
             )
+            if critic:
+                g.add(f"v = {critic.name}(tensor(state))", "w = p[0, a].item() - v.mean().item()")
+                g.add(g.pick(("kept.append(v[0, 0] * w)", "kept.append((v - w).square().mean())")))
         reward = g.pick(("(-0.5 + 0.1 * i)", "1.0"))
         joined = g.pick(
             (

@@ -35,6 +35,7 @@ from mynn.compiler.lowering.contraction.tile_cost import (
     choose_tile,
     column_segments,
     row_segments,
+    waits_for_lines,
 )
 from mynn.compiler.lowering.inline import Place
 from mynn.core.types import Shape
@@ -64,7 +65,7 @@ def in_blocks(context: Context, product: Product) -> list[Statement] | None:
     """Partial sums in memory, block after block of a summed axis; then the epilogue. None where it
     does not pay.
     """
-    axis = _blocked_axis(product)
+    axis = _blocked_axis(context, product)
     if axis is None:
         return None
     anchor = product.anchor
@@ -82,7 +83,7 @@ def in_blocks(context: Context, product: Product) -> list[Statement] | None:
     return serial(shared, [*serial(inside, clear), sums, *serial(inside, end)])
 
 
-def _blocked_axis(product: Product) -> int | None:
+def _blocked_axis(context: Context, product: Product) -> int | None:
     """The summed axis to loop over outside the tiles, where a sum is longer than a cache.
 
     Every tile would stream all of both operands through the cache; in blocks of this axis, all
@@ -95,8 +96,20 @@ def _blocked_axis(product: Product) -> int | None:
     per_sum = product.q + product.p
     passes = math.prod(n for _, n in product.outer) * -(-product.p // _TILE_ROWS)
     data = total * per_sum * product.anchor.dtype.itemsize
-    free = axis != product.inner and all(axis != b.summed for b in product.borders)
+    free = axis != product.inner or _streams(context, product)
+    free = free and all(axis != b.summed for b in product.borders)
     return axis if data > _CACHE_BYTES and passes >= _LEAST_PASSES and free else None
+
+
+def _streams(context: Context, product: Product) -> bool:
+    """Whether tiles wait for what each of them reads of all images, as those of the gradient of a
+    convolution's kernel: there the innermost loop is not that over images, be these ever so small.
+    """
+    if not product.borders or not product.across or product.whole:
+        return False
+    lanes = context.target.lanes(product.anchor.dtype.itemsize)
+    tile = choose_tile(context.target, product.p, product.q, product.k, lanes, across=True)
+    return waits_for_lines(context.target, tile, product.k)
 
 
 def _before_and_after(
@@ -196,7 +209,7 @@ def _cut(context: Context, product: Product) -> _Cut | None:
         return None
     itemsize = product.anchor.dtype.itemsize
     lanes = context.target.lanes(itemsize)
-    tile = choose_tile(context.target, product.p, product.q, total, lanes)
+    tile = choose_tile(context.target, product.p, product.q, total, lanes, in_groups=True)
     width = tile.vectors * lanes
     left = _PANEL_BYTES // (width * itemsize)
     terms: list[int] = []
@@ -257,8 +270,8 @@ class _Block:
             [(first, n, sum(w), len(w) * self.lanes) for first, n, w in self.segments]
         )
         product, names = self.product, self.context.names
-        strips = self._buffer("strips", product.broadcast, rows)
-        panels = self._buffer("panels", product.vector, columns)
+        strips = self._buffer("strips", product.broadcast, rows, columns)
+        panels = self._buffer("panels", product.vector, columns, rows)
         result: list[Statement] = [Local(copy) for copy in (strips, panels) if copy is not None]
         if strips is not None:
             result += self._copied(
@@ -357,10 +370,16 @@ class _Block:
             place += count * step
         return result
 
-    def _buffer(self, name: str, operand: Operand, pieces: Sequence[Pieces]) -> Buffer | None:
-        """Memory for copies; None where what a tile reads stays in the nearest cache as it lies."""
+    def _buffer(
+        self, name: str, operand: Operand, pieces: Sequence[Pieces], others: Sequence[Pieces]
+    ) -> Buffer | None:
+        """Memory for copies; None where what a tile reads stays in the nearest cache as it lies.
+
+        Each piece is read with each of the `others`.
+        """
         width = max(piece.size for piece in pieces) * self.itemsize
-        if stays_near(operand, self.cut.terms, width, self.itemsize):
+        readers = sum(piece.count for piece in others)
+        if stays_near(operand, self.cut.terms, width, self.itemsize, readers):
             return None
         elements = sum(piece.count * piece.step for piece in pieces)
         return Buffer(self.context.names.fresh(name), self.type, elements, "scratch")

@@ -11,9 +11,10 @@ from mynn.compiler.lowering.contraction.operands import Operand
 from mynn.core.types import Shape
 from mynn.target.storage import ALIGNMENT
 
-# Sets of the nearest cache, and how many lines of one set a block's rows, or columns, of a tile may
-# fall into: as long as they come from the second cache in time, a copy takes longer.
-_SETS, _WAYS = 64, 32
+# Sets of the nearest cache, and the lines that fit into one. Up to four times as many of a block's
+# rows, or columns, of a tile may fall there, for what has gone comes from the second cache in time,
+# and a copy takes longer, unless so many tiles as `_OFTEN` read them.
+_SETS, _WAYS, _OFTEN = 64, 8, 32
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Pieces:
         return first + self.first, place + self.place
 
 
-def stays_near(operand: Operand, terms: Shape, width: int, itemsize: int) -> bool:
-    """Whether so many bytes of each term of a block stay in the nearest cache where they lie."""
+def stays_near(operand: Operand, terms: Shape, width: int, itemsize: int, readers: int) -> bool:
+    """Whether so many bytes of each term of a block, which so many tiles read, stay in the nearest
+    cache where they lie, or come there in time.
+    """
     if not is_even(operand, terms):
         return False
     lines = Counter(
@@ -46,7 +49,7 @@ def stays_near(operand: Operand, terms: Shape, width: int, itemsize: int) -> boo
         for k in range(math.prod(terms))
         for byte in range(0, width, ALIGNMENT)
     )
-    return max(lines.values()) <= _WAYS
+    return max(lines.values()) <= (_WAYS if readers >= _OFTEN else 4 * _WAYS)
 
 
 def is_even(operand: Operand, terms: Shape) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from mynn.base.dataclass import dataclass
 from mynn.compiler.lowering.contraction.operands import Product
 from mynn.target.target import Target
 
-# Cycles between a multiply-add and the next that needs its result, times how many start in a cycle.
+# Multiply-adds that are on their way together, at most.
 _IN_FLIGHT = 8
 # Cycles of the load of a vector.
 _VECTOR_LOAD = 1
@@ -32,19 +35,47 @@ class _Issue:
 
     - `broadcast_load`: of a load for all lanes.
     - `uneven`: the share that tiles are taken for worse by where two workers would not have half of
-      the rows each. It decides only between tiles that are nearly as good as each other.
+      the rows each, and these are no more than `few` tiles. It decides only between tiles that are
+      nearly as good as each other.
     - `line`: of a line of 64 bytes from the second cache; 0 where it was not measured.
+    - `shared_load`: what each load for all lanes adds to a step, as they have to wait for the line
+      that all of them read.
+    - `latency`: from a multiply-add to the next one that needs its result.
+    - `covered`, `waits`: how many accumulators it takes for nothing ever to wait, and what is added
+      to a step of fewer.
+    - `vectors`: of a tile of more than two rows, at most.
+    - `values_first`: whether a tile may have so many vectors that they do not fit into registers
+      beside it, but the values of all its rows and one vector do.
     """
 
     broadcast_load: float
     uneven: float
     line: float
+    few: float = math.inf
+    shared_load: float = 0.0
+    latency: float = 4.0
+    covered: int = 1
+    waits: float = 0.0
+    vectors: int = 6
+    values_first: bool = False
 
 
 # A multiply-add starts in a cycle, and two loads for all lanes, or one of 64 bytes.
 _OTHERS = _Issue(broadcast_load=0.5, uneven=0.02, line=0.0)
-# With vectors of 32 bytes as many loads start in a cycle as multiply-adds, two.
-_OF_32_BYTES = _Issue(broadcast_load=1.0, uneven=0.05, line=6.0)
+# With vectors of 32 bytes as many loads start in a cycle as multiply-adds, two. Of a sum of few
+# steps the beginning and the end take most of the time, which larger tiles make longer.
+_SHORT_SUM = 64
+_SHORT = _Issue(broadcast_load=1.0, uneven=0.05, line=6.0)
+_OF_32_BYTES = replace(
+    _SHORT,
+    few=32,
+    shared_load=0.1,
+    latency=8.0,
+    covered=12,
+    waits=0.8,
+    vectors=4,
+    values_first=True,
+)
 
 
 @dataclass(frozen=True)
@@ -60,20 +91,31 @@ class Tile:
     even: bool = False
 
 
-def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool = False) -> Tile:
+def choose_tile(
+    target: Target,
+    p: int,
+    q: int,
+    k: int,
+    lanes: int,
+    across: bool = False,
+    in_groups: bool = False,
+) -> Tile:
     """The tile with the lowest estimate of cycles.
 
     Counted are multiply-adds, loads, and latency where there is too little work to hide it.
     `across`: whether both operands lie across the sum, so that each step reads other lines.
+    `in_groups`: whether workers share groups of tiles, not the rows.
     """
-    issue = _OF_32_BYTES if target.vector_bytes == 32 else _OTHERS
+    issue = _issue(target, k)
     columns = -(-q // lanes)
     itemsize = target.vector_bytes // lanes
     far = columns > 2 and itemsize * max(p * q, p * k, q * k) > _NEAR_BYTES
     even = target.vector_registers < 32
+    few = 0 if in_groups else issue.few
+    most = issue.vectors if p > 2 else 6
     best: tuple[float, Tile] | None = None
-    for vectors in range(1, min(columns, 6) + 1):
-        for rows in range(1, min(p, _most_rows(target, vectors, far)) + 1):
+    for vectors in range(1, min(columns, most) + 1):
+        for rows in range(1, min(p, _most_rows(target, issue, vectors, far)) + 1):
             row_tiles, remainder = divmod(p, rows)
             heights = [rows] * row_tiles + ([remainder] if remainder else [])
             tiles, tail = _across(columns, vectors, even)
@@ -85,7 +127,7 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
                     cycles += times * widths.count(width) * _cycles(issue, height, width, k, across)
             instances = (2 if remainder else 1) * len({*widths})
             cycles *= 1 + _PIECE * instances
-            if p % 2 == 0 and p // 2 % rows:
+            if p % 2 == 0 and p // 2 % rows and len(heights) <= few:
                 cycles *= 1 + issue.uneven
             if best is None or cycles < best[0]:
                 best = cycles, Tile(rows, vectors, 1)
@@ -96,18 +138,37 @@ def choose_tile(target: Target, p: int, q: int, k: int, lanes: int, across: bool
     return Tile(tile.rows, tile.vectors, splits, even)
 
 
+def _issue(target: Target, k: int) -> _Issue:
+    if target.vector_bytes != 32:
+        return _OTHERS
+    return _SHORT if k < _SHORT_SUM else _OF_32_BYTES
+
+
+def _lines(height: int, vectors: int) -> float:
+    """Lines of the cache that a step reads where both operands lie across the sum: rows begin
+    anywhere in a line, vectors at a multiple of their number.
+    """
+    return 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
+
+
+def waits_for_lines(target: Target, tile: Tile, k: int) -> bool:
+    """Whether a tile takes longer where the lines of each step come from the second cache."""
+    return _lines(tile.rows, tile.vectors) * _issue(target, k).line > tile.rows * tile.vectors
+
+
 def _cycles(issue: _Issue, height: int, vectors: int, k: int, across: bool) -> float:
     """An estimate for one tile: products or loads, whichever takes longer, and latency."""
     loads = height * issue.broadcast_load + vectors * _VECTOR_LOAD
     if across and k >= _MANY_LINES:
-        # Rows begin anywhere in a line, vectors at a multiple of their number.
-        lines = 1 + (height - 1) / 16 + (1 if vectors == 1 else vectors / 2 + vectors % 2 / 4)
-        loads = max(loads, lines * issue.line)
-    work = max(height * vectors, loads, _IN_FLIGHT / 2)
-    return k * (work + _STEP) + _TILE + height * vectors
+        loads = max(loads, _lines(height, vectors) * issue.line)
+    accumulators = height * vectors
+    work = max(accumulators, loads, issue.latency) + height * issue.shared_load
+    if accumulators < issue.covered:
+        work += issue.waits
+    return k * (work + _STEP) + _TILE + accumulators
 
 
-def _most_rows(target: Target, vectors: int, far: bool) -> int:
+def _most_rows(target: Target, issue: _Issue, vectors: int, far: bool) -> int:
     """Rows of a tile for which nothing has to leave the registers.
 
     Of 32 registers a quarter is left for what is loaded: with more accumulators, more than 10 rows
@@ -115,8 +176,10 @@ def _most_rows(target: Target, vectors: int, far: bool) -> int:
     Rows of large operands (`far`) are often a multiple of 4 KB apart and share a set of the nearest
     cache, which has room for eight: flat tiles suit them.
     """
-    if target.vector_registers < 32:
-        return (target.vector_registers - 1 - vectors) // vectors
+    registers = target.vector_registers
+    if registers < 32:
+        rows = (registers - 1 - vectors) // vectors
+        return max(rows, (registers - 1) // (vectors + 1)) if issue.values_first else rows
     most = 6 if far or vectors > 2 else 10 if vectors == 2 else 14
     return min(25 // vectors, most)
 
