@@ -143,6 +143,9 @@ class Waiting:
         if key in self.hidden:
             return
         entry = [tensor, field, None]
+        # Who looks for the field finds it by a tape that waits.
+        if self not in recording.waiting:
+            recording.waiting.append(self)
         try:
             object.__getattribute__(tensor, field)
             # No signal handler and no other thread runs from here on where the field is set.
