@@ -308,6 +308,7 @@ class Waiting:
             self.hidden,
             self.rows,
         ) = where
+        self.memories = self.externals, 0, set()  # and nothing is kept of those before
 
     def _may_wait(self, error: BaseException, turn: object) -> bool:
         """Whether calls that changed nothing may be run again: it was not their fault."""
