@@ -61,11 +61,10 @@ class Categorical(Distribution):
         if self._by_probs:
             self.probs = self._given
             self._require("probs", 0.0)
-            self.probs = self.probs / self.probs.sum(-1, keepdim=True)
+            self.probs = self._given / self._given.sum(-1, keepdim=True)
         elif self._validates:
             self.logits = self._given
             self._require("logits", -float(np.finfo(self._given.dtype).max))
-            self._given = self.logits
             del self.logits
 
     def __getattr__(self, name: str) -> Any:

@@ -7,24 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import recording
 from mynn.base.arguments import shown
-from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, broadcast, no_grad
 from mynn.tensor.checks import require_range
-from mynn.tensor.promotion import alias
 
 # The least number above 0 that a parameter may be.
 ABOVE_ZERO = float(np.finfo(np.float32).tiny)
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-
-
-@recorded
-def _in_range(parameter: Tensor, what: str, low: float, high: float) -> Tensor:
-    """The parameter, whose values are looked at as it is made."""
-    require_range(parameter, what, "parameter", low, high)
-    return alias(parameter)
 
 
 def parameters(*values: Any) -> tuple[Tensor, ...]:
@@ -60,15 +50,11 @@ class Distribution:
         self._validates = validate_args is not False
 
     def _require(self, name: str, low: float, high: float = math.inf) -> None:
-        """Raise where a parameter lies out of range; where it waits for a tape, that says so."""
+        """Raise where a parameter lies out of range."""
         if self._validates:
             given: Tensor = getattr(self, name)
             top = min(high, float(np.finfo(given.dtype).max))
-            what = f"{type(self).__name__}: {name}"
-            if recording.current.tape is not None and given.pending is not None:
-                setattr(self, name, _in_range(given, what, low, top))
-            else:
-                require_range(given, what, "parameter", low, top)
+            require_range(given, f"{type(self).__name__}: {name}", "parameter", low, top)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
