@@ -162,6 +162,18 @@ def made(tensor: Any, name: str) -> Any:
                 raise
 
 
+def value_before(tensor: Any) -> Any:
+    """The value of a tensor from before as it is without what waits; None where it has none."""
+    try:
+        return object.__getattribute__(tensor, "_value")
+    except AttributeError:
+        for tape in list(waiting):
+            entry = tape.hidden.get((id(tensor), "_value"))
+            if entry is not None:
+                return entry[2]
+        return tensor._value
+
+
 def note_run(run: Any) -> None:
     """From now on it is told before memory is written that it has read, as long as it is there."""
     runs[id(run)] = weakref.ref(run)
@@ -179,8 +191,12 @@ def before_write(tensor: Any, values: bool = True) -> None:
     Tapes of other threads that have nothing to do with it are left alone: they may be waiting for
     what this thread holds.
     """
-    if waiting:
-        settle((tensor,))
+    if waiting and not is_holding():
+        own = current.own
+        if not values or (own in waiting and own.reads(tensor)):
+            settle((tensor,))
+        elif own is None or not (own.busy or own.lock._is_owned()):
+            settle_others(own, (tensor,))
     noted = bool(runs) and _holds_state()
     for run in _living():
         if noted:  # by another thread, since this one has made sure
@@ -203,6 +219,11 @@ def _forget(number: int, reference: Any) -> None:
     """The run is gone; another one may be there by now, in its place."""
     if runs.get(number) is reference:
         runs.pop(number, None)
+
+
+def is_remembered(tensor: Any) -> bool:
+    """Whether a run has read the tensor, whose results may remember where they came from."""
+    return bool(runs) and any(run.has_read(tensor) for run in _living())
 
 
 def before_change(tensors: Iterable[Any]) -> None:

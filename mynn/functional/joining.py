@@ -18,6 +18,7 @@ from mynn.ops import elementwise, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
 from mynn.tensor.functions import written
+from mynn.tensor.joined import joined, stacked
 
 
 @recorded
@@ -75,6 +76,10 @@ def concatenate(
         >>> F.concatenate([[1.0], [2.0, 3.0]]).tolist()
         [1.0, 2.0, 3.0]
     """
+    along = dim if axis is None else axis
+    found = joined(tensors, along) if out is None and type(along) is int else None
+    if found is not None:
+        return found
     parts = [as_tensor(one) for one in tensors]
     if not parts:
         raise ArgumentError("concatenate: the sequence of tensors is empty; give at least one")
@@ -86,7 +91,7 @@ def concatenate(
             )
     if any(one.ndim > 1 for one in parts):  # as in PyTorch nothing at all fits anywhere
         parts = [one for one in parts if one.shape != (0,)]
-    chosen = normalize_axes(dim if axis is None else axis, parts[0].ndim, "concatenate")[0]
+    chosen = normalize_axes(along, parts[0].ndim, "concatenate")[0]
     result = apply(movement.concatenate, *(one.astype(dtype) for one in parts), axis=chosen)
     return result if out is None else written("cat", result, out)
 
@@ -101,6 +106,10 @@ def stack(
 ) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     chosen = dim if axis is None else axis
+    if out is None and type(chosen) is int and chosen == 0:
+        found = stacked(tensors)
+        if found is not None:
+            return found
     given = [as_tensor(one) for one in tensors]
     for number, one in enumerate(given):
         if one.shape != given[0].shape:

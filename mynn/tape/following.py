@@ -15,7 +15,7 @@ from mynn.tape.credit import FIRST, STEP
 from mynn.tape.fresh import stands_in
 from mynn.tape.loops import Loops
 from mynn.tape.outcome import Outcome, outcome_of
-from mynn.tape.output import Elsewhere, Later, Promise
+from mynn.tape.output import Elsewhere, Later, Promise, memory_of
 from mynn.tape.several import Picked, Several
 from mynn.tape.step import AT_ONCE, Step, table
 from mynn.tape.training import WAYS, Training, is_own
@@ -147,19 +147,21 @@ class Following(Training):
 
     def _wanders(self, data: Any, index: Any) -> bool:
         """Whether data is looked at where it was looked at in other places before: each of these
-        would be another key, and a look costs next to nothing.
+        would be another key, and a look costs next to nothing. Rows are counted wherever on the
+        tape they are looked at, as in a loop.
         """
-        if type(data) is not Tensor or self.hidden or data.requires_grad:
+        if type(data) is not Tensor or data.requires_grad:
             return False
-        pending = data.pending
-        if pending is not None and pending.tape is not None:
+        pending, row = data.pending, type(index) is int
+        if (pending is not None and pending.tape is not None) or (self.hidden and not row):
             return False
         parts = index if type(index) is tuple else (index,)
         if any(type(one) not in _LOOKS for one in parts):
             return False
         if len(self.looks) >= _SEEN:
             self.looks.clear()
-        places = self.looks.setdefault((self.position.serial, data.spec), set())
+        where = None if row else self.position.serial
+        places = self.looks.setdefault((where, data.spec), set())
         if len(places) <= PLACES:
             places.add(repr(index))
         return len(places) > PLACES
@@ -185,10 +187,12 @@ class Following(Training):
             if number is not None:
                 key.append(-1 - number)
                 return
+            if self.rows and pending is None and is_put_off(value):
+                raise Elsewhere(value)
             if pending is None and value._value is None:
                 raise Unknown  # of a trace that has ended: run at once it says so
-            if pending is None and waits_for(value):
-                raise Elsewhere(value._view.base)
+            if waits_for(value):
+                raise Elsewhere(memory_of(value))
             self.index[id(value)] = len(self.externals)
             self.externals.append(value)
             if kind is Parameter:
@@ -257,7 +261,8 @@ class Following(Training):
             view = None if known.view is None else known.view[1]
             child.promise = Promise(self, slot, known.type, view)
             child.promise.leaf = function is asks
-            child.quick = known.steady and not known.fails and not known.writes
+            child.quick = known.steady and not known.writes
+            child.stateful = any(not isinstance(one, Parameter) for one in known.state)
             if known.moved is not None or (self.position.assigned and known.requires_grad):
                 child.quick = False
         child.hold([self.externals[i].spec.nbytes for i in new if self._is_held(i)])
@@ -312,11 +317,21 @@ class Following(Training):
 
 
 def waits_for(view: Tensor) -> bool:
-    """Whether it looks at the memory of a tensor that waits for a tape."""
-    if view._view is None:
+    """Whether it looks at the memory of a tensor that waits for a tape, or whose values do."""
+    base = memory_of(view)
+    if base is view:
         return False
-    pending = view._view.base.pending
-    return pending is not None and pending.tape is not None
+    pending = base.pending
+    return (pending is not None and pending.tape is not None) or is_put_off(base)
+
+
+def is_put_off(tensor: Tensor) -> bool:
+    """Whether a tape has put off the value of a tensor from before."""
+    try:
+        object.__getattribute__(tensor, "_value")
+    except AttributeError:
+        return tensor.pending is None
+    return False
 
 
 def _is_known(owner: Any) -> bool:

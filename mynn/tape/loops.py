@@ -17,6 +17,8 @@ from mynn.tape.step import Step
 TIMES = 64
 # A body has no more calls than that.
 LONGEST = 12
+# The same of loops through which no gradients flow.
+QUIET_TIMES, QUIET_LONGEST = 16, 32
 # So many calls of a loop are run together, or those of one round if that has more.
 TOGETHER = 32
 # So many bodies are known at most.
@@ -39,23 +41,27 @@ class Loops:
     def ends_with_body(self, step: Step) -> bool:
         """Whether a new step ends what is run together of a loop."""
         outcomes = step.outcomes
-        last = tuple(map(id, outcomes[-LONGEST:]))
+        last = tuple(map(id, outcomes[-QUIET_LONGEST:]))
         for count in range(1, len(last) + 1):
             if last[-count:] in self.bodies:
                 return _is_complete(step, count)
-        for count in range(1, min(LONGEST, len(outcomes) // TIMES) + 1):
-            if _rounds(outcomes, count, TIMES) == TIMES:
-                if len(self.bodies) >= _MANY:
-                    self.bodies.clear()
-                self.bodies[last[-count:]] = outcomes[-count:]
-                # The steps up to here may come again.
-                before = step.parent
-                for number in range(1, count * TIMES):
-                    assert before is not None
-                    if number % count == 0 and _is_complete(before, count):
-                        before.last = True
-                    before = before.parent
-                return True
+        for count in range(1, min(QUIET_LONGEST, len(outcomes) // QUIET_TIMES) + 1):
+            body = outcomes[-count:]
+            quiet = not any(one is None or one.requires_grad for one in body)
+            times = QUIET_TIMES if quiet else TIMES
+            if (count > LONGEST and not quiet) or _rounds(outcomes, count, times) < times:
+                continue
+            if len(self.bodies) >= _MANY:
+                self.bodies.clear()
+            self.bodies[last[-count:]] = body
+            # The steps up to here may come again.
+            before = step.parent
+            for number in range(1, count * times):
+                assert before is not None
+                if number % count == 0 and _is_complete(before, count):
+                    before.last = True
+                before = before.parent
+            return True
         return False
 
 

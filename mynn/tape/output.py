@@ -181,6 +181,23 @@ class Later(Output):
 _looking = forks.register(threading.RLock())
 
 
+def memory_of(value: Any) -> Any:
+    """The tensor in whose memory a value lies, as far as that is known without making it."""
+    while isinstance(value, Tensor):
+        pending = value.pending
+        base = None if pending is None else pending.base
+        if base is None:
+            try:
+                view = object.__getattribute__(value, "_view")
+            except AttributeError:  # it waits
+                break
+            if view is None:
+                break
+            base = view.base
+        value = base
+    return value
+
+
 class Elsewhere(Exception):
     """A tensor, or a field of one, waits for another tape: that runs first."""
 
@@ -192,5 +209,8 @@ class Elsewhere(Exception):
         pending = self.waits.pending
         if pending is not None and pending.tape is not None:
             pending.settle(self.waits)
+        elif (id(self.waits), "_value") in own.hidden:
+            if not own.fill(self.waits):
+                own.flush()
         else:
             recording.settle_others(own, [self.waits])

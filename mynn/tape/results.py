@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from types import CodeType
-from typing import Any
+from typing import Any, TypeAlias
 
 from mynn.base import recording
 from mynn.core.types import Array
@@ -15,8 +16,13 @@ from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remembered
 from mynn.tape.step import Step, Target
 from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor import rows as rows_of
 from mynn.tensor.backward import backward as backward_of
 from mynn.tensor.history import array_of
+from mynn.tensor.rows import Places
+
+# A tensor from before, the index of some of its rows, and the result that they get.
+Rows: TypeAlias = tuple[Tensor, Places, int]
 
 
 class Progress:
@@ -152,10 +158,14 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
             one.pending = Output(output.slot, output.type, None, error)
 
 
-def give_back(taken: list[Any]) -> None:
+def give_back(taken: list[Any], replaced: list[Any]) -> None:
     """Parameters have the gradients again that they had before these became results, where no
-    gradients could be made.
+    gradients could be made; and tensors from before their memory.
     """
+    for tensor, value in replaced:
+        if tensor.pending is not None and tensor.pending.error is not None:
+            tensor._value, tensor._requires_grad = value, False
+            tensor.pending = tensor._view = tensor.node = None
     for parameters, earlier in taken:
         for one, before in zip(parameters, earlier, strict=True):
             failed = one._grad
@@ -195,6 +205,14 @@ def call_by_call(
             slots.append(result if tensor is None else tensor)
     finally:
         current.place = None
+
+
+def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:
+    """Put results that have been made into the rows of tensors from before; also a second time."""
+    for target, places, slot in rows:
+        result = outputs[slot]
+        if result.pending is None or result.pending.error is None:
+            rows_of.write_rows(target, places, array_of(result))
 
 
 def adopt(tensor: Tensor, result: Tensor) -> None:

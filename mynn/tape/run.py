@@ -87,8 +87,12 @@ class Run:
             recording.readers[id(self)] = weakref.ref(self)
         recording.note_run(self)
 
-    def _has_read(self, tensor: Tensor) -> bool:
+    def _has_marked(self, tensor: Tensor) -> bool:
         return any(one is tensor for _, ones in self.marks for one in ones)
+
+    def has_read(self, tensor: Tensor) -> bool:
+        """Whether nodes that were not made yet may need its values."""
+        return self._has_marked(tensor) or any(one is tensor for one, _ in self.buffers)
 
     def changed(self, derivative: Derivative) -> Node | None:
         """What was changed since of what the gradients need; None where all is as it was.
@@ -128,7 +132,7 @@ class Run:
             self.keep(tensor)
         if values:
             self._note_renewal(tensor)
-        if not self._has_read(tensor):
+        if not self._has_marked(tensor):
             return
         self._make_nodes()
         if not self.coarse:
@@ -184,7 +188,7 @@ class Run:
 
     def note_write(self, tensor: Tensor) -> None:
         """A tensor is written by who can make no nodes: gradients that need it will be refused."""
-        if self._has_read(tensor):
+        if self._has_marked(tensor):
             self.overwritten |= {id(tensor)}
 
     def before_edit(self) -> None:

@@ -62,7 +62,7 @@ class Step:
       and whether gradients flow; `within`: by slot that of the memory, where that is a result too,
       the last one first.
     - `promise`: what results know that wait for the last call; `quick`: whether nothing but its
-      arguments has to be looked at where it comes again.
+      arguments has to be looked at where it comes again; `stateful`: whether it reads buffers.
     - `work`: how long the calls up to there take, run one by one (`mynn.tape.work`).
     - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
       the largest of them; `last`: whether it runs here, since that is much, or since it is long.
@@ -109,6 +109,7 @@ class Step:
         "ready",
         "serial",
         "slots",
+        "stateful",
         "stepped",
         "sums",
         "trained",
@@ -166,7 +167,7 @@ class Step:
         self.keys: Any = None
         self.within: tuple[tuple[int, int], ...] = ()
         self.promise: Any = None
-        self.quick = False
+        self.quick = self.stateful = False
         if parent is not None and call is not None:
             self.calls = (*parent.calls, call)
             self.outcomes = (*parent.outcomes, outcome)

@@ -20,17 +20,26 @@ import numpy as np
 from mynn.base import recording
 from mynn.errors import MynnError
 from mynn.tape.call import External, whole
-from mynn.tape.following import LARGE, NUMBERS, QUICK, is_exposed, kind_of, waits_for
+from mynn.tape.filled import Filled
+from mynn.tape.following import (
+    LARGE,
+    NUMBERS,
+    QUICK,
+    is_exposed,
+    is_put_off,
+    kind_of,
+    waits_for,
+)
 from mynn.tape.fresh import stand_in
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
 from mynn.tape.step import Step
 from mynn.tape.training import is_own
 from mynn.tape.waiting import LOOKS
-from mynn.tape.written import Written
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
+from mynn.tensor.joined import arrays_of
 from mynn.tensor.movement import looked_at
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
@@ -48,7 +57,7 @@ activity, arrays, toggles = tracing.activity, recording.arrays, recording.toggle
 waiting = recording.waiting
 
 
-class Tape(Written):
+class Tape(Filled):
     """The tape of one thread. Other threads may have it run what was recorded."""
 
     def call(
@@ -81,6 +90,7 @@ class Tape(Written):
                 and len(args) == child.count
                 and (tuple(kwargs) if kwargs else ()) == child.names
                 and not self.claimed
+                and not (child.stateful and (self.rows or self.replaced))
                 and not (arrays and child.outcome.view is not None)
                 and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
             ):
@@ -100,6 +110,9 @@ class Tape(Written):
                 if position is self.root and self not in waiting:
                     waiting.append(self)
                 position.looked = 0
+                if child.outcome.fails:
+                    frame = sys._getframe(2)
+                    self.places[position.slots] = frame.f_code, frame.f_lasti
                 self.outputs.append(tensor)
                 # No signal handler runs between this line and those that take the step.
                 if self.turn is turn:
@@ -128,6 +141,8 @@ class Tape(Written):
             self.credit.rest -= 1
             return self._now(function, args, kwargs, anchor)
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
+            if arrays_of(args[0]) is not None:
+                return self._now(function, args, kwargs, anchor)
             args = (self._apart(args[0]), *args[1:])
         if function is Tensor.__getitem__:
             if self._wanders(*args):
@@ -156,6 +171,10 @@ class Tape(Written):
                     assert outcome is not None
                     if position.assigned and outcome.requires_grad:
                         # What is remembered of results is what was there before the assignment.
+                        self._unmoved(turn)
+                        self.flush()
+                        continue
+                    if child.stateful and self.puts_off(outcome.state):
                         self._unmoved(turn)
                         self.flush()
                         continue
@@ -274,10 +293,14 @@ class Tape(Written):
                 number = id(value)
                 if number in self.index:
                     return False
+                if self.rows and pending is None and is_put_off(value):
+                    return False
                 if pending is None and value._value is None:
                     return False  # of a trace
+                if externals is not self.externals:
+                    return False  # its value was put off: all was run
                 if pending is not None or value._view is not None or value._requires_grad:
-                    if want != kind_of(value) or (pending is None and waits_for(value)):
+                    if want != kind_of(value) or waits_for(value):
                         return False
                 else:
                     array = value._value

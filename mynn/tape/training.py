@@ -109,7 +109,8 @@ class Training(Waiting):
                 if position.overwritten and not self._finds_all(child):
                     child = AT_ONCE
                 position.children[key] = child
-            if child is AT_ONCE:
+            # To find that out may have made what was put off, which runs all.
+            if child is AT_ONCE or self.turn is not turn:
                 return False
             for leaf, target, place in zip(leaves, targets, before, strict=True):
                 if type(leaf) is Beyond:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sys import getrefcount
 from types import CodeType
 from typing import Any
@@ -16,10 +16,19 @@ from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.credit import Credit
 from mynn.tape.masks import Masks
-from mynn.tape.output import Elsewhere
+from mynn.tape.output import Elsewhere, memory_of
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
-from mynn.tape.results import Progress, call_by_call, fail, finish, give_back, target_of
+from mynn.tape.results import (
+    Progress,
+    Rows,
+    call_by_call,
+    fail,
+    finish,
+    give_back,
+    target_of,
+    write_rows,
+)
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial, times_before
 from mynn.tensor import Parameter, Tensor, history
@@ -71,6 +80,12 @@ class Waiting:
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
+        # Tensors from before that became results, with their memory.
+        self.replaced: list[Any] = []
+        # Rows of tensors from before that get results, in this order: tensor, index, slot.
+        self.rows: list[Rows] = []
+        # Of the externals up to a number, the tensors in whose memory they lie.
+        self.memories: tuple[list[Any], int, set[int]] = self.externals, 0, set()
         # How many programs were made, none of an update, by the steps that they begin with.
         self.made: weakref.WeakKeyDictionary[Step, int] = weakref.WeakKeyDictionary()
         self.reasons = Reasons()
@@ -96,6 +111,30 @@ class Waiting:
         if len(self.outputs) > step.slots:
             del self.outputs[step.slots :]
 
+    def reads(self, tensor: Any) -> bool:
+        """Whether what was recorded reads or changes the memory of a tensor that is no view."""
+        number, step = id(tensor), self.position
+        if isinstance(tensor, Parameter) or number in self.index:
+            return True
+        if (number, "_value") in self.hidden or (number, "_grad") in self.hidden:
+            return True
+        state = (*step.buffers, *step.written)
+        if state and any(one is tensor for one in state):
+            return True
+        externals, seen, memories = self.memories
+        if externals is not self.externals:
+            externals, seen, memories = self.externals, 0, set()
+        if seen < step.externals:
+            memories.update([id(memory_of(one)) for one in externals[seen : step.externals]])
+            seen = step.externals
+        self.memories = externals, seen, memories
+        return number in memories
+
+    def puts_off(self, state: Sequence[Any]) -> bool:
+        """Whether one of these tensors, which a call reads where they lie, gets results."""
+        targets = [row[0] for row in self.rows] + [one for one, _ in self.replaced]
+        return any(one is target for one in state for target in targets)
+
     # -- fields that are not set -------------------------------------------------------------------
 
     def _hide(self, tensor: Tensor, field: str) -> None:
@@ -104,6 +143,9 @@ class Waiting:
         if key in self.hidden:
             return
         entry = [tensor, field, None]
+        # Who looks for the field finds it by a tape that waits.
+        if self not in recording.waiting:
+            recording.waiting.append(self)
         try:
             object.__getattribute__(tensor, field)
             # No signal handler and no other thread runs from here on where the field is set.
@@ -149,7 +191,7 @@ class Waiting:
             for outcome in step.outcomes:
                 if outcome is not None:
                     found += outcome.state
-        found += [one._view.base for one in found if one.pending is None and one._view is not None]
+        found += [memory_of(one) for one in found]
         return any(id(one) in wanted for one in found) or any(
             (one, field) in self.hidden for one in wanted for field in ("_value", "_grad")
         )
@@ -216,16 +258,17 @@ class Waiting:
         except BaseException:
             self._hide_again(turn)
             raise
-        fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {})
-        progress, externals, places = Progress(), self.externals, self.places
-        kept = self.position, externals, self.index, self.outputs, places, self.hidden
+        fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {}, [])
+        progress, externals, places, rows = Progress(), self.externals, self.places, self.rows
+        kept = self.position, externals, self.index, self.outputs, places, self.hidden, rows
         if self not in recording.waiting:
             recording.waiting.append(self)
         if self.turn is not turn:  # it was run by a signal handler
             return last is None
         taken, self.taken = self.taken, []
+        replaced, self.replaced = self.replaced, []
         self.running = step, externals
-        self.position, self.externals, self.index, self.outputs, self.places, self.hidden = fresh
+        self._stand(fresh)
         try:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
@@ -233,23 +276,19 @@ class Waiting:
                 call_by_call(step, externals, _only(held, outputs), places, progress)
                 if type(piece) is Trial:
                     piece.add(step.work)
+            write_rows(rows, outputs)
             self.stopped = False
         except BaseException as error:
             if type(piece) is Piece and progress.results is not None:
                 finish(piece, step, externals, outputs, held, progress)
+                write_rows(rows, outputs)
             elif progress.begun or not self._may_wait(error, turn):
                 fail(_only(held, outputs), error)
-                give_back(taken)
+                give_back(taken, replaced)
+                write_rows(rows, outputs)
             else:
-                self.taken = taken
-                (
-                    self.position,
-                    self.externals,
-                    self.index,
-                    self.outputs,
-                    self.places,
-                    self.hidden,
-                ) = kept
+                self.taken, self.replaced = taken, replaced
+                self._stand(kept)
                 self._hide_again(turn)
             raise
         finally:
@@ -257,6 +296,19 @@ class Waiting:
             if self.position is self.root:
                 self._leave()
         return True
+
+    def _stand(self, where: tuple[Any, ...]) -> None:
+        """What waits is this."""
+        (
+            self.position,
+            self.externals,
+            self.index,
+            self.outputs,
+            self.places,
+            self.hidden,
+            self.rows,
+        ) = where
+        self.memories = self.externals, 0, set()  # and nothing is kept of those before
 
     def _may_wait(self, error: BaseException, turn: object) -> bool:
         """Whether calls that changed nothing may be run again: it was not their fault."""
@@ -278,8 +330,12 @@ class Waiting:
             self.tidied = self.root
 
     def _alive(self, step: Step) -> list[bool]:
-        """Whether somebody else holds a result, or looks at it by one that he holds."""
+        """Whether somebody else holds a result, or looks at it by one that he holds, or it goes
+        into rows.
+        """
         held = [getrefcount(one) > ALONE for one in self.outputs]
+        for _, _, slot in self.rows:
+            held[slot] = True
         for slot, base in step.within:
             if held[slot]:
                 held[base] = True

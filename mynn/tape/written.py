@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from itertools import starmap
+from sys import getrefcount
 from typing import Any
 
 from mynn.base import hooks
@@ -21,6 +22,7 @@ from mynn.tape.following import is_exposed
 from mynn.tape.output import Elsewhere
 from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.trial import times_before
+from mynn.tape.waiting import ALONE
 from mynn.tensor import Parameter, Tensor, graph_node
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
@@ -87,8 +89,17 @@ class Written(Asked):
         slot = pending.slot
         if self.outputs[slot] is not tensor:
             return False
-        views = self.position.views
-        return all(type(leaf) is not Slot or leaf.number != slot for _, leaf, *_ in views)
+        within = self.position.within
+        return all(base != slot for _, base in within) or not self._is_looked_at(slot)
+
+    def _is_looked_at(self, slot: int) -> bool:
+        """Whether somebody holds a result that looks at the memory of this one."""
+        looked = set[int]()
+        for number, base in self.position.within:
+            one = self.outputs[number : number + 1]
+            if number in looked or getrefcount(one[0]) > ALONE:
+                looked.add(base)
+        return slot in looked
 
     def renew(self, tensor: Tensor, new: Tensor, own: bool) -> bool:
         """Let a result have the value of another one, which nobody else has: the one that came

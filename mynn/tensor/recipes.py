@@ -38,6 +38,8 @@ OFTEN = 2
 IN_VAIN = 4
 # Longer lists are data.
 LONG = 256
+# So many tensors in a list are another list each time, as a rule.
+MANY = 8
 # So many kinds of calls, of all functions, are remembered; then all are forgotten.
 MOST = 4096
 
@@ -121,6 +123,8 @@ def _note(value: Any, key: list[Any], tensors: list[Any], values: list[Any]) -> 
     elif value is None or kind is int or kind is bool or kind is str:
         key += (kind, value)
     elif (kind is tuple or kind is list) and len(value) <= LONG:
+        if len(value) >= MANY and type(value[0]) is Tensor:
+            raise _Odd
         key += (kind, len(value))
         for one in value:
             _note(one, key, tensors, values)

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mynn.core.types import Shape
 from mynn.errors import DTypeError, IndexRangeError, ShapeError, UsageError
 from mynn.tensor.indexing import Plan, is_known, is_mask, merged
 from mynn.tensor.indexing import plan as indexing_plan
 from mynn.tensor.inplace import InPlace
 from mynn.tensor.movement import basic_part, checked_index, picked_axis
 from mynn.tensor.promotion import as_tensor
+from mynn.tensor.rows import fitting, set_rows
 from mynn.tensor.value import AnyTensor
 from mynn.tensor.write import replace, write
 
@@ -32,6 +32,8 @@ class SetItem(InPlace[T]):
 
     def __setitem__(self: T, index: Any, value: Any) -> None:
         """x[index] = value: the values are broadcast and converted to the dtype of x."""
+        if set_rows(self, index, value):
+            return
         values = as_tensor(value, like=self)
         mask = _only_mask(index)
         if mask is not None and (not values.ndim or not is_known(mask)):
@@ -42,7 +44,7 @@ class SetItem(InPlace[T]):
         if steps.picks:
             _set_picked(part, steps, values, _NAME)
         elif not _is_same(part, values):  # As it is after x[index] += y.
-            part.copy_(_fitting(values, part.shape))
+            part.copy_(fitting(values, part.shape))
 
     def index_put_(self: T, indices: Any, values: Any, accumulate: bool = False) -> T:
         """x[indices] = values, or with `accumulate` all of them added."""
@@ -90,22 +92,6 @@ def _is_same(x: AnyTensor, y: AnyTensor) -> bool:
     return a is not None and b is not None and a.base is b.base and a.steps == b.steps
 
 
-def _fitting(values: Any, shape: Shape, name: str = _NAME) -> Any:
-    """The values without leading axes of extent 1 that the chosen part does not have."""
-    while values.ndim > len(shape) and values.shape[0] == 1:
-        values = values.reshape(values.shape[1:])
-    try:
-        fits = np.broadcast_shapes(values.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ShapeError(
-            f"{name}: values of shape {values.shape} cannot be broadcast to the chosen "
-            f"part, whose shape is {shape}"
-        )
-    return values
-
-
 def _set_masked(x: T, mask: Any, values: Any) -> None:
     """Values that fit every position, where a mask is true."""
     if mask.shape != x.shape[: mask.ndim]:
@@ -118,7 +104,7 @@ def _set_masked(x: T, mask: Any, values: Any) -> None:
             f"x[mask] = value in a traced function: how many values of shape {values.shape} are "
             "needed depends on the mask; give one for every place, with mynn.where(mask, values, x)"
         )
-    values = _fitting(values, x.shape[mask.ndim :]).astype(x.dtype)
+    values = fitting(values, x.shape[mask.ndim :], _NAME).astype(x.dtype)
     wide = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
     write(x, wide.choose(values, x), _NAME, derived=True)
 
@@ -133,7 +119,7 @@ def _set_picked(part: T, steps: Plan, values: Any, name: str, mode: str = "set")
         )
     x, picked, axis = picked_axis(part, steps.picks, name)
     shape = (*x.shape[:axis], *picked.shape, *x.shape[axis + 1 :])
-    values = _fitting(values, shape, name).astype(x.dtype).broadcast_to(shape)
+    values = fitting(values, shape, name).astype(x.dtype).broadcast_to(shape)
     if not values.numel():
         return
     rows = (*x.shape[:axis], picked.numel(), *x.shape[axis + 1 :])

@@ -246,8 +246,20 @@ class Layout(NamedTuple):
 
 def layout_of(x: AnyTensor) -> Layout | None:
     """How a tensor lies in memory; None where it is contiguous."""
+    if x.pending is None and x._view is not None and _is_plain(x._value, x._view):
+        return None
     strides = strides_of(x)
     return None if _follow(x.shape, strides) else Layout(strides)
+
+
+def _is_plain(value: Array | None, view: View) -> bool:
+    """Whether NumPy says of a view that it is contiguous, and its base lies as it counts."""
+    if value is None or view.version != view.base._version or not value.flags.c_contiguous:
+        return False
+    whole = view.base._value
+    if whole is None or not whole.flags.c_contiguous:
+        return False
+    return all(primitive is not windows.windows for primitive, _ in view.steps)
 
 
 def _layout(base: AnyTensor) -> Layout | None:

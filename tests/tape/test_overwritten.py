@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import mynn
+from mynn import nn, optim
+from mynn.base import recording
 from mynn.errors import UsageError
 from mynn.nn import functional as F
 
@@ -183,3 +185,38 @@ def test_the_same_calls_with_and_without_a_change() -> None:
                 y *= 2
                 with pytest.raises(UsageError, match=REFUSED):
                     y.sum().backward()
+
+
+def gradients_added_up() -> list[Any]:
+    """Two gradients before each update, which are added to zeros that are kept."""
+    mynn.manual_seed(0)
+    net, rng = nn.Linear(5, 2), np.random.default_rng(0)
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad(set_to_none=False)
+        recording.settle()  # what this thread held before is known to be free
+        for _ in range(2):
+            h = net(mynn.tensor(rng.normal(size=(4, 5)))) * 2
+            h += 1
+            F.softmax(h, dim=1).pow(2).sum().backward()
+        optimizer.step()
+    return [parameter.detach().numpy() for parameter in net.parameters()]
+
+
+def test_a_second_gradient_beside_one_that_was_put_off() -> None:
+    """Whether gradients find all that they need is traced, which reads what was put off: gradients
+    are not put off after that has run.
+    """
+    with mynn.eager("at once"):
+        expected = gradients_added_up()
+    with mynn.eager("tape"):
+        for got, want in zip(gradients_added_up(), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_field_that_was_put_off_in_vain() -> None:
+    """Nothing was recorded after all, as where a signal handler has run all in between."""
+    with mynn.eager("tape"):
+        parameter = mynn.Parameter(np.ones(2))
+        recording.current.own._hide(parameter, "_grad")
+        assert parameter.grad is None

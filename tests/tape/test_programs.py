@@ -444,4 +444,5 @@ def test_batches_drawn_from_a_memory_repeat(monkeypatch: pytest.MonkeyPatch) -> 
             expected = np.concatenate([one.numpy() for one in drawn])
             np.testing.assert_array_equal(together.numpy(), expected)
             assert scores.shape == (10, 3)
-    assert len(at_once) < 10, "first calls, and where one value comes often that was made last"
+    others = [one for one in at_once if one is not mynn.cat]  # which NumPy joins
+    assert len(others) < 10, "first calls, and where one value comes often that was made last"

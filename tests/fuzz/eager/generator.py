@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fuzz.eager import idioms, slopes, tensors, training
+from tests.fuzz.eager import buffers, idioms, slopes, tensors, training
 from tests.fuzz.eager.draw import Draw
 from tests.fuzz.eager.statements import Program
 
@@ -13,7 +13,7 @@ def program(seed: int) -> Program:
     """A random program: a few parts one after the other, or one in the other."""
     g = Draw(seed)
     tensors.start(g)
-    kinds = g.pick((LOOSE, TRAINED, TRAINED, IDIOMS, MIXED, SLOPES))
+    kinds = g.pick((LOOSE, TRAINED, TRAINED, IDIOMS, MIXED, SLOPES, BUFFERS))
     for _ in range(int(g.pick((2, 3, 4, 5)))):
         part: Any = g.pick(kinds)
         part(g)
@@ -37,4 +37,5 @@ IDIOMS = (
     *(idioms.measured, idioms.long, idioms.parallel),
 )
 SLOPES = (*(slopes.slopes, slopes.slopes, slopes.functions, slopes.penalty), tensors.chain)
-MIXED = (*SLOPES, *LOOSE, *TRAINED, *IDIOMS, training.loop, training.loop)
+BUFFERS = (buffers.buffers, buffers.buffers, buffers.returns, tensors.chain)
+MIXED = (*SLOPES, *BUFFERS, *LOOSE, *TRAINED, *IDIOMS, training.loop, training.loop)

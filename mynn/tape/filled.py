@@ -1,0 +1,172 @@
+"""`Filled`: rows of tensors that get results.
+
+    values[t] = critic(state)        errors[mask] = found        out[:, 0] = net(x)
+
+Mostly the rows get them once the tape has run: NumPy puts them there, no program writes them, and
+which rows they are is no part of a key. A small tensor that is read again before, or through which
+gradients flow, is a result as a whole from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mynn.base import hooks, recording
+from mynn.tape.following import is_exposed
+from mynn.tape.output import Elsewhere
+from mynn.tape.written import Written
+from mynn.tensor import Tensor, no_grad
+from mynn.tensor.history import array_of
+from mynn.tensor.rows import Places, assigned, fits, positions, shape_of_rows
+
+# A tensor of no more bytes is a result as a whole where some of it gets one that is read again.
+SMALL = 2**14
+
+
+def _varies(entry: Any) -> bool:
+    """Whether an entry of an index would be another call each time: the number of a row, or a mask,
+    which chooses as many as it does.
+    """
+    return type(entry) is int or (type(entry) is np.ndarray and entry.dtype.kind == "b")
+
+
+class Filled(Written):
+    """A tape on which rows get results."""
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any = None,
+    ) -> Any:
+        """Record a call (`Tape.call`)."""
+        raise NotImplementedError
+
+    def put_rows(self, target: Tensor, places: Places, new: Tensor) -> bool:
+        """Let some rows of a tensor from before get a result, of its dtype, once that is made; its
+        memory is not set until then. Whether it could be done.
+
+        Which rows these are is no part of a key, and no program writes them.
+        """
+        if not self._may_wait_for(target):
+            return False
+        with self.lock:
+            turn = self.turn = object()
+            self.tidied = None
+            self._tidy()
+            pending = new.pending
+            if pending is None or pending.tape is not self:
+                return False
+            if self.outputs[pending.slot] is not new:
+                return False
+            entry = self.hidden.get((id(target), "_value"))
+            if entry is None and self.reads(target):
+                return False
+            memory = array_of(target) if entry is None else entry[2]
+            shape = shape_of_rows(memory, places)
+            if shape is None or not memory.flags.writeable or not fits(new.shape, shape):
+                return False
+            try:
+                self._hide(target, "_value")
+            except Elsewhere:
+                return False
+            kept = tuple([one.copy() if type(one) is np.ndarray else one for one in places])
+            row = target, kept, pending.slot
+            # No signal handler runs from here on.
+            if self.turn is not turn:
+                return False
+            target._version += 1  # so that views look again
+            self.tidied = self.position
+            self.rows.append(row)
+        return True
+
+    def _may_wait_for(self, target: Tensor) -> bool:
+        """Whether the memory of a tensor from before can be written later: nobody else has it."""
+        if hooks.exist() or is_exposed(target) or target.shared is not None:
+            return False
+        return not recording.is_remembered(target)
+
+    def put_within(self, target: Tensor, places: Places, new: Tensor) -> bool:
+        """Let a result have other values in some places, as another result. Whether it could be
+        done.
+        """
+        numbers = any(type(one) is int for one in places)
+        if numbers and not (new.requires_grad or target.requires_grad):
+            return False  # each row would be another call
+        chosen = self._chosen(target, places, new)
+        if chosen is None or not self.can_renew(target):
+            return False
+        return self.renew(target, self.call(assigned, (target, new, chosen), {}), False)
+
+    def put_grown(self, target: Tensor, places: Places, new: Tensor) -> bool:
+        """Let a tensor from before be a result, which has others in some places, through which
+        gradients flow. Whether it could be done.
+        """
+        waits = new.pending is not None and new.pending.tape is self
+        if not waits or not self._may_wait_for(target) or (id(target), "_value") in self.hidden:
+            return False
+        chosen = self._chosen(target, places, new)
+        if chosen is None or self.reads(target):
+            return False
+        before: Tensor = Tensor.from_value(array_of(target))
+        return self._become(target, self.call(assigned, (before, new, chosen), {}))
+
+    def fill(self, target: Tensor) -> bool:
+        """Somebody reads a tensor some rows of which get results: let it be a result as a whole.
+        Whether it could be done.
+        """
+        rows = [row for row in self.rows if row[0] is target]
+        entry = self.hidden.get((id(target), "_value"))
+        if len(rows) != 1 or entry is None or any(_varies(one) for one in rows[0][1]):
+            return False
+        _, places, slot = rows[0]
+        new, before = self.outputs[slot], Tensor.from_value(entry[2])
+        chosen = self._chosen(before, places, new)
+        if chosen is None:
+            return False
+        with no_grad():
+            return self._become(target, self.call(assigned, (before, new, chosen), {}))
+
+    def _chosen(self, target: Tensor, places: Places, new: Tensor) -> Tensor | None:
+        """The positions of what is chosen, as a call has them; None where that is much, or where
+        something is wrong.
+        """
+        if target.spec.nbytes > SMALL or target.dtype != new.dtype:
+            return None
+        found = positions(target.shape, places)
+        if found is None or not fits(new.shape, found.shape):
+            return None
+        chosen: Tensor = Tensor.from_value(found)
+        return chosen
+
+    def _become(self, target: Tensor, new: Tensor) -> bool:
+        """Let a tensor from before be the result that came last, which nobody else has."""
+        with self.lock:
+            turn = self.turn = object()
+            self.tidied = None
+            self._tidy()
+            fresh, key = new.pending, (id(target), "_value")
+            if fresh is None or fresh.tape is not self or fresh.view is not None:
+                return False
+            try:
+                self._hide(target, "_value")
+            except Elsewhere:
+                return False
+            value = self.hidden[key][2] if key in self.hidden else None
+            hidden = {one: entry for one, entry in self.hidden.items() if one != key}
+            rows = [row for row in self.rows if row[0] is not target]
+            outputs = [target if one is new else one for one in self.outputs]
+            replaced = [*self.replaced, (target, value)]
+            # No signal handler runs from here on.
+            if self.turn is not turn:
+                return False
+            self.hidden, self.rows, self.outputs, self.replaced = hidden, rows, outputs, replaced
+            target.pending, target._requires_grad = fresh, new._requires_grad
+            target._version += 1
+            del target.node
+            self.tidied = self.position
+        return True
