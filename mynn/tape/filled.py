@@ -36,15 +36,8 @@ def _varies(entry: Any) -> bool:
 class Filled(Written):
     """A tape on which rows get results."""
 
-    def call(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        anchor: Any = None,
-    ) -> Any:
-        """Record a call (`Tape.call`)."""
-        raise NotImplementedError
+    # Records a call: that of `Tape`.
+    call: Callable[..., Any]
 
     def put_rows(self, target: Tensor, places: Places, new: Tensor) -> bool:
         """Let some rows of a tensor from before get a result, of its dtype, once that is made; its
