@@ -355,6 +355,10 @@ def looked_at(x: Any, index: Any) -> Any:
     value = value_of(x)
     if value is None or tracing.active() is not None:
         return x[index]
+    if type(index) is slice and value.ndim:
+        start, stop, step = index.indices(len(value))
+        if step == 1 and start < stop:
+            return _rows(x, value, start, stop)
     plan = indexing_plan(index, value.shape)
     steps: list[Step] = []
     if any(plan.starts) or plan.stops != value.shape or any(n != 1 for n in plan.steps):
@@ -369,6 +373,19 @@ def looked_at(x: Any, index: Any) -> Any:
         value = value.reshape(plan.shape)
     found = x.from_value(value)
     look(found, x, tuple(steps), grad_enabled())
+    return found
+
+
+def _rows(x: Any, value: Array, start: int, stop: int) -> Any:
+    """x[start:stop], as `looked_at` gives it: what batches of data are cut with."""
+    shape = value.shape
+    found = x.from_value(value[start:stop])
+    part = {
+        "starts": (start,) + (0,) * (len(shape) - 1),
+        "stops": (stop, *shape[1:]),
+        "steps": (1,) * len(shape),
+    }
+    look(found, x, ((movement.slice_, part),), grad_enabled())
     return found
 
 
