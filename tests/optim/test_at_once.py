@@ -24,6 +24,7 @@ SHAPES = ((3, 5), (5,), (2, 2, 2), ())
 
 @pytest.fixture(autouse=True)
 def _at_once() -> Iterator[None]:
+    at_once._patterns.clear()
     with mynn.eager("at once"):
         yield
 
