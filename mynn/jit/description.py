@@ -73,7 +73,11 @@ class Description:
         if len(self.objects) > MOST:
             raise Unknown
         if put_off:
-            arrays = [put_off[id(x)] if id(x) in put_off else x._value for x in tensors]
+            known = map(put_off.get, map(id, tensors))
+            arrays = [
+                x._value if found is None else found
+                for x, found in zip(tensors, known, strict=True)
+            ]
         else:
             arrays = list(map(_VALUE, tensors))
         views, nodes = set(map(_VIEW, tensors)), set(map(_NODE, tensors))

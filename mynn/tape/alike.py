@@ -128,10 +128,15 @@ class _Known:
         writes, leaves, state = (
             tuple([told.objects[number] for number in some]) for some in self.tensors
         )
-        guards = self.guards.bind(told)
-        seen = {"edits": -1, "toggles": recording.toggles[0]}
-        fields = {"writes": writes, "leaves": leaves, "state": state, "guards": guards}
-        outcome = replace(self.outcome, **fields, **seen)
+        outcome = replace(
+            self.outcome,
+            writes=writes,
+            leaves=leaves,
+            state=state,
+            guards=self.guards.bind(told),
+            edits=-1,
+            toggles=recording.toggles[0],
+        )
         return outcome if self.structure is None else several(function, self.structure, outcome)
 
 
@@ -141,7 +146,8 @@ def outcome_alike(
     """`outcome_of` a call, which is traced where none like it was."""
     if not debug.silent():
         return outcome_of(function, form, leaves)
-    told = describe((_function(function), *[leaf.state for leaf in leaves]), put_off)
+    things = _function(function), *[leaf.state for leaf in leaves]
+    told = describe(things, put_off)
     if told is None:
         return outcome_of(function, form, leaves)
     kinds = tuple([leaf[:-1] for leaf in leaves])
@@ -150,6 +156,9 @@ def outcome_alike(
     if known is not None:
         return known.bind(function, told)
     found = outcome_of(function, form, leaves)
+    after = describe(things, put_off)
+    if after is None or after.told != told.told:
+        return found  # the trace has changed what it ran through
     with contextlib.suppress(Particular):
         known = _Known.of(found, told)
         if len(_outcomes) >= _MANY:

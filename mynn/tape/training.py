@@ -213,6 +213,11 @@ class Training(Waiting):
         told = told_alike(child.calls, externals, child.trained, self._put_off())
         return passes(told, are_found)
 
+    def _put_off(self) -> dict[int, Any]:
+        """The memory of tensors whose values are not set, by `id`."""
+        entries = list(self.hidden.items())
+        return {number: entry[2] for (number, field), entry in entries if field == "_value"}
+
     def step(self, optimizer: Any) -> None:
         """Record `optimizer.step()`, and run all."""
         child, turn = self._updated(optimizer)

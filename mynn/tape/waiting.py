@@ -161,11 +161,6 @@ class Waiting:
         except AttributeError:
             raise Elsewhere(tensor) from None
 
-    def _put_off(self) -> dict[int, Any]:
-        """The memory of tensors whose values are not set, by `id`."""
-        entries = list(self.hidden.items())
-        return {number: entry[2] for (number, field), entry in entries if field == "_value"}
-
     def _show(self) -> None:
         """Set the fields again. Those that have been set by others since stay as they are."""
         for tensor, field, value in list(self.hidden.values()):
