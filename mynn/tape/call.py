@@ -218,6 +218,10 @@ class Update:
         self.trained = trained
         self.__name__ = "step"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return self.optimizer, self.trained
+
     def __call__(self, *gradients: Tensor) -> None:
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
@@ -236,6 +240,10 @@ class Backward:
         self.parameters = parameters
         self.others = others
         self.__name__ = "backward"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return list(self.parameters), list(self.others)
 
     def __call__(self, loss: Tensor, *given: Tensor) -> None:
         if tracing.active() is not None and given:

@@ -10,6 +10,7 @@ import numpy as np
 from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.ops import elementwise, movement, windows
+from mynn.tape.alike import outcome_alike
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.credit import FIRST, STEP
 from mynn.tape.fresh import stands_in
@@ -265,7 +266,11 @@ class Following(Training):
             self.credit.spend(FIRST)
             return None
         if known in (None, 1) or (isinstance(known, Outcome | Several) and not known.holds()):
-            known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
+            if owner is None:
+                known = outcome_of(function, form, leaves)
+            else:
+                known = outcome_alike(function, form, leaves, self._put_off())
+            known = seen[key] = known or AT_ONCE
             self.credit.spend(1.0)
         if known is AT_ONCE or type(known) is Several:
             return known
