@@ -8,6 +8,7 @@ Extents are given one by one or as a tuple. `dtype` is float32 where left out (o
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -250,7 +251,7 @@ def extents(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     """Extents given one by one, or as one tuple."""
     given = size[0] if len(size) == 1 and not isinstance(size[0], int | np.integer) else size
     try:
-        found = tuple(int(n.__index__()) for n in given)
+        found = tuple(map(operator.index, given))
     except (TypeError, AttributeError):
         raise ShapeError(
             f"{name}: extents must be whole numbers, they are {shown(size)}; write {name}(2, 3)"
