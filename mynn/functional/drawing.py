@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base.arguments import explained
+from mynn.base.arguments import as_index, explained
 from mynn.base.devices import require_cpu
 from mynn.core.types import as_dtype, default_float
 from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
@@ -129,7 +129,8 @@ def randperm(
 ) -> Tensor:
     """The numbers from 0 to n - 1 in random order. Not in a trace."""
     require_cpu("randperm", device)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+    count = as_index(n)
+    if count is None or count < 0:
         raise ArgumentError(f"randperm: n must be a whole number of at least 0, it is {n!r}")
     if tracing.active() is not None:
         raise UsageError(
@@ -137,7 +138,7 @@ def randperm(
             "give it as an argument"
         )
     words = (generator or default_generator()).words(4)
-    order = np.random.default_rng(words).permutation(int(n)).astype(as_dtype(dtype))
+    order = np.random.default_rng(words).permutation(count).astype(as_dtype(dtype))
     return finished("randperm", Tensor(order), requires_grad, out)
 
 

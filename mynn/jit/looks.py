@@ -17,8 +17,8 @@ _LOOKS = ("item", "numpy", "tolist", "__array__", "__bool__", "__index__", "__fl
 _own = {name: inspect.getattr_static(Tensor, name) for name in (*_LOOKS, "value")}
 
 
-# Of these the user hears where he looks at state in a trace.
-_HEARD = ("item", "numpy", "value")
+# This one is asked for by indices and sizes that the user gives.
+_GIVEN = "__index__"
 
 
 def _note(tensor: Tensor, name: str) -> None:
@@ -26,15 +26,16 @@ def _note(tensor: Tensor, name: str) -> None:
     trace = tracing.active()
     if trace is None or tensor._value is None:
         return
-    frame = sys._getframe(2)
-    if notices.is_ours(frame):
+    frame: Any = sys._getframe(2)
+    if notices.is_ours(frame) and name != _GIVEN:
         trace.guards.general &= name == "value"  # there to see whether there is one
         return
     trace.guards.general = False
-    if name in _HEARD:
-        place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
-        content = ArrayContent.of(_own["value"].fget(tensor))
-        trace.effects.looks.setdefault(tensor, (place, content))
+    while notices.is_ours(frame) and frame.f_back is not None:
+        frame = frame.f_back
+    place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
+    content = ArrayContent.of(_own["value"].fget(tensor))
+    trace.effects.looks.setdefault(tensor, (place, content))
 
 
 def _noting(name: str) -> Any:

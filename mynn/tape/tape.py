@@ -22,9 +22,11 @@ from mynn.errors import MynnError
 from mynn.tape.call import External, whole
 from mynn.tape.filled import Filled
 from mynn.tape.following import (
+    COUNTING,
     LARGE,
     NUMBERS,
     QUICK,
+    is_counted,
     is_exposed,
     is_put_off,
     kind_of,
@@ -39,6 +41,7 @@ from mynn.tape.waiting import LOOKS
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
+from mynn.tensor.indexing import with_numbers
 from mynn.tensor.joined import arrays_of
 from mynn.tensor.movement import looked_at
 from mynn.tensor.view import value_of
@@ -144,7 +147,10 @@ class Tape(Filled):
             if arrays_of(args[0]) is not None:
                 return self._now(function, args, kwargs, anchor)
             args = (self._apart(args[0]), *args[1:])
+        if function in COUNTING and is_counted(args):
+            return self._now(function, args, kwargs)
         if function is Tensor.__getitem__:
+            args = (args[0], with_numbers(args[1]))
             if self._wanders(*args):
                 return looked_at(*args)
             places = self.masks.as_places(self, *args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -114,3 +115,37 @@ def test_large_array_is_looked_at_where_a_run_begins() -> None:
     assert mynn.fit(compiled, data, batch_size=2)["loss"] == 1
     values[:] = 3
     assert mynn.fit(compiled, data, batch_size=2)["loss"] == 3
+
+
+LOOKS: dict[str, Callable[[Any, Any], Any]] = {
+    "int": lambda x, at: x * int(at),
+    "float": lambda x, at: x * float(at),
+    "item": lambda x, at: x * at.item(),
+    "bool": lambda x, at: x * 3 if at else x * 5,
+    "slice": lambda x, at: x[at:].sum() * 1.0,
+    "narrow": lambda x, at: x.narrow(0, int(at), 2) * 1.0,
+    "numpy": lambda x, at: x * at.numpy(),
+    "tolist": lambda x, at: x * at.tolist(),
+    "array": lambda x, at: x * np.asarray(at),
+    "range": lambda x, at: x * len(range(at)),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_values_of_tensors_that_are_looked_at(name: str) -> None:
+    """They are built in, and compared: later values were not seen, with a warning at the most."""
+    at = mynn.tensor(2)
+    look = LOOKS[name]
+
+    def function(x: Any) -> Any:
+        return look(x, at)
+
+    compiled = mynn.compile(function)
+    x = np.arange(6, dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for value in (2, 2, 4, 0, 2):
+            with mynn.no_grad():
+                at.fill_(value)
+            want = look(mynn.tensor(x), at)
+            assert np.array_equal(compiled(x), want.numpy()), value
