@@ -2,7 +2,7 @@
 
 Pointwise functions, reductions, scans, sorts, gathers, scatters, products, windows and what else
 programs are made of, on float32 values, one thread, sizes of 10^3 to 10^6. Blocks of both by turns,
-of which the fastest counts. Writes build/operations.json, prints a table, and says which are behind.
+of which the fastest counts. Writes build/operations.json, prints a table, says which are behind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mynn.core.types import Array
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 BEHIND = 0.8
 # Extents of a row, of an image's side, of a signal; channels.
-WIDTH, SIDE, LENGTH, CHANNELS = 50, 10, 125, 8
+WIDTH, SIDE, LENGTH, CHANNELS = 64, 16, 128, 8
 
 
 def _values(rng: np.random.Generator, *shape: int) -> Array:
