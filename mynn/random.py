@@ -103,7 +103,7 @@ class Generator:
     def _draw(self, primitive: Primitive, **params: Any) -> Tensor:
         """What a primitive makes of the key, which goes on to the next one."""
         if recording.waiting:
-            recording.settle([self.key])
+            recording.settle_users(self.key)
         with self._domain.lock:
             recording.hold(self._domain.lock)
             drawn = apply(primitive, self.key, **params)
@@ -148,7 +148,7 @@ class Generator:
     def _next(self) -> tuple[int, int]:
         """The key of a draw, seed and counter; the state goes on to the next one."""
         if recording.waiting:
-            recording.settle([self.key])
+            recording.settle_users(self.key)
         with self._domain.lock:
             recording.hold(self._domain.lock)
             seed, counter = self.key.data.tolist()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from types import CodeType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from mynn.base import recording
+from mynn.base import recording, sharing
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
 from mynn.tape.call import Beyond, Slot
@@ -23,6 +23,18 @@ from mynn.tensor.rows import Places
 
 # A tensor from before, the index of some of its rows, and the result that they get.
 Rows: TypeAlias = tuple[Tensor, Places, int]
+
+
+class Replacement(NamedTuple):
+    """A tensor from before that a result has taken the place of.
+
+    - `before`: what stands in for it where it was read before that, with the memory that it had;
+      `needed`: whether a gradient may need that, or goes to it.
+    """
+
+    tensor: Tensor
+    before: Tensor
+    needed: bool
 
 
 class Progress:
@@ -71,7 +83,7 @@ def finish(
         pending = tensor.pending
         if pending is not None and pending.tape is not None:
             tensor._value = results[number]
-            if run is not None and tensor._requires_grad:
+            if run is not None and tensor._requires_grad and slot not in step.replacing:
                 run.results.append(weakref.ref(tensor))
                 tensor.pending = Output(slot, pending.type, run)
             else:
@@ -158,13 +170,13 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
             one.pending = Output(output.slot, output.type, None, error)
 
 
-def give_back(taken: list[Any], replaced: list[Any]) -> None:
+def give_back(taken: list[Any], replaced: Sequence[Replacement]) -> None:
     """Parameters have the gradients again that they had before these became results, where no
     gradients could be made; and tensors from before their memory.
     """
-    for tensor, value in replaced:
+    for tensor, before, _ in replaced:
         if tensor.pending is not None and tensor.pending.error is not None:
-            tensor._value, tensor._requires_grad = value, False
+            tensor._value, tensor._requires_grad = array_of(before).copy(), before._requires_grad
             tensor.pending = tensor._view = tensor.node = None
     for parameters, earlier in taken:
         for one, before in zip(parameters, earlier, strict=True):
@@ -202,9 +214,25 @@ def call_by_call(
                 continue
             if tensor is not None:
                 adopt(tensor, result)
+                if call.slot in step.replacing:
+                    tensor.node, tensor._requires_grad = None, True
             slots.append(result if tensor is None else tensor)
     finally:
         current.place = None
+
+
+def stand_in(replaced: Sequence[Replacement]) -> None:
+    """Let what stands in for tensors collect gradients for them, before calls are run one by one.
+    """
+    for tensor, before, _ in replaced:
+        before.node = history.new_leaf(tensor, before, before)
+
+
+def leave(replaced: Sequence[Replacement]) -> None:
+    """The calls have run: gradients that need what there was before are refused from now on."""
+    for _, before, _ in replaced:
+        if before.node is not None:
+            history.set_recorded(before.node, None)
 
 
 def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:
@@ -213,6 +241,26 @@ def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:
         result = outputs[slot]
         if result.pending is None or result.pending.error is None:
             rows_of.write_rows(target, places, array_of(result))
+
+
+def run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
+    """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
+    was recorded of other state stays valid.
+    """
+
+    def run() -> None:
+        try:
+            piece.run(externals, progress)
+            for one in step.written:
+                history.changed(one)
+        except BaseException:
+            if progress.results is not None:
+                for one in step.written:
+                    history.changed(one)
+            raise
+
+    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
+    sharing.run_whole(run, (*state, *step.written), write=True, noted=True)
 
 
 def adopt(tensor: Tensor, result: Tensor) -> None:
