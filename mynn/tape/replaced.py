@@ -95,7 +95,7 @@ class Replaced(Written):
             externals = [*self.externals]
             for number, one in read.items():
                 externals[number] = one
-            replaced = [*self.replaced, Replacement(target, before, needed)]
+            replaced = [*self.replaced, Replacement(target, before, tuple(read), needed)]
             set_all = starmap(setattr, runs)
             # No signal handler runs from here on, but in the end.
             if self.turn is not turn:

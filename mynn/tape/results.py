@@ -29,11 +29,13 @@ class Replacement(NamedTuple):
     """A tensor from before that a result has taken the place of.
 
     - `before`: what stands in for it where it was read before that, with the memory that it had;
-      `needed`: whether a gradient may need that, or goes to it.
+      `read`: the numbers of these externals, and of those that look at that memory; `needed`:
+      whether a gradient may need that, or goes to it.
     """
 
     tensor: Tensor
     before: Tensor
+    read: tuple[int, ...]
     needed: bool
 
 
@@ -45,11 +47,13 @@ class Progress:
     - `saved`: state that it changes, as it was before.
     - `given`: the number of the result from which on nobody has got it as a gradient yet.
     - `run`: what the results remember of where they came from.
+    - `replaced`: the tensors from before whose values are results.
     """
 
-    __slots__ = ("begun", "given", "results", "run", "saved")
+    __slots__ = ("begun", "given", "replaced", "results", "run", "saved")
 
-    def __init__(self) -> None:
+    def __init__(self, replaced: Sequence[Replacement]) -> None:
+        self.replaced = replaced
         self.results: list[Any] | None = None
         self.begun = False
         self.given = 0
@@ -77,6 +81,8 @@ def finish(
         marks = () if step.stepped else step.marks(piece.access)
         kept = remembered(step, externals, held)
         run = progress.run = Run(step, kept, progress.saved, marks)
+        if progress.replaced:
+            run.stand_ins = tuple((i, one.tensor) for one in progress.replaced for i in one.read)
     number = 0
     for slot in piece.wanted:
         tensor = outputs[slot]
@@ -174,7 +180,7 @@ def give_back(taken: list[Any], replaced: Sequence[Replacement]) -> None:
     """Parameters have the gradients again that they had before these became results, where no
     gradients could be made; and tensors from before their memory.
     """
-    for tensor, before, _ in replaced:
+    for tensor, before, *_ in replaced:
         if tensor.pending is not None and tensor.pending.error is not None:
             tensor._value, tensor._requires_grad = array_of(before).copy(), before._requires_grad
             tensor.pending = tensor._view = tensor.node = None
@@ -222,17 +228,16 @@ def call_by_call(
 
 
 def stand_in(replaced: Sequence[Replacement]) -> None:
-    """Let what stands in for tensors collect gradients for them, before calls are run one by one.
-    """
-    for tensor, before, _ in replaced:
+    """Let what stands in for tensors collect their gradients, before calls are run one by one."""
+    for tensor, before, *_ in replaced:
         before.node = history.new_leaf(tensor, before, before)
 
 
 def leave(replaced: Sequence[Replacement]) -> None:
     """The calls have run: gradients that need what there was before are refused from now on."""
-    for _, before, _ in replaced:
-        if before.node is not None:
-            history.set_recorded(before.node, None)
+    for one in replaced:
+        if one.before.node is not None:
+            history.set_recorded(one.before.node, None)
 
 
 def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:

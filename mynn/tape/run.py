@@ -113,7 +113,7 @@ class Run:
         there before are refused.
         """
         for number, tensor in self.stand_ins:
-            before = self.externals[number]
+            before = _memory(self.externals[number])
             if before.node is None:
                 before.node = history.new_leaf(tensor, before, before)
                 history.set_recorded(before.node, None)

@@ -267,7 +267,7 @@ class Waiting:
             self._hide_again(turn)
             raise
         fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {}, [])
-        progress, externals, places, rows = Progress(), self.externals, self.places, self.rows
+        externals, places, rows = self.externals, self.places, self.rows
         kept = self.position, externals, self.index, self.outputs, places, self.hidden, rows
         if self not in recording.waiting:
             recording.waiting.append(self)
@@ -275,8 +275,10 @@ class Waiting:
             return last is None
         taken, self.taken = self.taken, []
         replaced, self.replaced = self.replaced, []
+        progress = Progress(replaced)
         self.running = step, externals
         self._stand(fresh)
+        del fresh  # the traceback of an error holds what is here, and who holds a result is counted
         try:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress

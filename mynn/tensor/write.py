@@ -78,7 +78,8 @@ def put_off_copy(x: AnyTensor, values: Any) -> bool:
         return False
     if x.pending is not None:
         return False
-    if (x if x._view is None else x._view.base)._is_state:
+    memory: Any = x if x._view is None else x._view.base
+    if memory._is_state:
         return put_off(x, values)
     return not values.requires_grad and put_off(x, values.clone())
 
