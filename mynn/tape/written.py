@@ -61,7 +61,7 @@ class Taken:
 
     def parts(self) -> tuple[Any, ...]:
         """What it is made of (`mynn.tape.alike`)."""
-        return list(self.parameters), list(self.sums)
+        return list(self.leaves), list(self.sums)
 
     def __call__(self, loss: Tensor, *given: Tensor) -> list[Tensor | None]:
         trace, others = tracing.active(), given[len(self.sums) :]
