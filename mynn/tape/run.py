@@ -135,7 +135,7 @@ class Run:
         It comes as a leaf that names it.
         """
         for number, tensor in self.stand_ins:
-            if number in derivative.needed:
+            if number in derivative.read:
                 return Node(INPUT, (), {}, tensor.spec, name=tensor.name)
         found: Tensor | None = None
         if not (self.step.stepped or self.overwritten or self.buffers or self.renewed):
