@@ -54,7 +54,8 @@ class Derivative:
 
     - `inputs`: parameters, and numbers of externals, that get one, and `numbers` those alone;
       `needed`: the numbers of externals and the identities of state whose values it uses; `used`:
-      the slots of results whose values it would, if these were there.
+      the slots of results whose values it would, if these were there; `read`: the numbers of
+      externals whose values the rules read themselves.
     - `kept`: identities of state that was changed since: its values are arguments.
     - `size`: for how many runs at once it is, whose externals and cotangents come stacked, as do
       those of externals that it gives; those of state are the sums. None for one run.
@@ -145,10 +146,11 @@ class Derivative:
             self.used = frozenset(
                 i for i, x in results if isinstance(x, Tensor) and graph_node(x) in read
             )
+            own = [i for i, one in enumerate(externals) if not isinstance(one, Parameter)]
+            self.read = frozenset(i for i, node in zip(own, nodes, strict=True) if node in read)
         written = {id(tensor) for tensor in step.written} | self.kept
         saved = [tensor for tensor in trace.reads if id(tensor) in written]
         state = [tensor for tensor in trace.reads if id(tensor) not in written]
-        copied = [i for i, one in enumerate(externals) if not isinstance(one, Parameter)]
         inputs = (
             *(many.get(node, node) for node in nodes),
             *seeds,
@@ -156,7 +158,7 @@ class Derivative:
             *(trace.reads[t] for t in state),
         )
         checks = tuple(dict.fromkeys(trace.checks))
-        return Graph(inputs, tuple(outputs), checks), copied, saved, state
+        return Graph(inputs, tuple(outputs), checks), own, saved, state
 
     def _stacked(self, kind: Type) -> Type:
         return kind if self.size is None else kind.with_shape((self.size, *kind.shape))

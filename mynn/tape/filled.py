@@ -9,7 +9,6 @@ gradients flow, is a result as a whole from then on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,6 @@ def _varies(entry: Any, new: Tensor) -> bool:
 
 class Filled(Replaced):
     """A tape on which rows get results."""
-
-    # Records a call: that of `Tape`.
-    call: Callable[..., Any]
 
     def put_rows(self, target: Tensor, places: Places, new: Tensor) -> bool:
         """Let some rows of a tensor from before get a result, of its dtype, once that is made; its

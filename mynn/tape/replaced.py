@@ -12,7 +12,7 @@ What asks for a gradient is a leaf: who reads it for another gradient has the ta
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import starmap
 from sys import getrefcount
 from typing import Any
@@ -34,6 +34,9 @@ from mynn.tensor.view import look
 class Replaced(Written):
     """A tape on which tensors from before become results."""
 
+    # Records a call: that of `Tape`.
+    call: Callable[..., Any]
+
     def assign(self, target: Tensor, new: Tensor) -> bool:
         """Record that a tensor from before gets the values of a result: a parameter, as state, or
         another one, which is that result from then on; nobody else has it. Whether it could be
@@ -41,29 +44,31 @@ class Replaced(Written):
         """
         if type(target) is not Tensor:
             return super().assign(target, new)
-        if new.requires_grad or not self._can_become(target):
+        if new._requires_grad or not self._can_become(target):
             return False
         return self.become(target, new)
 
     def _can_become(self, target: Tensor) -> bool:
         """Whether a tensor from before is a leaf, whose memory nobody else has."""
-        if hooks.exist() or is_exposed(target) or target.shared is not None or target.is_native:
+        if target.pending is not None or target._view is not None or target.shared is not None:
             return False
-        if (id(target), "_value") in self.hidden or target.pending is not None:
+        if target.is_native or (id(target), "_value") in self.hidden:
             return False
-        if target._view is not None or not target.is_leaf:
+        if hooks.exist() or (recording.arrays and is_exposed(target)):
             return False
         step, node = self.position, target.node
         if node is not None and (node.inputs or getrefcount(node) > ALONE):
-            return False  # at once something was computed from it
-        return all(one is not target for one in (*step.buffers, *step.written))
+            return False  # it is a result, or at once something was computed from it
+        state = (*step.buffers, *step.written)
+        return not state or all(one is not target for one in state)
 
     def become(self, target: Tensor, new: Tensor) -> bool:
         """Let a tensor from before be the result that came last, which nobody else has."""
         with self.lock:
             turn = self.turn = object()
+            if self.tidied is not self.position:
+                self._tidy()
             self.tidied = None
-            self._tidy()
             fresh, position, key = new.pending, self.position, (id(target), "_value")
             if fresh is None or fresh.tape is not self or fresh.view is not None:
                 return False
@@ -77,26 +82,28 @@ class Replaced(Written):
             before: Tensor = Tensor.from_value(memory)
             before._requires_grad, before.name = target._requires_grad, target.name
             read = self._stand_ins(target, before)
-            runs = None if read is None else _apart(target, before)
+            runs = _apart(target, before) if recording.runs else ()
             if read is None or runs is None:
                 return False
             asks = target._requires_grad or new._requires_grad
-            needed = bool(read) and self._are_needed(External, read)
+            numbers = tuple(read)
+            needed = bool(numbers) and self._are_needed(External, numbers)
             if target._requires_grad:
                 position, fresh = self._with_leaf(position, fresh.slot, fresh.type)
             slot, put_off = fresh.slot, entry is None
-            hidden, rows, index = self.hidden, self.rows, self.index
+            hidden, rows, externals, index = self.hidden, self.rows, self.externals, self.index
             if entry is not None:
                 hidden = {one: entry for one, entry in hidden.items() if one != key}
                 rows = [row for row in rows if row[0] is not target]
-            looking = {id(self.externals[i]) for i, one in read.items() if one is not before}
-            if looking:  # from now on these are other externals, and may be gone
-                index = {one: i for one, i in index.items() if one not in looking}
-            externals = [*self.externals]
-            for number, one in read.items():
-                externals[number] = one
-            replaced = [*self.replaced, Replacement(target, before, tuple(read), needed)]
-            set_all = starmap(setattr, runs)
+            if read:
+                externals = [*externals]
+                for number in numbers:
+                    externals[number] = read[number]
+                if len(numbers) > 1 or externals[numbers[0]] is not before:
+                    # What looked at it is another external from now on, and may be gone.
+                    index = {one: i for one, i in index.items() if i not in read}
+            replaced = [*self.replaced, Replacement(target, before, numbers, needed)]
+            set_all = starmap(setattr, runs) if runs else None
             # No signal handler runs from here on, but in the end.
             if self.turn is not turn:
                 return False
@@ -109,7 +116,8 @@ class Replaced(Written):
                 del target._value
             del target.node
             self.tidied = position
-            deque(set_all, maxlen=0)
+            if set_all is not None:
+                deque(set_all, maxlen=0)
         return True
 
     def _stand_ins(self, target: Tensor, before: Tensor) -> dict[int, Tensor] | None:
@@ -117,19 +125,22 @@ class Replaced(Written):
         externals; None where that cannot be.
         """
         found: dict[int, Tensor] = {}
-        for number, one in enumerate(self.externals):
-            if one is target:
-                found[number] = before
-            elif isinstance(one, Tensor) and not _is_plain(one) and memory_of(one) is target:
-                if one.pending is not None or one._view is None or one._requires_grad:
+        index = self.index.get(id(target))
+        if index is not None and self.externals[index] is target:
+            found[index] = before
+        number = -1
+        for one in self.externals:
+            number += 1
+            if type(one) is Tensor and (one.pending is not None or one._view is not None):
+                if memory_of(one) is not target:
+                    continue
+                if one.pending is not None or one._requires_grad:
                     return None
-                seen: Tensor = Tensor.from_value(_look_from(one, before))
-                look(seen, before, one._view.steps, False)
-                found[number] = seen
+                found[number] = _look_from(one, before)
         step = self.position
         if step.trained and any(External(number) in step.trained for number in found):
             return None  # its gradient is to come
-        looking = [slot for slot, leaf, *_ in step.views if found and _is_among(leaf, found)]
+        looking = step.views and [slot for slot, leaf, *_ in step.views if _is_among(leaf, found)]
         if looking:
             held = self.alive(step)
             if any(held[slot] for slot in looking):
@@ -139,7 +150,7 @@ class Replaced(Written):
     def _are_needed(self, kind: Any, numbers: Iterable[int]) -> bool:
         """Whether a gradient may need the values in some places, or go to them."""
         step = self.position
-        key = ("needed", kind, *numbers)
+        key = ("needed", kind, numbers)
         found: Any = step.children.get(key)
         if found is None:
             places = {kind(number) for number in numbers}
@@ -171,6 +182,8 @@ class Replaced(Written):
         Leaves stay such.
         """
         pending = tensor.pending
+        if pending is not None and pending.view is not None:
+            return self._renew_seen(tensor, new)
         if pending is None or not pending.leaf or pending.slot not in self.position.replacing:
             return super().renew(tensor, new, own)
         if enabled():
@@ -196,6 +209,40 @@ class Replaced(Written):
             new.pending, tensor.pending = pending, promise
             tensor._version += 1
             self.tidied = child
+        return True
+
+    def _renew_seen(self, tensor: Tensor, new: Tensor) -> bool:
+        """The same of a result that looks at another one, detached, as `w.grad.data` does: the one
+        whose memory it is has the new value, at which it looks.
+        """
+        slot, fresh = tensor.pending.slot, new.pending
+        if self.claimed or fresh is None or fresh.tape is not self or fresh.view is not None:
+            return False
+        if new._requires_grad or self.outputs[slot] is not tensor:
+            return False
+        base = self._seen_alone(slot)
+        if base is None or self._are_needed(Slot, (base,)):
+            return False
+        seen: Tensor = self.call(Tensor.detach, (new,), {})
+        with self.lock:
+            turn = self.turn = object()
+            self.tidied = None
+            self._tidy()
+            position, outputs, looks = self.position, list(self.outputs), seen.pending
+            if looks is None or looks.tape is not self or position.slots != looks.slot + 1:
+                return False
+            memory = outputs[base]
+            if memory._requires_grad or new.pending is not fresh or looks.slot != fresh.slot + 1:
+                return False
+            before = memory.pending, tensor.pending
+            outputs[base], outputs[fresh.slot] = new, memory
+            outputs[slot], outputs[looks.slot] = seen, tensor
+            # No signal handler runs from here on.
+            if self.turn is not turn:
+                return False
+            self.outputs = outputs
+            (new.pending, seen.pending), memory.pending, tensor.pending = before, fresh, looks
+            self.tidied = position
         return True
 
     def let_ask(self, tensor: Tensor) -> bool:
@@ -252,6 +299,12 @@ class Replaced(Written):
 
     def _detached_from(self, slot: int) -> int | None:
         """The result that another one looks at, detached, if nobody else has it."""
+        base = self._seen_alone(slot)
+        one = [] if base is None else self.outputs[base : base + 1]
+        return None if not one or getrefcount(one[0]) > ALONE else base
+
+    def _seen_alone(self, slot: int) -> int | None:
+        """The result that another one looks at, detached, if nobody has others that do."""
         step, outputs = self.position, self.outputs
         views = {number: (leaf, steps) for number, leaf, steps, _ in step.views}
         leaf, steps = views[slot]
@@ -259,10 +312,9 @@ class Replaced(Written):
             return None
         if any(primitive is not STOP for primitive, _ in steps):
             return None
-        looking = [number for number, base in step.within if base == leaf.number]
-        for number in (leaf.number, *looking):
+        for number, base in step.within:
             one = outputs[number : number + 1]
-            if number != slot and getrefcount(one[0]) > ALONE:
+            if base == leaf.number and number != slot and getrefcount(one[0]) > ALONE:
                 return None
         return leaf.number
 
@@ -272,16 +324,15 @@ def _is_among(leaf: Any, numbers: Mapping[int, Any]) -> bool:
     return type(leaf) is External and leaf.number in numbers
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor has memory of its own."""
-    return tensor.pending is None and tensor._view is None
-
-
-def _look_from(view: Tensor, before: Tensor) -> Any:
-    value = array_of(before)
-    for primitive, params in view._view.steps:  # type: ignore[union-attr]
+def _look_from(view: Tensor, before: Tensor) -> Tensor:
+    """The same view of what stands in for its base."""
+    assert view._view is not None
+    value, steps = array_of(before), view._view.steps
+    for primitive, params in steps:
         value = primitive.numpy(value, **params)
-    return value
+    seen: Tensor = Tensor.from_value(value)
+    look(seen, before, steps, False)
+    return seen
 
 
 def _apart(target: Tensor, before: Tensor) -> list[tuple[Any, str, Any]] | None:

@@ -123,7 +123,11 @@ class Run:
 
     def has_read(self, tensor: Tensor) -> bool:
         """Whether nodes that were not made yet may need its values."""
-        return self._has_marked(tensor) or any(one is tensor for one, _ in self.buffers)
+        for _, ones in self.marks:  # as `_has_marked`, in a hurry
+            for one in ones:
+                if one is tensor:
+                    return True
+        return bool(self.buffers) and any(one is tensor for one, _ in self.buffers)
 
     def changed(self, derivative: Derivative) -> Node | None:
         """What was changed since of what the gradients need; None where all is as it was.
@@ -131,7 +135,7 @@ class Run:
         It comes as a leaf that names it.
         """
         for number, tensor in self.stand_ins:
-            if number in derivative.needed:
+            if number in derivative.read:
                 return Node(INPUT, (), {}, tensor.spec, name=tensor.name)
         found: Tensor | None = None
         if not (self.step.stepped or self.overwritten or self.buffers or self.renewed):
@@ -437,6 +441,8 @@ def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> li
     for i, value in enumerate(externals):
         if not isinstance(value, Tensor) or isinstance(value, Parameter):
             continue
+        if value.pending is None and value._view is None and value.node is None:
+            continue  # mostly
         memory: Any = value if value._view is None else value._view.base
         if not memory._requires_grad or memory.is_leaf:
             continue

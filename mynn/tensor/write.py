@@ -35,17 +35,20 @@ Changed = TypeVar("Changed", bound=AnyTensor)
 
 def replace(x: Changed, result: Any, name: str, own: bool = False) -> Changed:
     """Give x the result of an operation on it, which came last, or is our `own`."""
-    if result.shape != x.shape:
+    shape, dtype, kind = x.shape, x.dtype, result.spec
+    if kind.shape != shape:
         raise ShapeError(
-            f"{name}: the result has shape {result.shape}, the tensor that is changed in place has "
-            f"{x.shape}; only the other operand is broadcast"
+            f"{name}: the result has shape {kind.shape}, the tensor that is changed in place has "
+            f"{shape}; only the other operand is broadcast"
         )
-    if RANK[result.dtype.kind] > RANK[x.dtype.kind]:
-        raise DTypeError(
-            f"{name}: the result is {result.dtype}, it can't be cast to the dtype {x.dtype} of the "
-            f"tensor that is changed in place; convert that first, with .astype({result.dtype})"
-        )
-    new = result if result.dtype == x.dtype else result.astype(x.dtype)
+    new = result
+    if kind.dtype != dtype:
+        if RANK[kind.dtype.kind] > RANK[dtype.kind]:
+            raise DTypeError(
+                f"{name}: the result is {kind.dtype}, it can't be cast to the dtype {dtype} of the "
+                f"tensor that is changed in place; convert that first, with .astype({kind.dtype})"
+            )
+        new = result.astype(dtype)
     if new.pending is not None:
         tape = current.tape
         if x.pending is not None and tape is not None and tape.renew(x, new, own):

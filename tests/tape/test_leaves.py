@@ -361,6 +361,7 @@ WHOLE = [
     gradients_set_to_zero,
     gradients_set_to_zero_first,
     data_in_place,
+    data_by_methods,
     data_assigned,
     made_anew,
     made_anew_under_no_grad,

@@ -5,39 +5,66 @@ from __future__ import annotations
 from tests.fuzz.eager import networks, training
 from tests.fuzz.eager.draw import Draw
 
+# Ways to write an update of a plain tensor under `no_grad`, and ways that need none.
+QUIET = (
+    "{0} -= 0.1 * {0}.grad",
+    "{0}.sub_({0}.grad * 0.1)",
+    "{0}.add_({0}.grad, alpha=-0.1)",
+    "{0}.copy_({0} - {0}.grad * 0.1)",
+)
+LOUD = ("{0}.data -= 0.1 * {0}.grad", "{0}.data.add_({0}.grad.data, alpha=-0.1)")
+# In PyTorch the tensor has other memory then, which views do not see.
+OTHER = "{0}.data = {0}.data - 0.1 * {0}.grad"
+ANEW = "{0} = ({0} - 0.1 * {0}.grad).detach().requires_grad_()"
+
 
 def by_hand(g: Draw) -> None:
     """Weights that are plain tensors, and the update written out."""
-    w, c = g.name("w"), g.name("c")
+    w, c, old, seen = g.name("w"), g.name("c"), g.name("old"), g.name("seen")
     inner, out, number = g.pick((3, 5)), g.pick((2, 3)), g.number()
     g.add(
         f"{w} = tensor(draw({number}, ({inner}, {out})), requires_grad=True)",
         f"{c} = tensor(draw({number + 1}, ({out},)), requires_grad=True)",
     )
-    momentum = g.chance(0.3)
+    momentum, anew = g.chance(0.3), g.chance(0.2)
+    # PyTorch does not notice what is changed through `.data`.
+    looks = not anew and g.chance(0.3)
+    ways = g.pick((QUIET, LOUD if looks else (*LOUD, OTHER)))
+    again = ways is QUIET and not anew and g.chance(0.4)
     if momentum:
         g.add(f"v = {w}.detach() * 0.0")
+    if looks:
+        g.add(f"{seen} = {w}.{g.pick(('detach()', 'data', 'detach()[1]', 'data.reshape(-1)'))}")
+    g.add(f"{old} = None")
     with g.block(f"for i in range({g.some(3, 6)}):"):
         g.add(f"x = tensor(draw({number} + 2 + i, (4, {inner})))")
-        g.add(f"y = {g.pick((f'F.tanh(x @ {w} + {c})', f'x @ {w} + {c}'))}")
+        y = g.pick(("F.tanh(x @ {0} + {1})", "x @ {0} + {1}", "x @ ({0} * {0}) + {1}"))
+        g.add(f"y = {y.format(w, c)}")
         g.add("loss = ((y - 0.3) ** 2).mean()", "loss.backward()")
         if g.chance(0.3):
             g.look("loss", ())
-        with g.block("with no_grad():"):
-            if momentum:
-                g.add(f"v.mul_(0.9).add_({w}.grad)", f"{w} -= 0.1 * v")
-            else:
-                updates = (
-                    "{} -= 0.1 * {}.grad",
-                    "{}.sub_({}.grad * 0.1)",
-                    "{}.add_({}.grad, alpha=-0.1)",
-                )
-                g.add(g.pick(updates).format(w, w))
-            g.add(f"{c} -= 0.1 * {c}.grad")
-            if g.chance(0.3):
-                g.add(f"log({w})")
-        clear = g.pick(("{}.grad = None", "{}.grad.zero_()"))
-        g.add(clear.format(w), clear.format(c))
+        update = g.pick(ways)
+        if anew or (ways is not QUIET and not momentum):
+            g.add((ANEW if anew else update).format(w), g.pick(LOUD).format(c))
+        else:
+            with g.block("with no_grad():"):
+                if momentum:
+                    g.add(f"v.mul_(0.9).add_({w}.grad)", f"{w} -= 0.1 * v")
+                else:
+                    g.add(g.pick(QUIET).format(w))
+                if g.chance(0.2):
+                    g.add(f"{w}.clamp_(-1.0, 1.0)")
+                g.add(g.pick(ways).format(c))
+                if g.chance(0.3):
+                    g.add(f"log({w})")
+        clear = g.pick(("{}.grad = None", "{}.grad.zero_()", "{}.grad.data.zero_()"))
+        g.add(*[clear.format(one) for one in ((c,) if anew else (w, c))])
+        if looks:
+            g.add(f"log({seen})")
+        if again:  # of a loss before the update, which may need what there was
+            with g.block(f"if {old} is not None:"):
+                g.add(f"{old}.backward()", f"log({w}.grad, {c}.grad)")
+        g.add(f"{old} = loss")
         if g.chance(0.3):
             g.look("loss", ())
     g.add(f"log({w}, {c})")
