@@ -46,6 +46,7 @@ HOMES = {
     "use_deterministic_algorithms",
     "mynn.train.model": "Model",
     "mynn.train.checkpoint": "Checkpoint",
+    "mynn.train.cross_validation": "CrossValidation cross_validate",
     "mynn.train.summary": "summary",
     "mynn.train.callbacks.stopping": "EarlyStopping TerminateOnNaN",
     "mynn.train.callbacks.saving": "CSVLogger ModelCheckpoint TensorBoard",

@@ -8,10 +8,11 @@ writes program state, and an interpreted, a compiled and an eager run see the sa
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,37 @@ def get_rng_state() -> Tensor:
 def set_rng_state(new_state: Any) -> None:
     """Go on drawing from a state that `get_rng_state` gave."""
     default_generator().set_state(as_tensor(new_state).numpy())
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+    """After the block what is drawn by default goes on as if the block had not been.
+
+    Args:
+        devices: as in PyTorch, of whose devices there are none here beside the processor.
+        enabled: False: as if there were no block.
+
+    Example:
+        >>> _ = manual_seed(0)
+        >>> with fork_rng():
+        ...     _ = manual_seed(5)
+        >>> initial_seed()
+        0
+    """
+    if not enabled:
+        yield
+        return
+    key = default_generator().get_state()
+    with _lock:
+        host = [(generator, generator.bit_generator.state) for generator in _host]
+    try:
+        yield
+    finally:
+        default_generator().set_state(key)
+        with _lock:
+            for generator, state in host:
+                generator.bit_generator.state = state
+            _host[:] = [generator for generator, _ in host]
 
 
 def as_shape(shape: Any) -> Shape:

@@ -170,6 +170,13 @@ LOOPS = {
         ("ours", "torch", "sklearn"),
         steps=2,
     ),
+    "folds-together": Loop(
+        "the 50 trainings in one call of mynn.cross_validate, for each",
+        _plain(folds.together),
+        ("ours",),
+        steps=0,
+        units=folds.FOLDS * folds.SEEDS,
+    ),
     "folds-epochs": Loop(
         "20 of 1000 such epochs in one call of fit",
         _plain(folds.epochs),

@@ -141,7 +141,7 @@ def fit(
         "record": record,
         "metrics": measures,
     }
-    check = partial(_check_results, metrics=measures)
+    check = partial(check_results, metrics=measures)
     loaded = from_loader(data)
     executor: Executor
     if loaded is None and is_stream(data):
@@ -154,7 +154,7 @@ def fit(
         arguments, arrays = load(data, check_finite)
         if held is None and validate is not None:
             (arguments, arrays), held = split(arguments, arrays, validation_split)
-        _check_step(compiled, arguments)
+        check_step(compiled, arguments)
         given = arguments, arrays, check, batch_size, check_finite, drop_last
         executor = executor_for(plan(compiled, *given, {**options, "shuffle": shuffle}))
     validation = None
@@ -239,7 +239,8 @@ def _checked_callbacks(callbacks: Any) -> list[Callback]:
     return found
 
 
-def _check_results(staged: Staged, metrics: Mapping[str, Metric]) -> None:
+def check_results(staged: Staged, metrics: Mapping[str, Metric]) -> None:
+    """Raise where a step does not return what `fit` needs: the loss, then numbers or measures."""
     results = staged.graph.outputs[: staged.results]
     if not results:
         raise UsageError("the step returns nothing; return the loss, so that it can be measured")
@@ -251,7 +252,7 @@ def _check_results(staged: Staged, metrics: Mapping[str, Metric]) -> None:
     check_measures("the step", staged, metrics, ArgumentError)
 
 
-def _check_step(compiled: Compiled, arguments: tuple[Any, ...]) -> None:
+def check_step(compiled: Compiled, arguments: tuple[Any, ...]) -> None:
     """Raise where the data does not fit the step, and where a network is given instead of one."""
     inner = compiled.function
     try:

@@ -32,7 +32,7 @@ def _is_finite(array: Array) -> bool:
     return array.dtype.kind != "f" or bool(_all(np.isfinite(array), axis=None))
 
 
-def _may_hold(tensor: Tensor) -> bool:
+def may_hold(tensor: Tensor) -> bool:
     """Whether the values of a state tensor are fit to go on with."""
     if tensor.requires_grad or tensor.dtype.kind != "f":
         return _is_finite(array_of(tensor))
@@ -90,7 +90,7 @@ class NanGuard:
 
     def broken(self) -> Tensor | None:
         """What is watched, was finite and is not any more."""
-        return next((t for t in self.watched if not _may_hold(t)), None)
+        return next((t for t in self.watched if not may_hold(t)), None)
 
     def check(self) -> None:
         """Raise `NotFiniteError` where steps have made a parameter not finite."""
@@ -171,7 +171,7 @@ class NanGuard:
         staged = self.executor.run.step(self.executor.batch)[0].staged
         reached = set(topological((result_of(staged, broken),)))
         for node, tensor in zip(staged.state_nodes, staged.state, strict=True):
-            if node in reached and not _may_hold(tensor):
+            if node in reached and not may_hold(tensor):
                 return tensor
         return None
 
@@ -184,7 +184,7 @@ class NanGuard:
         low = self.last.cursor.steps
         self.watched = [tensor]
         self._go_to(low)
-        if not _may_hold(tensor):
+        if not may_hold(tensor):
             self._blame_outside(tensor, "it was so when the run began, or was changed since")
         while high - low > 1:
             middle = (low + high) // 2

@@ -282,12 +282,13 @@ def steps_for(
     remainder: int,
     check: Check,
     epochs: int | None,
+    beside: Beside | None = None,
 ) -> tuple[Step, Step]:
     """The steps on batches of so many rows, and on those that remain for the last one: of one
     program, unless the smaller batches are worth one of their own in so many epochs (None: one now,
     and others at other times).
     """
-    fixed, beside = (compiled, arguments, arrays), Beside()
+    fixed, beside = (compiled, arguments, arrays), beside or Beside()
     if not remainder:
         whole = step_for(*fixed, rows, check, beside)
         return whole, whole
@@ -430,9 +431,12 @@ def plan(
     check_finite: bool,
     drop_last: bool = False,
     options: Mapping[str, Any] | None = None,
+    beside: Beside | None = None,
 ) -> Run:
     """The plan of a run over data that `load` gave: one epoch, unless the `options` say something
     else, as in `Run`.
+
+    `beside`: what plans of the step for other numbers of rows have found out.
 
     The step is traced once for each size of a batch. `check(staged)` raises where a trace of it
     will not do, before it is compiled.
@@ -451,7 +455,7 @@ def plan(
             arrays = data_arrays.to_single(arrays, check_finite)
     fixed = compiled, arguments, tuple(arrays)
     options = options or {}
-    whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs"))
+    whole, last = steps_for(*fixed, batch, remainder, check, options.get("epochs"), beside)
     return Run(*fixed, check, whole, last, remainder, **options)
 
 

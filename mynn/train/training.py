@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from mynn.train.criteria import Criteria
 
 
-def _drawn_seed() -> int:
+def drawn_seed() -> int:
     """64 bits from the default generator."""
     high, low = random.default_generator().words(2)
     return high << 32 | low
 
 
-def _check_training(staged: Staged) -> None:
+def check_training(staged: Staged) -> None:
     """Say where the step reads parameters and changes none."""
     if any(t.requires_grad or isinstance(t, Parameter) for t in staged.written):
         return
@@ -71,9 +71,9 @@ class Training:
         self.executor, run = executor, executor.run
         if run.record is not None:
             self.executor.recorder(run.whole.rows)
-        _check_training(run.staged)
+        check_training(run.staged)
         if run.shuffle:
-            self.executor.seed(_drawn_seed() if seed is None else seed)
+            self.executor.seed(drawn_seed() if seed is None else seed)
         self.validation = validation
         self.keeper = keeper
         apart = validation is not None and not validation.inside

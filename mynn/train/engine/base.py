@@ -245,12 +245,16 @@ class Executor(ABC):
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
 
+        natives = self.run.natives
+
         def put() -> None:
             for tensor, copy in snapshot.values.items():
-                tensor.to_native()[...] = copy
-            self.go_to(snapshot.cursor)
+                natives[tensor][...] = copy
+            self._go_to(snapshot.cursor)
 
-        sharing.run_whole(put, self.run.written, write=True)
+        self._check_cursor(snapshot.cursor)
+        with uninterrupted():
+            sharing.run_whole(put, self.run.written, write=True)
 
     # -- steps -------------------------------------------------------------------------------------
 
