@@ -19,7 +19,7 @@ from collections.abc import Container, Iterable
 
 from mynn.compiler.fusion.groups import Fusion, Group, covers, identity_map
 from mynn.compiler.fusion.pool_windows import inlined_reductions, window_blocks
-from mynn.compiler.fusion.stored import SIZE_LIMIT, Storing, is_leaf
+from mynn.compiler.fusion.stored import SIZE_LIMIT, Storing, is_leaf, runs_serially
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.graph.merged_axes import merged_axes
 from mynn.compiler.rules import rule_of
@@ -81,7 +81,7 @@ class _Planner:
         if not self.storing.is_anchor(node):
             ranked = sorted(producers, key=self.number.__getitem__, reverse=True)
             for group in ranked:
-                if group.anchor is not None and not rule_of(group.anchor).epilogue:
+                if group.anchor is not None and not self.takes(group.anchor, node):
                     continue
                 if group.weight > _GROUP_LIMIT:
                     continue
@@ -112,6 +112,11 @@ class _Planner:
         self.home[node] = group
         if group.anchor is None:
             self.note(group, self.loaded(node, frontier))
+
+    def takes(self, anchor: Node, node: Node) -> bool:
+        """Whether a kernel around the anchor may go on to compute the node, element by element."""
+        serial = runs_serially(anchor) and self.storing.is_costly(node)
+        return rule_of(anchor).epilogue and not serial
 
     def add(self, node: Node, group: Group, axis_map: AxisMap, producers: Iterable[Group]) -> None:
         """Have a group compute a node too, which needs these other groups."""

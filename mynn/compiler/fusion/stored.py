@@ -21,6 +21,7 @@ from mynn.compiler.rules.record import (
     Loop,
     Movement,
     Part,
+    Scan,
     ScatterAlong,
 )
 from mynn.core.graph import Graph, Node
@@ -46,6 +47,7 @@ class Reason(enum.Enum):
     KERNEL = "computed by loops of its own"
     STEPS = "read or made step by step"
     REPEATED = "costly, and repeated by what reads it"
+    SERIAL = "costly, and read by running totals, one element after the other"
     PICKED = "a small reduction whose elements are picked one by one"
     SHARED_EPILOGUE = "the epilogue of a product, read more than once"
     SHARED_COSTLY = "costly, and read more than once"
@@ -56,6 +58,11 @@ class Reason(enum.Enum):
 def is_leaf(node: Node) -> bool:
     """Whether the node is there before the program runs."""
     return isinstance(rule_of(node), Leaf)
+
+
+def runs_serially(node: Node) -> bool:
+    """Whether running totals go along the axis that mostly lies in a row: no vector does then."""
+    return isinstance(rule_of(node), Scan) and node.params["axis"] == len(node.shape) - 1
 
 
 class Storing:
@@ -102,6 +109,10 @@ class Storing:
     def is_anchor(self, node: Node) -> bool:
         """Whether the node needs loops of its own."""
         return rule_of(node).own_kernel(node) and node not in self.inlined
+
+    def is_costly(self, node: Node) -> bool:
+        """Whether it takes long to compute an element of the node from what is stored."""
+        return self._costly.get(node, False)
 
     def why_stored(self, node: Node) -> Reason | None:
         """Why a node whose inputs are settled is stored; None where it is computed as needed."""
@@ -170,7 +181,8 @@ class Storing:
     def _store_repeated(self, node: Node) -> None:
         """Store what a node repeats where it costs more to compute again than to load.
 
-        And small reductions whose elements it picks one by one.
+        And what is costly where it would be computed element by element, and small reductions whose
+        elements it picks one by one.
         """
         if node in self.windows or not node.inputs:
             return
@@ -178,6 +190,8 @@ class Storing:
         repeats = rule.repeats and node.inputs[0].type.size < node.type.size
         picks = isinstance(rule, Computed) and rule.picks
         picks = picks or (isinstance(rule, Movement) and not rule.affine(node))
+        if runs_serially(node) and self.is_costly(peel(node.inputs[0])):
+            self._store(peel(node.inputs[0]), Reason.SERIAL)
         for x in node.inputs if repeats or picks else ():
             base = peel(x)
             if repeats and self._costly.get(base, False):

@@ -21,9 +21,13 @@ from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Scan
 from mynn.core.graph import Node
 
+# Rows side by side, where no vector runs across them.
+_ROWS = 4
+
 
 def lower_scan(context: Context) -> list[Statement]:
-    """A serial loop along the axis around a vector of totals, which runs along another axis.
+    """A serial loop along the axis around a vector of totals, which runs along another axis; or
+    around those of some rows, whose totals do not wait for each other.
 
     for block in blocks of the other axis:
         total = start
@@ -42,14 +46,15 @@ def lower_scan(context: Context) -> list[Statement]:
     if long and not _is_costly(context, anchor, names):
         outer = [(names[i], n) for i, n in enumerate(shape) if i != axis and n != 1]
         return serial(outer, _chains(context, anchor, names))
-    if score < 0:  # lanes would be gathered one by one: rows are quicker one after the other
-        across = None
+    kind, lanes = "vector", context.lanes()
+    if score < 0:  # lanes would be gathered one by one
+        kind, lanes = "unroll", _ROWS
 
     def block(first: Affine, width: int) -> list[Statement]:
-        return _vector_of_totals(context, anchor, names, across, first, width)
+        return _vector_of_totals(context, anchor, names, across, first, width, kind)
 
     extent = 1 if across is None else shape[across]
-    result = over_chunks(context.names, "i", extent, context.lanes(), block)
+    result = over_chunks(context.names, "i", extent, lanes, block)
     outer = [(names[i], n) for i, n in enumerate(shape) if i not in (axis, across) and n != 1]
     return serial(outer, result)
 
@@ -71,13 +76,14 @@ def _vector_of_totals(
     across: int | None,
     first: Affine,
     width: int,
+    kind: str,
 ) -> list[Statement]:
     rule, x, axis = rule_of(anchor), anchor.inputs[0], anchor.params["axis"]
     assert isinstance(rule, Scan)
     totals = Buffer(context.names.fresh("total"), x.type.short, width, "register")
     lane = context.names.fresh("v")
     start = Store(totals, Affine.var(lane), Const(rule.start(x.type.short), x.type.short))
-    clear = For(lane, width, (start,), "vector")
+    clear = For(lane, width, (start,), kind)
     lane = context.names.fresh("v")
     index = plain_index(names, x.shape)
     if across is not None:
@@ -87,7 +93,7 @@ def _vector_of_totals(
     total = builder.let(builder.combine(rule.combine, Load(totals, at), x, point))
     builder.memo[anchor, point] = total
     body = [*context.emit_outputs(builder, point), Store(totals, at, total)]
-    step = For(lane, width, tuple(body), "vector")
+    step = For(lane, width, tuple(body), kind)
     loops = [(names[axis], x.shape[axis])] if x.shape[axis] != 1 else []
     return [Local(totals), clear, *serial(loops, [step])]
 

@@ -43,6 +43,16 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Type, ...], set[Reason]]] = {
         (f32(64, 8),),
         {Reason.REPEATED, Reason.OUTPUT},
     ),
+    "running totals": (
+        lambda x: x.exp().cumsum(-1).tanh(),
+        (f32(8, 64),),
+        {Reason.SERIAL, Reason.KERNEL, Reason.OUTPUT},
+    ),
+    "running totals across": (
+        lambda x: x.exp().cumsum(0).tanh(),
+        (f32(8, 64),),
+        {Reason.OUTPUT},
+    ),
     "shared epilogue": (
         lambda x, w: _both(functional.relu(x @ w)),
         (f32(16, 32), f32(32, 48)),
