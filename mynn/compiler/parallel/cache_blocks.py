@@ -22,6 +22,7 @@ from itertools import groupby
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.format import format_kernel
+from mynn.compiler.loop_ir.instance import original
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
 from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.loop_ir.walk import statements
@@ -107,7 +108,9 @@ def _streams(kernel: Kernel) -> bool:
     if kernel.operations > kernel.nbytes or isinstance(kernel, Nest):
         return False
     return all(
-        s.buffer.storage != "scratch" for s in statements(kernel.body) if isinstance(s, Local)
+        s.buffer.storage != "scratch"
+        for s in statements(original(kernel).body)
+        if isinstance(s, Local)
     )
 
 
@@ -119,7 +122,8 @@ def _bytes(kernels: Sequence[Kernel]) -> int:
 
 def _rounds(kernel: Kernel) -> int:
     """Rounds of the longest loop that is shared."""
-    loops = (s for s in statements(kernel.body) if isinstance(s, For) and s.kind == "parallel")
+    body = original(kernel).body
+    loops = (s for s in statements(body) if isinstance(s, For) and s.kind == "parallel")
     return max((loop.extent for loop in loops), default=1)
 
 
