@@ -208,12 +208,31 @@ def needs_barrier(earlier: Footprint, later: Footprint, workers: int | None) -> 
         return False
     if workers is None:
         return True
-    reads, writes = _shares(later, workers)
-    other_reads, other_writes = _shares(earlier, workers)
-    return (
-        _overlap(writes, other_reads)
-        or _overlap(writes, other_writes)
-        or _overlap(reads, other_writes)
+    key = earlier.kind, workers, _shared_buffers(earlier, later)
+    found = later.kind.barriers.get(key)
+    if found is None:
+        reads, writes = _shares(later, workers)
+        other_reads, other_writes = _shares(earlier, workers)
+        found = later.kind.barriers[key] = (
+            _overlap(writes, other_reads)
+            or _overlap(writes, other_writes)
+            or _overlap(reads, other_writes)
+        )
+    return found
+
+
+def _shared_buffers(one: Footprint, other: Footprint) -> tuple[tuple[int, int, int], ...]:
+    """Which buffers of two kernels have bytes in common, and how far one begins behind the other.
+
+    For kernels of the same kinds that says all of who touches what another worker does.
+    """
+    return tuple(
+        [
+            (i, j, b.first - a.first)
+            for i, a in enumerate((*one.reads, *one.writes))
+            for j, b in enumerate((*other.reads, *other.writes))
+            if a.overlaps(b)
+        ]
     )
 
 
