@@ -74,8 +74,8 @@ def cache_blocks(
     wanted = [
         kernel for (_, run), is_cut in zip(runs, cut, strict=True) if is_cut for kernel in run
     ]
-    ways = iter(ways_to_share(wanted))
     footprints = Footprints(locate)
+    ways = iter(ways_to_share(wanted, footprints))
     result: list[CacheBlock] = []
     for (_, run), is_cut in zip(runs, cut, strict=True):
         if is_cut:
@@ -86,7 +86,7 @@ def cache_blocks(
 
 
 def _in_shares(
-    run: tuple[Kernel, ...], ways: Sequence[Sequence[Kernel]], footprints: Footprints
+    run: tuple[Kernel, ...], ways: Sequence[Iterator[Kernel]], footprints: Footprints
 ) -> Iterator[CacheBlock]:
     """A run of kernels, in shares where that keeps something in the cache."""
     shares = min(_power_of_two(-(-_bytes(run) // _BLOCK_BYTES)), _MOST_SHARES)

@@ -260,13 +260,29 @@ class Footprints:
         self.locate = locate
         self._kinds: dict[int, Kind] = {}
 
-    def of(self, kernel: Kernel) -> Footprint:
-        """The footprint of a kernel."""
+    def kind(self, kernel: Kernel) -> Kind:
+        """The kernel and its instances."""
         first = original(kernel)
         kind = self._kinds.get(id(first))
         if kind is None:
             kind = self._kinds[id(first)] = Kind(first, loop_accesses(first))
-        return Footprint(kernel, kind, self.locate)
+        return kind
+
+    def of(self, kernel: Kernel) -> Footprint:
+        """The footprint of a kernel."""
+        return Footprint(kernel, self.kind(kernel), self.locate)
+
+    def bytes_read(self, kernel: Kernel, worker: int, workers: int) -> int:
+        """Bytes that a worker reads in its share of a kernel, or between the first and the last."""
+        total = 0
+        end: dict[Hashable, int] = {}
+        alone = Footprint(kernel, self.kind(kernel), lambda buffer: (buffer, 0))
+        reads, _ = alone.share(worker, workers)
+        for interval in sorted(reads, key=lambda interval: interval.first):
+            before = end.get(interval.space, -1)
+            total += max(0, interval.last - max(interval.first - 1, before))
+            end[interval.space] = max(interval.last, before)
+        return total
 
 
 def footprint(
@@ -275,14 +291,3 @@ def footprint(
     """What one of so many workers reads in its share of a kernel, and what it writes."""
     return Footprints(locate).of(kernel).share(worker, workers)
 
-
-def bytes_read(kernel: Kernel, worker: int, workers: int) -> int:
-    """Bytes that a worker reads in its share of a kernel, or between the first and the last."""
-    total = 0
-    end: dict[Hashable, int] = {}
-    reads, _ = footprint(kernel, worker, workers, lambda buffer: (buffer, 0))
-    for interval in sorted(reads, key=lambda interval: interval.first):
-        before = end.get(interval.space, -1)
-        total += max(0, interval.last - max(interval.first - 1, before))
-        end[interval.space] = max(interval.last, before)
-    return total

@@ -13,7 +13,7 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import COUNTS, barrier_intervals, list_schedule
-from mynn.compiler.parallel.footprint import Footprint, Footprints, bytes_read
+from mynn.compiler.parallel.footprint import Footprint, Footprints
 from mynn.compiler.parallel.split import is_serial
 from mynn.target.target import host, named
 from mynn.tensor import Tensor
@@ -127,8 +127,10 @@ def test_the_order_keeps_what_depends_on_it() -> None:
 
 
 def test_bytes_read() -> None:
-    assert bytes_read(kernel(B, (A, AT_I * 8)), 0, 2) == 3 * 32 + 4  # first to last of four
-    assert bytes_read(kernel(B, (A, AT_I * 0), (C, AT_I)), 1, 2) == 4 + 16
+    footprints = Footprints(lambda buffer: (buffer, 0))
+    apart, once = kernel(B, (A, AT_I * 8)), kernel(B, (A, AT_I * 0), (C, AT_I))
+    assert footprints.bytes_read(apart, 0, 2) == 3 * 32 + 4  # first to last of four
+    assert footprints.bytes_read(once, 1, 2) == 4 + 16
 
 
 def test_rows_of_a_network() -> None:
