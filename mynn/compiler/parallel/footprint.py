@@ -290,4 +290,3 @@ def footprint(
 ) -> tuple[list[Interval], list[Interval]]:
     """What one of so many workers reads in its share of a kernel, and what it writes."""
     return Footprints(locate).of(kernel).share(worker, workers)
-

@@ -19,6 +19,7 @@ from mynn.target.target import host, named
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout, shared_kernels
+from tests.compiler.lowering.test_equal_groups import deep
 from tests.compiler.lowering.test_schedules import step_case
 from tests.compiler.parallel.test_split import run_shared
 from tests.helpers import f32, graph_of
@@ -227,3 +228,16 @@ def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyP
 
     few, many = comparisons(4), comparisons(12)
     assert few < many < 4 * few
+
+
+def test_what_holds_for_a_pair_holds_for_all_like_it() -> None:
+    """What was found for kernels of the same kinds is what each pair by itself gives."""
+    made = pipeline.finish(pipeline.lower(deep(5), host()), split=True)
+    locate = made.plan.location
+    together = [made.footprints.of(kernel) for kernel in made.kernels]
+    assert len({one.kind for one in together}) < len(together)
+    for later in together:
+        for earlier in together:
+            alone = (Footprints(locate).of(one.kernel) for one in (earlier, later))
+            found = barriers.needs_barrier(earlier, later, 2)
+            assert found is barriers.needs_barrier(*alone, workers=2)
