@@ -35,6 +35,7 @@ class Compilation:
     - `order`, `places`: the kernels to be, in order; where stored values lie.
     - `kernels`: the kernels in the order in which they run, in the end with their loops shared.
     - `blocks`, `schedule`: what one thread runs; what each of several workers runs.
+    - `settled`: for each pass that goes node by node those that it leaves as they are.
     - `check`: whether verifiers run, within bodies of loops too.
     - `seconds`: what each stage took.
     """
@@ -56,6 +57,7 @@ class Compilation:
     footprints: Footprints = field(default_factory=lambda: Footprints(lambda b: (b, 0)))
     schedule: Sequence[ScheduledKernel] = ()
     module: Module | None = None
+    settled: dict[str, set[Node]] = field(default_factory=dict)
     check: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 

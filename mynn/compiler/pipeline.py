@@ -256,6 +256,18 @@ def _rewrite(name: str, about: str, does: Callable[[Graph], Graph]) -> Pass:
     return Pass(name, "rewrite", about, does, run)
 
 
+def _local(name: str, about: str, does: Callable[[Graph, set[Node]], Graph]) -> Pass:
+    """A pass that goes by each node and what it is computed from: what it has left once it leaves
+    in the next round too.
+    """
+
+    def run(c: Compilation) -> Compilation:
+        graph = does(c.graph, c.settled.setdefault(name, set()))
+        return c if graph is c.graph else replace(c, graph=graph)
+
+    return Pass(name, "rewrite", about, does, run)
+
+
 def _shared(c: Compilation) -> bool:
     return c.split
 
@@ -274,9 +286,9 @@ LOWERING: tuple[Pass | Repeated, ...] = (
             _rewrite(
                 "branches", "branches that are known; what is wanted of others", prune_branches
             ),
-            _rewrite("decompose", "composites in terms of other primitives", decompose),
-            _rewrite("fold", "what depends on constants alone", fold),
-            _rewrite("algebra", "nodes that do nothing, or undo each other", algebraic),
+            _local("decompose", "composites in terms of other primitives", decompose),
+            _local("fold", "what depends on constants alone", fold),
+            _local("algebra", "nodes that do nothing, or undo each other", algebraic),
             _rewrite("cse", "equal nodes become one", cse),
         )
     ),

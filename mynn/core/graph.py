@@ -168,9 +168,7 @@ class Graph:
 
     @lazy
     def _nodes(self) -> tuple[Node, ...]:
-        known = set(self.inputs)
-        reached = topological((*self.checks, *self.outputs), stop=known.__contains__)
-        return (*self.inputs, *[node for node in reached if node not in known])
+        return (*self.inputs, *topological((*self.checks, *self.outputs), known=self.inputs))
 
     def __str__(self) -> str:
         return format_graph(self)
@@ -180,14 +178,28 @@ def topological(
     outputs: Iterable[Node],
     stop: Callable[[Node], bool] | None = None,
     inside: Callable[[Node], Node | None] | None = None,
+    known: Iterable[Node] = (),
 ) -> list[Node]:
     """Nodes reachable from `outputs`, each after its inputs; past `stop(node)` none is entered.
 
-    A node that stands for others (`inside`) comes after the one that it stands for.
+    A node that stands for others (`inside`) comes after the one that it stands for. Those that are
+    `known` are left out, with what is reached through them alone.
     """
     order: list[Node] = []
-    done: set[Node] = set()
+    done = set(known)
     stack = [*outputs][::-1]
+    if stop is None and inside is None:  # most walks, and the longest
+        while stack:
+            node = stack[-1]
+            if node not in done:
+                missing = [x for x in node.inputs if x not in done]
+                if missing:
+                    stack += missing[::-1]
+                    continue
+                done.add(node)
+                order.append(node)
+            stack.pop()
+        return order
     while stack:
         node = stack[-1]
         if node not in done:

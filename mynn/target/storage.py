@@ -54,6 +54,7 @@ def padded_extent(extent: int, itemsize: int) -> int:
     return power
 
 
+@functools.lru_cache(maxsize=4096)
 def padded_strides(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> Shape:
     """Strides in elements of padded storage; `order` lists the axes, slowest to fastest."""
     strides = [0] * len(shape)

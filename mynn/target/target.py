@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 
 from mynn.base.dataclass import dataclass
+from mynn.base.lazy import lazy
 from mynn.errors import ArgumentError
 from mynn.target import llvm
 from mynn.target.caches import USUAL_CACHES, cache_sizes
@@ -48,7 +49,7 @@ class Target:
         """Whether its C library has `sched_yield` and `usleep`."""
         return "windows" not in self.triple
 
-    @property
+    @lazy
     def has_fma(self) -> bool:
         """Whether there is an instruction for x * y + z with one rounding."""
         return not {"+fma", "+neon"}.isdisjoint(self.features.split(","))

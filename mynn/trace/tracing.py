@@ -199,9 +199,20 @@ def user_source() -> str | None:
         if recorded is not None:
             return str(recorded)
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while (file := frame.f_code.co_filename) in _own_files or _is_own(file):
         following = frame.f_back
         if following is None:
             return None
         frame = following
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{file}:{frame.f_lineno}"
+
+
+# The files of this package that have been seen: most frames behind a node are its own.
+_own_files: set[str] = set()
+
+
+def _is_own(file: str) -> bool:
+    own = file.startswith(_PACKAGE)
+    if own:
+        _own_files.add(file)
+    return own

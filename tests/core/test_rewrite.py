@@ -33,6 +33,28 @@ def test_nothing_to_do_gives_the_same_graph() -> None:
     assert rewrite(graph, lambda node: None) is graph
 
 
+def test_settled_nodes_are_kept_unasked() -> None:
+    """Each node is shown to the rule once, on the inputs that it has in the end."""
+    x = input_node(VALUES, "x")
+    inner = apply(elementwise.tanh, apply(elementwise.neg, x))
+    graph = Graph((x,), (apply(elementwise.exp, inner),))
+    asked: list[str] = []
+
+    def rule(node: Node) -> Node | None:
+        asked.append(node.primitive.name)
+        return not_negated(node)
+
+    settled: set[Node] = set()
+    once = rewrite(graph, rule, settled)
+    assert asked == ["neg", "tanh", "exp"]
+    assert settled == set(once.nodes()) - {x}
+    assert rewrite(once, rule, settled) is once
+    assert asked == ["neg", "tanh", "exp"]
+    further = Graph((x,), (apply(elementwise.neg, once.outputs[0]),))
+    assert rewrite(further, rule, settled).outputs == once.outputs
+    assert asked == ["neg", "tanh", "exp", "neg"]
+
+
 def test_checks_are_rebuilt_too() -> None:
     x = input_node(LABELS, "x")
     params = {"low": 0, "high": 2, "ignore": None, "name": "f", "kind": "labels"}

@@ -82,13 +82,15 @@ def emit_kernels(
         CompileError: a kernel may take more of the stack than there is.
     """
     equal: dict[Hashable, list[tuple[ir.Kernel, list[ir.Buffer]]]] = {}
-    keys: dict[int, tuple[Hashable, list[ir.Buffer]]] = {}
+    # For each original those that are equal to it: a key is as large as its kernel.
+    known: dict[int, tuple[list[tuple[ir.Kernel, list[ir.Buffer]]], list[ir.Buffer]]] = {}
     for kernel in kernels:
         first = original(kernel)
-        if id(first) not in keys:
-            keys[id(first)] = kernel_key(first)
-        key, buffers = keys[id(first)]
-        equal.setdefault(key, []).append((kernel, bound(kernel, buffers)))
+        if id(first) not in known:
+            key, buffers = kernel_key(first)
+            known[id(first)] = equal.setdefault(key, []), buffers
+        members, buffers = known[id(first)]
+        members.append((kernel, bound(kernel, buffers)))
     module.stack_bytes = stack_bytes(members[0][0] for members in equal.values())
     for members in equal.values():
         first, buffers = members[0]

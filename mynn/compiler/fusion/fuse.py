@@ -15,7 +15,8 @@ h is stored.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import sys
+from collections.abc import Collection, Container, Iterable
 
 from mynn.compiler.fusion.groups import Fusion, Group, covers, identity_map
 from mynn.compiler.fusion.pool_windows import inlined_reductions, window_blocks
@@ -42,6 +43,8 @@ class _Planner:
         self.home: dict[Node, Group] = {}
         self.groups: list[Group] = []
         self.number: dict[Group, int] = {}
+        # The first group that needs one which was begun after it.
+        self.first_ahead = sys.maxsize
         # Groups without an anchor that load a value element by element.
         self.readers: dict[tuple[Node, AxisMap], list[Group]] = {}
 
@@ -63,13 +66,16 @@ class _Planner:
         return self.frontiers[node]
 
     def reaches(self, start: Group, target: Group) -> bool:
-        stack, seen = [start], {start}
+        """Whether a group needs another one, or one that needs it."""
+        place, stack, seen = self.number[target], [start], {start}
         while stack:
             group = stack.pop()
             if group is target:
                 return True
-            stack.extend(other for other in group.needs if other not in seen)
-            seen |= group.needs
+            # Groups need earlier ones, but for a few from `first_ahead` on.
+            if place < self.number[group] or self.first_ahead <= self.number[group]:
+                stack += group.needs - seen
+                seen |= group.needs
         return False
 
     def place(self, node: Node) -> None:
@@ -118,12 +124,17 @@ class _Planner:
         serial = runs_serially(anchor) and self.storing.is_costly(node)
         return rule_of(anchor).epilogue and not serial
 
-    def add(self, node: Node, group: Group, axis_map: AxisMap, producers: Iterable[Group]) -> None:
+    def add(
+        self, node: Node, group: Group, axis_map: AxisMap, producers: Collection[Group]
+    ) -> None:
         """Have a group compute a node too, which needs these other groups."""
         group.maps[node] = axis_map
         group.outputs.append(node)
         group.weight += self.storing.weight[node]
         group.needs.update(producers)
+        number = self.number[group]
+        if any(self.number[other] > number for other in producers):
+            self.first_ahead = min(self.first_ahead, number)
         self.home[node] = group
 
     def note(self, group: Group, loaded: Iterable[tuple[Node, AxisMap]]) -> None:

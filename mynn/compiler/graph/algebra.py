@@ -22,7 +22,7 @@ from mynn.core.types import Shape
 from mynn.ops import elementwise, gather, movement, reduce
 
 
-def algebraic(graph: Graph) -> Graph:
+def algebraic(graph: Graph, settled: set[Node] | None = None) -> Graph:
     """Replace nodes that do nothing, or that undo each other, by what they amount to.
 
     Before:
@@ -34,7 +34,7 @@ def algebraic(graph: Graph) -> Graph:
     After:
         %0: f32[2,6] = reshape(%x) shape=(2, 6)
     """
-    return rewrite(graph, _algebraic_node)
+    return rewrite(graph, _algebraic_node, settled)
 
 
 def _algebraic_node(node: Node) -> Node | None:

@@ -6,7 +6,7 @@ from mynn.core.graph import Graph, Node
 from mynn.core.rewrite import rewrite
 
 
-def decompose(graph: Graph) -> Graph:
+def decompose(graph: Graph, settled: set[Node] | None = None) -> Graph:
     """Write a primitive that is a composite to the compiler in terms of others.
 
     Before:
@@ -18,7 +18,7 @@ def decompose(graph: Graph) -> Graph:
         %3: f32[8,26,4] = contract(%1, %2) batch=0 summed=2
         %4: f32[8,4,26] = transpose(%3) axes=(0, 2, 1)
     """
-    return rewrite(graph, _decomposed)
+    return rewrite(graph, _decomposed, settled)
 
 
 def _decomposed(node: Node) -> Node | None:

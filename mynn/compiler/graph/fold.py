@@ -17,7 +17,7 @@ from mynn.ops import movement, reduce
 FOLD_LIMIT = 4096
 
 
-def fold(graph: Graph) -> Graph:
+def fold(graph: Graph, settled: set[Node] | None = None) -> Graph:
     """Compute what depends on constants alone, where the result has at most 4096 elements.
 
     Broadcasts are left to the reader of the value, so what is uniform stays one number. Empty
@@ -34,7 +34,7 @@ def fold(graph: Graph) -> Graph:
         %1: f32[3] = broadcast_to(%0) shape=(3,)
         %2: f32[3] = mul(%x, %1)
     """
-    return rewrite(graph, _fold_node)
+    return rewrite(graph, _fold_node, settled)
 
 
 def _fold_node(node: Node) -> Node | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 from itertools import pairwise
 
 from mynn.base.dataclass import dataclass
-from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Movement
 from mynn.compiler.rules.reshape import reshape_groups
@@ -81,7 +81,7 @@ def view_of(
     through where the value before lies in memory, and these axes side by side.
     """
     names = [f"a{axis}" for axis in range(len(node.shape))]
-    index: Index = tuple(Affine.var(name) for name in names)
+    index: Index = tuple([Affine.var(name) for name in names])
     base = node
     pads: list[Node] = []
     limits: list[tuple[Affine, int]] = []
@@ -103,10 +103,10 @@ def view_of(
     strides = None
     if base not in stored and base.inputs and base.inputs[0] in stored:
         strides = merged_strides(base, strides_of)
+    if base is node and strides is None:
+        return View(node, 0, strides_of(node))
     base, strides = (base, strides_of(base)) if strides is None else (base.inputs[0], strides)
-    offset = Affine()
-    for i, stride in zip(index, strides, strict=True):
-        offset = offset + i * stride
+    offset = dot(index, strides)
 
     def steps(i: Affine) -> Shape:
         return tuple(i.coefficient(name) for name in names)

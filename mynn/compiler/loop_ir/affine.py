@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mynn.base.dataclass import dataclass
 
 
@@ -15,10 +17,12 @@ class Affine:
     @staticmethod
     def var(name: str, coefficient: int = 1) -> Affine:
         """coefficient * name."""
-        return Affine(0, ((name, coefficient),)) if coefficient else Affine()
+        return Affine(0, ((name, coefficient),)) if coefficient else ZERO
 
     def __add__(self, other: Affine | int) -> Affine:
         if isinstance(other, int):
+            if not other:
+                return self
             return Affine(self.constant + other, self.terms)
         if not other.terms:
             return Affine(self.constant + other.constant, self.terms)
@@ -27,15 +31,15 @@ class Affine:
         sums = dict(self.terms)
         for name, coefficient in other.terms:
             sums[name] = sums.get(name, 0) + coefficient
-        terms = tuple(sorted((name, c) for name, c in sums.items() if c))
+        terms = tuple(sorted([term for term in sums.items() if term[1]]))
         return Affine(self.constant + other.constant, terms)
 
     def __mul__(self, factor: int) -> Affine:
         if factor == 1:
             return self
         if factor == 0:
-            return Affine()
-        return Affine(self.constant * factor, tuple((name, c * factor) for name, c in self.terms))
+            return ZERO
+        return Affine(self.constant * factor, tuple([(name, c * factor) for name, c in self.terms]))
 
     def __neg__(self) -> Affine:
         return self * -1
@@ -58,5 +62,17 @@ class Affine:
         return " + ".join(parts)
 
 
+ZERO = Affine()
 # For each axis of a value, the place of an element.
 Index = tuple[Affine, ...]
+
+
+def dot(index: Iterable[Affine], steps: Iterable[int], start: int = 0) -> Affine:
+    """start + the sum of step * index over all axes."""
+    sums: dict[str, int] = {}
+    for i, step in zip(index, steps, strict=True):
+        if step:
+            start += i.constant * step
+            for name, c in i.terms:
+                sums[name] = sums.get(name, 0) + c * step
+    return Affine(start, tuple(sorted([term for term in sums.items() if term[1]])))

@@ -9,8 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mynn.base.lazy import lazy
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.repeat import Branch, Nest, Repeat
+
+
+class Instance(ir.Kernel):
+    """The kernel `template` again, with the buffers of `bindings` in the place of its own.
+
+    Hardly anybody reads what is written in it, as that is known of the template: its body is
+    written out when it is asked for.
+    """
+
+    def __init__(
+        self, name: str, template: ir.Kernel, bindings: Mapping[ir.Buffer, ir.Buffer]
+    ) -> None:
+        known = {"comment": template.comment, "operations": template.operations}
+        known |= {"nbytes": template.nbytes, "template": template, "bindings": bindings}
+        vars(self).update(known, name=name)
+
+    @lazy
+    def body(self) -> tuple[ir.Statement, ...]:
+        """The statements of the template, on the buffers of this one."""
+        statements = original(self).body
+        return tuple([_statement(statement, self.bindings) for statement in statements])
 
 
 def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> ir.Kernel:
@@ -23,17 +45,9 @@ def instance(kernel: ir.Kernel, name: str, buffers: Mapping[ir.Buffer, ir.Buffer
     """
     if isinstance(kernel, Nest):
         return _nest(kernel, name, buffers)
-    return ir.Kernel(
-        name,
-        tuple([_statement(statement, buffers) for statement in kernel.body]),
-        kernel.comment,
-        kernel.operations,
-        kernel.nbytes,
-        original(kernel),
-        {old: buffers.get(new, new) for old, new in kernel.bindings.items()}
-        if kernel.template is not None
-        else buffers,
-    )
+    if kernel.template is not None:
+        buffers = {old: buffers.get(new, new) for old, new in kernel.bindings.items()}
+    return Instance(name, original(kernel), buffers)
 
 
 def _nest(nest: Nest, name: str, buffers: Mapping[ir.Buffer, ir.Buffer]) -> Nest:

@@ -439,12 +439,11 @@ def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffe
     writes: dict[Buffer, None] = {}
 
     def note(expr: Expr) -> None:
-        if isinstance(expr, Load):
-            if expr.buffer.storage == "memory":
-                reads[expr.buffer] = None
-        elif isinstance(expr, Op):
+        if isinstance(expr, Op):
             for arg in expr.args:
                 note(arg)
+        elif isinstance(expr, Load) and expr.buffer.storage == "memory":
+            reads[expr.buffer] = None
 
     def walk(body: tuple[Statement, ...]) -> None:
         for statement in body:

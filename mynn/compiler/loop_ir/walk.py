@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Load, Op, Reduce, Statement, Var
@@ -13,30 +13,31 @@ def expr_type(expr: Expr) -> str:
     return INDEX if isinstance(expr, Affine) else expr.type
 
 
-def sub_expressions(expr: Expr) -> Iterator[Expr]:
+def sub_expressions(expr: Expr) -> list[Expr]:
     """The expression and everything inside it."""
-    yield expr
-    if isinstance(expr, Op):
-        for arg in expr.args:
-            yield from sub_expressions(arg)
+    if not isinstance(expr, Op):
+        return [expr]
+    found: list[Expr] = []
+    waiting: list[Expr] = [expr]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        if isinstance(one, Op):
+            waiting += one.args[::-1]
+    return found
 
 
 def variables(expr: Expr) -> set[str]:
     """The variables in an expression, those of its indices too."""
     found: set[str] = set()
-
-    def walk(expr: Expr) -> None:
-        if isinstance(expr, Op):
-            for arg in expr.args:
-                walk(arg)
-        elif isinstance(expr, Var):
-            found.add(expr.name)
-        else:
-            index = expr.index if isinstance(expr, Load | Reduce) else expr
-            if isinstance(index, Affine):
-                found.update([name for name, _ in index.terms])
-
-    walk(expr)
+    for one in sub_expressions(expr):
+        if isinstance(one, Var):
+            found.add(one.name)
+            continue
+        index = one.index if isinstance(one, (Load, Reduce)) else one
+        if isinstance(index, Affine):
+            for name, _ in index.terms:
+                found.add(name)
     return found
 
 

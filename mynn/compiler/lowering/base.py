@@ -7,7 +7,7 @@ from dataclasses import field
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Group
-from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.loop_ir.affine import ZERO, Affine, Index
 from mynn.compiler.loop_ir.ir import Expr, For, Let, Statement, Store
 from mynn.compiler.loop_ir.walk import variables
 from mynn.compiler.lowering.inline import ElementBuilder, Place, loads
@@ -51,7 +51,7 @@ class Context:
 
     def index_of(self, node: Node, loops: Index) -> Index:
         """The index of an output at a point of the space."""
-        return tuple(Affine() if m is None else loops[m] for m in self.group.maps[node])
+        return tuple([ZERO if m is None else loops[m] for m in self.group.maps[node]])
 
     def lanes(self) -> int:
         """Elements of a vector in this kernel: as many as fit of the widest float or output."""
@@ -171,4 +171,4 @@ def plain_index(names: list[str], shape: Shape) -> list[Affine]:
 
 def canonical(index: Index, shape: Shape) -> Index:
     """The index with 0 for every axis of extent 1, so that equal places have equal indices."""
-    return tuple(Affine() if n == 1 else i for i, n in zip(index, shape, strict=True))
+    return tuple([ZERO if n == 1 else i for i, n in zip(index, shape, strict=True)])

@@ -37,11 +37,12 @@ class Lowering:
     def kernel(self, name: str, group: Group) -> Kernel:
         """The kernel of a group."""
         key, buffers = group_key(group, self.places)
-        if key not in self.known:
+        known = self.known.get(key)
+        if known is None:
             kernel = lower_group(name, Context(group, self.places, self.places, self.target, name))
             self.known[key] = kernel, buffers
             return kernel
-        kernel, old = self.known[key]
+        kernel, old = known
         given = dict(zip(old, buffers, strict=True))
         for side in buffers_of(kernel):
             for buffer in side:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.pool_windows import MOST_INLINED
 from mynn.compiler.graph.index_map import merged_strides
-from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, Let, Load, Op, Statement
 from mynn.compiler.lowering.logic import Logic
 from mynn.compiler.rules import rule_of
@@ -38,10 +38,7 @@ class Place:
 
     def offset(self, index: Index) -> Affine:
         """The flat offset of the element at `index`."""
-        result = Affine()
-        for i, stride in zip(index, self.strides, strict=True):
-            result = result + i * stride
-        return result
+        return dot(index, self.strides)
 
 
 class ElementBuilder(Expressions):

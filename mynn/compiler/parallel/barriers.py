@@ -81,19 +81,23 @@ def split_at_barriers(
     return [list(kernels[start:end]) for start, end in itertools.pairwise(bounds) if start < end]
 
 
-def choose_split(ways: Sequence[Sequence[Kernel]], footprints: Footprints) -> list[Kernel]:
+def choose_split(ways: Sequence[Iterator[Kernel]], footprints: Footprints) -> list[Kernel]:
     """Of the ways to share each kernel the one for which two workers wait for the fewest others.
 
-    Among equals it is the first. Chosen in order, each with regard to those before it.
+    Among equals it is the first; further ones are not looked for once nobody waits. Chosen in
+    order, each with regard to those before it.
     """
-    every = [[footprints.of(kernel) for kernel in alternatives] for alternatives in ways]
-    memory = _Touched([alternatives[0] for alternatives in every])
+    first = [footprints.of(next(alternatives)) for alternatives in ways]
+    memory = _Touched(first)
     result: list[Kernel] = []
-    for alternatives in every:
-        others = memory.touching(alternatives[0]) if len(alternatives) > 1 else []
-        chosen = min(
-            alternatives, key=lambda one: sum(needs_barrier(other, one, 2) for other in others)
-        )
+    for chosen, further in zip(first, ways, strict=True):
+        others = memory.touching(chosen)
+        least = sum(needs_barrier(other, chosen, 2) for other in others)
+        while least and (way := next(further, None)) is not None:
+            one = footprints.of(way)
+            waits = sum(needs_barrier(other, one, 2) for other in others)
+            if waits < least:
+                chosen, least = one, waits
         memory.add(chosen)
         result.append(chosen.kernel)
     return result
@@ -208,12 +212,31 @@ def needs_barrier(earlier: Footprint, later: Footprint, workers: int | None) -> 
         return False
     if workers is None:
         return True
-    reads, writes = _shares(later, workers)
-    other_reads, other_writes = _shares(earlier, workers)
-    return (
-        _overlap(writes, other_reads)
-        or _overlap(writes, other_writes)
-        or _overlap(reads, other_writes)
+    key = earlier.kind, workers, _shared_buffers(earlier, later)
+    found = later.kind.barriers.get(key)
+    if found is None:
+        reads, writes = _shares(later, workers)
+        other_reads, other_writes = _shares(earlier, workers)
+        found = later.kind.barriers[key] = (
+            _overlap(writes, other_reads)
+            or _overlap(writes, other_writes)
+            or _overlap(reads, other_writes)
+        )
+    return found
+
+
+def _shared_buffers(one: Footprint, other: Footprint) -> tuple[tuple[int, int, int], ...]:
+    """Which buffers of two kernels have bytes in common, and how far one begins behind the other.
+
+    For kernels of the same kinds that says all of who touches what another worker does.
+    """
+    return tuple(
+        [
+            (i, j, b.first - a.first)
+            for i, a in enumerate((*one.reads, *one.writes))
+            for j, b in enumerate((*other.reads, *other.writes))
+            if a.overlaps(b)
+        ]
     )
 
 

@@ -22,6 +22,7 @@ from itertools import groupby
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.format import format_kernel
+from mynn.compiler.loop_ir.instance import original
 from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
 from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.loop_ir.walk import statements
@@ -73,8 +74,8 @@ def cache_blocks(
     wanted = [
         kernel for (_, run), is_cut in zip(runs, cut, strict=True) if is_cut for kernel in run
     ]
-    ways = iter(ways_to_share(wanted))
     footprints = Footprints(locate)
+    ways = iter(ways_to_share(wanted, footprints))
     result: list[CacheBlock] = []
     for (_, run), is_cut in zip(runs, cut, strict=True):
         if is_cut:
@@ -85,7 +86,7 @@ def cache_blocks(
 
 
 def _in_shares(
-    run: tuple[Kernel, ...], ways: Sequence[Sequence[Kernel]], footprints: Footprints
+    run: tuple[Kernel, ...], ways: Sequence[Iterator[Kernel]], footprints: Footprints
 ) -> Iterator[CacheBlock]:
     """A run of kernels, in shares where that keeps something in the cache."""
     shares = min(_power_of_two(-(-_bytes(run) // _BLOCK_BYTES)), _MOST_SHARES)
@@ -107,7 +108,9 @@ def _streams(kernel: Kernel) -> bool:
     if kernel.operations > kernel.nbytes or isinstance(kernel, Nest):
         return False
     return all(
-        s.buffer.storage != "scratch" for s in statements(kernel.body) if isinstance(s, Local)
+        s.buffer.storage != "scratch"
+        for s in statements(original(kernel).body)
+        if isinstance(s, Local)
     )
 
 
@@ -119,7 +122,8 @@ def _bytes(kernels: Sequence[Kernel]) -> int:
 
 def _rounds(kernel: Kernel) -> int:
     """Rounds of the longest loop that is shared."""
-    loops = (s for s in statements(kernel.body) if isinstance(s, For) and s.kind == "parallel")
+    body = original(kernel).body
+    loops = (s for s in statements(body) if isinstance(s, For) and s.kind == "parallel")
     return max((loop.extent for loop in loops), default=1)
 
 

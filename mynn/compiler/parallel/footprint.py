@@ -196,19 +196,34 @@ def _region(
     return AccessRegion(Motion(buffer, step * size), first, last)
 
 
-class Footprint:
-    """What a kernel touches: all buffers that it reads and writes, and each worker's part."""
+@dataclass(eq=False)
+class Kind:
+    """A kernel and its instances: what their loops touch.
 
-    def __init__(
-        self, kernel: Kernel, loops: Sequence[LoopAccesses], locate: Callable[[Buffer], Location]
-    ) -> None:
+    `barriers`: whether workers wait between one of them and one of another kind, where their
+    buffers lie so to each other (`mynn.compiler.parallel.barriers`).
+    """
+
+    kernel: Kernel
+    loops: Sequence[LoopAccesses]
+    barriers: dict[Hashable, bool] = field(default_factory=dict)
+
+
+class Footprint:
+    """What a kernel touches: all buffers that it reads and writes, and each worker's part.
+
+    Those of one `kind` differ in nothing but where their buffers lie.
+    """
+
+    def __init__(self, kernel: Kernel, kind: Kind, locate: Callable[[Buffer], Location]) -> None:
         self.kernel = kernel
-        self.loops = loops
+        self.kind = kind
+        self.loops = kind.loops
         self.locate = locate
         reads, writes = buffers_of(kernel)
         self.reads = [self._whole(buffer) for buffer in reads]
         self.writes = [self._whole(buffer) for buffer in writes]
-        self.alone = all(loop.rounds == 1 for loop in loops)
+        self.alone = all(loop.rounds == 1 for loop in kind.loops)
         self._shares: dict[tuple[int, int], tuple[list[Interval], list[Interval]]] = {}
 
     def _whole(self, buffer: Buffer) -> Interval:
@@ -243,14 +258,31 @@ class Footprints:
 
     def __init__(self, locate: Callable[[Buffer], Location]) -> None:
         self.locate = locate
-        self._loops: dict[int, tuple[Kernel, list[LoopAccesses]]] = {}
+        self._kinds: dict[int, Kind] = {}
+
+    def kind(self, kernel: Kernel) -> Kind:
+        """The kernel and its instances."""
+        first = original(kernel)
+        kind = self._kinds.get(id(first))
+        if kind is None:
+            kind = self._kinds[id(first)] = Kind(first, loop_accesses(first))
+        return kind
 
     def of(self, kernel: Kernel) -> Footprint:
         """The footprint of a kernel."""
-        first = original(kernel)
-        if id(first) not in self._loops:
-            self._loops[id(first)] = first, loop_accesses(first)
-        return Footprint(kernel, self._loops[id(first)][1], self.locate)
+        return Footprint(kernel, self.kind(kernel), self.locate)
+
+    def bytes_read(self, kernel: Kernel, worker: int, workers: int) -> int:
+        """Bytes that a worker reads in its share of a kernel, or between the first and the last."""
+        total = 0
+        end: dict[Hashable, int] = {}
+        alone = Footprint(kernel, self.kind(kernel), lambda buffer: (buffer, 0))
+        reads, _ = alone.share(worker, workers)
+        for interval in sorted(reads, key=lambda interval: interval.first):
+            before = end.get(interval.space, -1)
+            total += max(0, interval.last - max(interval.first - 1, before))
+            end[interval.space] = max(interval.last, before)
+        return total
 
 
 def footprint(
@@ -258,15 +290,3 @@ def footprint(
 ) -> tuple[list[Interval], list[Interval]]:
     """What one of so many workers reads in its share of a kernel, and what it writes."""
     return Footprints(locate).of(kernel).share(worker, workers)
-
-
-def bytes_read(kernel: Kernel, worker: int, workers: int) -> int:
-    """Bytes that a worker reads in its share of a kernel, or between the first and the last."""
-    total = 0
-    end: dict[Hashable, int] = {}
-    reads, _ = footprint(kernel, worker, workers, lambda buffer: (buffer, 0))
-    for interval in sorted(reads, key=lambda interval: interval.first):
-        before = end.get(interval.space, -1)
-        total += max(0, interval.last - max(interval.first - 1, before))
-        end[interval.space] = max(interval.last, before)
-    return total

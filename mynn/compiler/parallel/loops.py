@@ -31,13 +31,14 @@ def share_kernels(kernels: Sequence[Kernel], footprints: Footprints) -> list[Ker
         else kernel
         for kernel in kernels
     ]
-    return choose_split(ways_to_share(found), footprints)
+    return choose_split(ways_to_share(found, footprints), footprints)
 
 
 def _shared(loop: Repeat, footprints: Footprints) -> Repeat:
     """The loop with its kernels shared, if so many workers can run it without waiting."""
     before, each = (
-        choose_split(ways_to_share(ks), footprints) for ks in (loop.before, loop.kernels)
+        choose_split(ways_to_share(ks, footprints), footprints)
+        for ks in (loop.before, loop.kernels)
     )
     # A worker may be in another step, so each kernel meets every other one, and itself. What a view
     # shows moves on with each step: two steps touch each other elsewhere only.

@@ -15,7 +15,8 @@ different elements, and nothing that one round binds or keeps in registers is us
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+import itertools
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from mynn.compiler.loop_ir.affine import Affine
@@ -35,15 +36,17 @@ from mynn.compiler.loop_ir.ir import (
 )
 from mynn.compiler.loop_ir.repeat import Nest
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
-from mynn.compiler.parallel.footprint import bytes_read
+from mynn.compiler.parallel.footprint import Footprints
 
 # Fewer operations than this are not worth waking a second worker for.
 SMALL = 20_000
-# Bytes that a worker may read more than it would otherwise, where that saves a meeting.
+# Bytes that a worker may read more than it would otherwise, where that saves a meeting; and the
+# worker that is looked at, the first of two.
 _MORE_READ = 1 << 16
+_HALF = (0, 2)
 
 
-def parallelise(kernel: Kernel) -> list[Kernel]:
+def parallelise(kernel: Kernel, footprints: Footprints | None = None) -> Iterator[Kernel]:
     """The ways in which workers may share the kernel, the best one by itself first.
 
     Best are slices of what it stores, rows or columns, so that workers who go on with the next
@@ -52,35 +55,69 @@ def parallelise(kernel: Kernel) -> list[Kernel]:
     it all, as one does a loop or a branch around kernels.
     """
     if isinstance(kernel, Nest):
-        return [replace(kernel, shared=True)]
+        yield replace(kernel, shared=True)
+        return
     if len(kernel.body) > 1 and _accumulates(kernel.body):
-        return [_once(kernel)]  # in stages: what one stores another one adds to
-    slices = [_by_slices(kernel, columns=False), _by_slices(kernel, columns=True)]
-    ways = [way for way in slices if way is not None]
-    if kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL:
-        rounds = _by_rounds(kernel)
-        if rounds is not None:
-            much = _bytes_read(rounds) + _MORE_READ
-            rated = [(_bytes_read(way) > much, way) for way in ways]
-            first, last = ([way for dear, way in rated if dear is side] for side in (False, True))
-            ways = [*first, rounds, *last]
-    return ways or [_once(kernel)]
+        yield _once(kernel)  # in stages: what one stores another one adds to
+        return
+    footprints = footprints or Footprints(lambda buffer: (buffer, 0))
+    large = kernel.operations >= SMALL or kernel.nbytes >= 4 * SMALL
+    rounds = _by_rounds(kernel) if large else None
+    much = 0 if rounds is None else footprints.bytes_read(rounds, *_HALF) + _MORE_READ
+    last: list[Kernel] = []
+    none = rounds is None
+    for columns in (False, True):
+        way = _by_slices(kernel, columns)
+        if way is None:
+            continue
+        none = False
+        if rounds is not None and footprints.bytes_read(way, *_HALF) > much:
+            last.append(way)
+        else:
+            yield way
+    if rounds is not None:
+        yield rounds
+    yield from last
+    if none:
+        yield _once(kernel)
 
 
-def ways_to_share(kernels: Sequence[Kernel]) -> list[list[Kernel]]:
+class Ways:
+    """The ways in which workers may share a kernel and its instances; each is looked for when
+    those before it do not suit.
+    """
+
+    def __init__(self, kernel: Kernel, footprints: Footprints) -> None:
+        self.found: list[Kernel] = []
+        self.further = parallelise(kernel, footprints)
+
+    def __iter__(self) -> Iterator[Kernel]:
+        for number in itertools.count():
+            if number == len(self.found):
+                way = next(self.further, None)
+                if way is None:
+                    return
+                self.found.append(way)
+            yield self.found[number]
+
+    def of(self, kernel: Kernel) -> Iterator[Kernel]:
+        """Those of an instance."""
+        for way in self:
+            yield instance(way, kernel.name, kernel.bindings)
+
+
+def ways_to_share(kernels: Sequence[Kernel], footprints: Footprints) -> list[Iterator[Kernel]]:
     """For each kernel the ways in which workers may share it; found out once for all instances of
     a kernel.
     """
-    known: dict[int, list[Kernel]] = {}
+    known: dict[int, Ways] = {}
     result = []
     for kernel in kernels:
         first = original(kernel)
-        if id(first) not in known:
-            known[id(first)] = parallelise(first)
-        ways = known[id(first)]
-        if kernel is not first:
-            ways = [instance(way, kernel.name, kernel.bindings) for way in ways]
-        result.append(ways)
+        ways = known.get(id(first))
+        if ways is None:
+            ways = known[id(first)] = Ways(first, footprints)
+        result.append(iter(ways) if kernel is first else ways.of(kernel))
     return result
 
 
@@ -214,11 +251,6 @@ def _only_copies(statement: Statement) -> bool:
     return isinstance(statement, For) and all(
         s.buffer.storage == "scratch" or s.buffer in own for s in stores
     )
-
-
-def _bytes_read(kernel: Kernel) -> int:
-    """Bytes that one of two workers reads."""
-    return bytes_read(kernel, 0, 2)
 
 
 def _run_once(body: Sequence[Statement], number: int) -> For:

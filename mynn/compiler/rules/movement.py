@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.loop_ir.affine import ZERO, Affine, Index
 from mynn.compiler.loop_ir.ir import INDEX, Const, Expr, Op
 from mynn.compiler.rules.expressions import Expressions
 from mynn.compiler.rules.record import (
@@ -88,7 +88,7 @@ def _reshape_order(node: Node, orders: Sequence[Order]) -> Order:
 
 
 def _transpose_index(node: Node, index: Index) -> Index:
-    result = [Affine()] * len(index)
+    result = list(index)
     for i, axis in zip(index, node.params["axes"], strict=True):
         result[axis] = i
     return tuple(result)
@@ -105,7 +105,7 @@ def _transpose_order(node: Node, orders: Sequence[Order]) -> Order:
 
 def _broadcast_index(node: Node, index: Index) -> Index:
     shape = node.inputs[0].shape
-    return tuple(Affine() if n == 1 else i for n, i in zip(shape, index, strict=True))
+    return tuple([ZERO if n == 1 else i for n, i in zip(shape, index, strict=True)])
 
 
 def _broadcast_axes(node: Node) -> AxisMap | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.core.types import Shape
 
 
@@ -49,9 +49,8 @@ def reshape_index(
     """
     result = [Affine()] * len(old)
     for left, right in reshape_groups(old, new):
-        linear = Affine()
-        for axis in right:
-            linear = linear * new[axis] + index[axis]
+        steps = [math.prod(new[axis + 1 : right[-1] + 1]) for axis in right]
+        linear = dot([index[axis] for axis in right], steps)
         wide = [axis for axis in left if old[axis] != 1]
         if len(wide) == 1:
             result[wide[0]] = linear

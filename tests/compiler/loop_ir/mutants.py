@@ -57,7 +57,7 @@ def mutants(
             seen += changed is not None
             return changed if changed is not None and seen == chosen else part
 
-        yield replace(kernel, body=_rebuild(kernel.body, change), template=None)
+        yield Kernel(kernel.name, _rebuild(kernel.body, change), kernel.comment)
 
 
 def _unknown_op(part: Any) -> Any:

@@ -68,3 +68,13 @@ def test_instances_are_what_lowering_gives(kind: str) -> None:
             assert (kernel.operations, kernel.nbytes) == (alone.operations, alone.nbytes)
             instances += kernel.template is not None
     assert instances
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_instances_are_written_out_when_somebody_reads_them(split: bool) -> None:
+    """What is known of the first of them is enough to share them, and to emit their code."""
+    made = pipeline.finish(pipeline.lower(deep(12), host()), split)
+    assert made.text
+    instances = [k for k in (*made.plan.kernels, *made.kernels) if k.template is not None]
+    assert len(instances) >= 12
+    assert not [k.name for k in instances if "body" in vars(k)]

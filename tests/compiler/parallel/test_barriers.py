@@ -13,12 +13,13 @@ from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, For, Kernel, Let, Load, Store, Var
 from mynn.compiler.parallel import barriers
 from mynn.compiler.parallel.barriers import COUNTS, barrier_intervals, list_schedule
-from mynn.compiler.parallel.footprint import Footprint, Footprints, bytes_read
+from mynn.compiler.parallel.footprint import Footprint, Footprints
 from mynn.compiler.parallel.split import is_serial
 from mynn.target.target import host, named
 from mynn.tensor import Tensor
 from mynn.transform.grad import grad
 from tests.compiler.harness import Case, layout, shared_kernels
+from tests.compiler.lowering.test_equal_groups import deep
 from tests.compiler.lowering.test_schedules import step_case
 from tests.compiler.parallel.test_split import run_shared
 from tests.helpers import f32, graph_of
@@ -127,8 +128,10 @@ def test_the_order_keeps_what_depends_on_it() -> None:
 
 
 def test_bytes_read() -> None:
-    assert bytes_read(kernel(B, (A, AT_I * 8)), 0, 2) == 3 * 32 + 4  # first to last of four
-    assert bytes_read(kernel(B, (A, AT_I * 0), (C, AT_I)), 1, 2) == 4 + 16
+    footprints = Footprints(lambda buffer: (buffer, 0))
+    apart, once = kernel(B, (A, AT_I * 8)), kernel(B, (A, AT_I * 0), (C, AT_I))
+    assert footprints.bytes_read(apart, 0, 2) == 3 * 32 + 4  # first to last of four
+    assert footprints.bytes_read(once, 1, 2) == 4 + 16
 
 
 def test_rows_of_a_network() -> None:
@@ -225,3 +228,16 @@ def test_comparisons_grow_with_the_number_of_kernels(monkeypatch: pytest.MonkeyP
 
     few, many = comparisons(4), comparisons(12)
     assert few < many < 4 * few
+
+
+def test_what_holds_for_a_pair_holds_for_all_like_it() -> None:
+    """What was found for kernels of the same kinds is what each pair by itself gives."""
+    made = pipeline.finish(pipeline.lower(deep(5), host()), split=True)
+    locate = made.plan.location
+    together = [made.footprints.of(kernel) for kernel in made.kernels]
+    assert len({one.kind for one in together}) < len(together)
+    for later in together:
+        for earlier in together:
+            alone = (Footprints(locate).of(one.kernel) for one in (earlier, later))
+            found = barriers.needs_barrier(earlier, later, 2)
+            assert found is barriers.needs_barrier(*alone, workers=2)

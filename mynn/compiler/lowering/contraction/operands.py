@@ -8,7 +8,7 @@ from dataclasses import replace
 from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.zero_padding import Border, border_of
-from mynn.compiler.loop_ir.affine import Affine, Index
+from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Statement, Within
 from mynn.compiler.lowering.base import Context, canonical
 from mynn.compiler.rules.record import ContractionDims
@@ -38,13 +38,9 @@ class Operand:
 
     def at(self, batch: Index, kept: Index, summed: Index) -> Affine:
         """Flat offset of an element."""
-        result = Affine(self.offset)
-        for variable, stride in self.extra:
-            result = result + Affine.var(variable, stride)
-        strides = (*self.batch, *self.kept, *self.summed)
-        for i, stride in zip((*batch, *kept, *summed), strides, strict=True):
-            result = result + i * stride
-        return result
+        further = [Affine.var(variable) for variable, _ in self.extra]
+        steps = (*self.batch, *self.kept, *self.summed, *(stride for _, stride in self.extra))
+        return dot((*batch, *kept, *summed, *further), steps, self.offset)
 
 
 @dataclass(frozen=True)
