@@ -48,7 +48,13 @@ def replay(calls: Sequence[Call], externals: Sequence[Any]) -> list[Any]:
 
 
 def make_program(
-    graph: Graph, arguments: int, writes: dict[Node, int], state: Sequence[Tensor], name: str
+    graph: Graph,
+    arguments: int,
+    writes: dict[Node, int],
+    state: Sequence[Tensor],
+    name: str,
+    code: Any = None,
+    twin: Any = None,
 ) -> Any:
     """A native program where there can be one, or an interpreted one."""
     with forks.loading:
@@ -56,7 +62,7 @@ def make_program(
         from mynn.jit.program import Program
 
     kind = Program if native_available() else InterpretedProgram
-    return kind(graph, arguments, writes, state, None, name)
+    return kind(graph, arguments, writes, state, None, name, code, twin)
 
 
 def stage(
@@ -118,7 +124,14 @@ def _stage(
 
 
 class Piece:
-    """The program for a path of the tape, and for which of its results somebody still holds."""
+    """The program for a path of the tape, and for which of its results somebody still holds.
+
+    - `family`: that of paths with the same calls (`mynn.tape.lengths`), which it keeps alive;
+      `room`: what lets it run in the program of a longer one.
+    """
+
+    family: Any = None
+    room: Any = None
 
     def __init__(
         self,
@@ -127,11 +140,12 @@ class Piece:
         wanted: Sequence[int],
         trained: Sequence[Target],
         grown: bool,
+        traced: tuple[Staged, tuple[Target, ...]] | None = None,
     ) -> None:
         self.wanted = tuple(wanted)
         # Whether gradients flow through some of the results.
         self.grown = grown
-        self.staged, self.reached = stage(step.calls, externals, wanted, trained)
+        self.staged, self.reached = traced or stage(step.calls, externals, wanted, trained)
         self.copied = tuple(
             i for i, value in enumerate(externals) if not isinstance(value, Parameter)
         )
@@ -144,6 +158,8 @@ class Piece:
         """Whether nothing that the trace has built in is another now."""
         # `watch` is more than any number of edits while somebody traces.
         unedited = self.steady and self.staged.seen[0] == tracing.activity.watch
+        if self.room is not None and not self.room.holds():
+            return False
         return unedited or self.staged.valid()
 
     @property
@@ -161,11 +177,16 @@ class Piece:
         program = self.program
         if program is None:  # the store has dropped it just now
             program = self.program = self._made()
+        room = self.room
+        if room is not None:
+            notes = room.noting(notes)
         program.call_noting(self._arrays(externals), notes)
 
     def values(self, externals: Sequence[Any]) -> list[Array]:
         """The values of the results, of a piece with a program that changes nothing."""
         values: list[Array] = self.program.values(self._arrays(externals))
+        if self.room is not None:
+            values = self.room.cut(values)
         return values
 
     def _arrays(self, externals: Sequence[Any]) -> list[Any]:
@@ -176,13 +197,21 @@ class Piece:
                 plain = value.pending is None and value._view is None
                 value = value._value if plain else array_of(value)
             arrays.append(value)
+        if self.room is not None:
+            arrays = self.room.filled(arrays)
         return arrays
 
     def _made(self) -> Any:
         staged = self.staged
+        if self.room is not None:
+            return self.hold(self.room.program())
         program = make_program(
             staged.graph, len(staged.arguments), staged.writes, staged.state, "tape"
         )
+        return self.hold(program)
+
+    def hold(self, program: Any) -> Any:
+        """A program that is ours from now on, until the store drops it."""
         program.code.holders.add(self)
         return program
 
