@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any, TypeAlias
 
-from mynn.base import recording
+from mynn.base import recording, sharing
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
 from mynn.tape.call import Beyond, Slot
@@ -205,6 +205,26 @@ def call_by_call(
             slots.append(result if tensor is None else tensor)
     finally:
         current.place = None
+
+
+def run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
+    """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
+    was recorded of other state stays valid.
+    """
+
+    def run() -> None:
+        try:
+            piece.run(externals, progress)
+            for one in step.written:
+                history.changed(one)
+        except BaseException:
+            if progress.results is not None:
+                for one in step.written:
+                    history.changed(one)
+            raise
+
+    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
+    sharing.run_whole(run, (*state, *step.written), write=True, noted=True)
 
 
 def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:

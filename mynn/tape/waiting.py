@@ -11,7 +11,7 @@ from sys import getrefcount
 from types import CodeType
 from typing import Any
 
-from mynn.base import forks, recording, sharing
+from mynn.base import forks, recording
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.credit import Credit
@@ -27,12 +27,13 @@ from mynn.tape.results import (
     fail,
     finish,
     give_back,
+    run_noted,
     target_of,
     write_rows,
 )
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial, times_before
-from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor import Parameter, Tensor
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
@@ -465,7 +466,7 @@ class Waiting:
             if step.stepped or not step.written:
                 piece.run(externals, progress)
             else:
-                _run_noted(piece, step, externals, progress)
+                run_noted(piece, step, externals, progress)
         except MynnError:
             if progress.results is None:
                 return False  # state is as before: what is wrong shows at the call itself
@@ -482,23 +483,3 @@ class Waiting:
 def _only(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
     """The results that somebody holds."""
     return [one if known else None for known, one in zip(held, outputs, strict=True)]
-
-
-def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
-    """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
-    was recorded of other state stays valid.
-    """
-
-    def run() -> None:
-        try:
-            piece.run(externals, progress)
-            for one in step.written:
-                history.changed(one)
-        except BaseException:
-            if progress.results is not None:
-                for one in step.written:
-                    history.changed(one)
-            raise
-
-    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
-    sharing.run_whole(run, (*state, *step.written), write=True, noted=True)
