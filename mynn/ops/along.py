@@ -126,7 +126,8 @@ def _scatter_vjp(
     if mode == "add":
         return (g, None, g.take_along(index, axis))
     if mode == "set":
-        order = np.arange(math.prod(index.shape)).reshape(index.shape)
+        line = np.arange(index.shape[axis]).reshape(-1, *(1,) * (len(index.shape) - axis - 1))
+        order = np.broadcast_to(line, index.shape)
         last = x.filled(-1, np.int64).scatter_along(index, order, axis, "set")
         holds = last.take_along(index, axis) == order
         gone = g.scatter_along(index, updates.filled(0), axis, "set")

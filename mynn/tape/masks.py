@@ -1,8 +1,9 @@
 """Masks as indices: how many values a mask chooses is known only when somebody looks at it.
 
-A mask that chooses as many values as the last time is as good as the places of these, whose number
+A mask that chooses as many values as once before is as good as the places of these, whose number
 is part of a key. So it is looked at apart from the tape: the few calls that made it are run at
-once, and once more with all the others. `x[mask]` is recorded then as `x[places]`.
+once, and once more with all the others. `x[mask]` is recorded then as `x[places]`. Paths for
+several numbers share programs (`mynn.tape.lengths`).
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from mynn.tensor.view import value_of
 
 # A mask is looked at apart where it was made by few calls, of few values each.
 CALLS, VALUES = 16, 1 << 14
-# So many places of a tape are remembered with how many values masks chose there.
-_PLACES = 1024
+# So many places of a tape are remembered with how many values masks chose there, and so many of
+# these numbers.
+_PLACES, _COUNTS = 1024, 256
 
 
 class Masks:
-    """What a tape knows of masks: how many values they chose the last time."""
+    """What a tape knows of masks: how many values they chose before."""
 
     def __init__(self) -> None:
-        self._counts: dict[Any, tuple[int, ...]] = {}
+        self._counts: dict[Any, set[tuple[int, ...]]] = {}
 
     def as_places(self, tape: Any, x: Any, index: Any) -> Any:
         """The index with places instead of masks; None where these are looked at in full."""
@@ -41,11 +43,13 @@ class Masks:
             return None
         key = tape.position.serial, tuple(one.shape for one in masks)
         counts = tuple(int(np.count_nonzero(value)) for value in values)
-        before = self._counts.get(key)
         if len(self._counts) >= _PLACES:
             self._counts.clear()
-        self._counts[key] = counts
-        if counts != before:
+        before = self._counts.setdefault(key, set())
+        if counts not in before:
+            if len(before) >= _COUNTS:
+                before.clear()
+            before.add(counts)
             return None
         found: list[Any] = []
         remaining = iter(values)

@@ -55,6 +55,7 @@ def make_program(
     state: Sequence[Tensor],
     name: str,
     code: Any = None,
+    twin: Any = None,
 ) -> Any:
     """A native program where there can be one, or an interpreted one; `code`: of an earlier one of
     the same graph, if there is one.
@@ -64,7 +65,7 @@ def make_program(
         from mynn.jit.program import Program
 
     kind = Program if native_available() else InterpretedProgram
-    return kind(graph, arguments, writes, state, None, name, code)
+    return kind(graph, arguments, writes, state, None, name, code, twin)
 
 
 def stage(
@@ -126,7 +127,14 @@ def _stage(
 
 
 class Piece:
-    """The program for a path of the tape, and for which of its results somebody still holds."""
+    """The program for a path of the tape, and for which of its results somebody still holds.
+
+    - `family`: that of paths with the same calls (`mynn.tape.lengths`), which it keeps alive;
+      `room`: what lets it run in the program of a longer one.
+    """
+
+    family: Any = None
+    room: Any = None
 
     def __init__(
         self,
@@ -135,12 +143,16 @@ class Piece:
         wanted: Sequence[int],
         trained: Sequence[Target],
         grown: bool,
+        staged: Staged | None = None,
     ) -> None:
         self.wanted = tuple(wanted)
         # Whether gradients flow through some of the results.
         self.grown = grown
-        given = step.calls, externals, wanted, trained
-        self.staged, self._known = stage_calls(*given, lambda: stage(*given))
+        self._known: Any = None
+        if staged is None:
+            given = step.calls, externals, wanted, trained
+            staged, self._known = stage_calls(*given, lambda: stage(*given))
+        self.staged = staged
         # What gets gradients.
         self.reached = tuple([trained[i] for i in self.staged.structure])
         self.copied = tuple(
@@ -155,6 +167,8 @@ class Piece:
         """Whether nothing that the trace has built in is another now."""
         # `watch` is more than any number of edits while somebody traces.
         unedited = self.staged.steady and self.staged.seen[0] == tracing.activity.watch
+        if self.room is not None and not self.room.holds():
+            return False
         return unedited or self.staged.valid()
 
     @property
@@ -172,11 +186,16 @@ class Piece:
         program = self.program
         if program is None:  # the store has dropped it just now
             program = self.program = self._made()
+        room = self.room
+        if room is not None:
+            notes = room.noting(notes)
         program.call_noting(self.arrays(externals), notes)
 
     def values(self, externals: Sequence[Any]) -> list[Array]:
         """The values of the results, of a piece with a program that changes nothing."""
         values: list[Array] = self.program.values(self.arrays(externals))
+        if self.room is not None:
+            values = self.room.cut(values)
         return values
 
     def arrays(self, externals: Sequence[Any]) -> list[Any]:
@@ -187,9 +206,13 @@ class Piece:
                 plain = value.pending is None and value._view is None
                 value = value._value if plain else array_of(value)
             arrays.append(value)
+        if self.room is not None:
+            arrays = self.room.filled(arrays)
         return arrays
 
     def _made(self) -> Any:
+        if self.room is not None:
+            return self.hold(self.room.program())
         staged, known = self.staged, self._known
         program = make_program(
             staged.graph,
@@ -201,8 +224,12 @@ class Piece:
         )
         if known is not None and known.code is not program.code:
             known.keep(program.code)
+        return self.hold(program)
+
+    def hold(self, program: Any) -> Any:
+        """A program that is ours from now on, until the store drops it."""
         program.code.holders.add(self)
-        quick = getattr(program, "quick", None)
+        quick = None if self.room is not None else getattr(program, "quick", None)
         self.quick = None if quick is None else quick()
         return program
 

@@ -144,7 +144,7 @@ class Tape(Filled):
             self.credit.rest -= 1
             return self._now(function, args, kwargs, anchor)
         if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
-            if arrays_of(args[0]) is not None:
+            if self._are_made(args[0]):
                 return self._now(function, args, kwargs, anchor)
             args = (self._apart(args[0]), *args[1:])
         if function in COUNTING and is_counted(args):
@@ -235,14 +235,23 @@ class Tape(Filled):
             return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
         return self._now(function, args, kwargs, anchor)
 
-    def _apart(self, values: Sequence[Any]) -> list[Any]:
-        """Many values, as of a batch that is drawn from a memory, of which it says nothing which of
-        them come twice, or are results of the tape: otherwise each batch would be another key.
+    def _are_made(self, values: Sequence[Any]) -> bool:
+        """Whether all of many values have been made, as those of a batch that is drawn from a
+        memory; a few that wait are made now, since each batch would be another key.
         """
-        found = [one for one in values if type(one) is Tensor]
-        waiting = sum(one.pending is not None and one.pending.tape is self for one in found)
-        if 0 < FEW_OF * waiting <= len(found):
-            self.flush()
+        if arrays_of(values) is not None:
+            return True
+        found = [one.pending for one in values if type(one) is Tensor]
+        waiting = sum(one is not None and one.tape is self for one in found)
+        if not 0 < FEW_OF * waiting <= len(found):
+            return False
+        self.flush()
+        return arrays_of(values) is not None
+
+    def _apart(self, values: Sequence[Any]) -> list[Any]:
+        """Many values of which it says nothing which of them come twice: otherwise each batch would
+        be another key.
+        """
         own = list(values)
         seen = set(self.index)
         current = recording.current

@@ -153,6 +153,8 @@ class Training(Waiting):
         put one off; no list where one is not plain.
         """
         found: list[Any] = []
+        # To read a gradient may have all run that waits: these are not the tape's any more then.
+        externals, index = self.externals, self.index
         trained = {*self.position.trained}  # `in` compares tensors of a tuple by value
         for leaf, target in zip(leaves, targets, strict=True):
             if leaf in trained:
@@ -172,10 +174,10 @@ class Training(Waiting):
                 return None
             if gradient.pending is not None or gradient.dtype != target.dtype:
                 return None
-            number = self.index.get(id(gradient))
+            number = index.get(id(gradient))
             if number is None:
-                number = self.index[id(gradient)] = len(self.externals)
-                self.externals.append(gradient)
+                number = index[id(gradient)] = len(externals)
+                externals.append(gradient)
             found.append(External(number))
         return found
 

@@ -15,6 +15,7 @@ from mynn.base import forks, recording
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.credit import Credit
+from mynn.tape.lengths import Lengths, Path
 from mynn.tape.look import count_run, learn, look
 from mynn.tape.masks import Masks
 from mynn.tape.output import Elsewhere, memory_of
@@ -94,6 +95,7 @@ class Waiting:
         self.reasons = Reasons()
         self.credit = Credit()
         self.masks = Masks()
+        self.lengths = Lengths()
         # What is being run: step and externals.
         self.running: tuple[Step, list[Any]] | None = None
         # Whether the last run was interrupted before anything had changed.
@@ -378,14 +380,18 @@ class Waiting:
             key = step.keys.get(key) or self._without_views(step, key)
         piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
-            piece, step.known = Trial(), None
+            lengths = self.lengths
+            found = lengths.at_once(self._path(step, key)) if lengths.general else None
+            piece, step.known = found or Trial(), None
             step.pieces[key] = piece
         elif type(piece) is Trial and self._is_over(piece, step, key):
             try:
-                piece = step.pieces[key] = self._piece(step, key)
+                piece = step.pieces[key] = self.lengths.piece(self._path(step, key))
             except MynnError:
                 return None  # run one by one the calls say what is wrong
-            if step.stepped:
+            if piece.room is not None:  # nothing was compiled
+                pass
+            elif step.stepped:
                 step.updates.programs += 1
             elif not step.made:
                 first = step.first()
@@ -448,13 +454,13 @@ class Waiting:
         key = step.keys[held] = tuple(found)
         return key
 
-    def _piece(self, step: Step, held: tuple[bool, ...]) -> Any:
-        """The program."""
+    def _path(self, step: Step, held: tuple[bool, ...]) -> Path:
+        """What is to be a program."""
         found = [(i, one) for i, one in enumerate(self.outputs) if held[i]]
         wanted = [i for i, one in found if one.pending.view is None]
         grown = any(one._requires_grad for i, one in found if i not in step.replacing)
         asking = [slot for slot in step.asking if held[slot]]
-        return Piece(step, self.externals, wanted, [*step.trained, *map(Slot, asking)], grown)
+        return Path(step, self.externals, wanted, [*step.trained, *map(Slot, asking)], grown)
 
     def _run(
         self,

@@ -416,3 +416,16 @@ def test_memory_is_level(loop: Loop, way: Any) -> None:
             next(steps)[0].item()
         gc.collect()
         assert len(gc.get_objects()) - before < 60
+
+
+def test_a_gradient_that_is_read_as_another_is_put_off() -> None:
+    """To see whether there is a gradient has all run that waits, in the middle of `backward`."""
+    w = mynn.tensor(FIRST, requires_grad=True)
+    for _ in range(ROUNDS):
+        x = mynn.tensor(DATA, requires_grad=True)
+        ((x @ w) ** 2).sum().backward()
+        gradient = x.grad
+        assert gradient is not None
+        assert gradient.shape == x.shape
+    np.testing.assert_allclose(gradient.numpy(), 2 * DATA @ FIRST @ FIRST.T, rtol=1e-5)
+    np.testing.assert_allclose(w.grad.numpy(), ROUNDS * 2 * DATA.T @ DATA @ FIRST, rtol=1e-5)

@@ -53,12 +53,13 @@ def test_masks_that_choose_as_many_each_time_are_recorded(choose: Any) -> None:
     np.testing.assert_allclose(found, train("at once", choose)[0], rtol=1e-5)
 
 
-def test_masks_that_choose_others_each_time_are_looked_at() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_masks_that_choose_as_many_as_never_before_are_looked_at(again: bool) -> None:
     def choose(y: Any, number: int) -> Any:
-        return y[Tensor(np.arange(6) <= number % 6)]
+        return y[Tensor(np.arange(18).reshape(6, 3) <= number % (4 if again else 8))]
 
     found, waits = train("tape", choose, changes=True)
-    assert not waits
+    assert waits is again
     np.testing.assert_allclose(found, train("at once", choose, changes=True)[0], rtol=1e-5)
 
 

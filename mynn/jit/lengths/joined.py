@@ -19,7 +19,8 @@ Before, for 4 rows and for 3:               After, with present = (1, 1, 1, 1) o
 - The bodies of scans are joined likewise.
 - A scan whose steps are the rows runs those that are there: its body becomes one side of a branch
   (`mynn.ops.branches`), whose other side keeps the carry, and gives zeros.
-- The last row, y[:, -1], is looked up by its number.
+- The last row, y[:, -1], is looked up by its number; what rows put in places, y[index] = values, is
+  that of the last one for rows that are not there.
 
 Guarantees: where no row is missing, the graph computes what that of whole batches does, bit by bit.
 """
@@ -36,7 +37,7 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.graph.scans import join_scans
 from mynn.core.graph import CONSTANT, Graph, Node, apply, constant, input_node
 from mynn.core.types import Array, Shape, Type
-from mynn.jit.lengths.axis import NotAlike, Rows, Sizes
+from mynn.jit.lengths.axis import NotAlike, Rows, Sizes, agreed
 from mynn.jit.lengths.matched import Matched, Numbers
 from mynn.jit.lengths.zeros import CHOSEN, Facts, Sum, facts_of, origin, places, wild_values
 from mynn.ops import branches, checks, control, gather, movement
@@ -54,12 +55,20 @@ class Joined:
     - `whole`, `fewer`: `present` and `numbers` for either: float32 [rows], 1 for rows that are
       there and 0 for others, and float64.
     - `rows`: where the rows of each output lie.
+    - `general`: whether these values follow from the number of rows, for any other number.
     """
 
     graph: Graph
     whole: tuple[Array, Array]
     fewer: tuple[Array, Array]
     rows: tuple[Rows | None, ...]
+    general: bool
+
+    def values(self, rows: int) -> tuple[Array, Array]:
+        """`present` and `numbers` for so many rows, where that is all they depend on."""
+        size, numbers = len(self.whole[0]), self.whole[1]
+        present = (np.arange(size) < rows).astype(np.float32)
+        return present, numbers - size + rows
 
 
 def join(whole: Graph, fewer: Graph, arguments: int) -> Joined:
@@ -87,6 +96,7 @@ def join(whole: Graph, fewer: Graph, arguments: int) -> Joined:
         _values(sizes, sizes.whole, numbers.whole),
         _values(sizes, sizes.fewer, numbers.fewer),
         tuple([matched.rows[node] for node in whole.outputs]),
+        numbers.are_places,
     )
 
 
@@ -137,6 +147,8 @@ class _Rewritten:
                 self._scan(node)
             elif node in matched.lasts:
                 self._last(node)
+            elif node in matched.puts:
+                self._put_rows(node)
             elif node.primitive is CONSTANT and node in matched.numbers.slots:
                 self.new[node] = self._number(matched.numbers.slots[node], node.type)
                 self.facts[node] = Facts()
@@ -274,6 +286,27 @@ class _Rewritten:
         zero = constant(np.zeros((1,) * len(x.shape), x.dtype))
         zeros = apply(movement.broadcast_to, zero, shape=x.shape)
         self.new[x], self.facts[x] = apply(ew.where, *wide, zeros), CHOSEN
+
+    def _put_rows(self, x: Node) -> None:
+        """Values that rows put in places: where a row is not there, it puts what the last one that
+        is there puts once more.
+        """
+        matched, axis = self.matched, x.params["axis"]
+        rows = agreed([matched.rows[one] for one in x.inputs[1:]])
+        assert rows is not None
+        extent, whole = x.inputs[1].shape[axis], matched.sizes.whole
+        after = rows.after or extent // whole
+        elements = np.arange(extent)
+        row = elements // after % whole
+        last = self._number(matched.numbers.slots[x], Type((extent,), row.dtype))
+        there = apply(ew.minimum, constant(row), last)
+        place = apply(ew.mul, there, constant(np.full(extent, after, row.dtype)))
+        place = apply(ew.add, place, constant(elements - row * after))
+        index, values = (
+            apply(gather.take, self.new[one], place, axis=axis) for one in x.inputs[1:]
+        )
+        self.new[x] = _again(x, [self.new[x.inputs[0]], index, values])
+        self.facts[x] = Facts()
 
     # -- loops -------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from mynn.core.graph import CONSTANT, INPUT, Graph, Node
 from mynn.jit.lengths.axis import NotAlike, Rows, Sizes, agreed
 from mynn.jit.lengths.rules import EXTENTS, RULES, Pair, elementwise, summed_axes
 from mynn.jit.lengths.zeros import Sum
-from mynn.ops import contraction, control, gather, movement, reduce
+from mynn.ops import along, contraction, control, gather, movement, reduce
 
 _PRODUCTS = (contraction.matmul, contraction.contract)
 _REDUCTIONS = (reduce.sum, reduce.prod, reduce.max, reduce.min)
@@ -37,6 +37,13 @@ class Numbers:
             self.whole.append(whole)
             self.fewer.append(fewer)
 
+    @property
+    def are_places(self) -> bool:
+        """Whether all of them are places of last rows, so that they follow from how many there
+        are.
+        """
+        return all(node.primitive is not CONSTANT for node in self.slots)
+
 
 class Matched:
     """A graph for whole batches, matched with that for smaller ones.
@@ -46,6 +53,7 @@ class Matched:
     - `parts`: where the rows of the parts of tuples lie; `bodies`: of each scan its body, matched.
     - `along`: scans whose steps are the rows.
     - `lasts`: slices of the last row, and paddings that put a value into the last row.
+    - `puts`: what rows put in places that they say.
 
     Raises:
         NotAlike: they differ in more than extents and numbers.
@@ -68,6 +76,7 @@ class Matched:
         self.bodies: dict[Node, Matched] = {}
         self.along: set[Node] = set()
         self.lasts: set[Node] = set()
+        self.puts: set[Node] = set()
         first, second = whole.nodes(), fewer.nodes()
         if len(first) != len(second) or len(whole.inputs) != len(fewer.inputs):
             raise NotAlike("the step is another one for the smaller batch")
@@ -98,7 +107,7 @@ class Matched:
             self._scan(x, y)
         elif x.primitive is control.part:
             self._set(x, y, self.parts[x.inputs[0]][x.params["number"]])
-        elif not self._is_last(x, y):
+        elif not self._is_last(x, y) and not self._is_put(x, y):
             found = self._combined(x)
             if found is not None:
                 self.sums.append(found)
@@ -155,9 +164,27 @@ class Matched:
         self._set(x, y, rows if x.primitive is movement.pad else None)
         return True
 
+    def _is_put(self, x: Node, y: Node) -> bool:
+        """Whether it puts the values of rows in places of something that has none; noted then."""
+        if x.primitive is not along.scatter_along or x.params["mode"] != "set":
+            return False
+        onto, index, updates = (self.rows[one] for one in x.inputs)
+        if onto is not None or index is None or index.axis != x.params["axis"]:
+            return False
+        agreed((index, updates))
+        if x.params != y.params:
+            raise NotAlike("where values are put depends on the size of the batch")
+        self.numbers.add(x, self.sizes.whole - 1, self.sizes.fewer - 1)
+        self.puts.add(x)
+        self._set(x, y, None)
+        return True
+
     def _combined(self, x: Node) -> Sum | None:
         """How it combines rows, if it does."""
         rows = [self.rows[one] for one in x.inputs]
+        if x.primitive is along.scatter_along and rows[0] is None and x.params["mode"] == "add":
+            found = rows[1] is not None and rows[1].axis == x.params["axis"]
+            return Sum(x, (2,)) if found and agreed(rows[1:]) else None
         if x.primitive in _REDUCTIONS:
             found = rows[0] is not None and rows[0].axis in x.params["axes"]
             return Sum(x, (0,), _neutral(x)) if found else None

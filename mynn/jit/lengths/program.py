@@ -30,6 +30,7 @@ class Rules:
     """What follows from a joined graph, and is the same for all its programs."""
 
     def __init__(self, joined: Joined) -> None:
+        self.joined = joined
         self.further = tuple([_native(values) for values in (joined.whole, joined.fewer)])
         self.rows = joined.rows
         outputs = zip(joined.graph.outputs, joined.rows, strict=True)
@@ -58,8 +59,15 @@ class JoinedProgram:
         self.program = program
         self.rows = rules.rows
         self.has_leading_rows = rules.has_leading_rows
+        self._joined = rules.joined
         self._missing = rules.missing
         self._batches = 0
+
+    def further_for(self, rows: int) -> tuple[Array, ...] | None:
+        """The further arguments for another number of rows between those of the traces; None where
+        more than that is to be known.
+        """
+        return _native(self._joined.values(rows)) if self._joined.general else None
 
     def is_worth(self, batches: int | None) -> bool:
         """Whether it is, for so many batches of fewer rows: what is computed for rows that are not

@@ -196,6 +196,15 @@ def _scatter(pair: Pair) -> Rows | None:
     return updates.along(updates.axis - span + 1)
 
 
+def _take_along(pair: Pair) -> Rows | None:
+    x, index = pair.rows
+    if x is None:
+        return index
+    if x.axis == pair.param("axis"):
+        raise NotAlike("rows are picked by their numbers")
+    return agreed(pair.rows)
+
+
 def _first_axis(pair: Pair) -> Rows | None:
     rows = agreed(pair.rows)
     if rows is not None and rows.axis:
@@ -217,7 +226,8 @@ RULES: dict[Primitive, Rule] = {
     **dict.fromkeys((reduce.sum, reduce.prod, reduce.max, reduce.min, reduce.argmax), _without),
     **dict.fromkeys((scan.cumsum, scan.cumprod, scan.cummax, scan.cummin), _apart_from("axis")),
     **dict.fromkeys((sorting.argsort, sorting.top), _apart_from("axis")),
-    **dict.fromkeys((along.take_along, along.scatter_along), _apart_from("axis")),
+    along.take_along: _take_along,
+    along.scatter_along: _apart_from("axis"),
     **dict.fromkeys((contraction.matmul, contraction.contract), _product),
     convolution.conv: _conv,
     gather.take: _take,

@@ -15,6 +15,7 @@ from mynn.base.dataclass import dataclass
 from mynn.core.graph import CONSTANT, Node, bodies_of
 from mynn.jit.lengths.axis import Rows
 from mynn.ops import (
+    along,
     attention,
     contraction,
     control,
@@ -56,7 +57,7 @@ _KEPT = (
     *(special.asin, special.atan, special.sinh, special.asinh, special.atanh, special.round),
     *(movement.reshape, movement.transpose, movement.broadcast_to, movement.slice_, movement.flip),
     *(windows.windows, reduce.sum, reduce.prod, reduce.max, reduce.min, scan.cumsum),
-    *(elementwise.div, attention.gradient, gather.scatter_add),
+    *(elementwise.div, attention.gradient, gather.scatter_add, along.take_along),
 )
 _SUMS = (
     *(elementwise.add, elementwise.sub, elementwise.maximum, elementwise.minimum),
@@ -71,7 +72,8 @@ _TAME = {
     *(elementwise.less, elementwise.less_equal, elementwise.equal, elementwise.not_equal),
     *(movement.reshape, movement.transpose, movement.broadcast_to, movement.slice_, movement.flip),
     *(movement.pad, windows.windows, reduce.sum, reduce.max, reduce.min),
-    *(gather.take, gather.take_rows, gather.scatter_add, attention.attention, attention.gradient),
+    *(gather.take, gather.take_rows, gather.scatter_add, along.take_along, along.scatter_along),
+    *(attention.attention, attention.gradient),
     *_SUMS,
     *_PRODUCTS,
 }

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mynn import Tensor
+from mynn.autograd import grad
 from mynn.core import interpreter
 from mynn.core.batching import batch
 from mynn.core.graph import Graph, Node, apply, input_node
@@ -19,6 +21,8 @@ from mynn.jit.lengths.axis import NotAlike
 from mynn.jit.lengths.joined import join
 from mynn.ops import PRIMITIVES, reduce
 from mynn.ops.batches import spread
+from mynn.tensor import graph_node
+from mynn.trace.tracing import tracing
 
 WHOLE, FEWER = 6, 4
 # Without inputs that have rows, without a result that has them, or with places that depend on the
@@ -94,3 +98,62 @@ def test_joined_primitives(primitive: Primitive) -> None:
         every = {(True,) * count, *(tuple(n == k for n in range(count)) for k in range(count))}
         done += [check(primitive, sample, mapped) for mapped in sorted(every)]
     assert any(done) == (primitive.name not in APART)
+
+
+def put(mode: str, size: int, inside: int) -> Graph:
+    """Values that rows put along an axis, each a few, and what is read from there; with gradients
+    of the latter by the values.
+    """
+    shapes = (2, 30), (2, size, inside), (2, size, inside)
+    kinds = np.float32, np.int64, np.float32
+    x, index, values = (
+        Tensor.from_node(input_node(Type(shape, np.dtype(kind))), kind is np.float32)
+        for shape, kind in zip(shapes, kinds, strict=True)
+    )
+    places, given = index.reshape(2, -1), (values * values).reshape(2, -1)
+    y = x.tanh().scatter_along(places, given, 1, mode)
+    z = y.take_along(places, 1) * y.take_along(places, 1)
+    loss = z.sum() / size + (y * x).mean()
+    found = grad(loss, [values, x])
+    ends = (y, z.reshape(2, size, inside), loss, *found)
+    return Graph(
+        tuple(map(graph_node, (index, values, x))),
+        tuple([graph_node(one) for one in ends if one is not None]),
+    )
+
+
+@pytest.mark.parametrize("mode", ["set", "add"])
+@pytest.mark.parametrize("inside", [1, 3])
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+def test_values_that_rows_put_in_places(mode: str, inside: int, twice: bool) -> None:
+    with tracing():
+        whole, fewer = put(mode, WHOLE, inside), put(mode, FEWER, inside)
+    joined = join(whole, fewer, 2)
+    rng = np.random.default_rng(5)
+    x, values = rng.normal(size=(2, 30)), rng.normal(size=(2, WHOLE, inside))
+    index = np.stack([rng.permutation(30)[: WHOLE * inside] for _ in range(2)])
+    if twice:
+        index[:, 1] = index[:, 0]
+    index = index.reshape(2, WHOLE, inside)
+    arrays: list[Array] = [index, values.astype(np.float32), x.astype(np.float32)]
+    few = [one[:, :FEWER] for one in arrays[:2]]
+    last = np.minimum(np.arange(WHOLE), FEWER - 1)
+    filled = [one[:, last] for one in few]
+    cases: list[tuple[Graph, list[Array], list[Array], tuple[Array, ...]]] = [
+        (whole, arrays[:2], arrays[:2], joined.whole),
+        (fewer, few, filled, joined.fewer),
+    ]
+    for graph, own, given, further in cases:
+        expected = interpreter.evaluate(graph, [*own, arrays[2]])
+        found = interpreter.evaluate(joined.graph, [*given, *further, arrays[2]])
+        size = own[0].shape[1]
+        for value, right, at in zip(found, expected, joined.rows, strict=True):
+            kept = value if at is None else value.take(range(size), at.axis)
+            np.testing.assert_allclose(kept, right, rtol=1e-5, atol=1e-6)
+
+
+def test_values_that_rows_multiply_in_places_need_programs_of_their_own() -> None:
+    with tracing():
+        whole, fewer = put("mul", WHOLE, 1), put("mul", FEWER, 1)
+    with pytest.raises(NotAlike):
+        join(whole, fewer, 2)
