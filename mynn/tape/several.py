@@ -57,10 +57,11 @@ class Together:
         if not isinstance(picked, Picked):
             return call.run(slots, externals)
         last = self._last
+        before: Any = None if last is None else last.function
         goes_on = (
             last is not None
-            and last.function.function is picked.function
-            and last.function.number + 1 == picked.number
+            and before.function is picked.function
+            and before.number + 1 == picked.number
             and last.form.leaves == call.form.leaves
             and last.gradients is call.gradients
         )
