@@ -147,6 +147,8 @@ class Piece:
             i for i, value in enumerate(externals) if not isinstance(value, Parameter)
         )
         self.program: Any = None
+        # Runs a program that writes nothing (`Program.quick`).
+        self.quick: Any = None
         WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
 
     def holds(self) -> bool:
@@ -170,14 +172,14 @@ class Piece:
         program = self.program
         if program is None:  # the store has dropped it just now
             program = self.program = self._made()
-        program.call_noting(self._arrays(externals), notes)
+        program.call_noting(self.arrays(externals), notes)
 
     def values(self, externals: Sequence[Any]) -> list[Array]:
         """The values of the results, of a piece with a program that changes nothing."""
-        values: list[Array] = self.program.values(self._arrays(externals))
+        values: list[Array] = self.program.values(self.arrays(externals))
         return values
 
-    def _arrays(self, externals: Sequence[Any]) -> list[Any]:
+    def arrays(self, externals: Sequence[Any]) -> list[Any]:
         arrays = []
         for i in self.copied:
             value = externals[i]
@@ -200,8 +202,10 @@ class Piece:
         if known is not None and known.code is not program.code:
             known.keep(program.code)
         program.code.holders.add(self)
+        quick = getattr(program, "quick", None)
+        self.quick = None if quick is None else quick()
         return program
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code: so do we."""
-        self.program = None
+        self.program = self.quick = None

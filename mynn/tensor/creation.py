@@ -8,6 +8,7 @@ Extents are given one by one or as a tuple. `dtype` is float32 where left out (o
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,7 +250,7 @@ def empty_like(
 def extents(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     """Extents given one by one, or as one tuple."""
     try:
-        found = tuple(int(n.__index__()) for n in one_by_one(size))
+        found = tuple(map(operator.index, one_by_one(size)))
     except (TypeError, AttributeError):
         raise ShapeError(
             f"{name}: extents must be whole numbers, they are {shown(size)}; write {name}(2, 3)"

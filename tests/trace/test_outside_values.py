@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import warnings
 from collections.abc import Callable
@@ -88,6 +89,29 @@ def test_closure_changed_after_compiling() -> None:
     assert compiled(X)[0, 0] == 1
     beta = 2.0
     assert compiled(X)[0, 0] == 2
+
+
+def test_a_partial_function_is_one_program_and_follows_what_it_holds() -> None:
+    weights, options = [2.0, 3.0], {"shift": [1.0]}
+
+    def scaled(by: list[float], x: Any, shift: list[float], power: int) -> Any:
+        return (x * by[0] + shift[0]) ** power * rate
+
+    part = functools.partial(scaled, weights, power=2, **options)
+    compiled = mynn.compile(part)
+    np.testing.assert_allclose(compiled(X), part(X))
+    assert compiled.lookup((X,))[1] is compiled.lookup((X,))[1]
+    for change in (
+        lambda: weights.__setitem__(0, 5.0),
+        lambda: part.keywords["shift"].__setitem__(0, 9.0),
+        lambda: part.keywords.update(power=3),
+    ):
+        change()
+        np.testing.assert_allclose(compiled(X), part(X))
+    inner = mynn.compile(lambda x: part(x) + 1)
+    np.testing.assert_allclose(inner(X), part(X) + 1)
+    part.keywords.update(power=1)
+    np.testing.assert_allclose(inner(X), part(X) + 1)
 
 
 def test_methods_follow_their_object() -> None:
