@@ -107,7 +107,7 @@ class Generator:
     def _draw(self, primitive: Primitive, **params: Any) -> Tensor:
         """What a primitive makes of the key, which goes on to the next one."""
         if recording.waiting:
-            recording.settle([self.key])
+            recording.settle_users(self.key)
         with self._domain.lock:
             recording.hold(self._domain.lock)
             drawn = apply(primitive, self.key, **params)
@@ -158,7 +158,7 @@ class Generator:
         """The first of so many keys, seed and counter; the state goes on to what follows them."""
         key, domain = self.key, self._domain
         if recording.waiting:
-            recording.settle([key])
+            recording.settle_users(key)
         with domain.lock:
             recording.hold(domain.lock)
             state = history.array_of(key)

@@ -36,6 +36,8 @@ class Gradients:
     `parameters` are those of the inputs, which are part of the key by what they are.
     """
 
+    differentiates = True
+
     def __init__(self, function: Callable[..., Any], options: dict[str, bool | None], inputs: Any):
         self.function = function
         self.options = options
@@ -98,7 +100,7 @@ class Asked(Following):
                 self._tidy()
                 if not all(self._waits_here(one) for one in outputs):
                     return None
-                if self.position.assigned or not all(self._is_start(one) for one in inputs):
+                if self.has_changed() or not all(self._is_start(one) for one in inputs):
                     return None
                 if self.turn is not turn:  # somebody has looked
                     return None

@@ -192,6 +192,11 @@ class Call:
         return _with_gradients[self.gradients](self.function)(*args, **kwargs)
 
     @property
+    def differentiates(self) -> bool:
+        """Whether it asks for gradients."""
+        return getattr(self.function, "differentiates", False)
+
+    @property
     def name(self) -> str:
         """For messages and printed tapes."""
         name = getattr(self.function, "__name__", None)
@@ -239,6 +244,8 @@ class Backward:
       tensors from before; those that there are, in that order, are arguments after the loss and the
       tensors in `others`.
     """
+
+    differentiates = True
 
     def __init__(self, parameters: Sequence[Parameter], others: Sequence[Any]) -> None:
         self.parameters = parameters

@@ -197,6 +197,8 @@ class Following(Training):
                     raise Elsewhere(value)
                 if self.outputs[pending.slot] is not value:
                     raise Unknown  # it is being computed
+                if pending.leaf and enabled() and pending.slot in self.position.replacing:
+                    raise Elsewhere(value)  # gradients go to it
                 key.append(pending.slot)
                 return
             number = self.index.get(id(value))

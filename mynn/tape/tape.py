@@ -321,7 +321,8 @@ class Tape(Filled):
                 if want != (kind, value):
                     return False
             elif kind is not float or type(want) is not tuple:
-                return False
+                if not (kind is type or isinstance(value, np.dtype)) or want != (kind, value):
+                    return False
             elif want[0] == "array":  # that of many others, as in `_varies`
                 if child.function not in NUMBERS or not abs(value) < LARGE:
                     return False

@@ -28,6 +28,9 @@ WAYS = 1024
 class Training(Waiting):
     """A tape that gradients are asked of, and updates."""
 
+    # Lets gradients that were put off be results: that of `Written`.
+    take: Callable[[Tensor], bool]
+
     def __init__(self) -> None:
         super().__init__()
         # The module of the user's that is being called.
@@ -96,7 +99,7 @@ class Training(Waiting):
                 return False
             if self.outputs[pending.slot] is not loss:
                 return False  # it is being computed
-            if not loss.requires_grad or loss.numel() != 1 or position.assigned:
+            if not loss.requires_grad or loss.numel() != 1 or self.has_changed():
                 return False
             leaves = self._leaves(position, pending.slot)
             targets = [target_of(leaf, self.externals) for leaf in leaves]
@@ -130,6 +133,8 @@ class Training(Waiting):
             self._tidy()
             if self.turn is turn:
                 self.tidied = child
+                if "early" in child.children and targets:
+                    self.take(targets[0])
             return True
 
     def _leaves(self, position: Step, slot: int) -> tuple[Target, ...]:

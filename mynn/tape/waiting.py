@@ -11,7 +11,7 @@ from sys import getrefcount
 from types import CodeType
 from typing import Any
 
-from mynn.base import forks, recording, sharing
+from mynn.base import forks, recording
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.credit import Credit
@@ -22,17 +22,21 @@ from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import (
     Progress,
+    Replacement,
     Rows,
     call_by_call,
     fail,
     finish,
     give_back,
+    leave,
+    run_noted,
+    stand_in,
     target_of,
     write_rows,
 )
 from mynn.tape.step import Step
 from mynn.tape.trial import Trial, times_before
-from mynn.tensor import Parameter, Tensor, history
+from mynn.tensor import Parameter, Tensor
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
@@ -79,8 +83,8 @@ class Waiting:
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
-        # Tensors from before that became results, with their memory.
-        self.replaced: list[Any] = []
+        # Tensors from before that became results.
+        self.replaced: list[Replacement] = []
         # Rows of tensors from before that get results, in this order: tensor, index, slot.
         self.rows: list[Rows] = []
         # Of the externals up to a number, the tensors in whose memory they lie.
@@ -129,9 +133,13 @@ class Waiting:
         self.memories = externals, seen, memories
         return number in memories
 
+    def has_changed(self) -> bool:
+        """Whether what a gradient may need, or goes to, has other values from now on."""
+        return self.position.assigned or any(one.needed for one in self.replaced)
+
     def puts_off(self, state: Sequence[Any]) -> bool:
         """Whether one of these tensors, which a call reads where they lie, gets results."""
-        targets = [row[0] for row in self.rows] + [one for one, _ in self.replaced]
+        targets = [row[0] for row in self.rows] + [one.tensor for one in self.replaced]
         return any(one is target for one in state for target in targets)
 
     # -- fields that are not set -------------------------------------------------------------------
@@ -260,7 +268,7 @@ class Waiting:
             self._hide_again(turn)
             raise
         fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {}, [])
-        progress, externals, places, rows = Progress(), self.externals, self.places, self.rows
+        externals, places, rows = self.externals, self.places, self.rows
         kept = self.position, externals, self.index, self.outputs, places, self.hidden, rows
         if self not in recording.waiting:
             recording.waiting.append(self)
@@ -268,13 +276,17 @@ class Waiting:
             return last is None
         taken, self.taken = self.taken, []
         replaced, self.replaced = self.replaced, []
+        progress = Progress(replaced)
         self.running = step, externals
         self._stand(fresh)
+        del fresh  # the traceback of an error holds what is here, and who holds a result is counted
         try:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
+                stand_in(replaced)
                 call_by_call(step, externals, _only(held, outputs), places, progress)
+                leave(replaced)
                 if type(piece) is Trial:
                     piece.add(step.work)
             write_rows(rows, outputs)
@@ -402,7 +414,9 @@ class Waiting:
     def _is_over(self, trial: Trial, step: Step, held: tuple[bool, ...]) -> bool:
         """Whether calls have been run one by one often enough."""
         pairs = zip(held, self.outputs, strict=True)
-        gradients = bool(step.trained) or any(known and one._requires_grad for known, one in pairs)
+        gradients = bool(step.trained or step.replacing) or any(
+            known and one._requires_grad for known, one in pairs
+        )
         # Run one by one they ask for the nodes of what they read, and of all that led to it.
         further = gradients and any(
             isinstance(one, Tensor) and one.pending is not None and one.pending.run is not None
@@ -426,7 +440,8 @@ class Waiting:
             step.keys.clear()
         found = list(held)
         grown = any(
-            known and one._requires_grad for known, one in zip(held, self.outputs, strict=True)
+            known and one._requires_grad and i not in step.replacing
+            for i, (known, one) in enumerate(zip(held, self.outputs, strict=True))
         )
         for view in step.views:
             found[view[0]] = grown
@@ -437,7 +452,7 @@ class Waiting:
         """The program."""
         found = [(i, one) for i, one in enumerate(self.outputs) if held[i]]
         wanted = [i for i, one in found if one.pending.view is None]
-        grown = any(one._requires_grad for _, one in found)
+        grown = any(one._requires_grad for i, one in found if i not in step.replacing)
         asking = [slot for slot in step.asking if held[slot]]
         return Piece(step, self.externals, wanted, [*step.trained, *map(Slot, asking)], grown)
 
@@ -461,7 +476,7 @@ class Waiting:
             if step.stepped or not step.written:
                 piece.run(externals, progress)
             else:
-                _run_noted(piece, step, externals, progress)
+                run_noted(piece, step, externals, progress)
         except MynnError:
             if progress.results is None:
                 return False  # state is as before: what is wrong shows at the call itself
@@ -475,23 +490,3 @@ class Waiting:
 def _only(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
     """The results that somebody holds."""
     return [one if known else None for known, one in zip(held, outputs, strict=True)]
-
-
-def _run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
-    """Run a program. Statistics and keys that it changes are noted tensor by tensor, so that what
-    was recorded of other state stays valid.
-    """
-
-    def run() -> None:
-        try:
-            piece.run(externals, progress)
-            for one in step.written:
-                history.changed(one)
-        except BaseException:
-            if progress.results is not None:
-                for one in step.written:
-                    history.changed(one)
-            raise
-
-    state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
-    sharing.run_whole(run, (*state, *step.written), write=True, noted=True)

@@ -135,6 +135,8 @@ class Tensor(
             with no_grad():
                 self.assign(as_tensor(value, like=self).detach())
             return
+        if isinstance(value, Tensor) and self._has_data(value):
+            return
         array = as_array(value)
         if array.shape != self.shape:
             raise ShapeError(
@@ -142,6 +144,14 @@ class Tensor(
                 f"it must be {self.shape}"
             )
         write.set_value(self, array)
+
+    def _has_data(self, value: Tensor) -> bool:
+        """Whether the memory has these values, as in `x.data -= y`, or a tape gives them to it."""
+        if value.pending is None:
+            return value._view is not None and value._view.base is self and write.is_same(value)
+        if value.shape != self.shape or value.dtype != self.dtype:
+            return False
+        return write.put_off_copy(self.detach(), value)
 
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
