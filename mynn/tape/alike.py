@@ -12,7 +12,7 @@ import contextlib
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mynn import debug
 from mynn.base import recording
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from mynn.tape.step import Target
 
 
-# By descriptions of calls: which of them have passed the test, and what they give; so many at most.
-_passed: dict[Any, bool] = {}
+Found = TypeVar("Found")
+# By descriptions of calls: what was found of them, and what they give; so many at most.
+_found: dict[Any, Any] = {}
 _outcomes: dict[Any, _Known] = {}
 _MANY = 1024
 
@@ -62,7 +63,7 @@ def stage_calls(
     """The calls staged, by `trace()` where none like them were; and what is known of them, if
     anything can be.
     """
-    things, kinds = _told(calls, externals, trained)
+    things, kinds = _told(calls, externals, trained, {})
     return stage_alike(things, (*kinds, tuple(wanted)), trace, Beside())
 
 
@@ -75,22 +76,24 @@ def told_alike(
     """What calls have in common that are alike; None where that cannot be said. `put_off`: the
     memory of state whose values are still to be made.
     """
-    things, kinds = _told(calls, externals, trained)
+    things, kinds = _told(calls, externals, trained, put_off)
     told = describe(things, put_off)
     return None if told is None else (told.told, kinds)
 
 
-def passes(told: Any, test: Callable[[], bool]) -> bool:
-    """Whether calls pass a test, which those have passed that are told like them, or have not. It
-    is the same test always.
+def found_alike(name: str, told: Any, find: Callable[[], Found]) -> Found:
+    """What `find` tells of calls, as it told of those that are told alike; `name` says what that
+    is, in which there are none of their objects.
     """
-    if told is None:
-        return test()
-    found = _passed.get(told)
-    if found is None:
-        if len(_passed) >= _MANY:
-            _passed.clear()
-        found = _passed[told] = test()
+    if told is None or not debug.silent():
+        return find()
+    key = name, told
+    found: Found = _found.get(key, _found)  # which no finding is
+    if found is _found:
+        found = find()
+        if len(_found) >= _MANY:
+            _found.clear()
+        _found[key] = found
     return found
 
 
@@ -168,21 +171,27 @@ def outcome_alike(
 
 
 def _told(
-    calls: Sequence[Call], externals: Sequence[Any], trained: Sequence[Target]
+    calls: Sequence[Call],
+    externals: Sequence[Any],
+    trained: Sequence[Target],
+    put_off: Mapping[int, Array],
 ) -> tuple[Any, Any]:
     """What has a description, and the types of all else."""
     parameters = tuple([one if isinstance(one, Parameter) else None for one in externals])
     things = tuple(map(_call, calls)), parameters, tuple(map(_argument, trained))
-    return things, (tuple(map(_kind, externals)), default_float())
+    kinds = tuple([_kind(one, put_off) for one in externals])
+    return things, (kinds, default_float())
 
 
-def _kind(external: Any) -> Any:
+def _kind(external: Any, put_off: Mapping[int, Array]) -> Any:
     """What a trace is told of a tensor or an array from before, if it is no parameter."""
     if isinstance(external, Parameter):
         return None
     if not isinstance(external, Tensor):
         return Type.of(external)
-    return external.spec, external.requires_grad
+    memory = put_off.get(id(external))
+    spec = external.spec if memory is None else Type.of(memory)
+    return spec, external.requires_grad, memory is not None or external.is_leaf
 
 
 def _call(call: Call) -> Any:
@@ -213,4 +222,4 @@ def _argument(value: Any) -> Any:
     return value
 
 
-__all__ = ["outcome_alike", "passes", "stage_calls", "told_alike"]
+__all__ = ["found_alike", "outcome_alike", "stage_calls", "told_alike"]

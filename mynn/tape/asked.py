@@ -8,13 +8,14 @@ tracing the calls up to there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mynn.base import hooks, recording
 from mynn.base.dataclass import dataclass
 from mynn.core.graph import topological
 from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
+from mynn.tape.alike import found_alike, told_alike
 from mynn.tape.call import Beyond, Call, External, Form, Slot, Unknown
 from mynn.tape.following import Following, is_exposed
 from mynn.tape.outcome import Outcome
@@ -170,48 +171,25 @@ class Asked(Following):
 
     def _made(self, position: Step, call: Call) -> Any:
         """The steps after all that was called, and this call."""
-        with tracing.tracing() as trace:
-            trace.named, trace.overwritten = False, {}
-            nodes, given = placeholders(self.externals)
-            plain = [one for one in self.externals if not isinstance(one, Parameter)]
-            for external, tensor in zip(self.externals, given, strict=True):
-                if tensor is not external and tensor.requires_grad and external.is_leaf:
-                    trace.leaves[graph_node(tensor)] = tensor
-            slots = replay(position.calls, given)
-            before = [graph_node(one) for one in slots if isinstance(one, Tensor)]
-            results = call.run(slots, given)
-            if trace.effects.looks or trace.effects.refused:
-                return AT_ONCE
-            ends = [None if one is None else graph_node(one) for one in results]
-            history.check_overwritten(trace, [one for one in ends if one])
-            names = [None if one is None else name_of(one) for one in results]
-            asked = {node for node in trace.reads.values() if trace.leaves[node].requires_grad}
-            asked.update(
-                node
-                for node, tensor in zip(nodes, plain, strict=True)
-                if isinstance(tensor, Tensor) and tensor.requires_grad
-            )
-        known = set(topological(before))
-        made = [one for one in topological([one for one in ends if one]) if one not in known]
-        flows = [
-            one is not None and t.requires_grad and history.leads_to(one, asked.__contains__)
-            for one, t in zip(ends, results, strict=True)
-        ]
-        kinds = [None if one is None else one.type for one in ends]
-        whole = self._step(
-            position, call, Type((), default_float()), any(flows), work_of(made), None
-        )
+        externals = list(self.externals)
+        told = told_alike((*position.calls, call), externals, (), self._put_off())
+        found = found_alike("gradients", told, lambda: _gradients_of(position, call, externals))
+        if found is None:
+            return AT_ONCE
+        work, gradients = found
+        flows = any(one is not None and one.flows for one in gradients)
+        whole = self._step(position, call, Type((), default_float()), flows, work, None)
         whole.externals = len(self.externals)
         parts: list[Step | None] = []
         last = whole
-        told = zip(kinds, flows, names, strict=True)
-        for number, (kind, flow, name) in enumerate(told):
-            if kind is None:
+        for number, one in enumerate(gradients):
+            if one is None:
                 parts.append(None)
                 continue
             form = Form((Slot(whole.slots - 1),), {})
             form.leaves = (Slot(whole.slots - 1),)
-            last = self._step(last, Call(Part(number), form, last.slots), kind, flow, 0.0, name)
+            part = Call(Part(number), form, last.slots)
+            last = self._step(last, part, one.type, one.flows, 0.0, one.name)
             parts.append(last)
         return Way(whole, tuple(parts))
 
@@ -255,3 +233,50 @@ class Asked(Following):
             found.append(tensor)
         self.tidied = self.position
         return tuple(found[1:])
+
+
+class _Gradient(NamedTuple):
+    """What is known of a gradient: its type, whether gradients flow through it, what made it."""
+
+    type: Type
+    flows: bool
+    name: str | None
+
+
+def _gradients_of(
+    position: Step, call: Call, externals: Sequence[Any]
+) -> tuple[float, list[_Gradient | None]] | None:
+    """How long a call for gradients takes, and what these are, None where there is none; None of a
+    call that has to be made at once.
+    """
+    with tracing.tracing() as trace:
+        trace.named, trace.overwritten = False, {}
+        nodes, given = placeholders(externals)
+        plain = [one for one in externals if not isinstance(one, Parameter)]
+        for external, tensor in zip(externals, given, strict=True):
+            if tensor is not external and tensor.requires_grad and external.is_leaf:
+                trace.leaves[graph_node(tensor)] = tensor
+        slots = replay(position.calls, given)
+        before = [graph_node(one) for one in slots if isinstance(one, Tensor)]
+        results = call.run(slots, given)
+        if trace.effects.looks or trace.effects.refused:
+            return None
+        ends = [None if one is None else graph_node(one) for one in results]
+        history.check_overwritten(trace, [one for one in ends if one])
+        names = [None if one is None else name_of(one) for one in results]
+        asked = {node for node in trace.reads.values() if trace.leaves[node].requires_grad}
+        asked.update(
+            node
+            for node, tensor in zip(nodes, plain, strict=True)
+            if isinstance(tensor, Tensor) and tensor.requires_grad
+        )
+    known = set(topological(before))
+    made = [one for one in topological([one for one in ends if one]) if one not in known]
+    found: list[_Gradient | None] = []
+    for end, tensor, name in zip(ends, results, names, strict=True):
+        if end is None:
+            found.append(None)
+            continue
+        flows = tensor.requires_grad and history.leads_to(end, asked.__contains__)
+        found.append(_Gradient(end.type, flows, name))
+    return work_of(made), found

@@ -14,6 +14,7 @@ from mynn.tape.call import Beyond, External, Slot
 from mynn.tape.output import Later, Output, Promise
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remembered
+from mynn.tape.several import Together
 from mynn.tape.step import Step, Target
 from mynn.tensor import Parameter, Tensor, history
 from mynn.tensor import rows as rows_of
@@ -223,6 +224,7 @@ def call_by_call(
 ) -> None:
     """Run the calls one by one, as they were called."""
     slots: list[Any] = []
+    together = Together()
     current = recording.current
     try:
         for call, outcome in zip(step.calls, step.outcomes, strict=True):
@@ -233,7 +235,7 @@ def call_by_call(
             if outcome is None or outcome.writes:
                 progress.begun = True
             current.place = None if call.slot is None else places.get(call.slot)
-            result = call.run(slots, externals)
+            result = together.run(call, slots, externals)
             if call.slot is None:
                 continue
             if tensor is not None:

@@ -17,6 +17,7 @@ from mynn.core.graph import INPUT, Node, topological
 from mynn.core.types import Array
 from mynn.errors import UsageError
 from mynn.tape.derivative import Derivative
+from mynn.tape.several import Together
 from mynn.tape.trial import SPENT, Trial
 from mynn.tensor import Parameter, Tensor, graph_node, history
 from mynn.tensor.history import array_of
@@ -365,13 +366,14 @@ class Run:
     def _called(self, state: Sequence[Tensor]) -> list[Any]:
         """The results of the calls, made with this state as it was before the run."""
         slots: list[Any] = []
+        together = Together()
         memory = [array_of(one) for one in state]
         now = [array.copy() for array in memory]
         try:
             deque(map(np.copyto, memory, [value for _, value in self.saved]), maxlen=0)
             for call in self.step.calls:
                 if call.slot is not None:
-                    slots.append(call.run(slots, self.externals))
+                    slots.append(together.run(call, slots, self.externals))
         finally:  # one instruction of Python, so that no signal handler comes between
             deque(map(np.copyto, memory, now), maxlen=0)
         return slots

@@ -1,18 +1,20 @@
 """Calls with several results: each of them is recorded as a call of its own, which picks it.
 
-What they have in common is computed once where they are a program, since equal nodes become one.
-Run one by one it is computed for each, so that calls which change state, or draw numbers, stay as
-they are.
+What they have in common is computed once where they are a program, since equal nodes become one,
+and where they are run one after the other (`Together`). Elsewhere it is computed for each, so that
+calls which change state, or draw numbers, stay as they are.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
 from mynn.base.dataclass import dataclass
 from mynn.base.structure import flatten, rebuild
+from mynn.tape.call import Call
 from mynn.tensor import Tensor
 
 # So many results at most.
@@ -33,7 +35,42 @@ class Picked:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The result that is wanted."""
-        return list(flatten(self.function(*args, **kwargs)))[self.number]
+        return self.whole(*args, **kwargs)[self.number]
+
+    def whole(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """All results."""
+        return list(flatten(self.function(*args, **kwargs)))
+
+
+class Together:
+    """Calls that are run one after the other: those that pick the results of one call, in their
+    order, make it once.
+    """
+
+    def __init__(self) -> None:
+        self._last: Call | None = None
+        self._results: list[Any] = []
+
+    def run(self, call: Call, slots: Sequence[Any], externals: Sequence[Any]) -> Any:
+        """What the call gives."""
+        picked = call.function
+        if not isinstance(picked, Picked):
+            return call.run(slots, externals)
+        last = self._last
+        before: Any = None if last is None else last.function
+        goes_on = (
+            last is not None
+            and before.function is picked.function
+            and before.number + 1 == picked.number
+            and last.form.leaves == call.form.leaves
+            and last.gradients is call.gradients
+        )
+        if not goes_on:
+            whole = copy.copy(call)
+            whole.function = picked.whole
+            self._results = whole.run(slots, externals)
+        self._last = call
+        return self._results[picked.number]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from mynn.base import hooks, recording
 from mynn.errors import MynnError
 from mynn.tape import back
-from mynn.tape.alike import passes, told_alike
+from mynn.tape.alike import found_alike, told_alike
 from mynn.tape.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import stage
@@ -218,7 +218,7 @@ class Training(Waiting):
             return True
 
         told = told_alike(child.calls, externals, child.trained, self._put_off())
-        return passes(told, are_found)
+        return found_alike("finds all", told, are_found)
 
     def _put_off(self) -> dict[int, Any]:
         """The memory of tensors whose values are not set, by `id`."""

@@ -23,7 +23,7 @@ STEPS = 8
 def nothing_is_known() -> Iterator[None]:
     known.KNOWN._families.clear()
     alike._outcomes.clear()
-    alike._passed.clear()
+    alike._found.clear()
     at_once._patterns.clear()
     with mynn.eager("tape"):
         yield
