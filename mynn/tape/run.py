@@ -400,12 +400,14 @@ def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> li
         if not isinstance(value, Tensor) or isinstance(value, Parameter):
             continue
         memory: Any = value if value._view is None else value._view.base
-        if not memory._requires_grad or memory.is_leaf:
+        if not memory._requires_grad:
             continue
         if value.requires_grad:
             passed = step.passed(held) if passed is None else passed
             if i in passed:
                 continue
+        if memory.is_leaf:
+            continue
         kept[i] = _without_history(value, memory)
     return kept
 

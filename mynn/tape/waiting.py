@@ -324,7 +324,7 @@ class Waiting:
         if self in recording.waiting:
             recording.waiting.remove(self)
         if self.size > MOST:
-            self.size, self.root.next = 0, None
+            self.size, self.root.next, self.root.other = 0, None, None
             self.root.children.clear()  # modules may hold steps that hold the root
             self.root = self.position = Step(None, None, None)
         if not self.externals and not self.outputs:
