@@ -268,9 +268,9 @@ class Waiting:
             return last is None
         taken, self.taken = self.taken, []
         replaced, self.replaced = self.replaced, []
-        self.running = step, externals
-        self._stand(fresh)
         try:
+            self.running = step, externals
+            self._stand(fresh)
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
