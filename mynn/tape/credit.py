@@ -58,7 +58,8 @@ class Credit:
 
     def gain(self, calls: int) -> None:
         """A program of so many calls has run."""
-        self._add(AGAIN * calls)
+        if self.left < self._most:  # mostly it is not
+            self._add(AGAIN * calls)
         if 2 * self.left > self._most:
             self._next = REST
 

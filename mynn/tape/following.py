@@ -118,7 +118,7 @@ class Following(Training):
         key = tuple(parts)
         ways: dict[Any, Any] = position.children if owner is None else table(owner)
         child: Any = ways.get(key)
-        if child is not None and child is not AT_ONCE and not _holds(child.outcome):
+        if child is not None and child is not AT_ONCE and not holds(child.outcome):
             child = None
         if child is None and self._varies(function, args):
             given = args[0], np.asarray(args[1], args[0].dtype)
@@ -388,7 +388,7 @@ def kind_of(tensor: Tensor) -> tuple[Any, ...]:
     return kind if layout is None else (*kind, layout)
 
 
-def _holds(outcome: Outcome) -> bool:
+def holds(outcome: Outcome) -> bool:
     """Whether a call does what it did: `Outcome.holds`, for what is mostly so."""
     return (
         outcome.steady and outcome.edits == activity.watch and outcome.toggles == toggles[0]

@@ -446,7 +446,7 @@ def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> li
         if value.pending is None and value._view is None and value.node is None:
             continue  # mostly
         memory: Any = value if value._view is None else value._view.base
-        if not memory._requires_grad or memory.is_leaf:
+        if not memory._requires_grad:
             continue
         if memory is not value and value._requires_grad and value.is_leaf:
             kept[i] = _leaf_apart(value)
@@ -455,6 +455,8 @@ def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> li
             passed = step.passed(held) if passed is None else passed
             if i in passed:
                 continue
+        if memory.is_leaf:
+            continue
         kept[i] = _without_history(value, memory)
     return kept
 

@@ -71,8 +71,8 @@ class Step:
     - `work`: how long the calls up to there take, run one by one (`mynn.tape.work`).
     - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
       the largest of them; `last`: whether it runs here, since that is much, or since it is long.
-    - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
-      where it is still there.
+    - `next`: the step that a call came to last, `other`: the one before, where that was another
+      one; `next_of_module`: the same as `next` for calls of modules, where it is still there.
     - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
       call is the one that leads here: what is called, with gradients or not, in which mode of the
       module, the number of arguments by position, the names of the others, and for each of all the
@@ -102,6 +102,7 @@ class Step:
         "names",
         "next",
         "next_of_module",
+        "other",
         "outcome",
         "outcomes",
         "overwritten",
@@ -155,6 +156,7 @@ class Step:
         # What `marks` finds out once.
         self.reads: Any = None
         self.next: Step | None = None
+        self.other: Step | None = None
         self.next_of_module: Callable[[], Step | None] = _nothing
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
@@ -227,10 +229,15 @@ class Step:
         self.wants = tuple(wants)
         self.count, self.names = len(wants) - len(names), names
         if module is None:
-            self.parent.next = self
+            self.parent.turn_to(self)
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode
             self.parent.next_of_module = weakref.ref(self)
+
+    def turn_to(self, child: Step) -> None:
+        """A call came to this step, which is likely to come again."""
+        if self.next is not child:
+            self.next, self.other = child, self.next
 
     def over(self, slot: int) -> Step:
         """The same place, where the result of the last call took that of an earlier one: gradients

@@ -26,6 +26,7 @@ from mynn.tape.following import (
     LARGE,
     NUMBERS,
     QUICK,
+    holds,
     is_counted,
     is_exposed,
     is_put_off,
@@ -164,10 +165,13 @@ class Tape(Filled):
                     if self.claimed:
                         self._wait(before)
                         continue
-                    turn = self.turn = object()
+                    turn, self.tidied = object(), None  # a handler's calls tidy up first
+                    self.turn = turn
                     position = self.position
                     slot = position.slots
-                    child = self._found(position, function, args, kwargs, anchor, turn)
+                    child = self._other(function, args, kwargs, anchor)
+                    if child is None:
+                        child = self._found(position, function, args, kwargs, anchor, turn)
                     if self.turn is not turn:
                         continue
                     if type(child) is not Step:
@@ -342,6 +346,35 @@ class Tape(Filled):
             elif want != (float, value.hex()):
                 return False
         return True
+
+    def _other(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+    ) -> Any:
+        """The step after a call that came here before the last one, as where a loop goes one of two
+        ways: a key takes longer than to compare. None where it is another call.
+        """
+        position = self.position
+        child: Any = position.other
+        if (
+            child is None
+            or anchor is not None
+            or child.function is not function
+            or not child.quick
+            or child.gradients is not enabled()
+            or len(args) != child.count
+            or tuple(kwargs) != child.names
+            or not holds(child.outcome)
+        ):
+            return None
+        self._tidy()
+        if not self._fits(child, (*args, *kwargs.values())):
+            return None
+        position.turn_to(child)
+        return child
 
     def _looked_at(self, child: Step, turn: object) -> Tensor | None:
         """The result of a first call that is always looked at; None where it is to be recorded."""

@@ -279,10 +279,11 @@ class Waiting:
         taken, self.taken = self.taken, []
         replaced, self.replaced = self.replaced, []
         progress = Progress(replaced)
-        self.running = step, externals
-        self._stand(fresh)
-        del fresh  # the traceback of an error holds what is here, and who holds a result is counted
         try:
+            self.running = step, externals
+            self._stand(fresh)
+            # The traceback of an error holds what is here, and who holds a result is counted.
+            del fresh
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
@@ -338,7 +339,7 @@ class Waiting:
         if self in recording.waiting:
             recording.waiting.remove(self)
         if self.size > MOST:
-            self.size, self.root.next = 0, None
+            self.size, self.root.next, self.root.other = 0, None, None
             self.root.children.clear()  # modules may hold steps that hold the root
             self.root = self.position = Step(None, None, None)
         if not self.externals and not self.outputs:

@@ -140,6 +140,34 @@ def test_a_short_chain_is_one_run(general: list[int]) -> None:
     assert general == []
 
 
+def test_a_call_that_goes_one_of_two_ways_needs_no_key(
+    general: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that goes a third one has its own, as ever."""
+    x, found = Tensor(X[0]), own_tape()._found
+    keys: list[Any] = []
+
+    def counted(*arguments: Any) -> Any:
+        keys.append(arguments)
+        return found(*arguments)
+
+    def run(number: int) -> Any:
+        y = (x * 2.0)[0, number]
+        return (y.exp() if number else y.tanh()).item()
+
+    for _ in range(30):
+        expected = [run(0), run(1), run(2)]
+        run(0), run(1)
+    monkeypatch.setattr(own_tape(), "_found", counted)
+    order = [0, 1, 1, 0, 0, 1, 0, 1, 1]
+    assert [run(number) for number in order] == [expected[number] for number in order]
+    assert keys == []
+    assert run(2) == expected[2]
+    assert len(keys) == 1
+    for number, value in enumerate(np.exp(X[0, 0] * 2)[1:3], 1):
+        assert expected[number] == pytest.approx(value, rel=1e-6)
+
+
 def test_a_check_that_fails_says_what_it_says(general: list[int]) -> None:
     net = network()
 

@@ -142,6 +142,32 @@ def test_a_look_that_is_interrupted_before_anything_ran_can_be_repeated(
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)
 
 
+def test_a_look_that_is_interrupted_as_its_calls_are_taken(
+    own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait as before, and nothing says that they run."""
+    stand, times = Tape._stand, [0]
+
+    def late(tape: Any, *arguments: Any) -> None:
+        times[0] += 1
+        if times[0] == 1:
+            raise KeyboardInterrupt
+        stand(tape, *arguments)
+
+    x = Tensor(X[0])
+    for _ in range(2):  # the first ones are run at once
+        (x * 3.0).tanh().numpy()
+    y = (x * 3.0).tanh()
+    assert y.pending is not None
+    monkeypatch.setattr(Tape, "_stand", late)
+    with pytest.raises(KeyboardInterrupt):
+        y.numpy()
+    assert times[0] >= 1
+    assert own_tape().running is None
+    np.testing.assert_allclose(y.numpy(), np.tanh(X[0] * 3), rtol=1e-5)
+    check_tape(own_tape())
+
+
 def test_a_step_that_has_run_gives_all_its_results(
     own: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
