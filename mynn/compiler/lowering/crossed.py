@@ -14,12 +14,13 @@ places of images before a linear layer: it is a transposition of the axes before
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.loop_ir.ir import Buffer, Expr, For, Let, Load, Local, Statement, Store
+from mynn.compiler.loop_ir.walk import sub_expressions
 from mynn.compiler.lowering.base import Context, over_chunks, plain_index, serial
 from mynn.compiler.lowering.inline import ElementBuilder, Place, loads
 from mynn.compiler.rules.reshape import reshape_groups
@@ -58,76 +59,101 @@ def crossing(context: Context) -> Crossing | None:
     return _of_axes(context, node) or _of_merged_axes(context, node)
 
 
+def _names(node: Node) -> list[str]:
+    """Variables for the axes of a node."""
+    return [f"axis{axis}" for axis in range(len(node.shape))]
+
+
+def _loads(context: Context, node: Node) -> tuple[list[Affine], bool] | None:
+    """Where what an element of a node is computed of is loaded from, by the variables of its axes;
+    None where these do not say it. And whether its index is used for nothing else.
+    """
+    probe = context.builder()
+    probe.value(node, tuple(Affine.var(name) for name in _names(node)))
+    values = [s.value for s in probe.body if isinstance(s, Let)]
+    bound = {s.name for s in probe.body if isinstance(s, Let)}
+    found = [load.index for load in loads(probe.body)]
+    if not found or any(name in bound for index in found for name, _ in index.terms):
+        return None
+    only = len(values) == len(probe.body) and not any(
+        isinstance(part, Affine) for value in values for part in sub_expressions(value)
+    )
+    return found, only
+
+
+def _unit_axes(shape: Shape, steps: Sequence[int]) -> set[int]:
+    """The axes along which neighbours lie side by side."""
+    return {axis for axis, n in enumerate(shape) if n >= _LEAST and steps[axis] == 1}
+
+
 def _of_axes(context: Context, node: Node) -> Crossing | None:
     """Where the axes of the result are those of what is loaded."""
-    names = [f"axis{axis}" for axis in range(len(node.shape))]
-    index = tuple(Affine.var(name) for name in names)
-    probe = context.builder()
-    probe.value(node, index)
-    bound = {s.name for s in probe.body if isinstance(s, Let)}
-    accesses = [load.index for load in loads(probe.body)]
-    if not accesses or any(name in bound for access in accesses for name, _ in access.terms):
+    found = _loads(context, node)
+    if found is None:
         return None
-
-    def unit_axes(access: Affine) -> set[int]:
-        wide = [a for a, n in enumerate(node.shape) if n >= _LEAST]
-        return {a for a in wide if access.coefficient(names[a]) == 1}
-
-    loaded = set.intersection(*map(unit_axes, accesses))
+    steps = [[index.coefficient(name) for name in _names(node)] for index in found[0]]
+    loaded = set.intersection(*(_unit_axes(node.shape, one) for one in steps))
     target = context.targets[node]
-    stored = unit_axes(target.offset(index))
+    stored = _unit_axes(node.shape, target.strides)
     if len(loaded) != 1 or len(stored) != 1 or loaded == stored:
         return None
-    value = partial(_computed, node)
-    return Crossing(node.shape, loaded.pop(), stored.pop(), value, target, True)
+    value = partial(_at_axes, node)
+    return Crossing(node.shape, loaded.pop(), stored.pop(), value, target, padded=True)
+
+
+def _at_axes(node: Node, builder: ElementBuilder, index: Index) -> Expr:
+    return builder.value(node, index)
 
 
 def _of_merged_axes(context: Context, node: Node) -> Crossing | None:
-    """Where the result is a reshape, and the axes that it merges lie in another order."""
+    """Where the result is a reshape, and the axes that it merges lie in another order.
+
+    Neighbouring axes that lie side by side wherever something is loaded are one axis.
+    """
     if node.primitive is not movement.reshape:
         return None
     x, target = node.inputs[0], context.targets[node]
-    if x not in context.places or x in context.group.maps:
+    found = _loads(context, x)
+    if found is None:
         return None
-    source = context.places[x]
-    axes: list[tuple[int, int, int]] = []  # extent, step of the source, step of the target
+    steps = [[index.coefficient(name) for name in _names(x)] for index in found[0]]
+    runs: list[list[int]] = []
+    to: list[int] = []
     for left, right in reshape_groups(x.shape, node.shape):
-        wide = [axis for axis in left if x.shape[axis] != 1]
         into = [axis for axis in right if node.shape[axis] != 1]
         if len(into) > 1:
             return None
         step = target.strides[into[0]] if into else 0
-        axes += [
-            (math.prod(x.shape[axis] for axis in run), source.strides[run[-1]], step * within)
-            for run, within in _runs(x.shape, source.strides, wide)
-        ]
-    shape = tuple(extent for extent, _, _ in axes)
-    loaded = [a for a, (n, step, _) in enumerate(axes) if step == 1 and n >= _LEAST]
-    stored = [a for a, (n, _, step) in enumerate(axes) if step == 1 and n >= _LEAST]
+        first = len(runs)
+        for axis in reversed([axis for axis in left if x.shape[axis] != 1]):
+            inner = runs[first][0] if len(runs) > first else None
+            if found[1] and inner is not None and _follow(steps, x.shape[inner], axis, inner):
+                runs[first].insert(0, axis)
+            else:
+                runs.insert(first, [axis])
+                to.insert(first, step)
+            step *= x.shape[axis]
+    shape = tuple(math.prod(x.shape[axis] for axis in run) for run in runs)
+    alike = [_unit_axes(shape, [one[run[-1]] for run in runs]) for one in steps]
+    loaded, stored = set.intersection(*alike), _unit_axes(shape, to)
     if len(loaded) != 1 or len(stored) != 1 or loaded == stored:
         return None
-    context.loaded.add(x)
-    value = partial(_loaded, Place(source.buffer, tuple(step for _, step, _ in axes)))
-    to = Place(target.buffer, tuple(step for _, _, step in axes))
-    return Crossing(shape, loaded[0], stored[0], value, to, padded=False)
+    value = partial(_at_runs, x, [run[-1] for run in runs])
+    place = Place(target.buffer, tuple(to))
+    return Crossing(shape, loaded.pop(), stored.pop(), value, place, padded=False)
 
 
-def _runs(shape: Shape, strides: Shape, axes: list[int]) -> Iterator[tuple[list[int], int]]:
-    """Axes in runs that follow each other in memory too, and the elements behind each run."""
-    first = 0
-    for end, axis in enumerate(axes, 1):
-        behind = axes[end:]
-        if not behind or strides[axis] != strides[behind[0]] * shape[behind[0]]:
-            yield axes[first:end], math.prod(shape[inner] for inner in behind)
-            first = end
+def _follow(steps: list[list[int]], extent: int, outer: int, inner: int) -> bool:
+    """Whether one axis goes on where an inner one ends, wherever something is loaded."""
+    return all(one[outer] == one[inner] * extent for one in steps)
 
 
-def _computed(node: Node, builder: ElementBuilder, index: Index) -> Expr:
-    return builder.value(node, index)
-
-
-def _loaded(place: Place, builder: ElementBuilder, index: Index) -> Expr:
-    return builder.let(Load(place.buffer, place.offset(index)))
+def _at_runs(x: Node, axes: list[int], builder: ElementBuilder, index: Index) -> Expr:
+    """A value by its places in runs of axes: the last of a run counts on through the others."""
+    point = [Affine()] * len(x.shape)
+    for axis, at in zip(axes, index, strict=True):
+        point[axis] = at
+    return builder.value(x, tuple(point))
 
 
 def lower_crossed(context: Context, crossed: Crossing) -> list[Statement]:

@@ -132,6 +132,11 @@ KINDS: dict[str, Kind] = {
         "local tile",
         ((0, 2, 3, 1),),
     ),
+    "transposition of what is computed before it is merged": Kind(
+        lambda x, b: (x.permute(0, 3, 1, 2) + b).relu().reshape(x.shape[0], -1),
+        lambda n: (f32(2, n, 3, 9), f32(9, 1, 1)),
+        "local tile",
+    ),
     "transposition of all axes before they are merged": Kind(
         lambda x: x.reshape(-1), lambda n: (f64(n, 3, 9),), "local tile", ((1, 2, 0),)
     ),
