@@ -260,6 +260,7 @@ MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]
         "map",
         "transposition",
         "transposition of float64",
+        "transposition of axes before they are merged",
         "sum across",
         "sum along",
         "argmax",
