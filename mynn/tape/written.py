@@ -35,6 +35,10 @@ class Assign:
         self.target = target
         self.__name__ = "assign"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return (self.target,)
+
     def __call__(self, new: Tensor) -> None:
         self.target.assign(new)
 
@@ -49,6 +53,10 @@ class Taken:
         self.parameters = parameters
         self.sums = sums
         self.__name__ = "backward"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return list(self.parameters), list(self.sums)
 
     def __call__(self, loss: Tensor, *given: Tensor) -> list[Tensor | None]:
         before = [one.grad for one in self.parameters]
