@@ -27,6 +27,7 @@ from mynn.compiler.graph.cse import cse
 from mynn.compiler.graph.decompose import decompose
 from mynn.compiler.graph.few_rows import find_few_rows
 from mynn.compiler.graph.fold import fold
+from mynn.compiler.graph.kept_values import read_kept_values
 from mynn.compiler.graph.layout import Layouts, format_layouts, layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.pack_operands import insert_packing, is_copy, spread_rows
@@ -299,6 +300,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         never_set,
         _known_status,
     ),
+    _rewrite("kept_values", "gradients of rectifiers, by what dropout left", read_kept_values),
     replace(
         _rewrite("multiply_add", "which products are added unrounded", fuse_multiply_adds),
         when=lambda c: c.target.has_fma,

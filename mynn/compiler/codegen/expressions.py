@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mynn.base.dataclass import dataclass
 from mynn.compiler.codegen import memory
 from mynn.compiler.codegen.addresses import Addresses, Terms
@@ -25,12 +27,22 @@ class Parts:
 
 
 class Expressions:
-    """The values of expressions; `env` holds the variables, those of unrolled loops as numbers."""
+    """The values of expressions; `env` holds the variables, those of unrolled loops as numbers.
 
-    def __init__(self, function: Function, addresses: Addresses, registers: Registers) -> None:
+    `fixed` are buffers in which nothing changes while the function runs.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        addresses: Addresses,
+        registers: Registers,
+        fixed: Collection[ir.Buffer] = (),
+    ) -> None:
         self.function = function
         self.addresses = addresses
         self.registers = registers
+        self.fixed = fixed
         self.env: dict[str, Value | int] = {}
         self._loads: dict[ir.Buffer, dict[tuple[Parts, int], Value]] = {}
 
@@ -120,6 +132,9 @@ class Expressions:
         parts = self.parts(load.index, v)
         if load.buffer.storage == "view":  # shared with other views, and other threads
             return self._load(load, parts, v)
+        if load.buffer in self.fixed and not (parts.scalars or parts.step or parts.vectors):
+            base = self.addresses.base(load.buffer)
+            return memory.load_fixed(self.function, load.buffer.type, base, parts.constant)
         # By what the names stand for: in an unrolled loop that is something else each round.
         known, key = self._loads.setdefault(load.buffer, {}), (parts, v.extent)
         found = known.get(key)

@@ -35,16 +35,21 @@ def parameters_of(kernel: ir.Kernel) -> list[Value]:
 
 class KernelEmitter:
     """Writes the statements of a kernel into a function; see `emit_kernel` for the arguments;
-    `written` are the buffers that it stores into."""
+    `read` and `written` are the buffers in memory that it loads from and stores into."""
 
     def __init__(
-        self, function: Function, addresses: Addresses, written: Collection[ir.Buffer]
+        self,
+        function: Function,
+        addresses: Addresses,
+        read: Collection[ir.Buffer],
+        written: Collection[ir.Buffer],
     ) -> None:
         self.function = function
         self.addresses = addresses
         self.written = written
         self.registers = Registers(function)
-        self.expressions = Expressions(function, addresses, self.registers)
+        fixed = {*read}.difference(written)
+        self.expressions = Expressions(function, addresses, self.registers, fixed)
         self.env = self.expressions.env
 
     def body(self, body: Sequence[ir.Statement], v: VectorContext = SCALAR) -> None:
@@ -190,6 +195,6 @@ def emit_kernel(
     f = Function(module, name or kernel.name, parameters, attributes=attributes)
     worker = WORKER if kernel.is_split else None
     addresses = KernelAddresses(f, kernel, slots, scratch, numbers or {}, worker)
-    KernelEmitter(f, addresses, ir.buffers_of(kernel)[1]).body(kernel.body)
+    KernelEmitter(f, addresses, *ir.buffers_of(kernel)).body(kernel.body)
     f.give()
     f.finish()

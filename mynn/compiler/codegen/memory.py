@@ -30,6 +30,13 @@ def load(f: Function, type: str, pointer: Value, lanes: int = 1) -> Value:
     return _from_memory(f, f.value(text, type, lanes))
 
 
+def load_fixed(f: Function, type: str, base: Value, place: int) -> Value:
+    """An element that nothing changes while the function runs, loaded once, before all loops."""
+    pointer = offset(f, type, base, index(place), inbounds=True) if place else base
+    text = f"load {memory_type(type)}, {pointer.typed}, align {_bytes(type)}"
+    return _from_memory(f, f.pure(text, type, 1, (pointer,)))
+
+
 def load_strided(
     f: Function, type: str, pointer: Value, step: int, extent: int, lanes: int
 ) -> Value:

@@ -10,16 +10,16 @@ from functools import partial
 from mynn.compiler.fusion.groups import Group
 from mynn.compiler.fusion.pool_windows import MOST_INLINED
 from mynn.compiler.loop_ir.affine import Affine
-from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Local, Statement, Store
+from mynn.compiler.loop_ir.ir import Kernel, Statement, Store
 from mynn.compiler.lowering.base import (
     Context,
     best_axis,
-    over_chunks,
     plain_index,
     serial,
     vector_loops,
 )
-from mynn.compiler.lowering.inline import Place, loads
+from mynn.compiler.lowering.crossed import crossing, lower_crossed
+from mynn.compiler.lowering.inline import Place
 from mynn.core.graph import Node
 from mynn.ops import movement
 from mynn.target.target import Target
@@ -34,9 +34,9 @@ def lower_map(context: Context) -> list[Statement]:
     first = context.group.outputs[0]
     if not space:
         return context.emit_outputs(context.builder(), ())
-    crossed = _crossed_axes(context)
+    crossed = crossing(context)
     if crossed is not None:
-        return _lower_crossed(context, *crossed)
+        return lower_crossed(context, crossed)
     axes = context.group.maps[first]
     axis = axes[best_axis(context, first)] if axes else None
     axis = len(space) - 1 if axis is None else axis
@@ -123,70 +123,6 @@ def _blocks(context: Context, quotients: Quotients, names: list[str], axis: int)
         if i != axis and fits and space[i] % side == 0 and math.prod(sides) * side <= MOST_INLINED:
             sides[i] = side
     return sides
-
-
-def _crossed_axes(context: Context) -> tuple[int, int] | None:
-    """Where all loads lie along one axis and the store along another: (load axis, store axis).
-
-    That is a transposition; a tile of it goes through registers, so that neither side is gathered.
-    """
-    if len(context.group.outputs) != 1:
-        return None
-    node = context.group.outputs[0]
-    if context.group.maps[node] != tuple(range(len(node.shape))):
-        return None
-    names = [f"axis{axis}" for axis in range(len(node.shape))]
-    index = tuple(Affine.var(name) for name in names)
-    probe = context.builder()
-    probe.value(node, index)
-    bound = {s.name for s in probe.body if isinstance(s, Let)}
-    accesses = [load.index for load in loads(probe.body)]
-    if not accesses or any(name in bound for access in accesses for name, _ in access.terms):
-        return None
-
-    def unit_axes(access: Affine) -> set[int]:
-        return {a for a, n in enumerate(names) if access.coefficient(n) == 1 and node.shape[a] > 3}
-
-    loaded = set.intersection(*map(unit_axes, accesses))
-    stored = unit_axes(context.targets[node].offset(index))
-    crossed = len(loaded) == 1 and len(stored) == 1 and loaded != stored
-    return (loaded.pop(), stored.pop()) if crossed else None
-
-
-def _lower_crossed(context: Context, loaded: int, stored: int) -> list[Statement]:
-    """Square tiles: loaded along one axis, transposed in registers, stored along the other."""
-    node = context.group.outputs[0]
-    shape = node.shape
-    place = context.targets[node]
-    lanes = context.lanes()
-    names = [context.names.fresh("i", n) for n in shape]
-
-    def tile(row: Affine, rows: int, column: Affine, columns: int) -> list[Statement]:
-        square = Buffer(context.names.fresh("tile"), node.type.short, lanes * lanes, "register")
-        body: list[Statement] = [Local(square)]
-        point = plain_index(names, shape)
-        for c in range(columns):
-            lane = context.names.fresh("v")
-            point[loaded], point[stored] = row + Affine.var(lane), column + c
-            builder = context.builder()
-            value = builder.value(node, tuple(point))
-            store = Store(square, Affine.var(lane) + c * lanes, value)
-            body.append(For(lane, rows, (*builder.body, store), "vector"))
-        for r in range(rows):
-            lane = context.names.fresh("v")
-            point[loaded], point[stored] = row + r, column + Affine.var(lane)
-            value = Load(square, Affine.var(lane, lanes) + r)
-            store = Store(place.buffer, place.offset(tuple(point)), value)
-            body.append(For(lane, columns, (store,), "vector"))
-        return body
-
-    def row_of_tiles(row: Affine, rows: int) -> list[Statement]:
-        each = partial(tile, row, rows)
-        return over_chunks(context.names, "c", shape[stored], lanes, each)
-
-    result = over_chunks(context.names, "r", shape[loaded], lanes, row_of_tiles)
-    outer = [(names[i], e) for i, e in enumerate(shape) if i not in (loaded, stored) and e != 1]
-    return serial(outer, result)
 
 
 def copy_kernel(

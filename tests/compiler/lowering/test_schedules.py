@@ -126,6 +126,26 @@ KINDS: dict[str, Kind] = {
     "transposition beside an axis": Kind(
         lambda x: x.permute(0, 2, 1) * 2.0, lambda n: (f32(2, 5, n),), "local tile"
     ),
+    "transposition of axes before they are merged": Kind(
+        lambda x: x.reshape(x.shape[0], -1),
+        lambda n: (f32(2, 9, n, 3),),
+        "local tile",
+        ((0, 2, 3, 1),),
+    ),
+    "transposition of what is computed before it is merged": Kind(
+        lambda x, b: (x.permute(0, 3, 1, 2) + b).relu().reshape(x.shape[0], -1),
+        lambda n: (f32(2, n, 3, 9), f32(9, 1, 1)),
+        "local tile",
+    ),
+    "transposition of all axes before they are merged": Kind(
+        lambda x: x.reshape(-1), lambda n: (f64(n, 3, 9),), "local tile", ((1, 2, 0),)
+    ),
+    "transposition of axes of 4 before they are merged": Kind(
+        lambda x: x.reshape(-1, 4 * x.shape[2]),
+        lambda n: (f32(3, 4, n),),
+        "local tile",
+        ((0, 2, 1),),
+    ),
     "transposition of float64": Kind(lambda x: x.T + 0.5, lambda n: (f64(n, 9),), "local tile"),
     "sum across": Kind(lambda x: x.sum(1), lambda n: (f32(3, n),), r"reduce_add acc"),
     "sum along": Kind(lambda x: x.sum(0), lambda n: (f32(19, n),), r"acc\d+\[v\d+\] = add"),
@@ -240,6 +260,7 @@ MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]
         "map",
         "transposition",
         "transposition of float64",
+        "transposition of axes before they are merged",
         "sum across",
         "sum along",
         "argmax",
