@@ -9,7 +9,6 @@ from collections.abc import Callable
 from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.core.types import Shape
 
-
 # Asked again and again about the shapes of a program, which are few.
 _kept = functools.lru_cache(maxsize=4096)
 
