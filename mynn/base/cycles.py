@@ -56,8 +56,8 @@ class Waiting:
 WAITING = Waiting()
 
 
-# So many new objects are some ten megabytes.
-RARELY = 100_000
+# So many new objects are some twenty megabytes, and all those of a large program.
+RARELY = 250_000
 # Whether `undisturbed` has nothing more to do.
 _done: list[bool] = []
 

@@ -33,6 +33,8 @@ def _canonical(value: Any) -> str:
     """A text that differs wherever values of parameters differ."""
     if type(value) in _PLAIN or (type(value) is tuple and _PLAIN.issuperset(map(type, value))):
         return repr(value)
+    if type(value) is dict:  # before the slower looks at what classes say of themselves
+        return f"{{{','.join([f'{_canonical(k)}:{_canonical(v)}' for k, v in value.items()])}}}"
     if isinstance(value, np.dtype):
         return f"dtype({value.str})"
     if isinstance(value, np.generic | np.ndarray) and value.dtype.kind != "O":
@@ -67,17 +69,18 @@ def graph_key(
 
 def _digest(graph: Graph, writes: Mapping[Node, int], layouts: Mapping[Node, Shape]) -> bytes:
     numbers: dict[Node, int] = {}
-    digest = hashlib.sha256()
+    texts: list[str] = []
     for node in graph.nodes():
         declared = len(numbers) < len(graph.inputs)
         inputs = [] if declared else [numbers[x] for x in node.inputs]
         numbers[node] = len(numbers)
-        digest.update(
+        texts.append(
             f"{_primitive_name(node)} {inputs} {node.type} {node.name!r} "
-            f"{_canonical(node.params)} {writes.get(node)} {layouts.get(node)}\n".encode()
+            f"{_canonical(node.params)} {writes.get(node)} {layouts.get(node)}\n"
         )
         if node.primitive is CONSTANT:
-            digest.update(_canonical(node.value).encode())
+            texts.append(_canonical(node.value))
+    digest = hashlib.sha256("".join(texts).encode())
     outputs = [numbers[node] for node in graph.outputs]
     checks = [numbers[node] for node in graph.checks]
     digest.update(f"{len(graph.inputs)} {outputs} {checks} {np.__version__}".encode())

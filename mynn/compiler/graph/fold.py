@@ -42,9 +42,12 @@ def _fold_node(node: Node) -> Node | None:
         return _fold_constant(node)
     if 0 in node.type.shape:
         return constant(np.zeros(node.shape, node.dtype))
-    if any(0 in x.type.shape for x in node.inputs):
-        return _fold_empty(node)
-    if not node.inputs or not all(map(_is_known, node.inputs)) or isinstance(node.type, Tuple):
+    known = bool(node.inputs)
+    for x in node.inputs:
+        if 0 in x.type.shape:
+            return _fold_empty(node)
+        known = known and _is_known(x)
+    if not known or isinstance(node.type, Tuple):
         return None
     if node.primitive is movement.broadcast_to:
         return None

@@ -437,24 +437,19 @@ def _has_shares(body: tuple[Statement, ...]) -> bool:
 def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffer]]:
     reads: dict[Buffer, None] = {}
     writes: dict[Buffer, None] = {}
-
-    def note(expr: Expr) -> None:
-        if isinstance(expr, Op):
-            for arg in expr.args:
-                note(arg)
-        elif isinstance(expr, Load) and expr.buffer.storage == "memory":
-            reads[expr.buffer] = None
-
-    def walk(body: tuple[Statement, ...]) -> None:
-        for statement in body:
-            if isinstance(statement, For):
-                walk(statement.body)
-            elif isinstance(statement, Let):
-                note(statement.value)
-            elif isinstance(statement, Store):
-                if statement.buffer.storage == "memory":
-                    writes[statement.buffer] = None
-                note(statement.value)
-
-    walk(body)
+    waiting = [*body][::-1]
+    while waiting:
+        statement = waiting.pop()
+        if isinstance(statement, For):
+            waiting += statement.body[::-1]
+            continue
+        if isinstance(statement, Store) and statement.buffer.storage == "memory":
+            writes[statement.buffer] = None
+        inside: list[Expr] = [statement.value] if isinstance(statement, (Let, Store)) else []
+        while inside:
+            expr = inside.pop()
+            if isinstance(expr, Op):
+                inside += expr.args[::-1]
+            elif isinstance(expr, Load) and expr.buffer.storage == "memory":
+                reads[expr.buffer] = None
     return list(reads), list(writes)

@@ -44,12 +44,10 @@ def variables(expr: Expr) -> set[str]:
 def statements(body: Iterable[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
     found: list[Statement] = []
-
-    def walk(body: Iterable[Statement]) -> None:
-        for statement in body:
-            found.append(statement)
-            if isinstance(statement, For):
-                walk(statement.body)
-
-    walk(body)
+    waiting = [*body][::-1]
+    while waiting:
+        statement = waiting.pop()
+        found.append(statement)
+        if isinstance(statement, For):
+            waiting += statement.body[::-1]
     return found

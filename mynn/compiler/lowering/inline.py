@@ -10,6 +10,7 @@ expression for it, and returns its own. So chains of nodes may be longer than Py
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 
@@ -20,7 +21,7 @@ from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.compiler.loop_ir.ir import Buffer, Const, Expr, Let, Load, Op, Statement
 from mynn.compiler.lowering.logic import Logic
 from mynn.compiler.rules import rule_of
-from mynn.compiler.rules.expressions import Expressions, Names
+from mynn.compiler.rules.expressions import Expressions, Names, bind
 from mynn.compiler.rules.record import Computation, Computed, Elementwise, Movement, Reduction
 from mynn.core.graph import CONSTANT, Node
 from mynn.core.primitive import Cost
@@ -64,7 +65,8 @@ class ElementBuilder(Expressions):
         self.loaded = loaded
         self.costly = False
         self.memo: dict[tuple[Node, Index], Expr] = dict(given or {})
-        self.logic = Logic(self.let)
+        # A circle with `self.let` would wait for the garbage collector, with all that is in `memo`.
+        self.logic = Logic(functools.partial(bind, names, self.body))
 
     def value(self, node: Node, index: Index) -> Expr:
         """The element of `node` at `index`."""

@@ -226,16 +226,17 @@ def needs_barrier(earlier: Footprint, later: Footprint, workers: int | None) -> 
 
 
 def _shared_buffers(one: Footprint, other: Footprint) -> tuple[tuple[int, int, int], ...]:
-    """Which buffers of two kernels have bytes in common, and how far one begins behind the other.
+    """Which buffers of two kernels lie in the same memory, and how far one begins behind the other.
 
-    For kernels of the same kinds that says all of who touches what another worker does.
+    For kernels of the same kinds that says all of who touches what another worker does. Buffers
+    without a byte in common count too: a load that is masked may seem to reach beyond its buffer.
     """
     return tuple(
         [
             (i, j, b.first - a.first)
             for i, a in enumerate((*one.reads, *one.writes))
             for j, b in enumerate((*other.reads, *other.writes))
-            if a.overlaps(b)
+            if a.space == b.space
         ]
     )
 

@@ -30,6 +30,15 @@ class Names:
         return name
 
 
+def bind(names: Names, body: list[Statement], value: Expr) -> Expr:
+    """Bind a value to a new variable in a body, unless it is a number or a variable already."""
+    if isinstance(value, (Const, Var)):
+        return value
+    name = names.fresh()
+    body.append(Let(name, value))
+    return Var(name, expr_type(value))
+
+
 class Expressions:
     """Builds the `Let`s of one loop body.
 
@@ -45,11 +54,7 @@ class Expressions:
 
     def let(self, value: Expr) -> Expr:
         """Bind a value to a variable, unless it is a number or a variable already."""
-        if isinstance(value, Const | Var):
-            return value
-        name = self.names.fresh()
-        self.body.append(Let(name, value))
-        return Var(name, expr_type(value))
+        return bind(self.names, self.body, value)
 
     def integer(self, value: Expr) -> Affine:
         """An integer expression as an index."""

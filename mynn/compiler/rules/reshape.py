@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 from mynn.compiler.loop_ir.affine import Affine, Index, dot
 from mynn.core.types import Shape
 
+# Asked again and again about the shapes of a program, which are few.
+_kept = functools.lru_cache(maxsize=4096)
 
+
+@_kept
 def unit_reshape(old: Shape, new: Shape) -> bool:
     """Whether a reshape only adds or removes axes of extent 1."""
     return [n for n in old if n != 1] == [n for n in new if n != 1]
 
 
+@_kept
 def splits_only(old: Shape, new: Shape) -> bool:
     """Whether a reshape splits axes, but merges none (axes of extent 1 aside)."""
     return all(sum(old[axis] != 1 for axis in left) <= 1 for left, _ in reshape_groups(old, new))
 
 
-def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
+@_kept
+def reshape_groups(old: Shape, new: Shape) -> tuple[tuple[Shape, Shape], ...]:
     """Pair the shortest runs of axes of `old` and `new` that hold the same number of elements."""
-    groups: list[tuple[list[int], list[int]]] = []
+    groups: list[tuple[Shape, Shape]] = []
     i = j = 0
     while i < len(old) or j < len(new):
         left: list[int] = []
@@ -36,8 +43,8 @@ def reshape_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
                 right.append(j)
                 b *= new[j]
                 j += 1
-        groups.append((left, right))
-    return groups
+        groups.append((tuple(left), tuple(right)))
+    return tuple(groups)
 
 
 def reshape_index(
