@@ -43,6 +43,10 @@ class Gradients:
         self.parameters = [one for one in inputs if isinstance(one, Parameter)]
         self.__name__ = "grad"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return self.function, tuple(self.options.items()), self.parameters
+
     def __call__(self, outputs: Any, inputs: Any, cotangents: Any) -> list[Tensor | None]:
         return list(self.function(outputs, inputs, cotangents, **self.options))
 
@@ -53,6 +57,10 @@ class Part:
     def __init__(self, number: int) -> None:
         self.number = number
         self.__name__ = "part"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return (self.number,)
 
     def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
         return gradients[self.number]

@@ -25,11 +25,13 @@ from mynn.tensor.rows import Places, assigned, fits, positions, shape_of_rows
 SMALL = 2**14
 
 
-def _varies(entry: Any) -> bool:
-    """Whether an entry of an index would be another call each time: the number of a row, or a mask,
-    which chooses as many as it does.
+def _varies(entry: Any, new: Tensor) -> bool:
+    """Whether an entry of an index would make another call each time of what gives new values: the
+    number of a row, or a mask, unless as many values as it chooses came by other calls already.
     """
-    return type(entry) is int or (type(entry) is np.ndarray and entry.dtype.kind == "b")
+    if type(entry) is np.ndarray and entry.dtype.kind == "b":
+        return not new.ndim or new.shape[0] != np.count_nonzero(entry)
+    return type(entry) is int
 
 
 class Filled(Replaced):
@@ -110,10 +112,12 @@ class Filled(Replaced):
         """
         rows = [row for row in self.rows if row[0] is target]
         entry = self.hidden.get((id(target), "_value"))
-        if len(rows) != 1 or entry is None or any(_varies(one) for one in rows[0][1]):
+        if len(rows) != 1 or entry is None:
             return False
         _, places, slot = rows[0]
         new, before = self.outputs[slot], Tensor.from_value(entry[2])
+        if any(_varies(one, new) for one in places):
+            return False
         chosen = self._chosen(before, places, new)
         if chosen is None:
             return False

@@ -12,6 +12,7 @@ from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Array, Type
 from mynn.jit import native_available
 from mynn.jit.stage import Staged
+from mynn.tape.alike import stage_calls
 from mynn.tape.call import Call, Slot
 from mynn.tensor import Parameter, Tensor, graph_node, history
 from mynn.tensor.history import array_of
@@ -48,15 +49,22 @@ def replay(calls: Sequence[Call], externals: Sequence[Any]) -> list[Any]:
 
 
 def make_program(
-    graph: Graph, arguments: int, writes: dict[Node, int], state: Sequence[Tensor], name: str
+    graph: Graph,
+    arguments: int,
+    writes: dict[Node, int],
+    state: Sequence[Tensor],
+    name: str,
+    code: Any = None,
 ) -> Any:
-    """A native program where there can be one, or an interpreted one."""
+    """A native program where there can be one, or an interpreted one; `code`: of an earlier one of
+    the same graph, if there is one.
+    """
     with forks.loading:
         from mynn.jit.interpreted import InterpretedProgram
         from mynn.jit.program import Program
 
     kind = Program if native_available() else InterpretedProgram
-    return kind(graph, arguments, writes, state, None, name)
+    return kind(graph, arguments, writes, state, None, name, code)
 
 
 def stage(
@@ -64,10 +72,11 @@ def stage(
     externals: Sequence[Any],
     wanted: Sequence[int],
     trained: Sequence[Target],
-) -> tuple[Staged, tuple[Target, ...]]:
-    """The calls traced, on other values of the externals, and the tensors that get gradients.
+) -> Staged:
+    """The calls traced, on other values of the externals.
 
-    The results are the slots in `wanted`, then the gradients of those of `trained` that get one.
+    The results are the slots in `wanted`, then the gradients of those of `trained` that get one;
+    which these are, by number, says the `structure`.
     """
     return tracing.tidy(lambda: _stage(calls, externals, wanted, trained))
 
@@ -77,7 +86,7 @@ def _stage(
     externals: Sequence[Any],
     wanted: Sequence[int],
     trained: Sequence[Target],
-) -> tuple[Staged, tuple[Target, ...]]:
+) -> Staged:
     start = time.perf_counter()
     nodes, given = placeholders(externals)
     with tracing.tracing() as trace:
@@ -93,8 +102,8 @@ def _stage(
         slots = replay(calls, given)
         targets.update({one: slots[one.number] for one in trained if isinstance(one, Slot)})
         leaves = [graph_node(slots[number]) for number in wanted]
-        reached = tuple(one for one, target in targets.items() if target.grad is not None)
-        gradients: list[Any] = [targets[one].grad for one in reached]
+        reached = tuple(i for i, one in enumerate(trained) if targets[one].grad is not None)
+        gradients: list[Any] = [targets[trained[i]].grad for i in reached]
         leaves += map(graph_node, gradients)
         history.check_overwritten(trace, leaves)
     properties = trace.guards.properties  # calls have the modes of their recording
@@ -103,18 +112,17 @@ def _stage(
     checks = tuple(dict.fromkeys(trace.checks))
     graph = Graph((*nodes, *reads.values()), (*leaves, *written.values()), checks)
     writes = {reads[tensor]: len(leaves) + i for i, tensor in enumerate(written)}
-    staged = Staged(
+    return Staged(
         graph,
         tuple(nodes),
         tuple(reads),
         writes,
-        0,
+        reached,
         len(leaves),
         trace,
         time.perf_counter() - start,
         [tracing.activity.edits()],
     )
-    return staged, reached
 
 
 class Piece:
@@ -131,19 +139,22 @@ class Piece:
         self.wanted = tuple(wanted)
         # Whether gradients flow through some of the results.
         self.grown = grown
-        self.staged, self.reached = stage(step.calls, externals, wanted, trained)
+        given = step.calls, externals, wanted, trained
+        self.staged, self._known = stage_calls(*given, lambda: stage(*given))
+        # What gets gradients.
+        self.reached = tuple([trained[i] for i in self.staged.structure])
         self.copied = tuple(
             i for i, value in enumerate(externals) if not isinstance(value, Parameter)
         )
         self.program: Any = None
-        # Whether all that the trace has built in notes a change of itself.
-        self.steady = self.staged.trace.guards.steady
+        # Runs a program that writes nothing (`Program.quick`).
+        self.quick: Any = None
         WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
 
     def holds(self) -> bool:
         """Whether nothing that the trace has built in is another now."""
         # `watch` is more than any number of edits while somebody traces.
-        unedited = self.steady and self.staged.seen[0] == tracing.activity.watch
+        unedited = self.staged.steady and self.staged.seen[0] == tracing.activity.watch
         return unedited or self.staged.valid()
 
     @property
@@ -161,14 +172,14 @@ class Piece:
         program = self.program
         if program is None:  # the store has dropped it just now
             program = self.program = self._made()
-        program.call_noting(self._arrays(externals), notes)
+        program.call_noting(self.arrays(externals), notes)
 
     def values(self, externals: Sequence[Any]) -> list[Array]:
         """The values of the results, of a piece with a program that changes nothing."""
-        values: list[Array] = self.program.values(self._arrays(externals))
+        values: list[Array] = self.program.values(self.arrays(externals))
         return values
 
-    def _arrays(self, externals: Sequence[Any]) -> list[Any]:
+    def arrays(self, externals: Sequence[Any]) -> list[Any]:
         arrays = []
         for i in self.copied:
             value = externals[i]
@@ -179,13 +190,22 @@ class Piece:
         return arrays
 
     def _made(self) -> Any:
-        staged = self.staged
+        staged, known = self.staged, self._known
         program = make_program(
-            staged.graph, len(staged.arguments), staged.writes, staged.state, "tape"
+            staged.graph,
+            len(staged.arguments),
+            staged.writes,
+            staged.state,
+            "tape",
+            None if known is None else known.code,
         )
+        if known is not None and known.code is not program.code:
+            known.keep(program.code)
         program.code.holders.add(self)
+        quick = getattr(program, "quick", None)
+        self.quick = None if quick is None else quick()
         return program
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code: so do we."""
-        self.program = None
+        self.program = self.quick = None

@@ -142,7 +142,7 @@ class Replaced(Written):
             return None  # its gradient is to come
         looking = step.views and [slot for slot, leaf, *_ in step.views if _is_among(leaf, found)]
         if looking:
-            held = self._alive(step)
+            held = self.alive(step)
             if any(held[slot] for slot in looking):
                 return None  # somebody has a view of it, which has to look at the new value
         return found

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 from mynn.base import recording, sharing
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
-from mynn.tape.call import Beyond, Slot
-from mynn.tape.output import Later, Output
+from mynn.tape.call import Beyond, External, Slot
+from mynn.tape.output import Later, Output, Promise
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remembered
 from mynn.tape.step import Step, Target
@@ -23,6 +23,9 @@ from mynn.tensor.rows import Places
 
 # A tensor from before, the index of some of its rows, and the result that they get.
 Rows: TypeAlias = tuple[Tensor, Places, int]
+# Of results that look at the memory of others: slot, place of that, the steps from it, and whether
+# gradients flow.
+Views: TypeAlias = Sequence[tuple[int, Slot | External, Any, bool]]
 
 
 class Replacement(NamedTuple):
@@ -83,22 +86,11 @@ def finish(
         run = progress.run = Run(step, kept, progress.saved, marks)
         if progress.replaced:
             run.stand_ins = tuple((i, one.tensor) for one in progress.replaced for i in one.read)
-    number = 0
-    for slot in piece.wanted:
-        tensor = outputs[slot]
-        pending = tensor.pending
-        if pending is not None and pending.tape is not None:
-            tensor._value = results[number]
-            if run is not None and tensor._requires_grad and slot not in step.replacing:
-                run.results.append(weakref.ref(tensor))
-                tensor.pending = Output(slot, pending.type, run)
-            else:
-                tensor.node = tensor.pending = None
-        number += 1  # noqa: SIM113 - `enumerate` takes longer
+    give_values(piece.wanted, outputs, results, run)
     if step.asking and step.stepped and not progress.given:
         _finish_asking(step, outputs, held, run)
     if step.views:
-        _finish_views(step, externals, outputs, held, run)
+        give_views([view for view in step.views if held[view[0]]], outputs, externals, run)
     if piece.reached:
         with history.gradients:
             for number, leaf in enumerate(piece.reached, len(piece.wanted)):
@@ -122,6 +114,39 @@ def finish(
                 else:  # another thread has added one in the meantime
                     progress.given = number + 1
                     history.accumulate(one, gradient)
+
+
+def give_values(
+    slots: Sequence[int], outputs: Sequence[Tensor], values: Sequence[Array], run: Run | None
+) -> None:
+    """The tensors that wait for what a program has made get it; also a second time."""
+    number = 0
+    for slot in slots:
+        tensor = outputs[slot]
+        pending = tensor.pending
+        if type(pending) is Promise:
+            tensor._value = values[number]
+            if run is not None and tensor._requires_grad and not pending.leaf:
+                run.results.append(weakref.ref(tensor))
+                tensor.pending = Output(slot, pending.type, run)
+            else:
+                tensor.node = tensor.pending = None
+        number += 1  # noqa: SIM113 - `enumerate` takes longer
+
+
+def give_views(
+    views: Views, outputs: Sequence[Tensor], externals: Sequence[Any], run: Run | None
+) -> None:
+    """Those that look at the memory of others, and wait, look when they are looked at."""
+    for slot, leaf, steps, attached in views:
+        tensor = outputs[slot]
+        pending = tensor.pending
+        if type(pending) is Promise:
+            base: Any = (outputs if type(leaf) is Slot else externals)[leaf.number]
+            own = run if tensor._requires_grad else None
+            if own is not None:
+                own.results.append(weakref.ref(tensor))
+            tensor.pending = Later(pending, own, base, steps, attached)
 
 
 def target_of(leaf: Target, externals: list[Any]) -> Tensor:
@@ -149,19 +174,6 @@ def _add_up(gradient: Tensor, total: Array) -> None:
     """Give a gradient that there was the sum of it and what came to it."""
     array_of(gradient)[...] = total
     history.changed(gradient)
-
-
-def _finish_views(
-    step: Step, externals: list[Any], outputs: list[Tensor], held: list[bool], run: Run | None
-) -> None:
-    for slot, leaf, steps, attached in step.views:
-        tensor = outputs[slot]
-        if held[slot] and waits(tensor):
-            base: Any = (outputs if type(leaf) is Slot else externals)[leaf.number]
-            own = run if tensor._requires_grad else None
-            if own is not None:
-                own.results.append(weakref.ref(tensor))
-            tensor.pending = Later(tensor.pending, own, base, steps, attached)
 
 
 def fail(tensors: list[Tensor | None], error: BaseException) -> None:

@@ -56,6 +56,8 @@ class Step:
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`); `made`:
       whether there was one.
+    - `known`: by the same, those pieces that are run as soon as they are looked at (`look`); None
+      where there are none yet.
     - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`);
       `passes`: by which slots somebody holds, the externals that gradients may flow to.
     - `looked`: of a first call, how often its result was looked at before anything came after it;
@@ -91,6 +93,7 @@ class Step:
         "gradients",
         "held",
         "keys",
+        "known",
         "largest",
         "last",
         "looked",
@@ -137,6 +140,7 @@ class Step:
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
         self.made = False
+        self.known: Any = None
         self.derivatives: dict[Any, Any] = {}
         self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
         self.work: float = 0.0 if parent is None else parent.work

@@ -9,6 +9,7 @@ from typing import Any
 from mynn.base import hooks, recording
 from mynn.errors import MynnError
 from mynn.tape import back
+from mynn.tape.alike import passes, told_alike
 from mynn.tape.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import stage
@@ -205,11 +206,22 @@ class Training(Waiting):
 
     def _finds_all(self, child: Step) -> bool:
         """Whether gradients need no value that was changed in place."""
-        try:
-            stage(child.calls, self.externals, (), child.trained)
-        except MynnError:
-            return False
-        return True
+        externals = self.externals
+
+        def are_found() -> bool:
+            try:
+                stage(child.calls, externals, (), child.trained)
+            except MynnError:
+                return False
+            return True
+
+        told = told_alike(child.calls, externals, child.trained, self._put_off())
+        return passes(told, are_found)
+
+    def _put_off(self) -> dict[int, Any]:
+        """The memory of tensors whose values are not set, by `id`."""
+        entries = list(self.hidden.items())
+        return {number: entry[2] for (number, field), entry in entries if field == "_value"}
 
     def step(self, optimizer: Any) -> None:
         """Record `optimizer.step()`, and run all."""

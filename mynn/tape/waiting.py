@@ -15,6 +15,7 @@ from mynn.base import forks, recording
 from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.credit import Credit
+from mynn.tape.look import count_run, learn, look
 from mynn.tape.masks import Masks
 from mynn.tape.output import Elsewhere, memory_of
 from mynn.tape.piece import Piece
@@ -41,8 +42,6 @@ from mynn.trace import tracing
 
 # How many hold a tensor that nobody but the list holds it is in, where they are counted.
 (ALONE,) = [getrefcount(one) for one in [object()]]
-# A first call whose result was looked at so many times, and not used before, is run as it comes.
-LOOKS = 8
 # The size of all steps that a tape has come to (`Step.size`), after which it begins a new tree:
 # 60,000 steps with a few calls before each.
 MOST = 2**22
@@ -213,6 +212,8 @@ class Waiting:
         An exception from a signal handler leaves it done, or as it was; between that, where calls
         are run one by one and have begun to change state, the tensors that were not made say so.
         """
+        if last is None and look(self):
+            return True
         # `told` where some thread traces. A trace reads state that is still to be written.
         if activity.told and tracing.active() is not None:
             return tracing.run_outside(lambda: self.flush(last, turn))
@@ -260,7 +261,7 @@ class Waiting:
             self._leave()
             return True
         outputs = self.outputs
-        held = self._alive(step)
+        held = self.alive(step)
         try:
             piece = self._prepared(step, held)
         except BaseException:
@@ -341,7 +342,7 @@ class Waiting:
         if not self.externals and not self.outputs:
             self.tidied = self.root
 
-    def _alive(self, step: Step) -> list[bool]:
+    def alive(self, step: Step) -> list[bool]:
         """Whether somebody else holds a result, or looks at it by one that he holds, or it goes
         into rows.
         """
@@ -377,7 +378,8 @@ class Waiting:
             key = step.keys.get(key) or self._without_views(step, key)
         piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
-            piece = step.pieces[key] = Trial()
+            piece, step.known = Trial(), None
+            step.pieces[key] = piece
         elif type(piece) is Trial and self._is_over(piece, step, key):
             try:
                 piece = step.pieces[key] = self._piece(step, key)
@@ -480,11 +482,8 @@ class Waiting:
                 return False  # state is as before: what is wrong shows at the call itself
             raise
         finish(piece, step, externals, outputs, held, progress)
-        self.credit.gain(len(step.calls))
-        if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
-            step.looked += 1
-            if step.looked >= LOOKS and not piece.grown and not step.written:
-                step.ready = piece
+        learn(step, held, piece)
+        count_run(self, step, piece)
         return True
 
 

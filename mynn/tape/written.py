@@ -37,6 +37,10 @@ class Assign:
         self.target = target
         self.__name__ = "assign"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return (self.target,)
+
     def __call__(self, new: Tensor) -> None:
         self.target.assign(new)
 
@@ -54,6 +58,10 @@ class Taken:
         self.leaves = leaves
         self.sums = sums
         self.__name__ = "backward"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return list(self.leaves), list(self.sums)
 
     def __call__(self, loss: Tensor, *given: Tensor) -> list[Tensor | None]:
         trace, others = tracing.active(), given[len(self.sums) :]

@@ -286,7 +286,7 @@ class InPlace(Selecting[T]):
     def bernoulli_(self: T, p: Any = 0.5, *, generator: Any = None) -> T:
         """1 with probability p, otherwise 0."""
         numbers = samplers["bernoulli"](p, self.shape, generator)
-        return write(self, numbers.astype(self.dtype), "bernoulli_")
+        return write(self, _as(numbers, self.dtype), "bernoulli_")
 
     # -- history -----------------------------------------------------------------------------------
 
@@ -386,7 +386,12 @@ def _scaled(other: Any, alpha: Any) -> Any:
 def _draw(x: T, name: str, *arguments: Any, generator: Any) -> T:
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
     numbers = samplers[name](x.shape, *arguments, generator, dtype)
-    return write(x, numbers.astype(x.dtype), f"{name}_")
+    return write(x, _as(numbers, x.dtype), f"{name}_")
+
+
+def _as(numbers: Any, dtype: Any) -> Any:
+    """They mostly have the dtype, and a tape does not wait for a conversion to it."""
+    return numbers if numbers.dtype == dtype else numbers.astype(dtype)
 
 
 def _require_float(x: T, name: str) -> None:

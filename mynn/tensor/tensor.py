@@ -217,17 +217,18 @@ class Tensor(
 
     def __index__(self) -> int:
         """An integer of one element where Python wants one, as in `range(n)`."""
-        if value_of(self) is None:
+        value = value_of(self)
+        if value is None:
             raise UsageError(
                 "the value of a traced tensor is not known while tracing, so that it cannot count "
                 "rounds or name a place; use a Python int or x.shape"
             )
-        if self.numel() != 1 or self.dtype.kind not in "iu":
+        if value.size != 1 or value.dtype.kind not in "iu":
             raise DTypeError(
                 f"only integer tensors of one element are an index, this one is {self.spec}; use "
                 "int(x)"
             )
-        return int(history.array_of(self).reshape(-1)[0])
+        return int(value.item())
 
     def __float__(self) -> float:
         self._known("float")

@@ -296,3 +296,32 @@ log(memory, view)
 @pytest.mark.parametrize("seed", [1, 2, 8])
 def test_a_program_as_in_pytorch(seed: int) -> None:
     assert not program_problems(parsed(seed, "float32", 0, False, PROGRAM))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rows_by_a_mask_are_part_of_an_update_where_as_many_came_by_calls(known: bool) -> None:
+    """Targets of Q-learning: of states that are no last ones the network says them."""
+    mask = np.array([True, False, True, True])
+
+    def update(mode: Any) -> tuple[list[float], bool]:
+        mynn.manual_seed(2)
+        policy, target = nn.Linear(3, 1), nn.Linear(3, 1)
+        optimizer = mynn.optim.SGD(policy.parameters(), lr=0.1)
+        found = []
+        with mynn.eager(mode):
+            for _ in range(6):
+                values = mynn.zeros(4)
+                with mynn.no_grad():
+                    rows = target(Tensor(X[mask])).reshape(-1)
+                    values[Tensor(mask)] = rows if known else rows.max()
+                loss = ((policy(Tensor(X)).reshape(-1) - (values * 0.9 + 1.0)) ** 2).mean()
+                waits = rows.pending is not None and rows.pending.tape is not None
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                found.append(loss.item())
+        return found, waits
+
+    found, waits = update("tape")
+    assert waits is known  # a value for all of them is written at once, whatever their number
+    np.testing.assert_allclose(found, update("at once")[0], rtol=1e-6)
