@@ -71,7 +71,7 @@ def _stacks(rng: np.random.Generator, size: int) -> list[Array]:
 
 
 def _signals(rng: np.random.Generator, size: int) -> list[Array]:
-    return [_values(rng, size // (CHANNELS * LENGTH), CHANNELS, LENGTH)]
+    return [_values(rng, max(1, size // (CHANNELS * LENGTH)), CHANNELS, LENGTH)]
 
 
 def _images(rng: np.random.Generator, size: int) -> list[Array]:

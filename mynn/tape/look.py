@@ -41,7 +41,7 @@ class Known(NamedTuple):
 def learn(step: Step, held: Sequence[bool], piece: Piece) -> None:
     """The piece has run for these results; the next time it is run here, if that can be."""
     changes = step.written or step.trained or step.asking or step.buffers
-    if changes or step.stepped or step.assigned:
+    if changes or step.stepped or step.assigned or step.replacing:
         return
     if step.known is None or len(step.known) >= _SETS:
         step.known = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import CodeType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -86,7 +86,7 @@ def finish(
         run = progress.run = Run(step, kept, progress.saved, marks)
         if progress.replaced:
             run.stand_ins = tuple((i, one.tensor) for one in progress.replaced for i in one.read)
-    give_values(piece.wanted, outputs, results, run)
+    give_values(piece.wanted, outputs, results, run, step.replacing)
     if step.asking and step.stepped and not progress.given:
         _finish_asking(step, outputs, held, run)
     if step.views:
@@ -117,16 +117,22 @@ def finish(
 
 
 def give_values(
-    slots: Sequence[int], outputs: Sequence[Tensor], values: Sequence[Array], run: Run | None
+    slots: Sequence[int],
+    outputs: Sequence[Tensor],
+    values: Sequence[Array],
+    run: Run | None,
+    replacing: Container[int] = (),
 ) -> None:
-    """The tensors that wait for what a program has made get it; also a second time."""
+    """The tensors that wait for what a program has made get it; also a second time. Those that
+    take the place of tensors from before do not remember where they came from.
+    """
     number = 0
     for slot in slots:
         tensor = outputs[slot]
         pending = tensor.pending
         if type(pending) is Promise:
             tensor._value = values[number]
-            if run is not None and tensor._requires_grad and not pending.leaf:
+            if run is not None and tensor._requires_grad and slot not in replacing:
                 run.results.append(weakref.ref(tensor))
                 tensor.pending = Output(slot, pending.type, run)
             else:
