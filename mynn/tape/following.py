@@ -45,7 +45,7 @@ _LOOKS = frozenset({int, slice, type(None), type(Ellipsis)})
 PLACES = 4
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
-QUICK = frozenset({bool, int, str, type(None)})
+QUICK = frozenset({bool, int, str, type(None), type, *map(type, _DTYPES)})
 activity, toggles = tracing.activity, recording.toggles
 # Steps to a view that keep the order of its elements.
 _PLAIN = frozenset((movement.reshape, elementwise.stop_gradient))

@@ -43,6 +43,8 @@ class Run:
     takes either: those of programs, or those that can be differentiated again.
     """
 
+    # The identities of all that `marks` has, once somebody asks.
+    _marked: frozenset[int] | None = None
     # Another one for each run, larger for later ones.
     number = 0
     # The nodes of the results with one for every call behind them, where they were made.
@@ -88,11 +90,16 @@ class Run:
         recording.note_run(self)
 
     def _has_marked(self, tensor: Tensor) -> bool:
-        return any(one is tensor for _, ones in self.marks for one in ones)
+        marked = self._marked
+        if marked is None:
+            marked = self._marked = frozenset([id(one) for _, ones in self.marks for one in ones])
+        return id(tensor) in marked
 
     def has_read(self, tensor: Tensor) -> bool:
         """Whether nodes that were not made yet may need its values."""
-        return self._has_marked(tensor) or any(one is tensor for one, _ in self.buffers)
+        if self._has_marked(tensor):
+            return True
+        return bool(self.buffers) and any(one is tensor for one, _ in self.buffers)
 
     def changed(self, derivative: Derivative) -> Node | None:
         """What was changed since of what the gradients need; None where all is as it was.
@@ -128,9 +135,9 @@ class Run:
         """Make the nodes, if the tensor was read, and keep what they need of its values, if those
         will be others.
         """
-        if values and self.buffers:
-            self.keep(tensor)
         if values:
+            if self.buffers:
+                self.keep(tensor)
             self._note_renewal(tensor)
         if not self._has_marked(tensor):
             return

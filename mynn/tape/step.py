@@ -67,7 +67,7 @@ class Step:
     - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
       the largest of them; `last`: whether it runs here, since that is much, or since it is long.
     - `next`: the step that a call came to last; `next_of_module`: the same for calls of modules,
-      where it is still there.
+      where it is still there; `same`: the same for calls that give back an argument.
     - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
       call is the one that leads here: what is called, with gradients or not, in which mode of the
       module, the number of arguments by position, the names of the others, and for each of all the
@@ -107,6 +107,7 @@ class Step:
         "quick",
         "reads",
         "ready",
+        "same",
         "serial",
         "slots",
         "stateful",
@@ -147,6 +148,7 @@ class Step:
         # What `marks` finds out once.
         self.reads: Any = None
         self.next: Step | None = None
+        self.same: Step | None = None
         self.next_of_module: Callable[[], Step | None] = _nothing
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
@@ -216,7 +218,9 @@ class Step:
         self.function, self.gradients = call.function, call.gradients
         self.wants = tuple(wants)
         self.count, self.names = len(wants) - len(names), names
-        if module is None:
+        if module is None and self.outcome is not None and self.outcome.same is not None:
+            self.parent.same = self
+        elif module is None:
             self.parent.next = self
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode
