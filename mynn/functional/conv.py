@@ -21,7 +21,8 @@ Counts = tuple[int, ...]
 
 def per_axis(name: str, option: str, value: Any, rank: int, least: int = 1) -> Counts:
     """An option as one whole number, at least `least`, for each of `rank` spatial axes."""
-    many = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1)
+    many = isinstance(value, Iterable) and not isinstance(value, str)
+    many = many and getattr(value, "ndim", None) != 0
     try:
         counts = tuple(map(operator.index, value if many else (value,)))
     except TypeError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
 from mynn.trace import tracing
 from mynn.trace.free_variables import GONE, Bound
-from mynn.trace.guards import Guards
+from mynn.trace.guards import Guards, Look
 from mynn.trace.snapshot import ArrayContent, is_plain
 from mynn.trace.trace import Trace
 
@@ -146,7 +146,9 @@ class GeneralGuards:
         if guards.sources or hooked or not guards.complete or not guards.general:
             raise Particular
 
-        def bounds(found: list[Bound]) -> _Named:
+        def bounds(found: Sequence[Bound | Look]) -> _Named:
+            if any(isinstance(b, Look) for b in found):
+                raise Particular  # values of tensors are in no description
             return tuple((_table(b.where, told), b.name, _kept(b.kept, told)) for b in found)
 
         return GeneralGuards(

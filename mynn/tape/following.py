@@ -41,13 +41,13 @@ NUMBERS = frozenset(
 )
 FEW, LARGE = 16, 1e38
 # Operators of integers that say where something lies, or how often: `data[i : i + length]`.
-COUNTING = frozenset(
+COUNTING: frozenset[Any] = frozenset(
     {
         Tensor.__add__,
         Tensor.__sub__,
         Tensor.__rsub__,
         Tensor.__mul__,
-        Tensor.__floordiv__,
+        Tensor.__floordiv__,  # type: ignore[misc]
         Tensor.__mod__,
     }
 )
@@ -57,7 +57,7 @@ _LOOKS = frozenset({int, slice, type(None), type(Ellipsis)})
 PLACES = 4
 _DTYPES = frozenset(map(np.dtype, SHORT_NAMES))
 # Kinds of plain arguments that are compared by themselves.
-QUICK = frozenset({bool, int, str, type(None)})
+QUICK = frozenset({bool, int, str, type(None), type, *map(type, _DTYPES)})
 activity, toggles = tracing.activity, recording.toggles
 # Steps to a view that keep the order of its elements.
 _PLAIN = frozenset((movement.reshape, elementwise.stop_gradient))

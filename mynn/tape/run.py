@@ -44,6 +44,8 @@ class Run:
     takes either: those of programs, or those that can be differentiated again.
     """
 
+    # The identities of all that `marks` has, once somebody asks.
+    _marked: frozenset[int] | None = None
     # Another one for each run, larger for later ones.
     number = 0
     # The nodes of the results with one for every call behind them, where they were made.
@@ -107,7 +109,12 @@ class Run:
             return None
         marks = [(mark, [x for x in ones if x is not tensor]) for mark, ones in self.marks]
         left = [(mark, tuple(ones)) for mark, ones in marks if ones]
-        return {"externals": externals, "stand_ins": tuple(stand_ins), "marks": left}
+        return {
+            "externals": externals,
+            "stand_ins": tuple(stand_ins),
+            "marks": left,
+            "_marked": None,
+        }
 
     def _let_stand_in(self) -> None:
         """Gradients come to the tensors that have other memory since; those that need what was
@@ -120,14 +127,15 @@ class Run:
                 history.set_recorded(before.node, None)
 
     def _has_marked(self, tensor: Tensor) -> bool:
-        return any(one is tensor for _, ones in self.marks for one in ones)
+        marked = self._marked
+        if marked is None:
+            marked = self._marked = frozenset([id(one) for _, ones in self.marks for one in ones])
+        return id(tensor) in marked
 
     def has_read(self, tensor: Tensor) -> bool:
         """Whether nodes that were not made yet may need its values."""
-        for _, ones in self.marks:  # as `_has_marked`, in a hurry
-            for one in ones:
-                if one is tensor:
-                    return True
+        if self._has_marked(tensor):
+            return True
         return bool(self.buffers) and any(one is tensor for one, _ in self.buffers)
 
     def changed(self, derivative: Derivative) -> Node | None:
@@ -167,9 +175,9 @@ class Run:
         """Make the nodes, if the tensor was read, and keep what they need of its values, if those
         will be others.
         """
-        if values and self.buffers:
-            self.keep(tensor)
         if values:
+            if self.buffers:
+                self.keep(tensor)
             self._note_renewal(tensor)
         elif any(one is tensor for _, one in self.stand_ins):
             self._let_stand_in()

@@ -72,7 +72,8 @@ class Step:
     - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
       the largest of them; `last`: whether it runs here, since that is much, or since it is long.
     - `next`: the step that a call came to last, `other`: the one before, where that was another
-      one; `next_of_module`: the same as `next` for calls of modules, where it is still there.
+      one; `next_of_module`: the same as `next` for calls of modules, where it is still there;
+      `same`: for calls that give back an argument.
     - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
       call is the one that leads here: what is called, with gradients or not, in which mode of the
       module, the number of arguments by position, the names of the others, and for each of all the
@@ -115,6 +116,7 @@ class Step:
         "reads",
         "ready",
         "replacing",
+        "same",
         "serial",
         "slots",
         "stateful",
@@ -157,6 +159,7 @@ class Step:
         self.reads: Any = None
         self.next: Step | None = None
         self.other: Step | None = None
+        self.same: Step | None = None
         self.next_of_module: Callable[[], Step | None] = _nothing
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
@@ -228,7 +231,9 @@ class Step:
         self.function, self.gradients = call.function, call.gradients
         self.wants = tuple(wants)
         self.count, self.names = len(wants) - len(names), names
-        if module is None:
+        if module is None and self.outcome is not None and self.outcome.same is not None:
+            self.parent.same = self
+        elif module is None:
             self.parent.turn_to(self)
         else:  # the step lies with the module, and goes with it
             self.mode = module._mode

@@ -150,6 +150,11 @@ class Tape(Filled):
             args = (self._apart(args[0]), *args[1:])
         if function in COUNTING and is_counted(args):
             return self._now(function, args, kwargs)
+        same = self.position.same
+        if same is not None and same.function is function and anchor is None:
+            result = self._given_back(same, args, kwargs)
+            if result is not None:
+                return result
         if function is Tensor.__getitem__:
             args = (args[0], with_numbers(args[1]))
             if self._wanders(*args):
@@ -238,6 +243,40 @@ class Tape(Filled):
         if type(child) is Several:
             return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
         return self._now(function, args, kwargs, anchor)
+
+    def _given_back(self, child: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The argument that a call gives back, where it is the one that did so here last; otherwise
+        None.
+        """
+        before, self.busy = self.busy, True
+        try:
+            turn, position, outcome = self.turn, self.position, child.outcome
+            assert outcome is not None
+            if (
+                self.tidied is not position
+                or position.assigned
+                or (arrays and outcome.view is not None)
+                or outcome.state
+                or child.gradients is not enabled()
+                or outcome.edits != activity.watch
+                or outcome.toggles != toggles[0]
+                or len(args) != child.count
+                or tuple(kwargs) != child.names
+                or self.claimed
+                or not self._fits(child, (*args, *kwargs.values()))
+            ):
+                return None
+            assert outcome.same is not None
+            result = self._held(child.calls[-1].form.leaves[outcome.same])
+            self._unmoved(turn)
+            if self.turn is turn:
+                return result
+        except (LookupError, AssertionError, AttributeError):
+            if self.turn is turn:
+                raise
+        finally:
+            self.busy = before
+        return None
 
     def _are_made(self, values: Sequence[Any]) -> bool:
         """Whether all of many values have been made, as those of a batch that is drawn from a

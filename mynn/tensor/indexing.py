@@ -99,7 +99,8 @@ def with_numbers(index: Any) -> Any:
     ends = (index.start, index.stop, index.step)
     if not any(isinstance(one, Value) for one in ends):
         return index
-    return slice(*(operator.index(one) if isinstance(one, Value) else one for one in ends))
+    known = [operator.index(one) if isinstance(one, Value) else one for one in ends]  # type: ignore[arg-type]
+    return slice(*known)
 
 
 def is_mask(entry: Any) -> bool:

@@ -25,12 +25,18 @@ def arrays_of(values: Sequence[Any]) -> list[Array] | None:
         if type(one) is not Tensor or one._requires_grad:
             return None
         pending = one.pending
-        if pending is None and one._view is None:
-            value = one._value
-        elif (pending is not None and pending.tape is not None) or one.requires_grad:
-            return None
-        else:
+        if pending is not None:
+            if pending.tape is not None or one.requires_grad:
+                return None
             value = value_of(one)
+        else:
+            view = one._view
+            if view is None:
+                value = one._value
+            elif view.attached and one.requires_grad:
+                return None
+            else:
+                value = one._value if view.version == view.base._version else value_of(one)
         if value is None:
             return None
         found.append(value)

@@ -16,6 +16,7 @@ from mynn import Tensor, nn
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import DataError, IndexRangeError, ShapeError
+from mynn.tape.following import Following
 from mynn.tape.trial import PATIENCE
 from tests.fuzz.eager.compare import program_problems
 from tests.fuzz.eager.statements import parsed
@@ -325,3 +326,28 @@ def test_rows_by_a_mask_are_part_of_an_update_where_as_many_came_by_calls(known:
     found, waits = update("tape")
     assert waits is known  # a value for all of them is written at once, whatever their number
     np.testing.assert_allclose(found, update("at once")[0], rtol=1e-6)
+
+
+def test_calls_that_come_again_are_compared_without_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also those that give back an argument, or are given a dtype, between others."""
+    values, sums = mynn.zeros(8), mynn.zeros(8, dtype=mynn.float64)
+    found: list[Any] = []
+    real = Following._found
+
+    def noted(self: Any, position: Any, function: Any, *rest: Any) -> Any:
+        found.append(function)
+        return real(self, position, function, *rest)
+
+    monkeypatch.setattr(Following, "_found", noted)
+    counts = []
+    for t in range(8):
+        found.clear()
+        y = Tensor(X[0]) * 2.0
+        values[t] = y.sum().reshape(1).flatten()
+        sums[t] = (y * 0.5).flatten().sum().astype(np.dtype(np.float64))
+        counts.append(len(found))
+        assert values[t].item() == 2 * sums[t].item() == np.float32(2 * X[0]).sum()
+    assert counts[0] > 4
+    assert counts[-1] == 0

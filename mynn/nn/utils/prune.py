@@ -164,7 +164,8 @@ class RandomStructured(_Structured):
 
     def scores(self, t: Array) -> Array:
         """Random numbers."""
-        return host_generator().random(t.shape[_axis(self.dim, t.ndim)])
+        drawn: Array = host_generator().random(t.shape[_axis(self.dim, t.ndim)])
+        return drawn
 
 
 class LnStructured(_Structured):
@@ -178,9 +179,9 @@ class LnStructured(_Structured):
         """The norms."""
         axis = _axis(self.dim, t.ndim)
         lines = np.moveaxis(t, axis, 0).reshape(t.shape[axis], -1)
-        if self.n in ("fro", "nuc"):
-            return np.linalg.norm(lines, axis=1)
-        return np.linalg.norm(lines, float(self.n), axis=1)
+        order = None if self.n in ("fro", "nuc") else float(self.n)
+        norms: Array = np.linalg.norm(lines, order, axis=1)
+        return norms
 
 
 class CustomFromMask(BasePruningMethod):
@@ -319,7 +320,7 @@ def _prune(module: Any, name: str, method: BasePruningMethod, scores: Any) -> No
     value = getattr(module, f"{name}_orig") if again else parameter_of(module, name)
     scores = getattr(module, name) if scores is None else scores
     _require_shape("importance_scores", scores, value)
-    known = getattr(module, f"{name}_mask") if again else np.ones(value.shape, value.dtype)
+    known: Any = getattr(module, f"{name}_mask") if again else np.ones(value.shape, value.dtype)
     mask = _masked(method, scores, _array(known).astype(value.dtype))
     if again:
         before.methods = (*before.methods, method)
