@@ -65,5 +65,5 @@ def __dir__() -> list[str]:
 
 
 installation.check(__path__[0])
-random.natively.append(draws.words)
+random.natively.append(draws.numbers)
 from_environment()

@@ -8,6 +8,7 @@ writes program state, and an interpreted, a compiled and an eager run see the sa
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -19,17 +20,20 @@ from mynn.base import forks, recording, sharing
 from mynn.base.arguments import explained, whole_number
 from mynn.base.devices import CPU, require_cpu
 from mynn.base.devices import device as Device
+from mynn.core.kinds import quietly
 from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Shape, as_dtype
 from mynn.errors import ArgumentError
 from mynn.ops import random as ops
-from mynn.ops.threefry import first_word
-from mynn.tensor import Tensor, apply, as_tensor, inplace
+from mynn.tensor import Tensor, apply, as_tensor, history, inplace
 from mynn.trace import tracing
 
 _WORD = 2**32
-# What may make the words of a draw from seed, counter and their number (`mynn.jit.draws`).
-natively: list[Callable[[int, int, int], Array | None]] = []
+_UINT32 = np.dtype(np.uint32)
+_PLAIN = frozenset((int, float))
+# What may make the numbers of some draws from seed, counter, how many draws, how many numbers of
+# each, and their dtype (`mynn.jit.draws`).
+natively: list[Callable[[int, int, int, int, np.dtype[Any]], Array | None]] = []
 
 
 def fold_seed(seed: int) -> int:
@@ -103,7 +107,7 @@ class Generator:
     def _draw(self, primitive: Primitive, **params: Any) -> Tensor:
         """What a primitive makes of the key, which goes on to the next one."""
         if recording.waiting:
-            recording.settle([self.key])
+            recording.settle_users(self.key)
         with self._domain.lock:
             recording.hold(self._domain.lock)
             drawn = apply(primitive, self.key, **params)
@@ -117,20 +121,25 @@ class Generator:
         Threads that draw from one generator get different numbers, each number once.
         """
         shape = as_shape(shape)
-        size = math.prod(shape)
-        if size > ops.FEW and natively and tracing.active() is None:
-            return self._words(shape, size)
+        if tracing.active() is None:
+            return Tensor.from_value(self.numbers(1, math.prod(shape), _UINT32).reshape(shape))
         return self._draw(ops.random_bits, shape=shape)
 
-    def _words(self, shape: Shape, size: int) -> Tensor:
-        """The same at once, by native code where there is some."""
-        seed, counter = self._next()
-        for words in natively:
-            found = words(seed, counter, size)
+    def numbers(self, draws: int, count: int, dtype: np.dtype[Any]) -> Array:
+        """What some draws at once give, `[draws, count]`: words of 32 bits (uint32), or numbers
+        spread evenly over [0, 1), as `uniform` has them. Not in a trace.
+        """
+        keys = 2 if dtype == np.float64 else 1
+        seed, counter = self._next(draws * keys)
+        for make in natively:
+            found = make(seed, counter, draws, count, dtype)
             if found is not None:
-                return Tensor.from_value(found.reshape(shape))
-        key = np.array([seed, counter], np.uint32)
-        return Tensor.from_value(ops.random_bits.numpy(key, shape=shape))
+                return found
+        words = np.empty((draws, keys, count), np.uint32)
+        for number, row in enumerate(words.reshape(draws * keys, count)):
+            key = np.array([seed, (counter + number) % _WORD], np.uint32)
+            row[...] = ops.random_bits.numpy(key, shape=(count,))
+        return words[:, 0] if dtype == _UINT32 else np.asarray(_unit(words.swapaxes(0, 1)))
 
     @recording.run_at_once
     def decisions(self, shape: Sequence[int] | int, p: float) -> Tensor:
@@ -142,17 +151,23 @@ class Generator:
 
     def words(self, count: int) -> list[int]:
         """A few numbers of 32 bits, for use outside of tensors: those of `bits(count)`."""
-        seed, counter = self._next()
-        return [first_word(seed, counter, number) for number in range(count)]
+        found: list[int] = self.numbers(1, count, _UINT32)[0].tolist()
+        return found
 
-    def _next(self) -> tuple[int, int]:
-        """The key of a draw, seed and counter; the state goes on to the next one."""
+    def _next(self, keys: int) -> tuple[int, int]:
+        """The first of so many keys, seed and counter; the state goes on to what follows them."""
+        key, domain = self.key, self._domain
         if recording.waiting:
-            recording.settle([self.key])
-        with self._domain.lock:
-            recording.hold(self._domain.lock)
-            seed, counter = self.key.data.tolist()
-            self.key.data = np.array([seed, (counter + 1) % _WORD], np.uint32)
+            recording.settle_users(key)
+        with domain.lock:
+            recording.hold(domain.lock)
+            state = history.array_of(key)
+            seed, counter = state.tolist()
+            if recording.runs:
+                recording.before_write(key)
+            after = (counter + keys) % _WORD
+            sharing.write_alone(domain, lambda: state.__setitem__(1, after))
+            history.changed(key)
         return seed, counter
 
     def __reduce__(self) -> Any:
@@ -249,9 +264,9 @@ def as_shape(shape: Any) -> Shape:
     if isinstance(shape, str):
         raise ArgumentError(f"shape must be whole numbers, it is {shape!r}; give a tuple of ints")
     entries = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    if any(n < 0 for n in entries):
+    if min(entries, default=0) < 0:
         raise ArgumentError(f"shape must hold extents of at least 0, it is {entries}")
-    return tuple(int(n) for n in entries)
+    return tuple(map(int, entries))
 
 
 @explained
@@ -260,12 +275,34 @@ def bits(shape: Sequence[int] | int = (), generator: Generator | None = None) ->
     return (generator or default_generator()).bits(shape)
 
 
-def _words(shape: Shape, dtype: Any, generator: Generator | None) -> list[Tensor]:
-    """The draws that numbers of this dtype are made of: one for float32, two for float64."""
-    return [bits(shape, generator) for _ in range(1 if np.dtype(dtype) == np.float32 else 2)]
+def units(
+    shape: Shape, dtype: Any, generator: Generator | None = None, draws: int = 1
+) -> list[Array] | None:
+    """Numbers spread evenly over [0, 1) of some draws at once, an array each; None in a trace.
+
+    What is made of them at once is made of arrays: a call of a tape for each operation takes
+    longer than all the rest of a small draw.
+    """
+    if tracing.active() is not None:
+        return None
+    count = math.prod(shape)
+    drawn = (generator or default_generator()).numbers(draws, count, np.dtype(dtype))
+    return [row.reshape(shape) for row in drawn]
 
 
-def _unit(words: list[Tensor]) -> Tensor:
+def are_plain(*numbers: Any) -> bool:
+    """Whether these are Python's numbers, which keep the dtype of what they are combined with."""
+    return _PLAIN.issuperset(map(type, numbers))
+
+
+def _traced_unit(shape: Shape, dtype: Any, generator: Generator | None) -> Tensor:
+    """The same in a trace: of one draw for float32, of two for float64."""
+    keys = 1 if np.dtype(dtype) == np.float32 else 2
+    unit: Tensor = _unit([bits(shape, generator) for _ in range(keys)])
+    return unit
+
+
+def _unit(words: Any) -> Any:
     """Uniform in [0, 1): 24 bits for float32, 53 bits (of two draws) for float64."""
     if len(words) == 1:
         return (words[0] >> 8).astype(np.float32) * 2.0**-24
@@ -299,9 +336,25 @@ def uniform(
         >>> random.uniform((2, 3), generator=random.Generator(0)).shape
         (2, 3)
     """
-    unit = _unit(_words(as_shape(shape), _float_dtype("uniform", dtype), generator))
+    shape, dtype = as_shape(shape), _float_dtype("uniform", dtype)
+    drawn = units(shape, dtype, generator)
+    if drawn is None:
+        unit = _traced_unit(shape, dtype, generator)
+    elif are_plain(low, high):
+        return Tensor.from_value(quietly(_spread, drawn[0], low, high))
+    else:
+        unit = Tensor.from_value(drawn[0])
     scaled = unit if high - low == 1 else unit * (high - low)
     return scaled if low == 0 else scaled + low
+
+
+def _spread(unit: Array, low: float, high: float) -> Array:
+    """The same of an array, which is written."""
+    if high - low != 1:
+        unit *= high - low
+    if low != 0:
+        unit += low
+    return unit
 
 
 @explained
@@ -325,12 +378,38 @@ def normal(
     if not std >= 0:
         raise ArgumentError(f"normal: std must be at least 0, it is {std}")
     dtype = _float_dtype("normal", dtype)
-    # A draw has what waits run, so that both come before what is computed from them.
-    drawn = [_words(as_shape(shape), dtype, generator) for _ in range(2)]
-    u, v = map(_unit, drawn)
+    shape = as_shape(shape)
+    drawn = units(shape, dtype, generator, draws=2)
+    if drawn is None:
+        u, v = (_traced_unit(shape, dtype, generator) for _ in range(2))
+    elif are_plain(mean, std):
+        return Tensor.from_value(quietly(_deviates, *drawn, mean, std))
+    else:
+        u, v = map(Tensor.from_value, drawn)
     radius = ((1.0 - u).log() * (-2.0 * std * std)).sqrt()
     deviate = radius * (v * (2 * math.pi)).cos()
     return deviate if mean == 0 else deviate + mean
+
+
+@functools.cache
+def _constants(dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """1 and 2 pi; arrays of a dtype are combined in half the time that Python's numbers take."""
+    return np.array(1.0, dtype), np.array(2 * math.pi, dtype)
+
+
+def _deviates(u: Array, v: Array, mean: float, std: float) -> Array:
+    """The same of arrays, which are written."""
+    one, turn = _constants(u.dtype)
+    np.subtract(one, u, u)
+    np.log(u, u)
+    u *= np.array(-2.0 * std * std, u.dtype)
+    np.sqrt(u, u)
+    v *= turn
+    np.cos(v, v)
+    u *= v
+    if mean != 0:
+        u += mean
+    return u
 
 
 @explained
@@ -357,8 +436,12 @@ def bernoulli(
         return chosen(p, as_shape(() if shape is None else shape), generator).astype(np.float32)
     probability = as_tensor(p).floating()
     target = probability.shape if shape is None else as_shape(shape)
-    unit = _unit(_words(target, np.float32, generator)).astype(probability.dtype)
-    return (unit < probability).astype(probability.dtype)
+    drawn = units(target, np.float32, generator)
+    if drawn is None:
+        unit = _traced_unit(target, np.float32, generator)
+        return (unit.astype(probability.dtype) < probability).astype(probability.dtype)
+    below = drawn[0].astype(probability.dtype) < history.array_of(probability)
+    return Tensor.from_value(below.astype(probability.dtype))
 
 
 # Tensors draw in place: `x.uniform_()`.

@@ -11,8 +11,7 @@ import pytest
 import mynn
 from mynn import random
 from mynn.errors import ArgumentError
-from mynn.jit import draws
-from mynn.ops import random as ops
+from mynn.jit import draws, native_available
 from mynn.ops.threefry import threefry2x32
 from mynn.random import Generator, fold_seed
 from mynn.trace import tracing
@@ -141,21 +140,77 @@ def test_few_words_are_those_of_many(key: tuple[int, int]) -> None:
     assert one.bits((2, 3)).tolist() == np.reshape(many[:6], (2, 3)).tolist()
 
 
-@pytest.mark.parametrize("size", [9, 64, 1001])
-def test_native_code_draws_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes after a few draws, from the same stream."""
-    monkeypatch.setattr(draws, "_drawn", [draws.FEW])
-    generator = Generator(2**32 - 5)
-    generator.key.assign(np.array([2**32 - 5, 2**32 - 1], np.uint32))
+@pytest.mark.parametrize("dtype", [np.uint32, np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 9, 32, 64, 1001])
+def test_native_code_draws_the_same(size: int, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes after a few draws, from the same stream; also where the counter begins anew."""
+    dtype = np.dtype(dtype)
     for counter in (2**32 - 1, 0, 1):
-        key = np.array([2**32 - 5, counter], np.uint32)
-        expected = ops.random_bits.numpy(key, shape=(size,))
-        np.testing.assert_array_equal(generator.bits(size).numpy(), expected)
-        found = draws.words(2**32 - 5, counter, size)
-        if found is not None:  # there is native code here
-            np.testing.assert_array_equal(found, expected)
+        streams, found = (Generator(0), Generator(0)), []
+        for generator, drawn in zip(streams, (-1000, draws.FEW), strict=True):
+            generator.set_state((2**32 - 5, counter))
+            monkeypatch.setattr(draws, "_drawn", [drawn])
+            found.append(np.stack([generator.numbers(3, size, dtype) for _ in range(2)]))
+        assert found[0].dtype == found[1].dtype == dtype
+        np.testing.assert_array_equal(*found)
+        assert streams[0].get_state().tolist() == streams[1].get_state().tolist()
     monkeypatch.setattr(draws, "_drawn", [0])
-    assert draws.words(1, 2, size) is None
+    assert draws.numbers(1, 2, 1, size, dtype) is None
+    if native_available():
+        monkeypatch.setattr(draws, "_drawn", [draws.FEW])
+        assert draws.numbers(1, 2, 1, size, dtype) is not None
+
+
+def _weights(dtype: Any, *shape: int) -> Any:
+    weights = np.linspace(0, 2, int(np.prod(shape)), dtype=dtype).reshape(shape)
+    weights[..., 1] = 0
+    return mynn.tensor(weights / weights.max())
+
+
+AT_ONCE: dict[str, Any] = {
+    **{name: draw for name, draw in DRAWS.items() if name != "bits"},
+    "normal_shifted": lambda g: random.normal((), 3, 0.1, g),
+    "uniform_one": lambda g: random.uniform((), 2, 3, g),
+    "randn": lambda g: mynn.randn(40, generator=g, dtype=np.float64),
+    "randn_empty": lambda g: mynn.randn(0, 3, generator=g),
+    "randint": lambda g: mynn.randint(-3, 99, (50,), generator=g),
+    "randint_32": lambda g: mynn.randint(9, (), generator=g, dtype=np.int32),
+    "bernoulli_64": lambda g: mynn.bernoulli(_weights(np.float64, 3, 7), generator=g),
+    "bernoulli_one": lambda g: mynn.bernoulli(mynn.tensor(0.4), generator=g),
+    "multinomial_again": lambda g: mynn.multinomial(_weights(np.float32, 9), 4, True, generator=g),
+    "multinomial_rows": lambda g: mynn.multinomial(
+        _weights(np.float64, 5, 9), 3, True, generator=g
+    ),
+    "multinomial_once": lambda g: mynn.multinomial(_weights(np.float32, 5, 9), 7, generator=g),
+    "multinomial_best": lambda g: mynn.multinomial(_weights(np.float32, 9), 1, generator=g),
+}
+
+
+@pytest.mark.parametrize("natively", [False, True])
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_draws_at_once_are_those_of_the_interpreter(
+    name: str, natively: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls at once work on arrays, traces on primitives: bit by bit the same."""
+    monkeypatch.setattr(draws, "_drawn", [draws.FEW if natively else -1000])
+    at_once, traced = Generator(5), Generator(5)
+    program = Program(lambda: AT_ONCE[name](traced), "interpreter")
+    for _ in range(3):
+        (expected,) = program()
+        found = AT_ONCE[name](at_once).numpy()
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(at_once.get_state(), traced.get_state())
+
+
+def test_draws_do_not_repeat_in_recorded_functions() -> None:
+    """What a recorded function draws is drawn anew for each call, however often it is called."""
+    mynn.manual_seed(0)
+    logits = mynn.zeros(4, 8)
+    for mode in ("at once", "tape"):
+        with mynn.eager(mode):
+            found = [mynn.functional.gumbel_softmax(logits).tolist() for _ in range(40)]
+            assert len({str(one) for one in found}) == 40
 
 
 def test_generator_made_in_a_trace_is_state() -> None:

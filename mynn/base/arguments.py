@@ -12,6 +12,7 @@ import difflib
 import functools
 import inspect
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -64,11 +65,33 @@ def shown(value: Any) -> str:
 
 def whole_number(name: str, value: Any) -> int:
     """`value` as a Python integer."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+    found = as_index(value)
+    if found is None:
         raise ArgumentTypeError(
             f"{name} must be a whole number, it is {shown(value)}{_as_whole(value)}"
         )
-    return int(value)
+    return found
+
+
+def as_index(value: Any) -> int | None:
+    """A whole number: an integer of Python or NumPy, or an integer array or tensor of one element;
+    None for anything else.
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, int | np.integer):
+        return None if isinstance(value, bool) else int(value)
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if kind in ("i", "u") and math.prod(value.shape) == 1:
+        return int(value.item()) if isinstance(value, np.ndarray) else operator.index(value)
+    return None
+
+
+def one_by_one(given: tuple[Any, ...]) -> Any:
+    """Numbers that were given one by one, or as one sequence."""
+    if len(given) != 1 or (as_index(given[0]) is not None and not getattr(given[0], "ndim", 0)):
+        return given
+    return given[0]
 
 
 def _as_whole(value: Any) -> str:

@@ -126,6 +126,19 @@ def settle(tensors: Iterable[Any] | None = None) -> None:
         settle_others(own, tensors)
 
 
+def settle_users(tensor: Any, own_too: bool = False) -> None:
+    """Run what was recorded that has to do with a tensor which is no view; what this thread has
+    recorded also where that has not, if `own_too` says so.
+    """
+    if is_holding():
+        return
+    own = current.own
+    if own_too or (own in waiting and own.reads(tensor)):
+        settle((tensor,))
+    elif own is None or not (own.busy or own.lock._is_owned()):
+        settle_others(own, (tensor,))
+
+
 def settle_others(own: Any, tensors: Iterable[Any] | None) -> None:
     """Run what other threads have recorded on these tensors, and before they ended.
 
@@ -191,21 +204,17 @@ def before_write(tensor: Any, values: bool = True) -> None:
     Tapes of other threads that have nothing to do with it are left alone: they may be waiting for
     what this thread holds.
     """
-    if waiting and not is_holding():
-        own = current.own
-        if not values or (own in waiting and own.reads(tensor)):
-            settle((tensor,))
-        elif own is None or not (own.busy or own.lock._is_owned()):
-            settle_others(own, (tensor,))
+    if waiting:
+        settle_users(tensor, not values)
     noted = bool(runs) and _holds_state()
-    for run in _living():
+    for run in living():
         if noted:  # by another thread, since this one has made sure
             run.note_write(tensor)
         else:
             run.before_write(tensor, values)
 
 
-def _living() -> Iterator[Any]:
+def living() -> Iterator[Any]:
     """The runs that somebody may go back through; those that are gone are forgotten."""
     for number, reference in list(runs.items()):
         run = reference()
@@ -223,7 +232,7 @@ def _forget(number: int, reference: Any) -> None:
 
 def is_remembered(tensor: Any) -> bool:
     """Whether a run has read the tensor, whose results may remember where they came from."""
-    return bool(runs) and any(run.has_read(tensor) for run in _living())
+    return bool(runs) and any(run.has_read(tensor) for run in living())
 
 
 def before_change(tensors: Iterable[Any]) -> None:
@@ -242,7 +251,7 @@ def before_assignment(tensors: Iterable[Any]) -> None:
     memory with: runs that have read them make their nodes, and keep what these need.
     """
     assigned = list(tensors)
-    for run in _living():
+    for run in living():
         for one in assigned:
             run.before_write(one)
 

@@ -273,6 +273,19 @@ def run_whole(
     return _locked(domains, 0, lambda: _marked(domains, function, noted))
 
 
+def write_alone(domain: Domain, function: Callable[[], None]) -> None:
+    """Have state of one domain written, whose lock this thread has; its tensor notes it itself."""
+    outer = domain.mark
+    after = _next(outer, noted=True)
+    if outer is not None:
+        domain.before = _left(outer)
+    try:
+        domain.mark = None
+        function()
+    finally:  # one instruction, before which no signal handler comes
+        domain.mark = after
+
+
 def _locked(domains: Sequence[Domain], number: int, function: Callable[[], Result]) -> Result:
     """What `function` returns, with the locks from `number` on."""
     if number == len(domains):

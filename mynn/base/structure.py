@@ -41,22 +41,22 @@ def leaf_names(value: Any, fallback: str) -> list[str]:
     that are in none; a number behind a name that is taken.
     """
     names: list[str] = []
-
-    def walk(item: Any, name: str) -> None:
-        if hasattr(item, "_asdict"):
-            item = item._asdict()
-        if isinstance(item, Mapping):
-            for key, inner in item.items():
-                walk(inner, f"{name}.{key}" if name else str(key))
-        elif isinstance(item, tuple | list):
-            for inner in item:
-                walk(inner, name)
-        elif item is not None:
-            base = name or (fallback if not names else f"{fallback}{len(names)}")
-            unique, count = base, 1
-            while unique in names:
-                unique, count = f"{base}{count}", count + 1
-            names.append(unique)
-
-    walk(value, "")
+    _name_leaves(value, "", fallback, names)
     return names
+
+
+def _name_leaves(item: Any, name: str, fallback: str, names: list[str]) -> None:
+    if hasattr(item, "_asdict"):
+        item = item._asdict()
+    if isinstance(item, Mapping):
+        for key, inner in item.items():
+            _name_leaves(inner, f"{name}.{key}" if name else str(key), fallback, names)
+    elif isinstance(item, tuple | list):
+        for inner in item:
+            _name_leaves(inner, name, fallback, names)
+    elif item is not None:
+        base = name or (fallback if not names else f"{fallback}{len(names)}")
+        unique, count = base, 1
+        while unique in names:
+            unique, count = f"{base}{count}", count + 1
+        names.append(unique)

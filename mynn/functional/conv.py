@@ -21,7 +21,7 @@ Counts = tuple[int, ...]
 
 def per_axis(name: str, option: str, value: Any, rank: int, least: int = 1) -> Counts:
     """An option as one whole number, at least `least`, for each of `rank` spatial axes."""
-    many = isinstance(value, Iterable) and not isinstance(value, str)
+    many = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1)
     try:
         counts = tuple(map(operator.index, value if many else (value,)))
     except TypeError:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base.arguments import explained
+from mynn.base.arguments import as_index, explained
 from mynn.base.devices import require_cpu
-from mynn.core.types import as_dtype, default_float
+from mynn.core.kinds import quietly
+from mynn.core.types import Array, as_dtype, default_float
 from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
-from mynn.random import Generator, default_generator
+from mynn.random import Generator, default_generator, units
 from mynn.random import bernoulli as drawn_bernoulli
 from mynn.random import normal as drawn_normal
 from mynn.random import uniform as drawn_uniform
@@ -110,9 +111,16 @@ def _whole(
         raise ArgumentError(f"{name}: low must be below high, they are {low} and {high}")
     if high - low > 2**53:
         raise ArgumentError(f"{name}: from {low} to {high} there are more than 2^53 numbers")
-    unit = drawn_uniform(shape, generator=generator, dtype=np.float64)
-    places: Tensor = (unit * float(high - low)).astype(np.int64) + low
-    return places if dtype is None else places.astype(dtype)
+    drawn = units(shape, np.float64, generator)
+    if drawn is None:
+        unit = drawn_uniform(shape, generator=generator, dtype=np.float64)
+        places: Tensor = (unit * float(high - low)).astype(np.int64) + low
+        return places if dtype is None else places.astype(dtype)
+    (scaled,) = drawn
+    scaled *= high - low
+    found = scaled.astype(np.int64)
+    found += low
+    return Tensor.from_value(found if dtype is None else found.astype(as_dtype(dtype), copy=False))
 
 
 @explained
@@ -129,16 +137,17 @@ def randperm(
 ) -> Tensor:
     """The numbers from 0 to n - 1 in random order. Not in a trace."""
     require_cpu("randperm", device)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+    count = as_index(n)
+    if count is None or count < 0:
         raise ArgumentError(f"randperm: n must be a whole number of at least 0, it is {n!r}")
     if tracing.active() is not None:
         raise UsageError(
             "randperm: a traced function would have the same order each time; make it outside and "
             "give it as an argument"
         )
-    words = (generator or default_generator()).words(4)
-    order = np.random.default_rng(words).permutation(int(n)).astype(as_dtype(dtype))
-    return finished("randperm", Tensor(order), requires_grad, out)
+    words = (generator or default_generator()).numbers(1, 4, np.dtype(np.uint32))[0]
+    order = np.random.default_rng(words).permutation(count).astype(as_dtype(dtype), copy=False)
+    return finished("randperm", Tensor.from_value(order), requires_grad, out)
 
 
 @explained
@@ -234,7 +243,7 @@ def multinomial(
         >>> multinomial([0.0, 1.0], 3, replacement=True).tolist()
         [1, 1, 1]
     """
-    weights = as_tensor(input).detach()
+    weights = as_tensor(input)
     if weights.dtype.kind != "f" or weights.ndim not in (1, 2):
         raise ShapeError(f"multinomial: weights are floats [C] or [N, C], these are {weights.spec}")
     count = weights.shape[-1]
@@ -244,25 +253,59 @@ def multinomial(
             f"{num_samples}; give replacement=True for more"
         )
     _check_weights(weights, num_samples, replacement)
-    rows = weights.shape[:-1]
-    if replacement:
-        total = weights.astype(np.float64).cumsum(-1)
-        unit = drawn_uniform((*rows, num_samples, 1), generator=generator, dtype=np.float64)
+    find = _places_again if replacement else _places_once
+    return finished("multinomial", find(weights, num_samples, generator), False, out)
+
+
+def _places_again(weights: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
+    """Places that may be drawn again: how many running sums of weights a number has reached."""
+    shape, last = (*weights.shape[:-1], num_samples, 1), weights.shape[-1] - 1
+    value = weights.value
+    drawn = None if value is None else units(shape, np.float64, generator)
+    if value is None or drawn is None:
+        total = weights.detach().astype(np.float64).cumsum(-1)
+        unit = drawn_uniform(shape, generator=generator, dtype=np.float64)
         reached = unit * total[..., -1:].unsqueeze(-2) >= total.unsqueeze(-2)
-        places = reached.astype(np.int64).sum(-1)
-        return finished("multinomial", places.clip(max=count - 1), False, out)
-    # Largest keys of an exponential race (Efraimidis and Spirakis, 2006).
-    unit = drawn_uniform((*rows, count), generator=generator, dtype=np.float64)
+        places: Tensor = reached.astype(np.int64).sum(-1).clip(max=last)
+        return places
+    return Tensor.from_value(quietly(_reached, value, drawn[0], last))
+
+
+def _reached(weights: Array, unit: Array, last: int) -> Array:
+    """The same of arrays."""
+    sums = np.cumsum(weights, -1, dtype=np.float64)[..., None, :]
+    reached = unit * sums[..., -1:] >= sums
+    return np.asarray(np.minimum(reached.sum(-1, dtype=np.int64), last))
+
+
+def _places_once(weights: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
+    """Places that are drawn once at most: the largest keys of an exponential race (Efraimidis and
+    Spirakis, 2006).
+    """
+    shape, value = tuple(weights.shape), weights.value
+    drawn = None if value is None else units(shape, np.float64, generator)
+    if drawn is not None:
+        return Tensor.from_value(quietly(_first, value, drawn[0], num_samples))
+    weights = weights.detach()
+    unit = drawn_uniform(shape, generator=generator, dtype=np.float64)
     keys = (1.0 - unit).log() / weights.astype(np.float64)
     keys = (weights > 0).choose(keys, -math.inf)
-    along = Tensor(np.arange(count))
+    along = Tensor(np.arange(shape[-1]))
     found = []
     for _ in range(num_samples):
         best = keys.argmax(-1, keepdim=True)
         found.append(best)
         keys = (along == best).choose(-math.inf, keys)
-    places = found[0].concatenate(found[1:], -1)
-    return finished("multinomial", places, False, out)
+    joined: Tensor = found[0].concatenate(found[1:], -1)
+    return joined
+
+
+def _first(weights: Array, unit: Array, num_samples: int) -> Array:
+    """The same of arrays, the first one where keys are equal."""
+    keys = np.where(weights > 0, np.log(1.0 - unit) / weights.astype(np.float64), -np.inf)
+    if num_samples == 1:
+        return np.asarray(keys.argmax(-1, keepdims=True))
+    return np.argsort(-keys, -1, kind="stable")[..., :num_samples]
 
 
 def _check_weights(weights: Tensor, num_samples: int, replacement: bool) -> None:

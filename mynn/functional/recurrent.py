@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base.recording import recorded
 from mynn.functional.control import scan
 from mynn.functional.dropout import dropout as drop
 from mynn.functional.joining import cat, stack, where
@@ -96,6 +97,7 @@ def _direction(
     return ys, last
 
 
+@recorded
 def recurrent(
     mode: str,
     input: Any,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 import operator
 import types
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 from mynn.base import hooks
 from mynn.base.dataclass import dataclass
+from mynn.core.types import Array
 from mynn.tensor import Tensor
 
 # So many objects at most: what has more is traced.
@@ -20,6 +22,7 @@ _NODE, _NAME = operator.attrgetter("node"), operator.attrgetter("name")
 _ASKS = operator.attrgetter("_requires_grad")
 _LAYOUT = operator.attrgetter("shape", "dtype", "strides")
 _NONE = frozenset({None})
+_NOTHING: Mapping[int, Array] = types.MappingProxyType({})
 
 
 class Unknown(Exception):
@@ -56,9 +59,12 @@ class Description:
     edits: dict[int, int] = field(default_factory=dict)
     constants: set[int] = field(default_factory=set)
 
-    def tell_tensors(self, out: list[Any]) -> None:
+    def tell_tensors(self, out: list[Any], put_off: Mapping[int, Array] = _NOTHING) -> None:
         """Write down what the tensors are, but for their values. Functions of Python's own go over
         all of them, which takes a small part of what a method for each would.
+
+        `put_off` has by `id` the memory of those whose values are still to be made, which nobody
+        makes for this.
 
         Raises:
             Unknown: one is no state, or has hooks; or there are too many objects.
@@ -66,7 +72,14 @@ class Description:
         tensors = self.tensors
         if len(self.objects) > MOST:
             raise Unknown
-        arrays = list(map(_VALUE, tensors))
+        if put_off:
+            known = map(put_off.get, map(id, tensors))
+            arrays = [
+                x._value if found is None else found
+                for x, found in zip(tensors, known, strict=True)
+            ]
+        else:
+            arrays = list(map(_VALUE, tensors))
         views, nodes = set(map(_VIEW, tensors)), set(map(_NODE, tensors))
         if types.NoneType in set(map(type, arrays)) or not views <= _NONE:
             raise Unknown

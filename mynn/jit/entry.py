@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mynn.base import sharing
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.host.enter import (
@@ -49,6 +50,7 @@ class Callee(Protocol):
     """What is called: a `Program`."""
 
     code: Code
+    access: sharing.Access | None
 
     def new_instance(self) -> Instance:
         """Memory for a run."""
@@ -93,6 +95,21 @@ def _is_readable(array: Array) -> bool:
     return tuple(extents) == array.shape and numbers[Field.FLAGS_32] & FLAGS == flags
 
 
+def _rows(own: Array) -> tuple[int, int] | None:
+    """The bytes of a row of an argument, and how far apart rows lie in the memory of our own; 0
+    where nothing lies between them, so that an array can be read where it is. None where it lies
+    in another order.
+    """
+    if own.flags.c_contiguous:
+        return own.nbytes, 0
+    step = own.strides[-2] if own.ndim > 1 else 0
+    inner, strides = own.itemsize, [own.itemsize]
+    for extent in (step // own.itemsize, *own.shape[-2:0:-1]):
+        inner *= extent
+        strides.append(inner)
+    return (own.shape[-1] * own.itemsize, step) if own.strides == (*strides[::-1],) else None
+
+
 class _Record:
     """A run: its memory, and what native code reads of it.
 
@@ -120,6 +137,7 @@ class _Record:
             wanted[Wanted.OWN], wanted[Wanted.BYTES] = address_of(own), own.nbytes
             wanted[Wanted.TYPE], wanted[Wanted.DTYPE] = id(np.ndarray), id(dtype)
             wanted[Wanted.AXES] = own.ndim
+            wanted[Wanted.ROW], wanted[Wanted.STEP] = _rows(own) or (0, 0)
             wanted[Wanted.EXTENTS : Wanted.EXTENTS + own.ndim] = own.shape
         sizes = [own.nbytes for own in instance.arguments]
         self.lent = lent_result(code, instance, 0, _LEAST_LENT, sizes)
@@ -140,10 +158,10 @@ class _Record:
 
 
 def entry(program: Callee, arrays: Sequence[Array]) -> Entry | None:
-    """The way into a program for arrays like these, if there is one: where it has one result and no
-    state, and runs on one thread.
+    """The way into a program for arrays like these, if there is one: where it has one result,
+    writes no state, and runs on one thread.
     """
-    code = program.code
+    code, access = program.code, program.access
     inputs = [slot.number for slot in code.artifact.slots if slot.role == "input"]
     once = len(set(inputs)) == len(inputs)
     results = len(code.artifact.types) - code.artifact.status
@@ -151,16 +169,31 @@ def entry(program: Callee, arrays: Sequence[Array]) -> Entry | None:
         return None
     instance = program.take()
     try:
-        if instance.state or instance.function is not code.step:
+        if (access is not None and access.written) or instance.function is not code.step:
             return None
         for own in instance.arguments:
-            if not own.nbytes or own.ndim > MOST_AXES or not own.flags.c_contiguous:
+            if not own.nbytes or own.ndim > MOST_AXES or _rows(own) is None:
                 return None
     finally:
         program.give_back(instance)
     make = functools.partial(_Record, program, [array.dtype for array in arrays])
     first = make()
-    return _copied(code, first, make) if first.lent is None else _lent(code, first, make)
+    run = _copied(code, first, make) if first.lent is None else _lent(code, first, make)
+    return run if access is None else _reading(run, access)
+
+
+def _reading(run: Entry, access: sharing.Access) -> Entry:
+    """Where there is state that others may write: None where somebody did meanwhile."""
+
+    def read(arguments: tuple[Any, ...]) -> Array | None:
+        domain = access.sole
+        mark = domain.mark
+        if mark is None:
+            return None
+        result = run(arguments)
+        return result if domain.mark is mark and access.sole is domain else None
+
+    return read
 
 
 def _lent(code: Code, first: _Record, make: Callable[[], _Record]) -> Entry:

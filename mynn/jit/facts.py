@@ -77,9 +77,11 @@ def is_importable_class(cls: type) -> bool:
 
 
 def is_importable(function: types.FunctionType) -> bool:
-    """Whether a function is what its module has under its name."""
-    module = sys.modules.get(function.__module__)
-    file = getattr(module, "__file__", None)
+    """Whether a function is what its module, or a class of that, has under its name."""
+    named: Any = sys.modules.get(function.__module__)
+    file = getattr(named, "__file__", None)
     if file is None or not of_others(file):
         return False
-    return vars(module).get(function.__qualname__) is function
+    for name in function.__qualname__.split("."):
+        named = vars(named).get(name) if hasattr(named, "__dict__") else None
+    return named is function

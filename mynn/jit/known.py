@@ -8,9 +8,6 @@ objects in their places. What is kept here holds no object of the functions that
 
 from __future__ import annotations
 
-import functools
-import inspect
-import sys
 import threading
 import types
 from collections import OrderedDict
@@ -20,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mynn import debug
-from mynn.base import forks, notices
+from mynn.base import forks
 from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.core.graph import Node
-from mynn.jit import likeness
+from mynn.jit import likeness, looks
 from mynn.jit.description import Description
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
@@ -38,7 +35,7 @@ from mynn.trace.trace import Trace
 _MOST = 128
 
 
-class _Particular(Exception):
+class Particular(Exception):
     """A trace depends on what no description tells."""
 
 
@@ -60,13 +57,13 @@ def _general(value: Any, told: Description) -> Any:
     if type(value) is dict:
         return {key: _general(item, told) for key, item in value.items() if _plain_key(key)}
     if not is_plain(value):
-        raise _Particular
+        raise Particular
     return value
 
 
 def _plain_key(key: Any) -> bool:
     if not is_plain(key):
-        raise _Particular
+        raise Particular
     return True
 
 
@@ -106,17 +103,17 @@ def _filled(value: Any, objects: list[Any]) -> Any:
     return value
 
 
-def _described(thing: Any, told: Description) -> int:
+def described(thing: Any, told: Description) -> int:
     """The number of an object that a trace has met."""
     number = told.numbers.get(id(thing))
     if number is None:
-        raise _Particular
+        raise Particular
     return number
 
 
 def _table(where: Mapping[str, Any], told: Description) -> Any:
     """A dict by its number; that of a class is the same for all."""
-    return where if isinstance(where, types.MappingProxyType) else _described(where, told)
+    return where if isinstance(where, types.MappingProxyType) else described(where, told)
 
 
 def _place(where: Any, objects: list[Any]) -> Any:
@@ -131,7 +128,7 @@ _Named = tuple[tuple[Any, str, Any], ...]
 
 
 @dataclass(frozen=True)
-class _GeneralGuards:
+class GeneralGuards:
     """Guards with numbers in the place of objects."""
 
     properties: _Named
@@ -143,28 +140,28 @@ class _GeneralGuards:
     large: _Named
 
     @staticmethod
-    def of(guards: Guards, told: Description) -> _GeneralGuards:
+    def of(guards: Guards, told: Description) -> GeneralGuards:
         """Those of a trace of what was described."""
         hooked = any(guards.hooks.values())
         if guards.sources or hooked or not guards.complete or not guards.general:
-            raise _Particular
+            raise Particular
 
         def bounds(found: list[Bound]) -> _Named:
             return tuple((_table(b.where, told), b.name, _kept(b.kept, told)) for b in found)
 
-        return _GeneralGuards(
+        return GeneralGuards(
             tuple(
-                (_described(owner, told), name, _kept(value, told))
+                (described(owner, told), name, _kept(value, told))
                 for (owner, name), value in guards.properties.items()
             ),
-            tuple(_described(module, told) for module in guards.versions),
+            tuple(described(module, told) for module in guards.versions),
             tuple(
-                (_described(owner, told), name, _kept(kept, told))
+                (described(owner, told), name, _kept(kept, told))
                 for (owner, name), kept in guards.attributes.items()
             ),
             tuple((_table(t, told), name, _kept(kept, told)) for t, name, kept in guards.tables),
             tuple(
-                (_described(cell, told), name, _kept(kept, told))
+                (described(cell, told), name, _kept(kept, told))
                 for cell, name, kept in guards.cells
             ),
             bounds(guards.held),
@@ -209,19 +206,19 @@ class Known:
         if before.told != after.told or list(map(id, before.objects)) != list(
             map(id, after.objects)
         ):
-            raise _Particular
+            raise Particular
         if effects.assigned or effects.looks or effects.refused or trace.promoted:
-            raise _Particular
-        guards = _GeneralGuards.of(trace.guards, before)
+            raise Particular
+        guards = GeneralGuards.of(trace.guards, before)
         alike = (known.guards for known in KNOWN.family(key[0]).values())
-        self.guards: _GeneralGuards = next((one for one in alike if one == guards), guards)
-        self.state = tuple(_described(tensor, before) for tensor in staged.state)
+        self.guards: GeneralGuards = next((one for one in alike if one == guards), guards)
+        self.state = tuple(described(tensor, before) for tensor in staged.state)
         self.names = after.names
         self.modules = [
-            (_described(module, before), path) for module, path in trace.observer.modules.items()
+            (described(module, before), path) for module, path in trace.observer.modules.items()
         ]
         self.gradients = [
-            (_described(tensor, before), _node(gradient))
+            (described(tensor, before), _node(gradient))
             for tensor, gradient in trace.gradients.items()
         ]
         self.activations = trace.observer.activations
@@ -233,10 +230,11 @@ class Known:
             "state_bytes": staged.state_bytes,
             "result_names": staged.result_names,
             "complete": staged.complete,
+            "steady": staged.steady,
         }
         if not any(node.type.dtype.kind == "u" for node in staged.state_nodes):
             self.found["generators"] = ()
-        self.written = tuple(_described(tensor, before) for tensor in staged.written)
+        self.written = tuple(described(tensor, before) for tensor in staged.written)
         self.code: Any = None
         self.joined: Any = None
 
@@ -290,7 +288,7 @@ class _Guarded:
     made when they are needed: most networks of a sweep are trained once.
     """
 
-    def __init__(self, general: _GeneralGuards, told: Description) -> None:
+    def __init__(self, general: GeneralGuards, told: Description) -> None:
         self.general = general
         self.told = told
 
@@ -403,88 +401,34 @@ def stage(
     """The staged function, by `trace()` where no function of an equal description was traced for
     such arguments; and what is known of it, if anything can be.
     """
-    if not _may_be_known(arguments):
+    if not all(type(x) is np.ndarray for x in arguments):
         return trace(), None
-    beside = beside or Beside()
-    beside.describe(function)
+    kinds = tuple([(x.shape, x.dtype) for x in arguments])
+    return stage_alike(function, kinds, trace, beside or Beside())
+
+
+def stage_alike(
+    thing: Any, kinds: Any, trace: Callable[[], Staged], beside: Beside
+) -> tuple[Staged, Known | None]:
+    """The same of whatever has a description and is all that decides the trace, with `kinds`."""
+    if not debug.silent():  # a trace is to be seen, or its warnings heard
+        return trace(), None
+    beside.describe(thing)
     told = beside.told
     if told is None:
         return trace(), None
-    signature = beside.names, tuple([(x.shape, x.dtype) for x in arguments])
+    signature = beside.names, kinds
     known = beside.family.get(signature)
     if known is not None:
         return known.bind(beside), known
     beside.guards = None  # a trace runs the function, which may change what it is made of
     staged = trace()
-    after = likeness.describe(function)
+    after = likeness.describe(thing)
     try:
         known = None if after is None else Known((told.told, signature), told, after, staged)
-    except _Particular:
+    except Particular:
         known = None
     return staged, known
 
 
-def _may_be_known(arguments: tuple[Any, ...]) -> bool:
-    """Whether a trace needs not be seen, or its warnings heard."""
-    if not debug.silent():
-        return False
-    return all(type(x) is np.ndarray for x in arguments)
-
-
-# -- traces that look at values --------------------------------------------------------------------
-
-# What tells the value of a tensor; the value of state is in no description.
-_LOOKS = ("item", "numpy", "tolist", "__array__", "__bool__", "__index__", "__float__", "__int__")
-_own = {name: inspect.getattr_static(Tensor, name) for name in (*_LOOKS, "value")}
-
-
-# Of these the user hears where he looks at state in a trace.
-_HEARD = ("item", "numpy", "value")
-
-
-def _note(tensor: Tensor, name: str) -> None:
-    """A value is looked at by the code that called the caller."""
-    trace = tracing.active()
-    if trace is None or tensor._value is None:
-        return
-    frame = sys._getframe(2)
-    if notices.is_ours(frame):
-        trace.guards.general &= name == "value"  # there to see whether there is one
-        return
-    trace.guards.general = False
-    if name in _HEARD:
-        place = notices.Place(frame.f_code.co_filename, frame.f_lineno)
-        content = ArrayContent.of(_own["value"].fget(tensor))
-        trace.effects.looks.setdefault(tensor, (place, content))
-
-
-def _noting(name: str) -> Any:
-    """A method or a property of tensors that notes who looks."""
-    own = _own[name]
-    if isinstance(own, property):
-        get: Any = own.fget
-
-        def look(self: Tensor) -> Any:
-            _note(self, name)
-            return get(self)
-
-        return property(look, own.fset, doc=own.__doc__)
-
-    @functools.wraps(own)
-    def call(self: Tensor, *args: Any, **named: Any) -> Any:
-        _note(self, name)
-        return own(self, *args, **named)
-
-    return call
-
-
-_watching = {name: _noting(name) for name in _own}
-
-
-def _watch_looks(on: bool) -> None:
-    """Looking at values costs nothing more while nothing is traced."""
-    for name, attribute in (_watching if on else _own).items():
-        type.__setattr__(Tensor, name, attribute)
-
-
-tracing.observe(_watch_looks)
+tracing.observe(looks.watch)

@@ -13,12 +13,13 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from mynn import random
+from mynn.core.types import Array
 from mynn.jit.description import MOST, Description, Mark, Unknown
 from mynn.jit.facts import (
     ATTRIBUTES,
@@ -35,15 +36,16 @@ from mynn.tensor.grad_mode import grad_enabled
 from mynn.trace import modes
 from mynn.trace.free_variables import SMALL_BYTES, is_module, of_others
 
+_NOTHING: Mapping[int, Array] = types.MappingProxyType({})
 # Objects lie so deep at most: others are traced.
 _DEPTH = 200
 # Attributes of modules and optimisers that say nothing of what they compute, or are written down by
 # themselves.
 _MODULE_OWN = frozenset(
     {"_parameters", "_buffers", "_modules", "_transient", "_training", "_traced", "_edits"}
-    | {"_kept", "_compiled_methods"}
+    | {"_kept", "_compiled_methods", "_recorded"}
 )
-_OPTIMIZER_OWN = frozenset({"defaults", "param_groups", "state", "_kept"})
+_OPTIMIZER_OWN = frozenset({"defaults", "param_groups", "state", "_kept", "_recorded"})
 _TABLES = ("_parameters", "_buffers", "_modules")
 # Methods that run where objects are made or shown, not where they compute.
 _ASIDE = frozenset(
@@ -53,10 +55,12 @@ _ASIDE = frozenset(
 )
 
 
-def describe(function: Any) -> Description | None:
-    """The description of a function or a module; None where there is none."""
+def describe(function: Any, put_off: Mapping[int, Array] = _NOTHING) -> Description | None:
+    """The description of a function or a module, or of plain values among which are such; None
+    where there is none. `put_off`: the memory of tensors whose values are still to be made.
+    """
     try:
-        return _Walk().describe(function)
+        return _Walk().describe(function, put_off)
     except (Unknown, RuntimeError, AttributeError, KeyError):
         return None  # another thread may be changing something
 
@@ -72,13 +76,13 @@ class _Walk:
         self.attributes: frozenset[str] = frozenset()
         self.owners: dict[Any, set[str]] = {}
 
-    def describe(self, function: Any) -> Description:
+    def describe(self, function: Any, put_off: Mapping[int, Array]) -> Description:
         description = self.description
         self._number(random.default_generator().key)
         self.out.append(grad_enabled())
         self.value(function)
         self._owners()
-        description.tell_tensors(self.out)
+        description.tell_tensors(self.out, put_off)
         description.told = tuple(self.out)
         return description
 

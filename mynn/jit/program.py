@@ -26,7 +26,7 @@ from mynn.core.graph import Graph, Node, format_graph
 from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_text
-from mynn.jit.direct import direct_call, several_call
+from mynn.jit.direct import direct_call, quick_call, several_call
 from mynn.jit.instance import Instance
 from mynn.runtime import parallel_call
 from mynn.runtime.llvm_jit import assembly
@@ -290,6 +290,12 @@ class Program:
     def several(self) -> Callable[[Sequence[Any]], list[Array]]:
         """The same for any number of them; the caller has looked at the arguments."""
         return several_call(self)
+
+    def quick(self) -> Callable[[Sequence[Any]], list[Array] | None] | None:
+        """`values` of what writes no state, in less time; None where it does. It gives None where
+        `values` has to be asked: another thread writes what is read, or a check has failed.
+        """
+        return quick_call(self)
 
     # -- by hand, for one thread -------------------------------------------------------------------
 

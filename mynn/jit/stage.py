@@ -90,6 +90,11 @@ class Staged:
         """Whether the trace has seen all that the function can read (`Guards.complete`)."""
         return self.trace.guards.complete
 
+    @lazy
+    def steady(self) -> bool:
+        """Whether all that the trace has built in notes a change of itself."""
+        return self.trace.guards.steady
+
     def valid(self, thoroughly: bool = False) -> bool:
         """Whether what decided the trace is as it was: parts of modules, plain values.
 

@@ -7,6 +7,7 @@ from typing import Any
 from mynn.base.arguments import explained
 from mynn.errors import DTypeError, ShapeError
 from mynn.tensor import Tensor, as_tensor
+from mynn.tensor.checks import require_range
 
 
 @explained
@@ -19,6 +20,10 @@ def accuracy(input: Any, target: Any) -> Tensor:
         input: scores (logits or probabilities) [N, C] or [N, C, ...].
         target: labels [N] or [N, ...], or scores of the shape of `input` (one-hot, class
             probabilities).
+
+    Raises:
+        ShapeError: they do not fit. DTypeError: labels that are floats. DataError: a label outside
+            0..C-1.
 
     Example:
         >>> from mynn import functional as F
@@ -44,4 +49,6 @@ def accuracy(input: Any, target: Any) -> Tensor:
             f"accuracy: labels must be whole numbers, they are {labels.dtype}; this is a measure "
             "of classes: convert labels with .astype(np.int64), for numbers there are R2 and MAE"
         )
+    elif labels.dtype.kind != "b":
+        require_range(labels, "accuracy", "labels", 0, scores.shape[axis] - 1)
     return (scores.argmax(axis) == labels).mean()

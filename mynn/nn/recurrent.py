@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import notices
+from mynn.base import notices, recording
 from mynn.base.arguments import flag, positive, whole_number
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.recurrent import GATES, recurrent
@@ -103,6 +103,13 @@ class RNNBase(Module):
             for suffix in self._suffixes()
         ]
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tape = recording.current.tape
+        if tape is not None and args and isinstance(args[0], PackedSequence):
+            # No argument of a call that is recorded, but the tensors of it are.
+            return tape.inside(self, args, kwargs)
+        return super().__call__(*args, **kwargs)
+
     def forward(self, input: Any, hx: Any = None) -> Any:
         """The outputs of all steps, and the last states."""
         if isinstance(input, PackedSequence):
@@ -187,7 +194,7 @@ class RNNBase(Module):
         state = self._state(x, hx, True)
         if hx is not None and input.sorted_indices is not None:
             state = tuple([part[:, input.sorted_indices] for part in state])
-        y, last = self._run(x, state, lengths)
+        y, last = self._run(x, state, as_tensor(lengths))
         if input.unsorted_indices is not None:
             last = tuple([part[:, input.unsorted_indices] for part in last])
         return packed_like(input, y), self._returned(list(last))

@@ -12,6 +12,7 @@ from mynn.core.primitive import Primitive, Sample
 from mynn.core.types import Array, Shape, Type
 from mynn.errors import ShapeError
 from mynn.ops import control, elementwise, movement, reduce
+from mynn.ops.gather import take
 from mynn.ops.rules import ANY, require_kind, uniform
 
 
@@ -118,35 +119,109 @@ def _below(number: Any, count: int) -> list[Any]:
 
 
 def _expand_top(x: Node, axis: int, k: int, descending: bool) -> Node:
-    """Again and again the first of the largest values that stand behind the last one in the order:
-    those that are less, or equal and further on.
-    """
+    """The largest one after the other: of all values, or of those in the blocks that matter."""
     if x.dtype.kind != "f" or k > _PICKED or not x.type.size:
         return _first(apply(argsort, x, axis=axis, descending=descending), axis, k)
+    extent = x.shape[axis]
+    keys = _keys(x, descending)
     kind = np.dtype(np.int32 if x.dtype.itemsize == 4 else np.int64)
-    kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    last, place = input_node(Type(kept, x.dtype)), input_node(Type(kept, kind))
-    keys = input_node(x.type)
+    block = _block_extent(extent, k)
+    if not block:
+        found = _picked(keys, kind, axis, k, extent)
+        return apply(elementwise.cast, found, dtype=_INT64)
+    others = [a for a in range(len(x.shape)) if a != axis]
+    rows = apply(movement.transpose, keys, axes=(*others, axis)) if others else keys
+    rows = apply(movement.reshape, rows, shape=(x.type.size // extent, extent))
+    found = apply(elementwise.cast, _picked_in_blocks(rows, kind, k, block), dtype=_INT64)
+    found = apply(movement.reshape, found, shape=(*(x.shape[a] for a in others), k))
+    back = (*range(axis), len(others), *range(axis, len(others)))
+    return apply(movement.transpose, found, axes=back) if others else found
+
+
+def _block_extent(extent: int, k: int) -> int:
+    """Values in a block, where looking at the blocks first is worth it; 0 where it is not.
+
+    All are read once then, and k times the largest of the B blocks and the k m values in k of them.
+    """
+    lanes = 16
+    block = max(round((extent / max(k, 1)) ** 0.5 / lanes), 1) * lanes
+    blocks = extent // block
+    few = 2 * extent + 2 * k * (blocks + k * block) < k * extent
+    return block if few and blocks >= k else 0
+
+
+def _picked_in_blocks(keys: Node, kind: np.dtype[Any], k: int, block: int) -> Node:
+    """The k first of the order in each row of keys [R, N].
+
+    They lie in the k blocks whose largest keys are first, of equal ones those in front, or in the
+    rest behind the last block: before a key of another block come the largest of each of these.
+    """
+    rows, extent = keys.shape
+    blocks = extent // block
+    whole = _part(keys, 0, blocks * block)
+    each = apply(movement.reshape, whole, shape=(rows, blocks, block))
+    best = apply(reduce.max, each, axes=(2,))
+    chosen = _picked(best, kind, 1, k, blocks)
+    row = apply(movement.iota, shape=chosen.shape, axis=0, dtype=kind)
+    line = apply(elementwise.add, apply(elementwise.mul, row, _full(row, blocks)), chosen)
+    table = apply(movement.reshape, whole, shape=(rows * blocks, block))
+    found = apply(take, table, apply(movement.reshape, line, shape=(rows * k,)), axis=0)
+    several = apply(movement.reshape, found, shape=(rows, k * block))
+    first = apply(movement.reshape, chosen, shape=(rows, k, 1))
+    first = apply(movement.broadcast_to, first, shape=(rows, k, block))
+    within = apply(movement.iota, shape=first.shape, axis=2, dtype=kind)
+    place = apply(elementwise.add, apply(elementwise.mul, first, _full(first, block)), within)
+    numbers = apply(movement.reshape, place, shape=several.shape)
+    if blocks * block < extent:
+        rest = _part(keys, blocks * block, extent)
+        behind = apply(movement.iota, shape=rest.shape, axis=1, dtype=kind)
+        behind = apply(elementwise.add, behind, _full(behind, blocks * block))
+        several = apply(movement.concatenate, several, rest, axis=1)
+        numbers = apply(movement.concatenate, numbers, behind, axis=1)
+    return _picked(several, kind, 1, k, extent, numbers)
+
+
+def _part(x: Node, start: int, stop: int) -> Node:
+    """Some columns of [R, N]."""
+    starts, stops = (0, start), (x.shape[0], stop)
+    return apply(movement.slice_, x, starts=starts, stops=stops, steps=(1, 1))
+
+
+def _picked(
+    keys: Node, kind: np.dtype[Any], axis: int, k: int, behind: int, numbers: Node | None = None
+) -> Node:
+    """The numbers of the k first of the order along an axis: their places there, or other ones. All
+    are less than `behind`.
+
+    Again and again the first of the largest keys that stand behind the last one in the order: those
+    that are less, or equal and of a larger number.
+    """
+    shape = keys.shape
+    kept = (*shape[:axis], 1, *shape[axis + 1 :])
+    last, place = input_node(Type(kept, keys.dtype)), input_node(Type(kept, kind))
+    each = input_node(keys.type)
+    if numbers is None:
+        number, given = apply(movement.iota, shape=shape, axis=axis, dtype=kind), []
+    else:
+        number = input_node(numbers.type)
+        given = [number]
 
     def wide(node: Node) -> Node:
-        return apply(movement.broadcast_to, node, shape=x.shape)
+        return apply(movement.broadcast_to, node, shape=shape)
 
     def reduced(primitive: Primitive, node: Node) -> Node:
         return apply(movement.reshape, apply(primitive, node, axes=(axis,)), shape=kept)
 
-    numbers = apply(movement.iota, shape=x.shape, axis=axis, dtype=kind)
-    same = apply(elementwise.equal, keys, wide(last))
-    later = apply(elementwise.bitwise_and, same, apply(elementwise.less, wide(place), numbers))
-    left = apply(elementwise.bitwise_or, apply(elementwise.less, keys, wide(last)), later)
-    best = reduced(reduce.max, apply(elementwise.where, left, keys, _full(keys, -np.inf)))
+    same = apply(elementwise.equal, each, wide(last))
+    later = apply(elementwise.bitwise_and, same, apply(elementwise.less, wide(place), number))
+    left = apply(elementwise.bitwise_or, apply(elementwise.less, each, wide(last)), later)
+    best = reduced(reduce.max, apply(elementwise.where, left, each, _full(each, -np.inf)))
     again = apply(elementwise.equal, best, last)
-    behind = apply(elementwise.where, again, place, _full(place, -1))
-    after = apply(elementwise.less, wide(behind), numbers)
-    hit = apply(elementwise.bitwise_and, apply(elementwise.equal, keys, wide(best)), after)
-    first = reduced(
-        reduce.min, apply(elementwise.where, hit, numbers, _full(numbers, x.shape[axis]))
-    )
-    body = Graph((last, place, keys), (best, first, first))
+    before = apply(elementwise.where, again, place, _full(place, -1))
+    after = apply(elementwise.less, wide(before), number)
+    hit = apply(elementwise.bitwise_and, apply(elementwise.equal, each, wide(best)), after)
+    first = reduced(reduce.min, apply(elementwise.where, hit, number, _full(number, behind)))
+    body = Graph((last, place, each, *given), (best, first, first))
     starts = [_full(one, value) for one, value in ((last, np.inf), (place, -1))]
     params: dict[str, Any] = {
         "body": body,
@@ -155,11 +230,12 @@ def _expand_top(x: Node, axis: int, k: int, descending: bool) -> Node:
         "length": k,
         "reverse": False,
     }
-    several = apply(control.scan, *starts, _keys(x, descending), **params)
+    held = [keys] if numbers is None else [keys, numbers]
+    several = apply(control.scan, *starts, *held, **params)
     found = apply(control.part, several, number=2)
     axes = (*range(1, axis + 1), 0, axis + 1, *range(axis + 2, len(kept) + 1))
-    stacked = apply(elementwise.cast, apply(movement.transpose, found, axes=axes), dtype=_INT64)
-    return apply(movement.reshape, stacked, shape=(*x.shape[:axis], k, *x.shape[axis + 1 :]))
+    stacked = apply(movement.transpose, found, axes=axes)
+    return apply(movement.reshape, stacked, shape=(*shape[:axis], k, *shape[axis + 1 :]))
 
 
 def _top_samples(rng: np.random.Generator) -> list[Sample]:
@@ -171,6 +247,9 @@ def _top_samples(rng: np.random.Generator) -> list[Sample]:
         (uniform(rng, -4, 4, (6, 9)), 0, 2),
         (uniform(rng, -4, 4, (2, 5, 4)), 1, 3),
         (uniform(rng, -4, 4, (90,)), 0, 70),
+        (np.round(uniform(rng, -400, 400, (905,))), 0, 12),
+        (np.round(uniform(rng, -40, 40, (2, 800))), 1, 10),
+        (np.resize(np.array(edges, np.float32), (901, 2)), 0, 10),
         (np.array(edges), 0, 9),
     ]
     return [

@@ -3,7 +3,8 @@
 A step is made of operations of tensors. Where an optimiser takes the same step again (the same
 options but the rate, the same parameters with gradients of the same types), it is traced, and run
 on the memory of parameters and slots from then on (`mynn.core.straight`): the same primitives in
-the same order, and the same bits.
+the same order, and the same bits. Another optimiser that is alike (`_likeness`) takes the same
+program, from its first step on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mynn.base import forks
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.kinds import quietly
 from mynn.core.straight import Straight
+from mynn.core.types import default_float
 from mynn.errors import MynnError
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Tensor, graph_node
@@ -78,6 +80,35 @@ class Update(NamedTuple):
 # The latest step of an optimiser: its key, and from the second on the update, or None.
 _latest: weakref.WeakKeyDictionary[Optimizer, tuple[Any, list[Tensor], Update | None]]
 _latest = weakref.WeakKeyDictionary()
+
+
+class Pattern(NamedTuple):
+    """An update of any optimiser of a kind: tensors as numbers in the order of its state."""
+
+    reads: tuple[int, ...]
+    trained: tuple[int, ...]
+    writes: tuple[int, ...]
+    program: Straight
+
+    @staticmethod
+    def of(update: Update) -> Pattern:
+        """That of an update."""
+        places: dict[int, int] = {}
+        for i, one in enumerate(update.tensors):
+            places.setdefault(id(one), i)
+        found = (update.reads, update.trained, update.writes)
+        reads, trained, writes = (tuple([places[id(x)] for x in some]) for some in found)
+        return Pattern(reads, trained, writes, update.program)
+
+    def bind(self, key: tuple[Any, ...], state: list[Tensor]) -> Update:
+        """The update of an optimiser with this state."""
+        reads, trained, writes = ([state[i] for i in some] for some in self[:3])
+        return Update(key, state, reads, trained, writes, self.program)
+
+
+# The updates that are known, by what optimisers of their kind have in common; so many at most.
+_patterns: dict[Any, Pattern] = {}
+_MANY = 256
 _lock = forks.register(threading.RLock())
 
 
@@ -91,10 +122,45 @@ def update_of(optimizer: Optimizer, tensors: Sequence[Tensor]) -> Update | None:
     if known is not None and known[0] == key and _are(known[1], state):
         return known[2]
     seen = known is not None and known[0] == (key,) and _are(known[1], state)
-    found = _traced(optimizer, key, state) if seen else None
+    found = _found(optimizer, key, state, seen)
     with _lock:
-        _latest[optimizer] = (key if seen else (key,)), state, found
+        _latest[optimizer] = (key if seen or found else (key,)), state, found
     return found
+
+
+def _found(
+    optimizer: Optimizer, key: tuple[Any, ...], state: list[Tensor], seen: bool
+) -> Update | None:
+    """The step, if one like it is known, or if it was `seen` before."""
+    plain = _is_plain(optimizer, optimizer.own_attributes)
+    if not plain or any(one._view is not None for one in state):
+        return None
+    kind = _likeness(optimizer, key, state)
+    pattern = _patterns.get(kind)
+    if pattern is not None:
+        return pattern.bind(key, state)
+    found = _traced(optimizer, key, state) if seen else None
+    if found is not None:
+        if len(_patterns) >= _MANY:
+            _patterns.clear()
+        _patterns[kind] = Pattern.of(found)
+    return found
+
+
+def _likeness(optimizer: Optimizer, key: tuple[Any, ...], state: list[Tensor]) -> Any:
+    """What decides an update: the class, options, and how parameters, slots and rates lie among
+    groups; equal ones have the same program.
+    """
+    places: dict[int, int] = {}
+    numbers = [places.setdefault(id(one), len(places)) for one in state]
+    kinds = [(one.shape, one.dtype, one._requires_grad) for one in state]
+    groups = [
+        (tuple([places[id(p)] for p in group["params"]]), *group.options, Ellipsis, *group.varied)
+        for group in optimizer.param_groups
+    ]
+    slots = [tuple(one) for one in optimizer.state.values()]
+    own = type(optimizer), repr(key), default_float()
+    return own, tuple(numbers), tuple(kinds), tuple(groups), tuple(slots)
 
 
 def _are(some: Sequence[Any], others: Sequence[Any]) -> bool:
@@ -134,10 +200,6 @@ def _is_plain(optimizer: Optimizer, own: frozenset[str]) -> bool:
 
 
 def _traced(optimizer: Optimizer, key: tuple[Any, ...], state: list[Tensor]) -> Update | None:
-    if not _is_plain(optimizer, optimizer.own_attributes) or any(
-        one._view is not None for one in state
-    ):
-        return None
     try:
         return tracing.tidy(lambda: _made(optimizer, key, state))
     except MynnError:  # taken as before, the step says what is wrong
@@ -158,7 +220,7 @@ def _made(optimizer: Optimizer, key: tuple[Any, ...], state: list[Tensor]) -> Up
         if trace.checks or trace.promoted or effects.looks or effects.refused:
             return None
     reads = list(trace.reads)
-    if not {id(one) for one in reads} <= {id(one) for one in state}:
+    if not {id(one) for one in (*reads, *writes)} <= {id(one) for one in state}:
         return None
     for tensor, end in zip(writes, ends, strict=True):
         source = _memory(end)

@@ -35,11 +35,17 @@ class Gradients:
     `parameters` are those of the inputs, which are part of the key by what they are.
     """
 
+    differentiates = True
+
     def __init__(self, function: Callable[..., Any], options: dict[str, bool | None], inputs: Any):
         self.function = function
         self.options = options
         self.parameters = [one for one in inputs if isinstance(one, Parameter)]
         self.__name__ = "grad"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return self.function, tuple(self.options.items()), self.parameters
 
     def __call__(self, outputs: Any, inputs: Any, cotangents: Any) -> list[Tensor | None]:
         return list(self.function(outputs, inputs, cotangents, **self.options))
@@ -51,6 +57,10 @@ class Part:
     def __init__(self, number: int) -> None:
         self.number = number
         self.__name__ = "part"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return (self.number,)
 
     def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
         return gradients[self.number]
@@ -89,7 +99,7 @@ class Asked(Following):
                 self._tidy()
                 if not all(self._waits_here(one) for one in outputs):
                     return None
-                if self.position.assigned or not all(self._is_start(one) for one in inputs):
+                if self.has_changed() or not all(self._is_start(one) for one in inputs):
                     return None
                 if self.turn is not turn:  # somebody has looked
                     return None

@@ -16,6 +16,7 @@ from mynn.tape.run import Run
 from mynn.tape.trial import Trial
 from mynn.tensor import Parameter, Tensor, enable_grad, no_grad
 from mynn.tensor.backward import backward as backward_of
+from mynn.tensor.backward import collector
 from mynn.tensor.history import accumulate
 from mynn.tensor.value import Step
 from mynn.tensor.view import write_to
@@ -51,11 +52,11 @@ Found: TypeAlias = dict[int, tuple[Any, int]]
 
 
 class Sums:
-    """What has come to each tensor, by identity, and the parameters among these."""
+    """What has come to each tensor, by identity, and the leaves among these."""
 
     def __init__(self, loss: Tensor) -> None:
         self.cotangents: dict[int, Array] = {id(loss): np.ones(loss.shape, loss.dtype)}
-        self.parameters: dict[int, Parameter] = {}
+        self.leaves: dict[int, Tensor] = {}
 
     def take(self, link: Link) -> list[Array]:
         """The cotangents of the results of a run, which are complete."""
@@ -68,12 +69,12 @@ class Sums:
             known += value
             return
         self.cotangents[id(target)] = value
-        if isinstance(target, Parameter):
-            self.parameters[id(target)] = target
+        if isinstance(target, Parameter) or is_end(target):
+            self.leaves[id(target)] = target
 
 
 def backward(loss: Tensor) -> bool | Trial:
-    """Add the gradients of a result of one element, where they go to parameters, and to a few other
+    """Add the gradients of a result of one element, where they go to leaves, and to a few other
     tensors that go on by nodes, through nothing but results of programs whose gradients are
     programs; otherwise give False, or what was tried where a program is to be made after a while.
 
@@ -101,9 +102,14 @@ def backward(loss: Tensor) -> bool | Trial:
     if ends:
         _go_on([(one, sums.cotangents[identity]) for identity, one in ends.items()])
     with no_grad():
-        for identity, parameter in sums.parameters.items():
-            accumulate(parameter, Tensor.from_value(sums.cotangents[identity]))
+        for identity, leaf in sums.leaves.items():
+            accumulate(collector(leaf), Tensor.from_value(sums.cotangents[identity]))
     return True
+
+
+def is_end(tensor: Tensor) -> bool:
+    """Whether a tensor from before is a leaf in memory of its own, or stands in for one."""
+    return tensor.pending is None and tensor._view is None and tensor.is_leaf
 
 
 def _follow(group: Sequence[Link], sums: Sums) -> None:
@@ -189,7 +195,7 @@ def _links(loss: Tensor, ends: dict[int, Tensor]) -> dict[int, list[Link | Look]
                 if not one.requires_grad:
                     return False
             links.setdefault(level, []).append(link)
-            new.append((level + 1, ahead))
+            new.append((level + 1, [one for one in ahead if not is_end(one)]))
     return links
 
 

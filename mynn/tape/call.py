@@ -71,6 +71,27 @@ class Beyond:
     number: int
 
 
+# A function within another one that calls itself would be a circle, which waits for the collector.
+def _placed(value: Any, place: Any, found: dict[Any, None]) -> Any:
+    """An argument with places, which are noted, where tensors and arrays were."""
+    if isinstance(value, Tensor | np.ndarray):
+        leaf = place(value)
+        found[leaf] = None
+        return leaf
+    if type(value) in (tuple, list):
+        return type(value)([_placed(item, place, found) for item in value])
+    return value
+
+
+def _filled(value: Any, value_of: Callable[[Any], Any]) -> Any:
+    """An argument with values in the places."""
+    if type(value) is Slot or type(value) is External:
+        return value_of(value)
+    if type(value) in (tuple, list):
+        return type(value)([_filled(item, value_of) for item in value])
+    return value
+
+
 class Form:
     """The arguments of a call, with `Slot` and `External` where tensors and arrays were."""
 
@@ -78,32 +99,15 @@ class Form:
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], place: Any = None):
         found: dict[Any, None] = {}
-
-        def put(value: Any) -> Any:
-            if isinstance(value, Tensor | np.ndarray):
-                leaf = place(value)
-                found[leaf] = None
-                return leaf
-            if type(value) in (tuple, list):
-                return type(value)(put(item) for item in value)
-            return value
-
-        self.args = tuple(put(value) for value in args)
-        self.kwargs = {name: put(value) for name, value in kwargs.items()}
+        self.args = tuple([_placed(value, place, found) for value in args])
+        self.kwargs = {name: _placed(value, place, found) for name, value in kwargs.items()}
         # Each tensor once, in the order in which they stand.
         self.leaves = tuple(found)
 
     def fill(self, value_of: Callable[[Any], Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, with what `value_of(leaf)` gives in the places."""
-
-        def put(value: Any) -> Any:
-            if isinstance(value, Slot | External):
-                return value_of(value)
-            if type(value) in (tuple, list):
-                return type(value)(put(item) for item in value)
-            return value
-
-        return [put(v) for v in self.args], {name: put(v) for name, v in self.kwargs.items()}
+        args = [_filled(value, value_of) for value in self.args]
+        return args, {name: _filled(value, value_of) for name, value in self.kwargs.items()}
 
     def text(self) -> str:
         """The arguments that are no tensors, and where the tensors stand."""
@@ -188,6 +192,11 @@ class Call:
         return _with_gradients[self.gradients](self.function)(*args, **kwargs)
 
     @property
+    def differentiates(self) -> bool:
+        """Whether it asks for gradients."""
+        return getattr(self.function, "differentiates", False)
+
+    @property
     def name(self) -> str:
         """For messages and printed tapes."""
         name = getattr(self.function, "__name__", None)
@@ -218,6 +227,10 @@ class Update:
         self.trained = trained
         self.__name__ = "step"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return self.optimizer, self.trained
+
     def __call__(self, *gradients: Tensor) -> None:
         for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient
@@ -232,10 +245,16 @@ class Backward:
       tensors in `others`.
     """
 
+    differentiates = True
+
     def __init__(self, parameters: Sequence[Parameter], others: Sequence[Any]) -> None:
         self.parameters = parameters
         self.others = others
         self.__name__ = "backward"
+
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return list(self.parameters), list(self.others)
 
     def __call__(self, loss: Tensor, *given: Tensor) -> None:
         if tracing.active() is not None and given:

@@ -17,7 +17,7 @@ import numpy as np
 from mynn.base import hooks, recording
 from mynn.tape.following import is_exposed
 from mynn.tape.output import Elsewhere
-from mynn.tape.written import Written
+from mynn.tape.replaced import Replaced
 from mynn.tensor import Tensor, no_grad
 from mynn.tensor.history import array_of
 from mynn.tensor.rows import Places, assigned, fits, positions, shape_of_rows
@@ -35,7 +35,7 @@ def _varies(entry: Any, new: Tensor) -> bool:
     return type(entry) is int
 
 
-class Filled(Written):
+class Filled(Replaced):
     """A tape on which rows get results."""
 
     # Records a call: that of `Tape`.
@@ -108,7 +108,7 @@ class Filled(Written):
         if chosen is None or self.reads(target):
             return False
         before: Tensor = Tensor.from_value(array_of(target))
-        return self._become(target, self.call(assigned, (before, new, chosen), {}))
+        return self.become(target, self.call(assigned, (before, new, chosen), {}))
 
     def fill(self, target: Tensor) -> bool:
         """Somebody reads a tensor some rows of which get results: let it be a result as a whole.
@@ -126,7 +126,7 @@ class Filled(Written):
         if chosen is None:
             return False
         with no_grad():
-            return self._become(target, self.call(assigned, (before, new, chosen), {}))
+            return self.become(target, self.call(assigned, (before, new, chosen), {}))
 
     def _chosen(self, target: Tensor, places: Places, new: Tensor) -> Tensor | None:
         """The positions of what is chosen, as a call has them; None where that is much, or where
@@ -139,31 +139,3 @@ class Filled(Written):
             return None
         chosen: Tensor = Tensor.from_value(found)
         return chosen
-
-    def _become(self, target: Tensor, new: Tensor) -> bool:
-        """Let a tensor from before be the result that came last, which nobody else has."""
-        with self.lock:
-            turn = self.turn = object()
-            self.tidied = None
-            self._tidy()
-            fresh, key = new.pending, (id(target), "_value")
-            if fresh is None or fresh.tape is not self or fresh.view is not None:
-                return False
-            try:
-                self._hide(target, "_value")
-            except Elsewhere:
-                return False
-            value = self.hidden[key][2] if key in self.hidden else None
-            hidden = {one: entry for one, entry in self.hidden.items() if one != key}
-            rows = [row for row in self.rows if row[0] is not target]
-            outputs = [target if one is new else one for one in self.outputs]
-            replaced = [*self.replaced, (target, value)]
-            # No signal handler runs from here on.
-            if self.turn is not turn:
-                return False
-            self.hidden, self.rows, self.outputs, self.replaced = hidden, rows, outputs, replaced
-            target.pending, target._requires_grad = fresh, new._requires_grad
-            target._version += 1
-            del target.node
-            self.tidied = self.position
-        return True

@@ -10,6 +10,7 @@ import numpy as np
 from mynn.base import recording
 from mynn.core.types import SHORT_NAMES, Type, default_float
 from mynn.ops import elementwise, movement, windows
+from mynn.tape.alike import outcome_alike
 from mynn.tape.call import Call, External, Form, Leaf, Slot, Unknown, static, whole
 from mynn.tape.credit import FIRST, STEP
 from mynn.tape.fresh import stands_in
@@ -39,6 +40,17 @@ NUMBERS = frozenset(
     }
 )
 FEW, LARGE = 16, 1e38
+# Operators of integers that say where something lies, or how often: `data[i : i + length]`.
+COUNTING = frozenset(
+    {
+        Tensor.__add__,
+        Tensor.__sub__,
+        Tensor.__rsub__,
+        Tensor.__mul__,
+        Tensor.__floordiv__,
+        Tensor.__mod__,
+    }
+)
 # What an index holds that looks at memory, and after how many places of the same data each new one
 # is looked at where it stands: batches of a data set.
 _LOOKS = frozenset({int, slice, type(None), type(Ellipsis)})
@@ -156,12 +168,16 @@ class Following(Training):
         if (pending is not None and pending.tape is not None) or (self.hidden and not row):
             return False
         parts = index if type(index) is tuple else (index,)
-        if any(type(one) not in _LOOKS for one in parts):
-            return False
-        if len(self.looks) >= _SEEN:
-            self.looks.clear()
+        for one in parts:
+            if type(one) not in _LOOKS:
+                return False
         where = None if row else self.position.serial
-        places = self.looks.setdefault((where, data.spec), set())
+        key = where, data.shape, data.dtype
+        places = self.looks.get(key)
+        if places is None:
+            if len(self.looks) >= _SEEN:
+                self.looks.clear()
+            places = self.looks[key] = set()
         if len(places) <= PLACES:
             places.add(repr(index))
         return len(places) > PLACES
@@ -181,6 +197,8 @@ class Following(Training):
                     raise Elsewhere(value)
                 if self.outputs[pending.slot] is not value:
                     raise Unknown  # it is being computed
+                if pending.leaf and enabled() and pending.slot in self.position.replacing:
+                    raise Elsewhere(value)  # gradients go to it
                 key.append(pending.slot)
                 return
             number = self.index.get(id(value))
@@ -250,7 +268,11 @@ class Following(Training):
             self.credit.spend(FIRST)
             return None
         if known in (None, 1) or (isinstance(known, Outcome | Several) and not known.holds()):
-            known = seen[key] = outcome_of(function, form, leaves) or AT_ONCE
+            if owner is None:
+                known = outcome_of(function, form, leaves)
+            else:
+                known = outcome_alike(function, form, leaves, self._put_off())
+            known = seen[key] = known or AT_ONCE
             self.credit.spend(1.0)
         if known is AT_ONCE or type(known) is Several:
             return known
@@ -323,6 +345,23 @@ def waits_for(view: Tensor) -> bool:
         return False
     pending = base.pending
     return (pending is not None and pending.tape is not None) or is_put_off(base)
+
+
+def is_counted(args: tuple[Any, ...]) -> bool:
+    """Whether operands are integers without axes that are made: whoever counts with them looks at
+    the result, as a rule.
+    """
+    for one in args:
+        kind = type(one)
+        if kind is Tensor:
+            if one.pending is not None or is_put_off(one):
+                return False
+            value = one._value
+            if value is None or value.ndim or value.dtype.kind not in "iu":
+                return False
+        elif kind is not int:
+            return False
+    return True
 
 
 def is_put_off(tensor: Tensor) -> bool:

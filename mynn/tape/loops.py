@@ -61,7 +61,7 @@ class Loops:
                 if number % count == 0 and _is_complete(before, count):
                     before.last = True
                 before = before.parent
-            return True
+            return _is_complete(step, count)
         return False
 
 

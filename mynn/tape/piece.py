@@ -12,6 +12,7 @@ from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Array, Type
 from mynn.jit import native_available
 from mynn.jit.stage import Staged
+from mynn.tape.alike import stage_calls
 from mynn.tape.call import Call, Slot
 from mynn.tensor import Parameter, Tensor, graph_node, history
 from mynn.tensor.history import array_of
@@ -56,7 +57,9 @@ def make_program(
     code: Any = None,
     twin: Any = None,
 ) -> Any:
-    """A native program where there can be one, or an interpreted one."""
+    """A native program where there can be one, or an interpreted one; `code`: of an earlier one of
+    the same graph, if there is one.
+    """
     with forks.loading:
         from mynn.jit.interpreted import InterpretedProgram
         from mynn.jit.program import Program
@@ -70,10 +73,11 @@ def stage(
     externals: Sequence[Any],
     wanted: Sequence[int],
     trained: Sequence[Target],
-) -> tuple[Staged, tuple[Target, ...]]:
-    """The calls traced, on other values of the externals, and the tensors that get gradients.
+) -> Staged:
+    """The calls traced, on other values of the externals.
 
-    The results are the slots in `wanted`, then the gradients of those of `trained` that get one.
+    The results are the slots in `wanted`, then the gradients of those of `trained` that get one;
+    which these are, by number, says the `structure`.
     """
     return tracing.tidy(lambda: _stage(calls, externals, wanted, trained))
 
@@ -83,7 +87,7 @@ def _stage(
     externals: Sequence[Any],
     wanted: Sequence[int],
     trained: Sequence[Target],
-) -> tuple[Staged, tuple[Target, ...]]:
+) -> Staged:
     start = time.perf_counter()
     nodes, given = placeholders(externals)
     with tracing.tracing() as trace:
@@ -99,8 +103,8 @@ def _stage(
         slots = replay(calls, given)
         targets.update({one: slots[one.number] for one in trained if isinstance(one, Slot)})
         leaves = [graph_node(slots[number]) for number in wanted]
-        reached = tuple(one for one, target in targets.items() if target.grad is not None)
-        gradients: list[Any] = [targets[one].grad for one in reached]
+        reached = tuple(i for i, one in enumerate(trained) if targets[one].grad is not None)
+        gradients: list[Any] = [targets[trained[i]].grad for i in reached]
         leaves += map(graph_node, gradients)
         history.check_overwritten(trace, leaves)
     properties = trace.guards.properties  # calls have the modes of their recording
@@ -109,18 +113,17 @@ def _stage(
     checks = tuple(dict.fromkeys(trace.checks))
     graph = Graph((*nodes, *reads.values()), (*leaves, *written.values()), checks)
     writes = {reads[tensor]: len(leaves) + i for i, tensor in enumerate(written)}
-    staged = Staged(
+    return Staged(
         graph,
         tuple(nodes),
         tuple(reads),
         writes,
-        0,
+        reached,
         len(leaves),
         trace,
         time.perf_counter() - start,
         [tracing.activity.edits()],
     )
-    return staged, reached
 
 
 class Piece:
@@ -140,26 +143,33 @@ class Piece:
         wanted: Sequence[int],
         trained: Sequence[Target],
         grown: bool,
-        traced: tuple[Staged, tuple[Target, ...]] | None = None,
+        traced: Staged | None = None,
     ) -> None:
         self.wanted = tuple(wanted)
         # Whether gradients flow through some of the results.
         self.grown = grown
-        self.staged, self.reached = traced or stage(step.calls, externals, wanted, trained)
+        given = step.calls, externals, wanted, trained
+        self._known: Any = None
+        if traced is None:
+            self.staged, self._known = stage_calls(*given, lambda: stage(*given))
+        else:
+            self.staged = traced
+        # What gets gradients.
+        self.reached = tuple([trained[i] for i in self.staged.structure])
         self.copied = tuple(
             i for i, value in enumerate(externals) if not isinstance(value, Parameter)
         )
         self.program: Any = None
-        # Whether all that the trace has built in notes a change of itself.
-        self.steady = self.staged.trace.guards.steady
+        # Runs a program that writes nothing (`Program.quick`).
+        self.quick: Any = None
         WAITING.add(self, 2 * sum(node.type.nbytes for node in self.staged.state_nodes))
 
     def holds(self) -> bool:
         """Whether nothing that the trace has built in is another now."""
         # `watch` is more than any number of edits while somebody traces.
-        unedited = self.steady and self.staged.seen[0] == tracing.activity.watch
         if self.room is not None and not self.room.holds():
             return False
+        unedited = self.staged.steady and self.staged.seen[0] == tracing.activity.watch
         return unedited or self.staged.valid()
 
     @property
@@ -180,16 +190,16 @@ class Piece:
         room = self.room
         if room is not None:
             notes = room.noting(notes)
-        program.call_noting(self._arrays(externals), notes)
+        program.call_noting(self.arrays(externals), notes)
 
     def values(self, externals: Sequence[Any]) -> list[Array]:
         """The values of the results, of a piece with a program that changes nothing."""
-        values: list[Array] = self.program.values(self._arrays(externals))
+        values: list[Array] = self.program.values(self.arrays(externals))
         if self.room is not None:
             values = self.room.cut(values)
         return values
 
-    def _arrays(self, externals: Sequence[Any]) -> list[Any]:
+    def arrays(self, externals: Sequence[Any]) -> list[Any]:
         arrays = []
         for i in self.copied:
             value = externals[i]
@@ -202,12 +212,21 @@ class Piece:
         return arrays
 
     def _made(self) -> Any:
-        staged = self.staged
         if self.room is not None:
             return self.hold(self.room.program())
+        staged, known = self.staged, self._known
         program = make_program(
-            staged.graph, len(staged.arguments), staged.writes, staged.state, "tape"
+            staged.graph,
+            len(staged.arguments),
+            staged.writes,
+            staged.state,
+            "tape",
+            None if known is None else known.code,
         )
+        if known is not None and known.code is not program.code:
+            known.keep(program.code)
+        quick = getattr(program, "quick", None)
+        self.quick = None if quick is None else quick()
         return self.hold(program)
 
     def hold(self, program: Any) -> Any:
@@ -217,4 +236,4 @@ class Piece:
 
     def forget(self, code: Any) -> None:
         """The store of programs drops this code: so do we."""
-        self.program = None
+        self.program = self.quick = None

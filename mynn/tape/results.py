@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import CodeType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from mynn.base import recording, sharing
 from mynn.core.types import Array
 from mynn.errors import MynnError, UsageError
-from mynn.tape.call import Beyond, Slot
-from mynn.tape.output import Later, Output
+from mynn.tape.call import Beyond, External, Slot
+from mynn.tape.output import Later, Output, Promise
 from mynn.tape.piece import Piece
 from mynn.tape.run import Run, remembered
 from mynn.tape.step import Step, Target
@@ -23,6 +23,23 @@ from mynn.tensor.rows import Places
 
 # A tensor from before, the index of some of its rows, and the result that they get.
 Rows: TypeAlias = tuple[Tensor, Places, int]
+# Of results that look at the memory of others: slot, place of that, the steps from it, and whether
+# gradients flow.
+Views: TypeAlias = Sequence[tuple[int, Slot | External, Any, bool]]
+
+
+class Replacement(NamedTuple):
+    """A tensor from before that a result has taken the place of.
+
+    - `before`: what stands in for it where it was read before that, with the memory that it had;
+      `read`: the numbers of these externals, and of those that look at that memory; `needed`:
+      whether a gradient may need that, or goes to it.
+    """
+
+    tensor: Tensor
+    before: Tensor
+    read: tuple[int, ...]
+    needed: bool
 
 
 class Progress:
@@ -33,11 +50,13 @@ class Progress:
     - `saved`: state that it changes, as it was before.
     - `given`: the number of the result from which on nobody has got it as a gradient yet.
     - `run`: what the results remember of where they came from.
+    - `replaced`: the tensors from before whose values are results.
     """
 
-    __slots__ = ("begun", "given", "results", "run", "saved")
+    __slots__ = ("begun", "given", "replaced", "results", "run", "saved")
 
-    def __init__(self) -> None:
+    def __init__(self, replaced: Sequence[Replacement]) -> None:
+        self.replaced = replaced
         self.results: list[Any] | None = None
         self.begun = False
         self.given = 0
@@ -65,22 +84,13 @@ def finish(
         marks = () if step.stepped else step.marks(piece.access)
         kept = remembered(step, externals, held)
         run = progress.run = Run(step, kept, progress.saved, marks)
-    number = 0
-    for slot in piece.wanted:
-        tensor = outputs[slot]
-        pending = tensor.pending
-        if pending is not None and pending.tape is not None:
-            tensor._value = results[number]
-            if run is not None and tensor._requires_grad:
-                run.results.append(weakref.ref(tensor))
-                tensor.pending = Output(slot, pending.type, run)
-            else:
-                tensor.node = tensor.pending = None
-        number += 1  # noqa: SIM113 - `enumerate` takes longer
+        if progress.replaced:
+            run.stand_ins = tuple((i, one.tensor) for one in progress.replaced for i in one.read)
+    give_values(piece.wanted, outputs, results, run, step.replacing)
     if step.asking and step.stepped and not progress.given:
         _finish_asking(step, outputs, held, run)
     if step.views:
-        _finish_views(step, externals, outputs, held, run)
+        give_views([view for view in step.views if held[view[0]]], outputs, externals, run)
     if piece.reached:
         with history.gradients:
             for number, leaf in enumerate(piece.reached, len(piece.wanted)):
@@ -104,6 +114,45 @@ def finish(
                 else:  # another thread has added one in the meantime
                     progress.given = number + 1
                     history.accumulate(one, gradient)
+
+
+def give_values(
+    slots: Sequence[int],
+    outputs: Sequence[Tensor],
+    values: Sequence[Array],
+    run: Run | None,
+    replacing: Container[int] = (),
+) -> None:
+    """The tensors that wait for what a program has made get it; also a second time. Those that
+    take the place of tensors from before do not remember where they came from.
+    """
+    number = 0
+    for slot in slots:
+        tensor = outputs[slot]
+        pending = tensor.pending
+        if type(pending) is Promise:
+            tensor._value = values[number]
+            if run is not None and tensor._requires_grad and slot not in replacing:
+                run.results.append(weakref.ref(tensor))
+                tensor.pending = Output(slot, pending.type, run)
+            else:
+                tensor.node = tensor.pending = None
+        number += 1  # noqa: SIM113 - `enumerate` takes longer
+
+
+def give_views(
+    views: Views, outputs: Sequence[Tensor], externals: Sequence[Any], run: Run | None
+) -> None:
+    """Those that look at the memory of others, and wait, look when they are looked at."""
+    for slot, leaf, steps, attached in views:
+        tensor = outputs[slot]
+        pending = tensor.pending
+        if type(pending) is Promise:
+            base: Any = (outputs if type(leaf) is Slot else externals)[leaf.number]
+            own = run if tensor._requires_grad else None
+            if own is not None:
+                own.results.append(weakref.ref(tensor))
+            tensor.pending = Later(pending, own, base, steps, attached)
 
 
 def target_of(leaf: Target, externals: list[Any]) -> Tensor:
@@ -133,19 +182,6 @@ def _add_up(gradient: Tensor, total: Array) -> None:
     history.changed(gradient)
 
 
-def _finish_views(
-    step: Step, externals: list[Any], outputs: list[Tensor], held: list[bool], run: Run | None
-) -> None:
-    for slot, leaf, steps, attached in step.views:
-        tensor = outputs[slot]
-        if held[slot] and waits(tensor):
-            base: Any = (outputs if type(leaf) is Slot else externals)[leaf.number]
-            own = run if tensor._requires_grad else None
-            if own is not None:
-                own.results.append(weakref.ref(tensor))
-            tensor.pending = Later(tensor.pending, own, base, steps, attached)
-
-
 def fail(tensors: list[Tensor | None], error: BaseException) -> None:
     """The tensors say why they could not be made."""
     if not isinstance(error, MynnError):
@@ -158,13 +194,13 @@ def fail(tensors: list[Tensor | None], error: BaseException) -> None:
             one.pending = Output(output.slot, output.type, None, error)
 
 
-def give_back(taken: list[Any], replaced: list[Any]) -> None:
+def give_back(taken: list[Any], replaced: Sequence[Replacement]) -> None:
     """Parameters have the gradients again that they had before these became results, where no
     gradients could be made; and tensors from before their memory.
     """
-    for tensor, value in replaced:
+    for tensor, before, *_ in replaced:
         if tensor.pending is not None and tensor.pending.error is not None:
-            tensor._value, tensor._requires_grad = value, False
+            tensor._value, tensor._requires_grad = array_of(before).copy(), before._requires_grad
             tensor.pending = tensor._view = tensor.node = None
     for parameters, earlier in taken:
         for one, before in zip(parameters, earlier, strict=True):
@@ -202,9 +238,32 @@ def call_by_call(
                 continue
             if tensor is not None:
                 adopt(tensor, result)
+                if call.slot in step.replacing:
+                    tensor.node, tensor._requires_grad = None, True
             slots.append(result if tensor is None else tensor)
     finally:
         current.place = None
+
+
+def stand_in(replaced: Sequence[Replacement]) -> None:
+    """Let what stands in for tensors collect their gradients, before calls are run one by one."""
+    for tensor, before, *_ in replaced:
+        before.node = history.new_leaf(tensor, before, before)
+
+
+def leave(replaced: Sequence[Replacement]) -> None:
+    """The calls have run: gradients that need what there was before are refused from now on."""
+    for one in replaced:
+        if one.before.node is not None:
+            history.set_recorded(one.before.node, None)
+
+
+def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:
+    """Put results that have been made into the rows of tensors from before; also a second time."""
+    for target, places, slot in rows:
+        result = outputs[slot]
+        if result.pending is None or result.pending.error is None:
+            rows_of.write_rows(target, places, array_of(result))
 
 
 def run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress) -> None:
@@ -225,14 +284,6 @@ def run_noted(piece: Piece, step: Step, externals: list[Any], progress: Progress
 
     state = [one for outcome in step.outcomes if outcome is not None for one in outcome.state]
     sharing.run_whole(run, (*state, *step.written), write=True, noted=True)
-
-
-def write_rows(rows: Sequence[Rows], outputs: list[Tensor]) -> None:
-    """Put results that have been made into the rows of tensors from before; also a second time."""
-    for target, places, slot in rows:
-        result = outputs[slot]
-        if result.pending is None or result.pending.error is None:
-            rows_of.write_rows(target, places, array_of(result))
 
 
 def adopt(tensor: Tensor, result: Tensor) -> None:

@@ -53,6 +53,8 @@ class Run:
     coarse: tuple[tuple[int, weakref.ref[Node]], ...] = ()
     # Whether none may: what it would read is about to change.
     fine = False
+    # Numbers of externals that stand in for tensors with other memory since, and these.
+    stand_ins: tuple[tuple[int, Tensor], ...] = ()
     # The nodes of externals of which copies stand there, since their memory was written.
     origins: Mapping[int, Node] = MappingProxyType({})
     # Tensors that ask for a gradient since, or for none, and whether they did before.
@@ -89,6 +91,35 @@ class Run:
             recording.readers[id(self)] = weakref.ref(self)
         recording.note_run(self)
 
+    def apart(self, tensor: Tensor, before: Tensor) -> dict[str, Any] | None:
+        """What is other where a tensor that was read has other memory from now on, and what stands
+        in for it has that which it had; None where that cannot be.
+        """
+        if any(one is tensor for one, _ in self.buffers) or self.nodes is not None:
+            return None
+        externals, stand_ins = list(self.externals), list(self.stand_ins)
+        for number, one in enumerate(externals):
+            if one is tensor:
+                externals[number] = before
+                stand_ins.append((number, tensor))
+            elif _memory(one) is tensor:
+                return None
+        if self.coarse or not stand_ins or self.step.stepped:
+            return None
+        marks = [(mark, [x for x in ones if x is not tensor]) for mark, ones in self.marks]
+        left = [(mark, tuple(ones)) for mark, ones in marks if ones]
+        return {"externals": externals, "stand_ins": tuple(stand_ins), "marks": left}
+
+    def _let_stand_in(self) -> None:
+        """Gradients come to the tensors that have other memory since; those that need what was
+        there before are refused.
+        """
+        for number, tensor in self.stand_ins:
+            before = _memory(self.externals[number])
+            if before.node is None:
+                before.node = history.new_leaf(tensor, before, before)
+                history.set_recorded(before.node, None)
+
     def _has_marked(self, tensor: Tensor) -> bool:
         marked = self._marked
         if marked is None:
@@ -106,6 +137,9 @@ class Run:
 
         It comes as a leaf that names it.
         """
+        for number, tensor in self.stand_ins:
+            if number in derivative.needed:
+                return Node(INPUT, (), {}, tensor.spec, name=tensor.name)
         found: Tensor | None = None
         if not (self.step.stepped or self.overwritten or self.buffers or self.renewed):
             for mark, ones in self.marks:
@@ -139,6 +173,8 @@ class Run:
             if self.buffers:
                 self.keep(tensor)
             self._note_renewal(tensor)
+        elif any(one is tensor for _, one in self.stand_ins):
+            self._let_stand_in()
         if not self._has_marked(tensor):
             return
         self._make_nodes()
@@ -248,6 +284,7 @@ class Run:
     def _by_call(self) -> list[Any]:
         """The results with a node for every call, made once."""
         if self.nodes is None:
+            self._let_stand_in()
             if self.lost or self._is_toggled():
                 raise UsageError(
                     "grad: requires_grad of what the outputs were computed from was changed since; "
@@ -306,6 +343,7 @@ class Run:
         """The program of gradients from these results, told by their slots, if it came before, or
         if it is a further one on a way that came before.
         """
+        self._let_stand_in()
         known = self.step.derivatives
         key = tuple(slots)
         found = known.get(key)
@@ -399,8 +437,8 @@ def remember(tensor: Tensor, by_call: bool = False) -> None:
 
 
 def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> list[Any]:
-    """What a run keeps of what was there before: copies of results that no gradient flows to, which
-    would keep alive all that they were computed from.
+    """What a run keeps of what was there before: copies of results that no gradient flows to, and
+    of leaves that look at such, which would keep alive all that these were computed from.
     """
     kept, passed = list(externals), None
     for i, value in enumerate(externals):
@@ -409,12 +447,23 @@ def remembered(step: Step, externals: Sequence[Any], held: Sequence[bool]) -> li
         memory: Any = value if value._view is None else value._view.base
         if not memory._requires_grad or memory.is_leaf:
             continue
+        if memory is not value and value._requires_grad and value.is_leaf:
+            kept[i] = _leaf_apart(value)
+            continue
         if value.requires_grad:
             passed = step.passed(held) if passed is None else passed
             if i in passed:
                 continue
         kept[i] = _without_history(value, memory)
     return kept
+
+
+def _leaf_apart(leaf: Tensor) -> Tensor:
+    """A copy of a leaf whose gradients come to the leaf itself, as long as that is there."""
+    copy: Tensor = Tensor.from_value(array_of(leaf).copy())
+    copy._requires_grad = True
+    copy.node = history.new_leaf(leaf, copy, copy)
+    return copy
 
 
 def _without_history(tensor: Tensor, memory: Any) -> Tensor:

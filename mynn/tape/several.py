@@ -27,6 +27,10 @@ class Picked:
         self.number = number
         self.__name__ = getattr(function, "__name__", type(function).__name__)
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return self.function, self.number
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The result that is wanted."""
         return list(flatten(self.function(*args, **kwargs)))[self.number]

@@ -20,6 +20,7 @@ LONGEST = 1000
 MUCH, FEW = 2**25, 4
 _serials = itertools.count()
 _NONE: Mapping[Any, Any] = MappingProxyType({})
+_NOTHING_READ: tuple[Any, ...] = (None, [], ())
 # Tensors of one domain, and the mark that its last program left.
 Mark: TypeAlias = tuple[object, tuple[Tensor, ...]]
 # What gets gradients: a parameter, a leaf from before, what a tensor from before came from, or a
@@ -47,12 +48,16 @@ class Step:
       before, its place.
     - `buffers`: state without gradients that is read on the way, and not changed.
     - `asking`: the results that ask for a gradient themselves.
+    - `replacing`: the results that are leaves: those that tensors from before wait for which ask
+      for a gradient, and what asks for one in the next round of a loop.
     - `assigned`: whether a parameter was assigned to on the way; `overwritten`: whether a result
       was changed in place that a gradient may need.
     - `written`: state that changes on the way; `stepped`: whether an optimiser has changed what it
       trains.
     - `pieces`: by which slots somebody holds, a `Trial`, later the program (`Piece`); `made`:
       whether there was one.
+    - `known`: by the same, those pieces that are run as soon as they are looked at (`look`); None
+      where there are none yet.
     - `derivatives`: by the slots of results, the same for gradients from them (`Derivative`);
       `passes`: by which slots somebody holds, the externals that gradients may flow to.
     - `looked`: of a first call, how often its result was looked at before anything came after it;
@@ -88,6 +93,7 @@ class Step:
         "gradients",
         "held",
         "keys",
+        "known",
         "largest",
         "last",
         "looked",
@@ -107,6 +113,7 @@ class Step:
         "quick",
         "reads",
         "ready",
+        "replacing",
         "same",
         "serial",
         "slots",
@@ -134,6 +141,7 @@ class Step:
         self.children: dict[Any, Any] = {}
         self.pieces: dict[Any, Any] = {}
         self.made = False
+        self.known: Any = None
         self.derivatives: dict[Any, Any] = {}
         self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
         self.work: float = 0.0 if parent is None else parent.work
@@ -164,6 +172,7 @@ class Step:
         self.assigned: bool = False
         self.overwritten: bool = False
         self.asking: tuple[int, ...] = ()
+        self.replacing: tuple[int, ...] = ()
         self.views: tuple[Any, ...] = ()
         # For which results are held, those that a program makes; used where there are views.
         self.keys: Any = None
@@ -188,6 +197,7 @@ class Step:
             if outcome is not None and outcome.writes:
                 self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
             self.stepped = parent.stepped
+            self.replacing = parent.replacing
             self.assigned = parent.assigned
             self.overwritten = parent.overwritten or call.overwrites is not None
             if outcome is not None and outcome.overwrites:
@@ -237,9 +247,14 @@ class Step:
         return found
 
     def _over(self, slot: int) -> Step:
-        step = Step(self.parent, self.calls[-1].over(slot), self.outcome, self.externals)
+        return self.again(self.calls[-1].over(slot))
+
+    def again(self, call: Call) -> Step:
+        """Another step of the same call, or of one like it."""
+        step = Step(self.parent, call, self.outcome, self.externals)
         step.promise, step.quick = self.promise, self.quick
         step.held, step.largest, step.last = self.held, self.largest, self.last
+        step.replacing = self.replacing
         return step
 
     def _is_read(self, slot: int) -> bool:
@@ -256,6 +271,8 @@ class Step:
         left. `access` is that of a program that reads all of it.
         """
         domains = None if access is None else access.domains
+        if self.reads == _NOTHING_READ:
+            return ()
         if domains is None or self.reads is None or self.reads[0] != domains:
             self.reads = domains, *self._reads()
         read: list[tuple[Tensor, ...]]

@@ -22,23 +22,26 @@ from mynn.errors import MynnError
 from mynn.tape.call import External, whole
 from mynn.tape.filled import Filled
 from mynn.tape.following import (
+    COUNTING,
     LARGE,
     NUMBERS,
     QUICK,
+    is_counted,
     is_exposed,
     is_put_off,
     kind_of,
     waits_for,
 )
 from mynn.tape.fresh import stand_in
+from mynn.tape.look import LOOKS
 from mynn.tape.output import Elsewhere
 from mynn.tape.several import Several
 from mynn.tape.step import Step
 from mynn.tape.training import is_own
-from mynn.tape.waiting import LOOKS
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.grad_mode import enabled
 from mynn.tensor.history import array_of
+from mynn.tensor.indexing import with_numbers
 from mynn.tensor.joined import arrays_of
 from mynn.tensor.movement import looked_at
 from mynn.tensor.view import value_of
@@ -84,14 +87,14 @@ class Tape(Filled):
                 and child.quick
                 and self.tidied is position
                 and child.gradients is enabled()
-                and (anchor is None or child.mode is anchor._mode)
-                and child.outcome.edits == activity.watch
-                and child.outcome.toggles == toggles[0]
+                and (outcome := child.outcome).edits == activity.watch
+                and outcome.toggles == toggles[0]
                 and len(args) == child.count
-                and (tuple(kwargs) if kwargs else ()) == child.names
+                and (tuple(kwargs) == child.names if kwargs else not child.names)
+                and (anchor is None or child.mode is anchor._mode)
                 and not self.claimed
                 and not (child.stateful and (self.rows or self.replaced))
-                and not (arrays and child.outcome.view is not None)
+                and not (arrays and outcome.view is not None)
                 and self._fits(child, (*args, *kwargs.values()) if kwargs else args)
             ):
                 if child.ready is not None:
@@ -99,10 +102,10 @@ class Tape(Filled):
                     if found is not None:
                         return found
                 tensor: Tensor = _new(Tensor)
-                tensor.pending = child.promise
-                tensor._requires_grad = child.outcome.requires_grad
+                promise = tensor.pending = child.promise
+                tensor._requires_grad = outcome.requires_grad
                 tensor._grad = tensor.name = tensor.shared = tensor.touched = None
-                if child.promise.view is None:
+                if promise.view is None:
                     tensor._view = None
                 tensor._version = 0
                 tensor.is_native = False
@@ -110,7 +113,7 @@ class Tape(Filled):
                 if position is self.root and self not in waiting:
                     waiting.append(self)
                 position.looked = 0
-                if child.outcome.fails:
+                if outcome.fails:
                     frame = sys._getframe(2)
                     self.places[position.slots] = frame.f_code, frame.f_lasti
                 self.outputs.append(tensor)
@@ -144,12 +147,15 @@ class Tape(Filled):
             if self._are_made(args[0]):
                 return self._now(function, args, kwargs, anchor)
             args = (self._apart(args[0]), *args[1:])
+        if function in COUNTING and is_counted(args):
+            return self._now(function, args, kwargs)
         same = self.position.same
         if same is not None and same.function is function and anchor is None:
             result = self._given_back(same, args, kwargs)
             if result is not None:
                 return result
         if function is Tensor.__getitem__:
+            args = (args[0], with_numbers(args[1]))
             if self._wanders(*args):
                 return looked_at(*args)
             places = self.masks.as_places(self, *args)
@@ -363,7 +369,8 @@ class Tape(Filled):
                 if want != (kind, value):
                     return False
             elif kind is not float or type(want) is not tuple:
-                return False
+                if not (kind is type or isinstance(value, np.dtype)) or want != (kind, value):
+                    return False
             elif want[0] == "array":  # that of many others, as in `_varies`
                 if child.function not in NUMBERS or not abs(value) < LARGE:
                     return False

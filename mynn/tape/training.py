@@ -9,6 +9,7 @@ from typing import Any
 from mynn.base import hooks, recording
 from mynn.errors import MynnError
 from mynn.tape import back
+from mynn.tape.alike import passes, told_alike
 from mynn.tape.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.output import Elsewhere
 from mynn.tape.piece import stage
@@ -26,6 +27,9 @@ WAYS = 1024
 
 class Training(Waiting):
     """A tape that gradients are asked of, and updates."""
+
+    # Lets gradients that were put off be results: that of `Written`.
+    take: Callable[[Tensor], bool]
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +99,7 @@ class Training(Waiting):
                 return False
             if self.outputs[pending.slot] is not loss:
                 return False  # it is being computed
-            if not loss.requires_grad or loss.numel() != 1 or position.assigned:
+            if not loss.requires_grad or loss.numel() != 1 or self.has_changed():
                 return False
             leaves = self._leaves(position, pending.slot)
             targets = [target_of(leaf, self.externals) for leaf in leaves]
@@ -129,6 +133,8 @@ class Training(Waiting):
             self._tidy()
             if self.turn is turn:
                 self.tidied = child
+                if "early" in child.children and targets:
+                    self.take(targets[0])
             return True
 
     def _leaves(self, position: Step, slot: int) -> tuple[Target, ...]:
@@ -200,11 +206,22 @@ class Training(Waiting):
 
     def _finds_all(self, child: Step) -> bool:
         """Whether gradients need no value that was changed in place."""
-        try:
-            stage(child.calls, self.externals, (), child.trained)
-        except MynnError:
-            return False
-        return True
+        externals = self.externals
+
+        def are_found() -> bool:
+            try:
+                stage(child.calls, externals, (), child.trained)
+            except MynnError:
+                return False
+            return True
+
+        told = told_alike(child.calls, externals, child.trained, self._put_off())
+        return passes(told, are_found)
+
+    def _put_off(self) -> dict[int, Any]:
+        """The memory of tensors whose values are not set, by `id`."""
+        entries = list(self.hidden.items())
+        return {number: entry[2] for (number, field), entry in entries if field == "_value"}
 
     def step(self, optimizer: Any) -> None:
         """Record `optimizer.step()`, and run all."""

@@ -16,18 +16,22 @@ from mynn.errors import MynnError
 from mynn.tape.call import Beyond, Slot
 from mynn.tape.credit import Credit
 from mynn.tape.lengths import Lengths, Path
+from mynn.tape.look import count_run, learn, look
 from mynn.tape.masks import Masks
 from mynn.tape.output import Elsewhere, memory_of
 from mynn.tape.piece import Piece
 from mynn.tape.reasons import MANY, Reasons
 from mynn.tape.results import (
     Progress,
+    Replacement,
     Rows,
     call_by_call,
     fail,
     finish,
     give_back,
+    leave,
     run_noted,
+    stand_in,
     target_of,
     write_rows,
 )
@@ -39,8 +43,6 @@ from mynn.trace import tracing
 
 # How many hold a tensor that nobody but the list holds it is in, where they are counted.
 (ALONE,) = [getrefcount(one) for one in [object()]]
-# A first call whose result was looked at so many times, and not used before, is run as it comes.
-LOOKS = 8
 # The size of all steps that a tape has come to (`Step.size`), after which it begins a new tree:
 # 60,000 steps with a few calls before each.
 MOST = 2**22
@@ -82,8 +84,8 @@ class Waiting:
         self.hidden: dict[tuple[int, str], list[Any]] = {}
         # Parameters whose gradients became results, with the gradients before and their values.
         self.taken: list[Any] = []
-        # Tensors from before that became results, with their memory.
-        self.replaced: list[Any] = []
+        # Tensors from before that became results.
+        self.replaced: list[Replacement] = []
         # Rows of tensors from before that get results, in this order: tensor, index, slot.
         self.rows: list[Rows] = []
         # Of the externals up to a number, the tensors in whose memory they lie.
@@ -133,9 +135,13 @@ class Waiting:
         self.memories = externals, seen, memories
         return number in memories
 
+    def has_changed(self) -> bool:
+        """Whether what a gradient may need, or goes to, has other values from now on."""
+        return self.position.assigned or any(one.needed for one in self.replaced)
+
     def puts_off(self, state: Sequence[Any]) -> bool:
         """Whether one of these tensors, which a call reads where they lie, gets results."""
-        targets = [row[0] for row in self.rows] + [one for one, _ in self.replaced]
+        targets = [row[0] for row in self.rows] + [one.tensor for one in self.replaced]
         return any(one is target for one in state for target in targets)
 
     # -- fields that are not set -------------------------------------------------------------------
@@ -208,6 +214,8 @@ class Waiting:
         An exception from a signal handler leaves it done, or as it was; between that, where calls
         are run one by one and have begun to change state, the tensors that were not made say so.
         """
+        if last is None and look(self):
+            return True
         # `told` where some thread traces. A trace reads state that is still to be written.
         if activity.told and tracing.active() is not None:
             return tracing.run_outside(lambda: self.flush(last, turn))
@@ -255,14 +263,14 @@ class Waiting:
             self._leave()
             return True
         outputs = self.outputs
-        held = self._alive(step)
+        held = self.alive(step)
         try:
             piece = self._prepared(step, held)
         except BaseException:
             self._hide_again(turn)
             raise
         fresh: tuple[Any, ...] = (self.root, [], {}, [], {}, {}, [])
-        progress, externals, places, rows = Progress(), self.externals, self.places, self.rows
+        externals, places, rows = self.externals, self.places, self.rows
         kept = self.position, externals, self.index, self.outputs, places, self.hidden, rows
         if self not in recording.waiting:
             recording.waiting.append(self)
@@ -270,13 +278,17 @@ class Waiting:
             return last is None
         taken, self.taken = self.taken, []
         replaced, self.replaced = self.replaced, []
+        progress = Progress(replaced)
         self.running = step, externals
         self._stand(fresh)
+        del fresh  # the traceback of an error holds what is here, and who holds a result is counted
         try:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
+                stand_in(replaced)
                 call_by_call(step, externals, _only(held, outputs), places, progress)
+                leave(replaced)
                 if type(piece) is Trial:
                     piece.add(step.work)
             write_rows(rows, outputs)
@@ -332,7 +344,7 @@ class Waiting:
         if not self.externals and not self.outputs:
             self.tidied = self.root
 
-    def _alive(self, step: Step) -> list[bool]:
+    def alive(self, step: Step) -> list[bool]:
         """Whether somebody else holds a result, or looks at it by one that he holds, or it goes
         into rows.
         """
@@ -368,7 +380,7 @@ class Waiting:
             key = step.keys.get(key) or self._without_views(step, key)
         piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
-            lengths = self.lengths
+            lengths, step.known = self.lengths, None
             found = lengths.at_once(self._path(step, key)) if lengths.general else None
             piece = step.pieces[key] = found or Trial()
         elif type(piece) is Trial and self._is_over(piece, step, key):
@@ -407,7 +419,9 @@ class Waiting:
     def _is_over(self, trial: Trial, step: Step, held: tuple[bool, ...]) -> bool:
         """Whether calls have been run one by one often enough."""
         pairs = zip(held, self.outputs, strict=True)
-        gradients = bool(step.trained) or any(known and one._requires_grad for known, one in pairs)
+        gradients = bool(step.trained or step.replacing) or any(
+            known and one._requires_grad for known, one in pairs
+        )
         # Run one by one they ask for the nodes of what they read, and of all that led to it.
         further = gradients and any(
             isinstance(one, Tensor) and one.pending is not None and one.pending.run is not None
@@ -431,7 +445,8 @@ class Waiting:
             step.keys.clear()
         found = list(held)
         grown = any(
-            known and one._requires_grad for known, one in zip(held, self.outputs, strict=True)
+            known and one._requires_grad and i not in step.replacing
+            for i, (known, one) in enumerate(zip(held, self.outputs, strict=True))
         )
         for view in step.views:
             found[view[0]] = grown
@@ -442,7 +457,7 @@ class Waiting:
         """What is to be a program."""
         found = [(i, one) for i, one in enumerate(self.outputs) if held[i]]
         wanted = [i for i, one in found if one.pending.view is None]
-        grown = any(one._requires_grad for _, one in found)
+        grown = any(one._requires_grad for i, one in found if i not in step.replacing)
         asking = [slot for slot in step.asking if held[slot]]
         return Path(step, self.externals, wanted, [*step.trained, *map(Slot, asking)], grown)
 
@@ -472,11 +487,8 @@ class Waiting:
                 return False  # state is as before: what is wrong shows at the call itself
             raise
         finish(piece, step, externals, outputs, held, progress)
-        self.credit.gain(len(step.calls))
-        if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
-            step.looked += 1
-            if step.looked >= LOOKS and not piece.grown and not step.written:
-                step.ready = piece
+        learn(step, held, piece)
+        count_run(self, step, piece)
         return True
 
 

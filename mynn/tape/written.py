@@ -17,13 +17,15 @@ from typing import Any
 from mynn.base import hooks
 from mynn.errors import MynnError
 from mynn.tape.asked import Asked, Way
-from mynn.tape.call import Backward, Call, Form, Slot
+from mynn.tape.call import Backward, Call, External, Form, Slot
 from mynn.tape.following import is_exposed
 from mynn.tape.output import Elsewhere
+from mynn.tape.results import target_of
 from mynn.tape.step import AT_ONCE, Step
 from mynn.tape.trial import times_before
 from mynn.tape.waiting import ALONE
 from mynn.tensor import Parameter, Tensor, graph_node
+from mynn.tensor.backward import collector
 from mynn.tensor.history import array_of
 from mynn.trace import tracing
 
@@ -35,32 +37,48 @@ class Assign:
         self.target = target
         self.__name__ = "assign"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return (self.target,)
+
     def __call__(self, new: Tensor) -> None:
         self.target.assign(new)
 
 
 class Taken:
-    """The gradients of a loss by some parameters, which keep those that they have.
+    """The gradients of a loss by some leaves, which keep those that they have.
 
-    - `sums`: the parameters whose gradients are added to others, which come as further arguments.
+    - `leaves`: parameters, and places of others, which are the last arguments.
+    - `sums`: the numbers of those whose gradients are added to others, which come before these.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], sums: Sequence[Parameter]) -> None:
-        self.parameters = parameters
+    differentiates = True
+
+    def __init__(self, leaves: Sequence[Parameter | External], sums: Sequence[int]) -> None:
+        self.leaves = leaves
         self.sums = sums
         self.__name__ = "backward"
 
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of (`mynn.tape.alike`)."""
+        return list(self.leaves), list(self.sums)
+
     def __call__(self, loss: Tensor, *given: Tensor) -> list[Tensor | None]:
-        before = [one.grad for one in self.parameters]
+        trace, others = tracing.active(), given[len(self.sums) :]
+        found = map(collector, others)
+        leaves = [one if isinstance(one, Parameter) else next(found) for one in self.leaves]
+        before = [one.grad for one in leaves]
         try:
-            for one in self.parameters:
+            for one in leaves:
                 one.grad = None
-            for one, gradient in zip(self.sums, given, strict=True):
-                one.grad = _copy(gradient)
+            if trace is not None:
+                trace.leaves.update((graph_node(one), one) for one in others)
+            for number, gradient in zip(self.sums, given, strict=False):
+                leaves[number].grad = _copy(gradient)
             loss.backward()
-            return [one.grad for one in self.parameters]
+            return [one.grad for one in leaves]
         finally:
-            for one, earlier in zip(self.parameters, before, strict=True):
+            for one, earlier in zip(leaves, before, strict=True):
                 one.grad = earlier
 
 
@@ -176,13 +194,17 @@ class Written(Asked):
             self._tidy()
             position = self.position
             way = self._way_of_gradients(position)
+            if way is None:  # other calls have come since
+                _expect_early(position)
+                return False
             if way is AT_ONCE or self.turn is not turn:
                 return False
             trained, externals = position.trained, list(self.externals)
+            targets = [target_of(one, externals) for one in trained]
             steps = [step for step in (way.whole, *way.parts) if step is not None]
             made = {step.slots: self._promised(step) for step in steps}
             found = [None if step is None else made[step.slots] for step in way.parts]
-            ours = {(id(one), "_grad") for one in trained}
+            ours = {(id(one), "_grad") for one in targets}
             # Gradients that there were are the sums from now on, which others may hold.
             moves: list[tuple[Tensor, Tensor]] = []
             earlier: list[tuple[Tensor, Any] | None] = [None] * len(trained)
@@ -209,7 +231,7 @@ class Written(Asked):
                 (one, "_version", one._version + 1) for one, _ in moves
             ]
             later += [(one, "pending", new.pending) for one, new in moves]
-            later += [(one, "_grad", new) for one, new in zip(trained, found, strict=True)]
+            later += [(one, "_grad", new) for one, new in zip(targets, found, strict=True)]
             set_all = starmap(setattr, later)
             # No signal handler runs from here on, but in the end.
             if self.turn is not turn:
@@ -217,18 +239,18 @@ class Written(Asked):
             self.hidden, self.externals, self.index = hidden, externals, index
             self.outputs = outputs
             self.position = self.tidied = steps[-1]
-            self.taken = [*self.taken, (trained, earlier)]
+            self.taken = [*self.taken, (targets, earlier)]
             deque(set_all, maxlen=0)
             return True
 
     def _way_of_gradients(self, position: Step) -> Any:
-        """The steps in place of `backward`."""
+        """The steps in place of `backward`; None where that is not what came last."""
         parent = position.parent
         if parent is None or type(position.calls[-1].function) is not Backward:
-            return AT_ONCE
+            return None
         if parent.trained:
             return AT_ONCE
-        if not all(isinstance(one, Parameter) for one in position.trained):
+        if not all(isinstance(one, Parameter | External) for one in position.trained):
             return AT_ONCE
         way: Way | Any = position.children.get("taken", 0)
         if type(way) is int:
@@ -239,9 +261,10 @@ class Written(Asked):
                 return AT_ONCE
             self.ways[first] = made + 1
             trained: tuple[Any, ...] = position.trained
-            sums = [one for one in trained if one in position.sums]
+            sums = [number for number, one in enumerate(trained) if one in position.sums]
             loss = position.calls[-1].form.leaves[0]
-            leaves = (loss, *[position.sums[one] for one in sums])
+            given = [position.sums[trained[number]] for number in sums]
+            leaves = (loss, *given, *[one for one in trained if type(one) is External])
             form = Form(leaves, {})
             form.leaves = tuple(dict.fromkeys(leaves))
             call = Call(Taken(trained, sums), form, parent.slots)
@@ -251,3 +274,14 @@ class Written(Asked):
                 way = AT_ONCE
             position.children["taken"] = way
         return way
+
+
+def _expect_early(position: Step | None) -> None:
+    """Gradients are read when other calls have come after `backward`: the next time they are
+    results at once.
+    """
+    while position is not None and position.parent is not None:
+        if type(position.calls[-1].function) is Backward:
+            position.children["early"] = True
+            return
+        position = position.parent

@@ -42,6 +42,12 @@ def backward(output: AnyTensor, seed: AnyTensor) -> None:
         _backward_eager(output, seed)
 
 
+def collector(leaf: AnyTensor) -> Any:
+    """The tensor that collects the gradients of an eager leaf, which may stand in for it."""
+    found = None if leaf.node is None or tracing.active() is not None else tensor_of(leaf.node)
+    return leaf if found is None else found
+
+
 def _backward_traced(output: AnyTensor, seed: AnyTensor) -> None:
     trace = tracing.active()
     assert trace is not None

@@ -8,13 +8,14 @@ Extents are given one by one or as a tuple. `dtype` is float32 where left out (o
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mynn.base import recording
-from mynn.base.arguments import explained, shown
+from mynn.base.arguments import as_index, explained, one_by_one, shown
 from mynn.base.devices import require_cpu
 from mynn.core.types import Array, as_dtype, default_float
 from mynn.errors import ArgumentError, DTypeError, ShapeError
@@ -248,9 +249,8 @@ def empty_like(
 
 def extents(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     """Extents given one by one, or as one tuple."""
-    given = size[0] if len(size) == 1 and not isinstance(size[0], int | np.integer) else size
     try:
-        found = tuple(int(n.__index__()) for n in given)
+        found = tuple(map(operator.index, one_by_one(size)))
     except (TypeError, AttributeError):
         raise ShapeError(
             f"{name}: extents must be whole numbers, they are {shown(size)}; write {name}(2, 3)"
@@ -406,12 +406,13 @@ def logspace(
 
 def _spaced(name: str, start: Any, end: Any, steps: int, dtype: Any) -> Array:
     """Floats at equal distances; from and to whole numbers where the dtype has no others."""
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
+    count = as_index(steps)
+    if count is None or count < 0:
         raise ArgumentError(f"{name}: steps must be a whole number of at least 0, it is {steps!r}")
     first, last = (float(one.item() if isinstance(one, Tensor) else one) for one in (start, end))
     if dtype is not None and as_dtype(dtype).kind != "f":
         first, last = float(int(first)), float(int(last))
-    return np.linspace(first, last, int(steps))
+    return np.linspace(first, last, count)
 
 
 def _in(values: Array, dtype: Any) -> Array:

@@ -128,7 +128,7 @@ def graph_node(tensor: AnyTensor) -> Node:
         with _lock:  # threads that use a parameter at once have one leaf
             node = tensor.node
             if node is None or _is_old(tensor, node):
-                node = tensor.node = _leaf(tensor, tensor)
+                node = tensor.node = new_leaf(tensor, tensor, tensor)
     elif trace is not None:
         trace.check_own(tensor, node)
     return node
@@ -167,18 +167,18 @@ def _is_old(tensor: AnyTensor, node: Node) -> bool:
     return not node.inputs and sharing.program_mark(tensor) is not node.params.get("mark")
 
 
-def _leaf(tensor: AnyTensor, memory: AnyTensor) -> Node:
-    """A leaf for a tensor that lies in the memory of another one, or in its own: which it is,
-    whether it asks for a gradient now, and the version of what is in the memory.
+def new_leaf(tensor: AnyTensor, memory: AnyTensor, seen: AnyTensor) -> Node:
+    """A leaf for a tensor: what is `seen` in the memory of another one, or in its own, whether it
+    asks for a gradient, and the version of what is in the memory.
     """
     params = {
         "tensor": weakref.ref(tensor),
         "memory": weakref.ref(memory),
-        "asked": tensor._requires_grad,
+        "asked": seen._requires_grad,
         "version": memory._version,
         "mark": sharing.program_mark(memory),
     }
-    return Node(INPUT, (), params, tensor.spec, value=value_of(tensor), name=tensor.name)
+    return Node(INPUT, (), params, seen.spec, value=value_of(seen), name=tensor.name)
 
 
 def _view_node(tensor: AnyTensor, view: View) -> Node:
@@ -243,7 +243,7 @@ def _shared_leaf(tensor: AnyTensor, view: View) -> Node:
     """The node of a tensor that asked for a gradient, and shares its memory with another one."""
     node = tensor.node
     if node is None or "tensor" not in node.params or _was_written(node, view.base):
-        node = tensor.node = _leaf(tensor, view.base)
+        node = tensor.node = new_leaf(tensor, view.base, tensor)
         if view.base.node is not None and view.base.node.inputs:
             _share(view.base.node, node)
     return node
@@ -298,7 +298,7 @@ def wrap(node: Node) -> Any:
     if source is not None:
         return missing(source, node.type)
     tensor = tensor_of(node)
-    if tensor is not None and tensor.node is node:
+    if tensor is not None and _has_leaf(tensor, node):
         return tensor
     assert node.value is not None
     # Nobody asks for the gradient of a leaf that is gone: it is as good as a constant.
@@ -311,7 +311,12 @@ def present(node: Node) -> Array | None:
     if _stale(node) is not None:
         return None
     tensor = tensor_of(node)
-    return value_of(tensor) if tensor is not None and tensor.node is node else node.value
+    return value_of(tensor) if tensor is not None and _has_leaf(tensor, node) else node.value
+
+
+def _has_leaf(tensor: AnyTensor, node: Node) -> bool:
+    """Whether a leaf stands for a tensor as it is now."""
+    return tensor.pending is None and tensor.node is node
 
 
 def _stale(node: Node) -> Node | None:

@@ -8,6 +8,7 @@ all others where something stands between them.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,18 @@ def _number(entry: Any) -> Any:
         return entry
     value = value_of(entry)
     return entry if value is None else int(value)
+
+
+def with_numbers(index: Any) -> Any:
+    """An index whose slices have numbers in place of tensors, the values of which are looked at."""
+    if type(index) is tuple:
+        return tuple(map(with_numbers, index))
+    if type(index) is not slice:
+        return index
+    ends = (index.start, index.stop, index.step)
+    if not any(isinstance(one, Value) for one in ends):
+        return index
+    return slice(*(operator.index(one) if isinstance(one, Value) else one for one in ends))
 
 
 def is_mask(entry: Any) -> bool:

@@ -20,8 +20,8 @@ from mynn.tensor.grad_mode import grad_enabled
 from mynn.tensor.history import STOP, array_of, graph_node, set_recorded
 from mynn.tensor.promotion import as_tensor
 from mynn.tensor.selecting import Selecting
-from mynn.tensor.value import Value
-from mynn.tensor.write import put_off, replace, same_value, write
+from mynn.tensor.value import AnyTensor, Value
+from mynn.tensor.write import put_off_copy, replace, same_value, write
 from mynn.trace import tracing
 
 T = TypeVar("T", bound="InPlace[Any]")
@@ -96,14 +96,16 @@ class InPlace(Selecting[T]):
                 f"{self.shape} of the tensor that they are copied into"
             )
         new = values.astype(self.dtype).broadcast_to(self.shape)
-        if new.pending is not None and self.pending is None and put_off(self, new):
+        if put_off_copy(self, new):
             return self
         return write(self, new, "copy_")
 
     def fill_(self: T, value: Any) -> T:
         """One number everywhere."""
-        if self.pending is not None and type(value) in (int, float) and not self.requires_grad:
-            return replace(self, self.new_full(self.shape, value), "fill_")
+        if type(value) in (int, float) and not self.requires_grad and tracing.active() is None:
+            if self.pending is not None or _is_read(self):
+                return replace(self, self.new_full(self.shape, value), "fill_")
+            return write(self, _repeated(self, value), "fill_")
         number = as_tensor(value, like=self)
         if number.ndim:
             raise ShapeError(
@@ -284,7 +286,7 @@ class InPlace(Selecting[T]):
     def bernoulli_(self: T, p: Any = 0.5, *, generator: Any = None) -> T:
         """1 with probability p, otherwise 0."""
         numbers = samplers["bernoulli"](p, self.shape, generator)
-        return write(self, numbers.astype(self.dtype), "bernoulli_")
+        return write(self, _as(numbers, self.dtype), "bernoulli_")
 
     # -- history -----------------------------------------------------------------------------------
 
@@ -293,6 +295,8 @@ class InPlace(Selecting[T]):
         tape, pending = recording.current.tape, self.pending
         waits = tape is not None and pending is not None and pending.tape is tape
         if waits and requires_grad and self.dtype.kind == "f" and not self.requires_grad:
+            if tape.let_ask(self):
+                return self
             asking: T = tape.call(asks, (self,), {})
             return asking
         if requires_grad and self.dtype.kind != "f":
@@ -322,6 +326,18 @@ class InPlace(Selecting[T]):
             set_recorded(self.node, np.array(array_of(self), order="C"))
             self.node, self._requires_grad = None, False
         return self
+
+
+def _is_read(x: AnyTensor) -> bool:
+    """Whether what this thread has recorded reads the memory of a tensor."""
+    tape = recording.current.tape
+    waits = tape is not None and tape in recording.waiting
+    return waits and tape.reads(x if x._view is None else x._view.base)
+
+
+def _repeated(x: T, number: float) -> T:
+    """One number in the shape and dtype of x."""
+    return x.from_value(np.broadcast_to(array_of(as_tensor(number, like=x)), x.shape))
 
 
 def asks(x: T) -> T:
@@ -370,7 +386,12 @@ def _scaled(other: Any, alpha: Any) -> Any:
 def _draw(x: T, name: str, *arguments: Any, generator: Any) -> T:
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
     numbers = samplers[name](x.shape, *arguments, generator, dtype)
-    return write(x, numbers.astype(x.dtype), f"{name}_")
+    return write(x, _as(numbers, x.dtype), f"{name}_")
+
+
+def _as(numbers: Any, dtype: Any) -> Any:
+    """They mostly have the dtype, and a tape does not wait for a conversion to it."""
+    return numbers if numbers.dtype == dtype else numbers.astype(dtype)
 
 
 def _require_float(x: T, name: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mynn.base import recording
-from mynn.base.arguments import explained
+from mynn.base.arguments import as_index, explained, one_by_one
 from mynn.base.recording import recorded
+from mynn.core.types import Array
 from mynn.errors import ArgumentError, DTypeError, LengthError, ShapeError
 from mynn.ops import gather, movement, windows
 from mynn.ops.rules import normalize_axes
@@ -54,8 +55,8 @@ class Movement(Conversion[T]):
                     [3., 4.],
                     [5., 6.]])
         """
-        target = list(shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-        if not all(isinstance(n, int | np.integer) for n in target) or target.count(-1) > 1:
+        target: list[Any] = [as_index(n) for n in one_by_one(shape)]
+        if None in target or target.count(-1) > 1:
             raise ShapeError(
                 f"reshape: a shape must be whole numbers with at most one -1, it is {shape}"
             )
@@ -64,7 +65,7 @@ class Movement(Conversion[T]):
             if known == 0 or self.numel() % known:
                 raise ShapeError(f"reshape: {self.shape} does not divide into {tuple(target)}")
             target[target.index(-1)] = self.numel() // known
-        shape = tuple(int(n) for n in target)
+        shape = tuple(target)
         if shape == self.shape:
             return alias(self)
         y = apply(movement.reshape, self, shape=shape)
@@ -133,13 +134,14 @@ class Movement(Conversion[T]):
         given = [*dims, *(one for one in (dim0, dim1) if one is not None)]
         if not given:
             return self.permute(tuple(reversed(range(self.ndim))))
-        if len(given) != 2 or not all(isinstance(one, int | np.integer) for one in given):
+        axes = [as_index(one) for one in given]
+        if len(axes) != 2 or axes[0] is None or axes[1] is None:
             raise ArgumentError(
                 f"transpose: it exchanges two axes, transpose(dim0, dim1), and was given "
                 f"{', '.join(map(repr, given))}; permute takes a whole order of the {self.ndim} "
                 "axes"
             )
-        return _exchanged(self, "transpose", int(given[0]), int(given[1]))
+        return _exchanged(self, "transpose", axes[0], axes[1])
 
     @recorded
     @explained
@@ -355,6 +357,10 @@ def looked_at(x: Any, index: Any) -> Any:
     value = value_of(x)
     if value is None or tracing.active() is not None:
         return x[index]
+    if type(index) is slice and value.ndim:
+        start, stop, step = index.indices(len(value))
+        if step == 1 and start < stop:
+            return _rows(x, value, start, stop)
     plan = indexing_plan(index, value.shape)
     steps: list[Step] = []
     if any(plan.starts) or plan.stops != value.shape or any(n != 1 for n in plan.steps):
@@ -369,6 +375,19 @@ def looked_at(x: Any, index: Any) -> Any:
         value = value.reshape(plan.shape)
     found = x.from_value(value)
     look(found, x, tuple(steps), grad_enabled())
+    return found
+
+
+def _rows(x: Any, value: Array, start: int, stop: int) -> Any:
+    """x[start:stop], as `looked_at` gives it: what batches of data are cut with."""
+    shape = value.shape
+    found = x.from_value(value[start:stop])
+    part = {
+        "starts": (start,) + (0,) * (len(shape) - 1),
+        "stops": (stop, *shape[1:]),
+        "steps": (1,) * len(shape),
+    }
+    look(found, x, ((movement.slice_, part),), grad_enabled())
     return found
 
 

@@ -67,16 +67,19 @@ def _traced(
         for tensor, node, asks in zip(tensors, inputs, grown, strict=True)
     }
 
+    given = set()
+
     def put(value: Any) -> Any:
         if type(value) in (tuple, list):
             return type(value)(map(put, value))
+        given.add(id(value))
         return places.get(id(value), value)
 
     with tracing.tracing() as trace:
         trace.named = False
         result = tried.plain(tuple(map(put, args)), {k: put(v) for k, v in kwargs.items()})
         results = result if type(result) in (tuple, list) else (result,)
-        if not all(type(one) is Tensor for one in results):
+        if not all(type(one) is Tensor for one in results) or not given.issuperset(places):
             return None
         if _has_effects(trace) or any(places[id(t)].node not in inputs for t in tensors):
             return None

@@ -29,6 +29,7 @@ from mynn.tensor.parameter import Parameter
 from mynn.tensor.recipe import Recipe
 from mynn.tensor.recipe_maker import recipe_of
 from mynn.tensor.tensor import Tensor
+from mynn.tensor.value import Value
 from mynn.tensor.view import current
 from mynn.trace import tracing
 
@@ -131,6 +132,8 @@ def _note(value: Any, key: list[Any], tensors: list[Any], values: list[Any]) -> 
     elif kind is slice:
         key.append(slice)
         for one in (value.start, value.stop, value.step):
+            if isinstance(one, Value):
+                raise _Odd  # its number is looked at
             _note(one, key, tensors, values)
     elif value is Ellipsis or isinstance(value, np.dtype):
         key.append(value)

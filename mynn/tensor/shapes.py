@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mynn.base.arguments import explained, whole_number
+from mynn.base.arguments import explained, one_by_one, whole_number
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, IndexRangeError, ShapeError, UsageError
 from mynn.ops.rules import normalize_axes
@@ -468,8 +468,7 @@ def axis_of(name: str, x: Any, dim: Any) -> int:
 
 def extents_of(given: tuple[Any, ...]) -> list[int]:
     """Numbers that were given one by one or as one sequence."""
-    named = given[0] if len(given) == 1 and not isinstance(given[0], int | np.integer) else given
-    return [whole_number("a size", n) for n in named]
+    return [whole_number("a size", n) for n in one_by_one(given)]
 
 
 def _parts(x: T, axis: int, cuts: Sequence[int]) -> tuple[T, ...]:

@@ -135,6 +135,8 @@ class Tensor(
             with no_grad():
                 self.assign(as_tensor(value, like=self).detach())
             return
+        if isinstance(value, Tensor) and self._has_data(value):
+            return
         array = as_array(value)
         if array.shape != self.shape:
             raise ShapeError(
@@ -142,6 +144,14 @@ class Tensor(
                 f"it must be {self.shape}"
             )
         write.set_value(self, array)
+
+    def _has_data(self, value: Tensor) -> bool:
+        """Whether the memory has these values, as in `x.data -= y`, or a tape gives them to it."""
+        if value.pending is None:
+            return value._view is not None and value._view.base is self and write.is_same(value)
+        if value.shape != self.shape or value.dtype != self.dtype:
+            return False
+        return write.put_off_copy(self.detach(), value)
 
     def numpy(self) -> Array:
         """A copy of the value, contiguous."""
@@ -207,17 +217,18 @@ class Tensor(
 
     def __index__(self) -> int:
         """An integer of one element where Python wants one, as in `range(n)`."""
-        if value_of(self) is None:
+        value = value_of(self)
+        if value is None:
             raise UsageError(
                 "the value of a traced tensor is not known while tracing, so that it cannot count "
                 "rounds or name a place; use a Python int or x.shape"
             )
-        if self.numel() != 1 or self.dtype.kind not in "iu":
+        if value.size != 1 or value.dtype.kind not in "iu":
             raise DTypeError(
                 f"only integer tensors of one element are an index, this one is {self.spec}; use "
                 "int(x)"
             )
-        return int(history.array_of(self).reshape(-1)[0])
+        return int(value.item())
 
     def __float__(self) -> float:
         self._known("float")

@@ -45,29 +45,43 @@ def replace(x: Changed, result: Any, name: str, own: bool = False) -> Changed:
             f"{name}: the result is {result.dtype}, it can't be cast to the dtype {x.dtype} of the "
             f"tensor that is changed in place; convert that first, with .astype({result.dtype})"
         )
-    new = result.astype(x.dtype)
+    new = result if result.dtype == x.dtype else result.astype(x.dtype)
     if new.pending is not None:
         tape = current.tape
         if x.pending is not None and tape is not None and tape.renew(x, new, own):
             return x
-        if x.pending is None and put_off(x, new):
+        if put_off(x, new):
             return x
     return write(x, new, name, derived=True)
 
 
 def put_off(x: AnyTensor, new: AnyTensor) -> bool:
-    """Whether a tape does it later: of parameters, under `no_grad` or through `.data`."""
+    """Whether a tape does it later: of what is no result, and of leaves under `no_grad` or through
+    `.data`; nobody else has the new values.
+    """
     tape, target = current.tape, x
-    if tape is None or new.pending is None:
+    if tape is None or new.pending is None or x.pending is not None:
         return False
     if x._view is not None:
-        if any(primitive is not STOP for primitive, _ in x._view.steps):
+        if not is_same(x):
             return False
         target = x._view.base
     elif grad_enabled() and x.requires_grad:
         return False
     done: bool = tape.assign(target, new)
     return done
+
+
+def put_off_copy(x: AnyTensor, values: Any) -> bool:
+    """The same with values that others may have."""
+    if values.pending is None or values.pending.tape is None or current.tape is None:
+        return False
+    if x.pending is not None:
+        return False
+    memory: Any = x if x._view is None else x._view.base
+    if memory._is_state:
+        return put_off(x, values)
+    return not values.requires_grad and put_off(x, values.clone())
 
 
 def write(x: Changed, new: AnyTensor, name: str, derived: bool = False) -> Changed:
@@ -139,6 +153,11 @@ def same_value(node: Node, value: Array | None) -> Node:
     result = Node(elementwise.cast, (node,), kind.params, kind.type, value)
     result.kind = kind
     return result
+
+
+def is_same(x: AnyTensor) -> bool:
+    """Whether a view shows its base as it is."""
+    return x._view is not None and all(primitive is STOP for primitive, _ in x._view.steps)
 
 
 def _is_whole(x: AnyTensor) -> bool:

@@ -95,6 +95,8 @@ class Watch:
             notices.warn("clock", _CLOCK.format(what=name), place)
         for tensor, (place, content) in effects.looks.items():
             written = not same(content, tensor._value)
+            if not written and guards.keep_look(tensor, content):
+                continue
             message = _WRITTEN if written else _LOOKED
             notices.warn("look", message.format(what=tensor.name or "a tensor"), place)
         for message, place in effects.refused:

@@ -224,11 +224,25 @@ class _Scanner:
             if isinstance(value.__func__, types.FunctionType):
                 self.function(value.__func__, value.__self__, depth)
         elif isinstance(value, functools.partial):
-            self.value(vars(value), "func", value.func, names, texts, depth)
+            self.partial(value, names, texts, depth)
         elif type(value).__module__ == "mynn.jit.compile":
             self.called(value.function, names, texts, depth)
         elif not is_plain(value):
             self.attributes(value, names | {"forward"}, texts, depth)
+
+    def partial(
+        self,
+        value: functools.partial[Any],
+        names: frozenset[str],
+        texts: frozenset[str],
+        depth: int,
+    ) -> None:
+        """The function of a partial one, which is always the same, and what it is given."""
+        self.called(value.func, names, texts, depth)
+        given = {"args": value.args, "keywords": value.keywords}
+        for name, held in given.items():
+            if held:
+                self.value(given, name, held, names, texts, depth + 1)
 
     def user_function(self, cls: type, depth: int) -> None:
         """A subclass of `autograd.Function`: its methods, which are called by `apply`."""

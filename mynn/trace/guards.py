@@ -18,6 +18,21 @@ from mynn.trace.free_variables import GONE, SMALL_BYTES, SOURCES, Bound, FreeVar
 from mynn.trace.snapshot import ArrayContent, changes_in_place, same, snapshot
 
 
+class Look:
+    """A tensor whose value was looked at, with what it was then."""
+
+    __slots__ = ("kept", "name", "tensor")
+
+    def __init__(self, tensor: Any, kept: ArrayContent) -> None:
+        self.tensor = tensor
+        self.name: str = tensor.name or "a tensor"
+        self.kept = kept
+
+    def now(self) -> Any:
+        """The present value."""
+        return self.tensor.numpy()
+
+
 class Guards:
     """The values outside that a trace has built in. A program made from it is valid while they
     hold.
@@ -30,7 +45,8 @@ class Guards:
       their values; `Module.__setattr__` notes a change (`Activity.note_edit`).
     - `contents`: those among them that can change in place, so that they are compared each time.
     - `tables`: values that lie in the dicts of classes, Python's modules and objects, which note
-      nothing; `cells`: those in closures. `held`: the content of what they hold.
+      nothing; `cells`: those in closures. `held`: the content of what they hold, and of tensors
+      that were looked at.
     - `large`: content that is compared only where a run of many steps begins.
     - `hooks`: which hooks the leaves have that gradients were added to; compared after an edit.
     - `sources`: generators of random numbers behind attributes that were read, with their states.
@@ -45,7 +61,7 @@ class Guards:
         self.contents: list[tuple[Any, str, Any]] = []
         self.tables: list[tuple[Mapping[str, Any], str, Any]] = []
         self.cells: list[tuple[CellType, str, Any]] = []
-        self.held: list[Bound] = []
+        self.held: list[Bound | Look] = []
         self.large: list[Bound] = []
         self.hooks: dict[Any, tuple[int, ...]] = {}
         self.sources: dict[tuple[Any, str], tuple[Any, Any]] = {}
@@ -89,6 +105,13 @@ class Guards:
             kept = bound.kept
             large = isinstance(kept, ArrayContent) and kept.nbytes > SMALL_BYTES
             (self.large if large else self.held).append(bound)
+
+    def keep_look(self, tensor: Any, kept: ArrayContent) -> bool:
+        """The trace looked at the value of a tensor; False where that is too large to compare."""
+        if kept.nbytes > SMALL_BYTES:
+            return False
+        self.held.append(Look(tensor, kept))
+        return True
 
     def holds(self) -> bool:
         """Whether modules consist of the same parts, and what was read has the same values."""

@@ -101,11 +101,85 @@ def test_arguments_that_are_not_read() -> None:
     assert compiled._entry.run((_numbers(4999), _numbers(4))) is None
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 28), (64, 1, 28, 28), (7, 129)])
+def test_rows_that_lie_apart_are_copied(shape: Any) -> None:
+    compiled = _with_entry(lambda x: x + x.sum(-1, keepdim=True), _numbers(shape))
+    for seed in range(3):
+        x = _numbers(shape, seed=seed)
+        found = compiled._entry.run((x,))
+        np.testing.assert_array_equal(found, compiled.program(x)((x,))[0])
+        assert compiled._entry.run((x[::-1],)) is None
+        np.testing.assert_array_equal(compiled(x[::-1]), found[::-1])
+
+
+def test_state_that_is_read() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 300))
+    x = _numbers((4, 6))
+    compiled = _with_entry(net, x)
+    assert compiled._entry is not None
+    for scale in (1.0, 0.5, 0.25):
+        with mynn.no_grad():
+            net[0].weight.mul_(scale)
+        found = compiled._entry.run((x,))
+        np.testing.assert_array_equal(found, compiled.program(x)((x,))[0])
+        np.testing.assert_array_equal(compiled(x), found)
+
+
+def test_state_that_others_write() -> None:
+    layer = nn.Linear(4, 300, bias=False)
+    compiled = _with_entry(layer, np.ones((1, 4), np.float32))
+    steps = mynn.compile(lambda: layer.weight.assign(layer.weight + 1))
+    layer.load_state_dict({"weight": np.zeros((300, 4), np.float32)})
+    mixed: list[Array] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            y = compiled(np.ones((1, 4), np.float32))
+            if np.ptp(y):  # rows of weights before a step and after it
+                mixed.append(y)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(500):
+        steps()
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not mixed
+    np.testing.assert_array_equal(compiled(np.ones((1, 4), np.float32)), np.full((1, 300), 2000.0))
+
+
+def test_a_write_in_the_middle_of_a_run_is_noticed() -> None:
+    layer = nn.Linear(4, 2)
+    x = _numbers((1, 4))
+    program = mynn.compile(layer).program(x)
+    mynn.compile(lambda: layer.weight.assign(layer.weight + 1))()
+    access, calls = program.access, []
+    domain = access.sole
+
+    def run(arguments: tuple[Any, ...]) -> Array:
+        calls.append(arguments)
+        domain.mark = object()
+        return x
+
+    assert entry._reading(run, access)((x,)) is None
+    domain.mark = None  # somebody writes
+    assert entry._reading(run, access)((x,)) is None
+    assert len(calls) == 1
+
+
 def test_programs_without_an_entry() -> None:
     layer = nn.Linear(4, 4)
-    assert _with_entry(layer, _numbers((2, 4)))._entry is None
+
+    def step(x: Any) -> Any:
+        layer.bias.assign(layer.bias + 1)
+        return layer(x)
+
+    assert _with_entry(step, _numbers((2, 4)))._entry is None
     assert _with_entry(lambda x: (x, x + 1), _numbers(8))._entry is None
-    assert _with_entry(lambda x: x + 1, _numbers((3, 5)))._entry is None  # padded rows
+    assert _with_entry(lambda x: x.T @ x, _numbers((5, 3)).T.copy())._entry is not None
     assert _with_entry(lambda x: x + 1, _numbers((1,) * (MOST_AXES + 1)))._entry is None
     assert _with_entry(lambda x: x.sum(), _numbers(0))._entry is None
 

@@ -153,6 +153,12 @@ def test_what_is_wrong_is_refused() -> None:
         M.precision(SCORES, SCORES[:, 0])
     with pytest.raises(DTypeError, match="accuracy: labels must be whole numbers"):
         M.Accuracy()(SCORES, NUMBERS[:, 0])
+    for wrong, value in ((LABELS + 2, 4), (LABELS - 1, -1)):
+        message = rf"accuracy: labels must lie in 0\.\.3.*{value}"
+        with pytest.raises(DataError, match=message):
+            mynn.functional.accuracy(SCORES, wrong)
+        with pytest.raises(DataError, match=message):
+            mynn.compile(mynn.functional.accuracy)(SCORES, wrong)
     with pytest.raises(DataError, match=r"F1: labels must lie in 0\.\.3"):
         M.f1_score(SCORES, LABELS + 2)
     with pytest.raises(DataError, match="AUC: labels must lie in"):

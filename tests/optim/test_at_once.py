@@ -24,6 +24,7 @@ SHAPES = ((3, 5), (5,), (2, 2, 2), ())
 
 @pytest.fixture(autouse=True)
 def _at_once() -> Iterator[None]:
+    at_once._patterns.clear()
     with mynn.eager("at once"):
         yield
 
@@ -90,6 +91,25 @@ def test_plain_ones_are_programs_from_the_second_step_on(monkeypatch: pytest.Mon
             return state_of(params, chosen)
 
         both(run, monkeypatch, 5)
+
+
+def test_others_that_are_alike_take_the_same_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(share: bool = False, **options: Any) -> Any:
+        params = parameters()
+        given = {"lr": 0.1, "weight_decay": 0.0, **options}
+        groups = [{"params": params[:1]}, {"params": params[1:]}] if share else params
+        chosen = optim.Adam(groups, **given)
+        for number in range(6):
+            slopes(params, number)
+            chosen.step()
+        return state_of(params, chosen)
+
+    both(run, monkeypatch, 5)
+    both(lambda: run(lr=0.3), monkeypatch, 6)  # the rate is no part of it
+    both(lambda: run(share=True), monkeypatch, 5)
+    both(lambda: run(weight_decay=0.1), monkeypatch, 5)
+    both(lambda: run(betas=(0.9, 0.9)), monkeypatch, 5)
+    both(lambda: run(weight_decay=0.1), monkeypatch, 6)
 
 
 def test_what_changes_between_steps_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

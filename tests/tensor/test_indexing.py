@@ -253,3 +253,39 @@ def test_entries_that_a_loop_goes_over_are_views() -> None:
             assert one._view.steps == other._view.steps
         found[8] += 1.0
         assert found[8].tolist() == wanted[8].tolist()
+
+
+@pytest.mark.parametrize("mode", ["at once", "tape"])
+def test_slices_whose_ends_are_tensors(mode: str) -> None:
+    """They are looked at anew in each call: the third and later ones gave the rows of the first."""
+    data = np.arange(60.0, dtype=np.float32).reshape(30, 2)
+    with mynn.eager(mode):
+        x = mynn.tensor(data)
+        grown = mynn.tensor(data, requires_grad=True)
+        for number in (7, 3, 12, 0, 20, 5):
+            at = mynn.tensor(number)
+            assert np.array_equal(x[at : at + 4].numpy(), data[number : number + 4])
+            assert np.array_equal(x[-at - 1 :, 1:].numpy(), data[-number - 1 :, 1:])
+            part = mynn.stack([x[i : i + 3] for i in mynn.tensor([number, 1, number + 2])])
+            assert np.array_equal(part.numpy()[2], data[number + 2 : number + 5])
+            grown.grad = None
+            grown[at : at + 2].sum().backward()
+            want = np.zeros_like(data)
+            want[number : number + 2] = 1
+            assert np.array_equal(grown.grad.numpy(), want)
+
+
+def test_counting_with_integers_on_a_tape() -> None:
+    """Integers without axes are counted with at once; where they wait themselves, on the tape."""
+    with mynn.eager("tape"):
+        total = mynn.tensor(0)
+        for number in range(6):
+            count = mynn.tensor([number, 2, 5]).sum()
+            total = total + count * 2 - number % 2
+            i = mynn.tensor(number)
+            assert int(i + 1) == number + 1
+            assert int(10 - i) == 10 - number
+            assert int(i // 2 + i % 2) == number // 2 + number % 2
+            assert (i * 3).dtype == mynn.int64
+            assert i + 1.5 == number + 1.5
+        assert int(total) == sum(2 * (n + 7) - n % 2 for n in range(6))

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mynn
 from mynn import Tensor
+from mynn import functional as F
 from mynn.core import interpreter
-from mynn.errors import ShapeError
+from mynn.errors import ArgumentError, DTypeError, ShapeError
 from tests.helpers import graph_of
 
 X = np.array([[0.3, -1.2, 2.0], [1.7, 0.0, -0.4]])
@@ -129,3 +131,33 @@ def test_matmul_matches_numpy(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     got = (Tensor(x) @ Tensor(y)).numpy()
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+WHOLE: dict[str, Callable[[Any], Any]] = {
+    "repeat": lambda k: mynn.ones(2, 3).repeat(k, 1).shape,
+    "zeros": lambda k: mynn.zeros(k).shape,
+    "zeros of a tuple": lambda k: mynn.zeros((k, 3)).shape,
+    "reshape": lambda k: mynn.ones(6).reshape(k, 3).shape,
+    "view": lambda k: mynn.ones(6).view(-1, k).shape,
+    "expand": lambda k: mynn.ones(1, 3).expand(k, 3).shape,
+    "split": lambda k: [part.shape for part in mynn.ones(6).split(k)],
+    "chunk": lambda k: len(mynn.ones(6).chunk(k)),
+    "narrow": lambda k: mynn.arange(6).narrow(0, k, k).tolist(),
+    "select": lambda k: mynn.arange(6).select(0, k).item(),
+    "tril": lambda k: mynn.ones(4, 4).tril(k).tolist(),
+    "transpose": lambda k: mynn.ones(1, 2, 3).transpose(0, k).shape,
+    "linspace": lambda k: mynn.linspace(0, 1, k).tolist(),
+    "randperm": lambda k: len(mynn.randperm(k)),
+    "interpolate": lambda k: F.interpolate(mynn.ones(1, 1, 4), size=k).shape,
+    "linear": lambda k: mynn.nn.Linear(k, 3).weight.shape,
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_integers_of_tensors_as_whole_numbers(name: str) -> None:
+    """As in PyTorch, an integer tensor of one element counts where a whole number is asked for."""
+    call = WHOLE[name]
+    assert call(mynn.tensor(2)) == call(2) == call(np.array(2)) == call(np.int32(2))
+    for wrong in (mynn.tensor(2.0), mynn.tensor(True), mynn.tensor([[2, 3]]), 2.0):
+        with pytest.raises((ArgumentError, ShapeError, DTypeError)):
+            call(wrong)

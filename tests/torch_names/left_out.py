@@ -138,6 +138,9 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "nn.utils.parametrizations": {
         "mynn.matrix_exp of a skew matrix is orthogonal": "orthogonal",
     },
+    "nn.utils.prune": {
+        "a pruned weight keeps its methods itself": "PruningContainer",
+    },
     "nn.utils.parametrize": {
         "what PyTorch's modules are made of": "cached transfer_parametrizations_and_params "
         "type_before_parametrizations",

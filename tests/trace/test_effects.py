@@ -150,8 +150,11 @@ def writes_data(x: Any) -> Any:
     return x * weights
 
 
+table = mynn.Tensor(np.ones((129, 128), np.float32), name="table")  # larger than what is compared
+
+
 def reads_item(x: Any) -> Any:
-    return x * weights[0].item() if weights.value[0] > 5 else x  # weights.value[0]
+    return x * table[0, 0].item() if table.value[0, 0] > 5 else x  # table.value[0, 0]
 
 
 def pairs(x: Any) -> Any:
@@ -160,7 +163,7 @@ def pairs(x: Any) -> Any:
 
 CASES: dict[str, tuple[Any, str, str]] = {
     "data": (writes_data, "# weights.value[...]", r"weights are written through \.value"),
-    "look": (reads_item, "# weights.value[0]", "the value of weights is looked at"),
+    "look": (reads_item, "# table.value[0, 0]", "the value of table is looked at"),
     "pairs": (pairs, "# - x[:, 0]", r"difference of \(4, 1\) and \(4,\).*reshape"),
     "np.random": (draws, "# np.random", r"numpy\.random gave numbers.*mynn\.random\.normal"),
     "random": (draws_python, "# random.random", "Python's random gave numbers"),

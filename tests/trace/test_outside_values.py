@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +91,29 @@ def test_closure_changed_after_compiling() -> None:
     assert compiled(X)[0, 0] == 2
 
 
+def test_a_partial_function_is_one_program_and_follows_what_it_holds() -> None:
+    weights, options = [2.0, 3.0], {"shift": [1.0]}
+
+    def scaled(by: list[float], x: Any, shift: list[float], power: int) -> Any:
+        return (x * by[0] + shift[0]) ** power * rate
+
+    part = functools.partial(scaled, weights, power=2, **options)
+    compiled = mynn.compile(part)
+    np.testing.assert_allclose(compiled(X), part(X))
+    assert compiled.lookup((X,))[1] is compiled.lookup((X,))[1]
+    for change in (
+        lambda: weights.__setitem__(0, 5.0),
+        lambda: part.keywords["shift"].__setitem__(0, 9.0),
+        lambda: part.keywords.update(power=3),
+    ):
+        change()
+        np.testing.assert_allclose(compiled(X), part(X))
+    inner = mynn.compile(lambda x: part(x) + 1)
+    np.testing.assert_allclose(inner(X), part(X) + 1)
+    part.keywords.update(power=1)
+    np.testing.assert_allclose(inner(X), part(X) + 1)
+
+
 def test_methods_follow_their_object() -> None:
     class Model:
         def __init__(self) -> None:
@@ -114,3 +139,37 @@ def test_large_array_is_looked_at_where_a_run_begins() -> None:
     assert mynn.fit(compiled, data, batch_size=2)["loss"] == 1
     values[:] = 3
     assert mynn.fit(compiled, data, batch_size=2)["loss"] == 3
+
+
+LOOKS: dict[str, Callable[[Any, Any], Any]] = {
+    "int": lambda x, at: x * int(at),
+    "float": lambda x, at: x * float(at),
+    "item": lambda x, at: x * at.item(),
+    "bool": lambda x, at: x * 3 if at else x * 5,
+    "slice": lambda x, at: x[at:].sum() * 1.0,
+    "narrow": lambda x, at: x.narrow(0, int(at), 2) * 1.0,
+    "numpy": lambda x, at: x * at.numpy(),
+    "tolist": lambda x, at: x * at.tolist(),
+    "array": lambda x, at: x * np.asarray(at),
+    "range": lambda x, at: x * len(range(at)),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_values_of_tensors_that_are_looked_at(name: str) -> None:
+    """They are built in, and compared: later values were not seen, with a warning at the most."""
+    at = mynn.tensor(2)
+    look = LOOKS[name]
+
+    def function(x: Any) -> Any:
+        return look(x, at)
+
+    compiled = mynn.compile(function)
+    x = np.arange(6, dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for value in (2, 2, 4, 0, 2):
+            with mynn.no_grad():
+                at.fill_(value)
+            want = look(mynn.tensor(x), at)
+            assert np.array_equal(compiled(x), want.numpy()), value

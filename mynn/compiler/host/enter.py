@@ -55,7 +55,8 @@ class Run(IntEnum):
 
 class Wanted(IntEnum):
     """What is asked of an argument, in words: the place of its address in the table (or a spare
-    word), memory for a copy, bytes, type, dtype, the number of axes, their extents.
+    word), memory for a copy, bytes, type, dtype, the number of axes, the bytes of a row, how far
+    apart rows lie in a copy (0: side by side), the extents of the axes.
     """
 
     PLACE = 0
@@ -64,7 +65,9 @@ class Wanted(IntEnum):
     TYPE = 3
     DTYPE = 4
     AXES = 5
-    EXTENTS = 6
+    ROW = 6
+    STEP = 7
+    EXTENTS = 8
 
 
 WANTED_WORDS = Wanted.EXTENTS + MOST_AXES
@@ -73,7 +76,8 @@ WANTED_WORDS = Wanted.EXTENTS + MOST_AXES
 def _fits() -> Function:
     """Whether an object is the array that is asked for; if so, its address stands in the table.
 
-    Where what a vector may read behind its end is in another page, that of a copy.
+    Where what a vector may read behind its end is in another page, and where the step wants rows
+    further apart, that of a copy.
     """
     end = f"add(fields[{Field.DATA}], words[{Wanted.BYTES}])"
     last = f"bitwise_and(sub({end}, 1), {PAGE - 1})"
@@ -100,6 +104,15 @@ def _fits() -> Function:
               return 0
             axis = axis + 1
           view entry: ptr[] at addresses[{Wanted.PLACE}]
+          if less(0, words[{Wanted.STEP}]):
+            var read = 0
+            var to = 0
+            while less(read, words[{Wanted.BYTES}]):
+              let row: ptr = offset(places[{Field.DATA}], read)
+              call copy(offset(addresses[{Wanted.OWN}], to), row, words[{Wanted.ROW}])
+              read = add(read, words[{Wanted.ROW}])
+              to = add(to, words[{Wanted.STEP}])
+            return 1
           entry[0] = places[{Field.DATA}]
           if less_equal({PAGE - SLACK}, {last}):
             call copy(addresses[{Wanted.OWN}], places[{Field.DATA}], words[{Wanted.BYTES}])

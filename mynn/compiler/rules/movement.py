@@ -33,11 +33,11 @@ from mynn.core.types import Shape
 from mynn.errors import VerifyError
 from mynn.ops import movement, windows
 
-# A concatenation of fewer values than this, or of values that are short along the last axis, is
-# computed by asking at each element which it is of.
+# A concatenation of fewer values than this, or along a last axis that is shorter, is computed by
+# asking at each element which it is of. That takes a load for each element where vectors run along
+# the axis.
 MANY_PIECES = 4
-LONG_PIECES = 16
-LONG_SUMS = 1024
+LONG_ROWS = 16
 
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -200,10 +200,7 @@ def _concatenate_element(e: Expressions, node: Node, index: Index) -> Computatio
 def _has_many_pieces(node: Node) -> bool:
     if len(node.inputs) >= MANY_PIECES:
         return True
-    if node.params["axis"] != len(node.shape) - 1:
-        return False
-    least = min(x.shape[-1] for x in node.inputs)
-    return least >= LONG_PIECES or node.shape[-1] >= LONG_SUMS
+    return node.params["axis"] == len(node.shape) - 1 and node.shape[-1] >= LONG_ROWS
 
 
 def _iota_element(e: Expressions, node: Node, index: Index) -> Computation:

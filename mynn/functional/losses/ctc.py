@@ -10,6 +10,7 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.base.recording import recorded
 from mynn.errors import ArgumentError, DTypeError, ShapeError, UsageError
+from mynn.functional.control import scan
 from mynn.functional.losses.common import check_reduction, reduced
 from mynn.ops import movement
 from mynn.tensor import Tensor, apply, as_tensor
@@ -141,12 +142,17 @@ def _negative_log_likelihood(
     skips = (states != blank) & (states != blanks.concatenate([blanks, states], 1)[:, :extent])
     start = as_tensor(np.arange(extent) < 2)
     places = as_tensor(np.arange(extent))
-    alpha = start.choose(emitted[0], _NEVER)
-    for t in range(1, times):
+
+    def step(alpha: Tensor, now: tuple[Tensor, Tensor]) -> tuple[Tensor, None]:
+        emission, t = now
         once = never[:, :1].concatenate([alpha], 1)[:, :extent]
         twice = skips.choose(never.concatenate([alpha], 1)[:, :extent], _NEVER)
-        new = (_log_sum(alpha, once, twice) + emitted[t]).maximum(_NEVER)
-        alpha = (counts > t).unsqueeze(1).choose(new, alpha)
+        new = (_log_sum(alpha, once, twice) + emission).maximum(_NEVER)
+        return (counts > t).unsqueeze(1).choose(new, alpha), None
+
+    alpha = start.choose(emitted[0], _NEVER)
+    if times > 1:
+        alpha, _ = scan(step, alpha, (emitted[1:], as_tensor(np.arange(1, times))))
     last = 2 * sizes.unsqueeze(1)
     ends = (places == last) | (places == last - 1)
     final = ends.choose(alpha, _NEVER)

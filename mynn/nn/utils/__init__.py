@@ -58,7 +58,7 @@ def skip_init(module_cls: Callable[..., Made], *args: Any, **kwargs: Any) -> Mad
 
 
 def __getattr__(name: str) -> Any:
-    """`rnn` and `stateless`, when they are first asked for."""
-    if name in ("rnn", "stateless"):
+    """`prune`, `rnn` and `stateless`, when they are first asked for."""
+    if name in ("prune", "rnn", "stateless"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

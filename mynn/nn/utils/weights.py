@@ -15,7 +15,8 @@ from mynn.tensor import Parameter, Tensor, no_grad
 Layer = TypeVar("Layer", bound=Module)
 
 
-def _parameter(module: Module, name: str) -> Parameter:
+def parameter_of(module: Module, name: str) -> Parameter:
+    """A parameter of a module that is to be computed from others."""
     found = module._parameters.get(name)
     if found is None:
         known = ", ".join(module._parameters) or "none"
@@ -58,18 +59,18 @@ def weight_norm(module: Layer, name: str = "weight", dim: int | None = 0) -> Lay
 
     Source: Salimans and Kingma, "Weight normalization", 2016.
     """
-    weight = _parameter(module, name)
+    weight = parameter_of(module, name)
     rule = WeightNorm(name, dim)
     with no_grad():
         size = rule.size(weight.detach()).numpy()
-    _replace(module, name, {f"{name}_g": Parameter(size), f"{name}_v": weight}, rule)
+    replace(module, name, {f"{name}_g": Parameter(size), f"{name}_v": weight}, rule)
     return module
 
 
 @explained
 def remove_weight_norm(module: Layer, name: str = "weight") -> Layer:
     """Make the weight a parameter again, with the values that it has now."""
-    _restore(module, name, WeightNorm, (f"{name}_g", f"{name}_v"), "weight_norm")
+    restore(module, name, WeightNorm, (f"{name}_g", f"{name}_v"), "weight_norm")
     return module
 
 
@@ -135,7 +136,7 @@ def spectral_norm(
 
     Source: Miyato et al., "Spectral normalization for generative adversarial networks", 2018.
     """
-    weight = _parameter(module, name)
+    weight = parameter_of(module, name)
     if n_power_iterations < 1:
         raise ArgumentError(
             f"spectral_norm: n_power_iterations must be at least 1, it is {n_power_iterations}"
@@ -145,7 +146,7 @@ def spectral_norm(
     matrix = rule.matrix(weight.detach()).numpy()
     source = host_generator()
     vectors = [source.standard_normal(n).astype(weight.dtype) for n in matrix.shape]
-    _replace(module, name, {f"{name}_orig": weight}, rule)
+    replace(module, name, {f"{name}_orig": weight}, rule)
     for end, vector in zip("uv", vectors, strict=True):
         module.register_buffer(f"{name}_{end}", vector / np.linalg.norm(vector))
     handle = module.register_forward_pre_hook(rule.iterate)
@@ -156,14 +157,15 @@ def spectral_norm(
 @explained
 def remove_spectral_norm(module: Layer, name: str = "weight") -> Layer:
     """Make the weight a parameter again, with the values that it has now."""
-    _restore(module, name, SpectralNorm, (f"{name}_orig",), "spectral_norm")
+    restore(module, name, SpectralNorm, (f"{name}_orig",), "spectral_norm")
     for end in "uv":
         del module._buffers[f"{name}_{end}"]
     module.__dict__.pop("_spectral").remove()
     return module
 
 
-def _replace(module: Module, name: str, parameters: dict[str, Parameter], rule: Any) -> None:
+def replace(module: Module, name: str, parameters: dict[str, Parameter], rule: Any) -> None:
+    """Put parameters in the place of one, which is computed by a rule from now on."""
     if name in module.__dict__.get("_computed", {}):
         raise ArgumentError(f"{type(module).__name__}.{name} is computed from others already")
     delattr(module, name)
@@ -174,7 +176,8 @@ def _replace(module: Module, name: str, parameters: dict[str, Parameter], rule: 
     module._edited()
 
 
-def _restore(module: Any, name: str, kind: Any, parts: tuple[str, ...], what: str) -> None:
+def restore(module: Any, name: str, kind: Any, parts: tuple[str, ...], what: str) -> None:
+    """Put a parameter of the value of now in the place of those that it is computed from."""
     computed = dict(module.__dict__.get("_computed", {}))
     rule: Any = computed.pop(name, None)
     if not isinstance(rule, kind):

@@ -18,7 +18,7 @@ from tests.compiler.harness import Case
 from tests.compiler.parallel.test_split import run_shared
 from tests.helpers import assert_close, f32, graph_of, random_arrays
 
-WIDTHS = ((1, 1, 1, 1), (16, 16, 16, 16), (3, 17, 1, 31, 2), (0, 5, 4, 0, 33, 1))
+WIDTHS = ((1, 1, 1, 1), (16, 16, 16, 16), (3, 17, 1, 31, 2), (0, 5, 4, 0, 33, 1), (7, 57), (1, 15))
 
 
 def shapes(axis: int, widths: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -122,6 +122,69 @@ def test_tiles_of_long_sums_have_twelve_accumulators_in_16_registers(p: int, q: 
     assert tile.rows * tile.vectors == 12
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(5, 8), (3, 16), (6, 8), (2, 24)])
+def test_few_accumulators_are_doubled_in_16_registers(rows: int, columns: int) -> None:
+    """Two multiply-adds start in a cycle, and each takes four: eight are to be on their way."""
+    target = named("x86-64-v3")
+    tile = choose_tile(target, rows, columns, 24, target.lanes(4))
+    accumulators = tile.rows * tile.vectors * tile.splits
+    assert accumulators + tile.vectors < target.vector_registers
+    assert accumulators >= 8
+    assert choose_tile(target, rows, columns, 8, target.lanes(4)).splits == 1
+
+
+def lenet(x: Tensor, w: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Two convolutions with pooling, the first of images of one channel, and their gradients; the
+    channels of results are the last axis of the kernels, as with parameters.
+    """
+
+    def loss(w: Tensor, v: Tensor) -> Tensor:
+        y = functional.max_pool2d(functional.conv2d(x, w.permute(3, 0, 1, 2)).relu(), 2)
+        y = functional.max_pool2d(functional.conv2d(y, v.permute(3, 2, 0, 1)).relu(), 2)
+        return (y**2).sum() * 1e-4
+
+    first, second = grad(loss, (0, 1))(w, v)
+    return loss(w, v), first, second
+
+
+def lenet_loops(kernel: str, images: int = 64) -> list[tuple[str, list[Affine]]]:
+    """The innermost loops of a kernel of LeNet's with 16 registers: the variable of each, and the
+    indices of what it reads.
+    """
+    types = f32(images, 1, 28, 28), f32(1, 5, 5, 8), f32(5, 5, 8, 16)
+    case = Case(graph_of(lenet, *types), target=named("x86-64-v3"))
+    (found,) = [k for k in case.lowered.kernels if k.comment.startswith(kernel)]
+    result = []
+    for loop in statements(found.body):
+        if isinstance(loop, For) and loop.kind == "serial":
+            lets = [s for s in statements(loop.body) if isinstance(s, Let)]
+            if not any(isinstance(s, For) and s.kind == "serial" for s in statements(loop.body)):
+                reads = [s.value.index for s in lets if isinstance(s.value, Load)]
+                result.append((loop.var, [x for x in reads if x.coefficient(loop.var)]))
+    return [(name, reads) for name, reads in result if reads]
+
+
+def test_rows_that_share_values_read_them_again_in_16_registers() -> None:
+    """What is kept from place to place of a kernel would go to memory and back."""
+    loops = lenet_loops("contract[64, 24, 24, 8]")
+    assert loops
+    for _, reads in loops:
+        assert len({*reads}) == len(reads)
+
+
+def test_gradients_of_kernels_go_from_place_to_place() -> None:
+    """Images lie a multiple of 4 KB apart, places side by side: there are 16 and 8 of them."""
+    loops = lenet_loops("contract[4, 8, 5, 5, 16]")
+    assert loops
+    for name, reads in loops:
+        assert max(4 * index.coefficient(name) for index in reads) < 4096
+
+
+def test_gradients_of_lenet() -> None:
+    types = f32(3, 1, 28, 28), f32(1, 5, 5, 8), f32(5, 5, 8, 16)
+    check(Case(graph_of(lenet, *types)), evaluate=False, scale=8)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 17, 3)])
 def test_long_sums_in_blocks(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over several axes go block by block where they would not fit the cache."""

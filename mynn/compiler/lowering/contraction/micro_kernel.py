@@ -47,6 +47,8 @@ def micro_kernel(
     unroll = splits * max(1, min(product.k // splits, together, _UNROLL))
     if product.k * tile.vectors <= _WRITTEN_OUT:
         unroll = product.k
+    if unroll > splits and _shares_too_much(context, product, tile, unroll):
+        unroll = splits
     ready = 0 if product.nested or not fresh else splits
     blocks, remainder = divmod(product.k - ready, unroll)
     result = [s for k in range(ready) for s in step(Affine(k), k, first=True)]
@@ -66,6 +68,27 @@ def micro_kernel(
     ]
     zeros = _zeros(context, tile, acc) if fresh else []
     return [*zeros, *serial(around, result)]
+
+
+def _shares_too_much(context: Context, product: Product, tile: TileAt, steps: int) -> bool:
+    """Whether so many steps, written out, share values to broadcast that no registers are left for.
+
+    Rows of a convolution side by side read the same values, each some steps after the other. What
+    is read once and kept for that long goes to memory and back, accumulators too: a loop that reads
+    it again takes three quarters of the time. (Of 32 registers enough are left, as in `_fma_tile`.)
+    """
+    registers = context.target.vector_registers
+    if registers >= 32:
+        return False
+    index = [Affine() for _ in product.summed]
+    read = [
+        product.broadcast_at(Affine(i), filled(tuple(index), product.inner, Affine(k)))
+        for k in range(steps)
+        for i in range(tile.height)
+    ]
+    shared = len({*read})
+    vectors = tile.height * tile.vectors * tile.splits + tile.vectors
+    return shared < len(read) and shared + vectors > registers
 
 
 def _masked_sum(context: Context, product: Product, tile: TileAt, acc: Buffer) -> list[Statement]:

@@ -24,6 +24,8 @@ _TILE = 12
 _PIECE = 0.02
 # Accumulators that are worth their last addition.
 _MOST_SPLITS = 4
+# Steps of a sum for which two accumulators, added up at its end, are less work than waiting.
+_WORTH_SPLITTING = 16
 # An operand or a result that is larger leaves little room for others in the second cache.
 _NEAR_BYTES = 1 << 19
 
@@ -43,6 +45,7 @@ class _Issue:
     - `latency`: from a multiply-add to the next one that needs its result.
     - `covered`, `waits`: how many accumulators it takes for nothing ever to wait, and what is added
       to a step of fewer.
+    - `doubled`: so few accumulators wait for each other, and get another one each.
     - `vectors`: of a tile of more than two rows, at most.
     - `values_first`: whether a tile may have so many vectors that they do not fit into registers
       beside it, but the values of all its rows and one vector do.
@@ -56,6 +59,7 @@ class _Issue:
     latency: float = 4.0
     covered: int = 1
     waits: float = 0.0
+    doubled: int = 0
     vectors: int = 6
     values_first: bool = False
 
@@ -65,7 +69,7 @@ _OTHERS = _Issue(broadcast_load=0.5, uneven=0.02, line=0.0)
 # With vectors of 32 bytes as many loads start in a cycle as multiply-adds, two. Of a sum of few
 # steps the beginning and the end take most of the time, which larger tiles make longer.
 _SHORT_SUM = 64
-_SHORT = _Issue(broadcast_load=1.0, uneven=0.05, line=6.0)
+_SHORT = _Issue(broadcast_load=1.0, uneven=0.05, line=6.0, doubled=6)
 _OF_32_BYTES = replace(
     _SHORT,
     few=32,
@@ -135,6 +139,8 @@ def choose_tile(
     tile = best[1]
     accumulators = tile.rows * tile.vectors
     splits = max(1, min(_IN_FLIGHT // accumulators, _MOST_SPLITS, k // 4))
+    if splits == 1 and accumulators <= issue.doubled and k >= _WORTH_SPLITTING:
+        splits = 2 if 2 * accumulators + tile.vectors < target.vector_registers else 1
     return Tile(tile.rows, tile.vectors, splits, even)
 
 
