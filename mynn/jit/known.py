@@ -147,9 +147,10 @@ class GeneralGuards:
             raise Particular
 
         def bounds(found: Sequence[Bound | Look]) -> _Named:
-            if any(isinstance(b, Look) for b in found):
+            named = [b for b in found if isinstance(b, Bound)]
+            if len(named) < len(found):
                 raise Particular  # values of tensors are in no description
-            return tuple((_table(b.where, told), b.name, _kept(b.kept, told)) for b in found)
+            return tuple((_table(b.where, told), b.name, _kept(b.kept, told)) for b in named)
 
         return GeneralGuards(
             tuple(

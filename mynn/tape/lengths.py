@@ -45,7 +45,6 @@ _ROOMS = 16
 _PLAIN = (bool, int, float, str, type(None))
 # The axis of each argument along which its rows lie, None where it has none.
 _Axes: TypeAlias = tuple[int | None, ...]
-_Traced: TypeAlias = "tuple[Staged, tuple[Target, ...]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,24 +152,20 @@ class Path:
         pairs = zip(self.shapes, axes, strict=True)
         return next(shape[axis] for shape, axis in pairs if axis is not None)
 
-    def traced(self) -> _Traced:
-        """Its trace, and what gets gradients."""
-        return self._staged(self.externals)
+    def traced(self) -> Staged:
+        """Its trace."""
+        return stage(self.step.calls, self.externals, self.wanted, self.trained)
 
-    def traced_with(self, axes: _Axes, rows: int) -> _Traced | None:
+    def traced_with(self, axes: _Axes, rows: int) -> Staged | None:
         """The same for another number of rows; None where a call depends on how many there are."""
         given = list(self.externals)
         for i, axis in zip(self.copied, axes, strict=True):
             if axis is not None:
                 given[i] = _stand_in(given[i], axis, rows)
         try:
-            return self._staged(given)
+            return stage(self.step.calls, given, self.wanted, self.trained)
         except MynnError:
             return None
-
-    def _staged(self, externals: Sequence[Any]) -> _Traced:
-        staged = stage(self.step.calls, externals, self.wanted, self.trained)
-        return staged, tuple([self.trained[i] for i in staged.structure])
 
     def piece(self, staged: Staged | None = None) -> Piece:
         """The program for a trace, or for its own."""
@@ -188,7 +183,7 @@ class Family:
         self._failed = 0
         self._shapes: deque[tuple[Shape, ...]] = deque(maxlen=_SHAPES)
         # By axes and room, what was made for the most rows and for the fewest.
-        self._made: dict[Any, tuple[_Traced, JoinedProgram] | None] = {}
+        self._made: dict[Any, JoinedProgram | None] = {}
         # The last program, which stands in for others of the same code: it has memory already.
         self._program: Any = None
 
@@ -228,23 +223,17 @@ class Family:
                 self._made.clear()
             self._made[key] = self._traced(path, axes, size, least)
         made = self._made.get(key)
-        if made is None or not self._holds(made[1]):
+        if made is None or not self._holds(made):
             return None
-        traced, joined = made
-        further = joined.further[0] if rows == size else joined.further_for(rows)
+        further = made.further[0] if rows == size else made.further_for(rows)
         if further is None:
             return None
         self.general = True
-        return self._fitted(path, axes, traced, joined, further, rows)
+        return self._fitted(path, axes, made, further, rows)
 
-    def _traced(
-        self, path: Path, axes: _Axes, size: int, least: int
-    ) -> tuple[_Traced, JoinedProgram] | None:
+    def _traced(self, path: Path, axes: _Axes, size: int, least: int) -> JoinedProgram | None:
         whole, fewer = path.traced_with(axes, size), path.traced_with(axes, least)
-        if whole is None or fewer is None or not _same(whole[1], fewer[1]):
-            return None
-        joined = _joined(whole[0], fewer[0])
-        return None if joined is None else (fewer, joined)
+        return None if whole is None or fewer is None else _joined(whole, fewer)
 
     def _holds(self, joined: JoinedProgram) -> bool:
         return joined.whole.valid() and joined.fewer.valid()
@@ -254,20 +243,17 @@ class Family:
         rows = path.rows(axes)
         size, _ = bounds(rows)
         made = self._made.get((axes, size, path.wanted))
-        if made is None or rows == size or not self._holds(made[1]):
+        if made is None or rows == size or not self._holds(made):
             return None
-        traced = path.traced()
-        whole = made[1].whole
-        joined = _joined(whole, traced[0]) if _same(traced[1], made[0][1]) else None
+        joined = _joined(made.whole, path.traced())
         if joined is None:
             return None
-        return self._fitted(path, axes, traced, joined, joined.further[1], rows)
+        return self._fitted(path, axes, joined, joined.further[1], rows)
 
     def _fitted(
         self,
         path: Path,
         axes: _Axes,
-        traced: _Traced,
         joined: JoinedProgram,
         further: Sequence[Array],
         rows: int,
@@ -282,7 +268,7 @@ class Family:
             if at is not None and rows < size:
                 part = *[slice(None)] * at.axis, slice(node.shape[at.axis] // size * rows)
             cuts.append(part)
-        piece = path.piece(traced[0])
+        piece = path.piece(joined.fewer)
         cuts = cuts[: joined.whole.results]
         piece.room = Room(joined.whole, joined.fewer, further, axes, index, cuts)
         piece.program = piece.hold(self._one(joined.program))
@@ -319,13 +305,6 @@ def _axes(shapes: tuple[Shape, ...], others: Sequence[tuple[Shape, ...]]) -> lis
 
     found = [differing(shapes, other) for other in others if other != shapes]
     return list(dict.fromkeys(one for one in found if one is not None))
-
-
-def _same(first: Sequence[Target], second: Sequence[Target]) -> bool:
-    """Whether the same get gradients."""
-    return len(first) == len(second) and all(
-        a is b or (not isinstance(a, Tensor) and a == b) for a, b in zip(first, second, strict=True)
-    )
 
 
 def _joined(whole: Staged, fewer: Staged) -> JoinedProgram | None:
