@@ -2,7 +2,7 @@
 
 definitions("mynn/ops/scan.py", "cumsum")        statements of a module, with their comments
 entry("mynn/compiler/rules/scan.py", "cumsum")   an entry of the dictionary RULES
-method("mynn/tensor/scans.py", "cumsum")         a method
+method("mynn/tensor/methods/scans.py", "cumsum")         a method
 """
 
 from __future__ import annotations

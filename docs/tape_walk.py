@@ -10,9 +10,9 @@ import mynn
 from mynn import nn, optim
 from mynn.base import recording
 from mynn.core.graph import format_graph
-from mynn.tape.piece import Piece
+from mynn.tape.pieces.piece import Piece
+from mynn.tape.pieces.trial import PATIENCE
 from mynn.tape.tape import Tape
-from mynn.tape.trial import PATIENCE
 
 
 def step() -> tuple[str, str]:

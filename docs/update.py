@@ -326,7 +326,7 @@ def _passes() -> str:
 def _primitive(name: str, family: str, methods: str, *own: str) -> str:
     """All that the package says of a primitive: its block, its record, the method of tensors."""
     ops, rules = f"mynn/ops/{family}.py", f"mynn/compiler/rules/{family}.py"
-    tensor = f"mynn/tensor/{methods}.py"
+    tensor = f"mynn/tensor/methods/{methods}.py"
     return "\n".join(
         [
             blocks.diff(ops, blocks.definitions(ops, *own, name)),

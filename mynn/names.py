@@ -36,7 +36,7 @@ HOMES = {
     "int32 int64 int8 is_floating_point is_nonzero is_tensor long numel promote_types result_type "
     "short uint16 uint32 uint64 uint8",
     "mynn.tensor.printing": "set_printoptions",
-    "mynn.tensor.grad_mode": "enable_grad inference_mode is_grad_enabled "
+    "mynn.tensor.gradients.grad_mode": "enable_grad inference_mode is_grad_enabled "
     "is_inference_mode_enabled set_grad_enabled",
     "mynn.serialization": "load save",
     "mynn.switches": "are_deterministic_algorithms_enabled get_default_device "

@@ -26,7 +26,9 @@ from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Shape, as_dtype
 from mynn.errors import ArgumentError
 from mynn.ops import random as ops
-from mynn.tensor import Tensor, apply, as_tensor, history, inplace
+from mynn.tensor import Tensor, apply, as_tensor
+from mynn.tensor.gradients import history
+from mynn.tensor.methods import inplace
 from mynn.trace import tracing
 
 _WORD = 2**32

@@ -13,7 +13,7 @@ import pytest
 import mynn
 from mynn.base import recording
 from mynn.runtime.llvm_objects import QUICK, using
-from mynn.tape.trial import PATIENCE
+from mynn.tape.pieces.trial import PATIENCE
 from tests import subset
 from tests.tape import first_calls
 

@@ -8,7 +8,7 @@ from typing import Any
 from mynn.autograd.gradcheck import gradcheck, gradgradcheck
 from mynn.autograd.gradients import Variable, backward, grad
 from mynn.tensor import enable_grad, no_grad
-from mynn.tensor.grad_mode import inference_mode, set_grad_enabled
+from mynn.tensor.gradients.grad_mode import inference_mode, set_grad_enabled
 
 __all__ = [
     "Function",

@@ -12,7 +12,7 @@ from mynn.base.dataclass import dataclass
 from mynn.core.graph import Node
 from mynn.errors import ArgumentTypeError, UsageError
 from mynn.tensor import Tensor, graph_node
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.tensor.value import AnyTensor
 from mynn.trace import tracing
 

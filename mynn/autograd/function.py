@@ -36,7 +36,7 @@ from mynn.errors import (
 )
 from mynn.ops.batches import spread
 from mynn.tensor import Tensor, enable_grad, grad_enabled, graph_node, no_grad
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.tensor.write import write
 from mynn.trace import tracing
 

@@ -14,7 +14,7 @@ from mynn.core import autodiff
 from mynn.core.graph import Node, topological
 from mynn.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor, check_present, enable_grad, graph_node, no_grad, wrap
-from mynn.tensor.history import (
+from mynn.tensor.gradients.history import (
     arrived,
     inside,
     inside_hooked,
@@ -287,7 +287,7 @@ def _reached(
         return node in wanted or id(tensor_of(node)) in leaves
 
     with forks.loading:  # what makes recipes comes with the first gradient
-        from mynn.tensor.rules import by_recipe
+        from mynn.tensor.gradients.rules import by_recipe
 
     hooked = arrived()
     before: dict[Node, Any] = {}

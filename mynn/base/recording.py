@@ -331,7 +331,7 @@ def recorded(function: Callable[P, R]) -> Callable[P, R]:
 
 class Tried:
     """A public function as it is called at once, and whether recipes of its calls are looked for
-    (`mynn.tensor.recipes`).
+    (`mynn.tensor.at_once.recipes`).
 
     - `parts`: what the nodes of several results say of who made them; None where they say nothing.
     """

@@ -34,8 +34,9 @@ class Kind:
 
     - `type`: the type of the value.
     - `compute(*arrays)`: the value; run it through `quietly`, but for views.
-    - `backs`: programs of its rule, by which inputs get a cotangent (`mynn.tensor.cotangents`);
-      `rules`: the same with a history (`mynn.tensor.rules`).
+    - `backs`: programs of its rule, by which inputs get a cotangent
+      (`mynn.tensor.gradients.cotangents`); `rules`: the same with a history
+      (`mynn.tensor.gradients.rules`).
     """
 
     __slots__ = ("backs", "compute", "params", "primitive", "rules", "type", "types")

@@ -16,7 +16,7 @@ from mynn.errors import DataError, DTypeError, ShapeError, UsageError
 from mynn.nn.module import Module
 from mynn.tensor import Tensor
 from mynn.tensor.dataframes import column_of, names_of
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.tensor.loaded import checked_mapping, numbers_of
 
 Self = TypeVar("Self", bound="Fitted")

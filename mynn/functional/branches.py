@@ -28,8 +28,8 @@ from mynn.functional.control import Recorder, changed, checked, form, scan
 from mynn.ops import branches, elementwise, movement
 from mynn.ops.checks import outside
 from mynn.tensor import Tensor, as_tensor, graph_node
-from mynn.tensor.control import several
-from mynn.tensor.grad_mode import grad_enabled
+from mynn.tensor.gradients.control import several
+from mynn.tensor.gradients.grad_mode import grad_enabled
 from mynn.trace import tracing
 from mynn.trace.trace import Trace
 

@@ -26,8 +26,8 @@ from mynn.functional.joining import stack
 from mynn.ops import movement
 from mynn.ops.checks import outside
 from mynn.tensor import Tensor, as_tensor, graph_node
-from mynn.tensor.control import depending, scanned
-from mynn.tensor.grad_mode import grad_enabled
+from mynn.tensor.gradients.control import depending, scanned
+from mynn.tensor.gradients.grad_mode import grad_enabled
 from mynn.trace import tracing
 from mynn.trace.trace import Trace
 

@@ -14,7 +14,7 @@ from mynn.errors import ArgumentError, ShapeError
 from mynn.functional.joining import cat
 from mynn.tensor import Tensor, as_tensor, same_dtype
 from mynn.tensor.checks import require_range
-from mynn.tensor.shapes import axis_of
+from mynn.tensor.methods.shapes import axis_of
 
 
 @recorded

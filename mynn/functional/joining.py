@@ -18,7 +18,7 @@ from mynn.ops import elementwise, movement
 from mynn.ops.rules import normalize_axes
 from mynn.tensor import Tensor, apply, as_tensor, binary, promote
 from mynn.tensor.functions import written
-from mynn.tensor.joined import joined, stacked
+from mynn.tensor.methods.joined import joined, stacked
 
 
 @recorded

@@ -16,7 +16,7 @@ import numpy as np
 from mynn.errors import UsageError
 from mynn.functional import joining, products, shapes
 from mynn.tensor import Tensor, as_tensor
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.trace import tracing
 
 # -- ufuncs ----------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from mynn.jit.facts import (
 from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Parameter, Tensor
-from mynn.tensor.grad_mode import grad_enabled
+from mynn.tensor.gradients.grad_mode import grad_enabled
 from mynn.trace import modes
 from mynn.trace.free_variables import SMALL_BYTES, is_module, of_others
 

@@ -18,7 +18,7 @@ from mynn.core.graph import Graph, Node, input_node
 from mynn.core.types import Type
 from mynn.errors import ArgumentError, UsageError
 from mynn.tensor import Tensor, as_array, as_tensor, graph_node
-from mynn.tensor.grad_mode import keeping
+from mynn.tensor.gradients.grad_mode import keeping
 from mynn.trace import tracing
 from mynn.trace.effects import Watch
 from mynn.trace.trace import Trace

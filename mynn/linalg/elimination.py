@@ -19,7 +19,7 @@ from mynn.core.graph import Node
 from mynn.functional.control import scan
 from mynn.ops import gather
 from mynn.tensor import apply, as_tensor, no_grad
-from mynn.tensor.history import graph_node
+from mynn.tensor.gradients.history import graph_node
 from mynn.tensor.value import Value
 from mynn.trace import tracing
 

@@ -13,7 +13,7 @@ from mynn.errors import ArgumentError
 from mynn.linalg import elimination, primitives
 from mynn.linalg.solutions import solve
 from mynn.tensor import Tensor, as_tensor
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.trace import tracing
 
 

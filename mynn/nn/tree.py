@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from mynn.errors import ArgumentError
 from mynn.tensor import Parameter, Tensor
-from mynn.tensor.history import clear
+from mynn.tensor.gradients.history import clear
 
 Self = TypeVar("Self", bound="Tree")
 

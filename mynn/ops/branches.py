@@ -1,7 +1,7 @@
 """Branches, and loops that run as long as a condition holds: graphs in a graph, like scans.
 
 Both have several values (`mynn.ops.control.part`). Gradients are made by their operands
-(`mynn.tensor.branches`), since they take more than operators.
+(`mynn.tensor.gradients.branches`), since they take more than operators.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _refuse(*nodes: Node, body: Graph, carry: int) -> Node:
 # The cotangents of the floats among the operands of a while_loop. Inputs: those of the floats of
 # its last carry, then its operands. It stands for a linear function that is computed for zeros
 # alone; what it is differentiated for is its transpose, the loop with tangents
-# (`mynn.tensor.branches`): that is how derivatives in a direction are made.
+# (`mynn.tensor.gradients.branches`): that is how derivatives in a direction are made.
 while_pullback = Primitive(
     "while_pullback",
     _infer_pullback,

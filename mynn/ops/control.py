@@ -113,7 +113,7 @@ def _exchanged(x: Node) -> Node:
 # c, y[t] = body(c, x[t], constants)  for t = 0 .. length - 1, or from the last to the first where
 # `reverse`. Inputs: the first carry, `sequences` with an entry for each step, constants. The value
 # is (last carry.., y..). The gradient is another scan, the other way round, which its operands make
-# (`mynn.tensor.control`), since it takes more than operators.
+# (`mynn.tensor.gradients.control`), since it takes more than operators.
 scan = Primitive(
     "scan",
     _infer_scan,

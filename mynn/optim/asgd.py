@@ -10,7 +10,7 @@ from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup, between
 from mynn.optim.transform import add_penalty, descent
 from mynn.tensor import Parameter
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 
 
 class ASGD(Optimizer):

@@ -22,7 +22,7 @@ from mynn.core.types import default_float
 from mynn.errors import MynnError
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Tensor, graph_node
-from mynn.tensor.history import changed
+from mynn.tensor.gradients.history import changed
 from mynn.tensor.view import value_of
 from mynn.tensor.write import same_value
 from mynn.trace import tracing

@@ -17,7 +17,7 @@ from mynn.optim.convergence import Convergence
 from mynn.optim.options import checked_parameters
 from mynn.tensor import Tensor
 from mynn.tensor.creation import eye
-from mynn.tensor.grad_mode import enable_grad
+from mynn.tensor.gradients.grad_mode import enable_grad
 from mynn.trace import tracing
 
 # Damping beyond which no step is downhill.

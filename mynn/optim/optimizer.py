@@ -35,8 +35,8 @@ from mynn.optim.options import (
 from mynn.optim.rows import refuse_sparse
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
-from mynn.tensor.grad_mode import enable_grad
-from mynn.tensor.history import array_of, clear
+from mynn.tensor.gradients.grad_mode import enable_grad
+from mynn.tensor.gradients.history import array_of, clear
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 from mynn.trace.guards import Guards

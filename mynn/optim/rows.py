@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from mynn.errors import ArgumentError, UsageError
 from mynn.optim.options import ParamGroup
-from mynn.tensor import Parameter, Tensor, touched
-from mynn.tensor.history import array_of, changed
+from mynn.tensor import Parameter, Tensor
+from mynn.tensor.gradients import touched
+from mynn.tensor.gradients.history import array_of, changed
 from mynn.trace import tracing
 
 # Of a table's rows at most one in so many is updated by itself; otherwise the whole table is.

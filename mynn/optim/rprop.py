@@ -11,7 +11,7 @@ from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, ParamGroup
 from mynn.optim.transform import descent
 from mynn.tensor import Parameter
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 
 
 class Rprop(Optimizer):

@@ -19,9 +19,8 @@ import numpy as np
 
 from mynn.base import recording
 from mynn.errors import MynnError
-from mynn.tape.call import External, whole
-from mynn.tape.filled import Filled
-from mynn.tape.following import (
+from mynn.tape.calls.call import External, whole
+from mynn.tape.calls.following import (
     COUNTING,
     LARGE,
     NUMBERS,
@@ -33,18 +32,19 @@ from mynn.tape.following import (
     kind_of,
     waits_for,
 )
-from mynn.tape.fresh import stand_in
-from mynn.tape.look import LOOKS
-from mynn.tape.output import Elsewhere
-from mynn.tape.several import Several
-from mynn.tape.step import Step
-from mynn.tape.training import is_own
+from mynn.tape.calls.fresh import stand_in
+from mynn.tape.calls.several import Several
+from mynn.tape.calls.step import Step
+from mynn.tape.gradients.training import is_own
+from mynn.tape.pieces.look import LOOKS
+from mynn.tape.pieces.output import Elsewhere
+from mynn.tape.writes.filled import Filled
 from mynn.tensor import Parameter, Tensor
-from mynn.tensor.grad_mode import enabled
-from mynn.tensor.history import array_of
-from mynn.tensor.indexing import with_numbers
-from mynn.tensor.joined import arrays_of
-from mynn.tensor.movement import looked_at
+from mynn.tensor.gradients.grad_mode import enabled
+from mynn.tensor.gradients.history import array_of
+from mynn.tensor.methods.indexing import with_numbers
+from mynn.tensor.methods.joined import arrays_of
+from mynn.tensor.methods.movement import looked_at
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 

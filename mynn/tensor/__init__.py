@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.base import forks, recording
-from mynn.tensor.grad_mode import enable_grad, grad_enabled, no_grad
-from mynn.tensor.history import check_present, graph_node, leaf_requires_grad
+from mynn.tensor.gradients.grad_mode import enable_grad, grad_enabled, no_grad
+from mynn.tensor.gradients.history import check_present, graph_node, leaf_requires_grad
 from mynn.tensor.parameter import Parameter
 from mynn.tensor.promotion import apply, as_array, plain_array, promote
 from mynn.tensor.tensor import (
@@ -28,7 +28,7 @@ def _with_recipes(tried: recording.Tried, *call: Any) -> Any:
     if tracing.active() is not None:
         return tried.plain(*call)
     with forks.loading:
-        from mynn.tensor import recipes
+        from mynn.tensor.at_once import recipes
 
     recording.at_once[0] = recipes.call
     return recipes.call(tried, *call)

@@ -9,7 +9,7 @@ from mynn.core.failure import failure, wrong_places
 from mynn.core.graph import CONSTANT, Node
 from mynn.core.types import Array
 from mynn.ops.checks import outside
-from mynn.tensor.history import graph_node
+from mynn.tensor.gradients.history import graph_node
 from mynn.tensor.value import AnyTensor
 from mynn.tensor.view import value_of
 from mynn.trace import tracing

@@ -10,7 +10,7 @@ import numpy as np
 from mynn.base.arguments import shown
 from mynn.core.types import SHORT_NAMES, Array, Shape
 from mynn.errors import ArgumentError, DataError, DTypeError, ShapeError
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.tensor.promotion import plain_array
 from mynn.tensor.tensor import Tensor
 

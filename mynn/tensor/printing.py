@@ -12,7 +12,7 @@ from mynn.base.arguments import explained, number, shown
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Array, default_float
 from mynn.errors import ArgumentError
-from mynn.tensor.grad_fn import name_of
+from mynn.tensor.gradients.grad_fn import name_of
 from mynn.tensor.value import AnyTensor
 
 _PREFIX = "tensor("

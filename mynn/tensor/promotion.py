@@ -15,10 +15,10 @@ from mynn.core.primitive import Primitive
 from mynn.core.types import DTYPES, SHORT_NAMES, Array, Type, as_dtype, default_float, supported
 from mynn.errors import DataError, DTypeError, ShapeError
 from mynn.ops import PRIMITIVES, elementwise
-from mynn.tensor import pairs
+from mynn.tensor.at_once import pairs
 from mynn.tensor.dataframes import frame_array, names_of
-from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.history import STOP, array_of, changed_source, graph_node, missing
+from mynn.tensor.gradients.grad_mode import grad_enabled
+from mynn.tensor.gradients.history import STOP, array_of, changed_source, graph_node, missing
 from mynn.tensor.value import AnyTensor, T, Value
 from mynn.tensor.view import current, look, value_of
 from mynn.trace import leaks, tracing

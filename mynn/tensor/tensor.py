@@ -20,16 +20,18 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise
 from mynn.target.storage import allocate, axis_order
-from mynn.tensor import backward, branches, control, history, products, promotion, write
-from mynn.tensor.forwarded import Forwarded
-from mynn.tensor.grad_mode import no_grad
-from mynn.tensor.hooks import Hooked
-from mynn.tensor.inplace_functions import InPlaceFunctions
+from mynn.tensor import promotion, write
+from mynn.tensor.gradients import backward, branches, control, history
+from mynn.tensor.gradients.grad_mode import no_grad
+from mynn.tensor.gradients.hooks import Hooked
+from mynn.tensor.methods import products
+from mynn.tensor.methods.forwarded import Forwarded
+from mynn.tensor.methods.inplace_functions import InPlaceFunctions
+from mynn.tensor.methods.products import Products
+from mynn.tensor.methods.setitem import SetItem
+from mynn.tensor.methods.statistics import Statistics
 from mynn.tensor.printing import text_of
-from mynn.tensor.products import Products
 from mynn.tensor.promotion import apply, as_array
-from mynn.tensor.setitem import SetItem
-from mynn.tensor.statistics import Statistics
 from mynn.tensor.value import Value
 from mynn.tensor.view import look, value_of
 from mynn.trace import tracing

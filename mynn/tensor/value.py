@@ -102,8 +102,8 @@ class Value(Generic[T]):
     # What a tape knows of a tensor that it made (`type`, `make`); other tensors have None. Of what
     # it has not made yet the fields are not set, and are made when somebody asks (`__getattr__`).
     pending: Any
-    # Of the gradient of a table, which of its rows are not zeros (`mynn.tensor.touched`); None
-    # where nothing is known of that.
+    # Of the gradient of a table, which of its rows are not zeros
+    # (`mynn.tensor.gradients.touched`); None where nothing is known of that.
     touched: Any
 
     def _setup(

@@ -23,8 +23,8 @@ from mynn.core.types import Array
 from mynn.errors import DTypeError, ShapeError, UsageError
 from mynn.ops import elementwise, movement
 from mynn.target.storage import axis_order
-from mynn.tensor.grad_mode import grad_enabled
-from mynn.tensor.history import STOP, array_of, changed, graph_node, is_users_call
+from mynn.tensor.gradients.grad_mode import grad_enabled
+from mynn.tensor.gradients.history import STOP, array_of, changed, graph_node, is_users_call
 from mynn.tensor.promotion import RANK, as_tensor
 from mynn.tensor.value import AnyTensor
 from mynn.tensor.view import check_written, put, store, value_of

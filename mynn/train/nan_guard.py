@@ -16,7 +16,7 @@ from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from mynn.jit.stage import Staged
 from mynn.tensor import Tensor, graph_node
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.train.engine.base import Executor
 from mynn.train.engine.cursor import Snapshot
 from mynn.train.engine.state import Copies

@@ -26,7 +26,7 @@ from mynn.tensor import (
     no_grad,
     wrap,
 )
-from mynn.tensor.history import arrived
+from mynn.tensor.gradients.history import arrived
 from mynn.trace import tracing
 from mynn.transform.structures import with_arrays
 

@@ -27,8 +27,8 @@ from mynn.ops.batches import spread
 from mynn.ops.elementwise import stop_gradient
 from mynn.tensor import Tensor, as_tensor, enable_grad, grad_enabled, graph_node
 from mynn.tensor.checks import require
-from mynn.tensor.grad_mode import keeping
-from mynn.tensor.replay import replay
+from mynn.tensor.gradients.grad_mode import keeping
+from mynn.tensor.gradients.replay import replay
 from mynn.trace import tracing
 from mynn.trace.trace import Trace
 from mynn.transform.structures import dims_of

@@ -14,7 +14,8 @@ from mynn import functional as F
 from mynn.base import recording
 from mynn.core.graph import Node
 from mynn.errors import DataError, IndexRangeError, ShapeError, UsageError
-from mynn.tensor import graph_node, recipes
+from mynn.tensor import graph_node
+from mynn.tensor.at_once import recipes
 from tests.registry import FUNCTIONS, MODULES
 from tests.registry.entries import all_cases
 from tests.registry.running import our_function, run_eager

@@ -23,9 +23,9 @@ from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import UsageError
-from mynn.tape.trial import PATIENCE
+from mynn.tape.pieces.trial import PATIENCE
 from mynn.tensor import grad_enabled
-from mynn.tensor.grad_mode import _enabled
+from mynn.tensor.gradients.grad_mode import _enabled
 from mynn.trace import tracing
 from tests.fuzz.interruption import interrupt
 from tests.helpers import own_tape

@@ -19,7 +19,7 @@ import mynn.jit.compile
 from mynn import Tensor, jit, nn, optim
 from mynn.jit.interpreted import InterpretedProgram
 from mynn.runtime import llvm_jit
-from mynn.tensor import grad_mode
+from mynn.tensor.gradients import grad_mode
 from tests.jit.harness import BACKENDS, backends, ramp, step_of
 
 # -- backends --------------------------------------------------------------------------------------

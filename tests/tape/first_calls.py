@@ -11,8 +11,10 @@ import math
 from typing import Any
 
 from mynn.base import recording
-from mynn.tape import credit, piece, step, tape
-from mynn.tape.trial import Trial
+from mynn.tape import tape
+from mynn.tape.calls import step
+from mynn.tape.pieces import credit, piece
+from mynn.tape.pieces.trial import Trial
 
 
 class _Seen(dict[Any, Any]):

@@ -14,7 +14,9 @@ import mynn
 from mynn import nn, optim
 from mynn.jit import known
 from mynn.optim import at_once
-from mynn.tape import alike, piece, training
+from mynn.tape.calls import alike
+from mynn.tape.gradients import training
+from mynn.tape.pieces import piece
 
 STEPS = 8
 

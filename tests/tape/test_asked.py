@@ -11,10 +11,10 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.errors import UsageError
-from mynn.tape import loops
-from mynn.tape.piece import Piece
-from mynn.tape.step import Step
-from mynn.tape.trial import PATIENCE
+from mynn.tape.calls import loops
+from mynn.tape.calls.step import Step
+from mynn.tape.pieces.piece import Piece
+from mynn.tape.pieces.trial import PATIENCE
 from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(3)
@@ -25,7 +25,7 @@ TIMES = 7
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The names of the calls of each program that was made; the interpreter runs them."""
-    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    monkeypatch.setattr("mynn.tape.pieces.piece.native_available", lambda: False)
     found: list[list[str]] = []
     made = Piece.__init__
 
@@ -312,7 +312,7 @@ def test_memory_that_the_user_changes_is_copied_when_it_is_read(ran: list[list[s
 
 
 def test_long_loops_are_a_piece_for_some_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    monkeypatch.setattr("mynn.tape.pieces.piece.native_available", lambda: False)
     counts, real = set(), Piece.run
 
     def watched(self: Piece, externals: Any, notes: Any) -> None:

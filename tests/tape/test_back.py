@@ -12,9 +12,9 @@ import mynn
 import mynn.functional as F
 from mynn import Tensor, nn
 from mynn.errors import UsageError
-from mynn.tape import back
-from mynn.tape.derivative import Derivative
-from mynn.tape.trial import PATIENCE
+from mynn.tape.gradients import back
+from mynn.tape.gradients.derivative import Derivative
+from mynn.tape.pieces.trial import PATIENCE
 from tests.fuzz.eager.compare import program_problems
 from tests.fuzz.eager.statements import parsed
 

@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn import functional as F
 from mynn import nn, optim
-from mynn.tape.piece import Piece
+from mynn.tape.pieces.piece import Piece
 
 ROWS, BATCH = 48, 6
 Batches = Callable[[Any, Any], Iterator[tuple[Any, Any]]]

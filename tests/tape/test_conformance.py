@@ -16,9 +16,9 @@ import pytest
 import mynn
 from mynn import optim
 from mynn.core.types import Array
+from mynn.tape.calls.step import Step
 from mynn.tape.mode import MODES
-from mynn.tape.piece import Piece
-from mynn.tape.step import Step
+from mynn.tape.pieces.piece import Piece
 from mynn.tensor import Parameter
 from tests.registry import FUNCTIONS, MODULES, OPTIMIZERS
 from tests.registry.entries import all_cases
@@ -49,7 +49,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of calls that became programs. The interpreter runs them: no compiler is waited
     for.
     """
-    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    monkeypatch.setattr("mynn.tape.pieces.piece.native_available", lambda: False)
     found: set[str] = set()
     made = Piece.__init__
 

@@ -8,7 +8,7 @@ import sys
 PROGRAM = """
 import mynn
 from mynn.base import recording
-from mynn.tape.piece import Piece
+from mynn.tape.pieces.piece import Piece
 from tests.tape import first_calls
 
 first_calls.become_programs()

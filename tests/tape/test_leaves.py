@@ -16,9 +16,9 @@ import torch
 
 import mynn
 from mynn.base import recording
-from mynn.tape.piece import Piece
-from mynn.tape.trial import PATIENCE
-from mynn.tape.waiting import Waiting
+from mynn.tape.pieces.piece import Piece
+from mynn.tape.pieces.trial import PATIENCE
+from mynn.tape.pieces.waiting import Waiting
 
 ROUNDS = 9
 random = np.random.default_rng(3)
@@ -34,7 +34,7 @@ def tape(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What comes a second time is a program."""
     monkeypatch.setattr(PATIENCE, "piece", 0.0)
     monkeypatch.setattr(PATIENCE, "call", 0.0)
-    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    monkeypatch.setattr("mynn.tape.pieces.piece.native_available", lambda: False)
     with mynn.eager("tape"):
         yield recording.current.own
 

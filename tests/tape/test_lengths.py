@@ -16,9 +16,9 @@ from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.runtime import store
-from mynn.tape import lengths, piece
-from mynn.tape.lengths import bounds
-from mynn.tape.trial import PATIENCE
+from mynn.tape.pieces import lengths, piece
+from mynn.tape.pieces.lengths import bounds
+from mynn.tape.pieces.trial import PATIENCE
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(32, 4)).astype(np.float32)

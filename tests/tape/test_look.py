@@ -16,8 +16,8 @@ from mynn.core.types import Array
 from mynn.errors import MynnError
 from mynn.jit import native_available
 from mynn.jit.program import Program
-from mynn.tape import look, waiting
-from mynn.tape.waiting import Waiting
+from mynn.tape.pieces import look, waiting
+from mynn.tape.pieces.waiting import Waiting
 from tests.fuzz.tape_signals import check_tape
 from tests.helpers import own_tape
 

@@ -15,7 +15,7 @@ import mynn
 import mynn.functional as F
 from mynn import Tensor, nn, optim
 from mynn.errors import DataError, ShapeError, UsageError
-from mynn.tape.training import Training
+from mynn.tape.gradients.training import Training
 from tests.tape.test_tape import T, X, network, usual
 
 Program = Callable[[int], Any]

@@ -38,7 +38,7 @@ def holding(others: bool) -> None:
 def test_calls_that_do_not_repeat(
     same: bool, level: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mynn.tape.credit.CREDIT", 100.0)  # also with --first-calls
+    monkeypatch.setattr("mynn.tape.pieces.credit.CREDIT", 100.0)  # also with --first-calls
     monkeypatch.setenv("MYNN_DEBUG", level)
     work(same)
     said = [line for line in capsys.readouterr().err.splitlines() if "one by one" in line]
@@ -54,7 +54,7 @@ def test_calls_that_do_not_repeat(
 def test_programs_for_each_set_of_results(
     others: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    monkeypatch.setattr("mynn.tape.pieces.piece.native_available", lambda: False)
     monkeypatch.setenv("MYNN_DEBUG", "1")
     holding(others)
     said = [line for line in capsys.readouterr().err.splitlines() if "other results" in line]

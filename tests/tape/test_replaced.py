@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn.base import recording
 from mynn.errors import UsageError
-from mynn.tape.trial import PATIENCE
+from mynn.tape.pieces.trial import PATIENCE
 from tests.tape.test_leaves import FIRST, leaves, loss_of
 
 REFUSED = "modified by an inplace operation"

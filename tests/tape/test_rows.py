@@ -16,8 +16,8 @@ from mynn import Tensor, nn
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import DataError, IndexRangeError, ShapeError
-from mynn.tape.following import Following
-from mynn.tape.trial import PATIENCE
+from mynn.tape.calls.following import Following
+from mynn.tape.pieces.trial import PATIENCE
 from tests.fuzz.eager.compare import program_problems
 from tests.fuzz.eager.statements import parsed
 

@@ -12,13 +12,13 @@ import mynn
 from mynn import nn
 from mynn.base import recording
 from mynn.nn import recurrent as layers
-from mynn.tape import piece
+from mynn.tape.pieces import piece
 from mynn.trace import tracing
 
 
 @pytest.fixture(autouse=True)
 def _never_a_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("mynn.tape.waiting.Trial.over", lambda *args, **named: False)
+    monkeypatch.setattr("mynn.tape.pieces.waiting.Trial.over", lambda *args, **named: False)
     with mynn.eager("tape"):
         yield
 

@@ -17,7 +17,7 @@ from mynn import Tensor
 from mynn.errors import UsageError
 from mynn.jit.instance import Instance
 from mynn.jit.interpreted import InterpretedProgram
-from mynn.tape.piece import Piece
+from mynn.tape.pieces.piece import Piece
 from mynn.tape.tape import Tape
 from tests.fuzz.interruption import Late
 from tests.fuzz.tape_signals import Subject, T, X, check, check_tape, run
@@ -271,7 +271,7 @@ def test_what_was_interrupted_half_way_says_so(
         y = subject.net(Tensor(X[0]))
         z = F.softmax(y, 1)
     assert z.pending is not None
-    monkeypatch.setattr("mynn.tape.results.adopt", late)
+    monkeypatch.setattr("mynn.tape.pieces.results.adopt", late)
     with pytest.raises(Late):
         z.numpy()
     monkeypatch.undo()

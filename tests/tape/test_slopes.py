@@ -14,7 +14,7 @@ from mynn import Tensor, nn
 from mynn.autograd import functional, grad
 from mynn.base import recording
 from mynn.errors import UsageError
-from mynn.tape.trial import PATIENCE
+from mynn.tape.pieces.trial import PATIENCE
 
 X = np.array([0.3, -0.132, 1.1])
 
@@ -166,7 +166,7 @@ def test_a_parameter_that_was_frozen_since() -> None:
 
 def test_gradients_of_leaves_are_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is called again for values, where nobody asks for a result on the way."""
-    from mynn.tape.run import Run
+    from mynn.tape.gradients.run import Run
 
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
     xs = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
@@ -185,7 +185,7 @@ def test_gradients_of_leaves_are_programs(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_external_stands_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tensor is one place of a run, however often calls are given it."""
-    from mynn.tape.run import Run
+    from mynn.tape.gradients.run import Run
 
     seen: list[int] = []
     real = Run.__init__

@@ -17,10 +17,10 @@ import mynn.functional as F
 from mynn import Tensor, nn, optim
 from mynn.base import recording
 from mynn.errors import ArgumentError, DataError, MynnError, ShapeError, UsageError
-from mynn.tape import waiting
-from mynn.tape.piece import Piece
+from mynn.tape.pieces import waiting
+from mynn.tape.pieces.piece import Piece
+from mynn.tape.pieces.trial import PATIENCE
 from mynn.tape.tape import Tape
-from mynn.tape.trial import PATIENCE
 from tests.helpers import own_tape
 
 DRAW = np.random.default_rng(0)
@@ -258,7 +258,7 @@ def test_a_call_that_was_interrupted_leaves_nothing(tape: Any) -> None:
 
 
 def test_what_never_repeats_is_mostly_run_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mynn.tape.credit.CREDIT", 100.0)  # also with --first-calls
+    monkeypatch.setattr("mynn.tape.pieces.credit.CREDIT", 100.0)  # also with --first-calls
     found = []
     search = Tape._found
     monkeypatch.setattr(Tape, "_found", lambda *args: found.append(0) or search(*args))
@@ -288,7 +288,7 @@ class Deep(nn.Module):
 
 def test_a_step_of_many_calls_is_soon_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a tape may spend on new calls is enough for 440 of them."""
-    monkeypatch.setattr("mynn.tape.piece.native_available", lambda: False)
+    monkeypatch.setattr("mynn.tape.pieces.piece.native_available", lambda: False)
     with mynn.eager("at once"), mynn.eager("tape"):
         net = Deep(110)
         optimizer = optim.SGD(net.parameters(), lr=0.1)
@@ -336,7 +336,7 @@ def test_no_clock_decides_when_a_loop_becomes_a_program(
 def test_a_tape_forgets_steps_when_they_are_many(
     tape: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mynn.tape.waiting.MOST", 1000)
+    monkeypatch.setattr("mynn.tape.pieces.waiting.MOST", 1000)
     root = weakref.ref(tape.root)
     x, net = Tensor(X[0]), network()
     for size in range(1, 40):

@@ -10,9 +10,9 @@ import pytest
 
 import mynn
 from mynn import Tensor
-from mynn.tape.output import Later
-from mynn.tape.piece import Piece
-from mynn.tape.trial import PATIENCE
+from mynn.tape.pieces.output import Later
+from mynn.tape.pieces.piece import Piece
+from mynn.tape.pieces.trial import PATIENCE
 from tests.helpers import own_tape
 
 X = np.random.default_rng(4).normal(size=(3, 4)).astype(np.float32)

@@ -11,7 +11,7 @@ import pytest
 import mynn
 from mynn import Tensor, nn
 from mynn.base import recording
-from mynn.tensor import history
+from mynn.tensor.gradients import history
 
 X = np.array([[1.0, -2.0, 0.5], [0.5, 3.0, -1.0]], np.float32)
 

@@ -17,9 +17,10 @@ from mynn.core.primitive import Primitive, Sample
 from mynn.core.rows import Rows
 from mynn.core.types import Array
 from mynn.errors import UsageError
-from mynn.tensor import apply, cotangents, graph_node, no_grad, walks, wrap
-from mynn.tensor.history import leaf_requires_grad
-from mynn.tensor.rules import by_recipe
+from mynn.tensor import apply, graph_node, no_grad, wrap
+from mynn.tensor.gradients import cotangents, walks
+from mynn.tensor.gradients.history import leaf_requires_grad
+from mynn.tensor.gradients.rules import by_recipe
 from mynn.tensor.view import value_of
 from tests.ops.cases import cases, with_float
 

@@ -14,7 +14,7 @@ import mynn
 from mynn import Parameter, nn
 from mynn.core.graph import Node
 from mynn.errors import UsageError
-from mynn.tape.run import Run
+from mynn.tape.gradients.run import Run
 
 CUTS: dict[str, Callable[[Any], Any]] = {
     "detach": lambda h: h.detach(),

@@ -10,7 +10,7 @@ import pytest
 
 from mynn import Tensor
 from mynn.errors import ArgumentError
-from mynn.tensor.inplace_functions import InPlaceFunctions
+from mynn.tensor.methods.inplace_functions import InPlaceFunctions
 
 torch = pytest.importorskip("torch")
 

@@ -12,7 +12,7 @@ import pytest
 import mynn
 from mynn import Parameter, Tensor
 from mynn.errors import DTypeError, IndexRangeError, MynnError, ShapeError, UsageError
-from mynn.tensor.inplace_functions import InPlaceFunctions
+from mynn.tensor.methods.inplace_functions import InPlaceFunctions
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:index_reduce")

@@ -15,7 +15,8 @@ import mynn
 from mynn import Parameter, Tensor, nn, no_grad
 from mynn.core import interpreter
 from mynn.errors import DTypeError, ShapeError, UsageError
-from mynn.tensor import as_tensor, enable_grad, grad_mode, parameter, promote, tensor
+from mynn.tensor import as_tensor, enable_grad, parameter, promote, tensor
+from mynn.tensor.gradients import grad_mode
 from mynn.trace import tracing
 from tests.helpers import f32, graph_of
 

@@ -1,8 +1,8 @@
 """Scans: those that do the same steps become one, and lose what nobody wants. One step is no loop.
 
 A gradient needs more of a forward scan than its results: the scan stands in the graph once more,
-with a body that gives them too (`mynn.tensor.control`). The bodies have nodes in common, so one
-scan with the outputs of both is enough.
+with a body that gives them too (`mynn.tensor.gradients.control`). The bodies have nodes in common,
+so one scan with the outputs of both is enough.
 
 Before:
     %0: (f32[8], f32[20,8]) = scan(%init, %x) body=.. return %c, %c

@@ -9,7 +9,7 @@ import numpy as np
 
 from mynn.errors import ArgumentTypeError, ShapeError
 from mynn.tensor import Tensor
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

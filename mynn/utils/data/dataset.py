@@ -14,7 +14,7 @@ from mynn.base.arguments import shown, whole_number
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, IndexRangeError, ShapeError, UsageError
 from mynn.tensor import Tensor, as_tensor
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 from mynn.utils.data.sampler import Source, numpy_generator
 
 Sample = TypeVar("Sample", covariant=True)

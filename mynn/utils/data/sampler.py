@@ -13,7 +13,7 @@ from mynn.core.types import Array
 from mynn.errors import ArgumentError, UsageError
 from mynn.random import Generator, default_generator
 from mynn.tensor import Tensor
-from mynn.tensor.history import array_of
+from mynn.tensor.gradients.history import array_of
 
 Source = Generator | np.random.Generator | None
 Index = TypeVar("Index", covariant=True)

@@ -23,9 +23,9 @@ import mynn
 from mynn import nn, optim
 from mynn.core.types import Array
 from mynn.optim.optimizer import Optimizer
-from mynn.tape import piece
-from mynn.tape.derivative import Derivative
-from mynn.tape.trial import PATIENCE, Trial
+from mynn.tape.gradients.derivative import Derivative
+from mynn.tape.pieces import piece
+from mynn.tape.pieces.trial import PATIENCE, Trial
 from tests.fuzz.eager.statements import Log, Program, text
 
 FILE = "<eager program>"

@@ -1,0 +1,1 @@
+"""`backward`, `autograd.grad` and optimisers on a tape, through all that it ran."""

@@ -1,0 +1,1 @@
+"""What calls write: parameters, rows of tensors, and tensors that get other memory."""

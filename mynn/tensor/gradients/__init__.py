@@ -1,0 +1,1 @@
+"""Where tensors came from, and the walk back: nodes, `backward`, hooks, rules."""

@@ -1,0 +1,1 @@
+"""What can be done with a tensor: methods by family, as bases of `Tensor`."""
