@@ -26,7 +26,7 @@ NATIVE_ONLY = frozenset(
     | {"operations", "bytes", "stack_bytes", "nbytes", "buffers", "artifact", "native"}
     | {"arguments", "outputs", "table", "run", "direct", "several", "take", "give_back", "free"}
     | {"new_instance", "argument_layouts", "result_layouts", "status_slot", "state"}
-    | {"addresses"}
+    | {"addresses", "quick"}
 )
 
 

@@ -244,3 +244,14 @@ def test_rooms() -> None:
         assert least <= rows <= size
         assert bounds(size) == bounds(least) == (size, least)
         assert size <= 2 * rows
+
+
+def test_lengths_of_other_axes_are_other_programs() -> None:
+    """Of the same calls on layers of another width, which differ in a length of another axis."""
+    found = []
+    for rows, count in ((7, 7), (7, 6), (7, 5), (5, 7), (5, 6), (5, 5), (6, 8), (6, 7)):
+        x = Tensor(X[:rows, :1] * np.ones(count, np.float32))
+        found += [(((x * 2).tanh() + x).exp().sum(0) * 3).numpy() for _ in range(6)]
+        with mynn.eager("at once"):
+            want = (((x * 2).tanh() + x).exp().sum(0) * 3).numpy()
+        np.testing.assert_allclose(found[-1], want, rtol=1e-6)

@@ -161,6 +161,9 @@ class _Rewritten:
         facts, put = Facts(), {}
         if combined is not None:
             put = self._put(combined)
+        elif x.primitive is CONSTANT and self._has_rows(x):
+            # Its rows that are not there are those of a larger batch, whatever they meet.
+            facts = Facts(pure=False, tame=bool(np.isfinite(np.asarray(x.value)).all()))
         elif x.primitive is control.part:
             facts = self._parts[x.inputs[0]][x.params["number"]]
         elif self._has_rows(x) or not any(map(self._has_rows, x.inputs)):

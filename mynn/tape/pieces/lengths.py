@@ -152,6 +152,11 @@ class Path:
         pairs = zip(self.shapes, axes, strict=True)
         return next(shape[axis] for shape, axis in pairs if axis is not None)
 
+    def others(self, axes: _Axes) -> tuple[Shape, ...]:
+        """The extents of all other axes."""
+        pairs = zip(self.shapes, axes, strict=True)
+        return tuple([s if a is None else (*s[:a], -1, *s[a + 1 :]) for s, a in pairs])
+
     def traced(self) -> Staged:
         """Its trace."""
         return stage(self.step.calls, self.externals, self.wanted, self.trained)
@@ -217,7 +222,7 @@ class Family:
         """
         rows = path.rows(axes)
         size, least = bounds(rows)
-        key = axes, size, path.wanted
+        key = path.others(axes), axes, size, path.wanted
         if key not in self._made and new and _LEAST <= least < size:
             if len(self._made) >= _ROOMS:
                 self._made.clear()
@@ -242,7 +247,7 @@ class Family:
         """A piece in a program for more rows, with numbers that its own trace says."""
         rows = path.rows(axes)
         size, _ = bounds(rows)
-        made = self._made.get((axes, size, path.wanted))
+        made = self._made.get((path.others(axes), axes, size, path.wanted))
         if made is None or rows == size or not self._holds(made):
             return None
         joined = _joined(made.whole, path.traced())

@@ -138,7 +138,8 @@ class Replaced(Written):
                     return None
                 found[number] = _look_from(one, before)
         step = self.position
-        if step.trained and any(External(number) in step.trained for number in found):
+        trained = {*step.trained}  # `in` compares tensors of a tuple by value
+        if trained and any(External(number) in trained for number in found):
             return None  # its gradient is to come
         looking = step.views and [slot for slot, leaf, *_ in step.views if _is_among(leaf, found)]
         if looking:
