@@ -248,10 +248,13 @@ def test_rooms() -> None:
 
 def test_lengths_of_other_axes_are_other_programs() -> None:
     """Of the same calls on layers of another width, which differ in a length of another axis."""
-    found = []
-    for rows, count in ((7, 7), (7, 6), (7, 5), (5, 7), (5, 6), (5, 5), (6, 8), (6, 7)):
-        x = Tensor(X[:rows, :1] * np.ones(count, np.float32))
-        found += [(((x * 2).tanh() + x).exp().sum(0) * 3).numpy() for _ in range(6)]
-        with mynn.eager("at once"):
-            want = (((x * 2).tanh() + x).exp().sum(0) * 3).numpy()
-        np.testing.assert_allclose(found[-1], want, rtol=1e-6)
+
+    def result(rows: int, width: int) -> Any:
+        x = Tensor(X[:rows, :1] * np.ones(width, np.float32))
+        return (((x * 2).tanh() + x).exp() * 3).numpy()
+
+    sizes = ((7, 7), (7, 6), (7, 5), (5, 7), (5, 6), (5, 5), (6, 8), (6, 7))
+    found = [[result(*size) for _ in range(6)][-1] for size in sizes]
+    with mynn.eager("at once"):
+        for size, one in zip(sizes, found, strict=True):
+            np.testing.assert_allclose(one, result(*size), rtol=1e-6)
