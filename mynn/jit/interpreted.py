@@ -26,7 +26,7 @@ NATIVE_ONLY = frozenset(
     | {"operations", "bytes", "stack_bytes", "nbytes", "buffers", "artifact", "native"}
     | {"arguments", "outputs", "table", "run", "direct", "several", "take", "give_back", "free"}
     | {"new_instance", "argument_layouts", "result_layouts", "status_slot", "state"}
-    | {"addresses", "quick"}
+    | {"addresses"}
 )
 
 
@@ -74,6 +74,9 @@ class InterpretedProgram:
     def values(self, arguments: Sequence[Any]) -> list[Array]:
         """The same, where nothing is put off that the program reads."""
         return self(arguments)
+
+    def quick(self) -> None:
+        """There is no shorter way."""
 
     def call_noting(self, arguments: Sequence[Any], notes: Notes) -> None:
         """The same, with the results noted; `begun` where state may have changed."""

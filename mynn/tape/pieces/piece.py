@@ -230,8 +230,7 @@ class Piece:
     def hold(self, program: Any) -> Any:
         """A program that is ours from now on, until the store drops it."""
         program.code.holders.add(self)
-        quick = None if self.room is not None else getattr(program, "quick", None)
-        self.quick = None if quick is None else quick()
+        self.quick = program.quick() if self.room is None else None
         return program
 
     def forget(self, code: Any) -> None:
