@@ -21,11 +21,10 @@ from mynn.trace.snapshot import ArrayContent, changes_in_place, same, snapshot
 class Look:
     """A tensor whose value was looked at, with what it was then."""
 
-    __slots__ = ("kept", "name", "tensor")
+    __slots__ = ("kept", "tensor")
 
     def __init__(self, tensor: Any, kept: ArrayContent) -> None:
         self.tensor = tensor
-        self.name: str = tensor.name or "a tensor"
         self.kept = kept
 
     def now(self) -> Any:
