@@ -12,6 +12,7 @@ from typing import Any
 
 # Modules and packages that are attributes of `mynn` without having been imported.
 ROOMS = (
+    "amp",
     "autograd",
     "backends",
     "cuda",
@@ -28,6 +29,7 @@ ROOMS = (
 
 # Names of `mynn`, by the module that has them; functions.NAMES come besides.
 HOMES = {
+    "mynn.amp": "autocast is_autocast_available",
     "mynn.base.devices": "device",
     "mynn.tensor.functions": "polygamma",
     "mynn.transform.vmap": "vmap",
@@ -55,8 +57,8 @@ HOMES = {
     "mynn.random": "get_rng_state initial_seed seed set_rng_state",
     "mynn.functional.drawing": "bernoulli multinomial normal poisson rand rand_like randint "
     "randint_like randn randn_like randperm",
-    "mynn.tensor.creation": "arange asarray empty empty_like eye from_numpy frombuffer full "
-    "full_like linspace logspace ones ones_like scalar_tensor zeros zeros_like",
+    "mynn.tensor.creation": "arange asarray empty empty_like eye from_dlpack from_numpy frombuffer "
+    "full full_like linspace logspace ones ones_like scalar_tensor zeros zeros_like",
     "mynn.functional": "alpha_dropout feature_alpha_dropout rrelu "
     "bilinear celu channel_shuffle conv3d conv_transpose3d cosine_similarity "
     "hardshrink max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu selu "

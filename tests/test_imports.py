@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("autograd",),
     ("jit",),
     ("tape",),
-    ("nn", "data.arrays", "utils", "serialization", "optim.levenberg_marquardt"),
+    ("amp", "nn", "data.arrays", "utils", "serialization", "optim.levenberg_marquardt"),
     ("data",),
     ("train", "optim.swa_utils"),
     ("backends", "cuda", "func", "names", "special", "switches"),

@@ -157,8 +157,9 @@ def test_state_dicts_are_whole() -> None:
     thread.start()
     try:
         for _ in range(100):
-            state = net.state_dict()
-            momentum = optimizer.state_dict()["state"][0]["momentum_buffer"]
+            state = copy.deepcopy(net.state_dict())
+            kept = copy.deepcopy(optimizer.state_dict())
+            momentum = kept["state"][0]["momentum_buffer"]
             assert len(np.unique(list(state.values()))) == len(np.unique(momentum)) == 1
             net.load_state_dict({key: np.full((32, 32), 7.0) for key in state})
     finally:
@@ -243,7 +244,7 @@ def test_evaluation_changes_nothing(compiled: bool, backend: str) -> None:
     """A function around a network in training mode is refused; the state stays as it was."""
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
     x = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
-    before = net.state_dict()
+    before = copy.deepcopy(net.state_dict())
 
     def measure(x: Any) -> Any:
         return net(x).mean()

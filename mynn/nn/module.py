@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mynn.base import recording, sharing
+from mynn.base import recording
 from mynn.base.arguments import check_call, check_constructor, checked, nearest, shown
 from mynn.base.notices import user_place
 from mynn.errors import ArgumentError, MynnError, ShapeError, UsageError
@@ -18,6 +18,7 @@ from mynn.nn.hooks import Hooked, hooked
 from mynn.nn.state import LoadResult, load
 from mynn.nn.traced import enter, read_attribute
 from mynn.tensor import Parameter, Tensor, as_array, as_tensor, graph_node, no_grad
+from mynn.tensor.state_dict import StateDict
 from mynn.trace import tracing
 from mynn.trace.modes import mode_of
 
@@ -303,19 +304,30 @@ class Module(Conversions, Hooked):
             if child is not None:
                 yield from child._persistent(f"{prefix}{name}.")
 
-    def state_dict(self, prefix: str = "") -> dict[str, Any]:
-        """Copies of parameters and persistent buffers as NumPy arrays, with PyTorch's keys.
+    def state_dict(
+        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
+        """Parameters and persistent buffers by PyTorch's keys, as tensors that share their memory.
 
-        While another thread trains with a compiled step, they are those between two steps. Inside a
-        compiled function: tensors, for another module's `load_state_dict`.
+        They see later steps, and what is written into them is written into the module:
+        `copy.deepcopy(net.state_dict())` keeps the values of now; `.numpy()` of each gives it as a
+        NumPy array.
+
+        Args:
+            destination: a dict that they are put into; a new one without.
+            prefix: put in front of each key.
+            keep_vars: give the parameters themselves, instead of `parameter.detach()`.
+
+        Example:
+            >>> import mynn
+            >>> net = mynn.nn.Linear(2, 1)
+            >>> {name: tuple(value.shape) for name, value in net.state_dict().items()}
+            {'weight': (1, 2), 'bias': (1,)}
         """
-        found = list(self._persistent(prefix))
-        if tracing.active() is not None:
-            return {name: tensor.detach() for name, tensor in found}
-        return sharing.run_whole(
-            lambda: {name: tensor.numpy() for name, tensor in found},
-            [tensor for _, tensor in found],
-        )
+        state = StateDict() if destination is None else destination
+        for name, tensor in self._persistent(prefix):
+            state[name] = tensor if keep_vars else tensor.detach()
+        return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the parameters and buffers.

@@ -9,6 +9,7 @@ from mynn.base import sharing
 from mynn.errors import ArgumentError, ShapeError
 from mynn.tensor import Tensor, as_tensor, no_grad
 from mynn.tensor.loaded import checked_mapping, loaded_array
+from mynn.tensor.state_dict import memories
 from mynn.trace import tracing
 
 
@@ -43,11 +44,14 @@ def load(
         )
     if tracing.active() is not None:
         return _load_traced(own, state_dict, result)
-    values = {
-        key: loaded_array(f"{what}: {key}", state_dict[key], t.shape, t.dtype)
-        for key, t in own.items()
-        if key in state_dict
-    }
+    given = {key: state_dict[key] for key in own if key in state_dict}
+    values = sharing.run_whole(
+        lambda: {
+            key: loaded_array(f"{what}: {key}", value, own[key].shape, own[key].dtype)
+            for key, value in given.items()
+        },
+        memories(given),
+    )
 
     def put() -> None:
         for key, value in values.items():

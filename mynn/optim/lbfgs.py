@@ -280,7 +280,7 @@ class LBFGS(Optimizer):
     # -- state -------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """PyTorch's form, with arrays: what is remembered belongs to the first parameter."""
+        """PyTorch's form: what is remembered belongs to the first parameter."""
         state = super().state_dict()
         memory = self._memory
         if memory.func_evals:

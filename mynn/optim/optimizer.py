@@ -17,7 +17,6 @@ import numpy as np
 
 from mynn.base import forks, notices, recording, sharing
 from mynn.base.arguments import check_constructor, shown
-from mynn.core.types import Array
 from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
 from mynn.optim.options import (
@@ -37,6 +36,7 @@ from mynn.target.storage import allocate, axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
 from mynn.tensor.gradients.grad_mode import enable_grad
 from mynn.tensor.gradients.history import array_of, clear
+from mynn.tensor.state_dict import StateDict
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
@@ -370,26 +370,24 @@ class Optimizer:
     # -- state -------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """PyTorch's form, with arrays.
+        """PyTorch's form: `{"state": {number: {name: tensor}}, "param_groups": [...]}`.
 
-        `{"state": {number: {name: array}}, "param_groups": [{..., "params": [numbers]}]}`
+        Each group is its options and the numbers of its parameters, "params". The tensors share the
+        memory of what the optimizer keeps, as in PyTorch: `copy.deepcopy(...)` keeps the values of
+        now.
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
-
-        def slots_now() -> dict[int, dict[str, Array]]:
-            return {
-                numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
-                for p, slots in self.state.items()
+        return StateDict(
+            state={
+                numbers[parameter]: {name: slot.detach() for name, slot in slots.items()}
+                for parameter, slots in self.state.items()
                 if slots
-            }
-
-        return {
-            "state": sharing.run_whole(slots_now, self._tensors()),
-            "param_groups": [
+            },
+            param_groups=[
                 {**group, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
-        }
+        )
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a `state_dict` of this class, here or in PyTorch.

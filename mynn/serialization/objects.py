@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from mynn.base import sharing
 from mynn.base.arguments import explained, shown
 from mynn.core.types import SHORT_NAMES, Array
 from mynn.errors import ArgumentError, ArgumentTypeError, DataError, UsageError
 from mynn.serialization import file
 from mynn.tensor import Tensor
+from mynn.tensor.state_dict import memories
 from mynn.trace import tracing
 
 _FORM = "mynn"
@@ -67,7 +69,7 @@ def packed(obj: Any, checksum: bool = False) -> bytes:
     """The bytes of a file with tensors; with a checksum of all that lies in it."""
     arrays: dict[str, Array] = {}
     metadata = {"format": "pt"}
-    form = _encode(obj, "", arrays)
+    form = sharing.run_whole(lambda: _encode(obj, "", arrays), memories(obj))
     flat = isinstance(obj, Mapping) and all(
         isinstance(key, str) and key and key != "__metadata__" and isinstance(one, Tensor)
         for key, one in obj.items()

@@ -112,6 +112,29 @@ def from_numpy(ndarray: Array) -> Tensor:
     return shared
 
 
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor that shares the memory of another library's, which has `__dlpack__`, on a CPU.
+
+    Raises:
+        DTypeError: it has no such method, or a dtype that tensors have not.
+
+    Example:
+        >>> import numpy as np
+        >>> from_dlpack(np.arange(3)).tolist()
+        [0, 1, 2]
+    """
+    if isinstance(ext_tensor, Tensor):
+        return ext_tensor.detach()
+    try:
+        array = np.from_dlpack(ext_tensor)
+    except (AttributeError, TypeError, BufferError, RuntimeError) as error:
+        raise DTypeError(
+            f"from_dlpack: takes a tensor with __dlpack__ in the memory of a CPU, it was given "
+            f"{shown(ext_tensor)} ({error})"
+        ) from None
+    return from_numpy(array if array.flags.writeable else array.copy())
+
+
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, **more: Any) -> Tensor:
     """A number as a tensor without axes."""
     return full((), s, dtype=default_float() if dtype is None else dtype, device=device, **more)
@@ -143,7 +166,8 @@ def full(
 
 @explained
 def zeros(
-    *size: Any,
+    *given: Any,
+    size: Any = None,
     out: Any = None,
     dtype: Any = None,
     layout: Any = None,
@@ -151,18 +175,21 @@ def zeros(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Zeros of the extents `size`.
+    """Zeros of the extents given, as numbers or one `size`.
 
     Example:
         >>> zeros(2, 3).shape
         (2, 3)
     """
-    return _full("zeros", size, 0.0, dtype, device, requires_grad, out)
+    return _full(
+        "zeros", given if size is None else (size,), 0.0, dtype, device, requires_grad, out
+    )
 
 
 @explained
 def ones(
-    *size: Any,
+    *given: Any,
+    size: Any = None,
     out: Any = None,
     dtype: Any = None,
     layout: Any = None,
@@ -170,13 +197,14 @@ def ones(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Ones of the extents `size`."""
-    return _full("ones", size, 1.0, dtype, device, requires_grad, out)
+    """Ones of the extents given, as numbers or one `size`."""
+    return _full("ones", given if size is None else (size,), 1.0, dtype, device, requires_grad, out)
 
 
 @explained
 def empty(
-    *size: Any,
+    *given: Any,
+    size: Any = None,
     out: Any = None,
     dtype: Any = None,
     layout: Any = None,
@@ -186,7 +214,9 @@ def empty(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor to be filled; it holds zeros."""
-    return _full("empty", size, 0.0, dtype, device, requires_grad, out)
+    return _full(
+        "empty", given if size is None else (size,), 0.0, dtype, device, requires_grad, out
+    )
 
 
 def full_like(

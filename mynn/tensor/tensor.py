@@ -184,6 +184,13 @@ class Tensor(
         value = history.array_of(self) if copy else self.value  # which others may change
         return np.array(value, dtype=dtype, copy=copy)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory for other libraries: `torch.from_dlpack(x)`, `np.from_dlpack(x)`."""
+        return np.asarray(self.detach()).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return np.empty(0).__dlpack_device__()
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """NumPy's universal functions: `np.exp(x)` is `x.exp()`, an array + x a tensor."""
         return _numpy_protocol().ufunc(ufunc, method, inputs, options)

@@ -54,6 +54,11 @@ def _copied(value: Array, view: View, steps: tuple[Step, ...]) -> bool:
     return not np.may_share_memory(value, whole)
 
 
+def memory_of(tensor: AnyTensor) -> AnyTensor:
+    """The tensor whose memory holds the value: that which a view looks at, or itself."""
+    return tensor if tensor._view is None else tensor._view.base
+
+
 def current(tensor: AnyTensor, view: View) -> Array | None:
     """The value of a view as its base is now."""
     base = view.base

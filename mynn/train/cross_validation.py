@@ -25,6 +25,7 @@ from mynn.errors import ArgumentError, ArgumentTypeError, DataError, MynnError
 from mynn.jit.compile import Compiled, compiled_of
 from mynn.jit.known import Beside
 from mynn.nn import Module
+from mynn.tensor.state_dict import arrays_of
 from mynn.train.engine import executor_for
 from mynn.train.engine.base import Executor
 from mynn.train.engine.cursor import Snapshot
@@ -388,7 +389,7 @@ class _Training:
 
     def _weights(self) -> Any:
         """The state dict of the network that the step has, or those of several."""
-        found = [net.state_dict() for net in _outermost(self.modules)]
+        found = [arrays_of(net.state_dict()) for net in _outermost(self.modules)]
         return found[0] if len(found) == 1 else found
 
     def finish(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_what_does_not_load_changes_nothing() -> None:
     first, other = Network(), Network()
     for one in (first, other):
         one.scale.fit(numbers()[:, :3])
-    before = other.state_dict()
+    before = copy.deepcopy(other.state_dict())
     state = first.state_dict() | {"scale.mean": np.zeros(5), "out.weight": np.zeros((2, 2))}
     with pytest.raises(ShapeError, match=r"out.weight has shape \(1, 9\)"):
         other.load_state_dict(state)

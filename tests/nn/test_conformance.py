@@ -195,7 +195,7 @@ def test_copies(entry: Entry, way: Any) -> None:
     assert not twin._training
     for a, b in zip(run_layer(layer, arrays), run_layer(twin, arrays), strict=True):
         assert same_bits(a, b)
-    before = layer.state_dict()
+    before = copy.deepcopy(layer.state_dict())
     for parameter in twin.parameters():
         parameter.data = np.ones(parameter.shape)
     for key, value in layer.state_dict().items():

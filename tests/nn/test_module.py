@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mynn
 from mynn import nn
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.tensor import Parameter, Tensor
@@ -113,17 +114,33 @@ def test_state_dict_round_trip() -> None:
     net, other = Net(), Net()
     state = net.state_dict()
     assert list(state) == KEYS
-    assert all(type(value) is np.ndarray and value.flags.c_contiguous for value in state.values())
+    assert all(type(value) is mynn.Tensor and not value.requires_grad for value in state.values())
     result = other.load_state_dict(state)
     assert result == ([], [])
     np.testing.assert_array_equal(net(X).value, other(X).value)
-    state["scale"][...] = 7
-    assert net.scale.item() == 2
+
+
+def test_state_dict_shares_the_memory() -> None:
+    """As in PyTorch: averages of weights are kept by writing into the tensors of a state dict."""
+    net = Net()
+    state, kept = net.state_dict(), copy.deepcopy(net.state_dict())
+    state["scale"].fill_(7)
+    assert net.scale.item() == 7
+    with mynn.no_grad():
+        net.scale.mul_(2)
+    assert state["scale"].item() == 14
+    assert kept["scale"].item() == 2
+    state["scale"] = mynn.zeros(1)
+    assert net.scale.item() == 14
+    assert net.state_dict(prefix="net.", keep_vars=True)["net.scale"] is net.scale
+    into = {"more": 1}
+    assert net.state_dict(destination=into) is into
+    assert list(into) == ["more", *KEYS]
 
 
 def test_state_dict_that_does_not_fit_changes_nothing() -> None:
     net = Net()
-    before = net.state_dict()
+    before = copy.deepcopy(net.state_dict())
     state = {key: value + 1 for key, value in before.items()}
     missing = {key: value for key, value in state.items() if key != "scale"}
     with pytest.raises(ArgumentError, match=r"missing keys \['scale'\]"):
@@ -153,7 +170,7 @@ def test_state_dict_of_pytorch_both_ways() -> None:
     expected = theirs(torch.tensor(X)).detach().numpy()
     np.testing.assert_allclose(ours(X).value, expected, rtol=1e-5, atol=1e-6)
     again = make(torch.nn)
-    again.load_state_dict({k: torch.from_numpy(v) for k, v in ours.state_dict().items()})
+    again.load_state_dict({k: torch.from_dlpack(v) for k, v in ours.state_dict().items()})
     np.testing.assert_array_equal(again(torch.tensor(X)).detach().numpy(), expected)
 
 

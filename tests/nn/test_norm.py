@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import doctest
 from collections.abc import Callable
 from typing import Any
@@ -91,7 +92,7 @@ def test_a_changed_momentum_is_seen_by_the_program() -> None:
 
 def test_reset() -> None:
     layer = nn.BatchNorm2d(3)
-    before = layer.state_dict()
+    before = copy.deepcopy(layer.state_dict())
     layer(rng("reset").normal(size=(4, 3, 5, 2)))
     for parameter in layer.parameters():
         parameter.data = [1, 2, 3]

@@ -303,7 +303,7 @@ def test_state_dicts_go_on(name: str, way: str) -> None:
         stepping(first[1], plateau)(measure(number))
     state, groups = first[1].state_dict(), first[0].state_dict()
     if way == "json":
-        texts = [json.dumps(one, default=np.ndarray.tolist) for one in (state, groups)]
+        texts = [json.dumps(one, default=lambda value: value.tolist()) for one in (state, groups)]
         state, groups = map(json.loads, texts)
     groups = {**groups, "state": {}} if way == "to torch" else groups  # it takes no arrays
     second = theirs(name) if way == "to torch" else mine(name)[:2]

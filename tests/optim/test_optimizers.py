@@ -216,7 +216,7 @@ def test_groups_and_their_learning_rates() -> None:
 def test_frozen_parameters_and_missing_gradients() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     net[1].requires_grad_(False)
-    before = net.state_dict()
+    before = copy.deepcopy(net.state_dict())
     chosen = optim.Adam(list(net.parameters()), weight_decay=0.1)
     net[1](net[0](np.ones((1, 2), np.float32))).sum().backward()
     chosen.step()

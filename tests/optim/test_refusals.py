@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Callable
@@ -291,7 +292,7 @@ def test_module_takes_parameters_and_any_float_of_pytorch() -> None:
 )
 def test_bad_state_of_a_module_changes_nothing(state: Any, message: str) -> None:
     layer = nn.Linear(3, 2)
-    before = layer.state_dict()
+    before = copy.deepcopy(layer.state_dict())
     with pytest.raises(MynnError, match=message):
         layer.load_state_dict(state)
     for key, value in layer.state_dict().items():

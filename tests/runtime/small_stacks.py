@@ -6,6 +6,7 @@ python -m tests.runtime.small_stacks shapes 2
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def training(threads: int) -> None:
     x = rng.standard_normal((8_000, 784)).astype(np.float32)
     t = rng.integers(0, 10, 8_000)
     net = nn.Sequential(nn.Linear(784, 256), nn.Tanh(), nn.Linear(256, 10))
-    start = net.state_dict()
+    start = copy.deepcopy(net.state_dict())
     optimizer = optim.SGD(net.parameters(), lr=0.1)
 
     @mynn.compile(threads=threads)

@@ -81,8 +81,8 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "fork wait",
         _DEVICES: "AcceleratorError Event Stream StreamObjType get_device get_device_module "
         "is_vulkan_available OutOfMemoryError",
-        "numbers of half precision, and mixed precision with them, are not supported": "autocast "
-        "autocast_* clear_autocast_cache get_autocast_* is_autocast_* set_autocast_* GradScaler "
+        "numbers of half precision, and mixed precision with them, are not supported": "autocast_* "
+        "clear_autocast_cache get_autocast_* is_autocast_* set_autocast_* GradScaler "
         "CharStorage CharTensor ShortStorage ShortTensor",
         "memory of tensors is that of NumPy arrays": "*Storage is_storage resize_as_ layout "
         "memory_format",

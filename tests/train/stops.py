@@ -30,6 +30,7 @@ from mynn import metrics, nn, optim
 from mynn.errors import DataError
 from mynn.optim import lr_scheduler
 from mynn.serialization import objects
+from mynn.tensor.state_dict import arrays_of
 from mynn.train import checkpoint as checkpoints
 
 EPOCHS, BATCH = 6, 16
@@ -81,7 +82,10 @@ class Training:
 
     def result(self, history: mynn.History) -> dict[str, np.ndarray]:
         """The bits that are compared."""
-        return {**self.net.state_dict(), **{f"history {k}": v for k, v in history.metrics.items()}}
+        return {
+            **arrays_of(self.net.state_dict()),
+            **{f"history {k}": v for k, v in history.metrics.items()},
+        }
 
 
 def link(path: str, until: int | None, out: str, threads: int) -> None:

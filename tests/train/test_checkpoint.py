@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path: Path) -> Non
     path = tmp_path / "run.st"
     Training().fit(epochs=1, checkpoint=path)
     other = Training(width=9)
-    before = other.net.state_dict()
+    before = copy.deepcopy(other.net.state_dict())
     with pytest.raises(ArgumentError, match=r"'0.weight' is \(8, 5\) float32 there and \(9, 5\)"):
         other.fit(resume=path)
     for name, value in other.net.state_dict().items():

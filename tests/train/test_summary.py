@@ -15,7 +15,7 @@ def test_layers_with_what_they_cost() -> None:
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10)
     )
     net[4].bias.requires_grad = False
-    before = {name: value.copy() for name, value in net.state_dict().items()}
+    before = {name: value.numpy() for name, value in net.state_dict().items()}
     found = mynn.summary(net, input_size=(2, 1, 8, 8))
     kinds = [(row.path, row.kind, row.shape, row.parameters) for row in found.rows]
     assert kinds == [

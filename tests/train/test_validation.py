@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_the_history_as_dict_table_and_picture() -> None:
 
 def test_what_does_not_fit_is_said_before_anything_is_trained() -> None:
     net, step, given = training()
-    before = net.state_dict()
+    before = copy.deepcopy(net.state_dict())
     with pytest.raises(UsageError, match="give validate="):
         mynn.fit(step, (X, T), validation_split=0.5, metrics=given["metrics"], **QUIET)
     with pytest.raises(UsageError, match="without validation_data or validation_split"):
@@ -254,7 +255,7 @@ def test_a_check_that_warns_says_so_once_and_all_is_measured() -> None:
         return F.binary_cross_entropy_with_logits(net(x), x[:, :1])
 
     options = {"epochs": 4, "validate": measure, "validation_data": XV, **QUIET}
-    start = net.state_dict()
+    start = copy.deepcopy(net.state_dict())
     with pytest.warns(UserWarning, match="outside") as noted:
         first = mynn.fit(step, X, **options)
     assert len(noted) == 1

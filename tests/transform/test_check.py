@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_what_is_right_passes(name: str) -> None:
 def test_modules_and_what_they_hold() -> None:
     net = nn.Sequential(nn.Linear(3, 4, dtype="float64"), nn.BatchNorm1d(4, dtype="float64"))
     net[0].bias.requires_grad_(False)
-    before = net.state_dict()
+    before = copy.deepcopy(net.state_dict())
     check_grads(net, [X])
     check_grads(lambda x, inner: inner[0](x), [X, [net]])
     after = net.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -181,7 +182,7 @@ def losses() -> Iterator[tuple[str, Use]]:
 def states() -> Iterator[tuple[str, Use]]:
     """State dicts and modules put together wrongly."""
     net, optimizer, _ = make_net()
-    right = net.state_dict()
+    right = copy.deepcopy(net.state_dict())
     short = {key: value for key, value in right.items() if key != "0.bias"}
     cases: dict[str, Use] = {
         "None": Use(lambda: net.load_state_dict(None), ("load_state_dict",), ("None",)),

@@ -5,6 +5,7 @@ A network is built and compiled once; each run draws its weights anew, in place.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ class OurDefaults:
         self.net = nn.Sequential(*layers)
         self.layers = [layer for layer in layers if isinstance(layer, nn.Linear)]
         self.optimizer = optim.Adam(self.net.parameters(), lr=self.RATE)
-        self.fresh = self.optimizer.state_dict()
+        self.fresh = copy.deepcopy(self.optimizer.state_dict())
         self.step = mynn.compile(self._step)
         self.forward = mynn.compile(self.net)
 

@@ -93,8 +93,11 @@ class ModelCheckpoint(Callback):
         if not self.weights_only:
             self.run.save(path)
             return
-        own = self.run.weights() if self.network is None else self.network.state_dict()
-        save({name: Tensor.from_value(np.array(value)) for name, value in own.items()}, path)
+        if self.network is not None:
+            save(self.network.state_dict(), path)
+            return
+        weights = self.run.weights()
+        save({name: Tensor.from_value(value) for name, value in weights.items()}, path)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

@@ -54,7 +54,7 @@ class Training:
         return plan(self.compiled, arguments, arrays, check, BATCH, True, options=options)
 
     def state(self) -> list[Array]:
-        return [np.asarray(value) for value in self.net.state_dict().values()]
+        return [value.numpy() for value in self.net.state_dict().values()]
 
 
 def assert_close(a: list[Array], b: list[Array]) -> None:

@@ -138,7 +138,7 @@ def test_a_method_of_ones_own() -> None:
 
 def test_what_is_refused() -> None:
     layer = nn.Linear(3, 2)
-    before = layer.state_dict()
+    before = copy.deepcopy(layer.state_dict())
     refused: list[tuple[Any, type[Exception], str]] = [
         (lambda: prune.l1_unstructured(layer, "weight", 1.5), ArgumentError, "share from 0 to 1"),
         (lambda: prune.l1_unstructured(layer, "weight", -1), ArgumentError, "at least 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +42,7 @@ def test_ensemble() -> None:
     """Several networks as one; what they write in place goes to what was given."""
     nets = [Net() for _ in range(3)]
     parameters, buffers = stack_module_state(nets)
-    before = nets[0].state_dict()
+    before = copy.deepcopy(nets[0].state_dict())
     run = vmap(lambda p, b, x: functional_call(nets[0], (p, b), x), in_dims=(0, 0, None))
     out = run(parameters, buffers, X)
     for name, value in nets[0].state_dict().items():

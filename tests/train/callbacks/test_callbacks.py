@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Told(mynn.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         logs["told"] = self.values[epoch]
-        self.seen.append({k: v.copy() for k, v in self.net.state_dict().items()})
+        self.seen.append({k: v.numpy() for k, v in self.net.state_dict().items()})
 
 
 @pytest.mark.parametrize("restore", [False, True])
@@ -81,7 +82,7 @@ def test_files_of_weights_and_of_the_run(tmp_path: Path) -> None:
     for name, value in weights.items():
         np.testing.assert_array_equal(value.numpy(), told.seen[1][name])
     other, _, again = training()
-    told, seen = Told([3.0, 1.0, 2.0], other), net.state_dict()
+    told, seen = Told([3.0, 1.0, 2.0], other), copy.deepcopy(net.state_dict())
     best = mynn.ModelCheckpoint(tmp_path / "best-{epoch}.st", "told", save_best_only=True)
     runs = mynn.ModelCheckpoint(tmp_path / "x{epoch}.st")
     path = tmp_path / "run-02-1.0.st"

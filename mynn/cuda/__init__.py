@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mynn.cuda import amp as amp
 from mynn.errors import UsageError
 
 
