@@ -25,11 +25,11 @@ from mynn.optim.options import (
     Check,
     ParamGroup,
     between,
+    check_note,
     checked_parameters,
     listed,
     meant,
     switch,
-    unknown_option,
 )
 from mynn.optim.rows import refuse_sparse
 from mynn.target.storage import allocate, axis_order
@@ -135,9 +135,9 @@ class Optimizer:
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Train more parameters, with options of their own."""
-        for name in param_group:
-            if name != "params" and name not in self.defaults:
-                raise unknown_option(f"{type(self).__name__}: a group", name, self.defaults)
+        notes = {k: v for k, v in param_group.items() if k != "params" and k not in self.defaults}
+        for name in notes:
+            check_note(f"{type(self).__name__}: a group", name, self.defaults)
         options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
         self.check(options)
         params, names = checked_parameters(type(self).__name__, param_group.get("params"))
@@ -155,7 +155,7 @@ class Optimizer:
         self.state.update((parameter, {}) for parameter in params)
         if names:
             options["param_names"] = names
-        group = ParamGroup(params, options, type(self).__name__, self.check)
+        group = ParamGroup(params, options, type(self).__name__, self.check, notes)
         self.make_slots(group)
         self.param_groups.append(group)
 
@@ -301,7 +301,8 @@ class Optimizer:
 
     def _tensors(self) -> list[Tensor]:
         """The parameters and what is kept for them."""
-        return [*self.state, *(slot for slots in self.state.values() for slot in slots.values())]
+        kept = (slot for slots in self.state.values() for slot in slots.values())
+        return [*self.state, *(slot for slot in kept if isinstance(slot, Tensor))]
 
     def _keep(self, guards: Guards) -> None:
         """The trace has built in whatever plain attributes a subclass has."""
@@ -379,7 +380,10 @@ class Optimizer:
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
         return StateDict(
             state={
-                numbers[parameter]: {name: slot.detach() for name, slot in slots.items()}
+                numbers[parameter]: {
+                    name: slot.detach() if isinstance(slot, Tensor) else slot
+                    for name, slot in slots.items()
+                }
                 for parameter, slots in self.state.items()
                 if slots
             },
@@ -405,7 +409,7 @@ class Optimizer:
                 f"load_state_dict of {name} inside a compiled function would run once, while it is "
                 "traced; call it outside"
             )
-        new = saved.read(name, self.defaults, self.kind, state_dict)
+        new = saved.read(name, self.defaults, self.kind, state_dict, _options_of(Optimizer))
         sizes = [len(numbers) for numbers in new.numbers]
         own = [len(group["params"]) for group in self.param_groups]
         if sizes != own:
@@ -414,17 +418,20 @@ class Optimizer:
             )
         slots = {parameter: dict(slots) for parameter, slots in self.state.items()}
         before = [dict(group.options) for group in self.param_groups]
+        order = [p for group in self.param_groups for p in group["params"]]
+        free = saved.kept(new, order, name) if self._makes_slots_in_step else []
         try:
             self._set_options(new.options)
-            order = [p for group in self.param_groups for p in group["params"]]
-            plan = saved.matched(name, new, order, self.state)
+            plan = [] if free else saved.matched(name, new, order, self.state)
         except Exception:
             for group, options in zip(self.param_groups, before, strict=True):
                 group.options.update(options)
             self.state.update(slots)
             raise
-        for group, options in zip(self.param_groups, new.options, strict=True):
+        for group, options, notes in zip(self.param_groups, new.options, new.notes, strict=True):
             group.adopt_state(options)
+            group.notes = dict(notes)
+        self.state.update(free)
 
         def put() -> None:
             for parameter, slot_name, value in plan:
@@ -433,6 +440,11 @@ class Optimizer:
                 self.state[parameter][slot_name].data = value
 
         sharing.run_whole(put, self._tensors(), write=True, noted=True)
+
+    @property
+    def _makes_slots_in_step(self) -> bool:
+        """Whether the class is written as PyTorch's are: its state is what `step` puts there."""
+        return type(self).make_slots is Optimizer.make_slots
 
     def _set_options(self, new: list[dict[str, Any]]) -> None:
         """All options but the rate, checked together, and the slots that they ask for."""
@@ -490,3 +502,11 @@ def _number(name: str, value: float) -> Tensor:
     number = Tensor.from_value(np.array(value))
     number.name = name
     return number
+
+
+def _options_of(kind: type[Optimizer]) -> set[str]:
+    """The options of all classes that there are."""
+    found = set(kind.ranges)
+    for one in kind.__subclasses__():
+        found |= _options_of(one)
+    return found

@@ -115,6 +115,13 @@ def meant(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
     return nearest(name, options, cutoff)
 
 
+def check_note(where: str, name: Any, known: Iterable[str]) -> None:
+    """Raise `ArgumentError` where what is to be noted is an option that is written wrongly."""
+    options = list(known)
+    if meant(str(name), options) is not None:
+        raise unknown_option(where, name, options)
+
+
 def unknown_option(where: str, name: Any, known: Iterable[str]) -> ArgumentError:
     """The error for an option that does not exist; it says which one may be meant."""
     options = list(known)
@@ -130,6 +137,9 @@ class ParamGroup(MutableMapping[str, Any]):
     compiled steps see it. Inside a traced function it reads as that tensor, and setting it writes
     program state. So it is with the momentum, or the first of `betas`, once a schedule has called
     `vary`. `check` is the optimiser's: it sees the options before any is changed.
+
+    Under names that are no option's, nor nearly one's, a group keeps whatever it is given, as in
+    PyTorch (a "name", a "counter"): its `notes`, of which no program knows.
     """
 
     def __init__(
@@ -138,8 +148,10 @@ class ParamGroup(MutableMapping[str, Any]):
         options: Mapping[str, Any],
         owner: str = "the optimizer",
         check: Callable[[Mapping[str, Any]], None] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         self.options = {"params": params, **options}
+        self.notes = dict(notes or {})
         self.owner = owner
         self.check = check
         self.rate = Tensor.from_value(np.array(in_range("lr", options["lr"], 0.0)))
@@ -163,7 +175,7 @@ class ParamGroup(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         tensor = self.rate if key == "lr" else self.varied.get(key)
         if tensor is None:
-            return self.options[key]
+            return self.options[key] if key in self.options else self.notes[key]
         value = tensor if tracing.active() is not None else float(tensor.item())
         return (value, *self.options[key][1:]) if key == "betas" else value
 
@@ -181,7 +193,8 @@ class ParamGroup(MutableMapping[str, Any]):
             )
         elif key not in self.options:
             known = (name for name in self.options if name not in ("params", *NO_OPERATION))
-            raise unknown_option(f"{self.owner}: a group", key, known)
+            check_note(f"{self.owner}: a group", key, known)
+            self.notes[key] = value
         else:
             if self.check is not None:
                 self.check({**self.options, key: value})
@@ -219,13 +232,16 @@ class ParamGroup(MutableMapping[str, Any]):
                 self[key] = options[key]
 
     def __delitem__(self, key: str) -> None:
+        if key in self.notes:
+            del self.notes[key]
+            return
         raise UsageError(f"the option {key!r} of a group cannot be taken away")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.options)
+        return iter((*self.options, *self.notes))
 
     def __len__(self) -> int:
-        return len(self.options)
+        return len(self.options) + len(self.notes)
 
     def __repr__(self) -> str:
         return repr(dict(self))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from mynn.base.dataclass import dataclass
 from mynn.core.types import Array
 from mynn.errors import ArgumentError
-from mynn.optim.options import NO_OPERATION, NOTES
+from mynn.optim.options import NO_OPERATION, NOTES, meant
 from mynn.tensor import Parameter, Tensor
-from mynn.tensor.loaded import checked_mapping, loaded_array, unboxed
+from mynn.tensor.loaded import checked_mapping, loaded_array, numbers_of, unboxed
 
 # Options that came late, so that older states lack them.
 _OPTIONAL = frozenset({"maximize", "amsgrad", "nesterov", *NO_OPERATION})
@@ -22,17 +22,27 @@ _TOLD = frozenset({"decoupled_weight_decay"})
 
 @dataclass(frozen=True)
 class Saved:
-    """A state dict: the options of each group, its parameters' numbers, slots by number."""
+    """A state dict: the options of each group, what else it notes, its parameters' numbers, slots
+    by number.
+    """
 
     options: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
     numbers: list[list[int]]
     slots: dict[int, dict[str, Any]]
 
 
-def read(name: str, defaults: Mapping[str, Any], kind: str | None, given: Any) -> Saved:
+def read(
+    name: str,
+    defaults: Mapping[str, Any],
+    kind: str | None,
+    given: Any,
+    others: Collection[str] = frozenset(),
+) -> Saved:
     """A state dict of an optimiser of class `name`, with numbers and names as they were.
 
-    `kind` is an option whose value, that of `defaults`, tells the class from another one.
+    `kind` is an option whose value, that of `defaults`, tells the class from another one; `others`
+    are the options of other classes.
 
     Raises:
         ArgumentError: it is none, or that of another class.
@@ -49,21 +59,23 @@ def read(name: str, defaults: Mapping[str, Any], kind: str | None, given: Any) -
         raise ArgumentError(f'{where}: "param_groups" must be a list of dicts, it is {groups!r}')
     groups = [checked_mapping(f"{where}: each of param_groups", group) for group in groups]
     numbers = [[_number(where, n) for n in group.get("params", ())] for group in groups]
-    options = [_options(where, group, defaults, kind) for group in groups]
-    known = {number for group in numbers for number in group}
+    options = [_options(where, group, defaults, kind, others) for group in groups]
+    known = {*defaults, *NO_OPERATION, *_TOLD, "params"}
+    notes = [{k: v for k, v in group.items() if str(k) not in known} for group in groups]
+    trained = {number for group in numbers for number in group}
     slots = {}
     for key, entry in checked_mapping(f"{where}: state", state["state"]).items():
         number = _number(where, key)
-        if number not in known:
+        if number not in trained:
             raise ArgumentError(
                 f"{where}: the state of parameter {number} belongs to no group; groups have "
-                f"{sorted(known)}"
+                f"{sorted(trained)}"
             )
         entry = checked_mapping(f"{where}: the state of parameter {number}", entry)
         slots[number] = {
             str(slot): unboxed(value) for slot, value in entry.items() if unboxed(value) is not None
         }
-    return Saved(options, numbers, slots)
+    return Saved(options, notes, numbers, slots)
 
 
 def check_slots(name: str, number: int, given: Iterable[str], own: Iterable[str]) -> None:
@@ -103,11 +115,38 @@ def matched(
     return plan
 
 
+def kept(
+    new: Saved, order: Sequence[Parameter], name: str
+) -> list[tuple[Parameter, dict[str, Any]]]:
+    """The state of an optimiser whose `step` makes its slots itself: whatever was saved, with
+    floating tensors in the dtypes of their parameters, as in PyTorch.
+    """
+    numbers = (n for group in new.numbers for n in group)
+    return [
+        (parameter, {key: _own(name, parameter, value) for key, value in new.slots[number].items()})
+        for number, parameter in zip(numbers, order, strict=True)
+        if number in new.slots
+    ]
+
+
+def _own(name: str, parameter: Parameter, value: Any) -> Any:
+    """A saved value as the state of a parameter."""
+    if not isinstance(value, Tensor | np.ndarray) and not hasattr(value, "detach"):
+        return value
+    array = np.array(numbers_of(f"load_state_dict of {name}: the state", value))
+    return Tensor.from_value(array.astype(parameter.dtype) if array.dtype.kind == "f" else array)
+
+
 def _options(
-    where: str, group: Mapping[Any, Any], defaults: Mapping[str, Any], kind: str | None
+    where: str,
+    group: Mapping[Any, Any],
+    defaults: Mapping[str, Any],
+    kind: str | None,
+    others: Collection[str],
 ) -> dict[str, Any]:
     """A group's options as they were, or an error where they are those of another class."""
-    extra = sorted(set(map(str, group)) - {*defaults, "params"} - NO_OPERATION - _TOLD)
+    unknown = set(map(str, group)) - {*defaults, "params"} - NO_OPERATION - _TOLD
+    extra = sorted(one for one in unknown if one in others or meant(one, defaults) is not None)
     missing = sorted({*defaults} - set(group) - _OPTIONAL - {kind})
     other = kind is not None and bool(unboxed(group.get(kind))) != bool(defaults[kind])
     if extra or missing or other:

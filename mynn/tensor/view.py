@@ -96,6 +96,8 @@ def store(tensor: AnyTensor, value: Array) -> None:
 
 def _store(tensor: AnyTensor, value: Array) -> None:
     view = tensor._view
+    if not value.size:  # there may be nothing that could be written
+        return
     if view is None:
         assert tensor._value is not None
         tensor._value[...] = value

@@ -36,7 +36,6 @@ REFUSED: list[tuple[Callable[[Any], None], str]] = [
     (setter("maximize", "yes"), "maximize must be True or False.*'yes'"),
     (setter("momentun", 0.9), "no option 'momentun'.*did you mean \"momentum\""),
     (setter("learning_rate", 0.9), "no option 'learning_rate'.*did you mean \"lr\""),
-    (setter("nothing_like_it", 0.9), "no option 'nothing_like_it', known are lr, momentum"),
     (setter("params", []), "cannot be replaced.*add_param_group"),
     (attribute("learning_rate", 5), "no attribute 'learning_rate'.*5.*optimizer.lr = 5"),
     (attribute("Lr", 5), "no attribute 'Lr'.*optimizer.lr = 5"),

@@ -57,3 +57,23 @@ def test_distances_between_whole_numbers_are_pytorchs(
         got = getattr(mynn, name)(*ends, steps, dtype=dtype)
         expected = getattr(torch, name)(*ends, steps, dtype=getattr(torch, dtype))
         np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2, 3), (0,)])
+@pytest.mark.parametrize("name", ["zeros_like", "ones_like", "new_zeros", "new_full", "expand"])
+def test_filled_again_and_again_and_written(name: str, shape: tuple[int, ...]) -> None:
+    """Each call has memory of its own, that of one element too."""
+    x = mynn.zeros(shape)
+    make = {
+        "zeros_like": lambda: mynn.zeros_like(x),
+        "ones_like": lambda: mynn.ones_like(x) - 1,
+        "new_zeros": lambda: x.new_zeros(shape),
+        "new_full": lambda: x.new_full(shape, 0.0),
+        "expand": lambda: x.new_zeros(()).expand(shape).clone(),
+    }[name]
+    for _ in range(6):
+        made = make()
+        made.add_(1)
+        made.mul_(3)
+        made += 1
+        np.testing.assert_array_equal(made.numpy(), np.full(shape, 4, np.float32))

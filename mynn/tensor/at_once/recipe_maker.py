@@ -49,12 +49,13 @@ def recipe_of(
 
 def _is_shared(result: Any, tensors: Sequence[Any], values: Sequence[Array]) -> bool:
     """Whether a result that looks at no argument lies in the memory of one all the same, as what
-    casts to its own dtype does.
+    casts to its own dtype does, or in that of a constant, which cannot be written.
     """
     memory = result if result._view is None else result._view.base
     if any(memory is one or (one._view and memory is one._view.base) for one in tensors):
         return False
-    return any(np.may_share_memory(memory._value, value) for value in values)
+    value = memory._value
+    return not value.flags.writeable or any(np.may_share_memory(value, one) for one in values)
 
 
 def _traced(
