@@ -12,13 +12,14 @@ gradients that `backward` adds) is put off too: those fields of the tensors are 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mynn.base import recording
 from mynn.errors import MynnError
+from mynn.tape.calls.batch import LONG, apart, are_made
 from mynn.tape.calls.call import External, whole
 from mynn.tape.calls.following import (
     COUNTING,
@@ -34,7 +35,7 @@ from mynn.tape.calls.following import (
 )
 from mynn.tape.calls.fresh import stand_in
 from mynn.tape.calls.several import Several
-from mynn.tape.calls.step import Step
+from mynn.tape.calls.step import AT_ONCE, Step
 from mynn.tape.gradients.training import is_own
 from mynn.tape.pieces.look import LOOKS
 from mynn.tape.pieces.output import Elsewhere
@@ -43,16 +44,14 @@ from mynn.tensor import Parameter, Tensor
 from mynn.tensor.gradients.grad_mode import enabled
 from mynn.tensor.gradients.history import array_of
 from mynn.tensor.methods.indexing import with_numbers
-from mynn.tensor.methods.joined import arrays_of
 from mynn.tensor.methods.movement import looked_at
-from mynn.tensor.view import value_of
 from mynn.trace import tracing
 
 # Of a first call that is run as it comes, because it is always looked at, one in so many is
 # recorded, to see whether that is still so.
 EVERY = 251
-# So many values in a list are many, of which so many times fewer are few.
-LONG, FEW_OF = 8, 4
+# A call that is to be recorded once more, since something came between.
+AGAIN = object()
 _new: Any = object.__new__
 # A tensor of no more bytes is copied where the user can change it behind our back.
 COPIED = 2**23
@@ -144,12 +143,10 @@ class Tape(Filled):
         if self.credit.rest and self.position is self.root:
             self.credit.rest -= 1
             return self._now(function, args, kwargs, anchor)
-        if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
-            if self._are_made(args[0]):
-                return self._now(function, args, kwargs, anchor)
-            args = (self._apart(args[0]), *args[1:])
-        if function in COUNTING and is_counted(args):
-            return self._now(function, args, kwargs)
+        found = self._arguments(function, args)
+        if found is None:
+            return self._now(function, args, kwargs, anchor)
+        args = found
         same = self.position.same
         if same is not None and same.function is function and anchor is None:
             result = self._given_back(same, args, kwargs)
@@ -161,88 +158,118 @@ class Tape(Filled):
                 return looked_at(*args)
             places = self.masks.as_places(self, *args)
             args = args if places is None else (args[0], places)
-        while True:
-            turn: object = None
-            tensor: Any = None
+        child: Any = AGAIN
+        while child is AGAIN:
+            turn = object()
             try:
-                before, self.busy = self.busy, True
-                try:
-                    if self.claimed:
-                        self._wait(before)
-                        continue
-                    turn, self.tidied = object(), None  # a handler's calls tidy up first
-                    self.turn = turn
-                    position = self.position
-                    slot = position.slots
-                    child = self._other(function, args, kwargs, anchor)
-                    if child is None:
-                        child = self._found(position, function, args, kwargs, anchor, turn)
-                    if self.turn is not turn:
-                        continue
-                    if type(child) is not Step:
-                        self._unmoved(turn)
-                        break
-                    outcome = child.outcome
-                    assert outcome is not None
-                    if position.assigned and outcome.requires_grad:
-                        # What is remembered of results is what was there before the assignment.
-                        self._unmoved(turn)
-                        self.flush()
-                        continue
-                    if child.stateful and self.puts_off(outcome.state):
-                        self._unmoved(turn)
-                        self.flush()
-                        continue
-                    result = None
-                    if arrays and self._looks_at_exposed(child):
-                        self._unmoved(turn)
-                        break
-                    if outcome.same is not None:
-                        result = self._held(child.calls[-1].form.leaves[outcome.same])
-                        self._unmoved(turn)
-                    elif child.ready is not None:
-                        result = self._looked_at(child, turn)
-                    if self.turn is not turn:
-                        continue
-                    if result is not None:
-                        return result
-                    moved: Any = None
-                    if outcome.moved is not None:
-                        leaf = child.calls[-1].form.leaves[outcome.moved]
-                        moved = self._held(leaf)
-                        if type(leaf) is External or not self.can_renew(moved):
-                            self._unmoved(turn)
-                            break
-                    tensor = self._promised(child)
-                    if outcome.fails:
-                        frame = sys._getframe(3)
-                        self.places[slot] = frame.f_code, frame.f_lasti
-                    # No signal handler runs from here on.
-                    if self.turn is not turn:
-                        continue
-                    if moved is not None:
-                        fresh, before_it = tensor.pending, moved.pending
-                        self.outputs[before_it.slot], self.outputs[slot] = tensor, moved
-                        tensor.pending, moved.pending = before_it, fresh
-                        grown = moved._requires_grad
-                        moved._requires_grad, tensor._requires_grad = tensor._requires_grad, grown
-                        tensor = moved
-                    self.position = self.tidied = child
-                finally:
-                    self.busy = before
-                break
+                child, tensor = self._attempt(function, args, kwargs, anchor, turn)
             except Elsewhere as elsewhere:
                 if recording.is_holding():
-                    break
+                    return self._now(function, args, kwargs, anchor)
                 elsewhere.settle(self)
             except (LookupError, AssertionError, AttributeError):
                 if self.turn is turn:
                     raise
         if tensor is not None:
-            return self._checked(child, tensor)
+            return tensor if child is None else self._checked(child, tensor)
         if type(child) is Several:
             return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
         return self._now(function, args, kwargs, anchor)
+
+    def _arguments(
+        self, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> tuple[Any, ...] | None:
+        """The arguments by position that a call is recorded with; None where it is run at once."""
+        if args and type(args[0]) in (list, tuple) and len(args[0]) >= LONG:
+            if are_made(self, args[0]):
+                return None
+            args = (apart(self, args[0]), *args[1:])
+        if function in COUNTING and is_counted(args):
+            return None
+        return args
+
+    def _attempt(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+        turn: object,
+    ) -> tuple[Any, Tensor | None]:
+        """Record a call in this turn: its step, and the tensor that waits for it. `AGAIN` for the
+        step where something came between, None where the tensor is there already; no tensor where
+        the call is run at once, or is `Several`. The user's code is four frames up.
+        """
+        before, self.busy = self.busy, True
+        try:
+            if self.claimed:
+                self._wait(before)
+                return AGAIN, None
+            self.tidied = None  # a handler's calls tidy up first
+            self.turn = turn
+            position = self.position
+            child = self._other(function, args, kwargs, anchor)
+            if child is None:
+                child = self._found(position, function, args, kwargs, anchor, turn)
+            if self.turn is not turn:
+                return AGAIN, None
+            if type(child) is not Step:
+                self._unmoved(turn)
+                return child, None
+            outcome = child.outcome
+            assert outcome is not None
+            # What is remembered of results is what was there before an assignment.
+            assigned = position.assigned and outcome.requires_grad
+            if assigned or (child.stateful and self.puts_off(outcome.state)):
+                self._unmoved(turn)
+                self.flush()
+                return AGAIN, None
+            if arrays and self._looks_at_exposed(child):
+                self._unmoved(turn)
+                return AT_ONCE, None
+            result: Tensor | None = None
+            if outcome.same is not None:
+                result = self._held(child.calls[-1].form.leaves[outcome.same])
+                self._unmoved(turn)
+            elif child.ready is not None:
+                result = self._looked_at(child, turn)
+            if self.turn is not turn:
+                return AGAIN, None
+            if result is not None:
+                return None, result
+            return self._advance(child, turn)
+        finally:
+            self.busy = before
+
+    def _advance(self, child: Step, turn: object) -> tuple[Any, Tensor | None]:
+        """Let the tape stand at this step: the end of `_attempt`, whose results it gives. The
+        user's code is five frames up.
+        """
+        outcome, slot = child.outcome, self.position.slots
+        assert outcome is not None
+        moved: Any = None
+        if outcome.moved is not None:
+            leaf = child.calls[-1].form.leaves[outcome.moved]
+            moved = self._held(leaf)
+            if type(leaf) is External or not self.can_renew(moved):
+                self._unmoved(turn)
+                return AT_ONCE, None
+        tensor: Any = self._promised(child)
+        if outcome.fails:
+            frame = sys._getframe(5)
+            self.places[slot] = frame.f_code, frame.f_lasti
+        # No signal handler runs from here on.
+        if self.turn is not turn:
+            return AGAIN, None
+        if moved is not None:
+            fresh, before_it = tensor.pending, moved.pending
+            self.outputs[before_it.slot], self.outputs[slot] = tensor, moved
+            tensor.pending, moved.pending = before_it, fresh
+            grown = moved._requires_grad
+            moved._requires_grad, tensor._requires_grad = tensor._requires_grad, grown
+            tensor = moved
+        self.position = self.tidied = child
+        return child, tensor
 
     def _given_back(self, child: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The argument that a call gives back, where it is the one that did so here last; otherwise
@@ -277,39 +304,6 @@ class Tape(Filled):
         finally:
             self.busy = before
         return None
-
-    def _are_made(self, values: Sequence[Any]) -> bool:
-        """Whether all of many values have been made, as those of a batch that is drawn from a
-        memory; a few that wait are made now, since each batch would be another key.
-        """
-        if arrays_of(values) is not None:
-            return True
-        found = [one.pending for one in values if type(one) is Tensor]
-        waiting = sum(one is not None and one.tape is self for one in found)
-        if not 0 < FEW_OF * waiting <= len(found):
-            return False
-        self.flush()
-        return arrays_of(values) is not None
-
-    def _apart(self, values: Sequence[Any]) -> list[Any]:
-        """Many values of which it says nothing which of them come twice: otherwise each batch would
-        be another key.
-        """
-        own = list(values)
-        seen = set(self.index)
-        current = recording.current
-        before, current.tape = current.tape, None
-        try:
-            for i, one in enumerate(own):
-                if type(one) is not Tensor or one._requires_grad:
-                    continue
-                made = one.pending is None or one.pending.tape is None
-                if made and id(one) in seen and value_of(one) is not None:
-                    own[i] = one.detach()
-                seen.add(id(one))
-        finally:
-            current.tape = before
-        return own
 
     def _unmoved(self, turn: object) -> None:
         """The call was no step."""

@@ -88,33 +88,12 @@ class Following(Training):
     ) -> Any:
         """The step after a call, by its key; None where it is run at once, or the turn is over."""
         self._tidy()
-        head: Any = function
-        if anchor is not None:
-            head = position.serial if anchor._mode else ~position.serial
-        parts = [head, enabled()]
-        if anchor is not None and isinstance(function, Picked):
-            parts[0] = head, function.number
-        owner = anchor
-        if anchor is not None and stands_in(anchor):  # its steps lie where they begin
-            owner, parts[0] = None, (anchor, parts[0])
-        self.bound = False
         try:
-            for value in args:
-                self._add(parts, value)
-            wants = parts[2:]
-            for name, value in kwargs.items():
-                parts.append(name)
-                self._add(parts, value)
-                wants += parts[len(parts) - 1 :]
+            owner, parts, wants = self._key(position, function, args, kwargs, anchor)
         except Unknown:
             return None
         if self.turn is not turn:
             return None
-        plain = len(wants) == len(args) + len(kwargs) == len(parts) - 2 - len(kwargs)
-        if owner is None and self.bound:
-            # Parameters are part of the key: it is kept with the module that has them.
-            owner = self.owner
-            parts.append(position.serial)
         key = tuple(parts)
         ways: dict[Any, Any] = position.children if owner is None else table(owner)
         child: Any = ways.get(key)
@@ -136,13 +115,48 @@ class Following(Training):
             if len(ways) >= WAYS:
                 ways.clear()
             ways[key] = child
-        if type(child) is Step and plain and not self.bound:
+        if type(child) is Step and wants is not None:
             outputs = self.outputs
             wants = [
                 outputs[want].pending if type(want) is int and want >= 0 else want for want in wants
             ]
             child.expect(wants, tuple(kwargs), anchor)
         return child
+
+    def _key(
+        self,
+        position: Step,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        anchor: Any,
+    ) -> tuple[Any, list[Any], list[Any] | None]:
+        """The module with which the step after a call lies, if it does, the parts of its key there,
+        and those of the arguments, where each is one part and they may be compared by themselves.
+        """
+        head: Any = function
+        if anchor is not None:
+            head = position.serial if anchor._mode else ~position.serial
+            if isinstance(function, Picked):
+                head = head, function.number
+        owner = anchor
+        if anchor is not None and stands_in(anchor):  # its steps lie where they begin
+            owner, head = None, (anchor, head)
+        parts = [head, enabled()]
+        self.bound = False
+        for value in args:
+            self._add(parts, value)
+        wants = parts[2:]
+        for name, value in kwargs.items():
+            parts.append(name)
+            self._add(parts, value)
+            wants += parts[len(parts) - 1 :]
+        plain = len(wants) == len(args) + len(kwargs) == len(parts) - 2 - len(kwargs)
+        if owner is None and self.bound:
+            # Parameters are part of the key: it is kept with the module that has them.
+            owner = self.owner
+            parts.append(position.serial)
+        return owner, parts, wants if plain and not self.bound else None
 
     def _varies(self, function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         """Whether a number that a tensor is combined with is no part of the key, since there were

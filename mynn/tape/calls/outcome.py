@@ -7,7 +7,7 @@ from typing import Any
 
 from mynn.base import recording
 from mynn.base.dataclass import dataclass
-from mynn.core.graph import input_node, topological
+from mynn.core.graph import Node, input_node, topological
 from mynn.core.types import Type, default_float
 from mynn.errors import MynnError
 from mynn.ops import elementwise, gather
@@ -20,6 +20,11 @@ from mynn.tensor.methods.inplace import asks
 from mynn.tensor.value import Step
 from mynn.trace import tracing
 from mynn.trace.guards import Guards
+from mynn.trace.trace import Trace
+
+
+class _AtOnce(MynnError):
+    """A call does what no tape can put off."""
 
 
 @dataclass
@@ -99,14 +104,7 @@ def _traced(
 ) -> Outcome | Several | None:
     with tracing.tracing() as trace:
         trace.named, trace.overwritten = False, {}
-        nodes = [input_node(leaf.type, f"arg{i}") for i, leaf in enumerate(leaves)]
-        tensors = [
-            Tensor.from_node(node, leaf.requires_grad) if leaf.state is None else leaf.state
-            for node, leaf in zip(nodes, leaves, strict=True)
-        ]
-        for tensor, leaf in zip(tensors, leaves, strict=True):
-            if leaf.layout is not None:
-                trace.layouts[id(tensor)] = leaf.layout
+        nodes, tensors = _inputs(trace, leaves)
         given = dict(zip(form.leaves, tensors, strict=True))
         args, kwargs = form.fill(given.__getitem__)
         whole = result = function(*args, **kwargs)
@@ -117,29 +115,14 @@ def _traced(
             if not results or trace.writes() or trace.checks:
                 return None
             result = results[0]
-        given_nodes = zip(tensors, nodes, leaves, strict=True)
-        moved = None
         same = next((i for i, tensor in enumerate(tensors) if tensor is result), None)
-        for i, (t, n, leaf) in enumerate(given_nodes):
-            if leaf.state is None and t.node is not n:
-                if i != same or leaf.array or leaf.layout is not None or t._view is not None:
-                    return None  # another one is changed in place, or what looks at one
-                moved = same
+        moved = _moved(nodes, tensors, leaves, same)
         if moved is not None:
             same = None
-        view = result._view
         if same is None and result._value is not None:
             return None  # state itself
-        looks: tuple[int, tuple[Step, ...], bool] | None = None
-        if function is Tensor.detach:  # in a trace a copy, otherwise always a view
-            looks = 0, ((elementwise.stop_gradient, {}),), False
-        elif view is not None:
-            base = next((i for i, tensor in enumerate(tensors) if tensor is view.base), None)
-            if base is not None:
-                looks = base, view.steps, view.attached
-            elif view.base._value is not None:
-                return None  # it looks at state
-        if (same is not None and leaves[same].array) or (looks and leaves[looks[0]].array):
+        view = _view_of(function, result, tensors)
+        if (same is not None and leaves[same].array) or (view and leaves[view[0]].array):
             return None  # the array became a tensor on the way
         made = topological([graph_node(result)])
         if any(node.primitive is gather.take_rows for node in made):
@@ -151,7 +134,7 @@ def _traced(
         result.spec,
         result.requires_grad,
         same,
-        looks,
+        view,
         tuple(trace.writes()),
         tuple(tensor for tensor in state if tensor.requires_grad and tensor.is_leaf),
         state,
@@ -167,3 +150,47 @@ def _traced(
         bool(trace.overwritten) and result.requires_grad and function is not asks,
     )
     return outcome if result is whole else several(function, whole, outcome)
+
+
+def _inputs(trace: Trace, leaves: Sequence[Leaf]) -> tuple[list[Node], list[Tensor]]:
+    """What a call is traced with: inputs of the graph, and tensors of these, or state itself."""
+    nodes = [input_node(leaf.type, f"arg{i}") for i, leaf in enumerate(leaves)]
+    tensors: list[Tensor] = []
+    for node, leaf in zip(nodes, leaves, strict=True):
+        tensor: Any = leaf.state
+        if tensor is None:
+            tensor = Tensor.from_node(node, leaf.requires_grad)
+        if leaf.layout is not None:
+            trace.layouts[id(tensor)] = leaf.layout
+        tensors.append(tensor)
+    return nodes, tensors
+
+
+def _moved(
+    nodes: Sequence[Node], tensors: Sequence[Tensor], leaves: Sequence[Leaf], same: int | None
+) -> int | None:
+    """The number of the argument that the call has changed in place, which is what it returns."""
+    moved = None
+    for i, (node, tensor, leaf) in enumerate(zip(nodes, tensors, leaves, strict=True)):
+        if leaf.state is None and tensor.node is not node:
+            if i != same or leaf.array or leaf.layout is not None or tensor._view is not None:
+                raise _AtOnce  # another one is changed, or what looks at one
+            moved = same
+    return moved
+
+
+def _view_of(
+    function: Callable[..., Any], result: Tensor, tensors: Sequence[Tensor]
+) -> tuple[int, tuple[Step, ...], bool] | None:
+    """`Outcome.view` of a result."""
+    if function is Tensor.detach:  # in a trace a copy, otherwise always a view
+        return 0, ((elementwise.stop_gradient, {}),), False
+    view = result._view
+    if view is None:
+        return None
+    base = next((i for i, tensor in enumerate(tensors) if tensor is view.base), None)
+    if base is not None:
+        return base, view.steps, view.attached
+    if view.base._value is not None:
+        raise _AtOnce  # it looks at state
+    return None

@@ -147,11 +147,6 @@ class Step:
         self.known: Any = None
         self.derivatives: dict[Any, Any] = {}
         self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
-        self.work: float = 0.0 if parent is None else parent.work
-        if outcome is not None:
-            self.work += outcome.work
-        self.held: int = 0 if parent is None else parent.held
-        self.largest: int = 0 if parent is None else parent.largest
         self.last = False
         self.parts: list[int] | None = None
         self.looked = 0
@@ -162,62 +157,75 @@ class Step:
         self.other: Step | None = None
         self.same: Step | None = None
         self.next_of_module: Callable[[], Step | None] = _nothing
+        # For which results are held, those that a program makes; used where there are views.
+        self.keys: Any = None
+        self.promise: Any = None
+        self.quick = self.stateful = False
+        if parent is None or call is None:
+            self._begin(externals or 0)
+        else:
+            self._follow(parent, call, outcome)
+            self.externals: int = parent.externals if externals is None else externals
+
+    def _begin(self, externals: int) -> None:
+        """Nothing was called up to here."""
+        self.work = 0.0
+        self.slots: int = 0
+        self.externals = externals
+        self.held = self.largest = 0
         self.calls: tuple[Call, ...] = ()
         self.outcomes: tuple[Outcome | None, ...] = ()
-        self.slots = 0
-        self.externals: int = externals or 0
-        if externals is None and parent is not None:
-            self.externals = parent.externals
         self.trained: tuple[Target, ...] = ()
         self.sums: Mapping[Target, External] = _NONE
         self.written: tuple[Tensor, ...] = ()
         self.buffers: tuple[Tensor, ...] = ()
-        self.stepped: bool = False
-        self.assigned: bool = False
-        self.overwritten: bool = False
+        self.stepped = self.assigned = self.overwritten = False
         self.asking: tuple[int, ...] = ()
         self.replacing: tuple[int, ...] = ()
         self.views: tuple[Any, ...] = ()
-        # For which results are held, those that a program makes; used where there are views.
-        self.keys: Any = None
         self.within: tuple[tuple[int, int], ...] = ()
-        self.promise: Any = None
-        self.quick = self.stateful = False
-        if parent is not None and call is not None:
-            self.calls = (*parent.calls, call)
-            self.outcomes = (*parent.outcomes, outcome)
-            self.slots = parent.slots + (call.slot is not None)
-            self.trained, self.sums = parent.trained, parent.sums
-            self.written = parent.written
-            self.views, self.within = parent.views, parent.within
-            if outcome is not None and outcome.view is not None:
-                number, steps, attached = outcome.view
-                slot, leaf = self.slots - 1, call.form.leaves[number]
-                self.views = (*parent.views, (slot, leaf, steps, attached))
-                if isinstance(leaf, Slot):
-                    self.within = ((slot, leaf.number), *parent.within)
-            if self.views:
-                self.keys = {}
-            if outcome is not None and outcome.writes:
-                self.written = tuple(dict.fromkeys((*parent.written, *outcome.writes)))
-            self.stepped = parent.stepped
-            self.replacing = parent.replacing
-            self.assigned = parent.assigned
-            self.overwritten = parent.overwritten or call.overwrites is not None
-            if outcome is not None and outcome.overwrites:
-                self.overwritten = True
-            self.asking = parent.asking
-            if call.function is asks:
-                self.asking = (*parent.asking, self.slots - 1)
-            self.buffers = parent.buffers
-            if outcome is not None and outcome.state:
-                written = {id(tensor) for tensor in self.written}
-                read = {id(tensor): tensor for tensor in (*parent.buffers, *outcome.state)}
-                self.buffers = tuple(
-                    tensor
-                    for number, tensor in read.items()
-                    if not isinstance(tensor, Parameter) and number not in written
-                )
+
+    def _follow(self, parent: Step, call: Call, outcome: Outcome | None) -> None:
+        """What was called up to here is what was called up to the parent, and this call."""
+        self.calls = (*parent.calls, call)
+        self.outcomes = (*parent.outcomes, outcome)
+        self.slots = parent.slots + (call.slot is not None)
+        self.work = parent.work
+        self.held, self.largest = parent.held, parent.largest
+        self.trained, self.sums = parent.trained, parent.sums
+        self.written, self.buffers = parent.written, parent.buffers
+        self.stepped, self.assigned = parent.stepped, parent.assigned
+        self.overwritten = parent.overwritten or call.overwrites is not None
+        self.asking, self.replacing = parent.asking, parent.replacing
+        self.views, self.within = parent.views, parent.within
+        if call.function is asks:
+            self.asking = (*parent.asking, self.slots - 1)
+        if outcome is not None:
+            self._add_effects(outcome, call)
+        if self.views:
+            self.keys = {}
+
+    def _add_effects(self, outcome: Outcome, call: Call) -> None:
+        """Add what the last call does."""
+        self.work += outcome.work
+        if outcome.view is not None:
+            number, steps, attached = outcome.view
+            slot, leaf = self.slots - 1, call.form.leaves[number]
+            self.views = (*self.views, (slot, leaf, steps, attached))
+            if isinstance(leaf, Slot):
+                self.within = ((slot, leaf.number), *self.within)
+        if outcome.writes:
+            self.written = tuple(dict.fromkeys((*self.written, *outcome.writes)))
+        if outcome.overwrites:
+            self.overwritten = True
+        if outcome.state:
+            written = {id(tensor) for tensor in self.written}
+            read = {id(tensor): tensor for tensor in (*self.buffers, *outcome.state)}
+            self.buffers = tuple(
+                tensor
+                for number, tensor in read.items()
+                if not isinstance(tensor, Parameter) and number not in written
+            )
 
     def hold(self, sizes: Sequence[int]) -> None:
         """The last call has brought tensors of so many bytes."""

@@ -224,7 +224,11 @@ def call_by_call(
     places: dict[int, tuple[CodeType, int]],
     progress: Progress,
 ) -> None:
-    """Run the calls one by one, as they were called."""
+    """Run the calls one by one, as they were called. What stands in for tensors from before that
+    are results collects their gradients; those that need what there was are refused afterwards.
+    """
+    for one in progress.replaced:
+        one.before.node = history.new_leaf(one.tensor, one.before, one.before)
     slots: list[Any] = []
     together = Together()
     current = recording.current
@@ -247,17 +251,7 @@ def call_by_call(
             slots.append(result if tensor is None else tensor)
     finally:
         current.place = None
-
-
-def stand_in(replaced: Sequence[Replacement]) -> None:
-    """Let what stands in for tensors collect their gradients, before calls are run one by one."""
-    for tensor, before, *_ in replaced:
-        before.node = history.new_leaf(tensor, before, before)
-
-
-def leave(replaced: Sequence[Replacement]) -> None:
-    """The calls have run: gradients that need what there was before are refused from now on."""
-    for one in replaced:
+    for one in progress.replaced:
         if one.before.node is not None:
             history.set_recorded(one.before.node, None)
 

@@ -30,9 +30,7 @@ from mynn.tape.pieces.results import (
     fail,
     finish,
     give_back,
-    leave,
     run_noted,
-    stand_in,
     target_of,
     write_rows,
 )
@@ -287,25 +285,23 @@ class Waiting:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
-                stand_in(replaced)
                 call_by_call(step, externals, _only(held, outputs), places, progress)
-                leave(replaced)
                 if type(piece) is Trial:
                     piece.add(step.work)
             write_rows(rows, outputs)
             self.stopped = False
         except BaseException as error:
-            if type(piece) is Piece and progress.results is not None:
-                finish(piece, step, externals, outputs, held, progress)
-                write_rows(rows, outputs)
-            elif progress.begun or not self._may_wait(error, turn):
-                fail(_only(held, outputs), error)
-                give_back(taken, replaced)
-                write_rows(rows, outputs)
-            else:
+            if not progress.begun and progress.results is None and self._may_wait(error, turn):
                 self.taken, self.replaced = taken, replaced
                 self._stand(kept)
                 self._hide_again(turn)
+            else:
+                if type(piece) is Piece and progress.results is not None:
+                    finish(piece, step, externals, outputs, held, progress)
+                else:
+                    fail(_only(held, outputs), error)
+                    give_back(taken, replaced)
+                write_rows(rows, outputs)
             raise
         finally:
             self.running = None
