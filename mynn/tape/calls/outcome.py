@@ -22,7 +22,7 @@ from mynn.trace import tracing
 from mynn.trace.guards import Guards
 
 
-@dataclass
+@dataclass(slots=True)
 class Outcome:
     """What a call does, for arguments of some types.
 

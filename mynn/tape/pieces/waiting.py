@@ -15,6 +15,7 @@ from mynn.base import forks, recording
 from mynn.errors import MynnError
 from mynn.tape.calls.call import Beyond, Slot
 from mynn.tape.calls.masks import Masks
+from mynn.tape.calls.quick import Quick
 from mynn.tape.calls.step import Step
 from mynn.tape.pieces.credit import Credit
 from mynn.tape.pieces.lengths import Lengths, Path
@@ -31,6 +32,7 @@ from mynn.tape.pieces.results import (
     finish,
     give_back,
     leave,
+    only_held,
     run_noted,
     stand_in,
     target_of,
@@ -53,12 +55,13 @@ _PAUSE = 2e-5
 activity = tracing.activity
 
 
-class Waiting:
+class Waiting(Quick):
     """The calls of one thread that wait, the tensors that wait for them, and the fields of others
     that are not set until they have run.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.lock = forks.register(threading.RLock())
         # Whether the thread of this tape is recording a call, and whether another one has the lock
         # and runs what was recorded. Each says so before it looks at the other: that is a tenth of
@@ -288,7 +291,7 @@ class Waiting:
                 piece, step, externals, outputs, held, progress
             ):
                 stand_in(replaced)
-                call_by_call(step, externals, _only(held, outputs), places, progress)
+                call_by_call(step, externals, only_held(held, outputs), places, progress)
                 leave(replaced)
                 if type(piece) is Trial:
                     piece.add(step.work)
@@ -299,7 +302,7 @@ class Waiting:
                 finish(piece, step, externals, outputs, held, progress)
                 write_rows(rows, outputs)
             elif progress.begun or not self._may_wait(error, turn):
-                fail(_only(held, outputs), error)
+                fail(only_held(held, outputs), error)
                 give_back(taken, replaced)
                 write_rows(rows, outputs)
             else:
@@ -492,8 +495,3 @@ class Waiting:
         learn(step, held, piece)
         count_run(self, step, piece)
         return True
-
-
-def _only(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
-    """The results that somebody holds."""
-    return [one if known else None for known, one in zip(held, outputs, strict=True)]
