@@ -98,14 +98,22 @@ def _key(text: str, target: Target) -> str:
     return cache.key_of("object", text, *made_for, llvm.version(), str(settings()))
 
 
-def build(text: str, target: Target, source: Callable[[], str] | None = None) -> NativeModule:
+def key_of(name: str, target: Target) -> str:
+    """The key of a module whose text depends on nothing but the target and what `name` says."""
+    return _key(name, target)
+
+
+def build(
+    text: str, target: Target, source: Callable[[], str] | None = None, key: str | None = None
+) -> NativeModule:
     """Compile the text of an LLVM module to run here, or take it from the cache on disk.
 
     `target` is this machine, or one whose code this machine can run. `source` makes the text
-    again, so that it need not be kept.
+    again, so that it need not be kept. `key` is that of the module, where it has one that is known
+    without its text (`key_of`).
     """
     start = time.perf_counter()
-    key = _key(text, target)
+    key = key or _key(text, target)
     found = _from_cache(key, target)
     if found is None:
         parts = parts_of(text, worthwhile_parts())

@@ -120,9 +120,11 @@ class Tape(Filled):
                 # No signal handler runs between this line and those that take the step.
                 if self.turn is turn:
                     self.position = self.tidied = child
+                    if self.knows and child.known_call is None:
+                        self.describe(child)
                     if not arrays and not child.last:
                         return tensor
-                    return self._checked(child, tensor)
+                    return self.checked(child, tensor)
         except (LookupError, AssertionError, AttributeError):
             if self.turn is turn:
                 raise
@@ -171,7 +173,7 @@ class Tape(Filled):
                 if self.turn is turn:
                     raise
         if tensor is not None:
-            return tensor if child is None else self._checked(child, tensor)
+            return tensor if child is None else self.checked(child, tensor)
         if type(child) is Several:
             return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
         return self._now(function, args, kwargs, anchor)
@@ -311,7 +313,7 @@ class Tape(Filled):
         if self.turn is turn:
             self.tidied = self.position
 
-    def _checked(self, step: Step, tensor: Tensor) -> Tensor:
+    def checked(self, step: Step, tensor: Tensor) -> Tensor:
         """The result of a call that was recorded just now; run where it cannot wait."""
         if step.last or (arrays and not self._copies_exposed(step)):
             self.flush()
@@ -407,6 +409,8 @@ class Tape(Filled):
         if not self._fits(child, (*args, *kwargs.values())):
             return None
         position.turn_to(child)
+        if self.knows and child.known_call is None:
+            self.describe(child)
         return child
 
     def _looked_at(self, child: Step, turn: object) -> Tensor | None:

@@ -110,7 +110,7 @@ class _HostEmitter:
     def _call(self, action: ir.Call) -> None:
         args, callee = [self._value(arg) for arg in action.args], action.callee
         if not isinstance(callee, str):
-            result = self.function.call(self._value(callee).text, args)
+            result = self.function.call(self._value(callee).text, args, action.type)
         elif callee in ir.SYSTEM:
             result = system.call(self.function, callee, args)
         else:

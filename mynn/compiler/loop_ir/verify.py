@@ -347,7 +347,7 @@ class _Host(_Names):
         given = ir.Signature(tuple(map(expr_type, call.args)), call.type)
         if not isinstance(call.callee, str):
             self.want(ir.ADDRESS, call.callee, "called")
-            signature = ir.Signature(given.parameters)
+            signature = given
         elif call.callee in self.signatures:
             signature = self.signatures[call.callee]
         else:

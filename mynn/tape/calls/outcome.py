@@ -27,7 +27,7 @@ class _AtOnce(MynnError):
     """A call does what no tape can put off."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Outcome:
     """What a call does, for arguments of some types.
 

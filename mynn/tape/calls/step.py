@@ -78,7 +78,8 @@ class Step:
     - `function`, `gradients`, `mode`, `count`, `names`, `wants`: what is compared to see whether a
       call is the one that leads here: what is called, with gradients or not, in which mode of the
       module, the number of arguments by position, the names of the others, and for each of all the
-      part of the key, or the promise of a result.
+      part of the key, or the promise of a result; `known_call`: the same for native code
+      (`mynn.tape.calls.native`), False where that does not record it.
     """
 
     __slots__ = (
@@ -96,6 +97,7 @@ class Step:
         "held",
         "keys",
         "known",
+        "known_call",
         "largest",
         "last",
         "looked",
@@ -160,6 +162,7 @@ class Step:
         # For which results are held, those that a program makes; used where there are views.
         self.keys: Any = None
         self.promise: Any = None
+        self.known_call: Any = None
         self.quick = self.stateful = False
         if parent is None or call is None:
             self._begin(externals or 0)

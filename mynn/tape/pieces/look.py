@@ -121,6 +121,7 @@ def _run(tape: Any, step: Step) -> bool:
 def count_run(tape: Any, step: Step, piece: Piece) -> None:
     """A piece has run once more: what the tape makes of that."""
     tape.credit.gain(len(step.calls))
+    tape.note_run(len(step.calls))
     if step.slots == 1 and len(step.calls) == 1 and piece.wanted:
         step.looked += 1
         if step.looked >= LOOKS and not piece.grown and not step.written:

@@ -296,3 +296,8 @@ def adopt(tensor: Tensor, result: Tensor) -> None:
     except AttributeError:  # `backward`, which comes later, is to set it
         tensor._grad = None
     tensor.pending = None
+
+
+def only_held(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
+    """The results that somebody holds."""
+    return [one if known else None for known, one in zip(held, outputs, strict=True)]

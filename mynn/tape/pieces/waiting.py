@@ -15,6 +15,7 @@ from mynn.base import forks, recording
 from mynn.errors import MynnError
 from mynn.tape.calls.call import Beyond, Slot
 from mynn.tape.calls.masks import Masks
+from mynn.tape.calls.quick import Quick
 from mynn.tape.calls.step import Step
 from mynn.tape.pieces.credit import Credit
 from mynn.tape.pieces.lengths import Lengths, Path
@@ -30,6 +31,7 @@ from mynn.tape.pieces.results import (
     fail,
     finish,
     give_back,
+    only_held,
     run_noted,
     target_of,
     write_rows,
@@ -51,12 +53,13 @@ _PAUSE = 2e-5
 activity = tracing.activity
 
 
-class Waiting:
+class Waiting(Quick):
     """The calls of one thread that wait, the tensors that wait for them, and the fields of others
     that are not set until they have run.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.lock = forks.register(threading.RLock())
         # Whether the thread of this tape is recording a call, and whether another one has the lock
         # and runs what was recorded. Each says so before it looks at the other: that is a tenth of
@@ -285,7 +288,7 @@ class Waiting:
             if type(piece) is not Piece or not self._run(
                 piece, step, externals, outputs, held, progress
             ):
-                call_by_call(step, externals, _only(held, outputs), places, progress)
+                call_by_call(step, externals, only_held(held, outputs), places, progress)
                 if type(piece) is Trial:
                     piece.add(step.work)
             write_rows(rows, outputs)
@@ -299,7 +302,7 @@ class Waiting:
                 if type(piece) is Piece and progress.results is not None:
                     finish(piece, step, externals, outputs, held, progress)
                 else:
-                    fail(_only(held, outputs), error)
+                    fail(only_held(held, outputs), error)
                     give_back(taken, replaced)
                 write_rows(rows, outputs)
             raise
@@ -488,8 +491,3 @@ class Waiting:
         learn(step, held, piece)
         count_run(self, step, piece)
         return True
-
-
-def _only(held: list[bool], outputs: list[Tensor]) -> list[Tensor | None]:
-    """The results that somebody holds."""
-    return [one if known else None for known, one in zip(held, outputs, strict=True)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import fields, replace
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -14,8 +15,10 @@ from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.host.argument_layout import ArgumentLayout, StepLayout
 from mynn.compiler.host.enter import enter
+from mynn.compiler.host.known_call import Layout
 from mynn.compiler.host.measure import multiply_adds, reads, repeat
 from mynn.compiler.host.parallel_call import parallel_call
+from mynn.compiler.host.record import record
 from mynn.compiler.host.shuffle import SHUFFLE, shuffle
 from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.host.train_loop import Loop, training_loop
@@ -65,7 +68,13 @@ def loops() -> list[Loop]:
 def programs() -> list[list[Function]]:
     """All host code."""
     found = [training_loop(loop, sleeps) for loop in loops() for sleeps in (False, True)]
-    return [*found, [barrier(), *parallel_call(True)], [repeat(), shuffle()], enter()]
+    others = [barrier(), *parallel_call(True)], [repeat(), shuffle()], enter(), record(slots())
+    return [*found, *others]
+
+
+def slots() -> Layout:
+    """Of every class all slots that native code reads, somewhere."""
+    return Layout(*[defaultdict(lambda: 16) for _ in fields(Layout)])
 
 
 def test_host_code_is_correct_loop_ir() -> None:
