@@ -50,6 +50,7 @@ class Table(IntEnum):
     ACTIVITY = auto()
     GRADIENTS = auto()
     MODE = auto()
+    MODE_NOW = auto()  # of the module that is called
     RECORD = auto()  # the same in Python, for all other calls
     CHECKED = auto()  # what follows a call that may have to be run at once
     GIVEN = auto()  # five arguments of these

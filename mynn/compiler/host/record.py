@@ -5,8 +5,9 @@ Objects of Python are read and written where they lie: the fields that are asked
 which it is known how far from the beginning of an object they are (`Layout`). What a call is
 compared with stands in words of our own (`mynn.compiler.host.known_call`), which
 `mynn.tape.calls.native` fills in, as it does the table of objects and of functions of Python's C
-interface. Nothing of Python runs between the first look at the tape and the last change of it: the
-one tensor that a call makes was made before, and so no collection of garbage falls between.
+interface. No code of Python runs between the first look at the tape and the last change of it: the
+one tensor that a call makes, and the mode of the module, which is a property, are asked for before.
+So no collection of garbage, no signal handler and no other thread falls between.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ def _holds(layout: Layout) -> Function:
     """Whether what a call did, apart from its arguments, is what it does now."""
     outcome = layout.outcome
     return parse_function(f"""
-        function mynn_holds(words: ptr, tape: ptr, start: ptr, given: ptr, module: i64) -> i64:
+        function mynn_holds(words: ptr, tape: ptr, start: ptr, module: i64) -> i64:
           view table: ptr[] at words
           view wanted: i64[] at start
           view objects: ptr[] at start
-          view arguments: ptr[] at given
           let gradients: ptr = call (table[{Table.CALL}])(table[{Table.GRADIENTS}])
           call (table[{Table.DROP}])(gradients)
           if not_equal(gradients, objects[{Known.GRADIENTS}]):
@@ -45,12 +45,7 @@ def _holds(layout: Layout) -> Function:
           if equal(untoggled, 0):
             return 0
           if equal(module, 1):
-            let mode: ptr = call (table[{Table.ATTRIBUTE}])(arguments[3], table[{Table.MODE}])
-            if equal(mode, 0):
-              call (table[{Table.CLEAR}])()
-              return 0
-            call (table[{Table.DROP}])(mode)
-            if not_equal(mode, objects[{Known.MODE}]):
+            if not_equal(table[{Table.MODE_NOW}], objects[{Known.MODE}]):
               return 0
           if equal(wanted[{Known.STATEFUL}], 1):
             view rows: ptr[] at offset(tape, {layout.tape["rows"]})
@@ -100,7 +95,7 @@ def _matches(layout: Layout) -> Function:
           let names: i64 = call (table[{Table.COUNT_KEYS}])(arguments[2])
           if not_equal(names, wanted[{Known.NAMES}]):
             return 0
-          let holds: i64 = call mynn_holds(words, tape, start, given, module)
+          let holds: i64 = call mynn_holds(words, tape, start, module)
           if equal(holds, 0):
             return 0
           numbers[{Table.NEW_COUNT}] = 0
@@ -264,6 +259,13 @@ def _known(layout: Layout) -> Function:
               call (table[{Table.CLEAR}])()
               return 0
             spare[0] = made
+          if equal(count, 4):
+            let mode: ptr = call (table[{Table.ATTRIBUTE}])(arguments[3], table[{Table.MODE}])
+            if equal(mode, 0):
+              call (table[{Table.CLEAR}])()
+              return 0
+            call (table[{Table.DROP}])(mode)
+            table[{Table.MODE_NOW}] = mode
           view position: ptr[] at offset(tape, {tape["position"]})
           view tidied: ptr[] at offset(tape, {tape["tidied"]})
           view claimed: ptr[] at offset(tape, {tape["claimed"]})
