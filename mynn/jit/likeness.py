@@ -396,6 +396,8 @@ class _Walk:
         self._options(group.options, ours)
         self.value(group.rate)
         self._named(group.varied)
+        if not ours:  # mynn's read no notes
+            self._named(group.notes)
 
     # -- classes and Python modules of the user's --------------------------------------------------
 
@@ -440,7 +442,7 @@ def _others(names: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
 
 _RATE = frozenset({"lr"})
 _TENSORS = frozenset({Parameter, Tensor})
-_GROUP = {"options", "owner", "check", "rate", "varied"}
+_GROUP = {"options", "owner", "check", "rate", "varied", "notes"}
 _SIMPLE = (bool, int, float, str, bytes, tuple, list, dict, types.NoneType, np.generic)
 _OBJECT_OWN = frozenset({"_compiled_methods"})
 _PLAIN = frozenset({bool, int, str, bytes, types.NoneType})

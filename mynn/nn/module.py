@@ -325,7 +325,10 @@ class Module(Conversions, Hooked):
             {'weight': (1, 2), 'bias': (1,)}
         """
         state = StateDict() if destination is None else destination
-        for name, tensor in self._persistent(prefix):
+        found = dict(self._persistent(prefix))
+        if recording.waiting and tracing.active() is None:
+            recording.settle(list(found.values()))
+        for name, tensor in found.items():
             state[name] = tensor if keep_vars else tensor.detach()
         return state
 

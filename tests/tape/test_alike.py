@@ -102,7 +102,7 @@ def usual(net: nn.Module, make: Callable[..., Any] = optim.Adam) -> list[bytes]:
         loss.backward()
         optimizer.step()
         found.append(loss.numpy().tobytes())
-    return found + [np.asarray(one).tobytes() for one in net.state_dict().values()]
+    return found + [one.numpy().tobytes() for one in net.state_dict().values()]
 
 
 def clipped(net: nn.Module) -> list[bytes]:
@@ -114,7 +114,7 @@ def clipped(net: nn.Module) -> list[bytes]:
         net(mynn.tensor(rng.normal(size=(4, 3)).astype(np.float32))).square().mean().backward()
         nn.utils.clip_grad_norm_(net.parameters(), 0.1)
         optimizer.step()
-    return [np.asarray(one).tobytes() for one in net.state_dict().values()]
+    return [one.numpy().tobytes() for one in net.state_dict().values()]
 
 
 def by_hand(net: nn.Module) -> list[bytes]:
@@ -128,7 +128,7 @@ def by_hand(net: nn.Module) -> list[bytes]:
             for one, gradient in zip(parameters, gradients, strict=True):
                 one -= 0.01 * gradient
         loss.item()
-    return [np.asarray(one).tobytes() for one in net.state_dict().values()]
+    return [one.numpy().tobytes() for one in net.state_dict().values()]
 
 
 def trained(make: Callable[[], nn.Module], train: Callable[[nn.Module], Any], seed: int) -> Any:
