@@ -7,6 +7,7 @@ needs no new program.
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import threading
@@ -16,10 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mynn.base import forks, notices, recording, sharing
-from mynn.base.arguments import check_constructor, shown
-from mynn.core.types import Array
+from mynn.base.arguments import check_constructor
 from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
+from mynn.optim.closures import evaluated
 from mynn.optim.options import (
     IMPLEMENTATION,
     NO_OPERATION,
@@ -33,9 +34,9 @@ from mynn.optim.options import (
     unknown_option,
 )
 from mynn.optim.rows import refuse_sparse
+from mynn.optim.slots import Slots, State, loaded
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
-from mynn.tensor.gradients.grad_mode import enable_grad
 from mynn.tensor.gradients.history import array_of, clear
 from mynn.tensor.view import value_of
 from mynn.trace import tracing
@@ -100,7 +101,7 @@ class Optimizer:
 
     defaults: dict[str, Any]
     param_groups: list[ParamGroup]
-    state: dict[Tensor, dict[str, Tensor]]
+    state: State
     _splits: int
     _kept: set[str]
 
@@ -117,7 +118,7 @@ class Optimizer:
                 "Python would begin anew. Make it outside",
             )
         vars(self).update(
-            defaults=dict(defaults), param_groups=[], state={}, _splits=0, _kept=set()
+            defaults=dict(defaults), param_groups=[], state=State(self), _splits=0, _kept=set()
         )
         if isinstance(params, Tensor):
             raise ArgumentTypeError(
@@ -146,13 +147,14 @@ class Optimizer:
                 f"{type(self).__name__}: some groups have names of parameters, others have none; "
                 "give (name, parameter) pairs in all of them or in none"
             )
+        known = {id(p) for group in self.param_groups for p in group["params"]}
         for place, parameter in enumerate(params):
-            if parameter in self.state or any(parameter is other for other in params[:place]):
+            if id(parameter) in known or any(parameter is other for other in params[:place]):
                 raise ArgumentError(
                     f"{type(self).__name__}: parameter {parameter.name or parameter.shape} is "
                     "given twice"
                 )
-        self.state.update((parameter, {}) for parameter in params)
+        self.state.adopt((p, self._nothing()) for p in params if p not in self.state)
         if names:
             options["param_names"] = names
         group = ParamGroup(params, options, type(self).__name__, self.check)
@@ -206,7 +208,12 @@ class Optimizer:
             made.is_native = True
         else:
             made = Tensor.from_value(np.full(shape, value, like.dtype))
-        slots[name] = made
+        slots.begin({name: made}, {name: value})
+
+    def _nothing(self) -> Any:
+        """What is kept for a parameter at first; a class that makes no slots may keep anything."""
+        own = type(self).make_slots is not Optimizer.make_slots
+        return Slots() if own or type(self).__module__.startswith("mynn.") else {}
 
     def counter(self, group: ParamGroup) -> None:
         """A count of updates, one for a group until some of its parameters are left out.
@@ -217,7 +224,7 @@ class Optimizer:
         if new:
             numbers = {name: _number(name, value) for name, value in self.shared.items()}
             for parameter in new:
-                self.state[parameter].update(numbers)
+                self.state[parameter].begin(numbers, self.shared)
 
     def advance(self, params: list[Parameter]) -> list[tuple[Tensor, list[Parameter]]]:
         """Add 1 to the counts of `params`; returns each with the parameters that share it."""
@@ -231,13 +238,21 @@ class Optimizer:
             step.assign(step + 1.0)
         return list(cohorts.items())
 
+    def part(self, params: list[Any]) -> None:
+        """Give `params` numbers of their own, where they share some with others."""
+        for parameter in params:
+            step = self.state[parameter].get("step")
+            sharers = [s for s in self.state.values() if step is not None and s.get("step") is step]
+            if self.shared.keys() <= self.state[parameter].keys() and len(sharers) > 1:
+                self._split([parameter])
+
     def _split(self, params: list[Any]) -> None:
         """Give `params` a count of their own, which starts from the present one."""
         if params:
             slots = self.state[params[0]]
             own = {name: _number(name, float(array_of(slots[name]))) for name in self.shared}
             for parameter in params:
-                self.state[parameter].update(own)
+                self.state[parameter].begin(own, self.shared)
             self._splits += 1
 
     @property
@@ -285,7 +300,7 @@ class Optimizer:
                 sharing.run_whole(step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots
-            self._name_slots()
+            self.state.name_slots(self.shared)
             self._step()
         trace.guards.properties[self, "signature"] = self.signature
         self._keep(trace.guards)
@@ -301,7 +316,7 @@ class Optimizer:
 
     def _tensors(self) -> list[Tensor]:
         """The parameters and what is kept for them."""
-        return [*self.state, *(slot for slots in self.state.values() for slot in slots.values())]
+        return self.state.tensors()
 
     def _keep(self, guards: Guards) -> None:
         """The trace has built in whatever plain attributes a subclass has."""
@@ -318,7 +333,13 @@ class Optimizer:
                         if name not in vars(self):
                             guards.keep_absence(self, name)
 
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        vars(self).update(copied, state=State(self, copied["state"]))
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "state" and name in self.__dict__:
+            self.state.replace(value)
+            return
         if name not in self.__dict__ and not hasattr(type(self), name):
             self._check_attribute(name, value)
         object.__setattr__(self, name, value)
@@ -339,13 +360,6 @@ class Optimizer:
             f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
             f"change nothing; write {remedy}"
         )
-
-    def _name_slots(self) -> None:
-        """Names for the printed graph: `0.weight.momentum_buffer`."""
-        for parameter, slots in self.state.items():
-            for name, slot in slots.items():
-                if name not in self.shared and parameter.name:
-                    slot.name = f"{parameter.name}.{name}"
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zeros."""
@@ -375,16 +389,8 @@ class Optimizer:
         `{"state": {number: {name: array}}, "param_groups": [{..., "params": [numbers]}]}`
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
-
-        def slots_now() -> dict[int, dict[str, Array]]:
-            return {
-                numbers[p]: {name: slot.numpy() for name, slot in slots.items()}
-                for p, slots in self.state.items()
-                if slots
-            }
-
         return {
-            "state": sharing.run_whole(slots_now, self._tensors()),
+            "state": sharing.run_whole(self.state.copied, self._tensors()),
             "param_groups": [
                 {**group, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
@@ -414,21 +420,24 @@ class Optimizer:
             raise ArgumentError(
                 f"{name}: the state has groups of {sizes} parameters, there are {own}"
             )
-        slots = {parameter: dict(slots) for parameter, slots in self.state.items()}
+        slots = {parameter: copy.copy(slots) for parameter, slots in self.state.items()}
         before = [dict(group.options) for group in self.param_groups]
         try:
             self._set_options(new.options)
             order = [p for group in self.param_groups for p in group["params"]]
-            plan = saved.matched(name, new, order, self.state)
+            free = [type(self.state[p]) is not Slots for p in order]
+            plan = [] if any(free) else saved.matched(name, new, order, self.state)
         except Exception:
             for group, options in zip(self.param_groups, before, strict=True):
                 group.options.update(options)
-            self.state.update(slots)
+            self.state.adopt(slots.items())
             raise
         for group, options in zip(self.param_groups, new.options, strict=True):
             group.adopt_state(options)
 
         def put() -> None:
+            if any(free):
+                self.state.adopt(loaded(new, order))
             for parameter, slot_name, value in plan:
                 if slot_name in self.shared:
                     self._part(parameter, plan)
@@ -465,18 +474,6 @@ class Optimizer:
             options = sorted((key, value) for key, value in group.items() if key != "params")
             lines += [f"    {key}: {value}" for key, value in options]
         return "\n".join([*lines, ")"])
-
-
-def evaluated(name: str, closure: Callable[[], Any]) -> Any:
-    """What a closure returns, which computes a loss and its gradients."""
-    if not callable(closure):
-        raise ArgumentTypeError(
-            f"step of {name}: closure must be a function that computes the loss, calls backward() "
-            f"and returns the loss; it is {shown(closure)}. Write optimizer.step() or "
-            "optimizer.step(closure)"
-        )
-    with enable_grad():
-        return closure()
 
 
 @functools.cache

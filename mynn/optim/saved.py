@@ -83,7 +83,7 @@ def matched(
     name: str,
     new: Saved,
     order: Sequence[Parameter],
-    state: Mapping[Tensor, Mapping[str, Tensor]],
+    state: Mapping[Tensor, Any],
 ) -> list[tuple[Parameter, str, Array]]:
     """The values that the slots of the parameters, in order, are to have: names, shapes and dtypes
     are checked.
@@ -95,7 +95,8 @@ def matched(
         check_slots(name, number, given, own)
         for key, slot in own.items():
             # PyTorch's SGD keeps no count: its buffer tells that a step was made.
-            value = given.get(key, float(key == "step" and bool(given)))
+            made = key == "step" and bool(given)
+            value = given.get(key, 1.0 if made else own.first.get(key, 0.0))
             if key in given:
                 what = f"{name}: {key} of {parameter.name or number}"
                 value = loaded_array(what, value, slot.shape, slot.dtype)
