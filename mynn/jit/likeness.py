@@ -30,7 +30,7 @@ from mynn.jit.facts import (
     overridable,
 )
 from mynn.optim.optimizer import Optimizer
-from mynn.optim.options import ParamGroup, Parameters
+from mynn.optim.options import Parameters, ParamGroup
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.gradients.grad_mode import grad_enabled
 from mynn.trace import modes
