@@ -30,7 +30,7 @@ from mynn.jit.facts import (
     overridable,
 )
 from mynn.optim.optimizer import Optimizer
-from mynn.optim.options import ParamGroup
+from mynn.optim.options import Parameters, ParamGroup
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.gradients.grad_mode import grad_enabled
 from mynn.trace import modes
@@ -165,7 +165,7 @@ class _Walk:
 
     def sequence(self, value: list[Any] | tuple[Any, ...]) -> None:
         """A list or a tuple."""
-        if type(value) is list:
+        if type(value) is not tuple:
             self._number(value)
         self.out += (type(value), len(value))
         for item in tuple(value):
@@ -453,6 +453,7 @@ _WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
     slice: _Walk.text,
     list: _Walk.sequence,
     tuple: _Walk.sequence,
+    Parameters: _Walk.sequence,
     dict: _Walk.dictionary,
     np.ndarray: _Walk.array,
     np.ufunc: _Walk.ufunc,

@@ -12,9 +12,10 @@ from mynn.base.arguments import positive
 from mynn.core.types import Array
 from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.optim import saved
+from mynn.optim.closures import evaluated
 from mynn.optim.convergence import Convergence
 from mynn.optim.line_search import Point, strong_wolfe
-from mynn.optim.optimizer import Optimizer, evaluated
+from mynn.optim.optimizer import Optimizer
 from mynn.optim.options import Check, between, one_of
 from mynn.tensor import no_grad
 from mynn.tensor.loaded import loaded_array

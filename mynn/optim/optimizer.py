@@ -7,6 +7,7 @@ needs no new program.
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import threading
@@ -16,9 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mynn.base import forks, notices, recording, sharing
-from mynn.base.arguments import check_constructor, shown
+from mynn.base.arguments import check_constructor
 from mynn.errors import ArgumentError, ArgumentTypeError, UsageError
 from mynn.optim import saved
+from mynn.optim.closures import evaluated
 from mynn.optim.options import (
     IMPLEMENTATION,
     NO_OPERATION,
@@ -31,10 +33,11 @@ from mynn.optim.options import (
     meant,
     switch,
 )
+from mynn.optim.own_step import built_in, watched
 from mynn.optim.rows import refuse_sparse
+from mynn.optim.slots import Slots, State, loaded
 from mynn.target.storage import allocate, axis_order
 from mynn.tensor import Parameter, Tensor, no_grad
-from mynn.tensor.gradients.grad_mode import enable_grad
 from mynn.tensor.gradients.history import array_of, clear
 from mynn.tensor.state_dict import StateDict
 from mynn.tensor.view import value_of
@@ -95,18 +98,24 @@ class Optimizer:
     # Whether it needs sparse gradients, which no program of a tape gives back.
     needs_sparse: ClassVar[bool] = False
 
+    # Whether `step` is written by a user, as in PyTorch.
+    has_own_step: ClassVar[bool] = False
+
     # What to do where a gradient is sparse, for those that refuse it, as in PyTorch.
     without_sparse: ClassVar[str | None] = None
 
     defaults: dict[str, Any]
     param_groups: list[ParamGroup]
-    state: dict[Tensor, dict[str, Tensor]]
+    state: State
     _splits: int
     _kept: set[str]
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
         check_constructor(cls)
+        if "step" in vars(cls) and not cls.__module__.startswith("mynn."):
+            cls.has_own_step = True
+            type.__setattr__(cls, "step", watched(vars(cls)["step"]))
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         if tracing.active() is not None:
@@ -117,7 +126,7 @@ class Optimizer:
                 "Python would begin anew. Make it outside",
             )
         vars(self).update(
-            defaults=dict(defaults), param_groups=[], state={}, _splits=0, _kept=set()
+            defaults=dict(defaults), param_groups=[], state=State(self), _splits=0, _kept=set()
         )
         if isinstance(params, Tensor):
             raise ArgumentTypeError(
@@ -146,13 +155,14 @@ class Optimizer:
                 f"{type(self).__name__}: some groups have names of parameters, others have none; "
                 "give (name, parameter) pairs in all of them or in none"
             )
+        known = {id(p) for group in self.param_groups for p in group["params"]}
         for place, parameter in enumerate(params):
-            if parameter in self.state or any(parameter is other for other in params[:place]):
+            if id(parameter) in known or any(parameter is other for other in params[:place]):
                 raise ArgumentError(
                     f"{type(self).__name__}: parameter {parameter.name or parameter.shape} is "
                     "given twice"
                 )
-        self.state.update((parameter, {}) for parameter in params)
+        self.state.adopt((p, self._nothing()) for p in params if p not in self.state)
         if names:
             options["param_names"] = names
         group = ParamGroup(params, options, type(self).__name__, self.check, notes)
@@ -206,7 +216,12 @@ class Optimizer:
             made.is_native = True
         else:
             made = Tensor.from_value(np.full(shape, value, like.dtype))
-        slots[name] = made
+        slots.begin({name: made}, {name: value})
+
+    def _nothing(self) -> Any:
+        """What is kept for a parameter at first; a class that makes no slots may keep anything."""
+        own = type(self).make_slots is not Optimizer.make_slots
+        return Slots() if own or type(self).__module__.startswith("mynn.") else {}
 
     def counter(self, group: ParamGroup) -> None:
         """A count of updates, one for a group until some of its parameters are left out.
@@ -217,7 +232,7 @@ class Optimizer:
         if new:
             numbers = {name: _number(name, value) for name, value in self.shared.items()}
             for parameter in new:
-                self.state[parameter].update(numbers)
+                self.state[parameter].begin(numbers, self.shared)
 
     def advance(self, params: list[Parameter]) -> list[tuple[Tensor, list[Parameter]]]:
         """Add 1 to the counts of `params`; returns each with the parameters that share it."""
@@ -231,13 +246,21 @@ class Optimizer:
             step.assign(step + 1.0)
         return list(cohorts.items())
 
+    def part(self, params: list[Any]) -> None:
+        """Give `params` numbers of their own, where they share some with others."""
+        for parameter in params:
+            step = self.state[parameter].get("step")
+            sharers = [s for s in self.state.values() if step is not None and s.get("step") is step]
+            if self.shared.keys() <= self.state[parameter].keys() and len(sharers) > 1:
+                self._split([parameter])
+
     def _split(self, params: list[Any]) -> None:
         """Give `params` a count of their own, which starts from the present one."""
         if params:
             slots = self.state[params[0]]
             own = {name: _number(name, float(array_of(slots[name]))) for name in self.shared}
             for parameter in params:
-                self.state[parameter].update(own)
+                self.state[parameter].begin(own, self.shared)
             self._splits += 1
 
     @property
@@ -248,6 +271,8 @@ class Optimizer:
             options = group.options
             found += [options[key] for key in options if key not in _NOT_BUILT_IN]
             found += [parameter.requires_grad for parameter in options["params"]]
+        if self.has_own_step:
+            found += built_in(self)
         return tuple(found)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -285,7 +310,7 @@ class Optimizer:
                 sharing.run_whole(step, tensors, write=True, noted=True)
             return
         with _turns:  # two traces at once find the same slots
-            self._name_slots()
+            self.state.name_slots(self.shared)
             self._step()
         trace.guards.properties[self, "signature"] = self.signature
         self._keep(trace.guards)
@@ -301,8 +326,7 @@ class Optimizer:
 
     def _tensors(self) -> list[Tensor]:
         """The parameters and what is kept for them."""
-        kept = (slot for slots in self.state.values() for slot in slots.values())
-        return [*self.state, *(slot for slot in kept if isinstance(slot, Tensor))]
+        return self.state.tensors()
 
     def _keep(self, guards: Guards) -> None:
         """The trace has built in whatever plain attributes a subclass has."""
@@ -319,7 +343,13 @@ class Optimizer:
                         if name not in vars(self):
                             guards.keep_absence(self, name)
 
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        vars(self).update(copied, state=State(self, copied["state"]))
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "state" and name in self.__dict__:
+            self.state.replace(value)
+            return
         if name not in self.__dict__ and not hasattr(type(self), name):
             self._check_attribute(name, value)
         object.__setattr__(self, name, value)
@@ -340,13 +370,6 @@ class Optimizer:
             f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
             f"change nothing; write {remedy}"
         )
-
-    def _name_slots(self) -> None:
-        """Names for the printed graph: `0.weight.momentum_buffer`."""
-        for parameter, slots in self.state.items():
-            for name, slot in slots.items():
-                if name not in self.shared and parameter.name:
-                    slot.name = f"{parameter.name}.{name}"
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zeros."""
@@ -379,14 +402,7 @@ class Optimizer:
         """
         numbers = {parameter: i for i, parameter in enumerate(self.state)}
         return StateDict(
-            state={
-                numbers[parameter]: {
-                    name: slot.detach() if isinstance(slot, Tensor) else slot
-                    for name, slot in slots.items()
-                }
-                for parameter, slots in self.state.items()
-                if slots
-            },
+            state=self.state.shared(),
             param_groups=[
                 {**group, "params": [numbers[p] for p in group["params"]]}
                 for group in self.param_groups
@@ -416,35 +432,31 @@ class Optimizer:
             raise ArgumentError(
                 f"{name}: the state has groups of {sizes} parameters, there are {own}"
             )
-        slots = {parameter: dict(slots) for parameter, slots in self.state.items()}
+        slots = {parameter: copy.copy(slots) for parameter, slots in self.state.items()}
         before = [dict(group.options) for group in self.param_groups]
         order = [p for group in self.param_groups for p in group["params"]]
-        free = saved.kept(new, order, name) if self._makes_slots_in_step else []
         try:
             self._set_options(new.options)
-            plan = [] if free else saved.matched(name, new, order, self.state)
+            free = [type(self.state[p]) is not Slots for p in order]
+            plan = [] if any(free) else saved.matched(name, new, order, self.state)
         except Exception:
             for group, options in zip(self.param_groups, before, strict=True):
                 group.options.update(options)
-            self.state.update(slots)
+            self.state.adopt(slots.items())
             raise
         for group, options, notes in zip(self.param_groups, new.options, new.notes, strict=True):
             group.adopt_state(options)
             group.notes = dict(notes)
-        self.state.update(free)
 
         def put() -> None:
+            if any(free):
+                self.state.adopt(loaded(new, order))
             for parameter, slot_name, value in plan:
                 if slot_name in self.shared:
                     self._part(parameter, plan)
                 self.state[parameter][slot_name].data = value
 
         sharing.run_whole(put, self._tensors(), write=True, noted=True)
-
-    @property
-    def _makes_slots_in_step(self) -> bool:
-        """Whether the class is written as PyTorch's are: its state is what `step` puts there."""
-        return type(self).make_slots is Optimizer.make_slots
 
     def _set_options(self, new: list[dict[str, Any]]) -> None:
         """All options but the rate, checked together, and the slots that they ask for."""
@@ -475,18 +487,6 @@ class Optimizer:
             options = sorted((key, value) for key, value in group.items() if key != "params")
             lines += [f"    {key}: {value}" for key, value in options]
         return "\n".join([*lines, ")"])
-
-
-def evaluated(name: str, closure: Callable[[], Any]) -> Any:
-    """What a closure returns, which computes a loss and its gradients."""
-    if not callable(closure):
-        raise ArgumentTypeError(
-            f"step of {name}: closure must be a function that computes the loss, calls backward() "
-            f"and returns the loss; it is {shown(closure)}. Write optimizer.step() or "
-            "optimizer.step(closure)"
-        )
-    with enable_grad():
-        return closure()
 
 
 @functools.cache

@@ -130,6 +130,22 @@ def unknown_option(where: str, name: Any, known: Iterable[str]) -> ArgumentError
     return ArgumentError(f"{where} has no option {name!r}, known are {', '.join(options)}{hint}")
 
 
+class Parameters(list[Any]):
+    """The parameters of a group, which stay the same."""
+
+    def __reduce__(self) -> Any:
+        return type(self), (list(self),)
+
+    def refuse(self, *_: Any, **__: Any) -> Any:
+        raise UsageError(
+            "the parameters of a group cannot be replaced, because their state belongs to them; "
+            "make a new optimizer, or use optimizer.add_param_group"
+        )
+
+    append = extend = insert = remove = pop = clear = refuse
+    __setitem__ = __delitem__ = __iadd__ = refuse
+
+
 class ParamGroup(MutableMapping[str, Any]):
     """Parameters and their options, used as the dicts in PyTorch's `param_groups` are.
 
@@ -150,7 +166,7 @@ class ParamGroup(MutableMapping[str, Any]):
         check: Callable[[Mapping[str, Any]], None] | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> None:
-        self.options = {"params": params, **options}
+        self.options = {"params": Parameters(params), **options}
         self.notes = dict(notes or {})
         self.owner = owner
         self.check = check
@@ -187,10 +203,7 @@ class ParamGroup(MutableMapping[str, Any]):
         elif key in NO_OPERATION:
             self.options[key] = value
         elif key == "params":
-            raise UsageError(
-                f"{self.owner}: the parameters of a group cannot be replaced, because their state "
-                "belongs to them; make a new optimizer, or use add_param_group"
-            )
+            self.options[key].refuse()
         elif key not in self.options:
             known = (name for name in self.options if name not in ("params", *NO_OPERATION))
             check_note(f"{self.owner}: a group", key, known)

@@ -12,7 +12,7 @@ from mynn.core.types import Array
 from mynn.errors import ArgumentError
 from mynn.optim.options import NO_OPERATION, NOTES, meant
 from mynn.tensor import Parameter, Tensor
-from mynn.tensor.loaded import checked_mapping, loaded_array, numbers_of, unboxed
+from mynn.tensor.loaded import checked_mapping, loaded_array, unboxed
 
 # Options that came late, so that older states lack them.
 _OPTIONAL = frozenset({"maximize", "amsgrad", "nesterov", *NO_OPERATION})
@@ -95,7 +95,7 @@ def matched(
     name: str,
     new: Saved,
     order: Sequence[Parameter],
-    state: Mapping[Tensor, Mapping[str, Tensor]],
+    state: Mapping[Tensor, Any],
 ) -> list[tuple[Parameter, str, Array]]:
     """The values that the slots of the parameters, in order, are to have: names, shapes and dtypes
     are checked.
@@ -107,34 +107,13 @@ def matched(
         check_slots(name, number, given, own)
         for key, slot in own.items():
             # PyTorch's SGD keeps no count: its buffer tells that a step was made.
-            value = given.get(key, float(key == "step" and bool(given)))
+            made = key == "step" and bool(given)
+            value = given.get(key, 1.0 if made else own.first.get(key, 0.0))
             if key in given:
                 what = f"{name}: {key} of {parameter.name or number}"
                 value = loaded_array(what, value, slot.shape, slot.dtype)
             plan.append((parameter, key, np.broadcast_to(value, slot.shape)))
     return plan
-
-
-def kept(
-    new: Saved, order: Sequence[Parameter], name: str
-) -> list[tuple[Parameter, dict[str, Any]]]:
-    """The state of an optimiser whose `step` makes its slots itself: whatever was saved, with
-    floating tensors in the dtypes of their parameters, as in PyTorch.
-    """
-    numbers = (n for group in new.numbers for n in group)
-    return [
-        (parameter, {key: _own(name, parameter, value) for key, value in new.slots[number].items()})
-        for number, parameter in zip(numbers, order, strict=True)
-        if number in new.slots
-    ]
-
-
-def _own(name: str, parameter: Parameter, value: Any) -> Any:
-    """A saved value as the state of a parameter."""
-    if not isinstance(value, Tensor | np.ndarray) and not hasattr(value, "detach"):
-        return value
-    array = np.array(numbers_of(f"load_state_dict of {name}: the state", value))
-    return Tensor.from_value(array.astype(parameter.dtype) if array.dtype.kind == "f" else array)
 
 
 def _options(
