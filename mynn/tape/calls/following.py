@@ -16,7 +16,7 @@ from mynn.tape.calls.fresh import stands_in
 from mynn.tape.calls.loops import Loops
 from mynn.tape.calls.outcome import Outcome, outcome_of
 from mynn.tape.calls.several import Picked, Several
-from mynn.tape.calls.step import AT_ONCE, Step, table
+from mynn.tape.calls.step import AT_ONCE, INSIDE, Step, table
 from mynn.tape.gradients.training import WAYS, Training, is_own
 from mynn.tape.pieces.credit import FIRST, STEP
 from mynn.tape.pieces.output import Elsewhere, Later, Promise, memory_of
@@ -91,7 +91,11 @@ class Following(Training):
         try:
             owner, parts, wants = self._key(position, function, args, kwargs, anchor)
         except Unknown:
-            return None
+            # Arguments of other kinds hold tensors, as a packed sequence: the calls inside know
+            # them. An array makes the first of these one that is run at once, so all are.
+            given = (*args, *kwargs.values())
+            apart = anchor is None or any(isinstance(one, np.ndarray) for one in given)
+            return None if apart else INSIDE
         if self.turn is not turn:
             return None
         key = tuple(parts)

@@ -33,8 +33,8 @@ def _nothing() -> None:
     """No step."""
 
 
-# A call that is run at once where it stands.
-AT_ONCE = object()
+# A call that is run at once where it stands, and one of a module whose calls are recorded.
+AT_ONCE, INSIDE = object(), object()
 
 
 class Step:
@@ -437,4 +437,4 @@ def table(anchor: Any) -> Recorded:
     return found
 
 
-__all__ = ["AT_ONCE", "External", "Recorded", "Step", "table", "weakref"]
+__all__ = ["AT_ONCE", "INSIDE", "External", "Recorded", "Step", "table", "weakref"]
