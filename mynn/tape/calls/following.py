@@ -26,6 +26,7 @@ from mynn.tensor.methods.inplace import asks
 from mynn.tensor.view import layout_of
 from mynn.trace import tracing
 
+# So many kinds of calls, and of places where data was looked at, are remembered.
 _SEEN = 4096
 # Operators whose second operand may be a number, which decides nothing but values. After a few
 # numbers each new one is an argument of the program; larger ones are infinite in float32.
@@ -170,7 +171,12 @@ class Following(Training):
             return False
         if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < LARGE:
             return False
-        numbers = self.numbers.setdefault((function, args[0].spec), set())
+        key = function, args[0].spec
+        numbers = self.numbers.get(key)
+        if numbers is None:
+            if len(self.numbers) >= _SEEN:
+                self.numbers.clear()
+            numbers = self.numbers[key] = set()
         if len(numbers) <= FEW:
             numbers.add(args[1])
         return len(numbers) > FEW
