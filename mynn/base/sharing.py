@@ -179,11 +179,7 @@ def _marked(domains: Sequence[Domain], function: Callable[[], Result], noted: bo
     A handler of signals may write in the middle of a write of the same thread, or raise anywhere.
     So all marks change between two instructions of Python.
     """
-    outer = [domain.mark for domain in domains]
-    after = [_next(mark, noted) for mark in outer]
-    for domain, mark in zip(domains, outer, strict=True):
-        if mark is not None:
-            domain.before = _left(mark) if noted else None
+    after = [_begin(domain, noted) for domain in domains]
     try:
         deque(map(_set_mark, domains, repeat(None)), maxlen=0)
         return function()
@@ -191,11 +187,13 @@ def _marked(domains: Sequence[Domain], function: Callable[[], Result], noted: bo
         deque(map(_set_mark, domains, after), maxlen=0)
 
 
-def _next(mark: object | None, noted: bool) -> object | None:
-    """The mark after a write that began at this one; none where another write goes on."""
-    if mark is None:
+def _begin(domain: Domain, noted: bool) -> object | None:
+    """A write is to begin: the mark after it; none where another write goes on."""
+    outer = domain.mark
+    if outer is None:
         return None
-    return Noted(mark) if noted else object()
+    domain.before = _left(outer) if noted else None
+    return Noted(outer) if noted else object()
 
 
 def give_way(domains: Iterable[Domain]) -> None:
@@ -275,10 +273,7 @@ def run_whole(
 
 def write_alone(domain: Domain, function: Callable[[], None]) -> None:
     """Have state of one domain written, whose lock this thread has; its tensor notes it itself."""
-    outer = domain.mark
-    after = _next(outer, noted=True)
-    if outer is not None:
-        domain.before = _left(outer)
+    after = _begin(domain, noted=True)
     try:
         domain.mark = None
         function()

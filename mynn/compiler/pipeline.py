@@ -32,9 +32,9 @@ from mynn.compiler.graph.layout import Layouts, format_layouts, layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.pack_operands import insert_packing, is_copy, spread_rows
 from mynn.compiler.graph.scans import join_scans
-from mynn.compiler.graph.split_k import split_sums
+from mynn.compiler.graph.split_k import split_k
 from mynn.compiler.graph.status import never_set, with_status
-from mynn.compiler.graph.zero_padding import absorbed
+from mynn.compiler.graph.zero_padding import eliminated
 from mynn.compiler.host.parallel_call import parallel_call
 from mynn.compiler.host.step import split_step, step
 from mynn.compiler.host.workers import barrier
@@ -92,7 +92,7 @@ def _layout(c: Compilation) -> Compilation:
 
 def _zero_padding(c: Compilation) -> Compilation:
     state = frozenset(c.graph.outputs[number] for number in c.writes.values())
-    return replace(c, pads=absorbed(c.graph, c.layouts, c.target, state))
+    return replace(c, pads=eliminated(c.graph, c.layouts, c.target, state))
 
 
 def _fuse(c: Compilation) -> Compilation:
@@ -313,7 +313,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         insert_packing,
         _pack_operands,
     ),
-    _rewrite("split_k", "long sums in parts that threads can share", split_sums),
+    _rewrite("split_k", "long sums in parts that threads can share", split_k),
     Pass(
         "layout",
         "fuse",
@@ -326,7 +326,7 @@ LOWERING: tuple[Pass | Repeated, ...] = (
         "zero_padding",
         "fuse",
         "zeros around operands that products leave out",
-        absorbed,
+        eliminated,
         _zero_padding,
         show=lambda c: format_layouts(c.graph, c.layouts, c.pads),
     ),

@@ -14,8 +14,6 @@ certain types; what follows from these is found once and kept with it:
 from __future__ import annotations
 
 import contextvars
-import functools
-import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -56,9 +54,8 @@ class Kind:
 def computing(primitive: Primitive, params: Mapping[str, Any], type: Type) -> Callable[..., Any]:
     """What gives the value of a primitive, which has this type, from arrays."""
     function = primitive.numpy
-    bound = _BOUND.get(primitive.name)
-    if bound is not None and type.shape:
-        made: Callable[..., Any] = bound(type, **params)
+    if primitive.bound is not None and type.shape:
+        made: Callable[..., Any] = primitive.bound(type, **params)
         return made
     if isinstance(function, np.ufunc) and not params:
         if type.shape:
@@ -76,16 +73,6 @@ def computing(primitive: Primitive, params: Mapping[str, Any], type: Type) -> Ca
 
     return compute
 
-
-# The same as `primitive.numpy`, in one call without Python, where the value has axes.
-_BOUND: dict[str, Callable[..., Callable[..., Any]]] = {
-    "reshape": lambda type, shape: operator.methodcaller("reshape", shape),
-    "transpose": lambda type, axes: operator.methodcaller("transpose", axes),
-    "slice": lambda type, starts, stops, steps: operator.itemgetter(
-        tuple(map(slice, starts, stops, steps))
-    ),
-    "sum": lambda type, axes: functools.partial(np.add.reduce, axis=axes, dtype=type.dtype),
-}
 
 _kinds: dict[Any, Kind | None] = {}
 

@@ -49,6 +49,8 @@ class Primitive:
       (`mynn.core.batching`): by name, how its parameters change where all inputs are; or
       `batch(size, mapped, *nodes, **params) -> Node`, where `mapped` says which inputs are. None
       for elementwise ones, which need no rule.
+    - `bound(type, **params) -> function`: the same as `numpy` with these parameters, in one call
+      without Python, for a value of this type, which has axes; None where there is nothing shorter.
     - `draws`: whether its values are random numbers.
     - `elementwise`: whether element i of the result is made of element i of each input.
     - `cost`: what an element takes.
@@ -69,6 +71,7 @@ class Primitive:
     view: bool = False
     put: Callable[..., Any] | None = None
     batch: Mapping[str, Change] | Callable[..., Any] | None = None
+    bound: Callable[..., Callable[..., Any]] | None = None
     draws: bool = False
     elementwise: bool = False
     cost: Cost = Cost.LIGHT

@@ -246,6 +246,11 @@ class Code(store.Stored):
         if not self.dropped:
             self._copies.append(memory)
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many arguments and results there are."""
+        return len(self._types), len(self.artifact.types) - self.artifact.status
+
     def layouts(self, role: str) -> tuple[ArgumentLayout, ...]:
         """Where the arguments (`role` is "input") or the results of a program lie."""
         layouts = self._layouts.get(role)

@@ -1,11 +1,14 @@
 """Calls of a program with as little around the run as can be.
 
-What `Program.__call__` and `mynn.base.sharing` do in general is written out here for what is called
-millions of times: from one array to one array, and from several where there is no state.
+What `Program.values` and `mynn.base.sharing` do in general is written out here for what is called
+millions of times. A loop over one argument, or a question that always has the same answer, takes
+as long as all the rest: so the calls are text, put together for a number of arguments and results
+and what a program does with state, which Python compiles once for each.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -36,195 +39,167 @@ class Callee(Protocol):
         ...
 
 
-def direct_call(program: Callee) -> Callable[[Array], Array]:
-    """The function for a program of one argument and one result."""
-    access = program.access
-    if access is None:
-        return _stateless(program)
-    return _writing(program, access) if access.written else _reading(program, access)
-
-
-def _stateless(program: Callee) -> Callable[[Array], Array]:
+# What makes the call of a program; it is given a sequence of arrays, or the only one by itself.
+_ENTRY = """
+def make(program, access, otherwise):
     pop, push, new = program.free.pop, program.free.append, program.new_instance
     code = program.code
-    if code.is_large:
-        from mynn.jit.lending import lending_one
 
-        return lending_one(program)
-
-    def call(array: Array) -> Array:
+    def call(given):
+        {before}
         code.touched = True
         try:
             instance = pop()
         except IndexError:
             instance = new()
         try:
-            instance.arguments[0][...] = array
-            instance.function(instance.address)
-            status = instance.status
-            if status is not None and status.item():
-                instance.explain(status.item())
-            return instance.outputs[0].copy()
+            {put}
+            {run}
         finally:
             push(instance)
+        return otherwise(given)
 
+    return call
+"""
+# The run itself, and what is said where a check fails in it.
+_RUN = """
+instance.function(instance.address)
+status = instance.status
+if status is not None and status.item():
+    {failed}
+"""
+# By what a program does with state: what comes before all else, and around the run.
+_STATE = {
+    "none": ("pass", _RUN + "return {results}"),
+    # `Access.run`: where another thread has written meanwhile, it is run in the general way.
+    "read": (
+        """
+domain = access.sole
+mark = domain.mark
+if mark is None:
+    return otherwise(given)
+""",
+        _RUN + "if domain.mark is mark and access.sole is domain:\n    return {results}",
+    ),
+    # `Access.alone`
+    "written": (
+        """
+domain = access.sole
+if domain.wanted or domain is SEVERAL:
+    return otherwise(given)
+""",
+        """
+with domain.lock:
+    if access.sole is domain:
+        outer, domain.mark = domain.mark, None
+        try:
+            {run}
+        finally:
+            domain.mark = None if outer is None else object()
+        return {results}
+""",
+    ),
+}
+# So many arguments and results are written out, more are a loop.
+_FEW = 6
+_EACH = """
+number = 0
+for place in instance.arguments:  # `zip` takes longer
+    place[...] = given[number]
+    number += 1
+"""
+
+
+@functools.lru_cache(256)
+def _maker(arguments: int | None, results: int, state: str, fails: bool) -> Callable[..., Any]:
+    """What makes the call of a program: see `_entry`."""
+    before, run = _STATE[state]
+    put = _EACH
+    if arguments is None:
+        put = "instance.arguments[0][...] = given"
+    elif arguments <= _FEW:
+        places = [f"place{i}" for i in range(arguments)]
+        put = f"[{', '.join(places)}] = instance.arguments\n"
+        put += f"[{', '.join(f'{place}[...]' for place in places)}] = given"
+    found = "[place.copy() for place in instance.outputs]"
+    if results <= _FEW:
+        found = f"[{', '.join(f'instance.outputs[{i}].copy()' for i in range(results))}]"
+    if arguments is None:
+        found = "instance.outputs[0].copy()"
+    failed = "return otherwise(given)" if fails else "instance.explain(status.item())"
+    if state == "read" and not fails:  # of values that are whole
+        failed = f"if domain.mark is mark and access.sole is domain:\n        {failed}"
+    plain = _filled(_RUN, failed=failed)
+    run = _filled(run, run=plain, failed=failed, results=found)
+    text = _filled(_ENTRY, before=before, put=put, run=run)
+    known: dict[str, Any] = {"SEVERAL": sharing.SEVERAL}
+    exec(compile(text, "<call of a program>", "exec"), known)
+    made: Callable[..., Any] = known["make"]
+    return made
+
+
+def _filled(template: str, **parts: str) -> str:
+    """A text with parts in place of their names, as far to the right as these stand."""
+    lines = []
+    for line in template.strip().split("\n"):
+        for name, part in parts.items():
+            if line.strip() == f"{{{name}}}":
+                indent = line[: len(line) - len(line.lstrip())]
+                lines += [indent + one for one in part.strip().split("\n")]
+                break
+        else:
+            for name, part in parts.items():
+                line = line.replace(f"{{{name}}}", part)
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _entry(
+    program: Callee,
+    arguments: int | None,
+    results: int,
+    otherwise: Callable[[Any], Any],
+    fails: bool = False,
+) -> Any:
+    """The call of a program: from one array to one (`arguments` is None), or from a sequence of
+    arrays to a list. Where the general way has to be gone, it gives what `otherwise` gives for the
+    same; with `fails` also where a check fails, which otherwise says what is wrong.
+    """
+    access = program.access
+    state = "none" if access is None else "written" if access.written else "read"
+    return _maker(arguments, results, state, fails)(program, access, otherwise)
+
+
+def direct_call(program: Callee) -> Callable[[Array], Array]:
+    """The function for a program of one argument and one result."""
+    if program.access is None and program.code.is_large:
+        from mynn.jit.lending import lending_one
+
+        return lending_one(program)
+    call: Callable[[Array], Array] = _entry(program, None, 1, lambda array: program((array,))[0])
     return call
 
 
 def several_call(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
     """The function for a program of several arguments or results, as many as there are."""
-    code = program.code
-    if program.access is not None or code.is_large:
+    if program.access is not None or program.code.is_large:
         return program.values
-    if len(code.layouts("input")) == 2 and len(code.layouts("result")) == 1:
-        return _of_two(program)
-    pop, push, new = program.free.pop, program.free.append, program.new_instance
-
-    def call(arrays: Sequence[Any]) -> list[Array]:
-        code.touched = True
-        try:
-            instance = pop()
-        except IndexError:
-            instance = new()
-        try:
-            number = 0
-            for place in instance.arguments:  # `zip` takes longer
-                place[...] = arrays[number]
-                number += 1  # noqa: SIM113
-            instance.function(instance.address)
-            status = instance.status
-            if status is not None and status.item():
-                instance.explain(status.item())
-            return [place.copy() for place in instance.outputs]
-        finally:
-            push(instance)
-
+    call: Callable[[Sequence[Any]], list[Array]] = _entry(
+        program, *program.code.counts, program.values
+    )
     return call
-
-
-def _of_two(program: Callee) -> Callable[[Sequence[Any]], list[Array]]:
-    """The same from two arrays to one: loops take a quarter of the time around a run."""
-    pop, push, new = program.free.pop, program.free.append, program.new_instance
-    code = program.code
-
-    def call(arrays: Sequence[Any]) -> list[Array]:
-        code.touched = True
-        try:
-            instance = pop()
-        except IndexError:
-            instance = new()
-        try:
-            first, second = instance.arguments
-            first[...], second[...] = arrays
-            instance.function(instance.address)
-            status = instance.status
-            if status is not None and status.item():
-                instance.explain(status.item())
-            return [instance.outputs[0].copy()]
-        finally:
-            push(instance)
-
-    return call
-
-
-def _reading(program: Callee, access: sharing.Access) -> Callable[[Array], Array]:
-    """`Access.run` for state that is only read, written out."""
-    pop, push, new = program.free.pop, program.free.append, program.new_instance
-    code = program.code
-
-    def read(array: Array) -> Array:
-        domain = access.sole
-        mark = domain.mark
-        code.touched = True
-        try:
-            instance = pop()
-        except IndexError:
-            instance = new()
-        try:
-            instance.arguments[0][...] = array
-            instance.function(instance.address)
-            if instance.status is not None and instance.status.item():
-                instance.explain(instance.status.item())
-            if mark is not None and domain.mark is mark and access.sole is domain:
-                return instance.outputs[0].copy()
-        except Exception:
-            if mark is not None and domain.mark is mark and access.sole is domain:
-                raise
-        finally:
-            push(instance)
-        return program((array,))[0]
-
-    return read
-
-
-def _writing(program: Callee, access: sharing.Access) -> Callable[[Array], Array]:
-    """`Access.alone`, written out."""
-    pop, push, new = program.free.pop, program.free.append, program.new_instance
-    code = program.code
-
-    def write(array: Array) -> Array:
-        domain = access.sole
-        if domain.wanted or domain is sharing.SEVERAL:
-            return program((array,))[0]
-        code.touched = True
-        try:
-            instance = pop()
-        except IndexError:
-            instance = new()
-        try:
-            instance.arguments[0][...] = array
-            with domain.lock:
-                if access.sole is domain:
-                    outer, domain.mark = domain.mark, None
-                    try:
-                        instance.function(instance.address)
-                        if instance.status is not None and instance.status.item():
-                            instance.explain(instance.status.item())
-                    finally:
-                        domain.mark = None if outer is None else object()
-                    return instance.outputs[0].copy()
-        finally:
-            push(instance)
-        return program((array,))[0]
-
-    return write
 
 
 def quick_call(program: Callee) -> Callable[[Sequence[Any]], list[Array] | None] | None:
     """The function for a program that writes no state, from any number of arguments, which the
     caller has looked at. It gives None where the general way has to be gone.
     """
-    access, code = program.access, program.code
+    access = program.access
     if access is not None and access.written:
         return None
-    if code.is_large:
+    if program.code.is_large:
         return program.values
-    uses = sharing.Access() if access is None else access
-    pop, push, new = program.free.pop, program.free.append, program.new_instance
-
-    def call(arrays: Sequence[Any]) -> list[Array] | None:
-        domain = uses.sole
-        mark = domain.mark
-        if mark is None:
-            return None
-        code.touched = True
-        try:
-            instance = pop()
-        except IndexError:
-            instance = new()
-        try:
-            number = 0
-            for place in instance.arguments:  # `zip` takes longer
-                place[...] = arrays[number]
-                number += 1  # noqa: SIM113
-            instance.function(instance.address)
-            status = instance.status
-            if status is not None and status.item():
-                return None
-            outputs = instance.outputs
-            found = [outputs[0].copy()] if len(outputs) == 1 else [one.copy() for one in outputs]
-            return found if domain.mark is mark and uses.sole is domain else None
-        finally:
-            push(instance)
-
+    call: Callable[[Sequence[Any]], list[Array] | None] = _entry(
+        program, *program.code.counts, lambda _: None, True
+    )
     return call

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mynn.base import notices, recording
+from mynn.base import notices
 from mynn.base.arguments import flag, positive, whole_number
 from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.functional.recurrent import GATES, recurrent
@@ -102,13 +102,6 @@ class RNNBase(Module):
             for layer in range(self.num_layers)
             for suffix in self._suffixes()
         ]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        tape = recording.current.tape
-        if tape is not None and args and isinstance(args[0], PackedSequence):
-            # No argument of a call that is recorded, but the tensors of it are.
-            return tape.inside(self, args, kwargs)
-        return super().__call__(*args, **kwargs)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """The outputs of all steps, and the last states."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ reshape: Primitive = Primitive(
     view=True,
     put=lambda x, new, shape: apply(reshape, new, shape=x.shape),
     batch={"shape": with_first(None)},
+    bound=lambda type, shape: operator.methodcaller("reshape", shape),
 )
 
 
@@ -90,6 +92,7 @@ transpose = Primitive(
     view=True,
     put=_put_transpose,
     batch={"axes": lambda axes, size: (0, *further(axes, size))},
+    bound=lambda type, axes: operator.methodcaller("transpose", axes),
 )
 
 
@@ -174,6 +177,9 @@ slice_ = Primitive(
     view=True,
     put=_put_slice,
     batch=_BATCH_OF_SLICES,
+    bound=lambda type, starts, stops, steps: operator.itemgetter(
+        tuple(map(slice, starts, stops, steps))
+    ),
 )
 
 

@@ -2,9 +2,9 @@
 
 A step is made of operations of tensors. Where an optimiser takes the same step again (the same
 options but the rate, the same parameters with gradients of the same types), it is traced, and run
-on the memory of parameters and slots from then on (`mynn.core.straight`): the same primitives in
-the same order, and the same bits. Another optimiser that is alike (`_likeness`) takes the same
-program, from its first step on.
+on the memory of parameters and slots from then on (`mynn.tensor.at_once.straight`): the same
+primitives in the same order, and the same bits. Another optimiser that is alike (`_likeness`) takes
+the same program, from its first step on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from mynn.base import forks
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.kinds import quietly
-from mynn.core.straight import Straight
 from mynn.core.types import default_float
 from mynn.errors import MynnError
 from mynn.optim.options import ParamGroup
 from mynn.tensor import Tensor, graph_node
+from mynn.tensor.at_once.straight import Straight
 from mynn.tensor.gradients.history import changed
 from mynn.tensor.view import value_of
 from mynn.tensor.write import same_value

@@ -34,8 +34,9 @@ from mynn.tape.calls.following import (
     waits_for,
 )
 from mynn.tape.calls.fresh import stand_in
+from mynn.tape.calls.masks import with_tensors
 from mynn.tape.calls.several import Several
-from mynn.tape.calls.step import AT_ONCE, Step
+from mynn.tape.calls.step import AT_ONCE, INSIDE, Step
 from mynn.tape.gradients.training import is_own
 from mynn.tape.pieces.look import LOOKS
 from mynn.tape.pieces.output import Elsewhere
@@ -155,7 +156,7 @@ class Tape(Filled):
             if result is not None:
                 return result
         if function is Tensor.__getitem__:
-            args = (args[0], with_numbers(args[1]))
+            args = (args[0], with_tensors(args[0], with_numbers(args[1])))
             if self._wanders(*args):
                 return looked_at(*args)
             places = self.masks.as_places(self, *args)
@@ -174,6 +175,8 @@ class Tape(Filled):
                     raise
         if tensor is not None:
             return tensor if child is None else self.checked(child, tensor)
+        if child is INSIDE:
+            return self.inside(anchor, args, kwargs)
         if type(child) is Several:
             return child.bundle([self.call(pick, args, kwargs, anchor) for pick in child.picks])
         return self._now(function, args, kwargs, anchor)

@@ -112,3 +112,37 @@ def test_the_values_are_those_of_pytorch() -> None:
             np.testing.assert_allclose(
                 got.numpy(), similarities(torch, torch.tensor(x)).numpy(), rtol=1e-5
             )
+
+
+ARRAYS = {
+    "one": lambda y, i: y[np.array([0, 2, 2, 5])],
+    "of the second axis": lambda y, i: y[:, np.array([2, 0])],
+    "of both, int32": lambda y, i: y[np.array([0, 1], np.int32), np.array([2, i % 3], np.int32)],
+    "from the end": lambda y, i: y[np.array([[-1, i % 6]])],
+}
+
+
+@pytest.mark.parametrize("choose", ARRAYS.values(), ids=ARRAYS)
+def test_arrays_of_whole_numbers_are_recorded(choose: Any) -> None:
+    found, waits = train("tape", choose, True)
+    assert waits
+    np.testing.assert_allclose(found, train("at once", choose, True)[0], rtol=1e-5)
+
+
+def test_arrays_are_read_as_they_are_at_the_call() -> None:
+    with mynn.eager("tape"):
+        for number in range(4):
+            index = np.array([0, 1, number])
+            y = (Tensor(X[0]) * 2)[index]
+            index[...] = 5
+            np.testing.assert_array_equal(y.numpy(), (X[0] * 2)[[0, 1, number]])
+
+
+def test_arrays_that_are_out_of_range_are_told() -> None:
+    with mynn.eager("tape"):
+        for number in (0, 1, 2, 7):
+            y = (Tensor(X[0]) * 2)[np.array([number])]
+            if number < 6:
+                y.numpy()
+        with pytest.raises(IndexRangeError, match="7"):
+            y.numpy()

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Container, Sequence
 
 from mynn.compiler.graph.contraction_dims import is_contraction
-from mynn.compiler.graph.index_map import peel
+from mynn.compiler.graph.index_map import strip_views
 from mynn.compiler.graph.pack_operands import is_copy
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import (
@@ -157,7 +157,7 @@ class Storing:
             elif is_contraction(node):
                 operands = node.inputs
             for x in operands:
-                base = peel(x, padded)
+                base = strip_views(x, padded)
                 if base in merged and base not in self.why:
                     base = base.inputs[0]
                 self._store(base, Reason.OPERAND)
@@ -190,10 +190,10 @@ class Storing:
         repeats = rule.repeats and node.inputs[0].type.size < node.type.size
         picks = isinstance(rule, Computed) and rule.picks
         picks = picks or (isinstance(rule, Movement) and not rule.affine(node))
-        if runs_serially(node) and self.is_costly(peel(node.inputs[0])):
-            self._store(peel(node.inputs[0]), Reason.SERIAL)
+        if runs_serially(node) and self.is_costly(strip_views(node.inputs[0])):
+            self._store(strip_views(node.inputs[0]), Reason.SERIAL)
         for x in node.inputs if repeats or picks else ():
-            base = peel(x)
+            base = strip_views(x)
             if repeats and self._costly.get(base, False):
                 self._store(base, Reason.REPEATED)
             if picks and base in self.inlined:

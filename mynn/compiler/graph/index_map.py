@@ -134,7 +134,7 @@ def merged_strides(node: Node, strides_of: Callable[[Node], Shape]) -> Shape | N
     return tuple(result)
 
 
-def peel(node: Node, pads: Container[Node] = (), stored: Container[Node] = ()) -> Node:
+def strip_views(node: Node, pads: Container[Node] = (), stored: Container[Node] = ()) -> Node:
     """The node under all affine movement and the padding in `pads`; the first one in `stored`."""
     while node not in stored and (is_affine(node) or node in pads):
         node = node.inputs[0]

@@ -31,7 +31,7 @@ _MOST_RESULTS = 4
 _ENOUGH_ROWS = 32
 
 
-def split_sums(graph: Graph) -> Graph:
+def split_k(graph: Graph) -> Graph:
     """Take the long sums of `graph` in parts."""
 
     def rule(node: Node) -> Node | None:

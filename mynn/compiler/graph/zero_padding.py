@@ -1,7 +1,7 @@
 """Zeros around the operands of products, as the padding of a convolution puts there.
 
 They need not be in memory: a schedule that knows where they are leaves out the products with them.
-`absorbed` finds the paddings of a graph for which that works.
+`eliminated` finds the paddings of a graph for which that works.
 
 Example: the second convolution of LeNet has outputs of 8 x 8, and the gradient of its input, 12 x
 12, is a convolution of 5 x 5 over them with 4 zeros on every side. Of the (12 * 5)^2 products of an
@@ -23,7 +23,7 @@ from mynn.compiler.graph.contraction_dims import (
     is_contraction,
     tile_axes,
 )
-from mynn.compiler.graph.index_map import Bound, View, peel, view_of
+from mynn.compiler.graph.index_map import Bound, View, strip_views, view_of
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.affine import Affine, Index
 from mynn.compiler.rules.record import ContractionDims
@@ -94,7 +94,7 @@ def _leaves_out(product: Node, views: tuple[View, View], target: Target) -> bool
     return len(set(taken)) == len(taken) and taps <= _MOST_TAPS
 
 
-def absorbed(
+def eliminated(
     graph: Graph, layouts: Layouts, target: Target, state: Container[Node] = ()
 ) -> frozenset[Node]:
     """The paddings that every product which reads them can do without.
@@ -113,7 +113,7 @@ def absorbed(
             if pads and not _leaves_out(node, (first, second), target):
                 needed |= pads
     pads = seen - needed
-    return frozenset(pad for pad in pads if peel(pad, pads, state) not in state)
+    return frozenset(pad for pad in pads if strip_views(pad, pads, state) not in state)
 
 
 def operations(product: Node, stored: Container[Node]) -> int:

@@ -13,7 +13,7 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.fusion.groups import Fusion
 from mynn.compiler.fusion.stored import is_leaf
 from mynn.compiler.graph.contraction_dims import is_contraction
-from mynn.compiler.graph.index_map import peel
+from mynn.compiler.graph.index_map import strip_views
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.ir import Buffer
 from mynn.compiler.lowering.inline import Place
@@ -68,7 +68,7 @@ def places_of(
 
     places: dict[Node, Place] = {}
     constants: dict[Node, Array] = {}
-    operands = {peel(x, pads) for n in graph.nodes() if is_contraction(n) for x in n.inputs}
+    operands = {strip_views(x, pads) for n in graph.nodes() if is_contraction(n) for x in n.inputs}
     operands |= {x for n in graph.nodes() if isinstance(rule_of(n), Loop) for x in n.inputs}
     for node in graph.nodes():
         scalar = node.primitive is CONSTANT and node.type.size == 1

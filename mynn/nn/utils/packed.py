@@ -84,7 +84,7 @@ def pack_padded_sequence(
         known = known[order]
     sizes, step, row = _places(known)
     rows = row if enforce_sorted else order[row]
-    data = x.reshape((steps * count, *x.shape[2:]))[as_tensor(step * count + rows)]
+    data = x.reshape((steps * count, *x.shape[2:]))[step * count + rows]
     if enforce_sorted:
         return PackedSequence(data, as_tensor(sizes))
     return PackedSequence(
@@ -131,7 +131,7 @@ def pad_packed_sequence(
     x = where(as_tensor(inside), x, padding_value).astype(x.dtype)
     if sequence.unsorted_indices is not None:
         back = _known("pad_packed_sequence", sequence.unsorted_indices)
-        x, lengths = x[:, as_tensor(back)], lengths[back]
+        x, lengths = x[:, back], lengths[back]
     return x.transpose(0, 1) if batch_first else x, as_tensor(lengths)
 
 
@@ -244,13 +244,13 @@ def padded(sequence: PackedSequence, steps: int | None = None) -> Tensor:
     sizes, step, row = _places(lengths)
     index = np.zeros((len(sizes) if steps is None else steps, len(lengths)), np.int64)
     index[step, row] = np.arange(len(step))
-    return as_tensor(sequence.data)[as_tensor(index)]
+    return as_tensor(sequence.data)[index]
 
 
 def packed_like(sequence: PackedSequence, x: Tensor) -> PackedSequence:
     """x [L, N, ...] in the form of another packed sequence."""
     _, step, row = _places(lengths_of(sequence))
-    data = x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))[as_tensor(step * x.shape[1] + row)]
+    data = x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))[step * x.shape[1] + row]
     return sequence._replace(data=data)
 
 

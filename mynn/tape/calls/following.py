@@ -16,7 +16,7 @@ from mynn.tape.calls.fresh import stands_in
 from mynn.tape.calls.loops import Loops
 from mynn.tape.calls.outcome import Outcome, outcome_of
 from mynn.tape.calls.several import Picked, Several
-from mynn.tape.calls.step import AT_ONCE, Step, table
+from mynn.tape.calls.step import AT_ONCE, INSIDE, Step, table
 from mynn.tape.gradients.training import WAYS, Training, is_own
 from mynn.tape.pieces.credit import FIRST, STEP
 from mynn.tape.pieces.output import Elsewhere, Later, Promise, memory_of
@@ -26,6 +26,7 @@ from mynn.tensor.methods.inplace import asks
 from mynn.tensor.view import layout_of
 from mynn.trace import tracing
 
+# So many kinds of calls, and of places where data was looked at, are remembered.
 _SEEN = 4096
 # Operators whose second operand may be a number, which decides nothing but values. After a few
 # numbers each new one is an argument of the program; larger ones are infinite in float32.
@@ -91,7 +92,11 @@ class Following(Training):
         try:
             owner, parts, wants = self._key(position, function, args, kwargs, anchor)
         except Unknown:
-            return None
+            # Arguments of other kinds hold tensors, as a packed sequence: the calls inside know
+            # them. An array makes the first of these one that is run at once, so all are.
+            given = (*args, *kwargs.values())
+            apart = anchor is None or any(isinstance(one, np.ndarray) for one in given)
+            return None if apart else INSIDE
         if self.turn is not turn:
             return None
         key = tuple(parts)
@@ -166,7 +171,12 @@ class Following(Training):
             return False
         if type(args[0]) is not Tensor or args[0].dtype.kind != "f" or not abs(args[1]) < LARGE:
             return False
-        numbers = self.numbers.setdefault((function, args[0].spec), set())
+        key = function, args[0].spec
+        numbers = self.numbers.get(key)
+        if numbers is None:
+            if len(self.numbers) >= _SEEN:
+                self.numbers.clear()
+            numbers = self.numbers[key] = set()
         if len(numbers) <= FEW:
             numbers.add(args[1])
         return len(numbers) > FEW

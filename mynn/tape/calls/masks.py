@@ -1,4 +1,4 @@
-"""Masks as indices: how many values a mask chooses is known only when somebody looks at it.
+"""Arrays as indices. Masks: how many values a mask chooses is known only when somebody looks at it.
 
 A mask that chooses as many values as once before is as good as the places of these, whose number
 is part of a key. So it is looked at apart from the tape: the few calls that made it are run at
@@ -24,6 +24,27 @@ CALLS, VALUES = 16, 1 << 14
 # So many places of a tape are remembered with how many values masks chose there, and so many of
 # these numbers.
 _PLACES, _COUNTS = 1024, 256
+
+
+# An index of no more bytes that is an array of NumPy's is copied.
+SMALL = 1 << 14
+
+
+def with_tensors(x: Any, index: Any) -> Any:
+    """An index with tensors in place of small arrays of whole numbers, which the user may change
+    before they are read. A tensor that is there, and that no gradient flows to, is looked at at
+    once: that takes less than to have it read by a program.
+    """
+    if type(x) is not Tensor or not (x.requires_grad or x.pending is not None):
+        return index
+    if type(index) is tuple:
+        return tuple([_with_tensor(one) for one in index])
+    return _with_tensor(index)
+
+
+def _with_tensor(entry: Any) -> Any:
+    whole = type(entry) is np.ndarray and entry.ndim and entry.dtype in (np.int32, np.int64)
+    return Tensor.from_value(entry.copy()) if whole and entry.nbytes <= SMALL else entry
 
 
 class Masks:

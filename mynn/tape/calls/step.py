@@ -11,12 +11,15 @@ from typing import Any, TypeAlias
 from mynn.base import sharing
 from mynn.tape.calls.call import Beyond, Call, External, Slot
 from mynn.tape.calls.outcome import Outcome
+from mynn.tape.pieces.trial import Trial
 from mynn.tensor import Parameter, Tensor
 from mynn.tensor.gradients import history
 from mynn.tensor.methods.inplace import asks
 
 # The longest tape.
 LONGEST = 1000
+# So many sets of results that somebody holds are remembered of a step.
+SETS = 64
 # A tape holds what it is to read: no more than so many bytes, but if it is a few tensors.
 MUCH, FEW = 2**25, 4
 _serials = itertools.count()
@@ -33,8 +36,8 @@ def _nothing() -> None:
     """No step."""
 
 
-# A call that is run at once where it stands.
-AT_ONCE = object()
+# A call that is run at once where it stands, and one of a module whose calls are recorded.
+AT_ONCE, INSIDE = object(), object()
 
 
 class Step:
@@ -401,8 +404,17 @@ class Step:
                 grows = call.slot in reached and outcome is not None and outcome.requires_grad
                 for leaf in call.form.leaves if grows and call.function is not asks else ():
                     (reached if isinstance(leaf, Slot) else numbers).add(leaf.number)
+            if len(self.passes) >= SETS:
+                self.passes.clear()
             found = self.passes[key] = frozenset(numbers)
         return found
+
+    def make_room(self) -> None:
+        """Forget some of the sets of results that somebody held: those without programs first."""
+        if len(self.pieces) < SETS:
+            return
+        programs = {key: one for key, one in self.pieces.items() if type(one) is not Trial}
+        self.pieces = programs if len(programs) < SETS else {}
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.calls))
@@ -440,4 +452,4 @@ def table(anchor: Any) -> Recorded:
     return found
 
 
-__all__ = ["AT_ONCE", "External", "Recorded", "Step", "table", "weakref"]
+__all__ = ["AT_ONCE", "INSIDE", "External", "Recorded", "Step", "table", "weakref"]

@@ -16,7 +16,7 @@ import numpy as np
 from mynn.base import recording
 from mynn.core.types import Array
 from mynn.errors import MynnError
-from mynn.tape.calls.step import Step
+from mynn.tape.calls.step import SETS, Step
 from mynn.tape.gradients.kept import remembered
 from mynn.tape.gradients.run import Run
 from mynn.tape.pieces.piece import Piece
@@ -24,8 +24,6 @@ from mynn.tape.pieces.results import Views, give_values, give_views
 from mynn.tensor import Parameter, Tensor
 from mynn.trace import tracing
 
-# So many sets of results that somebody holds are known at a step.
-_SETS = 64
 # A first call whose result was looked at so many times, and not used before, is run as it comes.
 LOOKS = 8
 activity, waiting, get_ident = tracing.activity, recording.waiting, threading.get_ident
@@ -44,7 +42,7 @@ def learn(step: Step, held: Sequence[bool], piece: Piece) -> None:
     changes = step.written or step.trained or step.asking or step.buffers
     if changes or step.stepped or step.assigned or step.replacing:
         return
-    if step.known is None or len(step.known) >= _SETS:
+    if step.known is None or len(step.known) >= SETS:
         step.known = {}
     views = tuple([view for view in step.views if held[view[0]]])
     step.known[tuple(held)] = Known(piece, piece.wanted, views)

@@ -16,7 +16,7 @@ from mynn.errors import MynnError
 from mynn.tape.calls.call import Beyond, Slot
 from mynn.tape.calls.masks import Masks
 from mynn.tape.calls.quick import Quick
-from mynn.tape.calls.step import Step
+from mynn.tape.calls.step import SETS, Step
 from mynn.tape.pieces.credit import Credit
 from mynn.tape.pieces.lengths import Lengths, Path
 from mynn.tape.pieces.look import count_run, learn, look
@@ -46,8 +46,6 @@ from mynn.trace import tracing
 # The size of all steps that a tape has come to (`Step.size`), after which it begins a new tree:
 # 60,000 steps with a few calls before each.
 MOST = 2**22
-# For so many sets of results that are held, a step remembers which a program makes.
-_KEYS = 64
 # Seconds until a thread looks again whether another one records.
 _PAUSE = 2e-5
 activity = tracing.activity
@@ -383,11 +381,13 @@ class Waiting(Quick):
             lengths = self.lengths
             found = lengths.at_once(self._path(step, key)) if lengths.general else None
             piece, step.known = found or Trial(), None
+            step.make_room()
             step.pieces[key] = piece
         elif type(piece) is Trial and self._is_over(piece, step, key):
             try:
                 piece = step.pieces[key] = self.lengths.piece(self._path(step, key))
             except MynnError:
+                step.pieces[key] = Trial()  # it is tried again as late as now
                 return None  # run one by one the calls say what is wrong
             if piece.room is not None:  # nothing was compiled
                 pass
@@ -442,7 +442,7 @@ class Waiting(Quick):
         """Which results a program makes. Views look at them later, so that it is the same whether
         these are held, but for whether a gradient flows through anything that is.
         """
-        if len(step.keys) >= _KEYS:
+        if len(step.keys) >= SETS:
             step.keys.clear()
         found = list(held)
         grown = any(

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from mynn.core.graph import INPUT, Node
 from mynn.core.kinds import Kind, quietly
-from mynn.core.straight import Straight
 from mynn.core.types import Array, Shape, Type
+from mynn.tensor.at_once.straight import Straight
 from mynn.tensor.checks import is_wrong
 from mynn.tensor.gradients.history import graph_node
 from mynn.tensor.tensor import Tensor

@@ -10,12 +10,12 @@ import numpy as np
 from mynn.base.recording import Tried
 from mynn.core.graph import CONSTANT, Graph, Node, input_node, topological
 from mynn.core.kinds import kind_of
-from mynn.core.straight import Straight
 from mynn.core.types import Array, Shape, Tuple
 from mynn.errors import MynnError
 from mynn.ops import movement
 from mynn.tensor.at_once.likeness import alike
 from mynn.tensor.at_once.recipe import Made, Recipe, Result
+from mynn.tensor.at_once.straight import Straight
 from mynn.tensor.gradients.grad_mode import enabled
 from mynn.tensor.gradients.history import STOP, graph_node
 from mynn.tensor.tensor import Tensor

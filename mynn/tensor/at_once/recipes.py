@@ -3,7 +3,7 @@
 A function of tensors makes a tensor for each of its primitives, whose arguments are looked at,
 promoted and repeated first. What all that comes to follows from the types of the arguments, and
 from what else the function is given. So a kind of call that is met again is traced, and later calls
-run the primitives alone (`mynn.core.straight`):
+run the primitives alone (`mynn.tensor.at_once.straight`):
 
     linear(x, W, b)     transpose W -> matmul -> reshape b -> broadcast_to -> add
 

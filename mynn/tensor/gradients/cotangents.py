@@ -2,7 +2,8 @@
 
 `autodiff.reverse` applies rules to tensors, so that gradients can be differentiated again. Where
 nobody asks for that, what a rule comes to is traced once for each kind of node, and run on arrays
-from then on (`mynn.core.straight`): the same primitives in the same order, and the same bits.
+from then on (`mynn.tensor.at_once.straight`): the same primitives in the same order, and the same
+bits.
 
 A rule that cannot be traced alone (a function of the user's, a loop, a program of a tape) is
 applied to tensors, here too, and so is one that needs a value that was changed since.
@@ -20,9 +21,9 @@ from mynn.core.graph import Graph, Node, input_node
 from mynn.core.kinds import Kind, quietly
 from mynn.core.placed import Placed, total
 from mynn.core.rows import Rows
-from mynn.core.straight import Straight
 from mynn.core.types import Array, Tuple
 from mynn.errors import MynnError
+from mynn.tensor.at_once.straight import Straight
 from mynn.tensor.gradients import history, walks
 from mynn.tensor.gradients.grad_mode import no_grad
 from mynn.tensor.value import Value

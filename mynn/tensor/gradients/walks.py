@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from mynn.core import autodiff
 from mynn.core.graph import Graph, Node, input_node
 from mynn.core.kinds import quietly
-from mynn.core.straight import Straight
 from mynn.core.types import Array
 from mynn.errors import MynnError
+from mynn.tensor.at_once.straight import Straight
 from mynn.tensor.gradients import history
 from mynn.tensor.gradients.grad_mode import no_grad
 from mynn.tensor.value import Value

@@ -17,7 +17,7 @@ from mynn.compiler.graph.index_map import view_of
 from mynn.compiler.graph.layout import layouts_of
 from mynn.compiler.graph.multiply_add import fuse_multiply_adds
 from mynn.compiler.graph.pack_operands import insert_packing, is_copy
-from mynn.compiler.graph.split_k import split_sums
+from mynn.compiler.graph.split_k import split_k
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Composite
 from mynn.core import interpreter
@@ -45,7 +45,7 @@ PASSES: dict[str, tuple[Callable[[Graph], Graph], Callable[[Graph], Graph], bool
     "cse": (decompose, cse, True),
     "multiply_add": (simplify, fuse_multiply_adds, False),
     "pack_operands": (simplify, pack, False),
-    "split_k": (simplify, split_sums, False),
+    "split_k": (simplify, split_k, False),
 }
 
 
@@ -163,7 +163,7 @@ def test_long_contractions_are_split() -> None:
     def function(x: Any, y: Any) -> Any:
         return x.contract(y, 0, 2)
 
-    graph = split_sums(graph_of(function, f32(8, 64, 1024), f32(64, 1024, 4)))
+    graph = split_k(graph_of(function, f32(8, 64, 1024), f32(64, 1024, 4)))
     found: list[Node] = [n for n in graph.nodes() if n.primitive is contraction.contract]
     assert [node.params["batch"] for node in found] == [1]
     assert np.prod(found[0].shape) == 4 * 8 * 4

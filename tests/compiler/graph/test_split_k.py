@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mynn.compiler.graph import split_k
-from mynn.compiler.graph.split_k import split_sums
+from mynn.compiler.graph import split_k as room
+from mynn.compiler.graph.split_k import split_k
 from mynn.compiler.parallel import split
 from mynn.core import interpreter
 from mynn.core.graph import Graph, verify
@@ -18,10 +18,10 @@ from tests.helpers import assert_close, f32, graph_of, random_arrays
 
 @pytest.fixture
 def short_sums_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split_k, "_LEAST_TERMS", 1)
-    monkeypatch.setattr(split_k, "_LEAST_OPERATIONS", 1)
-    monkeypatch.setattr(split_k, "_MOST_RESULTS", 1000)
-    monkeypatch.setattr(split_k, "_ENOUGH_ROWS", 1000)
+    monkeypatch.setattr(room, "_LEAST_TERMS", 1)
+    monkeypatch.setattr(room, "_LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(room, "_MOST_RESULTS", 1000)
+    monkeypatch.setattr(room, "_ENOUGH_ROWS", 1000)
     monkeypatch.setattr(split, "SMALL", 0)
 
 
@@ -30,7 +30,7 @@ def names(graph: Graph) -> list[str]:
 
 
 def agree(graph: Graph) -> Graph:
-    split = split_sums(graph)
+    split = split_k(graph)
     verify(split)
     arguments = random_arrays(graph)
     expected, got = interpreter.evaluate(graph, arguments), interpreter.evaluate(split, arguments)
@@ -76,12 +76,12 @@ def test_short_sums_and_many_results_stay() -> None:
         return x.sum((0, 1)), grad_of_convolution(x, w), x.reshape((16, 48)).contract(v, 0, 1)
 
     graph = graph_of(function, f32(16, 3, 4, 4), f32(2, 3, 2, 2), f32(48, 5))
-    assert names(split_sums(graph)) == names(graph)
+    assert names(split_k(graph)) == names(graph)
 
 
 def test_sums_with_results_for_all_threads_stay_whole() -> None:
     def rows(count: int) -> list[str]:
-        return names(split_sums(graph_of(lambda x: x.sum((1, 2)), f32(count, 600, 40))))
+        return names(split_k(graph_of(lambda x: x.sum((1, 2)), f32(count, 600, 40))))
 
     assert rows(31).count("sum") == 2
     assert rows(32).count("sum") == 1
@@ -90,6 +90,6 @@ def test_sums_with_results_for_all_threads_stay_whole() -> None:
 def test_sums_over_images_are_taken_in_parts_and_sums_of_rows_are_not() -> None:
     """Of however many channels: the gradient of a bias, and what normalisation sums."""
     over_images = graph_of(lambda x: x.sum((0, 2, 3)), f32(64, 64, 16, 16))
-    assert names(split_sums(over_images)).count("sum") == 2
+    assert names(split_k(over_images)).count("sum") == 2
     of_rows = graph_of(lambda x: x.sum((1, 2, 3)), f32(64, 64, 16, 16))
-    assert names(split_sums(of_rows)).count("sum") == 1
+    assert names(split_k(of_rows)).count("sum") == 1

@@ -30,7 +30,7 @@ def lower_attention(context: Context) -> list[Statement]:
     head = Scores(context)
     queries, keys, values = head.operands
     out = head.result()
-    body, turned = head.transposed(keys, "keys")
+    body, transposed = head.transposed(keys, "keys")
     shares = head.scratch("shares", ROWS, head.keys)
     body.append(Local(shares.buffer))
 
@@ -53,7 +53,7 @@ def lower_attention(context: Context) -> list[Statement]:
 
         return [
             Local(most),
-            *head.scores(query, rows, queries, turned, shares, most),
+            *head.scores(query, rows, queries, transposed, shares, most),
             *exponentials,
             *head.over_features(product),
         ]

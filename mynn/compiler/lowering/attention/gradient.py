@@ -108,7 +108,9 @@ class _Gradient(Scores):
 
         return [*self.over_rows(rows, tile), *self._sums(first, rows)]
 
-    def _of_shares(self, query: Affine, rows: int, turned: Operand, to: Operand) -> list[Statement]:
+    def _of_shares(
+        self, query: Affine, rows: int, transposed: Operand, to: Operand
+    ) -> list[Statement]:
         """G = g times values, for tiles of queries."""
 
         def tile(first: Affine, widths: list[int]) -> list[Statement]:
@@ -122,7 +124,7 @@ class _Gradient(Scores):
                     self.width,
                     lambda k: add(
                         lambda i, k: self.cotangent.load(query + i, k),
-                        lambda k, column: turned.load(k, first + column),
+                        lambda k, column: transposed.load(k, first + column),
                         k,
                     ),
                 ),

@@ -24,7 +24,7 @@ from mynn.compiler.lowering.base import Context, over_chunks
 from mynn.compiler.lowering.contraction.operands import Product, finish, vector_loop
 
 
-def dots(context: Context, product: Product) -> list[Statement]:
+def dot_kernel(context: Context, product: Product) -> list[Statement]:
     """Rows one after the other, results in vectors."""
     lanes = context.target.lanes(product.anchor.dtype.itemsize)
     pvar = context.names.fresh("p")

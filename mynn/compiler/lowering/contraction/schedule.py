@@ -14,7 +14,7 @@ from mynn.compiler.loop_ir.ir import Statement
 from mynn.compiler.lowering.base import Context, serial
 from mynn.compiler.lowering.contraction.along_batch import along_batch, batch_lane
 from mynn.compiler.lowering.contraction.blocks import in_blocks, in_panels
-from mynn.compiler.lowering.contraction.dot import dots
+from mynn.compiler.lowering.contraction.dot import dot_kernel
 from mynn.compiler.lowering.contraction.operands import Product, operand_of
 from mynn.compiler.lowering.contraction.pack import copies_columns
 from mynn.compiler.lowering.contraction.tile import tiles
@@ -91,7 +91,7 @@ def lower_product(context: Context) -> list[Statement]:
         tile_shape=tile_shape,
     )
     if strategy.kind is Kind.DOT:
-        return serial(list(product.outer), dots(context, product))
+        return serial(list(product.outer), dot_kernel(context, product))
     blocks = in_panels(context, product) or in_blocks(context, product)
     if blocks is not None:
         return blocks

@@ -9,9 +9,9 @@ from mynn.core import interpreter, kinds
 from mynn.core.graph import Graph, Node, apply, constant, input_node
 from mynn.core.kinds import kind_of, quietly
 from mynn.core.primitive import Primitive, Sample
-from mynn.core.straight import Straight
 from mynn.core.types import Array, Type
 from mynn.ops import elementwise, movement, reduce
+from mynn.tensor.at_once.straight import Straight
 from tests.helpers import f32
 from tests.ops.cases import cases, graph_of_sample, with_float
 

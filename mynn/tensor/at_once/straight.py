@@ -24,6 +24,7 @@ import numpy as np
 from mynn.core.graph import CONSTANT, Graph, Node, topological
 from mynn.core.kinds import computing
 from mynn.core.types import Array
+from mynn.ops import elementwise, movement
 
 
 class Step(NamedTuple):
@@ -130,7 +131,7 @@ def _needed(
 
 def _same(node: Node) -> Node:
     """The node whose value it has as it is."""
-    while node.primitive.name == "stop_gradient" and node.inputs:
+    while node.primitive is elementwise.stop_gradient:
         node = node.inputs[0]
     return node
 
@@ -149,9 +150,9 @@ def _sources(node: Node) -> tuple[Node, ...]:
 
 def _unrepeated(node: Node) -> Node:
     """What a node repeats, along axes that it has, or in front of them."""
-    if node.primitive.name == "broadcast_to":
+    if node.primitive is movement.broadcast_to:
         inner = _same(node.inputs[0])
-        if inner.primitive.name == "reshape":
+        if inner.primitive is movement.reshape:
             source, axes = _same(inner.inputs[0]), len(inner.shape) - len(inner.inputs[0].shape)
             if axes > 0 and inner.shape == (1,) * axes + source.shape:
                 return source
