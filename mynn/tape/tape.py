@@ -122,7 +122,7 @@ class Tape(Filled):
                 if self.turn is turn:
                     self.position = self.tidied = child
                     if self.knows and child.known_call is None:
-                        self.describe(child)
+                        self.describe(child, function in NUMBERS)
                     if not arrays and not child.last:
                         return tensor
                     return self.checked(child, tensor)
@@ -413,7 +413,7 @@ class Tape(Filled):
             return None
         position.turn_to(child)
         if self.knows and child.known_call is None:
-            self.describe(child)
+            self.describe(child, function in NUMBERS)
         return child
 
     def _looked_at(self, child: Step, turn: object) -> Tensor | None:

@@ -220,6 +220,29 @@ def test_one_of_two_ways(in_python: list[Any]) -> None:
     assert not in_python
 
 
+def test_numbers_of_which_there_were_many(in_python: list[Any]) -> None:
+    """They are arguments of the program, but for those that are infinite in float32."""
+    x = Tensor(X)
+
+    def step(number: float) -> Array:
+        return ((x * 2.0).exp() - number).numpy()
+
+    for i in range(30):
+        step(0.1 * i)
+    in_python.clear()
+    counts = sys.getrefcount(np.dtype("float32"))
+    right = np.exp(2 * X)
+    for i in range(60):
+        np.testing.assert_allclose(step(1.5 * i), right - np.float32(1.5 * i), rtol=1e-5, atol=1e-5)
+    assert not in_python
+    assert abs(sys.getrefcount(np.dtype("float32")) - counts) < 50
+    for number in (2e38, float("inf"), float("nan"), -3e38, 3, True):
+        with mynn.eager("at once"):
+            expected = step(number)
+        np.testing.assert_allclose(step(number), expected, rtol=1e-6)
+    np.testing.assert_allclose(step(0.25), right - np.float32(0.25), rtol=1e-5)
+
+
 def test_memory_that_the_user_changes(in_python: list[Any]) -> None:
     array = X.copy()
     x = mynn.from_numpy(array)

@@ -34,6 +34,7 @@ class Table(IntEnum):
     NEXT_KEY = auto()
     ADDRESS = auto()
     NUMBER = auto()
+    AS_ARRAY = auto()
     NONE = auto()
     FALSE = auto()
     TRUE = auto()
@@ -91,7 +92,8 @@ class Known(IntEnum):
 
 class Kind(IntEnum):
     """What an argument is: a result that waits; a tensor from before that the tape has read; one
-    that is new to it; a plain object; integers in a tuple; a float.
+    that is new to it; a plain object; integers in a tuple; a float; any float, which is an argument
+    of the program.
     """
 
     RESULT = 0
@@ -100,12 +102,13 @@ class Kind(IntEnum):
     PLAIN = 3
     INTEGERS = 4
     FLOAT = 5
+    ANY_FLOAT = 6
 
 
 class Want(IntEnum):
     """What is asked of an argument, in words: its kind; an object (that a result waits with, that a
-    plain one equals, the shape of a new tensor), a number or bits; its type or dtype; its name;
-    whether it requires a gradient; the number of axes and their extents.
+    plain one equals, the shape of a new tensor, the dtype of any float), a number or bits; its type
+    or dtype; its name; whether it requires a gradient; the number of axes and their extents.
     """
 
     KIND = 0

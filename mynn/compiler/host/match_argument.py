@@ -13,6 +13,8 @@ from mynn.compiler.loop_ir.parse import parse_function
 ITEMS = 3
 # The bits of a float.
 _BITS = 2
+# A float that is an argument of the program is smaller: others are infinite in float32.
+LARGE = "1e+38"
 
 
 def _same() -> Function:
@@ -145,6 +147,33 @@ def _new(layout: Layout) -> Function:
         """)
 
 
+def _any_float() -> Function:
+    """Put a float into an array, among what is new; 0 where it is too large for that."""
+    return parse_function(f"""
+        function mynn_any_float(words: ptr, value: ptr, dtype: ptr) -> i64:
+          view table: ptr[] at words
+          view numbers: i64[] at words
+          view floats: f64[] at value
+          let count = numbers[{Table.NEW_COUNT}]
+          if less_equal({MOST_NEW}, count):
+            return 0
+          if logical_not(less(floats[{_BITS}], {LARGE}:f64)):
+            return 0
+          if logical_not(less(-{LARGE}:f64, floats[{_BITS}])):
+            return 0
+          table[{Table.GIVEN}] = value
+          table[{Table.GIVEN + 1}] = dtype
+          let given = offset(words, {8 * Table.GIVEN})
+          let array: ptr = call (table[{Table.CALL_WITH}])(table[{Table.AS_ARRAY}], given, 2, 0)
+          if equal(array, 0):
+            call (table[{Table.CLEAR}])()
+            return 0
+          table[count + {int(Table.NEW)}] = array
+          numbers[{Table.NEW_COUNT}] = add(count, 1)
+          return 1
+        """)
+
+
 def _fits(layout: Layout) -> Function:
     """Whether an argument is what is asked for."""
     return parse_function(f"""
@@ -163,6 +192,9 @@ def _fits(layout: Layout) -> Function:
               return same
             if equal(kind, {int(Kind.FLOAT)}):
               return where(equal(bits[{_BITS}], wanted[{Want.OBJECT}]), 1, 0)
+            if equal(kind, {int(Kind.ANY_FLOAT)}):
+              let varied: i64 = call mynn_any_float(words, value, objects[{Want.OBJECT}])
+              return varied
             let integers: i64 = call mynn_integers(words, value, objects[{Want.OBJECT}])
             return integers
           if not_equal(head[{Field.TYPE}], table[{Table.TENSOR}]):
@@ -180,4 +212,5 @@ def _fits(layout: Layout) -> Function:
 
 def match_argument(layout: Layout) -> list[Function]:
     """`mynn_fits`, and what it calls."""
-    return [_same(), _integers(), _before(layout), _new(layout), _fits(layout)]
+    parts = [_same(), _integers(), _before(layout), _new(layout), _any_float()]
+    return [*parts, _fits(layout)]

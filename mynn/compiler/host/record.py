@@ -130,7 +130,9 @@ def _matches(layout: Layout) -> Function:
 
 
 def _read(layout: Layout) -> Function:
-    """The tape has read the new tensors; 0 where there is no memory for that."""
+    """The tape has read the new tensors, and arrays, which nobody else has; 0 where there is no
+    memory for that.
+    """
     return parse_function(f"""
         function mynn_read(words: ptr, tape: ptr) -> i64:
           view table: ptr[] at words
@@ -141,14 +143,20 @@ def _read(layout: Layout) -> Function:
           var number = 0
           while less(number, numbers[{Table.NEW_COUNT}]):
             let value = table[number + {int(Table.NEW)}]
-            let key: ptr = call (table[{Table.ADDRESS}])(value)
-            let place: ptr = call (table[{Table.NUMBER}])(sizes[{Field.COUNT}])
-            let entered: i32 = call (table[{Table.ENTER}])(index[0], key, place)
-            call (table[{Table.DROP}])(key)
-            call (table[{Table.DROP}])(place)
             let appended: i32 = call (table[{Table.APPEND}])(externals[0], value)
-            if not_equal(bitwise_or(entered, appended), 0:i32):
+            if not_equal(appended, 0:i32):
               return 0
+            view head: ptr[] at value
+            if equal(head[{Field.TYPE}], table[{Table.ARRAY}]):
+              call (table[{Table.DROP}])(value)
+            else:
+              let key: ptr = call (table[{Table.ADDRESS}])(value)
+              let place: ptr = call (table[{Table.NUMBER}])(sub(sizes[{Field.COUNT}], 1))
+              let entered: i32 = call (table[{Table.ENTER}])(index[0], key, place)
+              call (table[{Table.DROP}])(key)
+              call (table[{Table.DROP}])(place)
+              if not_equal(entered, 0:i32):
+                return 0
             number = number + 1
           return 1
         """)

@@ -102,6 +102,7 @@ _OBJECTS: dict[Table, Any] = {
     Table.ACTIVITY: tracing.activity,
     Table.GRADIENTS: enabled,
     Table.MODE: "_mode",
+    Table.AS_ARRAY: np.asarray,
 }
 
 
@@ -244,13 +245,15 @@ def recorder(tape: Any, plain: Any, checked: Any, make: bool) -> Any:
     return new(ctypes.addressof(method[0]), words, None)
 
 
-def describe(step: Step) -> KnownCall | None:
-    """A call that leads to a step, for native code; None where it is not recorded by it."""
+def describe(step: Step, varies: bool) -> KnownCall | None:
+    """A call that leads to a step, for native code; None where it is not recorded by it. A number
+    that is an argument of the program may be any other where it `varies`.
+    """
     outcome, promise, parent = step.outcome, step.promise, step.parent
     if outcome is None or promise is None or parent is None or outcome.fails or not step.quick:
         return None
     try:
-        wants = list(_wants(step))
+        wants = list(_wants(step, varies))
     except LookupError:
         return None
     words = np.zeros(Known.WANTS + len(wants) * WANT_WORDS, np.int64)
@@ -271,7 +274,7 @@ def describe(step: Step) -> KnownCall | None:
     return KnownCall(words, kept)
 
 
-def _wants(step: Step) -> Iterator[tuple[list[int], Any]]:
+def _wants(step: Step, varies: bool) -> Iterator[tuple[list[int], Any]]:
     """Of each argument the words, and what they name. LookupError where one is of another kind."""
     for want in step.wants:
         if isinstance(want, Promise):
@@ -283,6 +286,8 @@ def _wants(step: Step) -> Iterator[tuple[list[int], Any]]:
         elif want[0] == "ints" and want[1] is tuple:
             values = tuple(want[2:])
             yield [Kind.INTEGERS, id(values), id(tuple)], values
+        elif want[0] == "array" and varies:
+            yield [Kind.ANY_FLOAT, id(want[2]), id(float)], want
         elif want[0] is float:
             held = float.fromhex(want[1])
             yield [Kind.FLOAT, int(np.float64(held).view(np.int64)), id(float)], None

@@ -61,8 +61,10 @@ class Quick:
             vars(self)["call"] = found
             self.knows = True
 
-    def describe(self, step: Step) -> None:
-        """A call came again that leads to this step: native code is to know it."""
+    def describe(self, step: Step, varies: bool) -> None:
+        """A call came again that leads to this step: native code is to know it. A number in it may
+        be any other where it `varies`.
+        """
         from mynn.tape.calls.native import describe
 
-        step.known_call = describe(step) or False
+        step.known_call = describe(step, varies) or False
