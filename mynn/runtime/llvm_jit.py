@@ -14,6 +14,7 @@ from mynn.compiler.codegen.split_module import parts_of
 from mynn.errors import CompileError
 from mynn.runtime import cache
 from mynn.runtime.llvm_objects import (
+    Settings,
     object_codes,
     optimize,
     settings,
@@ -92,24 +93,30 @@ def _link(codes: Sequence[bytes], names: Sequence[Sequence[str]], target: Target
     return [Engine(first, target_machine(target), known), *engines]
 
 
-def _key(text: str, target: Target) -> str:
+def _key(text: str, target: Target, asked: Settings) -> str:
     """The name of the object code of `text` in the cache."""
     made_for = target.triple, target.cpu, target.features
-    return cache.key_of("object", text, *made_for, llvm.version(), str(settings()))
+    return cache.key_of("object", text, *made_for, llvm.version(), str(asked))
 
 
-def build(text: str, target: Target, source: Callable[[], str] | None = None) -> NativeModule:
+def build(
+    text: str,
+    target: Target,
+    source: Callable[[], str] | None = None,
+    asked: Settings | None = None,
+) -> NativeModule:
     """Compile the text of an LLVM module to run here, or take it from the cache on disk.
 
     `target` is this machine, or one whose code this machine can run. `source` makes the text
-    again, so that it need not be kept.
+    again, so that it need not be kept. `asked`: what LLVM is asked for, where it is not what it is
+    asked for now.
     """
     start = time.perf_counter()
-    key = _key(text, target)
+    key = _key(text, target, asked or settings())
     found = _from_cache(key, target)
     if found is None:
         parts = parts_of(text, worthwhile_parts())
-        codes = object_codes([part.text for part in parts], target)
+        codes = object_codes([part.text for part in parts], target, asked)
         names = [part.functions for part in parts]
         packed = _pack(codes, names)
         cache.store(key, packed)
@@ -117,6 +124,11 @@ def build(text: str, target: Target, source: Callable[[], str] | None = None) ->
     engines, nbytes = found
     seconds = time.perf_counter() - start
     return NativeModule(source or (lambda: text), engines, key, seconds, target, nbytes)
+
+
+def built_before(text: str, target: Target) -> NativeModule | None:
+    """What `build` gives, where that lies in the cache on disk; None where it does not."""
+    return load(_key(text, target, settings()), target, lambda: text) if cache.enabled() else None
 
 
 def load(key: str, target: Target, source: Callable[[], str]) -> NativeModule | None:
