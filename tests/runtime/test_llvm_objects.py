@@ -30,11 +30,11 @@ def record_threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     used: set[int] = set()
     meet = threading.Barrier(2)
 
-    def recorded(text: str, target: Target) -> bytes:
+    def recorded(text: str, target: Target, **named: Any) -> bytes:
         if _thread.get_ident() not in used:
             used.add(_thread.get_ident())
             meet.wait(60)
-        return object_code(text, target)
+        return object_code(text, target, **named)
 
     monkeypatch.setattr(llvm_objects, "object_code", recorded)
     return used
