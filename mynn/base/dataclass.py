@@ -155,19 +155,21 @@ def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
     class, and calls it.
     """
     left = FEW
-    names: tuple[str, ...] = ()
     rest: tuple[tuple[str, Any, Any], ...] = ()
-    setters: dict[str, Any] = {}
+    names: tuple[str, ...] = ()
+    setters: tuple[Callable[[Any, Any], None], ...] = ()
+    positional = 0
     post = hasattr(cls, "__post_init__")
 
     def look() -> None:
-        """Find the names by position, and of all the defaults, those by keyword at last."""
-        nonlocal names, rest
+        """Find names and defaults: those by position, then those by keyword."""
+        nonlocal rest, names, setters, positional
         fields = sorted(dataclasses.fields(cls), key=lambda field: bool(field.kw_only))
-        names = tuple(field.name for field in fields if not field.kw_only)
         rest = tuple((field.name, field.default, field.default_factory) for field in fields)
+        names = tuple(field.name for field in fields)
+        positional = sum(not field.kw_only for field in fields)
         if slots:
-            setters.update((field.name, getattr(cls, field.name).__set__) for field in fields)
+            setters = tuple(getattr(cls, name).__set__ for name in names)
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
         nonlocal left
@@ -175,17 +177,21 @@ def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
             left -= 1
             if not rest:
                 look()
-            if len(args) <= len(names) and not (named and len(args) == len(rest)):
-                values = dict(zip(names, args))  # noqa: B905
-                if len(args) == len(rest) or _add(values, rest, len(args), named):
-                    if slots:
-                        for name, value in values.items():
-                            setters[name](self, value)
-                    else:
-                        self.__dict__.update(values)
-                    if post:
-                        self.__post_init__()
-                    return
+            count = len(args)
+            values: Any = args
+            if count > positional:
+                values = None
+            elif count < len(rest) or named:
+                values = _values(args, rest[count:], named)
+            if values is not None:
+                if slots:
+                    for put, value in zip(setters, values):  # noqa: B905
+                        put(self, value)
+                else:
+                    self.__dict__.update(zip(names, values))  # noqa: B905
+                if post:
+                    self.__post_init__()
+                return
         written = _written(cls, frozen, slots)
         if vars(cls).get("__init__") is __init__:
             type.__setattr__(cls, "__init__", written)
@@ -194,25 +200,24 @@ def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
     return __init__
 
 
-def _add(
-    values: dict[str, Any],
-    rest: tuple[tuple[str, Any, Any], ...],
-    first: int,
-    named: dict[str, Any],
-) -> bool:
-    """Add the values of the fields from `first` on; whether they are such as they should be."""
-    missing, by_name = dataclasses.MISSING, 0
-    for name, default, factory in rest[first:] if first else rest:
+def _values(
+    args: tuple[Any, ...], rest: tuple[tuple[str, Any, Any], ...], named: dict[str, Any]
+) -> list[Any] | None:
+    """The values of all fields, where `rest` are those behind `args`; None where they are not such
+    as they should be.
+    """
+    missing, values, by_name = dataclasses.MISSING, list(args), 0
+    for name, default, factory in rest:
         if name in named:
-            values[name] = named[name]
+            values.append(named[name])
             by_name += 1
         elif default is not missing:
-            values[name] = default
+            values.append(default)
         elif factory is not missing:
-            values[name] = factory()
+            values.append(factory())
         else:
-            return False
-    return by_name == len(named)
+            return None
+    return values if by_name == len(named) else None
 
 
 def _written(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:

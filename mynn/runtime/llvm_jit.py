@@ -19,10 +19,11 @@ from mynn.runtime.llvm_objects import (
     optimize,
     settings,
     target_machine,
+    try_out,
     worthwhile_parts,
 )
 from mynn.target import llvm
-from mynn.target.llvm import Engine
+from mynn.target.llvm import Engine, Machine
 from mynn.target.target import Target, host
 
 
@@ -84,13 +85,20 @@ def assembly(text: str, target: Target, codemodel: str = "default") -> str:
 def _link(codes: Sequence[bytes], names: Sequence[Sequence[str]], target: Target) -> list[Engine]:
     """An engine for each part; the first one calls functions of these names in the others."""
     first, *others = codes
-    engines = [Engine(code, target_machine(target), {}) for code in others]
+    engines = [Engine(code, _loader(target), {}) for code in others]
     known = {
         name: engine.address(name)
         for engine, own in zip(engines, names[1:], strict=True)
         for name in own
     }
-    return [Engine(first, target_machine(target), known), *engines]
+    return [Engine(first, _loader(target), known), *engines]
+
+
+def _loader(target: Target) -> Machine:
+    """What an engine needs of a machine, which makes no code: to read a hundred features takes
+    longer than all the rest.
+    """
+    return Machine(target.triple, "", "", 0)
 
 
 def _key(text: str, target: Target, asked: Settings) -> str:
@@ -169,4 +177,4 @@ def _from_cache(key: str, target: Target) -> tuple[list[Engine], int] | None:
 
 def self_test() -> None:
     """Raises where LLVM cannot make code for this processor."""
-    target_machine(host())
+    try_out(host())
