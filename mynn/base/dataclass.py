@@ -85,11 +85,11 @@ def _bare(cls: Any, slots: bool, kw_only: bool) -> Any:
         elif name in vars(cls):
             delattr(cls, name)
     fields |= own
-    for name in _MARKS:
-        setattr(cls, name, getattr(_Plain, name))
-    cls.__dataclass_fields__ = fields
+    marks = {name: getattr(_Plain, name) for name in _MARKS} | {"__dataclass_fields__": fields}
     if "__match_args__" not in vars(cls):
-        cls.__match_args__ = tuple(name for name, one in fields.items() if not one.kw_only)
+        marks["__match_args__"] = tuple(name for name, one in fields.items() if not one.kw_only)
+    for name, mark in marks.items():
+        setattr(cls, name, mark)
     return _with_slots(cls, list(own)) if slots else cls
 
 
