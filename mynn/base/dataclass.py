@@ -1,8 +1,8 @@
-"""`dataclass`: the standard library's, made in a fifth of the time.
+"""`dataclass`: the standard library's, made in a twentieth of the time.
 
 The compiler has a hundred of them, and is imported when a program is made for the first time. The
 standard library writes and compiles five or six methods for each class as it is defined, 0.6 ms.
-Here only `__init__` is written, when some objects have been made; the others look at the fields.
+Here only `__init__` is written, when many objects have been made; the others look at the fields.
 Fields, `replace`, `match` and type checkers see what they see there.
 """
 
@@ -11,12 +11,13 @@ from __future__ import annotations
 import dataclasses
 import operator
 import reprlib
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-# So many objects are made by looking at the fields: an `__init__` takes 50 us to write and compile,
-# which saves 3 us for each object, and of half of the classes there are but a few.
-FEW = 16
+# So many objects are made by looking at the fields: an `__init__` takes 60 us to write and compile,
+# which saves 1 us for each object, and of most classes there are but a few.
+FEW = 60
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -47,7 +48,7 @@ else:
             cls.__doc__ = doc or ""  # a signature would be made for it
             cls = _bare(cls, slots=slots, kw_only=kw_only)
             cls.__doc__ = doc
-            methods = {"__init__": _init(cls, frozen, slots), "__repr__": _repr(cls)}
+            methods = {"__init__": _init(cls, frozen, slots), "__repr__": _repr}
             if eq:
                 methods |= _comparison(cls, frozen)
             if frozen and slots:
@@ -62,14 +63,77 @@ else:
         return made if cls is None else made(cls)
 
 
-def _bare(cls: type, **options: bool) -> Any:
+def _bare(cls: Any, slots: bool, kw_only: bool) -> Any:
     """A dataclass without methods.
 
-    The standard library looks for class variables in each annotation that is text, which takes as
-    long as all the rest; so it is shown no other text.
+    The standard library takes longer for each than all the rest does, half of it to look for class
+    variables in annotations that are text. So it is asked only about what is not plain: annotations
+    with "Var" or "KW_ONLY" in them, defaults that it may refuse.
     """
     written = vars(cls).get("__annotations__", {})
-    cls.__annotations__ = {n: t if "Var" in str(t) else object for n, t in written.items()}
+    fields: dict[str, Any] = {}
+    for base in cls.__mro__[-1:0:-1]:
+        fields.update(getattr(base, "__dataclass_fields__", ()))
+    own = {name: _field(cls, name, text) for name, text in written.items()}
+    if None in own.values():
+        return _asked(cls, written, slots=slots, kw_only=kw_only)
+    for name, field in own.items():
+        field.name, field.type, field._field_type = name, written[name], _PLAIN
+        field.kw_only = kw_only if field.kw_only is dataclasses.MISSING else field.kw_only
+        if field.default is not dataclasses.MISSING:
+            setattr(cls, name, field.default)
+        elif name in vars(cls):
+            delattr(cls, name)
+    fields |= own
+    marks = {name: getattr(_Plain, name) for name in _MARKS} | {"__dataclass_fields__": fields}
+    if "__match_args__" not in vars(cls):
+        marks["__match_args__"] = tuple(name for name, one in fields.items() if not one.kw_only)
+    for name, mark in marks.items():
+        setattr(cls, name, mark)
+    return _with_slots(cls, list(own)) if slots else cls
+
+
+def _with_slots(cls: type, names: list[str]) -> type:
+    """The class anew, with slots of these names besides those of its bases."""
+    inherited = {name for base in cls.__mro__[1:] for name in getattr(base, "__slots__", ())}
+    left_out = {*names, "__dict__", "__weakref__"}
+    content = {name: value for name, value in vars(cls).items() if name not in left_out}
+    content["__slots__"] = tuple(name for name in names if name not in inherited)
+    made = type(cls)(cls.__name__, cls.__bases__, content)
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+@dataclasses.dataclass(init=False, repr=False, eq=False)
+class _Plain:
+    """What the standard library makes of a class."""
+
+    field: object
+
+
+_PLAIN: Any = _Plain.__dataclass_fields__["field"]._field_type  # type: ignore[attr-defined]
+# What all classes have alike.
+_MARKS = [name for name in ("__dataclass_params__", "__replace__") if hasattr(_Plain, name)]
+
+
+def _field(cls: type, name: str, annotation: object) -> Any:
+    """A field as the class says, without a name yet; None where it is not plain."""
+    text = str(annotation)
+    default = getattr(cls, name, dataclasses.MISSING)
+    if "Var" in text or "KW_ONLY" in text or default.__class__.__hash__ is None:
+        return None
+    if isinstance(default, dataclasses.Field):
+        return default if default.default.__class__.__hash__ is not None else None
+    if isinstance(default, types.MemberDescriptorType):  # of slots
+        default = dataclasses.MISSING
+    return dataclasses.field(default=default)
+
+
+def _asked(cls: type, written: dict[str, Any], **options: bool) -> Any:
+    """The same by the standard library, which is shown no text but that of class variables."""
+    cls.__annotations__ = {
+        n: t if "Var" in str(t) or "KW_ONLY" in str(t) else object for n, t in written.items()
+    }
     made: Any = dataclasses.dataclass(cls, init=False, repr=False, eq=False, **options)
     made.__annotations__ = written
     for field in dataclasses.fields(made):
@@ -87,21 +151,45 @@ def _refuse_delete(self: Any, name: str) -> None:
 
 
 def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
-    """An `__init__` that looks through the fields for the first objects, then writes the one of the
+    """An `__init__` that goes by the fields for the first objects, then writes the one of the
     class, and calls it.
     """
-    left = 0 if slots else FEW
-    fields: list[Any] = []
+    left = FEW
+    rest: tuple[tuple[str, Any, Any], ...] = ()
+    names: tuple[str, ...] = ()
+    setters: tuple[Callable[[Any, Any], None], ...] = ()
+    positional = 0
+    post = hasattr(cls, "__post_init__")
+
+    def look() -> None:
+        """Find names and defaults: those by position, then those by keyword."""
+        nonlocal rest, names, setters, positional
+        fields = sorted(dataclasses.fields(cls), key=lambda field: bool(field.kw_only))
+        rest = tuple((field.name, field.default, field.default_factory) for field in fields)
+        names = tuple(field.name for field in fields)
+        positional = sum(not field.kw_only for field in fields)
+        if slots:
+            setters = tuple(getattr(cls, name).__set__ for name in names)
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
         nonlocal left
         if left > 0:
             left -= 1
-            fields[:] = fields or dataclasses.fields(cls)
-            values = _values(fields, args, named)
+            if not rest:
+                look()
+            count = len(args)
+            values: Any = args
+            if count > positional:
+                values = None
+            elif count < len(rest) or named:
+                values = _values(args, rest[count:], named)
             if values is not None:
-                self.__dict__.update(values)
-                if hasattr(cls, "__post_init__"):
+                if slots:
+                    for put, value in zip(setters, values):  # noqa: B905
+                        put(self, value)
+                else:
+                    self.__dict__.update(zip(names, values))  # noqa: B905
+                if post:
                     self.__post_init__()
                 return
         written = _written(cls, frozen, slots)
@@ -113,28 +201,23 @@ def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
 
 
 def _values(
-    fields: list[Any], args: tuple[Any, ...], named: dict[str, Any]
-) -> dict[str, Any] | None:
-    """What the fields are for these arguments; None where they are not such as they should be."""
-    values: dict[str, Any] = {}
-    at = by_name = 0
-    for field in fields:
-        name = field.name
-        if at < len(args) and not field.kw_only:
-            if name in named:
-                return None
-            values[name] = args[at]
-            at += 1
-        elif name in named:
-            values[name] = named[name]
+    args: tuple[Any, ...], rest: tuple[tuple[str, Any, Any], ...], named: dict[str, Any]
+) -> list[Any] | None:
+    """The values of all fields, where `rest` are those behind `args`; None where they are not such
+    as they should be.
+    """
+    missing, values, by_name = dataclasses.MISSING, list(args), 0
+    for name, default, factory in rest:
+        if name in named:
+            values.append(named[name])
             by_name += 1
-        elif field.default is not dataclasses.MISSING:
-            values[name] = field.default
-        elif field.default_factory is not dataclasses.MISSING:
-            values[name] = field.default_factory()
+        elif default is not missing:
+            values.append(default)
+        elif factory is not missing:
+            values.append(factory())
         else:
             return None
-    return values if at == len(args) and by_name == len(named) else None
+    return values if by_name == len(named) else None
 
 
 def _written(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
@@ -167,15 +250,11 @@ def _written(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
     return written
 
 
-def _repr(cls: Any) -> Callable[[Any], str]:
-    names = [field.name for field in dataclasses.fields(cls) if field.repr]
-
-    @reprlib.recursive_repr()
-    def __repr__(self: Any) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"{type(self).__qualname__}({values})"
-
-    return __repr__
+@reprlib.recursive_repr()
+def _repr(self: Any) -> str:
+    fields = [field for field in dataclasses.fields(self) if field.repr]
+    values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields)
+    return f"{type(self).__qualname__}({values})"
 
 
 def _comparison(cls: Any, frozen: bool) -> dict[str, Any]:

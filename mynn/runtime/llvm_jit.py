@@ -14,14 +14,16 @@ from mynn.compiler.codegen.split_module import parts_of
 from mynn.errors import CompileError
 from mynn.runtime import cache
 from mynn.runtime.llvm_objects import (
+    Settings,
     object_codes,
     optimize,
     settings,
     target_machine,
+    try_out,
     worthwhile_parts,
 )
 from mynn.target import llvm
-from mynn.target.llvm import Engine
+from mynn.target.llvm import Engine, Machine
 from mynn.target.target import Target, host
 
 
@@ -83,41 +85,53 @@ def assembly(text: str, target: Target, codemodel: str = "default") -> str:
 def _link(codes: Sequence[bytes], names: Sequence[Sequence[str]], target: Target) -> list[Engine]:
     """An engine for each part; the first one calls functions of these names in the others."""
     first, *others = codes
-    engines = [Engine(code, target_machine(target), {}) for code in others]
+    engines = [Engine(code, _loader(target), {}) for code in others]
     known = {
         name: engine.address(name)
         for engine, own in zip(engines, names[1:], strict=True)
         for name in own
     }
-    return [Engine(first, target_machine(target), known), *engines]
+    return [Engine(first, _loader(target), known), *engines]
 
 
-def _key(text: str, target: Target) -> str:
+def _loader(target: Target) -> Machine:
+    """What an engine needs of a machine, which makes no code: to read a hundred features takes
+    longer than all the rest.
+    """
+    return Machine(target.triple, "", "", 0)
+
+
+def _key(text: str, target: Target, asked: Settings) -> str:
     """The name of the object code of `text` in the cache."""
     made_for = target.triple, target.cpu, target.features
-    return cache.key_of("object", text, *made_for, llvm.version(), str(settings()))
+    return cache.key_of("object", text, *made_for, llvm.version(), str(asked))
 
 
 def key_of(name: str, target: Target) -> str:
     """The key of a module whose text depends on nothing but the target and what `name` says."""
-    return _key(name, target)
+    return _key(name, target, settings())
 
 
 def build(
-    text: str, target: Target, source: Callable[[], str] | None = None, key: str | None = None
+    text: str,
+    target: Target,
+    source: Callable[[], str] | None = None,
+    key: str | None = None,
+    asked: Settings | None = None,
 ) -> NativeModule:
     """Compile the text of an LLVM module to run here, or take it from the cache on disk.
 
     `target` is this machine, or one whose code this machine can run. `source` makes the text
     again, so that it need not be kept. `key` is that of the module, where it has one that is known
-    without its text (`key_of`).
+    without its text (`key_of`). `asked`: what LLVM is asked for, where it is not what it is asked
+    for now.
     """
     start = time.perf_counter()
-    key = key or _key(text, target)
+    key = key or _key(text, target, asked or settings())
     found = _from_cache(key, target)
     if found is None:
         parts = parts_of(text, worthwhile_parts())
-        codes = object_codes([part.text for part in parts], target)
+        codes = object_codes([part.text for part in parts], target, asked)
         names = [part.functions for part in parts]
         packed = _pack(codes, names)
         cache.store(key, packed)
@@ -125,6 +139,11 @@ def build(
     engines, nbytes = found
     seconds = time.perf_counter() - start
     return NativeModule(source or (lambda: text), engines, key, seconds, target, nbytes)
+
+
+def built_before(text: str, target: Target) -> NativeModule | None:
+    """What `build` gives, where that lies in the cache on disk; None where it does not."""
+    return load(_key(text, target, settings()), target, lambda: text) if cache.enabled() else None
 
 
 def load(key: str, target: Target, source: Callable[[], str]) -> NativeModule | None:
@@ -165,4 +184,4 @@ def _from_cache(key: str, target: Target) -> tuple[list[Engine], int] | None:
 
 def self_test() -> None:
     """Raises where LLVM cannot make code for this processor."""
-    target_machine(host())
+    try_out(host())

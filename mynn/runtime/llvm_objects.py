@@ -65,9 +65,11 @@ def using(settings: Settings) -> Iterator[None]:
         _Current.settings = before
 
 
-def target_machine(target: Target, codemodel: str = "jitdefault") -> Machine:
-    """What makes machine code for a target."""
-    level = _Current.settings.generation
+def target_machine(
+    target: Target, codemodel: str = "jitdefault", asked: Settings | None = None
+) -> Machine:
+    """What makes machine code for a target; as is asked for now, unless something else is."""
+    level = (asked or _Current.settings).generation
     return Machine(target.triple, target.cpu, target.features, level, codemodel)
 
 
@@ -121,24 +123,34 @@ def _worker(target: Target) -> Iterator[_Worker]:
         idle.append(worker)
 
 
+def try_out(target: Target) -> None:
+    """Raises where LLVM makes no code for a target; the first program works with what is made."""
+    with _worker(target):
+        pass
+
+
 def optimize(text: str, target: Target) -> Module:
     """The module that `text` describes, after LLVM's passes."""
     with _worker(target) as worker:
         return worker.optimize(text)
 
 
-def object_code(text: str, target: Target, codemodel: str = "jitdefault") -> bytes:
+def object_code(
+    text: str, target: Target, codemodel: str = "jitdefault", asked: Settings | None = None
+) -> bytes:
     """The machine code of an LLVM module, as a file for a linker."""
     # What a machine keeps of its work is twenty times the code: there is one for each module.
-    machine = target_machine(target, codemodel)
+    machine = target_machine(target, codemodel, asked)
     with _worker(target) as worker:
         return worker.emit(worker.optimize(text), machine)
 
 
-def object_codes(texts: Sequence[str], target: Target) -> list[bytes]:
+def object_codes(
+    texts: Sequence[str], target: Target, asked: Settings | None = None
+) -> list[bytes]:
     """The machine code of several modules, made by as many threads as there are processors."""
     if len(texts) == 1:
-        return [object_code(texts[0], target)]
+        return [object_code(texts[0], target, asked=asked)]
     waiting = list(range(len(texts)))
     found: dict[int, bytes] = {}
     failed: list[BaseException] = []
@@ -148,7 +160,7 @@ def object_codes(texts: Sequence[str], target: Target) -> list[bytes]:
         with suppress(IndexError):  # of `pop`, where another thread was faster
             while waiting:
                 number = waiting.pop()
-                found[number] = object_code(texts[number], target)
+                found[number] = object_code(texts[number], target, asked=asked)
 
     def help_out() -> None:
         try:

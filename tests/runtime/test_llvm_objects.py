@@ -30,11 +30,11 @@ def record_threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     used: set[int] = set()
     meet = threading.Barrier(2)
 
-    def recorded(text: str, target: Target) -> bytes:
+    def recorded(text: str, target: Target, **named: Any) -> bytes:
         if _thread.get_ident() not in used:
             used.add(_thread.get_ident())
             meet.wait(60)
-        return object_code(text, target)
+        return object_code(text, target, **named)
 
     monkeypatch.setattr(llvm_objects, "object_code", recorded)
     return used
@@ -98,12 +98,12 @@ def test_an_interrupt_waits_for_the_others(monkeypatch: pytest.MonkeyPatch) -> N
     """No thread is in LLVM any more once the error is raised."""
     main, inside, done = _thread.get_ident(), threading.Event(), []
 
-    def slow(text: str, target: Target) -> bytes:
+    def slow(text: str, target: Target, **named: Any) -> bytes:
         if _thread.get_ident() == main:
             inside.wait(60)
             raise KeyboardInterrupt
         inside.set()
-        code = object_code(text, target)
+        code = object_code(text, target, **named)
         done.append(code)
         return code
 

@@ -47,7 +47,7 @@ class Addresses:
         if constant:
             # Here, and not before a loop: it is part of the instruction that uses it.
             kind = memory_type(buffer.type)
-            base = f.value(f"getelementptr inbounds {kind}, {base.typed}, i64 {constant}", "ptr")
+            base = f.here(f"getelementptr inbounds {kind}, {base.typed}, i64 {constant}", "ptr")
         return base
 
     def _element(self, buffer: Buffer, terms: Terms) -> Value:

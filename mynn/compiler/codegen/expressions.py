@@ -48,22 +48,22 @@ class Expressions:
 
     def value(self, expr: ir.Expr, v: VectorContext) -> Value:
         """An expression as an SSA value or a constant."""
-        if isinstance(expr, ir.Const):
-            return constant(expr.value, expr.type)
+        if isinstance(expr, ir.Op):  # the most of them
+            args = [self.value(arg, v) for arg in expr.args]
+            return operation(self.function, expr.name, args, expr.type)
         if isinstance(expr, ir.Var):
             found = self.env[expr.name]
             return index(found) if isinstance(found, int) else found
-        if isinstance(expr, Affine):
-            return self.affine(expr, v)
         if isinstance(expr, ir.Load):
             return self.load(expr, v)
+        if isinstance(expr, ir.Const):
+            return constant(expr.value, expr.type)
+        if isinstance(expr, Affine):
+            return self.affine(expr, v)
         if isinstance(expr, ir.Reduce):
             at, step = self.in_registers(expr.buffer, expr.index, v)
             return self.registers.reduce(expr.op, expr.buffer, at, step, v)
-        if isinstance(expr, ir.FunctionAddress):
-            return Value(f"@{expr.name}", expr.type)
-        args = [self.value(arg, v) for arg in expr.args]
-        return operation(self.function, expr.name, args, expr.type)
+        return Value(f"@{expr.name}", expr.type)
 
     # -- indices -----------------------------------------------------------------------------------
 

@@ -113,6 +113,7 @@ class Function:
         self._prologue: dict[str, Value] = {}
         self._count = 0
         self._known: dict[Hashable, Any] = {}
+        self._here: dict[str, Value] = {}
         self._scopes: list[list[Hashable]] = [[]]
         # The scopes that are open; for each value, those it was made in; the blocks before them.
         self._depth = 0
@@ -146,8 +147,8 @@ class Function:
         where it was written already, and before loops in which its operands do not change.
         """
         found: Value | None = self._known.get(text)
-        if found is not None:
-            return found
+        if found is not None:  # perhaps for another type of the same bits
+            return found if found.type == type else Value(found.text, type, lanes)
         deepest, depth = self._depth, 0
         for operand in operands:
             depth = max(depth, self._depths.get(operand.text, 0))
@@ -164,6 +165,13 @@ class Function:
         before.lines.insert(len(before.lines) - 1, f"  {value.text} = {text}")
         self._depths[value.text] = depth
         return value
+
+    def here(self, text: str, type: str) -> Value:
+        """An instruction that gives the same for the same operands, once in each block."""
+        found = self._here.get(text)
+        if found is None:
+            found = self._here[text] = self.value(text, type)
+        return found
 
     def first(self, text: str, type: str) -> Value:
         """An instruction at the start of the function, where every block can use its result.
@@ -249,6 +257,7 @@ class Function:
     def enter(self, block: Block) -> None:
         """Write the block's instructions from here on."""
         self.block, self._lines = block, block.lines
+        self._here.clear()
         self._blocks.append(block)
 
     def _to(self, edge: Edge) -> str:

@@ -66,7 +66,7 @@ def _compare(f: Function, predicate: str, x: Value, y: Value) -> Value:
 
 def _neg(f: Function, x: Value) -> Value:
     if _floating(x):
-        return f.value(f"fneg {x.typed}", x.type, x.lanes)
+        return f.pure(f"fneg {x.typed}", x.type, x.lanes, (x,))
     return f.binary("sub", _zero(x), x)
 
 
@@ -223,7 +223,8 @@ def cast(f: Function, x: Value, target: str) -> Value:
         code = "trunc"
     else:
         code = "sext" if _signed(x) else "zext"
-    return f.value(f"{code} {x.typed} to {llvm_type(target, x.lanes)}", target, x.lanes)
+    text = f"{code} {x.typed} to {llvm_type(target, x.lanes)}"
+    return f.pure(text, target, x.lanes, (x,))
 
 
 def _not(f: Function, x: Value) -> Value:

@@ -437,19 +437,21 @@ def _has_shares(body: tuple[Statement, ...]) -> bool:
 def _find_buffers(body: tuple[Statement, ...]) -> tuple[list[Buffer], list[Buffer]]:
     reads: dict[Buffer, None] = {}
     writes: dict[Buffer, None] = {}
-    waiting = [*body][::-1]
+    waiting: list[Any] = [*body][::-1]
     while waiting:
         statement = waiting.pop()
-        if isinstance(statement, For):
+        kind = type(statement)
+        if kind is For:
             waiting += statement.body[::-1]
             continue
-        if isinstance(statement, Store) and statement.buffer.storage == "memory":
+        if kind is Store and statement.buffer.storage == "memory":
             writes[statement.buffer] = None
-        inside: list[Expr] = [statement.value] if isinstance(statement, (Let, Store)) else []
+        inside: list[Any] = [statement.value] if kind is Let or kind is Store else []
         while inside:
             expr = inside.pop()
-            if isinstance(expr, Op):
+            kind = type(expr)
+            if kind is Op:
                 inside += expr.args[::-1]
-            elif isinstance(expr, Load) and expr.buffer.storage == "memory":
+            elif kind is Load and expr.buffer.storage == "memory":
                 reads[expr.buffer] = None
     return list(reads), list(writes)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mynn.base.lazy import lazy
 from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.op_types import argument_type, literal_type, literal_value, op_type
@@ -17,24 +18,42 @@ from mynn.compiler.loop_ir.walk import expr_type
 from mynn.errors import VerifyError
 
 _NAME = r"[^\s\[\](),:=]+"
-_FOR = re.compile(
-    rf"for ({_NAME}) in (\d+)( unroll| vector| parallel)?((?: where [^<]*<=? .*?)*):$"
-)
-_WHERE = re.compile(r" where 0 <= (.*?) < (\d+)")
-_BUFFER = re.compile(rf"({_NAME}): (\w+)\[(\d*)\] (.*)$")
-_FUNCTION = re.compile(
+
+
+class _Pattern:
+    """A regular expression, compiled when a text is first held against it: programs have few of all
+    the kinds of statements.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def match(self, text: str, start: int = 0) -> re.Match[str] | None:
+        """What it says of the text from `start` on."""
+        return self.compiled.match(text, start)
+
+    @lazy
+    def compiled(self) -> re.Pattern[str]:
+        """The expression itself."""
+        return re.compile(self.text)
+
+
+_FOR = _Pattern(rf"for ({_NAME}) in (\d+)( unroll| vector| parallel)?((?: where [^<]*<=? .*?)*):$")
+_WHERE = _Pattern(r" where 0 <= (.*?) < (\d+)")
+_BUFFER = _Pattern(rf"({_NAME}): (\w+)\[(\d*)\] (.*)$")
+_FUNCTION = _Pattern(
     rf"function ({_NAME})\((.*)\)(?: -> (\w+))?( exported)?( inline| noinline)?:(?:  # (.*))?$"
 )
-_KERNEL = re.compile(rf"kernel ({_NAME}):(?:  # (.*))?$")
-_LET = re.compile(rf"let ({_NAME})(?:: (\w+))? = (.*)$")
-_CALL = re.compile(rf"call (?:\((.*?)\)|({_NAME}))\(")
-_ATOMIC = re.compile(rf"atomic (\w+)\(({_NAME})\[(.*?)\](?:, (.*))?\) (\w+)$")
-_STORE = re.compile(rf"({_NAME})\[(.*?)\] = (.*)$")
-_ASSIGN = re.compile(rf"({_NAME}) = (.*)$")
-_ELEMENT = re.compile(rf"(?:reduce_(\w+) )?({_NAME})\[(.*?)(?: \+: (\d+))?\]")
-_OP = re.compile(r"(\w+?)(?:\.(\w+))?\(")
-_LITERAL = re.compile(r"(True|False|nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?::(\w+))?$")
-_TERM = re.compile(rf"(?:(-?\d+)\*)?({_NAME})$")
+_KERNEL = _Pattern(rf"kernel ({_NAME}):(?:  # (.*))?$")
+_LET = _Pattern(rf"let ({_NAME})(?:: (\w+))? = (.*)$")
+_CALL = _Pattern(rf"call (?:\((.*?)\)|({_NAME}))\(")
+_ATOMIC = _Pattern(rf"atomic (\w+)\(({_NAME})\[(.*?)\](?:, (.*))?\) (\w+)$")
+_STORE = _Pattern(rf"({_NAME})\[(.*?)\] = (.*)$")
+_ASSIGN = _Pattern(rf"({_NAME}) = (.*)$")
+_ELEMENT = _Pattern(rf"(?:reduce_(\w+) )?({_NAME})\[(.*?)(?: \+: (\d+))?\]")
+_OP = _Pattern(r"(\w+?)(?:\.(\w+))?\(")
+_LITERAL = _Pattern(r"(True|False|nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?::(\w+))?$")
+_TERM = _Pattern(rf"(?:(-?\d+)\*)?({_NAME})$")
 
 Lines = list[tuple[int, int, str]]
 
@@ -82,7 +101,7 @@ def _require(condition: Any, line: tuple[int, int, str], message: str) -> None:
         raise VerifyError(f"line {line[0]}, {line[2]!r}: {message}")
 
 
-def _match(pattern: re.Pattern[str], line: tuple[int, int, str]) -> tuple[str, ...]:
+def _match(pattern: _Pattern, line: tuple[int, int, str]) -> tuple[str, ...]:
     match = pattern.match(line[2])
     _require(match, line, "this is no loop IR")
     assert match is not None
@@ -123,7 +142,8 @@ class _Parser:
             outer = self.types.get(var)
             self.types[var] = ir.INDEX
             conditions = tuple(
-                ir.Within(self.affine(index), int(limit)) for index, limit in _WHERE.findall(where)
+                ir.Within(self.affine(index), int(limit))
+                for index, limit in _WHERE.compiled.findall(where)
             )
             body, end = self.body(lines, start + 1, depth + 1)
             del self.types[var]

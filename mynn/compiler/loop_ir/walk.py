@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.ir import INDEX, Expr, For, Load, Op, Reduce, Statement, Var
@@ -15,14 +16,14 @@ def expr_type(expr: Expr) -> str:
 
 def sub_expressions(expr: Expr) -> list[Expr]:
     """The expression and everything inside it."""
-    if not isinstance(expr, Op):
+    if type(expr) is not Op:
         return [expr]
     found: list[Expr] = []
-    waiting: list[Expr] = [expr]
+    waiting: list[Any] = [expr]
     while waiting:
         one = waiting.pop()
         found.append(one)
-        if isinstance(one, Op):
+        if type(one) is Op:
             waiting += one.args[::-1]
     return found
 
@@ -30,24 +31,29 @@ def sub_expressions(expr: Expr) -> list[Expr]:
 def variables(expr: Expr) -> set[str]:
     """The variables in an expression, those of its indices too."""
     found: set[str] = set()
-    for one in sub_expressions(expr):
-        if isinstance(one, Var):
-            found.add(one.name)
-            continue
-        index = one.index if isinstance(one, (Load, Reduce)) else one
-        if isinstance(index, Affine):
-            for name, _ in index.terms:
+    waiting: list[Any] = [expr]
+    while waiting:
+        one = waiting.pop()
+        kind = type(one)
+        if kind is Op:
+            waiting += one.args
+        elif kind is Load or kind is Reduce:
+            waiting.append(one.index)
+        elif kind is Affine:
+            for name, _ in one.terms:
                 found.add(name)
+        elif kind is Var:
+            found.add(one.name)
     return found
 
 
 def statements(body: Iterable[Statement]) -> list[Statement]:
     """Every statement, outer ones first."""
     found: list[Statement] = []
-    waiting = [*body][::-1]
+    waiting: list[Any] = [*body][::-1]
     while waiting:
         statement = waiting.pop()
         found.append(statement)
-        if isinstance(statement, For):
+        if type(statement) is For:
             waiting += statement.body[::-1]
     return found

@@ -24,7 +24,8 @@ from mynn.core.types import Array
 from mynn.jit.instance import Instance, explain
 from mynn.jit.program import Program
 from mynn.runtime.autotune import Autotuner
-from mynn.runtime.llvm_jit import build
+from mynn.runtime.llvm_jit import NativeModule, build, built_before
+from mynn.runtime.llvm_objects import QUICK
 from mynn.runtime.store import STORE, Stored
 from mynn.runtime.threads import processors
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
@@ -39,11 +40,17 @@ from mynn.train.plan import Run, Step
 # answered.
 _MOST_AMONG_MANY = 64
 _processors = functools.cache(processors)
+# Samples after which better code for a loop is worth the time that LLVM takes.
+_MANY = 1 << 19
 
 
 class LoopCode(Stored):
     """The native code of a loop: `fit(control)`, `shuffle(order, rows, random)`, `copy_state` and
     `is_finite` (`mynn.compiler.host.state`), and `worker`, what its threads run, where it has any.
+
+    LLVM is asked to be quick about it at first, which takes a fifth of its time and costs some
+    nanoseconds a sample; the steps take longer. After `_MANY` samples the loop is compiled as steps
+    are, by `improve`. The earlier code stays: other threads may be in it.
     """
 
     kind = "loop"
@@ -54,23 +61,45 @@ class LoopCode(Stored):
         debug.show(4, "training loop", lambda: "\n\n".join(map(format_function, functions)))
         text = emit_functions(Module(target), functions).text()
         debug.show(5, "training loop, LLVM IR", lambda: text)
-        self.native = build(text, target)
-        address, number = ctypes.c_void_p, ctypes.c_int64
-        self.fit = self.native.function(FIT, address)
-        self.fit_address = self.native.address(FIT)
-        self.shuffle = self.native.function(SHUFFLE, address, number, address)
-        self.copy_state = self.native.function(COPY_STATE, address, address, number, address)
-        self.is_finite = self.native.function(IS_FINITE, address, address, number, result=number)
-        self.worker = worker_function(self.native, WORKER_MAIN) if loop.has_workers else None
+        self.has_workers = loop.has_workers
         left = loop.remainder.rows if loop.remainder is not None else 0
         self.signature = f"batches of {loop.whole.rows}, {left} left"
-        report = f"training loop for batches of {loop.whole.rows}"
-        debug.report(report, {"LLVM": self.native.seconds})
+        self.samples = 0
+        self.natives: tuple[NativeModule, ...] = ()
+        self._quick: str | None = None
+        native = built_before(text, target)
+        if native is None:
+            native, self._quick = build(text, target, asked=QUICK), text
+        self._use(native)
+
+    def _use(self, native: NativeModule) -> None:
+        """Have the functions be those of a module."""
+        address, number = ctypes.c_void_p, ctypes.c_int64
+        self.fit = native.function(FIT, address)
+        self.fit_address = native.address(FIT)
+        self.shuffle = native.function(SHUFFLE, address, number, address)
+        self.copy_state = native.function(COPY_STATE, address, address, number, address)
+        self.is_finite = native.function(IS_FINITE, address, address, number, result=number)
+        self.worker = worker_function(native, WORKER_MAIN) if self.has_workers else None
+        self.native = native
+        self.natives += (native,)
+        batches = self.signature.partition(",")[0]
+        debug.report(f"training loop for {batches}", {"LLVM": native.seconds})
+
+    def improve(self) -> float:
+        """Better code, where there were many samples; the seconds that it takes to make."""
+        text = self._quick
+        if text is None or self.samples < _MANY:
+            return 0.0
+        native = build(text, self.native.target)
+        self._quick = None
+        self._use(native)
+        return native.seconds
 
     @property
     def nbytes(self) -> int:
         """Bytes of machine code."""
-        return self.native.nbytes
+        return sum(native.nbytes for native in self.natives)
 
 
 def loop_code_for(loop: Loop, target: Target) -> tuple[LoopCode, float]:
@@ -252,9 +281,11 @@ class NativeExecutor(Executor):
             control.patience = PATIENCE if started else 0
             control.budget = budget
             control.status = 0
+            self.compile_seconds += self.code.improve()
             if self.validation is not None:
                 self._point_at_validation(self.validation)
             self.code.fit(control.address)
+            self.code.samples += (self.steps - before) * self.run.whole.rows
         status = control.status
         if status:
             self._explain_status(status)

@@ -130,3 +130,25 @@ def test_what_stands_before_a_loop_is_right_in_each_of_its_rounds() -> None:
         for j in range(8):
             extra = x[8 * i - 24] if i >= 3 else 0.0
             assert y[8 * i + j] == x[8 * i] * x[j] + extra
+
+
+def test_equal_instructions_are_written_once_in_a_block() -> None:
+    """Addresses of one element, conversions; not in a block that is entered from elsewhere."""
+    x, number = Load(X, AT_I * 48 + 3), Load(Buffer("y", "f64", 4), Affine())
+    total = Op("add", (x, Op("cast", (number,), "f32")), "f32")
+    kernel = Kernel("k", (For("i", 8, (Store(X, AT_I * 48 + 3, total),)),))
+    module = Module(host())
+    emit_kernel(module, kernel, {X: 0, number.buffer: 1})
+    build(module.text(), host())
+    text = module.functions[0]
+    assert text.count(", i64 3\n") == 1
+    assert text.count("fptrunc") == 1
+    assert text.index("fptrunc") < text.index("loop1:")
+
+
+def test_a_value_that_is_known_is_of_the_type_that_is_asked_for() -> None:
+    """Types of the same bits are one to LLVM."""
+    f = Function(Module(host()), "f", [Value("%x", "i32")])
+    for type in ("i32", "u32", "i32"):
+        found = f.binary("add", Value("%x", type), Value("%x", type))
+        assert (found.text, found.type) == ("%v1", type)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mynn
-from mynn.train.engine import executor_for
+from mynn.runtime.llvm_objects import SHIPPED, using
+from mynn.train.engine import executor_for, native
 from mynn.train.plan import load, plan
+from tests.train.engine.trainings import STEPS, Training
 from tests.train.reference import backends, shuffle_python
 
 
@@ -42,3 +45,46 @@ def test_orders(backend: str, rows: int) -> None:
             cursor = executor.cursor()
             assert (cursor.order.tolist(), cursor.random) == (order, random)
         executor.finish()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_loop_is_compiled_for_speed_once_it_has_run_for_long(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """Each time with the same numbers; in the second training from the first step on."""
+    training = Training(threads=threads)
+    found = []
+    with using(SHIPPED):
+        monkeypatch.setenv("MYNN_CACHE", "0")
+        for many in (1 << 40, 9, 1 << 40):
+            monkeypatch.setattr(native, "_MANY", many)
+            executor = training.executor()
+            assert isinstance(executor, native.NativeExecutor)
+            while not executor.over:
+                executor.advance(7)
+            loop = executor.code
+            found.append((executor.sums.tobytes(), executor.steps, len(loop.natives)))
+            assert loop.nbytes == sum(made.nbytes for made in loop.natives)
+            executor.finish()
+    sums, steps, codes = zip(*found, strict=True)
+    assert (set(steps), codes, len(set(sums))) == ({STEPS}, (1, 2, 2), 1)
+
+
+def test_a_loop_in_the_cache_that_was_compiled_for_speed_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MYNN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(native, "_MANY", 9)
+    keys = []
+    with using(SHIPPED):
+        for _ in range(2):
+            mynn.programs().clear()
+            executor = Training().executor()
+            assert isinstance(executor, native.NativeExecutor)
+            executor.advance(7)
+            executor.advance(7)
+            keys.append([made.key for made in executor.code.natives])
+            executor.finish()
+    (quick, good), again = keys
+    assert quick != good
+    assert again == [good]
