@@ -30,8 +30,8 @@ class Compilation:
 
     - `graph`, `target`: what to compile, for what.
     - `writes`: for each input that is state, the number of the output that is its new value.
-    - `given`, `wanted`: strides in elements of inputs, and of outputs by their numbers, that are not
-      row-major with a padded last axis.
+    - `given`: strides in elements of inputs that are not row-major with a padded last axis;
+      `wanted`: those of outputs, by their numbers.
     - `split`: whether several workers share the kernels.
     - `status`: whether the last output is the status word.
     - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.

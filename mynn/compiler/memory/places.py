@@ -99,8 +99,8 @@ def _new_place(node: Node, name: str, layouts: Layouts, strides: Shape | None) -
     strides = layouts.strides(node) if strides is None else strides
     size = storage_elements(node.shape, node.dtype.itemsize, layouts.order(node))
     last = sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True))
-    if last + 1 < size and strides == dense_strides(node.shape):
-        size = last + 1
+    if strides == dense_strides(node.shape) != layouts.padded(node):
+        size = 0  # nothing lies between the rows, nor behind the last one
     steps = [s for n, s in zip(node.shape, strides, strict=True) if n > 1 and s > 1]
     clean = "".join(c if c.isalnum() or c in "._" else "_" for c in name)
     buffer = Buffer(clean, node.type.short, max(size, last + 1), pitch=min(steps, default=0))
