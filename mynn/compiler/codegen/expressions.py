@@ -140,7 +140,11 @@ class Expressions:
         if load.buffer in self.fixed and not (parts.scalars or parts.step or parts.vectors):
             base = self.addresses.base(load.buffer)
             return memory.load_fixed(self.function, load.buffer.type, base, parts.constant)
-        if load.buffer in self.fixed and load.type in _INDICES and not (parts.step or parts.vectors):
+        if (
+            load.buffer in self.fixed
+            and load.type in _INDICES
+            and not (parts.step or parts.vectors)
+        ):
             pointer = self.addresses.pointer(load.buffer, parts.constant, parts.scalars)
             return memory.load_steady(self.function, load.type, pointer)
         # By what the names stand for: in an unrolled loop that is something else each round.
