@@ -15,7 +15,6 @@ from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.errors import CompileError
 
-
 # What addresses are made of. A float stays where it is needed: as part of an instruction its load
 # takes no register.
 _INDICES = ("i32", "i64")

@@ -74,7 +74,7 @@ class Scans(Sorting[T]):
     def logcumsumexp(self: T, dim: int | None = None, *, axis: int | None = None) -> T:
         """log(cumsum(exp(x))) along `dim`, where no exponential overflows.
 
-        Within blocks sums of 2, 4, 8... values, each scaled by the largest among them; then the same
+        Within blocks sums of 2, 4, 8... values, scaled by the largest among them; then the same
         for the sums of blocks, which are added to those of the blocks behind.
         """
         chosen = required("logcumsumexp", dim, axis)
