@@ -9,6 +9,7 @@ from mynn.base.dataclass import dataclass
 from mynn.base.lazy import lazy
 from mynn.compiler.codegen.function import Module
 from mynn.compiler.fusion.groups import Fusion
+from mynn.compiler.fusion.stored import is_leaf
 from mynn.compiler.graph.layout import Layouts
 from mynn.compiler.loop_ir.ir import Buffer, Kernel, buffers_of
 from mynn.compiler.memory.order import Order
@@ -19,6 +20,7 @@ from mynn.compiler.parallel.cache_blocks import CacheBlock
 from mynn.compiler.parallel.footprint import Footprints
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Shape
+from mynn.target.storage import padded_strides
 from mynn.target.target import Target
 
 
@@ -28,7 +30,8 @@ class Compilation:
 
     - `graph`, `target`: what to compile, for what.
     - `writes`: for each input that is state, the number of the output that is its new value.
-    - `given`: strides in elements of inputs that are not row-major with a padded last axis.
+    - `given`: strides in elements of inputs that are not row-major with a padded last axis;
+      `wanted`: those of outputs, by their numbers.
     - `split`: whether several workers share the kernels.
     - `status`: whether the last output is the status word.
     - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
@@ -44,6 +47,7 @@ class Compilation:
     target: Target
     writes: Mapping[Node, int] = field(default_factory=dict)
     given: Mapping[Node, Shape] = field(default_factory=dict)
+    wanted: Mapping[int, Shape] = field(default_factory=dict)
     split: bool = False
     status: bool = False
     layouts: Layouts = field(default_factory=lambda: Layouts({}))
@@ -66,6 +70,25 @@ class Compilation:
         """The outputs that are handed to the caller: those that are no new state."""
         written = set(self.writes.values())
         return [node for i, node in enumerate(self.graph.outputs) if i not in written]
+
+    @property
+    def strides(self) -> list[Shape]:
+        """Strides in elements of these results."""
+        written = set(self.writes.values())
+        return [
+            self.wanted[i] if i in self.wanted else padded_strides(node.shape, node.dtype.itemsize)
+            for i, node in enumerate(self.graph.outputs)
+            if i not in written
+        ]
+
+    @property
+    def lying(self) -> dict[Node, Shape]:
+        """Strides of inputs and of results that are stored for the caller, where they are not row-
+        major with a padded last axis.
+        """
+        outputs = self.graph.outputs
+        found = {outputs[i]: self.wanted[i] for i in sorted(self.wanted, reverse=True)}
+        return {x: strides for x, strides in found.items() if not is_leaf(x)} | dict(self.given)
 
     @lazy
     def table(self) -> list[Buffer]:

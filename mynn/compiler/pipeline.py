@@ -79,14 +79,14 @@ def _known_status(c: Compilation) -> Compilation:
 
 
 def _pack_operands(c: Compilation) -> Compilation:
-    return replace(c, graph=insert_packing(c.graph, layouts_of(c.given, c.results)))
+    return replace(c, graph=insert_packing(c.graph, layouts_of(c.lying, c.results)))
 
 
 def _layout(c: Compilation) -> Compilation:
     nodes = c.graph.nodes()
     read = [x for node in nodes if isinstance(rule_of(node), Loop) for x in node.inputs]
     copies = filter(is_copy, nodes)
-    given = {**spread_rows(c.graph), **c.given}
+    given = {**spread_rows(c.graph), **c.lying}
     return replace(c, layouts=layouts_of(given, [*copies, *read, *c.results]))
 
 
@@ -105,7 +105,8 @@ def _order(c: Compilation) -> Compilation:
 
 
 def _places(c: Compilation) -> Compilation:
-    places = places_of(c.graph, c.fusion, c.order, c.results, c.layouts, c.pads)
+    results = [*zip(c.results, c.strides, strict=True)]
+    places = places_of(c.graph, c.fusion, c.order, results, c.layouts, c.pads)
     return replace(c, places=places)
 
 
@@ -119,11 +120,12 @@ def _body(
     graph: Graph,
     writes: Mapping[Node, int],
     layouts: Mapping[Node, Shape],
+    wanted: Mapping[int, Shape],
     target: Target,
     check: bool,
 ) -> Body:
     """The kernels of one step of a loop: what the passes up to them make of its graph."""
-    start = Compilation(graph, target, dict(writes), dict(layouts), check=check)
+    start = Compilation(graph, target, dict(writes), dict(layouts), dict(wanted), check=check)
     plan = run(BODY, start, check).plan
     return Body(
         plan.kernels,
@@ -463,6 +465,7 @@ def lower(
     layouts: Mapping[Node, Shape] | None = None,
     check: bool = False,
     observe: Observer | None = None,
+    wanted: Mapping[int, Shape] | None = None,
 ) -> Compilation:
     """All passes up to the kernels, before it is known how many workers run them.
 
@@ -470,10 +473,12 @@ def lower(
     - `writes`: for each input that is state, the number of the output that is its new value.
     - `layouts`: strides in elements of inputs that are not row-major with a padded last axis.
     - `check`: run the verifiers between the passes.
+    - `wanted`: strides in elements of outputs, by their numbers, that shall lie otherwise too.
     """
     if check:
         verify(graph)
-    start = Compilation(graph, target, dict(writes or {}), dict(layouts or {}), check=check)
+    given = dict(writes or {}), dict(layouts or {}), dict(wanted or {})
+    start = Compilation(graph, target, *given, check=check)
     return run(LOWERING, start, check, observe)
 
 

@@ -21,7 +21,7 @@ from mynn.compiler.host.state import PIECE
 from mynn.compiler.host.step import SPLIT_STEP, STEP
 from mynn.compiler.pipeline import Pass, every_pass, finish, lower, show_kernels
 from mynn.core.graph import Graph, Node, format_graph
-from mynn.core.types import Array, Shape
+from mynn.core.types import Array, Shape, Type
 from mynn.errors import ArgumentError
 from mynn.runtime import cache, store
 from mynn.runtime.artifact import Artifact, make_artifact, summary
@@ -35,7 +35,7 @@ from mynn.runtime.threads import (
     is_for_one_thread,
     processors,
 )
-from mynn.target.storage import strides_of
+from mynn.target.storage import dense_strides, padded_strides
 from mynn.target.target import Target, host
 
 # Memory of a run that the store of programs looks at at once.
@@ -65,7 +65,25 @@ class CompileRequest:
     @lazy
     def lowered(self) -> Compilation:
         """The kernels, and where everything lies; made where the cache does not know enough."""
-        return lower(self.graph, self.target, self.writes, self.layouts, debug.checking())
+        return self._lower(debug.checking())
+
+    def _lower(
+        self, check: bool = False, observe: Callable[[Pass, Compilation], None] | None = None
+    ) -> Compilation:
+        arguments = [node for node in self.graph.inputs if node not in self.layouts]
+        given = {**{x: self.strides(x.type) for x in arguments}, **self.layouts}
+        outputs = enumerate(self.graph.outputs) if not self.writes else ()
+        wanted = {number: self.strides(node.type) for number, node in outputs}
+        return lower(self.graph, self.target, self.writes, given, check, observe, wanted)
+
+    def strides(self, type: Type) -> Shape:
+        """Of an argument or a result, in elements. A program that changes no state reads and writes
+        what is large where callers have it, so that nothing lies between the rows; a training loop
+        puts rows where steps want them.
+        """
+        if not self.writes and type.nbytes >= LARGE:
+            return dense_strides(type.shape)
+        return padded_strides(type.shape, type.dtype.itemsize)
 
     def finished(self, threads: int) -> Compilation:
         """All passes, for so many threads."""
@@ -82,7 +100,7 @@ class CompileRequest:
         def observe(step: Pass, c: Compilation) -> None:
             printers[step.name] = lambda: step.show(c)
 
-        lowered = lower(self.graph, self.target, self.writes, self.layouts, observe=observe)
+        lowered = self._lower(observe=observe)
         finish(lowered, threads > 1, observe=observe)
         return printers
 
@@ -146,6 +164,7 @@ class Code(store.Stored):
         inputs = request.graph.inputs
         count = len(inputs) - len(request.layouts)
         self._types = [node.type for node in inputs[:count]]
+        self._given = [(type, request.strides(type)) for type in self._types]
         self._places = StatePlaces(self.artifact, len(self._types))
         # Of so many runs.
         self.kept = max(2, processors())
@@ -206,7 +225,7 @@ class Code(store.Stored):
         except IndexError:
             if self.run_bytes > _NOTABLE_BYTES:
                 store.STORE.grew(self.run_bytes)
-            return Memory(self.artifact, self._types, state, self.constants)
+            return Memory(self.artifact, self._given, state, self.constants)
         memory.table[self._places.places] = addresses[self._places.numbers]
         return memory
 
@@ -255,17 +274,20 @@ class Code(store.Stored):
         """Where the arguments (`role` is "input") or the results of a program lie."""
         layouts = self._layouts.get(role)
         if layouts is None:
-            results = len(self.artifact.types) - self.artifact.status
-            types = self._types if role == "input" else self.artifact.types[:results]
+            found = self._given
+            if role == "result":
+                results = len(self.artifact.types) - self.artifact.status
+                every = zip(self.artifact.types, self.artifact.strides, strict=True)
+                found = [*every][:results]
             layouts = self._layouts[role] = tuple(
                 ArgumentLayout(
                     self.artifact.slot(role, number),
                     type.short,
                     type.dtype.itemsize,
                     type.shape,
-                    strides_of(type.shape, type.dtype),
+                    tuple([step * type.dtype.itemsize for step in strides]),
                 )
-                for number, type in enumerate(types)
+                for number, (type, strides) in enumerate(found)
             )
         return layouts
 

@@ -61,6 +61,36 @@ argsort = Primitive(
     batch={"axis": further},
 )
 
+
+def _infer_kth(x: Type, k: Type, axis: int) -> Type:
+    order = _infer_argsort(x, axis, False)
+    kept = order.with_shape((*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    if not x.shape[axis]:
+        raise ShapeError(f"kth: axis {axis} of {x} holds no values")
+    if k != kept:
+        raise ShapeError(f"kth: k must be {kept}, it is {k}")
+    return kept
+
+
+def _numpy_kth(x: Array, k: Array, axis: int) -> Array:
+    order = np.argsort(x, axis, kind="stable")
+    return np.take_along_axis(order, np.clip(k, 0, x.shape[axis] - 1), axis)
+
+
+def _kth_samples(rng: np.random.Generator) -> list[Sample]:
+    samples = []
+    for sample in _argsort_samples(rng):
+        (x,), axis = sample.arrays, sample.params["axis"]
+        if not sample.params["descending"]:
+            kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+            k = np.asarray(rng.integers(0, x.shape[axis], kept))
+            samples.append(Sample((x, k), {"axis": axis}))
+    return samples
+
+
+# The entry k of `argsort`, ascending, for one k in each row; k is held to 0..n - 1.
+kth = Primitive("kth", _infer_kth, _numpy_kth, None, _kth_samples, batch={"axis": further})
+
 # So many values are picked one after the other; more of them come from a sort of all, whose time is
 # that of some hundred looks for the largest one.
 _PICKED = 64
@@ -270,4 +300,4 @@ top = Primitive(
     batch={"axis": further},
 )
 
-PRIMITIVES = (argsort, top)
+PRIMITIVES = (argsort, kth, top)

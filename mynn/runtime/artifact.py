@@ -17,7 +17,7 @@ from mynn.base.dataclass import dataclass
 from mynn.compiler.loop_ir.ir import Buffer, Kernel
 from mynn.compiler.memory.plan import Plan
 from mynn.core.graph import Node
-from mynn.core.types import Array, Type
+from mynn.core.types import Array, Shape, Type
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def summary(kernel: Kernel) -> KernelSummary:
 class Artifact:
     """What binding a program needs.
 
-    `types` are those of the results, of which the last one may be the `status` word; `object_key`
+    `types` are those of the results, with their `strides` in elements, of which the last one may be
+    the `status` word; `object_key`
     is the name of the object code in the cache on disk, and `threads` the number that its machine
     code was made for. `stack_bytes` is what a run takes of the stack of a thread at most.
     """
@@ -70,6 +71,7 @@ class Artifact:
     arena_bytes: int
     constants: tuple[Array, ...]
     types: tuple[Type, ...]
+    strides: tuple[Shape, ...]
     kernels: tuple[KernelSummary, ...]
     threads: int = 1
     object_key: str = ""
@@ -89,6 +91,7 @@ class Artifact:
             "arena_bytes": self.arena_bytes,
             "constants": [_as_json(Type.of(value)) for value in self.constants],
             "types": [_as_json(type) for type in self.types],
+            "strides": self.strides,
             "kernels": [asdict(kernel) for kernel in self.kernels],
             "threads": self.threads,
             "object_key": self.object_key,
@@ -114,6 +117,7 @@ class Artifact:
                 int(head["arena_bytes"]),
                 tuple(constants),
                 tuple(map(_from_json, head["types"])),
+                tuple(tuple(map(int, strides)) for strides in head["strides"]),
                 tuple(KernelSummary(**kernel) for kernel in head["kernels"]),
                 int(head["threads"]),
                 str(head["object_key"]),
@@ -150,6 +154,7 @@ def make_artifact(
         plan.arena_bytes,
         tuple(plan.constants.values()),
         tuple(result.node.type for result in plan.results),
+        tuple(result.place.strides for result in plan.results),
         tuple(map(summary, plan.kernels)),
         threads,
         object_key,

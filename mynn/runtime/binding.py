@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mynn.core.types import Array, Type
+from mynn.core.types import Array, Shape, Type
 from mynn.runtime.artifact import Artifact, Slot
-from mynn.target.storage import SLACK, address_of, aligned_bytes, allocate
+from mynn.target.storage import SLACK, address_of, aligned_bytes, allocate, allocate_strided
 
 
 def bind_constants(artifact: Artifact) -> list[Array]:
@@ -35,7 +35,10 @@ def bind(
     if constants is None:
         constants = bind_constants(artifact)
     arena = aligned_bytes(artifact.arena_bytes + SLACK)
-    outputs = [allocate(type.shape, type.dtype) for type in artifact.types]
+    outputs = [
+        allocate_strided(type.shape, type.dtype, strides)
+        for type, strides in zip(artifact.types, artifact.strides, strict=True)
+    ]
     keep = [arena, *constants]
     arrays = {"input": inputs, "constant": constants, "result": outputs}
 
@@ -79,11 +82,12 @@ class Memory:
     def __init__(
         self,
         artifact: Artifact,
-        types: Sequence[Type],
+        types: Sequence[tuple[Type, Shape]],
         state: Sequence[Array],
         constants: Sequence[Array],
     ) -> None:
-        self.arguments = [allocate(type.shape, type.dtype) for type in types]
+        """`types` are those of the arguments, with strides in elements."""
+        self.arguments = [allocate_strided(type.shape, type.dtype, steps) for type, steps in types]
         bound = bind(artifact, [*self.arguments, *state], constants)
         self.table, self.outputs, self.keep = bound
         self.address = address_of(self.table)

@@ -67,6 +67,16 @@ def padded_strides(shape: Shape, itemsize: int, order: tuple[int, ...] | None = 
     return tuple(strides)
 
 
+def dense_strides(shape: Shape) -> Shape:
+    """Strides in elements of an array with nothing between its rows, as users have theirs."""
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return (*reversed(strides),)
+
+
 def storage_elements(shape: Shape, itemsize: int, order: tuple[int, ...] | None = None) -> int:
     """Elements that padded storage occupies."""
     size = 1
@@ -106,9 +116,15 @@ def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> 
     return np.ndarray(shape, dtype, aligned_bytes(nbytes), 0, strides)
 
 
-def strides_of(shape: Shape, dtype: Any) -> Shape:
-    """The strides of what `allocate` makes, in bytes."""
-    return _layout(tuple(shape), np.dtype(dtype).itemsize, None)[1]
+def allocate_strided(shape: Shape, dtype: Any, strides: Shape) -> Array:
+    """The same with these strides, in elements: those of padded storage, or with less between the
+    rows.
+    """
+    dtype = np.dtype(dtype)
+    last = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) if all(shape) else 0
+    nbytes = -(-(last + 1) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    steps = tuple([step * dtype.itemsize for step in strides])
+    return np.ndarray(shape, dtype, aligned_bytes(nbytes), 0, steps)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -54,6 +54,12 @@ class Target:
         """Whether there is an instruction for x * y + z with one rounding."""
         return not {"+fma", "+neon"}.isdisjoint(self.features.split(","))
 
+    @lazy
+    def shifts_lanes(self) -> bool:
+        """Whether it shifts each lane by a number of its own, and converts no floats to int64."""
+        has = set(self.features.split(","))
+        return self.is_x86 and "+avx2" in has and "+avx512dq" not in has
+
     def lanes(self, itemsize: int) -> int:
         """Elements in a vector."""
         return self.vector_bytes // itemsize

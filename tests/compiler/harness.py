@@ -33,7 +33,7 @@ from mynn.core import interpreter
 from mynn.core.graph import Graph, Node
 from mynn.core.types import Array, Shape
 from mynn.runtime.llvm_jit import NativeModule, build
-from mynn.target.storage import ALIGNMENT, SLACK, padded_strides
+from mynn.target.storage import ALIGNMENT, SLACK, dense_strides, padded_strides
 from mynn.target.target import Target, host
 from tests.helpers import same_bits
 from tests.pages import AVAILABLE, guarded
@@ -113,10 +113,8 @@ def memory_for(lowered: Compilation, values: Mapping[Node, Array]) -> Memory:
 
 
 def result_place(lowered: Compilation, number: int) -> Place:
-    """Where a result lies: row-major, the last axis padded."""
-    result = lowered.plan.results[number]
-    node = result.node
-    return Place(result.buffer, padded_strides(node.shape, node.dtype.itemsize))
+    """Where a result lies."""
+    return lowered.plan.results[number].place
 
 
 def outputs_of(lowered: Compilation, memory: Memory, writes: Mapping[Node, int]) -> list[Array]:
@@ -167,10 +165,16 @@ class Case:
     writes: dict[Node, int] = field(default_factory=dict)
     layouts: dict[Node, Shape] = field(default_factory=dict)
     target: Target = field(default_factory=lambda: default_target())
+    wanted: dict[int, Shape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.lowered = pipeline.lower(
-            self.graph, self.target, self.writes, self.layouts, check=True
+            self.graph,
+            self.target,
+            self.writes,
+            self.layouts,
+            check=True,
+            wanted=self.wanted,
         )
         for kernel in innermost(self.lowered.kernels):
             check_printed_form(kernel)
@@ -200,6 +204,15 @@ class Case:
     def interpreted(self, arguments: Sequence[Array]) -> list[Array]:
         """Outputs by the interpreter, which defines them."""
         return interpreter.evaluate(self.graph, arguments)
+
+
+def dense(graph: Graph) -> Case:
+    """The graph with nothing between the rows of inputs and outputs, as large ones are given."""
+    return Case(
+        graph,
+        layouts={node: dense_strides(node.shape) for node in graph.inputs},
+        wanted={number: dense_strides(node.shape) for number, node in enumerate(graph.outputs)},
+    )
 
 
 def run_native(case: Case, native: NativeModule, arguments: Sequence[Array]) -> list[Array]:

@@ -19,7 +19,7 @@ from mynn.core.types import Array
 from mynn.jit import program as runtime
 from mynn.target.storage import allocate
 from mynn.target.target import host
-from tests.compiler.harness import Case
+from tests.compiler.harness import Case, dense
 from tests.fuzz.compared import compared, compared_problems
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
 from tests.fuzz.split import split_problems
@@ -31,6 +31,7 @@ KINDS: dict[str, Callable[[int], Program | None]] = {
     "stateful": stateful,
     "compared": compared,
     "split": lambda seed: stateful(seed) if seed % 2 else plain(seed),
+    "dense": lambda seed: gradient(seed) if seed % 2 else plain(seed),
 }
 
 
@@ -49,8 +50,10 @@ class State:
         return self.value
 
 
-def run(program: Program) -> list[list[Array]]:
+def run(program: Program, kind: str = "") -> list[list[Array]]:
     """Outputs of each step of a native program."""
+    if kind == "dense":
+        return [dense(program.graph).native(program.arguments)]
     if not program.writes:
         return [Case(program.graph).native(program.arguments)]
     graph = program.graph
@@ -89,7 +92,7 @@ def problems(program: Program, kind: str = "") -> list[str]:
         return split_problems(program, host())
     expected = interpret(program, STEPS if program.writes else 1)
     try:
-        got = run(program)
+        got = run(program, kind)
     except Exception:
         return [traceback.format_exc(limit=-4)]
     found = []

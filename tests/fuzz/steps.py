@@ -24,11 +24,11 @@ from mynn.ops import (
     random,
     reduce,
     scan,
-    sorting,
     special,
     windows,
 )
 from tests.fuzz.generator import COMPARISONS, Generator
+from tests.fuzz.orders import ordered
 
 UNARY = (
     *(elementwise.neg, elementwise.abs, elementwise.sign, elementwise.exp, elementwise.expm1),
@@ -152,16 +152,6 @@ def _argmax(g: Generator) -> Node | None:
     x = g.any("f" if g.chance(0.5) else "i", ndim=1)
     axis = int(g.rng.integers(len(x.shape)))
     return g.add(reduce.argmax, x, axis=axis) if x.shape[axis] else None
-
-
-def _argsort(g: Generator) -> Node | None:
-    """Of integers and of what few operations made: floats that nearly tie may be either way."""
-    x = g.any(g.pick("iub"), ndim=1)
-    axis = int(g.rng.integers(len(x.shape)))
-    if x.shape[axis] and g.chance(0.3):
-        k = int(g.rng.integers(x.shape[axis])) + 1
-        return g.add(sorting.top, x, axis=axis, k=k, descending=g.chance(0.5))
-    return g.add(sorting.argsort, x, axis=axis, descending=g.chance(0.3))
 
 
 def _reshape(g: Generator) -> Node | None:
@@ -474,7 +464,7 @@ STEPS: tuple[Callable[[Generator], Node | None], ...] = (
         _reduce,
         _cumsum,
         _argmax,
-        _argsort,
+        ordered,
     ),
     *(
         _reshape,

@@ -15,7 +15,14 @@ from tests.subset import count
 FIRST = int(os.environ.get("MYNN_FUZZ_SEED", "0"))
 COUNT = int(os.environ.get("MYNN_FUZZ_COUNT", count(100, 35)))
 BLOCK = 10
-SHARES = {"plain": 0.5, "gradient": 0.2, "stateful": 0.3, "split": 0.2, "compared": 0.3}
+SHARES = {
+    "plain": 0.5,
+    "gradient": 0.2,
+    "stateful": 0.3,
+    "split": 0.2,
+    "compared": 0.3,
+    "dense": 0.3,
+}
 BLOCKS = [
     pytest.param(kind, first, id=f"{kind}-{first}")
     for kind, share in SHARES.items()

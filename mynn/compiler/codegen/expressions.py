@@ -15,6 +15,10 @@ from mynn.compiler.loop_ir import ir
 from mynn.compiler.loop_ir.affine import Affine
 from mynn.errors import CompileError
 
+# What addresses are made of. A float stays where it is needed: as part of an instruction its load
+# takes no register.
+_INDICES = ("i32", "i64")
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -135,6 +139,13 @@ class Expressions:
         if load.buffer in self.fixed and not (parts.scalars or parts.step or parts.vectors):
             base = self.addresses.base(load.buffer)
             return memory.load_fixed(self.function, load.buffer.type, base, parts.constant)
+        if (
+            load.buffer in self.fixed
+            and load.type in _INDICES
+            and not (parts.step or parts.vectors)
+        ):
+            pointer = self.addresses.pointer(load.buffer, parts.constant, parts.scalars)
+            return memory.load_steady(self.function, load.type, pointer)
         # By what the names stand for: in an unrolled loop that is something else each round.
         known, key = self._loads.setdefault(load.buffer, {}), (parts, v.extent)
         found = known.get(key)

@@ -119,6 +119,8 @@ class Function:
         self._depth = 0
         self._depths: dict[str, int] = {}
         self._before: list[Block | None] = [None]
+        # Of the scopes that are open, those that may not run.
+        self._unsure: list[int] = []
         self.block = Block("entry")
         self._blocks = [self.block]
         self._lines = self.block.lines
@@ -142,9 +144,12 @@ class Function:
         """In how many scopes a value is made."""
         return self._depths.get(value.text, 0)
 
-    def pure(self, text: str, type: str, lanes: int, operands: Sequence[Value]) -> Value:
+    def pure(
+        self, text: str, type: str, lanes: int, operands: Sequence[Value], may_fail: bool = False
+    ) -> Value:
         """An instruction that may run anywhere, and gives the same for the same operands: once
-        where it was written already, and before loops in which its operands do not change.
+        where it was written already, and before loops in which its operands do not change. One that
+        `may_fail`, as a load outside memory does, runs where it would anyway.
         """
         found: Value | None = self._known.get(text)
         if found is not None:  # perhaps for another type of the same bits
@@ -152,6 +157,8 @@ class Function:
         deepest, depth = self._depth, 0
         for operand in operands:
             depth = max(depth, self._depths.get(operand.text, 0))
+        if may_fail and self._unsure:
+            depth = max(depth, self._unsure[-1])
         while depth < deepest and self._before[depth + 1] is None:
             depth += 1
         self._scopes[min(depth, deepest)].append(text)
@@ -280,15 +287,20 @@ class Function:
     # -- values that are known ---------------------------------------------------------------------
 
     @contextmanager
-    def scope(self, before: Block | None = None) -> Iterator[None]:
+    def scope(self, before: Block | None = None, sure: bool = True) -> Iterator[None]:
         """Blocks that do not dominate what follows: what `once` makes in them is forgotten.
 
-        `before` ends where they begin: what does not depend on them may go there.
+        `before` ends where they begin: what does not depend on them may go there. `sure`: they run
+        at least once then.
         """
         self._depth += 1
+        if not sure:
+            self._unsure.append(self._depth)
         self._scopes.append([])
         self._before.append(before)
         yield
+        if not sure:
+            self._unsure.pop()
         self._depth -= 1
         for key in self._scopes.pop():
             del self._known[key]

@@ -146,7 +146,7 @@ class KernelEmitter:
         before = f.block
         f.branch(condition, then, (done, self.registers.values(carried)))
         f.enter(then)
-        with f.scope(before):
+        with f.scope(before, sure=False):
             run()
         f.jump((done, self.registers.values(carried)))
         self._enter(done, carried)

@@ -37,6 +37,14 @@ def load_fixed(f: Function, type: str, base: Value, place: int) -> Value:
     return _from_memory(f, f.pure(text, type, 1, (pointer,)))
 
 
+def load_steady(f: Function, type: str, pointer: Value) -> Value:
+    """An element that nothing changes while the function runs, loaded before the loops in which its
+    place stays the same.
+    """
+    text = f"load {memory_type(type)}, {pointer.typed}, align {_bytes(type)}"
+    return _from_memory(f, f.pure(text, type, 1, (pointer,), may_fail=True))
+
+
 def load_strided(
     f: Function, type: str, pointer: Value, step: int, extent: int, lanes: int
 ) -> Value:

@@ -9,14 +9,17 @@ the last one they are sorted, equal ones as they were. How often a digit occurs 
         counts become the places where the keys of each digit begin
         for i in n: place = counts[digit]++; to[place] = from[i]
 
-A key of 32 bits and its position are one word of 64. Of a few such words, which are all different,
-each counts how many are less than itself: that is its place.
+A key of 32 bits and its position are one word of 64. Of a few values each counts how many stand
+before it, in all lanes at once: those that are less, and in front of it those that are equal too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from mynn.base.dataclass import dataclass
-from mynn.compiler.loop_ir.affine import Affine
+from mynn.compiler.loop_ir.affine import ZERO, Affine
 from mynn.compiler.loop_ir.ir import (
     INDEX,
     Buffer,
@@ -30,18 +33,20 @@ from mynn.compiler.loop_ir.ir import (
     Statement,
     Store,
     Var,
+    Within,
 )
 from mynn.compiler.loop_ir.walk import expr_type
-from mynn.compiler.lowering.base import Context, plain_index, serial
+from mynn.compiler.lowering.base import Context, over_chunks, plain_index, serial, vector_loops
 from mynn.compiler.rules.expressions import Expressions
 from mynn.core.graph import Node
 
 # The bits of a value of each type that are told apart.
-_BITS = {"bool": 8, "u8": 8, "f32": 32, "i32": 32, "u32": 32, "f64": 64, "i64": 64}
+BITS = {"bool": 8, "u8": 8, "f32": 32, "i32": 32, "u32": 32, "f64": 64, "i64": 64}
 
 
-# As many values as this are put in order by counting: their words fit into registers.
-_FEW = 32
+# Values in so many vectors of four bytes are put in order by counting, which takes the square of
+# their number; and the places of so many vectors are counted together.
+_FEW, _TOGETHER = 24, 2
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def lower_argsort(context: Context) -> list[Statement]:
     axis: int = anchor.params["axis"]
     names = [context.names.fresh("i") for _ in anchor.shape]
     outer = [(names[i], n) for i, n in enumerate(anchor.shape) if i != axis and n != 1]
-    if 1 < anchor.shape[axis] <= _FEW and _BITS[anchor.inputs[0].type.short] <= 32:
+    if 1 < anchor.shape[axis] <= _FEW * context.target.lanes(4):
         return serial(outer, _counted(context, anchor, names))
     plan = _plan(context, anchor)
     body: list[Statement] = [Local(plan.counts), *map(Local, plan.words)]
@@ -90,7 +95,7 @@ def lower_argsort(context: Context) -> list[Statement]:
 
 def _plan(context: Context, anchor: Node) -> _Plan:
     kind, extent = anchor.inputs[0].type.short, anchor.shape[anchor.params["axis"]]
-    bits = _BITS[kind]
+    bits = BITS[kind]
     digit = 4 if extent <= 64 else 8 if extent <= 8192 else 11
     digit = min(digit, 8) if bits == 8 else digit
     apart = bits == 64
@@ -106,10 +111,10 @@ def _plan(context: Context, anchor: Node) -> _Plan:
     return _Plan(extent, digit, passes, 0 if apart else 32, buffers("words", "u64"), places, counts)
 
 
-def _key(e: Expressions, value: Expr, descending: bool) -> Expr:
+def key_of(e: Expressions, value: Expr, descending: bool) -> Expr:
     """An unsigned integer whose order is that of the values."""
     kind = expr_type(value)
-    word = "u64" if _BITS[kind] == 64 else "u32"
+    word = "u64" if BITS[kind] == 64 else "u32"
     top, every = 1 << (8 * (4 + 4 * (word == "u64")) - 1), (1 << (32 << (word == "u64"))) - 1
     sign, ones = Const(top, word), Const(every, word)
 
@@ -127,7 +132,7 @@ def _key(e: Expressions, value: Expr, descending: bool) -> Expr:
         key = op("bitwise_xor", op("cast", value), sign)
     else:
         key = value if kind == word else op("cast", value)
-        ones = Const(255, word) if _BITS[kind] == 8 else ones
+        ones = Const(255, word) if BITS[kind] == 8 else ones
     return op("bitwise_xor", key, ones) if descending else key
 
 
@@ -159,7 +164,7 @@ def _first(context: Context, anchor: Node, plan: _Plan, names: list[str]) -> lis
     axis: int = anchor.params["axis"]
     index = plain_index(names, anchor.shape)
     e = context.builder()
-    key = _key(e, e.value(anchor.inputs[0], tuple(index)), anchor.params["descending"])
+    key = key_of(e, e.value(anchor.inputs[0], tuple(index)), anchor.params["descending"])
     at = index[axis]
     body: list[Statement] = []
     if plan.places is not None:
@@ -229,50 +234,111 @@ def _last(context: Context, anchor: Node, plan: _Plan, names: list[str]) -> list
 # -- a few values ----------------------------------------------------------------------------------
 
 
-def _counted(context: Context, anchor: Node, names: list[str]) -> list[Statement]:
-    """For each word how many are less, in all lanes at once; then the positions in order.
+@dataclass(frozen=True)
+class _Counting:
+    """The memory of a sort by counting: keys as signed numbers, for which processors have
+    comparisons; the place of each; the positions in order.
+    """
 
-    for j in lanes: words[j] = word(x[j])
-    for i in n: for j in lanes: less[j] += words[i] < words[j]
-    for j in n: order[less[j]] = j
+    extent: int
+    keys: Buffer
+    places: Buffer
+    order: Buffer
+
+
+def _counted(context: Context, anchor: Node, names: list[str]) -> list[Statement]:
+    """For each value how many stand before it; then the positions in order.
+
+    for j in values together:
+        for i in front of them: places[j] += x[i] <= x[j]
+        for i among them: places[j] += x[i] < x[j] or (x[i] == x[j] and i < j)
+        for i behind them: places[j] += x[i] < x[j]
+    for j in n: order[places[j]] = j
     """
     axis: int = anchor.params["axis"]
-    extent, fresh = anchor.shape[axis], context.names.fresh
-    words = Buffer(fresh("words"), INDEX, extent, "scratch")
-    order = Buffer(fresh("order"), INDEX, extent, "scratch")
-    less = Buffer(fresh("less"), INDEX, extent, "register")
+    x, fresh = anchor.inputs[0], context.names.fresh
+    extent, kind = anchor.shape[axis], INDEX if BITS[x.type.short] == 64 else "i32"
+    keys, places = (Buffer(fresh(name), kind, extent, "scratch") for name in ("keys", "places"))
+    memory = _Counting(extent, keys, places, Buffer(fresh("order"), INDEX, extent, "scratch"))
     index = plain_index(names, anchor.shape)
 
-    lane = fresh("v")
-    index[axis] = Affine.var(lane)
-    e = context.builder()
-    key = _key(e, e.value(anchor.inputs[0], tuple(index)), anchor.params["descending"])
-    # As signed numbers, for which processors have comparisons.
-    turned = e.let(Op("bitwise_xor", (_word(e, key, index[axis]), Const(1 << 63, "u64")), "u64"))
-    e.body.append(Store(words, index[axis], Op("cast", (turned,), INDEX)))
-    e.body.append(Store(less, index[axis], Const(0, INDEX)))
-    first = For(lane, extent, tuple(e.body), "vector")
+    def first(at: Affine) -> list[Statement]:
+        index[axis] = at
+        e = context.builder()
+        key = key_of(e, e.value(x, tuple(index)), anchor.params["descending"])
+        top = Const(1 << (63 if kind == INDEX else 31), "u64" if kind == INDEX else "u32")
+        turned = e.let(Op("bitwise_xor", (key, top), top.type))
+        return [*e.body, Store(keys, at, Op("cast", (turned,), kind))]
 
-    one, lane = fresh("i"), fresh("v")
-    inner = Expressions(context.names)
-    own = inner.let(Load(words, Affine.var(lane)))
-    smaller = inner.let(Op("less", (Var(f"{one}w", INDEX), own), "bool"))
-    count = Op(
-        "add", (Load(less, Affine.var(lane)), inner.let(Op("cast", (smaller,), INDEX))), INDEX
-    )
-    inner.body.append(Store(less, Affine.var(lane), count))
-    word = Let(f"{one}w", Load(words, Affine.var(one)))
-    compare = For(one, extent, (word, For(lane, extent, tuple(inner.body), "vector")))
+    def last(at: Affine) -> list[Statement]:
+        index[axis] = at
+        e = context.builder()
+        e.memo[anchor, tuple(index)] = e.let(Load(memory.order, at))
+        return context.emit_outputs(e, tuple(index))
 
+    body: list[Statement] = [Local(keys), Local(places), Local(memory.order)]
+    body += vector_loops(context.names, extent, context.lanes(), first)
+    count = partial(_count_before, context, memory)
+    together = _TOGETHER * context.target.lanes(8 if kind == INDEX else 4)
+    body += over_chunks(context.names, "b", extent, together, count)
     one = fresh("j")
     single = Expressions(context.names)
-    place = single.clamp(single.integer(single.let(Load(less, Affine.var(one)))), extent)
-    single.body.append(Store(order, place, Affine.var(one)))
-    put = For(one, extent, tuple(single.body), "unroll")
+    place = single.clamp(single.integer(single.let(Load(places, Affine.var(one)))), extent)
+    single.body.append(Store(memory.order, place, Affine.var(one)))
+    body.append(For(one, extent, tuple(single.body)))
+    return [*body, *vector_loops(context.names, extent, context.lanes(), last)]
 
-    one = fresh("i")
-    index[axis] = Affine.var(one)
-    e = context.builder()
-    e.memo[anchor, tuple(index)] = e.let(Load(order, index[axis]))
-    last = For(one, extent, tuple(context.emit_outputs(e, tuple(index))))
-    return [Local(words), Local(order), Local(less), first, compare, put, last]
+
+def _count_before(
+    context: Context, memory: _Counting, first: Affine, width: int
+) -> list[Statement]:
+    """The places of `width` values from `first` on."""
+    fresh, extent, kind = context.names.fresh, memory.extent, memory.keys.type
+    own, before = (Buffer(fresh(name), kind, width, "register") for name in ("own", "before"))
+
+    def vector(e: Expressions, lane: str, store: Store) -> For:
+        return For(lane, width, (*e.body, store), "vector")
+
+    def begin() -> Iterator[Statement]:
+        """All in front are before, until they are seen to be larger."""
+        lane, e = fresh("v"), Expressions(context.names)
+        yield vector(
+            e, lane, Store(own, Affine.var(lane), Load(memory.keys, first + Affine.var(lane)))
+        )
+        start = e.let(Op("cast", (first,), kind)) if kind != INDEX else first
+        lane = fresh("v")
+        yield from e.body
+        yield For(lane, width, (Store(before, Affine.var(lane), start),), "vector")
+
+    def compared(at: Affine, larger: bool, number: Affine | None = None) -> tuple[Statement, ...]:
+        """The value at a place beside each: taken off where it is `larger`, or added where it is
+        less, where it has a `number` among them also where it is equal and in front.
+        """
+        outside, lane, e = Expressions(context.names), fresh("v"), Expressions(context.names)
+        key = outside.let(Load(memory.keys, at))
+        mine = Load(own, Affine.var(lane))
+        hit = e.let(Op("less", (mine, key) if larger else (key, mine), "bool"))
+        if number is not None:
+            same = e.let(Op("equal", (key, mine), "bool"))
+            in_front = e.let(Op("less", (number, Affine.var(lane)), "bool"))
+            same = e.let(Op("bitwise_and", (same, in_front), "bool"))
+            hit = e.let(Op("bitwise_or", (hit, same), "bool"))
+        one = e.let(Op("cast", (hit,), kind))
+        count = Op("sub" if larger else "add", (Load(before, Affine.var(lane)), one), kind)
+        return (*outside.body, vector(e, lane, Store(before, Affine.var(lane), count)))
+
+    body: list[Statement] = [Local(own), Local(before), *begin()]
+    if first != ZERO:
+        name = fresh("i")
+        front = Within(Affine.var(name) + extent + first * -1, extent)
+        body.append(For(name, extent, compared(Affine.var(name), larger=True), where=(front,)))
+    name = fresh("i")
+    number = Affine.var(name)
+    body.append(For(name, width, compared(first + number, False, number), "unroll"))
+    if first.terms or first.constant + width < extent:
+        name = fresh("i")
+        behind = Within(Affine.var(name) + first * -1 + -width, extent)
+        body.append(For(name, extent, compared(Affine.var(name), larger=False), where=(behind,)))
+    lane = fresh("v")
+    store = Store(memory.places, first + Affine.var(lane), Load(before, Affine.var(lane)))
+    return [*body, For(lane, width, (store,), "vector")]

@@ -32,6 +32,7 @@ from mynn.compiler.rules.record import (
     Scan,
     ScatterAdd,
     ScatterAlong,
+    Selection,
 )
 from mynn.core.graph import Node
 from mynn.errors import CompileError
@@ -59,6 +60,8 @@ def _seldom(rule: Rule) -> Schedule:
             from mynn.compiler.lowering.argmax_lines import lower_argmax_lines as schedule
         case ArgSort():
             from mynn.compiler.lowering.argsort import lower_argsort as schedule
+        case Selection():
+            from mynn.compiler.lowering.selection import lower_selection as schedule
         case Scan():
             from mynn.compiler.lowering.scan import lower_scan as schedule
         case FirstEqual():

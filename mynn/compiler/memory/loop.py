@@ -48,8 +48,9 @@ class Body:
     results: Sequence[Buffer]
 
 
-# Makes the kernels of a graph; `writes` and the strides of inputs as in `mynn.compiler.pipeline`.
-MakeBody = Callable[[Graph, Mapping[Node, int], Mapping[Node, Shape]], Body]
+# Makes the kernels of a graph; `writes`, the strides of inputs and those of outputs as in
+# `mynn.compiler.pipeline`.
+MakeBody = Callable[[Graph, Mapping[Node, int], Mapping[Node, Shape], Mapping[int, Shape]], Body]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def loop_of(
     fixed = [places[x] for x in scan.inputs[ends[1] :]]
     given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
     strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
-    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides)
+    given_out = {number: parts[number].strides[1:] for number in range(carry, len(graph.outputs))}
+    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, given_out)
 
     buffers: dict[Buffer, Buffer] = {}
     moving: list[Moving] = []
@@ -156,7 +158,8 @@ def _branch_of(name: str, group: Group, places: Mapping[Node, Place], make: Make
     for side in ("true", "false"):
         graph: Graph = branch.params[side]
         layouts = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
-        body = make(graph, {}, layouts)
+        wanted = {number: place.strides for number, place in parts.items()}
+        body = make(graph, {}, layouts, wanted)
         buffers = {own.buffer: place.buffer for own, place in zip(body.inputs, given, strict=True)}
         for number, result in enumerate(body.results):
             if number in parts:

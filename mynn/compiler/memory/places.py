@@ -21,21 +21,21 @@ from mynn.compiler.memory.order import Order
 from mynn.compiler.rules import rule_of
 from mynn.compiler.rules.record import Loop
 from mynn.core.graph import CONSTANT, Graph, Node, node_names
-from mynn.core.types import Array
-from mynn.target.storage import padded_strides, storage_elements
+from mynn.core.types import Array, Shape
+from mynn.target.storage import dense_strides, storage_elements
 
 
 @dataclass(frozen=True)
 class Result:
-    """An output that is handed to the caller: the node, and the buffer it lies in, row-major."""
+    """An output that is handed to the caller: the node, and where it lies, row-major."""
 
     node: Node
-    buffer: Buffer
+    place: Place
 
     @property
-    def place(self) -> Place:
-        """Where it lies."""
-        return Place(self.buffer, padded_strides(self.node.shape, self.node.dtype.itemsize))
+    def buffer(self) -> Buffer:
+        """What it lies in."""
+        return self.place.buffer
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,20 @@ def places_of(
     graph: Graph,
     fusion: Fusion,
     order: Order,
-    results: Sequence[Node],
+    results: Sequence[tuple[Node, Shape]],
     layouts: Layouts,
     pads: Container[Node],
 ) -> Places:
-    """A place for everything that is stored; products see through the padding in `pads`."""
+    """A place for everything that is stored; products see through the padding in `pads`.
+
+    `results` have the strides in elements that they are to lie with.
+    """
     count = 0
 
-    def new(node: Node, name: str) -> Place:
+    def new(node: Node, name: str, strides: Shape | None = None) -> Place:
         nonlocal count
         count += 1
-        return _new_place(node, f"{name}.{count}", layouts)
+        return _new_place(node, f"{name}.{count}", layouts, strides)
 
     places: dict[Node, Place] = {}
     constants: dict[Node, Array] = {}
@@ -77,9 +80,9 @@ def places_of(
             if node.primitive is CONSTANT and node.value is not None:
                 constants[node] = node.value
     outputs: list[Result] = []
-    for number, node in enumerate(results):
-        place = new(node, "out")
-        outputs.append(Result(node, place.buffer))
+    for number, (node, strides) in enumerate(results):
+        place = new(node, "out", strides)
+        outputs.append(Result(node, place))
         if order.direct.get(node) == number:
             places[node] = place
     for node in graph.nodes():
@@ -91,11 +94,13 @@ def places_of(
     return Places(places, constants, outputs, {node: new(node, "old") for node in kept})
 
 
-def _new_place(node: Node, name: str, layouts: Layouts) -> Place:
-    """Storage for a node: that of an input as it is given, otherwise new."""
-    strides = layouts.strides(node)
+def _new_place(node: Node, name: str, layouts: Layouts, strides: Shape | None) -> Place:
+    """Storage for a node: with these strides, or as it is given, otherwise new."""
+    strides = layouts.strides(node) if strides is None else strides
     size = storage_elements(node.shape, node.dtype.itemsize, layouts.order(node))
     last = sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True))
+    if strides == dense_strides(node.shape) != layouts.padded(node):
+        size = 0  # nothing lies between the rows, nor behind the last one
     steps = [s for n, s in zip(node.shape, strides, strict=True) if n > 1 and s > 1]
     clean = "".join(c if c.isalnum() or c in "._" else "_" for c in name)
     buffer = Buffer(clean, node.type.short, max(size, last + 1), pitch=min(steps, default=0))

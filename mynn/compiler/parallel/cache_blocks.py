@@ -17,15 +17,27 @@ as a list of blocks; kernels that are run in shares have loops marked `parallel`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from mynn.base.dataclass import dataclass
+from mynn.compiler.loop_ir.affine import Affine
 from mynn.compiler.loop_ir.format import format_kernel
 from mynn.compiler.loop_ir.instance import original
-from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Local, buffers_of
+from mynn.compiler.loop_ir.ir import (
+    Buffer,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Local,
+    Reduce,
+    Store,
+    buffers_of,
+)
 from mynn.compiler.loop_ir.repeat import Nest
-from mynn.compiler.loop_ir.walk import statements
+from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.parallel.barriers import choose_split, split_at_barriers
 from mynn.compiler.parallel.footprint import Footprints, Location
 from mynn.compiler.parallel.split import ways_to_share
@@ -34,6 +46,9 @@ from mynn.compiler.parallel.split import ways_to_share
 _LEAST_BYTES = 1 << 20
 # What the kernels of a block may touch together.
 _BLOCK_BYTES = 1 << 18
+# Bytes that a share touches side by side at least: of rows cut into columns it has a piece of each,
+# and less than some lines of the cache are fetched line by line, by each share again.
+_LEAST_PIECE = 256
 _MOST_SHARES = 64
 
 
@@ -69,7 +84,7 @@ def cache_blocks(
         return _streams(kernel) and status not in buffers_of(kernel)[1]
 
     runs = [(streams, tuple(group)) for streams, group in groupby(kernels, key=alike)]
-    cut = [streams and len(run) > 1 and _bytes(run) > _LEAST_BYTES for streams, run in runs]
+    cut = [streams and _kept(run) > _LEAST_BYTES for streams, run in runs]
     # Of all runs at once: kernels of one run are often alike those of another.
     wanted = [
         kernel for (_, run), is_cut in zip(runs, cut, strict=True) if is_cut for kernel in run
@@ -95,7 +110,8 @@ def _in_shares(
     for phase in split_at_barriers(split, footprints, shares):
         plain = run[place : place + len(phase)]
         place += len(phase)
-        if len(phase) > 1 and _bytes(plain) > _LEAST_BYTES and min(map(_rounds, phase)) > 1:
+        cut = _kept(plain) > _LEAST_BYTES and min(map(_rounds, phase)) > 1
+        if cut and min(_piece(kernel, shares) for kernel in phase) >= _LEAST_PIECE:
             yield CacheBlock(tuple(phase), shares)
         else:
             yield CacheBlock(plain)
@@ -120,11 +136,51 @@ def _bytes(kernels: Sequence[Kernel]) -> int:
     return sum(buffer.nbytes for buffer in buffers)
 
 
+def _kept(kernels: Sequence[Kernel]) -> int:
+    """Bytes that more than one kernel touches: what the others do with the rest is nothing to the
+    cache.
+    """
+    touching = Counter(b for kernel in kernels for b in set().union(*buffers_of(kernel)))
+    return sum(buffer.nbytes for buffer, count in touching.items() if count > 1)
+
+
 def _rounds(kernel: Kernel) -> int:
     """Rounds of the longest loop that is shared."""
+    return max((loop.extent for loop in _parallel(kernel)), default=1)
+
+
+def _piece(kernel: Kernel, shares: int) -> int:
+    """Bytes that one of so many shares touches side by side at least, where that is a part of each
+    of several rows.
+    """
     body = original(kernel).body
-    loops = (s for s in statements(body) if isinstance(s, For) and s.kind == "parallel")
-    return max((loop.extent for loop in loops), default=1)
+    ends = {s.var: s.extent for s in statements(body) if isinstance(s, For)}
+    found = [_LEAST_PIECE]
+    for loop in _parallel(kernel):
+        for buffer, index in _accesses(loop):
+            step = index.coefficient(loop.var)
+            across = any(k > step and ends.get(name, 1) > 1 for name, k in index.terms)
+            if step > 0 and across:
+                rounds = -(-loop.extent // shares)
+                found.append(rounds * step * buffer.nbytes // max(buffer.elements, 1))
+    return min(found)
+
+
+def _parallel(kernel: Kernel) -> Iterator[For]:
+    """The loops that are shared."""
+    body = original(kernel).body
+    return (s for s in statements(body) if isinstance(s, For) and s.kind == "parallel")
+
+
+def _accesses(loop: For) -> Iterator[tuple[Buffer, Affine]]:
+    """What a loop loads from memory and stores there."""
+    for statement in statements(loop.body):
+        if isinstance(statement, Store) and statement.buffer.storage == "memory":
+            yield statement.buffer, statement.index
+        if isinstance(statement, Let | Store):
+            for expr in sub_expressions(statement.value):
+                if isinstance(expr, Load | Reduce) and expr.buffer.storage == "memory":
+                    yield expr.buffer, expr.index
 
 
 def _power_of_two(number: int) -> int:

@@ -7,7 +7,7 @@
            | Reduction        elements along axes, combined by an operation of the loop IR
            | Scan             the same, with every total on the way a result
            | Contraction      products summed over axes
-           | ArgMax | ArgSort | FirstEqual | ScatterAdd | ScatterAlong | Bernoulli
+           | ArgMax | ArgSort | Selection | FirstEqual | ScatterAdd | ScatterAlong | Bernoulli
            | Attention | AttentionGradient
            | Loop             graphs of its own: step after step, or one of them
            | Part             one of a loop's values
@@ -231,6 +231,13 @@ class ArgMax(Rule):
 @dataclass(frozen=True)
 class ArgSort(Rule):
     """The order of the elements along `node.params["axis"]`."""
+
+    own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Selection(Rule):
+    """The place of the element along `node.params["axis"]` before which so many stand in order."""
 
     own_kernel: Callable[[Node], bool] = field(default=always, kw_only=True)
 

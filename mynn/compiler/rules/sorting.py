@@ -1,9 +1,13 @@
-"""The record of the order of values."""
+"""The records of the order of values."""
 
 from __future__ import annotations
 
-from mynn.compiler.rules.record import ArgSort, Composite, Rule
+from mynn.compiler.rules.record import ArgSort, Composite, Rule, Selection
 from mynn.core.primitive import Primitive
 from mynn.ops import sorting
 
-RULES: dict[Primitive, Rule] = {sorting.argsort: ArgSort(), sorting.top: Composite()}
+RULES: dict[Primitive, Rule] = {
+    sorting.argsort: ArgSort(),
+    sorting.kth: Selection(),
+    sorting.top: Composite(),
+}

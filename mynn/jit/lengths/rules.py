@@ -225,7 +225,7 @@ RULES: dict[Primitive, Rule] = {
     windows.windows: _apart_from("axes"),
     **dict.fromkeys((reduce.sum, reduce.prod, reduce.max, reduce.min, reduce.argmax), _without),
     **dict.fromkeys((scan.cumsum, scan.cumprod, scan.cummax, scan.cummin), _apart_from("axis")),
-    **dict.fromkeys((sorting.argsort, sorting.top), _apart_from("axis")),
+    **dict.fromkeys((sorting.argsort, sorting.kth, sorting.top), _apart_from("axis")),
     along.take_along: _take_along,
     along.scatter_along: _apart_from("axis"),
     **dict.fromkeys((contraction.matmul, contraction.contract), _product),

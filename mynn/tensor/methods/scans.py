@@ -74,7 +74,8 @@ class Scans(Sorting[T]):
     def logcumsumexp(self: T, dim: int | None = None, *, axis: int | None = None) -> T:
         """log(cumsum(exp(x))) along `dim`, where no exponential overflows.
 
-        Sums of 2, 4, 8... values, each scaled by the largest among them.
+        Within blocks sums of 2, 4, 8... values, scaled by the largest among them; then the same
+        for the sums of blocks, which are added to those of the blocks behind.
         """
         chosen = required("logcumsumexp", dim, axis)
         x = self.floating()
@@ -82,13 +83,38 @@ class Scans(Sorting[T]):
             normalize_axes(chosen, 0, "logcumsumexp")
             return x.reshape(())
         one = normalize_axes(chosen, x.ndim, "logcumsumexp")[0]
-        by, lead = 1, (slice(None),) * one
-        while by < x.shape[one]:
-            before = x[(*lead, slice(0, -by))]
-            after = x[(*lead, slice(by, None))]
-            x = x[(*lead, slice(0, by))].concatenate([_log_add(before, after)], one)
-            by *= 2
-        return x
+        return _log_sums(x.movedim(one, -1)).movedim(-1, one)
+
+
+# Values in a block of `logcumsumexp`.
+_BLOCK = 32
+
+
+def _log_sums(x: Any) -> Any:
+    """Along the last axis the logarithm of the sum of the exponentials of each value and all before
+    it.
+    """
+    extent = x.shape[-1]
+    blocks = extent // _BLOCK
+    if blocks < 2:
+        return _log_sums_by_doubling(x)
+    whole = x[..., : blocks * _BLOCK].reshape((*x.shape[:-1], blocks, _BLOCK))
+    inner = _log_sums_by_doubling(whole)
+    totals = _log_sums(inner[..., -1])
+    behind = _log_add(totals[..., :-1].unsqueeze(-1), inner[..., 1:, :])
+    sums = inner[..., :1, :].concatenate([behind], -2).reshape((*x.shape[:-1], -1))
+    if blocks * _BLOCK == extent:
+        return sums
+    rest = _log_sums_by_doubling(x[..., blocks * _BLOCK :])
+    return sums.concatenate([_log_add(totals[..., -1:], rest)], -1)
+
+
+def _log_sums_by_doubling(x: Any) -> Any:
+    by = 1
+    while by < x.shape[-1]:
+        x = x[..., :by].concatenate([_log_add(x[..., :-by], x[..., by:])], -1)
+        by *= 2
+    return x
 
 
 def widened(x: T, dtype: Any) -> T:

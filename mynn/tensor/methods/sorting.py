@@ -105,7 +105,8 @@ class Sorting(Selecting[T], Diagonals[T]):
         axis = normalize_axes(dim, self.ndim, "kthvalue")[0]
         if not 1 <= whole_number("kthvalue: k", k) <= self.shape[axis]:
             raise ArgumentError(f"kthvalue: k must lie in 1..{self.shape[axis]}, it is {k}")
-        indices = _top(self, axis, int(k), False).narrow(axis, k - 1, 1)
+        kept = (*self.shape[:axis], 1, *self.shape[axis + 1 :])
+        indices = kth_places(self, as_tensor(np.full(kept, k - 1, np.int64)), axis)
         values = picked.kth(self, indices, axis, keepdim)
         return return_types.kthvalue(values, indices if keepdim else indices.squeeze(axis))
 
@@ -290,6 +291,12 @@ class Sorting(Selecting[T], Diagonals[T]):
         values = rows[new] if dim is None else np.moveaxis(rows[new], 0, axis)
         inverse = inverse.reshape(x.shape) if dim is None else inverse
         return _wanted((values, inverse, counts), return_inverse, return_counts)
+
+
+@recorded
+def kth_places(x: Any, k: Any, dim: int) -> Any:
+    """The index of the value along an axis before which k stand in order, for one k in each row."""
+    return apply(sorting.kth, x, k, axis=dim)
 
 
 @recorded

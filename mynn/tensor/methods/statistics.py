@@ -16,6 +16,7 @@ from mynn.ops.rules import normalize_axes
 from mynn.tensor.gradients import picked
 from mynn.tensor.methods.named import truth
 from mynn.tensor.methods.reductions import Reductions
+from mynn.tensor.methods.sorting import kth_places
 from mynn.tensor.promotion import as_tensor
 
 T = TypeVar("T", bound="Statistics[Any]")
@@ -231,13 +232,12 @@ def _middle(
     axis = normalize_axes(dim, x.ndim, "median")[0]
     if not x.shape[axis]:
         raise ShapeError(f"median: axis {axis} of {x.shape} holds no values; leave it out")
-    order = x.argsort(axis, stable=True)
     bad = x.isnan().sum(axis, keepdim=True)
     count = x.shape[axis] - bad
     place = (count - 1).clip(min=0) // 2
     if not ignore:
         place = (bad > 0).choose(count, place)
-    indices = order.gather(axis, place)
+    indices = kth_places(x, place, axis)
     pick = pick or (picked.middle_number if ignore else picked.middle)
     values = pick(x, indices, axis, keepdim)
     return result(values, indices if keepdim else indices.squeeze(axis))

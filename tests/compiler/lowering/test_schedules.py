@@ -28,7 +28,7 @@ from mynn.tensor import Tensor
 from mynn.transform.grad import grad
 from tests.compiler import harness
 from tests.compiler.graph.rewriting import with_indices
-from tests.compiler.harness import Case, layout
+from tests.compiler.harness import Case, dense, layout
 from tests.helpers import assert_close, f32, graph_of, random_arrays
 from tests.subset import is_whole
 
@@ -247,6 +247,14 @@ def test_kind(name: str) -> None:
     assert re.search(kind.mark, text(kind.case(17))), text(kind.case(17))
     for n in (1, 3, 7, 15, 16, 17, 33) if is_whole() else (1, 7, 17):
         check(kind.case(n), evaluate=n in (1, 3, 17))
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("name", KINDS)
+def test_kind_with_nothing_between_rows(name: str) -> None:
+    """Arguments and results of callers: no vector may be written past the end of a row."""
+    for n in (1, 3, 7, 15, 16, 17, 33) if is_whole() else (7, 17):
+        check(dense(KINDS[name].case(n).graph), evaluate=n in (1, 3, 17))
 
 
 MACHINES = [(16, 16), (16, 32), (32, 16), (64, 32), (64, 8)]

@@ -292,7 +292,7 @@ def small_plan() -> tuple[Plan, Graph, dict[Node, int]]:
         Kernel("k0", (For("i", 4, (negate,)),)),
         Kernel("k1", (For("i", 4, last),)),
     ]
-    result = Result(x, out)
+    result = Result(x, Place(out, (1,)))
     plan = Plan(kernels, place, {hidden: 0}, 192, {}, [result], [p])
     return plan, Graph((x, p), (x, p)), {p: 1}
 
