@@ -95,6 +95,9 @@ class Optimizer:
     # Whether it needs sparse gradients, which no program of a tape gives back.
     needs_sparse: ClassVar[bool] = False
 
+    # Whether the update of a parameter depends on no gradient of others.
+    by_parameter: ClassVar[bool] = False
+
     # What to do where a gradient is sparse, for those that refuse it, as in PyTorch.
     without_sparse: ClassVar[str | None] = None
 

@@ -383,6 +383,8 @@ class Waiting:
         if piece is None or (type(piece) is Piece and not piece.holds()):
             lengths = self.lengths
             found = lengths.at_once(self._path(step, key)) if lengths.general else None
+            if found is None and not step.pieces:
+                self.credit.stray(len(step.calls))
             piece, step.known = found or Trial(), None
             step.pieces[key] = piece
         elif type(piece) is Trial and self._is_over(piece, step, key):
