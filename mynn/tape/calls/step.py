@@ -406,14 +406,17 @@ class Recorded(dict[Any, Step]):
     They belong to that one object: copies of it begin with none. `outcomes` is what its calls give,
     `programs` how many programs end in its updates, of which there were `count`; `known`: whether
     its first call is known, from a stand-in (`mynn.tape.calls.fresh`), and is not waited for;
-    `sets`: which parameters had gradients in its updates, where some had none.
+    `sets`: which parameters had gradients in its updates, `latest`: in the last one; `turns`: how
+    often that was another set than before, less what was the same.
     """
 
-    __slots__ = ("count", "known", "outcomes", "programs", "sets")
+    __slots__ = ("count", "known", "latest", "outcomes", "programs", "sets", "turns")
 
     def __init__(self) -> None:
         super().__init__()
         self.sets: set[tuple[bool, ...]] = set()
+        self.latest: tuple[bool, ...] | None = None
+        self.turns = 0.0
         self.programs = self.count = 0
         self.known = False
         self.outcomes: dict[Any, Any] = {}

@@ -1,13 +1,13 @@
 """Updates where now these, now those parameters have gradients, as one program.
 
-Which parts of a network take part in a step may be drawn anew each time, or depend on data: experts,
-layers that are left out. Each choice would be another program. Here one computes the update of
-every parameter, from zeros where there is no gradient, and keeps it where there is one.
+Which parts of a network take part in a step may be drawn anew each time, or depend on data:
+experts, layers that are left out. Each choice would be another program. Here one computes the
+update of every parameter, from zeros where there is no gradient, and keeps it where there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from mynn.tensor import Parameter, Tensor, graph_node, no_grad
 from mynn.tensor.gradients.touched import indices_of
 from mynn.trace import tracing
 
-# An optimizer has more than so many sets of parameters with gradients; parameters without have at
+# An optimizer has more than so many sets of parameters with gradients, and has gone from one to
+# another as often; staying with one counts so much against it. Parameters without gradients have at
 # most so many bytes, which are read and written for nothing.
-FEW, MUCH = 4, 2**18
+FEW, STAYED, MUCH = 8, 0.25, 2**18
 # More sets are not remembered.
 _MOST = 64
 
@@ -69,24 +70,30 @@ class Zeros:
         return found
 
 
-def varies(table: Any, pattern: Sequence[Any]) -> bool:
-    """Whether an optimizer, by its table (`Recorded`), has many sets of parameters with gradients;
-    `pattern` says for each what is known of its gradient, False where there is none.
+def varies(table: Any, parameters: Iterable[Parameter], pattern: Sequence[Any]) -> bool:
+    """Whether an optimizer, by its table (`Recorded`), has now these, now those parameters with
+    gradients, so many sets of them that an update of some is worth while.
+
+    `pattern` says for each parameter what is known of its gradient, False where there is none.
     """
-    sets = table.sets
-    if len(sets) < _MOST:
-        sets.add(tuple([kind is not False for kind in pattern]))
-    return len(sets) > FEW
+    there = tuple([kind is not False for kind in pattern])
+    if there == table.latest:
+        table.turns = max(table.turns - STAYED, 0.0)
+    else:
+        table.latest, table.turns = there, min(table.turns + 1.0, 2.0 * FEW)
+        if len(table.sets) < _MOST:
+            table.sets.add(there)
+    if len(table.sets) <= FEW or table.turns <= FEW:
+        return False
+    absent = [p.spec.nbytes for p, known in zip(parameters, there, strict=True) if not known]
+    return 0 < sum(absent) <= MUCH
 
 
 def present_in(optimizer: Any) -> Array | None:
     """Which parameters have gradients; None where an update is not to be one of some: where
-    parameters share a count and do not all take part, where a gradient waits or is none of its
-    parameter's kind, or where much would be computed for nothing.
+    parameters share a count and do not all take part, and where a gradient waits or is none of its
+    parameter's kind.
     """
-    if not optimizer.by_parameter:
-        return None
-    absent = 0
     found: list[bool] = []
     together: dict[int, bool] = {}
     for parameter, slots in optimizer.state.items():
@@ -94,12 +101,11 @@ def present_in(optimizer: Any) -> Array | None:
         there = gradient is not None and parameter.requires_grad
         if gradient is not None and (not there or not _is_plain(gradient, parameter)):
             return None
-        absent += 0 if there else parameter.spec.nbytes
         found.append(there)
         for slot in slots.values():
             if together.setdefault(id(slot), there) is not there:
                 return None
-    return np.array(found) if absent <= MUCH else None
+    return np.array(found)
 
 
 def _is_plain(gradient: Tensor, parameter: Parameter) -> bool:

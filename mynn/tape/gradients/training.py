@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import count
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from mynn.base import hooks, recording
@@ -13,7 +13,7 @@ from mynn.tape.calls.alike import found_alike, told_alike
 from mynn.tape.calls.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.calls.step import AT_ONCE, Step, Target, table
 from mynn.tape.gradients import back
-from mynn.tape.gradients.some import UpdateOfSome, Zeros, present_in, varies
+from mynn.tape.gradients.some import FEW, UpdateOfSome, Zeros, present_in, varies
 from mynn.tape.pieces.output import Elsewhere
 from mynn.tape.pieces.piece import stage
 from mynn.tape.pieces.results import target_of
@@ -263,9 +263,10 @@ class Training(Waiting):
             key = (self.position.serial, self.position.externals, tuple(pattern))
             ways = table(optimizer)
             ways.count += 1
-            if False in pattern and varies(ways, pattern) and optimizer.by_parameter:
-                return None, turn
             child: Any = ways.get(key)
+            known = (child is not None and child.made) or not optimizer.by_parameter
+            if not known and varies(ways, optimizer.state, pattern):
+                return None, turn
             if child is None:
                 form = Form(tuple(p._grad for p in trained), {}, self._place_of)
                 call = Call(Update(optimizer, trained), form, None)
@@ -286,9 +287,9 @@ class Training(Waiting):
             self.tidied = None
             self._tidy()
             ways = table(optimizer)
-            if self.position is not self.root or not ways.sets:
-                return None, turn
-            present = present_in(optimizer)
+            present = None
+            if optimizer.by_parameter and self.position is self.root and ways.turns > FEW:
+                present = present_in(optimizer)
             if present is None or self.turn is not turn:
                 return None, turn
             given = [
