@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mynn
+from mynn.base import recording
 from mynn.tape.calls.step import Recorded
 from mynn.tape.pieces import credit, piece, results, waiting
 from mynn.tape.pieces.trial import PATIENCE, SOON, Trial
@@ -227,3 +228,16 @@ def test_each_further_program_of_an_optimizer_waits_longer(
     assert found[0] == 1
     assert found == sorted(found)
     assert found[-1] >= 20
+
+
+def test_a_training_begins_without_what_others_strayed() -> None:
+    """Whether its ways are taken for random is up to itself, as are its last bits."""
+    with mynn.eager("tape"):
+        optimizer = OPTIMIZERS["momentum"](mynn, network(mynn).parameters())
+        tape = recording.current.tape
+        tape.credit.stray(10**6)
+        assert tape.credit.strays
+        for parameter in optimizer.state:
+            parameter.grad = mynn.ones(parameter.shape)
+        optimizer.step()
+        assert not tape.credit.strays

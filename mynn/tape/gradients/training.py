@@ -262,6 +262,8 @@ class Training(Waiting):
                 return None, turn
             key = (self.position.serial, self.position.externals, tuple(pattern))
             ways = table(optimizer)
+            if not ways.count:
+                self.credit.begin()
             ways.count += 1
             child: Any = ways.get(key)
             known = (child is not None and child.made) or not optimizer.by_parameter

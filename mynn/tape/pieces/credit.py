@@ -75,6 +75,10 @@ class Credit:
         """So many calls are run in an order that did not come before."""
         self._strayed = min(self._strayed + calls, 2.0 * STRAYED)
 
+    def begin(self) -> None:
+        """A training begins: what came before says nothing of its orders."""
+        self._strayed = 0.0
+
     @property
     def strays(self) -> bool:
         """Whether so many orders of calls are new that each next one is likely to be new too."""
