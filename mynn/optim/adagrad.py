@@ -50,6 +50,8 @@ class Adagrad(Optimizer):
     optimization", 2011.
     """
 
+    by_parameter: ClassVar[bool] = True
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "lr_decay": between(0.0),

@@ -55,6 +55,8 @@ class Adam(Optimizer):
 
     without_sparse = "use SparseAdam for that parameter, or sparse=False"
 
+    by_parameter: ClassVar[bool] = True
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "betas": pair_between(0.0, 1.0),

@@ -41,6 +41,8 @@ class Lion(Optimizer):
     Source: Chen and others, "Symbolic discovery of optimization algorithms", 2023.
     """
 
+    by_parameter: ClassVar[bool] = True
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "betas": pair_between(0.0, 1.0),

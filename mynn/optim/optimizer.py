@@ -101,6 +101,9 @@ class Optimizer:
     # Whether `step` is written by a user, as in PyTorch.
     has_own_step: ClassVar[bool] = False
 
+    # Whether the update of a parameter depends on no gradient of others.
+    by_parameter: ClassVar[bool] = False
+
     # What to do where a gradient is sparse, for those that refuse it, as in PyTorch.
     without_sparse: ClassVar[str | None] = None
 

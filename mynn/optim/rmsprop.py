@@ -52,6 +52,8 @@ class RMSprop(Optimizer):
 
     without_sparse = "use SparseAdam, SGD or Adagrad for it, or sparse=False"
 
+    by_parameter: ClassVar[bool] = True
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "alpha": between(0.0),

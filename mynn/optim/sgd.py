@@ -56,6 +56,8 @@ class SGD(Optimizer):
     deep learning", 2013, with PyTorch's way of writing the equations.
     """
 
+    by_parameter: ClassVar[bool] = True
+
     ranges: ClassVar[Mapping[str, Check]] = {
         **Optimizer.ranges,
         "momentum": between(0.0),

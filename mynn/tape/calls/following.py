@@ -315,7 +315,18 @@ class Following(Training):
         child.last = child.last or self.loops.ends_with_body(child)
         self.size += child.size
         self.credit.spend(STEP)
+        self._branch()
         return child
+
+    def _branch(self) -> None:
+        """Another call has come where the tape stands. Where little repeats, what is recorded is
+        run up to each such place from now on: the calls between two of them are the same however
+        they are reached, and are few programs where the ways through all are many.
+        """
+        position = self.position
+        position.born += 1
+        if position.born > 1 and position.slots and self.credit.strays:
+            position.last = True
 
     def _promised(self, child: Step) -> Tensor:
         """A tensor that waits for this step."""

@@ -75,6 +75,7 @@ class Step:
     - `work`: how long the calls up to there take, run one by one (`mynn.tape.pieces.work`).
     - `held`, `largest`: how many bytes of tensors from before a tape holds that stands here, and of
       the largest of them; `last`: whether it runs here, since that is much, or since it is long.
+    - `born`: how many steps of calls were made after it.
     - `next`: the step that a call came to last, `other`: the one before, where that was another
       one; `next_of_module`: the same as `next` for calls of modules, where it is still there;
       `same`: for calls that give back an argument.
@@ -89,6 +90,7 @@ class Step:
         "__weakref__",
         "asking",
         "assigned",
+        "born",
         "buffers",
         "calls",
         "children",
@@ -153,6 +155,7 @@ class Step:
         self.derivatives: dict[Any, Any] = {}
         self.passes: dict[tuple[bool, ...], frozenset[int]] = {}
         self.last = False
+        self.born = 0
         self.parts: list[int] | None = None
         self.looked = 0
         self.ready: Any = None
@@ -425,13 +428,18 @@ class Recorded(dict[Any, Step]):
 
     They belong to that one object: copies of it begin with none. `outcomes` is what its calls give,
     `programs` how many programs end in its updates, of which there were `count`; `known`: whether
-    its first call is known, from a stand-in (`mynn.tape.calls.fresh`), and is not waited for.
+    its first call is known, from a stand-in (`mynn.tape.calls.fresh`), and is not waited for;
+    `sets`: which parameters had gradients in its updates, `latest`: in the last one; `turns`: how
+    often that was another set than before, less what was the same.
     """
 
-    __slots__ = ("count", "known", "outcomes", "programs")
+    __slots__ = ("count", "known", "latest", "outcomes", "programs", "sets", "turns")
 
     def __init__(self) -> None:
         super().__init__()
+        self.sets: set[tuple[bool, ...]] = set()
+        self.latest: tuple[bool, ...] | None = None
+        self.turns = 0.0
         self.programs = self.count = 0
         self.known = False
         self.outcomes: dict[Any, Any] = {}

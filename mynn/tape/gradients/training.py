@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from mynn.base import hooks, recording
@@ -12,6 +13,7 @@ from mynn.tape.calls.alike import found_alike, told_alike
 from mynn.tape.calls.call import Backward, Beyond, Call, External, Form, Slot, Update
 from mynn.tape.calls.step import AT_ONCE, Step, Target, table
 from mynn.tape.gradients import back
+from mynn.tape.gradients.some import FEW, UpdateOfSome, Zeros, present_in, varies
 from mynn.tape.pieces.output import Elsewhere
 from mynn.tape.pieces.piece import stage
 from mynn.tape.pieces.results import target_of
@@ -36,6 +38,8 @@ class Training(Waiting):
         super().__init__()
         # The module of the user's that is being called.
         self.owner: Any = None
+        # What stands for gradients that are not there.
+        self.zeros = Zeros()
 
     # -- at once -----------------------------------------------------------------------------------
 
@@ -229,6 +233,9 @@ class Training(Waiting):
     def step(self, optimizer: Any) -> None:
         """Record `optimizer.step()`, and run all."""
         child, turn = self._updated(optimizer)
+        if child is None and type(optimizer).__module__.startswith("mynn."):
+            self.flush()
+            child, turn = self._updated_some(optimizer)
         if child is None or not self.flush(child, turn):
             self.flush()
             self._now(optimizer.step, (), {})
@@ -255,8 +262,13 @@ class Training(Waiting):
                 return None, turn
             key = (self.position.serial, self.position.externals, tuple(pattern))
             ways = table(optimizer)
+            if not ways.count:
+                self.credit.begin()
             ways.count += 1
             child: Any = ways.get(key)
+            known = (child is not None and child.made) or not optimizer.by_parameter
+            if not known and varies(ways, optimizer.state, pattern):
+                return None, turn
             if child is None:
                 form = Form(tuple(p._grad for p in trained), {}, self._place_of)
                 call = Call(Update(optimizer, trained), form, None)
@@ -267,6 +279,37 @@ class Training(Waiting):
                     return None, turn
                 if len(ways) >= WAYS:
                     ways.clear()
+                ways[key] = child
+            return child, turn
+
+    def _updated_some(self, optimizer: Any) -> tuple[Step | None, object]:
+        """The step after an update of now these, now those parameters, where nothing waits."""
+        with self.lock:
+            turn = self.turn = object()
+            self.tidied = None
+            self._tidy()
+            ways = table(optimizer)
+            present = None
+            if optimizer.by_parameter and self.position is self.root and ways.turns > FEW:
+                present = present_in(optimizer)
+            if present is None or self.turn is not turn:
+                return None, turn
+            given = [
+                self.zeros.of(one) if one._grad is None else one._grad for one in optimizer.state
+            ]
+            self.externals += [present, *given]
+            self.index.update((id(one), i) for i, one in enumerate(given, 1))
+            key = ("some", self.root.serial)
+            child: Any = ways.get(key)
+            if child is None:
+                numbers = count()
+                form = Form((*self.externals,), {}, lambda _: External(next(numbers)))
+                call = Call(UpdateOfSome(optimizer), form, None)
+                child = Step(self.position, call, None, len(self.externals))
+                child.stepped = True
+                child.work += work_of_update(p.spec.nbytes for p in optimizer.state)
+                if self.turn is not turn:
+                    return None, turn
                 ways[key] = child
             return child, turn
 

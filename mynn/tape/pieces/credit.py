@@ -22,6 +22,10 @@ AGAIN, REGAINED, PROBE = 0.1, 0.02, 10.0
 # twice as many each time, up to the last number, until programs have brought back half of all.
 REFUSED, REST, LONGEST = 16, 500, 16000
 
+# From so many calls on that were run in new orders the ways of a program are taken for random; of
+# the calls that programs run so large a part speaks against it.
+STRAYED, FOUND = 1000.0, 0.25
+
 
 class Credit:
     """What is left, in traced calls.
@@ -39,12 +43,14 @@ class Credit:
         True
     """
 
-    __slots__ = ("_most", "_next", "_refused", "left", "rest", "spent")
+    __slots__ = ("_most", "_next", "_refused", "_strayed", "left", "rest", "spent")
 
     def __init__(self) -> None:
         self.left = self._most = CREDIT
         self.spent = False
         self.rest = 0
+        # How many calls were run in new orders, less some of those that programs have run since.
+        self._strayed = 0.0
         # How many calls are to be run without a key the next time.
         self._next = REST
         # How many new calls in a row were run at once.
@@ -60,8 +66,23 @@ class Credit:
         """A program of so many calls has run."""
         if self.left < self._most:  # mostly it is not
             self._add(AGAIN * calls)
+        if self._strayed:
+            self._strayed = max(self._strayed - FOUND * calls, 0.0)
         if 2 * self.left > self._most:
             self._next = REST
+
+    def stray(self, calls: int) -> None:
+        """So many calls are run in an order that did not come before."""
+        self._strayed = min(self._strayed + calls, 2.0 * STRAYED)
+
+    def begin(self) -> None:
+        """A training begins: what came before says nothing of its orders."""
+        self._strayed = 0.0
+
+    @property
+    def strays(self) -> bool:
+        """Whether so many orders of calls are new that each next one is likely to be new too."""
+        return self._strayed > STRAYED
 
     def refuse(self) -> bool:
         """A new call is run at once; whether all that follow are, for a while."""

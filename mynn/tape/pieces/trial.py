@@ -37,8 +37,9 @@ OFTEN, FURTHER = 12, 2
 # have come before in the process, programs shall not.
 SETTLED = 2
 # So many programs of an optimizer are made as soon; each further one waits twice as often, as where
-# each batch has another shape.
-SOON = 4
+# each batch has another shape, and twice as long, up to so many doublings: then it is waited for
+# about as long as making a program really takes, since the next path may be another one again.
+SOON, DOUBLINGS = 4, 4
 
 
 def times_before(made: int) -> int:
@@ -84,12 +85,14 @@ class Trial:
         `gradients` says whether they are asked for, and `further` whether they go on to what other
         programs made; `updates` is the table of the optimizer that the calls end with (`Recorded`).
         """
+        more = 0
         if updates is not None:
             rounds = ALONE if calls == 1 else 1 + calls // CALLS
-            often = self.times >= rounds << max(updates.programs - SOON + 1, 0)
-            if often and updates.count > SETTLED:
+            more = max(updates.programs - SOON + 1, 0)
+            if self.times >= rounds << more and updates.count > SETTLED:
                 return True
-        if gradients and self.times >= (FURTHER if further else OFTEN):
+        times = 1 << min(more, DOUBLINGS)
+        if gradients and self.times >= times * (FURTHER if further else OFTEN):
             return True
-        part = PATIENCE.of_gradients if gradients else 1.0
+        part = times * (PATIENCE.of_gradients if gradients else 1.0)
         return self.seconds > part * (PATIENCE.piece + PATIENCE.call * calls)

@@ -378,8 +378,10 @@ class Waiting(Quick):
             key = step.keys.get(key) or self._without_views(step, key)
         piece = step.pieces.get(key)
         if piece is None or (type(piece) is Piece and not piece.holds()):
-            lengths = self.lengths
-            found = lengths.at_once(self._path(step, key)) if lengths.general else None
+            general = self.lengths.general
+            found = self.lengths.at_once(self._path(step, key)) if general else None
+            if found is None and not step.pieces:
+                self.credit.stray(len(step.calls))
             piece, step.known = found or Trial(), None
             step.make_room()
             step.pieces[key] = piece
@@ -389,11 +391,9 @@ class Waiting(Quick):
             except MynnError:
                 step.pieces[key] = Trial()  # it is tried again as late as now
                 return None  # run one by one the calls say what is wrong
-            if piece.room is not None:  # nothing was compiled
-                pass
-            elif step.stepped:
-                step.updates.programs += 1
-            elif not step.made:
+            if step.stepped:
+                step.updates.programs += piece.room is None  # otherwise nothing was compiled
+            elif not step.made and piece.room is None:
                 first = step.first()
                 self.made[first] = self.made.get(first, 0) + 1
             step.made = True
