@@ -89,9 +89,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The tests' cache of compiled programs is their own, and starts empty."""
+    """The tests' cache of compiled programs is their own, and starts empty. Processes that run
+    tests side by side share it: what several of them need is compiled once.
+    """
     before = os.environ.get("MYNN_CACHE_DIR")
-    os.environ["MYNN_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    of_this_run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        of_this_run = of_this_run.parent
+    os.environ["MYNN_CACHE_DIR"] = str(of_this_run / "programs")
     yield
     if before is None:
         del os.environ["MYNN_CACHE_DIR"]
