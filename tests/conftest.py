@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -65,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[subset.VARIABLE] = subset.WIDE
     if config.getoption("--first-calls"):
         first_calls.become_programs()
+    # What a shell runs in the background ignores interrupts: tests would wait for theirs for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
