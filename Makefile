@@ -37,29 +37,29 @@ help: ## list these targets
 reproduce: $(VENV)/.report ## train everything in the report, write reproduction/
 	$(BIN)/mynn reproduce
 
-test: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## run the tests
+test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-wide: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## twice as many cases as `make test` runs, as CI does
+test-wide: $(VENV)/.test ## twice as many cases as `make test` runs, as CI does
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --wide
 
-test-all: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## all cases, of which `make test` runs a part (tests/subset.py)
+test-all: $(VENV)/.test ## all cases, of which `make test` runs a part (tests/subset.py)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --whole
 
-test-eager: $(VENV)/.test $(VENV)/.report $(VENV)/.torch ## the tests of eager calls, run at once, and as programs from the first
+test-eager: $(VENV)/.test ## the tests of eager calls, run at once, and as programs from the first
 	MYNN_EAGER="at once" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(EAGER)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --first-calls $(EAGER)
 
 test-arm: $(VENV)/.test ## run AArch64 code in an emulator (qemu-user, gcc-aarch64-linux-gnu)
-	$(BIN)/python -m pytest -n $(WORKERS) tests/target/test_arm.py
+	$(BIN)/python -m pytest -n $(WORKERS) --whole tests/target/test_arm.py
 	$(BIN)/python -m tests.target.arm --seeds $(SEEDS)
 
-fuzz: $(VENV)/.test $(VENV)/.torch ## random graphs, trainings, eager programs for MINUTES, from SEED on
+fuzz: $(VENV)/.test ## random graphs, trainings, eager programs for MINUTES, from SEED on
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.signals --moments $$((100 * $(MINUTES))) --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.signals --tape --moments $$((100 * $(MINUTES))) --seed $(SEED)
 
-check: $(VENV)/.dev $(VENV)/.report ## formatting, lint and types
+check: $(VENV)/.dev ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -111,35 +111,43 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "mynn needs Python 3.11 or newer on the path" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# A call of pip takes some seconds to look at what is there, so each target has one.
+INSTALL := -m pip install -q
+
 $(VENV)/.core: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e .
+	$(BIN)/python $(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.report: pyproject.toml | $(VENV)/.core
-	$(BIN)/python -m pip install -q -e '.[report]'
-	@touch $@
+$(VENV)/.report: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(INSTALL) -e '.[report]'
+	@touch $(VENV)/.core $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/.core
-	$(BIN)/python -m pip install -q -e '.[test,environments]'
-	@touch $@
-
-$(VENV)/.dev: pyproject.toml | $(VENV)/.core
-	$(BIN)/python -m pip install -q -e '.[dev]'
-	@touch $@
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(INSTALL) -e '.[report,dev]'
+	@touch $(VENV)/.core $(VENV)/.report $@
 
 # The tests and the example compare with PyTorch where it can be had, and skip that otherwise.
+NO_TORCH := echo "PyTorch cannot be installed here: comparisons with it are skipped" >&2
+
+# Of some thousand modules the tests import a part, which is compiled then: to compile all took
+# longer than to install them.
+FOR_TESTS := $(INSTALL) --no-compile -e '.[report,test,environments]'
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python $(FOR_TESTS) '$(TORCH)' || { $(NO_TORCH); $(BIN)/python $(FOR_TESTS); }
+	@touch $(VENV)/.core $(VENV)/.report $(VENV)/.torch $@
+
 $(VENV)/.torch: | $(VENV)/.core
-	$(BIN)/python -m pip install -q '$(TORCH)' \
-		|| echo "PyTorch cannot be installed here: comparisons with it are skipped" >&2
+	$(BIN)/python $(INSTALL) '$(TORCH)' || $(NO_TORCH)
 	@touch $@
 
 $(BENCH_VENV)/.peers: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "mynn needs Python 3.11 or newer on the path" >&2; exit 1; }
 	$(PYTHON) -m venv $(BENCH_VENV)
 	@echo '*' > $(BENCH_VENV)/.gitignore
-	$(BENCH_VENV)/bin/python -m pip install -q -e .
+	$(BENCH_VENV)/bin/python $(INSTALL) -e .
 	for peer in '$(TORCH)' 'jax jaxlib' scikit-learn 'onnxruntime onnx'; do \
-		$(BENCH_VENV)/bin/python -m pip install -q $$peer \
+		$(BENCH_VENV)/bin/python $(INSTALL) $$peer \
 			|| echo "$$peer cannot be installed here: its cells stay empty" >&2; \
 	done
 	@touch $@

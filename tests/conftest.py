@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -65,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[subset.VARIABLE] = subset.WIDE
     if config.getoption("--first-calls"):
         first_calls.become_programs()
+    # What a shell runs in the background ignores interrupts: tests would wait for theirs for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -89,9 +93,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The tests' cache of compiled programs is their own, and starts empty."""
+    """The tests' cache of compiled programs is their own, and starts empty. Processes that run
+    tests side by side share it: what several of them need is compiled once.
+    """
     before = os.environ.get("MYNN_CACHE_DIR")
-    os.environ["MYNN_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    of_this_run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        of_this_run = of_this_run.parent
+    os.environ["MYNN_CACHE_DIR"] = str(of_this_run / "programs")
     yield
     if before is None:
         del os.environ["MYNN_CACHE_DIR"]
@@ -107,6 +116,15 @@ def quick_code(request: pytest.FixtureRequest) -> Iterator[None]:
     shipped = native or subset.is_whole()
     with nullcontext() if shipped else using(QUICK):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects() -> None:
+    """Where tests have the garbage collector look, it looks at what the tests of their file made:
+    what was there before them stays, and a look at all of it takes .1 s.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import functools
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from mynn.compiler.codegen import math
 from mynn.compiler.parallel import split
 from mynn.core import interpreter
 from mynn.core.graph import Graph, Node, apply, input_node
+from mynn.core.primitive import Primitive
 from mynn.core.types import Array, Type
 from mynn.jit import stage
 from mynn.ops import PRIMITIVES, elementwise, special
@@ -168,9 +169,9 @@ def functions(dtype: str, count: int) -> Iterator[Check]:
         yield Check(f"{op} of {dtype}", Case(graph, target=ARM), arrays, single=True)
 
 
-def primitives(*dtypes: str) -> Iterator[Check]:
+def primitives(*dtypes: str, only: Iterable[Primitive] = PRIMITIVES) -> Iterator[Check]:
     """The samples of every primitive in each of these dtypes that it takes."""
-    for primitive in PRIMITIVES:
+    for primitive in only:
         nodes: list[Node] = []
         outputs: list[Node] = []
         arrays: list[Array] = []

@@ -15,10 +15,12 @@ from mynn.compiler.codegen.function import Module
 from mynn.compiler.codegen.host import emit_functions
 from mynn.compiler.loop_ir.parse import parse_function
 from mynn.compiler.parallel import split
+from mynn.ops import PRIMITIVES
 from mynn.runtime.llvm_objects import object_code
 from tests.compiler.harness import Case
 from tests.fuzz.programs import gradient, plain, stateful
 from tests.helpers import assert_close, f32, graph_of
+from tests.subset import count
 from tests.target import arm, foreign
 from tests.target.arm import Check
 from tests.target.foreign import Call, Job
@@ -42,8 +44,10 @@ def test_functions(dtype: str) -> None:
     check(list(arm.functions(dtype, 5000)))
 
 
-def test_primitives() -> None:
-    check(list(arm.primitives("float32")))
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("part", range(4))
+def test_primitives(part: int) -> None:
+    check(list(arm.primitives("float32", only=[*PRIMITIVES][part::4])))
 
 
 def test_schedules() -> None:
@@ -56,9 +60,10 @@ def test_random_graphs(
     kind: Callable[[int], Any], workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(split, "SMALL", 0)
-    check(list(arm.graphs(kind, range(1000, 1004))), workers)
+    check(list(arm.graphs(kind, range(1000, 1000 + count(4, 2)))), workers)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("name", "workers"), [("W1", 0), ("W2", 3), ("W4", 0), ("W8", 3)])
 def test_steps(name: str, workers: int) -> None:
     check([arm.work(name)], workers)

@@ -10,7 +10,7 @@ from mynn.core import interpreter
 from mynn.core.graph import CONSTANT, Graph, Node, apply, constant
 from mynn.core.rewrite import rewrite
 from mynn.core.types import Array, Tuple
-from mynn.ops import movement, reduce
+from mynn.ops import along, movement, reduce
 
 # Results above this many elements are not computed ahead: a table would cost more memory traffic
 # than it saves.
@@ -63,7 +63,9 @@ def _fold_node(node: Node) -> Node | None:
 
 
 def _fold_empty(node: Node) -> Node | None:
-    """A result that is not empty although an input is: a sum over nothing, the border of a pad."""
+    """A result that is not empty although an input is: a sum over nothing, the border of a pad, a
+    value into which nothing is put.
+    """
     over_nothing = rule_of(node).over_nothing
     if over_nothing is not None:
         return full(np.asarray(over_nothing, node.dtype), node.shape)
@@ -72,6 +74,8 @@ def _fold_empty(node: Node) -> Node | None:
     if node.primitive is movement.concatenate:
         parts = [x for x in node.inputs if x.type.size]
         return apply(movement.concatenate, *parts, source=node.source, **node.params)
+    if node.primitive is along.scatter_along:
+        return node.inputs[0]
     return None
 
 

@@ -8,7 +8,8 @@ import pytest
 from mynn.compiler.graph.uniform import full, uniform_value
 from mynn.core import interpreter
 from mynn.core.graph import Graph, apply, constant, input_node
-from mynn.ops import contraction, elementwise, movement, reduce
+from mynn.core.types import Type
+from mynn.ops import along, contraction, elementwise, movement, reduce
 from mynn.tensor import Tensor
 from tests.compiler.graph.simplification import check, ones, simplify
 from tests.helpers import f32, graph_of, same_bits
@@ -91,18 +92,20 @@ def test_integer_sums_wrap_as_in_numpy() -> None:
 
 def test_empty_values_are_constants() -> None:
     x, e = input_node(f32(2, 3), "x"), input_node(f32(2, 0), "e")
+    none = input_node(Type((2, 0), np.dtype(np.int32)), "none")
     outputs = (
         apply(elementwise.exp, e),
         apply(reduce.sum, e, axes=(1,)),
         apply(movement.pad, e, widths=((0, 0, 0), (1, 2, 0)), value=1.5),
         apply(movement.concatenate, e, x, e, axis=1),
         apply(contraction.matmul, e, apply(movement.transpose, e, axes=(1, 0))),
+        *(apply(along.scatter_along, x, none, e, axis=1, mode=mode) for mode in ("max", "set")),
         e,
     )
     check(
-        Graph((x, e), outputs),
+        Graph((x, e, none), outputs),
         """
-        graph(%x: f32[2,3], %e: f32[2,0]) {
+        graph(%x: f32[2,3], %e: f32[2,0], %none: i32[2,0]) {
           %0: f32[2,0] = constant [[], []]
           %1: f32[1] = constant [0.0]
           %2: f32[2] = broadcast_to(%1) shape=(2,)
@@ -110,7 +113,7 @@ def test_empty_values_are_constants() -> None:
           %4: f32[2,3] = broadcast_to(%3) shape=(2, 3)
           %5: f32[1,1] = constant [[0.0]]
           %6: f32[2,2] = broadcast_to(%5) shape=(2, 2)
-          return %0, %2, %4, %x, %6, %e
+          return %0, %2, %4, %x, %6, %x, %x, %e
         }
         """,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mynn import functional
@@ -16,7 +17,7 @@ from mynn.compiler.loop_ir.ir import Buffer, For, Kernel, Let, Load, Prefetch, S
 from mynn.compiler.loop_ir.walk import statements, sub_expressions
 from mynn.compiler.lowering.contraction import blocks, pieces, tile
 from mynn.compiler.lowering.contraction.tile_cost import choose_tile, column_segments
-from mynn.core.types import Shape, Type
+from mynn.core.types import Array, Shape, Type
 from mynn.functional import losses
 from mynn.ops.contraction import contract
 from mynn.target.storage import is_narrow, padded_strides
@@ -303,26 +304,33 @@ def test_blocks_fetch_what_the_next_one_reads(
     fetched: dict[tuple[str, int], set[int]] = {}
     read: dict[tuple[str, int], set[int]] = {}
 
-    def walk(body: Sequence[Statement], at: dict[str, int]) -> None:
+    def walk(body: Sequence[Statement], at: dict[str, Array], block: int) -> None:
+        """All rounds of a loop at once, each loop along an axis of its own, blocks in turn."""
         for one in body:
-            if isinstance(one, For):
+            if isinstance(one, For) and one.var.startswith("block"):
+                for i in range(one.extent):
+                    walk(one.body, {**at, one.var: np.asarray(i)}, block + i)
+            elif isinstance(one, For):
                 # Of a vector its first and its last lane.
                 step = one.extent - 1 if one.kind == "vector" and one.extent > 1 else 1
-                for i in range(0, one.extent, step):
-                    walk(one.body, {**at, one.var: i})
+                outer = {name: value[..., None] for name, value in at.items()}
+                walk(one.body, {**outer, one.var: np.arange(0, one.extent, step)}, block)
             elif isinstance(one, Prefetch):
-                note(fetched, one.buffer, one.index, at)
+                note(fetched, one.buffer, one.index, at, block)
             elif isinstance(one, Let | Store) and isinstance(one.value, Load):
                 buffer = one.value.buffer
                 if buffer.storage == "memory" and not buffer.name.startswith("partial"):
-                    note(read, buffer, one.value.index, at)
+                    note(read, buffer, one.value.index, at, block)
 
-    def note(into: dict[Any, set[int]], buffer: Buffer, index: Affine, at: dict[str, int]) -> None:
-        block = sum(i for name, i in at.items() if name.startswith("block"))
-        place = index.constant + sum(c * at[name] for name, c in index.terms)
-        into.setdefault((buffer.name, block), set()).add(place // 16)
+    def note(
+        into: dict[Any, set[int]], buffer: Buffer, index: Affine, at: dict[str, Array], block: int
+    ) -> None:
+        place: Any = index.constant
+        for name, step in index.terms:
+            place = place + step * at[name]
+        into.setdefault((buffer.name, block), set()).update(np.unique(place // 16).tolist())
 
-    walk(kernel.body, {})
+    walk(kernel.body, {}, 0)
     later = {key: lines for key, lines in read.items() if key[1]}
     assert len({name for name, _ in later}) == 2
     assert len(later) > 4
