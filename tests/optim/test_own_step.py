@@ -75,7 +75,9 @@ def test_what_happens_once_is_refused(count: bool, made: bool) -> None:
         chosen.step()
     before = [(key, id(value)) for slots in chosen.state.values() for key, value in slots.items()]
     weights = net.weight.numpy()
-    expected = r"'count'\] to 2, inside.*Keep a count in a tensor" if made else "by one step outside"
+    expected = (
+        r"'count'\] to 2, inside.*Keep a count in a tensor" if made else "by one step outside"
+    )
     with pytest.raises(UsageError, match=expected):
         mynn.compile(chosen.step)()
     after = [(key, id(value)) for slots in chosen.state.values() for key, value in slots.items()]
