@@ -43,6 +43,9 @@ _NOTABLE_BYTES = 2**20
 # Memory of a run that is larger goes with its program: touching it is little of what a run takes.
 _SPARE_BYTES = 16 * 2**20
 
+# From so many bytes on a result that native code is entered for is memory of the caller's
+# (`mynn.jit.entry`): a block around a smaller one would be as large as itself.
+LEAST_LENT = 1 << 10
 # Arrays of so many bytes are read and written where they lie (`mynn.jit.lending`).
 LARGE = 1 << 14
 
@@ -78,10 +81,10 @@ class CompileRequest:
 
     def strides(self, type: Type) -> Shape:
         """Of an argument or a result, in elements. A program that changes no state reads and writes
-        what is large where callers have it, so that nothing lies between the rows; a training loop
-        puts rows where steps want them.
+        all but what is small where callers have it, so that nothing lies between the rows; a
+        training loop puts rows where steps want them.
         """
-        if not self.writes and type.nbytes >= LARGE:
+        if not self.writes and type.nbytes >= LEAST_LENT:
             return dense_strides(type.shape)
         return padded_strides(type.shape, type.dtype.itemsize)
 

@@ -32,15 +32,12 @@ from mynn.compiler.host.enter import (
 )
 from mynn.compiler.host.step import STEP
 from mynn.core.types import Array
-from mynn.jit.code import Code
+from mynn.jit.code import LEAST_LENT, Code
 from mynn.jit.instance import Instance
 from mynn.jit.lending import ALONE, Block, lent_result, place_of
 from mynn.runtime.llvm_jit import build
 from mynn.target.storage import address_of
 from mynn.target.target import host
-
-# A result of fewer bytes is copied: a block around it would be as large as itself.
-_LEAST_LENT = 1024
 
 # Runs the program on arguments of any kind; None where they do not fit, or a check fails.
 Entry = Callable[[tuple[Any, ...]], Array | None]
@@ -140,7 +137,7 @@ class _Record:
             wanted[Wanted.ROW], wanted[Wanted.STEP] = _rows(own) or (0, 0)
             wanted[Wanted.EXTENTS : Wanted.EXTENTS + own.ndim] = own.shape
         sizes = [own.nbytes for own in instance.arguments]
-        self.lent = lent_result(code, instance, 0, _LEAST_LENT, sizes)
+        self.lent = lent_result(code, instance, 0, LEAST_LENT, sizes)
         self.block: Block | None = None
         self.output = instance.outputs[0]
         self._table = instance.memory.table.data
