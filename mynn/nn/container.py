@@ -48,6 +48,43 @@ class _Numbered(Module):
             self.append(module)
         return self
 
+    def insert(self, index: int, module: Module) -> Any:
+        """Put a module before the one at `index`; returns the container."""
+        members = list(self)
+        members.insert(index, module)
+        return self._numbered(members)
+
+    def pop(self, index: int = -1) -> Any:
+        """Take a module out; returns it."""
+        members = list(self)
+        module = members.pop(index)
+        self._numbered(members)
+        return module
+
+    def __delitem__(self, index: int | slice) -> None:
+        members = list(self)
+        del members[index]
+        self._numbered(members)
+
+    def __add__(self, other: Iterable[Module]) -> Any:
+        return self._sliced([*self, *other])
+
+    def __iadd__(self, other: Iterable[Module]) -> Any:
+        return self.extend(list(other))
+
+    def _numbered(self, members: list[Any]) -> Any:
+        """Have these members, named by their numbers."""
+        for module in members:
+            if not isinstance(module, Module):
+                raise ArgumentError(
+                    f"{type(self).__name__}: {shown(module)} is not a Module; {_instead_of(module)}"
+                )
+        self._before_edit()
+        self._modules.clear()
+        self.extend(members)
+        self._edited()
+        return self
+
 
 def _instead_of(entry: Any) -> str:
     """What to write instead of an entry that is no module."""
@@ -110,24 +147,6 @@ class ModuleList(_Numbered):
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         self.extend(modules)
-
-    def insert(self, index: int, module: Module) -> None:
-        """Put a module before the one at `index`."""
-        members = list(self)
-        members.insert(index, module)
-        for name in list(self._modules):
-            del self._modules[name]
-        self.extend(members)
-
-    def pop(self, index: int = -1) -> Any:
-        """Take a module out; returns it."""
-        members = list(self)
-        module = members.pop(index)
-        for name in list(self._modules):
-            del self._modules[name]
-        self.extend(members)
-        self._edited()
-        return module
 
     def _sliced(self, members: list[Module]) -> Module:
         return ModuleList(members)

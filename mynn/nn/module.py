@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -163,7 +164,12 @@ class Module(Conversions, Hooked):
         else:
             if name not in self.__dict__ and not hasattr(type(self), name):
                 self._check_name_is_meant(name, value)
+            method = inspect.isfunction(getattr(type(self), name, None))
+            if method:  # as in layer.forward = f
+                self._before_edit()
             object.__setattr__(self, name, value)
+            if method:
+                self._edited()
             if name in self._kept:
                 tracing.activity.note_edit()
                 trace = tracing.active()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,19 @@ atan = unary(
     cost=Cost.HEAVY,
 )
 
+
+def _turned(x: Any, y: Any) -> Any:
+    """x / (x^2 + y^2), and 0 at the origin, which has no angle."""
+    squares = x * x + y * y
+    return x / (squares == 0).choose(1, squares)
+
+
 # The angle of the point (y, x), whose tangent is x / y.
 atan2 = binary(
     "atan2",
     FLOAT,
     np.arctan2,
-    lambda g, z, x, y: (g * (y / (x * x + y * y)), -(g * (x / (x * x + y * y)))),
+    lambda g, z, x, y: (g * _turned(y, x), -(g * _turned(x, y))),
     elementwise_samples((0.5, 4), (-4, 4)),
     cost=Cost.HEAVY,
 )

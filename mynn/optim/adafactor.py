@@ -129,7 +129,7 @@ class Adafactor(Optimizer):
 
     def _variance(self, parameter: Parameter, square: Tensor, new: Tensor, eps1: float) -> Tensor:
         """The mean square of the gradient, which `square` is of, after it was taken in."""
-        slots = self.state[parameter]
+        slots: dict[str, Tensor] = self.state[parameter]
         old = 1.0 - new
         if "variance" in slots:
             v = slots["variance"] * old + square * new

@@ -10,7 +10,7 @@ import pytest
 
 import mynn
 from mynn import nn
-from mynn.errors import IndexRangeError
+from mynn.errors import ArgumentError, IndexRangeError
 
 
 class Scaled(nn.Module):
@@ -74,3 +74,43 @@ def test_module_dict_changes() -> None:
     del layers["a"]
     assert list(layers.state_dict()) == []
     assert len(net) == 2
+
+
+@pytest.mark.parametrize("kind", ["Sequential", "ModuleList"])
+def test_members_are_put_in_and_taken_out_as_in_pytorch(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    def seen(lib: Any) -> list[Any]:
+        def made(*layers: Any) -> Any:
+            return lib.Sequential(*layers) if kind == "Sequential" else lib.ModuleList(layers)
+
+        found = made(*(lib.Linear(3, 3) for _ in range(4)))
+        found.insert(1, lib.Tanh())
+        taken = [type(found.pop(2)).__name__, type(found.pop(-1)).__name__]
+        del found[0]
+        found += made(lib.Identity())
+        longer = found + made(lib.GELU())
+        state = list(found.state_dict())
+        del found[1:3]
+        names = [[type(one).__name__ for one in some] for some in (found, longer)]
+        return [taken, names, state, type(longer).__name__, len(found)]
+
+    assert seen(nn) == seen(torch.nn)
+
+
+def test_what_was_called_before_a_member_is_taken_out_has_its_value() -> None:
+    net = nn.Sequential(nn.Identity(), nn.Tanh())
+    x = mynn.tensor([2.0])
+    for _ in range(6):
+        y = net(x)
+        net.pop()
+        z = net(x)
+        net.insert(1, nn.Tanh())
+        np.testing.assert_allclose([y.item(), z.item()], [np.tanh(2.0), 2.0], rtol=1e-6)
+
+
+def test_only_modules_are_put_in() -> None:
+    net = nn.Sequential(nn.Tanh(), nn.Identity())
+    with pytest.raises(ArgumentError, match=r"Sequential: .* is not a Module"):
+        net.insert(0, np.tanh)  # type: ignore[arg-type]
+    assert [type(one) for one in net] == [nn.Tanh, nn.Identity]

@@ -344,3 +344,26 @@ def test_networks_may_have_attributes_that_look_alike() -> None:
     net.scale3 = 3.0
     nn.Linear(2, 2).note = "kept"
     assert net.scales == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("mode", ["at once", "tape", "compiled"])
+def test_a_forward_of_one_layer_alone(mode: Any) -> None:
+    """`layer.forward = f` counts from the next call on, and no more when it is taken away."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    x = np.ones((3, 2), np.float32)
+    run = mynn.compile(net) if mode == "compiled" else lambda x: net(mynn.tensor(x)).numpy()
+
+    def values() -> Any:
+        return [run(x) for _ in range(5)][-1]
+
+    with mynn.eager("tape" if mode == "compiled" else mode):
+        first = values()
+        inner = np.arctanh(first)
+        net[1].forward = lambda x: x * 2.0  # type: ignore[method-assign]
+        np.testing.assert_allclose(values(), inner * 2.0, rtol=1e-4)
+        net[1].forward = lambda x: x * 3.0  # type: ignore[method-assign]
+        np.testing.assert_allclose(values(), inner * 3.0, rtol=1e-4)
+        del net[1].forward
+        np.testing.assert_allclose(values(), first, rtol=1e-6)
+        net.forward = lambda input: input - 1.0  # type: ignore[method-assign]
+        assert not values().any()

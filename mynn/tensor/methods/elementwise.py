@@ -430,8 +430,8 @@ class Elementwise(Special[T]):
 
 def _log_sum(x: Any, y: Any, base: float) -> Any:
     """log(b^x + b^y) to the base b, whose natural logarithm is `base`."""
-    top = x.maximum(y)
-    gap = -(x - y).abs()
+    above = x >= y  # and not a maximum: its derivatives where both are equal end with the first
+    top, gap = above.choose(x, y), above.choose(y - x, x - y)
     gap = gap if base == 1 else gap * base
     tail = gap.exp().log1p()
     same = (x == y) & (x.abs() == math.inf)

@@ -164,11 +164,15 @@ class Reductions(Strided[T]):
         axis: Any = None,
         keepdims: bool | None = None,
     ) -> T:
-        """Standard deviation over `dim`: the root of `var`, with the same arguments."""
+        """Standard deviation over `dim`: the root of `var`, with the same arguments.
+
+        Where all values are equal its gradient is 0, as in PyTorch.
+        """
         variance = self.var(
             dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims
         )
-        return variance.sqrt()
+        deviation: T = root(variance)
+        return deviation
 
     @recorded
     @explained
@@ -389,3 +393,9 @@ def _along(name: str, reduction: Primitive, x: T, dim: int, keepdim: bool) -> An
 
 def _kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
     return tuple(1 if axis in axes else n for axis, n in enumerate(shape))
+
+
+def root(squares: Any) -> Any:
+    """The square root, whose gradient at 0 is 0."""
+    none = squares == 0
+    return none.choose(0.0, none.choose(1.0, squares).sqrt())

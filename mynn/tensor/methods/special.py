@@ -81,12 +81,13 @@ class Special(Arithmetic[T]):
         # For x = 0 the other branches need a number that they are defined for.
         tail = ((1.0 - size.clip(0.5, 1.0)) * 0.5).maximum(1e-300).log()
         root = (-tail).sqrt()
-        middle = 0.180625 - size.minimum(0.85) * size.minimum(0.85) * 0.25
+        middle = 0.180625 - (wide * wide).minimum(0.85 * 0.85) * 0.25
         near = wide * 0.5 * _ratio(_MIDDLE, middle)
         signs = wide.sign()
         out = signs * (root <= 5).choose(_ratio(_TAIL, root - 1.6), _ratio(_FAR, root - 5.0))
         y = (size <= 0.85).choose(near, out) * math.sqrt(0.5)
-        edge = (size == 1).choose(signs * math.inf, math.nan)
+        pole = -signs * (1.0 - size.minimum(1.0)).log()  # infinite, as its slope is
+        edge = (size == 1).choose(pole, math.nan)
         return inside.choose(y, edge).astype(x.dtype)
 
     @recorded

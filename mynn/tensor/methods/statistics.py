@@ -15,7 +15,7 @@ from mynn.errors import ArgumentError, DTypeError, ShapeError
 from mynn.ops.rules import normalize_axes
 from mynn.tensor.gradients import picked
 from mynn.tensor.methods.named import truth
-from mynn.tensor.methods.reductions import Reductions
+from mynn.tensor.methods.reductions import Reductions, root
 from mynn.tensor.methods.sorting import kth_places
 from mynn.tensor.promotion import as_tensor
 
@@ -292,9 +292,3 @@ def _quantile(
     found = found.movedim(-1, 0)
     shape = ends if keepdim else found.shape[1:]
     return found.reshape((*shares.shape, *shape))
-
-
-def root(squares: Any) -> Any:
-    """The square root, whose gradient at 0 is 0."""
-    none = squares == 0
-    return none.choose(0.0, none.choose(1.0, squares).sqrt())
