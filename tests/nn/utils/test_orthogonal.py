@@ -78,7 +78,8 @@ def test_compiled_and_interpreted_weights() -> None:
         layer = of(mynn, start((4, 4)), orthogonal_map=name)
         x = mynn.from_numpy(RNG.normal(size=(8, 4)).astype(np.float32))
         expected = layer(x).numpy()
-        np.testing.assert_allclose(mynn.compile(layer)(x).numpy(), expected, atol=2e-6)
+        found = np.asarray(mynn.compile(layer)(x))
+        np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
 def test_stacks_of_matrices() -> None:
