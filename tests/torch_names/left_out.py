@@ -135,9 +135,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "nn.utils": {
         "memory of tensors is that of NumPy arrays": "convert_conv*",
     },
-    "nn.utils.parametrizations": {
-        "mynn.matrix_exp of a skew matrix is orthogonal": "orthogonal",
-    },
     "nn.utils.prune": {
         "a pruned weight keeps its methods itself": "PruningContainer",
     },

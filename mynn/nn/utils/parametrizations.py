@@ -1,4 +1,4 @@
-"""Parametrizations under PyTorch's names: `weight_norm`, `spectral_norm`."""
+"""Parametrizations under PyTorch's names: `weight_norm`, `spectral_norm`, `orthogonal`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from mynn.base.arguments import explained
 from mynn.errors import ArgumentError
 from mynn.nn.module import Module
+from mynn.nn.utils.orthogonal import orthogonal
 from mynn.nn.utils.parametrize import register_parametrization
 from mynn.nn.utils.weights import SpectralNorm, WeightNorm
 from mynn.random import host_generator
@@ -105,3 +106,6 @@ def spectral_norm(
     axis = int(getattr(module, "transposed", False)) if dim is None else dim
     made = _SpectralNorm(weight, n_power_iterations, axis, eps)
     return register_parametrization(module, name, made)
+
+
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
