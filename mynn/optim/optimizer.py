@@ -33,7 +33,6 @@ from mynn.optim.options import (
     meant,
     switch,
 )
-from mynn.optim.own_step import built_in, watched
 from mynn.optim.rows import refuse_sparse
 from mynn.optim.slots import Slots, State, loaded
 from mynn.target.storage import allocate, axis_order
@@ -117,6 +116,8 @@ class Optimizer:
         super().__init_subclass__(**named)
         check_constructor(cls)
         if "step" in vars(cls) and not cls.__module__.startswith("mynn."):
+            from mynn.optim.own_step import watched  # most programs have no such class
+
             cls.has_own_step = True
             type.__setattr__(cls, "step", watched(vars(cls)["step"]))
 
@@ -275,6 +276,8 @@ class Optimizer:
             found += [options[key] for key in options if key not in _NOT_BUILT_IN]
             found += [parameter.requires_grad for parameter in options["params"]]
         if self.has_own_step:
+            from mynn.optim.own_step import built_in
+
             found += built_in(self)
         return tuple(found)
 
