@@ -164,11 +164,11 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 
     Equation for beta = 1: max(x, 0) + log(1 + e^-|x|); its gradient is sigmoid(x). The equation
     holds above the threshold too, so that one from 20 on, where both are x to 10 digits, is left
-    out. Each side of 0 has a form of its own that holds at 0 too: so have derivatives of any order.
+    out. The forms of both sides of 0 hold at 0 too, where both terms are of the lower one: so are
+    derivatives of any order right.
     """
     x = as_tensor(input).floating()
     scaled = x if beta == 1 else x * beta
-    above = scaled >= 0
-    result = above.choose(scaled, 0.0) + above.choose(-scaled, scaled).exp().log1p()
+    result = scaled.relu() + (scaled > 0).choose(-scaled, scaled).exp().log1p()
     result = result if beta == 1 else result * (1 / beta)
     return result if threshold >= 20 else (scaled > threshold).choose(x, result)
