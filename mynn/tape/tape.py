@@ -371,6 +371,14 @@ class Tape(Filled):
             elif kind in QUICK:
                 if want != (kind, value):
                     return False
+            elif kind is np.ndarray:
+                if child.function is not Tensor.__getitem__:
+                    return False
+                entry = with_tensors(args[0], value)
+                if entry is value or want != kind_of(entry):
+                    return False
+                self.index[id(entry)] = len(externals)
+                externals.append(entry)
             elif kind is not float or type(want) is not tuple:
                 if not (kind is type or isinstance(value, np.dtype)) or want != (kind, value):
                     return False

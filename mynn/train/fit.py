@@ -157,13 +157,30 @@ def fit(
         check_step(compiled, arguments)
         given = arguments, arrays, check, batch_size, check_finite, drop_last
         executor = executor_for(plan(compiled, *given, {**options, "shuffle": shuffle}))
+    validated = None
+    if validate is not None:
+        validated = validate, held, max(batch_size, 256), measures, check_finite
+    return _training(executor, validated, epochs, content, called, seed, verbose, keeper).go()
+
+
+def _training(
+    executor: Executor,
+    validated: tuple[Any, Any, int, Any, bool] | None,
+    epochs: int,
+    content: Any,
+    called: Any,
+    seed: int | None,
+    verbose: bool,
+    keeper: Keeper | None,
+) -> Training:
+    """The training, with its validation, where a checkpoint left it: `content`. Nothing is left of
+    either where that cannot be.
+    """
     validation = None
     try:
-        if validate is not None:
+        if validated is not None:
             modules = executor.run.staged.trace.observer.modules
-            size = max(batch_size, 256)
-            fixed = validate, held, size, measures, check_finite
-            validation = Validation(*fixed, modules, epochs)
+            validation = Validation(*validated, modules, epochs)
             validation.go_inside(executor)
         training = Training(executor, called, seed, verbose, validation, keeper)
         if content is not None:
@@ -173,7 +190,7 @@ def fit(
         if validation is not None:
             validation.finish()
         raise
-    return training.go()
+    return training
 
 
 def _held(data: Any, share: float, validate: Any) -> Any:
