@@ -30,7 +30,7 @@ from mynn.optim.options import (
     check_note,
     checked_parameters,
     listed,
-    meant,
+    refuse_option,
     switch,
 )
 from mynn.optim.rows import refuse_sparse
@@ -356,26 +356,12 @@ class Optimizer:
         if name == "state" and name in self.__dict__:
             self.state.replace(value)
             return
-        if name not in self.__dict__ and not hasattr(type(self), name):
-            self._check_attribute(name, value)
+        new = name not in self.__dict__ and not hasattr(type(self), name)
+        if new and sys._getframe(1).f_locals.get("self") is not self:  # no method of a subclass
+            refuse_option(type(self).__name__, name, value, self.__dict__.get("defaults", ()))
         object.__setattr__(self, name, value)
         if name in self.__dict__.get("_kept", ()):
             tracing.activity.note_edit()
-
-    def _check_attribute(self, name: str, value: Any) -> None:
-        """Refuse what looks like an option, unless a method of a subclass sets it."""
-        if sys._getframe(2).f_locals.get("self") is self:
-            return
-        option = meant(name, self.__dict__.get("defaults", ()))
-        if option is None:
-            return
-        remedy = f"optimizer.lr = {value!r}"
-        if option != "lr":
-            remedy = f'for group in optimizer.param_groups: group["{option}"] = {value!r}'
-        raise ArgumentError(
-            f"{type(self).__name__} has no attribute {name!r}, setting it to {value!r} would "
-            f"change nothing; write {remedy}"
-        )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or set them to zeros."""
@@ -431,7 +417,7 @@ class Optimizer:
                 f"load_state_dict of {name} inside a compiled function would run once, while it is "
                 "traced; call it outside"
             )
-        new = saved.read(name, self.defaults, self.kind, state_dict, _options_of(Optimizer))
+        new = saved.read(name, self.defaults, self.kind, state_dict, saved.options_of(Optimizer))
         sizes = [len(numbers) for numbers in new.numbers]
         own = [len(group["params"]) for group in self.param_groups]
         if sizes != own:
@@ -508,11 +494,3 @@ def _number(name: str, value: float) -> Tensor:
     number = Tensor.from_value(np.array(value))
     number.name = name
     return number
-
-
-def _options_of(kind: type[Optimizer]) -> set[str]:
-    """The options of all classes that there are."""
-    found = set(kind.ranges)
-    for one in kind.__subclasses__():
-        found |= _options_of(one)
-    return found

@@ -146,6 +146,20 @@ class Parameters(list[Any]):
     __setitem__ = __delitem__ = __iadd__ = refuse
 
 
+def refuse_option(owner: str, name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise `ArgumentError` where an attribute that is set looks like an option."""
+    option = meant(name, known)
+    if option is None:
+        return
+    remedy = f"optimizer.lr = {value!r}"
+    if option != "lr":
+        remedy = f'for group in optimizer.param_groups: group["{option}"] = {value!r}'
+    raise ArgumentError(
+        f"{owner} has no attribute {name!r}, setting it to {value!r} would change nothing; write "
+        f"{remedy}"
+    )
+
+
 class ParamGroup(MutableMapping[str, Any]):
     """Parameters and their options, used as the dicts in PyTorch's `param_groups` are.
 

@@ -78,6 +78,11 @@ def read(
     return Saved(options, notes, numbers, slots)
 
 
+def options_of(kind: Any) -> set[str]:
+    """The options of a class of optimisers, and of all that derive from it."""
+    return set(kind.ranges).union(*map(options_of, kind.__subclasses__()))
+
+
 def check_slots(name: str, number: int, given: Iterable[str], own: Iterable[str]) -> None:
     """Raise `ArgumentError` where a parameter's saved slots are not those that the class has."""
     extra = sorted(set(given) - set(own))

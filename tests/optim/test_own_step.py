@@ -1,15 +1,18 @@
-"""Optimisers whose `step` a user has written, as PyTorch's are, inside compiled functions."""
+"""Optimisers whose `step` a user has written, as PyTorch's are: what they keep, what groups note,
+and what becomes of them inside compiled functions.
+"""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 
 import mynn
-from mynn import nn, optim
-from mynn.errors import UsageError
+from mynn import Parameter, nn, optim
+from mynn.errors import ArgumentError, UsageError
 
 X = np.ones((3, 2), np.float32)
 
@@ -79,7 +82,77 @@ def test_what_happens_once_is_refused(count: bool, made: bool) -> None:
         r"'count'\] to 2, inside.*Keep a count in a tensor" if made else "by one step outside"
     )
     with pytest.raises(UsageError, match=expected):
-        mynn.compile(chosen.step)()
+        mynn.compile(lambda x: (chosen.step(), x)[1])(X)
     after = [(key, id(value)) for slots in chosen.state.values() for key, value in slots.items()]
     assert after == before
     np.testing.assert_array_equal(net.weight.numpy(), weights)
+
+
+class Written(optim.Optimizer):
+    """As PyTorch's documentation has it: the state is what `step` puts there."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @mynn.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if len(state) == 0:
+                    state["step"] = 0
+                    state["mean"] = mynn.zeros_like(p)
+                state["step"] += 1
+                state["mean"].mul_(0.9).add_(p.grad)
+                p.add_(state["mean"], alpha=-group["lr"] * group.get("scale", 1.0) / state["step"])
+
+
+def test_state_that_a_step_makes() -> None:
+    def made() -> tuple[list[Parameter], Any]:
+        params = [Parameter([1.0, 2.0]), Parameter([3.0])]
+        return params, Written([{"params": params[:1], "scale": 0.5}, {"params": params[1:]}])
+
+    def train(params: list[Parameter], chosen: Any, count: int) -> None:
+        for _ in range(count):
+            chosen.zero_grad()
+            sum(((p - 1) ** 2).sum() for p in params).backward()
+            chosen.step()
+
+    params, chosen = made()
+    train(params, chosen, 3)
+    state = copy.deepcopy(chosen.state_dict())
+    values = [p.numpy() for p in params]
+    assert state["state"][0]["step"] == 3
+    assert state["param_groups"][0] == {"lr": 0.1, "scale": 0.5, "params": [0]}
+    train(params, chosen, 2)
+    again, other = made()
+    other.param_groups[0]["scale"] = 7.0
+    for p, value in zip(again, values, strict=True):
+        p.data = value
+    other.load_state_dict(state)
+    assert other.param_groups[0]["scale"] == 0.5
+    train(again, other, 2)
+    for a, b in zip(params, again, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    del other.param_groups[0]["scale"]
+    assert "scale" not in other.param_groups[0]
+
+
+def test_groups_keep_what_is_noted_in_them() -> None:
+    """As in PyTorch; but an option that is nearly right is an error."""
+    params = [Parameter([1.0]), Parameter([2.0])]
+    chosen = optim.Adam([{"params": params[:1], "name": "body"}, {"params": params[1:]}], lr=0.1)
+    chosen.param_groups[1]["counter"] = 0
+    chosen.param_groups[1]["counter"] += 1
+    assert chosen.param_groups[0]["name"] == "body"
+    assert dict(chosen.param_groups[1])["counter"] == 1
+    assert "name: body" in repr(chosen)
+    other = optim.Adam([{"params": params[:1]}, {"params": params[1:]}])
+    other.load_state_dict(chosen.state_dict())
+    assert (other.param_groups[0]["name"], other.param_groups[1]["counter"]) == ("body", 1)
+    assert optim.SGD(chosen.param_groups).param_groups[0]["name"] == "body"
+    for wrong in ("weight_decy", "learning_rate", "beta"):
+        with pytest.raises(ArgumentError, match="did you mean"):
+            chosen.param_groups[0][wrong] = 0.1
+        with pytest.raises(ArgumentError, match="did you mean"):
+            optim.Adam([{"params": params, wrong: 0.1}])

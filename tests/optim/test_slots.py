@@ -164,7 +164,7 @@ def test_copies_keep_their_own_state() -> None:
         copy.deepcopy((net, optimizer)),
         pickle.loads(pickle.dumps((net, optimizer))),
     ):
-        before = other.state_dict()["state"][0]["exp_avg"]
+        before = other.state_dict()["state"][0]["exp_avg"].numpy()
         other.state.clear()
         assert (optimizer.state[net.weight]["exp_avg"].numpy() == before).all()
         assert not other.state[again.weight]["exp_avg"].numpy().any()
