@@ -93,7 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"{', '.join(unknown)}: not among {', '.join(PROGRAMS)}")
     for steps in options.steps:
-        rows = {name: compare(name, steps, options.rounds) for name in names}
+        rows = {}
+        for name in names:
+            rows[name] = compare(name, steps, options.rounds)
+            print(table({name: rows[name]}).splitlines()[1], file=sys.stderr, flush=True)
         print(f"{steps} steps, seconds of the processor\n{table(rows)}\n", flush=True)
     return 0
 
