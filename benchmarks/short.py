@@ -5,8 +5,9 @@
 Each program of `examples/torch_programs` is run in new processes, in turn under PyTorch, under mynn
 with an empty cache on disk, and under mynn once more, when the cache has what the first process
 compiled. Times are of the processor, from the moment when NumPy is imported to the last step: the
-imports of the framework, what it sets up or compiles, and the steps. The least of some rounds. One
-thread.
+imports of the framework, what it sets up or compiles, and the steps. "Loaded" leaves out the
+program's import lines; what PyTorch imports with its first optimizer still counts. The least of
+some rounds. One thread.
 """
 
 from __future__ import annotations
