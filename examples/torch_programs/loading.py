@@ -7,8 +7,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-from mynn import nn
-
 FOLDER = Path(__file__).parent
 NO_PROGRAMS = {"__init__", "__main__", "cartpole", "loading"}
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_PROGRAMS)
@@ -36,6 +34,8 @@ def load(name: str, framework: str) -> types.ModuleType:
 
 def copy_weights(source: dict[str, Any], target: dict[str, Any]) -> None:
     """Give networks the weights of those of PyTorch."""
+    from mynn import nn  # programs under PyTorch are loaded without mynn
+
     for name, network in source.items():
         values = network.state_dict()
         if isinstance(target[name], nn.Module):

@@ -29,11 +29,13 @@ from mynn.runtime.binding import Memory, StatePlaces, bind_constants
 from mynn.runtime.graph_key import graph_key
 from mynn.runtime.llvm_jit import NativeModule, build, load
 from mynn.runtime.threads import (
+    CALLS,
     Threads,
     choose_threads,
     default_threads,
     is_for_one_thread,
     processors,
+    wanted_threads,
 )
 from mynn.target.storage import dense_strides, padded_strides
 from mynn.target.target import Target, host
@@ -129,13 +131,13 @@ class CompileRequest:
 
 def made_for(target: Target, requested: Threads | None) -> str:
     """What code depends on besides the graph: the processor, and how many threads there may be."""
-    wanted = default_threads() if requested is None else requested
-    return _made_for(target, wanted, processors())
+    wanted = wanted_threads(requested)
+    return _made_for(target, wanted, default_threads() if wanted == CALLS else "", processors())
 
 
 @functools.cache
-def _made_for(target: Target, wanted: Threads, processors: int) -> str:
-    return f"{target} {wanted} {processors}"
+def _made_for(target: Target, wanted: Threads, most: Threads, processors: int) -> str:
+    return f"{target} {wanted} {most} {processors}"
 
 
 class Code(store.Stored):
@@ -149,7 +151,7 @@ class Code(store.Stored):
     ) -> None:
         super().__init__()
         self.request = request
-        self.wanted = default_threads() if requested is None else requested
+        self.wanted = wanted_threads(requested)
         self.key: Hashable = None
         # Loops of `fit` that run it, and how many steps a second they took.
         self.loops: dict[Any, Any] = {}
@@ -346,10 +348,29 @@ def code_of(request: CompileRequest, requested: Threads | None, signature: str) 
         code.key = key
         return code
 
+    key: Any = None
     digest = graph_key(request.graph, request.writes, request.layouts)
-    known = (digest, made_for(request.target, requested), debug.checking())
-    key: Hashable = known if digest is not None else object()
-    return store.STORE.fetch(key, make)
+    if digest is None:
+        return store.STORE.fetch(object(), make)
+    key = digest, made_for(request.target, requested), debug.checking()
+    found = store.STORE.find(key) or _of_others(key, request.target, requested)
+    return found or store.STORE.fetch(key, make)
+
+
+def _of_others(
+    key: tuple[bytes, str, bool], target: Target, requested: Threads | None
+) -> Code | None:
+    """What loops may have of single calls, if that is kept, or the other way round: of small
+    programs the code is the same, and a call can run that of a loop.
+    """
+    wanted = wanted_threads(requested)
+    if wanted not in ("auto", CALLS):
+        return None
+    other = made_for(target, "auto" if wanted == CALLS else CALLS)
+    found: Code | None = store.STORE.find(
+        (key[0], other, key[2]), lambda code: wanted == CALLS or code.is_for_one_thread
+    )
+    return found
 
 
 def code_again(code: Any, state: Sequence[Array], requested: Threads | None) -> Code | None:
@@ -359,8 +380,9 @@ def code_again(code: Any, state: Sequence[Array], requested: Threads | None) -> 
     if not isinstance(code, Code) or not isinstance(code.key, tuple):
         return None
     if code.is_for_one_thread and code.request.target is host():
-        wanted = default_threads() if requested is None else requested
-        found = (code.wanted, code.key[2]) == (wanted, debug.checking())
+        wanted = wanted_threads(requested)
+        alike = wanted == code.wanted or {wanted, code.wanted} == {"auto", CALLS}
+        found = alike and code.key[2] == debug.checking()
     else:
         found = code.key[1:] == (made_for(host(), requested), debug.checking())
     if not found or code.strides != [array.strides for array in state]:

@@ -29,6 +29,7 @@ from mynn.jit.code import Code, CompileRequest, code_again, code_of, signature_t
 from mynn.jit.direct import direct_call, quick_call, several_call
 from mynn.jit.instance import Instance
 from mynn.runtime import parallel_call
+from mynn.runtime import threads as bounds
 from mynn.runtime.llvm_jit import assembly
 from mynn.runtime.threads import Threads, default_threads
 from mynn.target.storage import address_of
@@ -82,7 +83,7 @@ class Program:
         writes: for each state input that changes, the number of the output that is its new value.
         state: the tensors behind the state inputs.
         threads: how many threads `fit` runs a step with: a number, "auto" (the fastest,
-            found while it runs), or None for what `MYNN_THREADS` says.
+            found while it runs), None for what `MYNN_THREADS` says, or `CALLS` where it never does.
         name: of the function, for the list of programs.
         code: of an earlier program of the same graph, which may do for this one too.
         twin: a program for other shapes of the arguments, mostly of the same state.
@@ -177,7 +178,7 @@ class Program:
         """Memory for a run."""
         function: Callable[[int], Any] = (
             parallel_call.SharedCall(self.native, self.threads)
-            if self.threads > 1 and self.operations >= parallel_call.LEAST_OPERATIONS
+            if self.threads > 1 and self.operations >= bounds.LEAST_OPERATIONS
             else self.code.step
         )
         memory = self.code.memory(self.state_arrays, self.addresses)

@@ -12,9 +12,6 @@ from mynn.compiler.host.parallel_call import CALL, CALL_WORKER
 from mynn.runtime.llvm_jit import NativeModule
 from mynn.runtime.worker_pool import PATIENCE, WorkerPool, worker_function
 
-# Operations of a call for which it pays to have several threads.
-LEAST_OPERATIONS = 20_000_000
-
 
 class SharedCall:
     """`call(address)` runs a program once on the table at the address, with so many workers.

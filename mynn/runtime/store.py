@@ -165,11 +165,11 @@ class Store:
         kept: Kept = found
         return kept
 
-    def find(self, key: Hashable) -> Any:
-        """The code under `key`, None where there is none."""
+    def find(self, key: Hashable, suits: Callable[[Any], bool] | None = None) -> Any:
+        """The code under `key`, None where there is none, or none that `suits`."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None:
+            if entry is None or not (suits is None or suits(entry.code)):
                 return None
             self._entries.move_to_end(key)
             entry.hits += 1

@@ -16,6 +16,11 @@ OPERATIONS_PER_THREAD = 400_000
 MOST_THREADS = 1024
 
 Threads = int | str
+# What is asked for programs that are run by single calls alone, never in the loop of `fit`: several
+# threads only where a call is worth sharing (`LEAST_OPERATIONS`).
+CALLS = "calls"
+# Operations of a call for which it pays to have several threads.
+LEAST_OPERATIONS = 20_000_000
 _openmp = reader("OMP_NUM_THREADS")
 _wanted = reader("MYNN_THREADS")
 
@@ -114,9 +119,22 @@ def default_threads() -> Threads:
     return check_threads(int(text) if text.isdigit() else text)
 
 
+def wanted_threads(requested: Threads | None) -> Threads:
+    """What a request comes to: for None `default_threads`, and so for `CALLS` where there is one
+    thread for everything.
+    """
+    if requested is not None and requested != CALLS:
+        return requested
+    wanted = default_threads()
+    most = processors() if wanted == "auto" else wanted
+    return wanted if requested is None or most == 1 else CALLS
+
+
 def choose_threads(requested: Threads | None, operations: int) -> int:
     """The number of threads for a step of so many operations."""
-    wanted = default_threads() if requested is None else requested
+    wanted = wanted_threads(requested)
+    if wanted == CALLS:
+        return choose_threads(None, operations) if operations >= LEAST_OPERATIONS else 1
     if isinstance(wanted, int):
         return wanted
     return max(1, min(processors(), operations // OPERATIONS_PER_THREAD))

@@ -53,8 +53,8 @@ def test_while_another_thread_calls(threads: int) -> None:
     run_child(
         FORKING
         + f"""
-from mynn.runtime import parallel_call as calls
-calls.LEAST_OPERATIONS = 1
+from mynn.runtime import threads as bounds
+bounds.LEAST_OPERATIONS = 1
 net = network()
 call = mynn.compile(net, threads={threads})
 expected = call(X)

@@ -23,7 +23,7 @@ import numpy as np
 import mynn
 from mynn import nn, optim
 from mynn.core.types import Array
-from mynn.runtime import parallel_call
+from mynn.runtime import threads as bounds
 from mynn.trace import tracing
 from tests.fuzz import tape_signals
 from tests.fuzz.interruption import interrupt
@@ -138,7 +138,7 @@ class Subject:
 
 def run(moments: int, seed: int) -> dict[str, int]:
     """How many moments were within each kind of work."""
-    parallel_call.LEAST_OPERATIONS = 1
+    bounds.LEAST_OPERATIONS = 1
     running = _thread._count()
     subjects = [Subject(1)]
     subjects += [Subject(threads, subjects[0].known) for threads in (2, 3, 4)]

@@ -14,13 +14,15 @@ import pytest
 
 import mynn
 from mynn import nn, optim
-from mynn.runtime import parallel_call
+from mynn.jit.program import Program
+from mynn.runtime import threads as bounds
 from mynn.runtime.parallel_call import SharedCall
+from mynn.runtime.store import STORE
 
 
 @pytest.fixture
 def small_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel_call, "LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(bounds, "LEAST_OPERATIONS", 1)
 
 
 def network() -> nn.Sequential:
@@ -121,3 +123,59 @@ def test_after_a_fork() -> None:
         os._exit(0 if np.array_equal(shared(X), expected) else 1)
     assert os.waitpid(child, 0)[1] == 0
     np.testing.assert_array_equal(shared(X), expected)
+
+
+@pytest.mark.parametrize(("rows", "split"), [(512, False), (8192, True)])
+def test_the_tape_makes_no_code_for_threads_that_no_call_has(
+    monkeypatch: pytest.MonkeyPatch, rows: int, split: bool
+) -> None:
+    """A step of 6 million operations is run by one thread, so that it is made for one; one of 100
+    million is shared.
+    """
+    monkeypatch.setattr(bounds, "processors", lambda: 2)
+    monkeypatch.delenv("MYNN_THREADS", raising=False)
+    x = mynn.from_numpy(np.random.default_rng(1).normal(size=(rows, 20)).astype(np.float32))
+    before = _codes()
+    net = network()
+    optimizer = optim.SGD(net.parameters(), lr=0.01)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (net(x) ** 2).mean().backward()
+        optimizer.step()
+    made = [code for code in _codes() if code not in before and code.operations > 3_000_000]
+    assert made
+    assert [code.artifact.threads > 1 for code in made] == [split] * len(made)
+
+
+def test_calls_and_loops_share_the_code_of_small_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tape has made is not made again by a compiled call, nor the other way round."""
+    monkeypatch.setattr(bounds, "processors", lambda: 2)
+    monkeypatch.delenv("MYNN_THREADS", raising=False)
+    graph = mynn.compile(network()).program(X).source
+    state = mynn.compile(network()).program(X).state
+    for first, second in ((None, bounds.CALLS), (bounds.CALLS, None)):
+        mynn.programs().clear()
+        one = Program(graph, 1, {}, state, first)
+        other = Program(graph, 1, {}, state, second)
+        assert other.code is one.code
+
+
+def test_a_loop_does_not_run_the_code_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of larger programs the loop has code for several threads, which a call can run too."""
+    monkeypatch.setattr(bounds, "processors", lambda: 2)
+    monkeypatch.delenv("MYNN_THREADS", raising=False)
+    x = np.zeros((2048, 20), np.float32)
+    program = mynn.compile(network()).program(x)
+    graph, state = program.source, program.state
+    mynn.programs().clear()
+    call = Program(graph, 1, {}, state, bounds.CALLS)
+    loop = Program(graph, 1, {}, state)
+    assert (call.threads, loop.threads) == (1, 2)
+    mynn.programs().clear()
+    loop = Program(graph, 1, {}, state)
+    assert Program(graph, 1, {}, state, bounds.CALLS).code is loop.code
+    np.testing.assert_array_equal(call([x]), loop([x]))
+
+
+def _codes() -> list[Any]:
+    return [entry.code for entry in list(STORE._entries.values())]

@@ -14,7 +14,8 @@ import pytest
 import mynn
 from mynn import nn, optim
 from mynn.compiler.host.control_block import SHUTDOWN, Sync, WorkerState, worker_word
-from mynn.runtime import parallel_call, worker_pool
+from mynn.runtime import threads as bounds
+from mynn.runtime import worker_pool
 from mynn.train.engine import native
 from mynn.train.engine.native import NativeExecutor
 from tests.runtime.children import run_child
@@ -119,8 +120,8 @@ def test_a_call_whose_workers_cannot_be_started(allowed: int) -> None:
     """Fewer workers and the same bits; the next call does not wait for those."""
     run_child(
         f"""
-        from mynn.runtime import parallel_call as calls
-        calls.LEAST_OPERATIONS = 1
+        from mynn.runtime import threads as bounds
+        bounds.LEAST_OPERATIONS = 1
         net = network()
         expected = mynn.compile(net, threads=1)(X)
         shared = mynn.compile(net, threads=4)
@@ -167,8 +168,8 @@ def test_an_exception_as_a_worker_is_started(moment: str) -> None:
     """The call has run as a whole or not at all, and the next one runs."""
     run_child(
         f"""
-        from mynn.runtime import parallel_call as calls
-        calls.LEAST_OPERATIONS = 1
+        from mynn.runtime import threads as bounds
+        bounds.LEAST_OPERATIONS = 1
         net = network()
         expected = mynn.compile(net, threads=1)(X)
         shared = mynn.compile(net, threads=3)
@@ -238,7 +239,7 @@ def test_threads_that_nobody_tells_leave(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_second_thread_for_a_worker_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel_call, "LEAST_OPERATIONS", 1)
+    monkeypatch.setattr(bounds, "LEAST_OPERATIONS", 1)
     program = mynn.compile(network(), threads=2).program(X)
     pool = program._first.function._pool
     words = pool.sync.words

@@ -60,13 +60,16 @@ def make_program(
 ) -> Any:
     """A native program where there can be one, or an interpreted one; `code`: of an earlier one of
     the same graph, if there is one.
+
+    The tape calls its programs one by one, so that small ones are made for one thread.
     """
     with forks.loading:
         from mynn.jit.interpreted import InterpretedProgram
         from mynn.jit.program import Program
+        from mynn.runtime.threads import CALLS
 
     kind = Program if native_available() else InterpretedProgram
-    return kind(graph, arguments, writes, state, None, name, code, twin)
+    return kind(graph, arguments, writes, state, CALLS, name, code, twin)
 
 
 def stage(
