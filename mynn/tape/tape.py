@@ -372,13 +372,10 @@ class Tape(Filled):
                 if want != (kind, value):
                     return False
             elif kind is np.ndarray:
-                if child.function is not Tensor.__getitem__:
+                if child.function is not Tensor.__getitem__ or not self._chooses(
+                    args[0], value, want
+                ):
                     return False
-                entry = with_tensors(args[0], value)
-                if entry is value or want != kind_of(entry):
-                    return False
-                self.index[id(entry)] = len(externals)
-                externals.append(entry)
             elif kind is not float or type(want) is not tuple:
                 if not (kind is type or isinstance(value, np.dtype)) or want != (kind, value):
                     return False
@@ -391,6 +388,15 @@ class Tape(Filled):
                 externals.append(array)
             elif want != (float, value.hex()):
                 return False
+        return True
+
+    def _chooses(self, x: Any, index: Any, want: Any) -> bool:
+        """Whether an array as an index is what was wanted there, as a tensor."""
+        entry = with_tensors(x, index)
+        if entry is index or want != kind_of(entry):
+            return False
+        self.index[id(entry)] = len(self.externals)
+        self.externals.append(entry)
         return True
 
     def _other(
