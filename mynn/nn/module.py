@@ -137,7 +137,10 @@ class Module(Conversions, Hooked):
         if type(value) not in _PLAIN and self._holds(name, value):  # as after `self.weight -= step`
             return
         self._before_edit()
-        if isinstance(value, Parameter):
+        rule = self.__dict__.get("_computed", {}).get(name)
+        if hasattr(rule, "assign"):
+            rule.assign(self, value)
+        elif isinstance(value, Parameter):
             self._release(name, self._parameters)
             self.register_parameter(name, value)
         elif isinstance(value, Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mynn.base.arguments import explained
-from mynn.errors import ArgumentError, ShapeError
+from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.nn.container import ModuleDict, ModuleList
 from mynn.nn.module import Module
 from mynn.tensor import Parameter, Tensor, as_tensor, no_grad
@@ -33,6 +33,23 @@ class ParametrizationList(ModuleList):
             made = value if isinstance(value, Parameter) else Parameter(as_tensor(value).detach())
             setattr(self, name, made)
 
+    def right_inverse(self, value: Any) -> None:
+        """Give the originals the values that the tensor is computed from."""
+        with no_grad():
+            values: Any = as_tensor(value).detach()
+            for module in reversed(list(self)):
+                inverse = getattr(module, "right_inverse", None)
+                if inverse is None:
+                    raise UsageError(
+                        f"{type(module).__name__} has no right_inverse, so that what it computes "
+                        "cannot be assigned; change its originals, or give it one"
+                    )
+                values = inverse(values)
+            listed = list(values) if self._several else [values]
+            names = [name for name in self._parameters if name.startswith("original")]
+            for name, one in zip(names, listed, strict=True):
+                getattr(self, name).copy_(as_tensor(one))
+
     def forward(self) -> Tensor:
         """The tensor as it is now."""
         names = [name for name in self._parameters if name.startswith("original")]
@@ -52,6 +69,10 @@ class Computed:
         """The tensor as it is now."""
         found: Tensor = module.parametrizations[self.name]()
         return found
+
+    def assign(self, module: Any, value: Any) -> None:
+        """Let the tensor be computed with this value: `layer.weight = value`."""
+        module.parametrizations[self.name].right_inverse(value)
 
 
 @explained

@@ -9,7 +9,7 @@ import pytest
 
 import mynn
 from mynn import nn
-from mynn.errors import ArgumentError
+from mynn.errors import ArgumentError, UsageError
 from mynn.nn.utils.orthogonal import MAPS
 from mynn.nn.utils.parametrizations import orthogonal
 
@@ -86,6 +86,19 @@ def test_stacks_of_matrices() -> None:
     layer = nn.Conv1d(3, 2, 3, bias=False)
     weight = orthogonal(layer).weight.detach().numpy()
     np.testing.assert_allclose(weight @ weight.swapaxes(1, 2), np.stack([np.eye(3)] * 2), atol=1e-5)
+
+
+def test_a_parametrized_weight_is_assigned() -> None:
+    """It is still computed, and trained."""
+    layer = orthogonal(nn.Linear(3, 3))
+    turned = start((3, 3))
+    layer.weight = mynn.from_numpy(turned.copy())
+    np.testing.assert_allclose(layer.weight.detach().numpy(), turned, atol=1e-6)
+    layer(mynn.ones(1, 3)).sum().backward()
+    assert layer.parametrizations["weight"].original.grad is not None
+    free = nn.utils.parametrize.register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    with pytest.raises(UsageError, match="Tanh has no right_inverse"):
+        free.weight = mynn.eye(2)
 
 
 def test_what_cannot_be_orthogonal() -> None:
