@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -320,7 +321,9 @@ class ParameterDict(Module):
     """A dictionary whose parameters `parameters()` and `state_dict()` find.
 
     Args:
-        parameters: from names to parameters, or pairs of both; tensors become parameters.
+        parameters: from names to parameters, or pairs of both; tensors become parameters. Those of
+            a plain dict come in the order of their names, as in PyTorch, others as they stand: an
+            optimizer numbers them so.
     """
 
     def __init__(self, parameters: Any = None) -> None:
@@ -376,8 +379,46 @@ class ParameterDict(Module):
     def update(self, parameters: Any) -> None:
         """Add parameters, or put others in the place of those that are there."""
         pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
+            pairs = sorted(pairs, key=operator.itemgetter(0))
         for key, value in pairs:
             self[key] = value
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, which is `default` from now on where there is none."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last parameter out; returns its name and it."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Take all parameters out."""
+        for key in list(self._keys):
+            del self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another one of the same parameters."""
+        return ParameterDict(OrderedDict(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """One with `default` under each name."""
+        return ParameterDict((key, default) for key in keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __or__(self, other: Any) -> ParameterDict:
+        new = self.copy()
+        new.update(other)
+        return new
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
 
     def extra_repr(self) -> str:
         """As in PyTorch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -114,3 +115,28 @@ def test_only_modules_are_put_in() -> None:
     with pytest.raises(ArgumentError, match=r"Sequential: .* is not a Module"):
         net.insert(0, np.tanh)  # type: ignore[arg-type]
     assert [type(one) for one in net] == [nn.Tanh, nn.Identity]
+
+
+@pytest.mark.parametrize("given", [dict, OrderedDict, list])
+def test_order_of_named_parameters(given: Any) -> None:
+    """PyTorch's: an optimizer's state goes by the numbers of parameters."""
+    torch = pytest.importorskip("torch")
+    entries = given([("b", 1.0), ("c", 2.0), ("a", 3.0)])
+    values = dict(entries)
+
+    def made(nn: Any, tensor: Any) -> list[tuple[str, float]]:
+        pairs = [(key, nn.Parameter(tensor(values[key]))) for key, _ in dict(entries).items()]
+        found = nn.ParameterDict(given(pairs))
+        found |= {"z": nn.Parameter(tensor(5.0)), "y": nn.Parameter(tensor(6.0))}
+        found.setdefault("b", nn.Parameter(tensor(0.0)))
+        found.setdefault("d", nn.Parameter(tensor(4.0)))
+        other = found.copy()
+        last, value = other.popitem()
+        assert (last, value.item(), next(reversed(other))) == ("d", 4.0, "z")
+        both = other | nn.ParameterDict({"w": nn.Parameter(tensor(8.0))})
+        assert (list(both)[-1], len(other), list(found.fromkeys(["k"]))) == ("w", 5, ["k"])
+        other.clear()
+        assert not list(other.parameters())
+        return [(name, one.item()) for name, one in found.named_parameters()]
+
+    assert made(nn, mynn.tensor) == made(torch.nn, torch.tensor)
