@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,7 @@ class Trainer:
         self.data = data(work)
         self.net = net = network(work)
         self.optimizer = optimizer = optim.SGD(net.parameters(), lr=work.lr, momentum=work.momentum)
-        self._fresh = optimizer.state_dict()
+        self._fresh = copy.deepcopy(optimizer.state_dict())
         cross_entropy = nn.CrossEntropyLoss()
 
         @mynn.compile(threads=threads)
