@@ -383,7 +383,7 @@ class Tape(Filled):
                 if child.function not in NUMBERS or not abs(value) < LARGE:
                     return False
                 array = np.asarray(value, args[0].dtype)
-                if want != ("array", (), array.dtype):
+                if array.dtype.kind != "f" or want != ("array", (), array.dtype):
                     return False
                 externals.append(array)
             elif want != (float, value.hex()):
