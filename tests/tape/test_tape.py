@@ -473,9 +473,9 @@ def test_what_is_changed_in_place_again_and_again(
 
 
 def test_a_number_where_an_array_of_whole_numbers_was(tape: Any) -> None:
-    """It is no number of those: 2.7 is not 2."""
-    x = Tensor(np.arange(4))
+    """It is no number of those: 2.7 is not 2, and -0.3 is not too small."""
+    x = Tensor(np.arange(4, dtype=np.uint8))
     for _ in range(4):
-        assert ((x * 2) + np.array(3)).tolist() == [3, 5, 7, 9]
-    for _ in range(4):
-        np.testing.assert_allclose(((x * 2) + 2.7).numpy(), [2.7, 4.7, 6.7, 8.7], rtol=1e-6)
+        assert ((x * 2) + np.array(3, np.uint8)).tolist() == [3, 5, 7, 9]
+    for number in (2.7, 2.7, -0.3, -0.3):
+        np.testing.assert_allclose(((x * 2) + number).numpy(), [0, 2, 4, 6] + np.float64(number))
