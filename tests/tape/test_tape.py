@@ -478,4 +478,4 @@ def test_a_number_where_an_array_of_whole_numbers_was(tape: Any) -> None:
     for _ in range(4):
         assert ((x * 2) + np.array(3, np.uint8)).tolist() == [3, 5, 7, 9]
     for number in (2.7, 2.7, -0.3, -0.3):
-        np.testing.assert_allclose(((x * 2) + number).numpy(), [0, 2, 4, 6] + np.float64(number))
+        np.testing.assert_allclose(((x * 2) + number).numpy(), np.arange(0.0, 8.0, 2) + number)
