@@ -131,6 +131,8 @@ class Tape(Filled):
                 raise
         finally:
             self.busy = before
+            if before:  # another call has begun, and has left something
+                self.tidied = None
         return self._record(function, args, kwargs, anchor)
 
     def _record(
@@ -245,6 +247,8 @@ class Tape(Filled):
             return self._advance(child, turn)
         finally:
             self.busy = before
+            if before:
+                self.tidied = None
 
     def _advance(self, child: Step, turn: object) -> tuple[Any, Tensor | None]:
         """Let the tape stand at this step: the end of `_attempt`, whose results it gives. The
@@ -331,7 +335,10 @@ class Tape(Filled):
     def _fits(self, child: Step, args: tuple[Any, ...]) -> bool:
         """Whether a call has the arguments of the one that led to this step: `_add`, compared."""
         self.tidied = None
-        wants, externals = child.wants, self.externals
+        if child.parent is not self.position:
+            return False  # a signal handler recorded a call that is known; others change the turn
+        # Both, so that they go together where a signal handler has all run.
+        wants, externals, index = child.wants, self.externals, self.index
         place = 0
         for value in args:
             want = wants[place]  # `zip` takes longer than the rest
@@ -348,7 +355,7 @@ class Tape(Filled):
                 if pending is not None and pending.tape is not None:
                     return False
                 number = id(value)
-                if number in self.index:
+                if number in index:
                     return False
                 if self.rows and pending is None and is_put_off(value):
                     return False
@@ -363,7 +370,7 @@ class Tape(Filled):
                     array = value._value
                     if want != (array.shape, array.dtype, False):
                         return False
-                self.index[number] = len(externals)
+                index[number] = len(externals)
                 externals.append(value)
             elif kind is tuple:
                 if want != whole(value):
@@ -395,8 +402,9 @@ class Tape(Filled):
         entry = with_tensors(x, index)
         if entry is index or want != kind_of(entry):
             return False
-        self.index[id(entry)] = len(self.externals)
-        self.externals.append(entry)
+        externals, index = self.externals, self.index
+        index[id(entry)] = len(externals)
+        externals.append(entry)
         return True
 
     def _other(

@@ -279,3 +279,64 @@ def test_what_was_interrupted_half_way_says_so(
         with pytest.raises(UsageError, match="interrupted: Late"):
             z.numpy()
     check_tape(own)
+
+
+@pytest.mark.parametrize("looked", [False, True])
+@pytest.mark.parametrize(
+    ("where", "event"),
+    [
+        ("_fits", "call"),
+        ("_fits", "c_return"),
+        ("_tidy", "call"),
+        ("_tidy", "c_return"),
+        ("alive", "call"),
+        ("look", "call"),
+        ("_add", "c_return"),
+    ],
+)
+@pytest.mark.parametrize("same", [False, True])
+def test_known_calls_in_a_handler_amid_a_call(
+    where: str, event: str, looked: bool, same: bool
+) -> None:
+    """They do not begin anew what the call has begun: known calls are recorded in a hurry."""
+    x, y = Tensor(np.arange(12.0).reshape(3, 4)), Tensor(np.ones((3, 4)))
+
+    def known() -> Any:
+        return (x * 3.0 - y).sum(1) if same else (y * 2.0 + 1.0).sum(1)
+
+    def step(number: int) -> Any:
+        z = x * 3.0 - y
+        return (z + z.detach()).sum(1) + Tensor(np.full(3, float(number)))
+
+    kept: list[Any] = []
+
+    class Handler:
+        """Comes once, at the event with this number."""
+
+        def __init__(self, number: int) -> None:
+            self.left = number
+
+        def __call__(self, frame: Any, seen: str, arg: Any) -> None:
+            if seen == event and frame.f_code.co_name == where:
+                self.left -= 1
+                if not self.left:
+                    sys.setprofile(None)
+                    kept.append(known())
+                    if looked:
+                        kept[-1].numpy()
+
+    with mynn.eager("at once"), mynn.eager("tape"):
+        for number in range(12):
+            step(number).numpy()
+            known().numpy()
+        right = (np.arange(12.0).reshape(3, 4) * 6 - 2).sum(1)
+        for number in range(1, 25):
+            sys.setprofile(Handler(number))
+            try:
+                found = step(number)
+                result = found.numpy()
+            finally:
+                sys.setprofile(None)
+            np.testing.assert_allclose(result, right + number)
+        for one in kept:
+            np.testing.assert_allclose(one.numpy(), right / 2 if same else np.full(3, 12.0))

@@ -219,7 +219,8 @@ class Following(Training):
             if pending is not None and pending.tape is not None:
                 if pending.tape is not self:
                     raise Elsewhere(value)
-                if self.outputs[pending.slot] is not value:
+                outputs, slot = self.outputs, pending.slot
+                if slot >= len(outputs) or outputs[slot] is not value:
                     raise Unknown  # it is being computed
                 if pending.leaf and enabled() and pending.slot in self.position.replacing:
                     raise Elsewhere(value)  # gradients go to it
@@ -235,8 +236,9 @@ class Following(Training):
                 raise Unknown  # of a trace that has ended: run at once it says so
             if waits_for(value):
                 raise Elsewhere(memory_of(value))
-            self.index[id(value)] = len(self.externals)
-            self.externals.append(value)
+            externals, index = self.externals, self.index
+            index[id(value)] = len(externals)
+            externals.append(value)
             if kind is Parameter:
                 key.append(("parameter", id(value)))
                 self.bound = True

@@ -99,7 +99,7 @@ def _run(tape: Any, step: Step) -> bool:
     fresh: list[Any] = []
     seen = set[int]()
     # No signal handler runs from here on until nothing waits.
-    if tape.turn is not turn:
+    if tape.turn is not turn or tape.position is not step:  # known calls do not change the turn
         return False
     tape.position = tape.tidied = tape.root
     tape.externals, tape.index, tape.outputs, tape.places = fresh, {}, [], {}

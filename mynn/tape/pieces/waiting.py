@@ -6,7 +6,9 @@ import contextlib
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice, repeat
 from sys import getrefcount
 from types import CodeType
 from typing import Any
@@ -106,13 +108,16 @@ class Waiting(Quick):
         return thread is None or not thread.is_alive()
 
     def _tidy(self) -> None:
-        """Drop what is left of calls that were begun, and not recorded."""
+        """Drop what is left of calls that were begun, unless a handler came between and did so."""
         step = self.position
         if len(self.externals) > step.externals:
-            for value in self.externals[step.externals :]:
-                self.index.pop(id(value), None)
-            del self.externals[step.externals :]
-        if len(self.outputs) > step.slots:
+            left = map(id, islice(self.externals, step.externals, None))
+            gone = map(self.index.pop, left, repeat(None))
+            if self.position is step:
+                deque(gone, maxlen=0)
+            if self.position is step:
+                del self.externals[step.externals :]
+        if len(self.outputs) > step.slots and self.position is step:
             del self.outputs[step.slots :]
 
     def reads(self, tensor: Any) -> bool:
@@ -263,6 +268,8 @@ class Waiting(Quick):
             return True
         outputs = self.outputs
         held = self.alive(step)
+        if self.turn is not turn:
+            return last is None
         try:
             piece = self._prepared(step, held)
         except BaseException:
@@ -350,7 +357,7 @@ class Waiting(Quick):
         for _, _, slot in self.rows:
             held[slot] = True
         for slot, base in step.within:
-            if held[slot]:
+            if slot < len(held) and held[slot]:  # otherwise a signal handler had all run
                 held[base] = True
         return held
 
