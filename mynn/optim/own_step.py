@@ -14,6 +14,7 @@ from mynn.errors import UsageError
 from mynn.optim.slots import Slots
 from mynn.tensor import Tensor
 from mynn.trace import tracing
+from mynn.trace.snapshot import snapshot
 
 
 def watched(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +31,7 @@ def watched(step: Callable[..., Any]) -> Callable[..., Any]:
             return step(self, *args, **kwargs)
         kept = {p: dict(slots) for p, slots in self.state.items() if type(slots) is not Slots}
         trace.guards.properties[self, "signature"] = self.signature
+        self._keep(trace.guards)
         try:
             result = step(self, *args, **kwargs)
             _check(type(self).__name__, kept, self.state)
@@ -64,8 +66,10 @@ def _check(name: str, kept: Mapping[Any, Mapping[str, Any]], state: Mapping[Any,
 
 
 def built_in(optimizer: Any) -> list[Any]:
-    """What a trace of such a step has built in besides the options."""
-    found: list[Any] = [tuple(group.notes.items()) for group in optimizer.param_groups]
-    for slots in optimizer.state.values():
-        found += [(k, id(v) if isinstance(v, Tensor) else v) for k, v in slots.items()]
-    return found
+    """What a trace of such a step has built in besides the options, as it is now."""
+    tables = [group.notes for group in optimizer.param_groups] + [*optimizer.state.values()]
+    return [
+        (name, id(value) if isinstance(value, Tensor) else snapshot(value))
+        for table in tables
+        for name, value in table.items()
+    ]

@@ -47,14 +47,24 @@ class Slots(dict[str, Any]):
             return
         if own is value:
             return
-        if tracing.active() is None:
-            value = loaded_array(f"state: {slot}", value, own.shape, own.dtype)
         with no_grad():
-            own.copy_(value)
+            own.copy_(self.checked({slot: value})[slot])
+
+    def checked(self, slots: Mapping[str, Any]) -> dict[str, Any]:
+        """Values for slots, which have been looked at."""
+        if tracing.active() is not None:
+            return dict(slots)
+        found = {}
+        for slot, value in slots.items():
+            own = self.get(slot)
+            if isinstance(own, Tensor):
+                value = loaded_array(f"state: {slot}", value, own.shape, own.dtype)
+            found[slot] = value
+        return found
 
     def update(self, *given: Any, **named: Any) -> None:
-        """Copy values into some slots."""
-        for slot, value in dict(*given, **named).items():
+        """Copy values into some slots; all are looked at before any is changed."""
+        for slot, value in self.checked(dict(*given, **named)).items():
             self[slot] = value
 
     def __delitem__(self, slot: str) -> None:
@@ -104,20 +114,25 @@ class State(dict[Tensor, Any]):
                 f"{self._owner()}: state must be a dict of parameters and their slots, it is "
                 f"{shown(given)}"
             )
-        kept = {p: {n: _copied(v) for n, v in given[p].items()} for p in given if p in self}
+        kept = {}
         for parameter in given:
-            self._known(parameter)
+            own = self._known(parameter)
+            slots = {name: _copied(value) for name, value in given[parameter].items()}
+            kept[parameter] = own.checked(slots) if isinstance(own, Slots) else slots
         self.clear()
         for parameter, slots in kept.items():
             self[parameter] = slots
 
     def __setitem__(self, parameter: Tensor, slots: Mapping[str, Any]) -> None:
+        """Copy values into the slots of a parameter; those that have none begin anew."""
         own = self._known(parameter)
         self._part(parameter)
-        if isinstance(own, Slots):
-            own.update(slots)
-        else:
+        if not isinstance(own, Slots):
             super().__setitem__(parameter, dict(slots))
+            return
+        own.update(slots)
+        for slot in own.keys() - slots.keys():
+            del own[slot]
 
     def update(self, *given: Any, **named: Any) -> None:
         """Copy values into the slots of some parameters."""

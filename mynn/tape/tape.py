@@ -382,10 +382,10 @@ class Tape(Filled):
             elif want[0] == "array":  # that of many others, as in `_varies`
                 if child.function not in NUMBERS or not abs(value) < LARGE:
                     return False
-                array = np.asarray(value, args[0].dtype)
-                if want != ("array", (), array.dtype):
+                dtype = args[0].dtype
+                if dtype.kind != "f" or want != ("array", (), dtype):
                     return False
-                externals.append(array)
+                externals.append(np.asarray(value, dtype))
             elif want != (float, value.hex()):
                 return False
         return True

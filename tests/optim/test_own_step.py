@@ -94,6 +94,67 @@ def test_what_happens_once_is_refused(count: bool, made: bool) -> None:
     np.testing.assert_array_equal(net.weight.numpy(), weights)
 
 
+class Scaled(optim.Optimizer):
+    """Reads attributes of its own, and lists that its groups note."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 0.1})
+        self.scale = 1.0
+        self.known = {"scale": 1.0}
+        self.param_groups[0]["scales"] = [1.0]
+
+    def step(self, closure: Any = None) -> None:
+        scale = self.scale * self.known["scale"] * self.param_groups[0]["scales"][0]
+        with mynn.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p.add_(p.grad * (-0.1 * scale))
+
+
+def test_attributes_and_what_is_changed_in_place_are_looked_at() -> None:
+    def run(compiled: bool) -> list[Any]:
+        mynn.manual_seed(0)
+        net = nn.Linear(2, 1)
+        chosen = Scaled(net.parameters())
+
+        def step(x: Any) -> Any:
+            net.zero_grad()
+            loss = net(x).sum()
+            loss.backward()
+            chosen.step()
+            return loss
+
+        taken = mynn.compile(step) if compiled else step
+        found = []
+        for number in range(8):
+            found.append(float(taken(mynn.tensor(X))))
+            if number == 1:
+                chosen.scale = 3.0
+            if number == 3:
+                chosen.known["scale"] = 0.5
+            if number == 5:
+                chosen.param_groups[0]["scales"][0] = -2.0
+        return found
+
+    np.testing.assert_allclose(run(True), run(False), rtol=1e-5)
+
+
+def test_what_a_step_counts_in_an_attribute_is_said() -> None:
+    class Counting(Scaled):
+        def step(self, closure: Any = None) -> None:
+            self.scale += 1
+            super().step(closure)
+
+    net = nn.Linear(2, 1)
+    chosen = Counting(net.parameters())
+
+    def step(x: Any) -> None:
+        net(x).sum().backward()
+        chosen.step()
+
+    with pytest.warns(mynn.TraceWarning, match="scale is changed by a compiled function"):
+        mynn.compile(step)(X)
+
+
 class Written(optim.Optimizer):
     """As PyTorch's documentation has it: the state is what `step` puts there."""
 

@@ -58,6 +58,11 @@ def pop(optimizer: Any, net: Any, lib: Any) -> None:
     assert optimizer.state.pop(net.bias)
 
 
+def begin_anew(optimizer: Any, net: Any, lib: Any) -> None:
+    optimizer.state[net.bias] = {}
+    optimizer.state.update({net.weight: {}})
+
+
 def other_values(optimizer: Any, net: Any, lib: Any) -> None:
     slots = optimizer.state[net.weight]
     for name in list(slots):
@@ -74,7 +79,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("mode", ["at once", "tape", "compiled"])
-@pytest.mark.parametrize("change", [clear, assign, delete, pop, other_values])
+@pytest.mark.parametrize("change", [clear, assign, delete, pop, begin_anew, other_values])
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_state_changed_from_outside(kind: str, options: Any, change: Any, mode: Any) -> None:
     ours, theirs = networks()
@@ -183,6 +188,18 @@ def test_copies_keep_their_own_state() -> None:
             lambda o, p: o.state[o.param_groups[0]["params"][0]].update(exp_avg=np.ones(3)),
             "exp_avg has shape .2,., the new value .3,.",
         ),
+        (
+            lambda o, p: o.state[o.param_groups[0]["params"][0]].update(
+                exp_avg=np.ones(2), exp_avg_sq=np.ones(3)
+            ),
+            "exp_avg_sq has shape .2,., the new value .3,.",
+        ),
+        (
+            lambda o, p: setattr(
+                o, "state", {o.param_groups[0]["params"][0]: {"exp_avg_sq": np.ones(3)}}
+            ),
+            "exp_avg_sq has shape .2,., the new value .3,.",
+        ),
     ],
 )
 def test_refused(wrong: Any, message: str) -> None:
@@ -190,12 +207,13 @@ def test_refused(wrong: Any, message: str) -> None:
     optimizer = optim.Adam([parameter])
     parameter.grad = mynn.ones(2)
     optimizer.step()
-    before = optimizer.state_dict()
+    before = copy.deepcopy(optimizer.state_dict())
     with pytest.raises(MynnError, match=message):
         wrong(optimizer, Parameter([1.0]))
     after = optimizer.state_dict()
     assert after["param_groups"] == before["param_groups"]
-    np.testing.assert_array_equal(after["state"][0]["exp_avg"], before["state"][0]["exp_avg"])
+    for name, value in before["state"][0].items():
+        np.testing.assert_array_equal(after["state"][0][name], value)
 
 
 def test_groups_that_are_taken_out_and_given_again() -> None:

@@ -322,6 +322,78 @@ def test_threads_have_tapes_of_their_own_that_go_with_them(in_python: list[Any])
     np.testing.assert_array_equal((x + y).exp().numpy(), known)
 
 
+class InMode:
+    """What is done once, in the Python that native code runs to ask for the mode of a module: as a
+    signal handler would, or a finalizer.
+    """
+
+    def __init__(self, what: Callable[[], Any]) -> None:
+        self.what = what
+
+    def __call__(self, frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "_mode":
+            sys.setprofile(None)
+            self.what()
+
+    def __enter__(self) -> None:
+        sys.setprofile(self)
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
+
+
+def test_calls_that_are_recorded_while_the_mode_is_asked_for(in_python: list[Any]) -> None:
+    """They take the tensor that was made for the call."""
+    net, x, y = network().eval(), Tensor(X), Tensor(Y)
+
+    def step() -> Array:
+        return (y + 1.0).exp().numpy()
+
+    right, known = learn(in_python, lambda: (net(x).exp().numpy(), step()))
+    found: list[Array] = []
+    for _ in range(ROUNDS):
+        with InMode(lambda: found.append(step())):
+            result = net(x).exp()
+        np.testing.assert_array_equal(result.numpy(), right)
+        np.testing.assert_array_equal(found.pop(), known)
+
+
+def test_an_interrupt_while_the_mode_is_asked_for_is_not_lost(in_python: list[Any]) -> None:
+    net, x = network().eval(), Tensor(X)
+    right = learn(in_python, lambda: net(x).exp().numpy())
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), InMode(interrupt):
+        net(x)
+    np.testing.assert_array_equal(net(x).exp().numpy(), right)
+
+
+def test_whoever_goes_through_all_objects_sees_tensors_that_are_whole(
+    in_python: list[Any],
+) -> None:
+    """As programs do that look for what takes memory."""
+    x = Tensor(X)
+    learn(in_python, lambda: (x + 1.0).exp().numpy())
+    with pytest.raises(MynnError):  # known up to a point, where its tensor is made
+        x + Tensor(np.zeros((5, 7), np.float32))
+    for one in gc.get_objects():
+        if type(one) is Tensor:
+            one.pending  # noqa: B018
+    y = x + 1.0
+    assert gc.is_tracked(y)
+
+
+def test_the_function_holds_what_it_is_made_of(in_python: list[Any]) -> None:
+    """A program that ends may clear the module of its code before the last tensor is gone."""
+    call = own_tape().call
+    held = call.__module__
+    for one in (recording.waiting, recording.arrays, recording.toggles, native.KnownCall):
+        assert any(one is other for other in held[1].values())
+    assert held[0] is native._methods[Tape]
+
+
 def test_it_begins_once_many_calls_have_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     recorder = native.recorder

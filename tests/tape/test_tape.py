@@ -470,3 +470,12 @@ def test_what_is_changed_in_place_again_and_again(
 
     for got, wanted in zip(run("tape"), run("at once"), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_number_where_an_array_of_whole_numbers_was(tape: Any) -> None:
+    """It is no number of those: 2.7 is not 2, and -0.3 is not too small."""
+    x = Tensor(np.arange(4, dtype=np.uint8))
+    for _ in range(4):
+        assert ((x * 2) + np.array(3, np.uint8)).tolist() == [3, 5, 7, 9]
+    for number in (2.7, 2.7, -0.3, -0.3):
+        np.testing.assert_allclose(((x * 2) + number).numpy(), np.arange(0.0, 8.0, 2) + number)

@@ -163,6 +163,31 @@ def test_what_takes_no_part_stays_as_it_is() -> None:
                     np.testing.assert_array_equal(one.numpy(), other)
 
 
+def test_parameters_that_come_later_are_trained_too() -> None:
+    """A group that is added once an update of some is a program."""
+
+    def run(lib: Any) -> list[Any]:
+        net = network(lib)
+        *early, late = net.layers
+        first = [p for part in (net.first, net.last, *early) for p in part.parameters()]
+        optimizer = lib.optim.SGD(first, lr=0.02, momentum=0.5)
+        for number, way in enumerate(ways(5) + ways(6) + ways(7)):
+            if number == 100:
+                optimizer.add_param_group({"params": list(late.parameters())})
+            x, t = X[number % STEPS].copy(), T[number % STEPS].copy()
+            optimizer.zero_grad()
+            late.zero_grad()
+            out = net(lib.from_numpy(x), way)
+            lib.nn.functional.cross_entropy(out, lib.from_numpy(t)).backward()
+            optimizer.step()
+        return [one.detach().numpy() for one in net.parameters()]
+
+    with mynn.eager("tape"):
+        found = run(mynn)
+    for one, other in zip(found, run(torch), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
 def _all_of(parameter: Any, optimizer: Any) -> list[Any]:
     slots = optimizer.state[parameter]
     return [parameter, *[slots[name] for name in sorted(slots)]]

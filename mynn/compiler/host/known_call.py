@@ -18,6 +18,8 @@ class Table(IntEnum):
 
     TAPE = 0
     ALLOCATE = auto()
+    UNTRACK = auto()
+    TRACK = auto()
     KEEP = auto()
     DROP = auto()
     CALL = auto()

@@ -229,6 +229,7 @@ def _take(layout: Layout) -> Function:
           if not_equal(last, 0:i32):
             return 0
           spare[0] = 0
+          call (table[{Table.TRACK}])(tensor)
           call mynn_result(words, start, tensor){_replace("position", "child")}
           tidied[0] = child
           call (table[{Table.KEEP}])(child)
@@ -253,7 +254,11 @@ def _take(layout: Layout) -> Function:
 
 
 def _known(layout: Layout) -> Function:
-    """Record a call that is known; 0, and nothing has changed, where it is not."""
+    """Record a call that is known; 0, and nothing has changed, where it is not.
+
+    Where Python runs, before the tape is looked at, a signal handler may record calls too, and take
+    the tensor that was made. The collector does not show that one, which has no fields yet.
+    """
     tape, step = layout.tape, layout.step
     return parse_function(f"""
         function mynn_known(words: ptr, given: ptr, count: i64) -> ptr:
@@ -264,16 +269,22 @@ def _known(layout: Layout) -> Function:
           if equal(spare[0], 0):
             let made: ptr = call (table[{Table.ALLOCATE}])(table[{Table.TENSOR}], 0)
             if equal(made, 0):
-              call (table[{Table.CLEAR}])()
               return 0
-            spare[0] = made
+            call (table[{Table.UNTRACK}])(made)
+            if equal(spare[0], 0):
+              spare[0] = made
+            else:
+              call (table[{Table.DROP}])(made)
           if equal(count, 4):
+            if equal(arguments[3], table[{Table.NONE}]):
+              return 0
             let mode: ptr = call (table[{Table.ATTRIBUTE}])(arguments[3], table[{Table.MODE}])
             if equal(mode, 0):
-              call (table[{Table.CLEAR}])()
               return 0
             call (table[{Table.DROP}])(mode)
             table[{Table.MODE_NOW}] = mode
+            if equal(spare[0], 0):
+              return 0
           view position: ptr[] at offset(tape, {tape["position"]})
           view tidied: ptr[] at offset(tape, {tape["tidied"]})
           view claimed: ptr[] at offset(tape, {tape["claimed"]})
@@ -289,7 +300,6 @@ def _known(layout: Layout) -> Function:
             view references: ptr[] at offset(here, {step["next_of_module"]})
             let child: ptr = call (table[{Table.CALL}])(references[0])
             if equal(child, 0):
-              call (table[{Table.CLEAR}])()
               return 0
             call (table[{Table.DROP}])(child)
             let found: ptr = call mynn_matches(words, tape, child, given, 1)

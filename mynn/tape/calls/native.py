@@ -55,6 +55,8 @@ _TENSOR = (
 _FAST_CALL = 0x80
 _FUNCTIONS = {
     Table.ALLOCATE: "PyType_GenericAlloc",
+    Table.UNTRACK: "PyObject_GC_UnTrack",
+    Table.TRACK: "PyObject_GC_Track",
     Table.KEEP: "Py_IncRef",
     Table.DROP: "Py_DecRef",
     Table.CALL: "PyObject_CallNoArgs",
@@ -142,6 +144,11 @@ class _Slot(ctypes.Structure):
     )
 
 
+# Makes a function of Python of a description, what it is bound to, and what it calls its module. A
+# prototype of our own: what is set on `ctypes.pythonapi` itself others see.
+_new_function: Any = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object
+)(("PyCFunction_NewEx", ctypes.pythonapi))
 # By kind of tape the function for Python, and the machine code that it is.
 _methods: dict[type, tuple[_Method, NativeModule]] = {}
 
@@ -224,7 +231,7 @@ def recorder(tape: Any, plain: Any, checked: Any, make: bool) -> Any:
     none, or where it would have to be compiled and is not to be made.
 
     `plain` records any call of a tape, `checked` is told of those that may have to be run at once;
-    both are functions of its class, which live as long as that.
+    both are functions of its class. The tape holds the function, which does not hold the tape.
     """
     method = _methods.get(type(tape))
     if method is None:
@@ -236,13 +243,12 @@ def recorder(tape: Any, plain: Any, checked: Any, make: bool) -> Any:
     words = np.zeros(TABLE_WORDS, np.int64)
     for place, name in _FUNCTIONS.items():
         words[place] = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
-    own = {Table.TAPE: tape, Table.RECORD: plain, Table.CHECKED: checked}
-    for place, one in (_OBJECTS | own).items():
+    named = {**_OBJECTS, Table.RECORD: plain, Table.CHECKED: checked}
+    for place, one in named.items():
         words[place] = id(one)
-    new: Any = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype = ctypes.py_object
-    new.argtypes = ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
-    return new(ctypes.addressof(method[0]), words, None)
+    words[Table.TAPE] = id(tape)
+    # The function holds what it is made of: a program that ends clears modules before its objects.
+    return _new_function(ctypes.addressof(method[0]), words, (method, named))
 
 
 def describe(step: Step, varies: bool) -> KnownCall | None:

@@ -299,7 +299,8 @@ class Training(Waiting):
             ]
             self.externals += [present, *given]
             self.index.update((id(one), i) for i, one in enumerate(given, 1))
-            key = ("some", self.root.serial)
+            # Parameters are added to its state, and never taken out of that.
+            key = ("some", self.root.serial, len(given))
             child: Any = ways.get(key)
             if child is None:
                 numbers = count()
