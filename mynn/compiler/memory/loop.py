@@ -48,9 +48,18 @@ class Body:
     results: Sequence[Buffer]
 
 
-# Makes the kernels of a graph; `writes`, the strides of inputs and those of outputs as in
-# `mynn.compiler.pipeline`.
-MakeBody = Callable[[Graph, Mapping[Node, int], Mapping[Node, Shape], Mapping[int, Shape]], Body]
+# Makes the kernels of a graph; `writes`, the strides of inputs, those of outputs, and how far parts
+# of something larger are apart as in `mynn.compiler.compilation`.
+MakeBody = Callable[
+    [
+        Graph,
+        Mapping[Node, int],
+        Mapping[Node, Shape],
+        Mapping[int, Shape],
+        Mapping[Node | int, int],
+    ],
+    Body,
+]
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,13 @@ def loop_of(
     given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
     strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
     given_out = {number: parts[number].strides[1:] for number in range(carry, len(graph.outputs))}
-    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, given_out)
+    apart: dict[Node | int, int] = {
+        node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)
+    }
+    rows = zip(graph.inputs[ends[0] : ends[1]], stacks, strict=True)
+    apart |= {node: stack.strides[0] for node, stack in rows}
+    apart |= {number: parts[number].strides[0] for number in given_out}
+    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, given_out, apart)
 
     buffers: dict[Buffer, Buffer] = {}
     moving: list[Moving] = []
@@ -159,7 +174,11 @@ def _branch_of(name: str, group: Group, places: Mapping[Node, Place], make: Make
         graph: Graph = branch.params[side]
         layouts = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
         wanted = {number: place.strides for number, place in parts.items()}
-        body = make(graph, {}, layouts, wanted)
+        apart: dict[Node | int, int] = {
+            node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)
+        }
+        apart |= {number: place.buffer.pitch for number, place in parts.items()}
+        body = make(graph, {}, layouts, wanted, apart)
         buffers = {own.buffer: place.buffer for own, place in zip(body.inputs, given, strict=True)}
         for number, result in enumerate(body.results):
             if number in parts:
