@@ -32,8 +32,8 @@ class Compilation:
     - `writes`: for each input that is state, the number of the output that is its new value.
     - `given`: strides in elements of inputs that are not row-major with a padded last axis;
       `wanted`: those of outputs, by their numbers.
-    - `apart`: for inputs, and outputs by their numbers, that are parts of something larger: how many
-      elements lie between where one part begins and the next one.
+    - `apart`: for inputs, and outputs by their numbers, that are parts of something larger: after
+      how many elements the next part begins.
     - `split`: whether several workers share the kernels.
     - `status`: whether the last output is the status word.
     - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
@@ -86,7 +86,9 @@ class Compilation:
 
     @property
     def rooms(self) -> list[int]:
-        """How far these results are from the next part of something larger; 0 where they are none."""
+        """Of these results: after how many elements the next part of something larger begins; 0
+        where they are no parts.
+        """
         written = set(self.writes.values())
         return [self.apart.get(i, 0) for i in range(len(self.graph.outputs)) if i not in written]
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -127,7 +127,7 @@ def test_copies_and_pickles() -> None:
 class _Interrupting(type):
     """Looking for a member makes another object first, as another thread may do meanwhile."""
 
-    made: list[Any] = []
+    made: ClassVar[list[Any]] = []
     armed = False
 
     def __getattribute__(cls, name: str) -> Any:

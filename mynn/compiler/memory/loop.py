@@ -91,16 +91,8 @@ def loop_of(
     ]
     stacks = [places[x] for x in scan.inputs[ends[0] : ends[1]]]
     fixed = [places[x] for x in scan.inputs[ends[1] :]]
-    given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
-    strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
-    given_out = {number: parts[number].strides[1:] for number in range(carry, len(graph.outputs))}
-    apart: dict[Node | int, int] = {
-        node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)
-    }
-    rows = zip(graph.inputs[ends[0] : ends[1]], stacks, strict=True)
-    apart |= {node: stack.strides[0] for node, stack in rows}
-    apart |= {number: parts[number].strides[0] for number in given_out}
-    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, given_out, apart)
+    ys = {number: parts[number] for number in range(carry, len(graph.outputs))}
+    body = _body_of(graph, carried, stacks, fixed, ys, make)
 
     buffers: dict[Buffer, Buffer] = {}
     moving: list[Moving] = []
@@ -141,6 +133,34 @@ def loop_of(
     return Loop(loop, constants)
 
 
+def _body_of(
+    graph: Graph,
+    carried: Sequence[Place],
+    stacks: Sequence[Place],
+    fixed: Sequence[Place],
+    ys: Mapping[int, Place],
+    make: MakeBody,
+) -> Body:
+    """The kernels of one step; `ys` are the stacks of its outputs, by their numbers."""
+    carry = len(carried)
+    given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
+    strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
+    wanted = {number: place.strides[1:] for number, place in ys.items()}
+    rows = zip(graph.inputs[carry : carry + len(stacks)], stacks, strict=True)
+    apart = _apart(graph, given, {**dict(rows), **ys})
+    return make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, wanted, apart)
+
+
+def _apart(
+    graph: Graph, given: Sequence[Place], stacks: Mapping[Node | int, Place]
+) -> dict[Node | int, int]:
+    """How far rows of stacks are apart, and what inputs of a body lie in that are rows already."""
+    found: dict[Node | int, int] = {
+        node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)
+    }
+    return found | {key: stack.strides[0] for key, stack in stacks.items()}
+
+
 _Constants = dict[Node, tuple[Array, Place]]
 
 
@@ -174,9 +194,7 @@ def _branch_of(name: str, group: Group, places: Mapping[Node, Place], make: Make
         graph: Graph = branch.params[side]
         layouts = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
         wanted = {number: place.strides for number, place in parts.items()}
-        apart: dict[Node | int, int] = {
-            node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)
-        }
+        apart = _apart(graph, given, {})
         apart |= {number: place.buffer.pitch for number, place in parts.items()}
         body = make(graph, {}, layouts, wanted, apart)
         buffers = {own.buffer: place.buffer for own, place in zip(body.inputs, given, strict=True)}
