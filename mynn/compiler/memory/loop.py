@@ -147,18 +147,15 @@ def _body_of(
     strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
     wanted = {number: place.strides[1:] for number, place in ys.items()}
     rows = zip(graph.inputs[carry : carry + len(stacks)], stacks, strict=True)
-    apart = _apart(graph, given, {**dict(rows), **ys})
+    apart = _apart(graph, given)
+    apart |= {node: stack.strides[0] for node, stack in rows}
+    apart |= {number: stack.strides[0] for number, stack in ys.items()}
     return make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, wanted, apart)
 
 
-def _apart(
-    graph: Graph, given: Sequence[Place], stacks: Mapping[Node | int, Place]
-) -> dict[Node | int, int]:
-    """How far rows of stacks are apart, and what inputs of a body lie in that are rows already."""
-    found: dict[Node | int, int] = {
-        node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)
-    }
-    return found | {key: stack.strides[0] for key, stack in stacks.items()}
+def _apart(graph: Graph, given: Sequence[Place]) -> dict[Node | int, int]:
+    """How far what inputs of a body lie in is apart, where it is a row of something already."""
+    return {node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)}
 
 
 _Constants = dict[Node, tuple[Array, Place]]
@@ -194,7 +191,7 @@ def _branch_of(name: str, group: Group, places: Mapping[Node, Place], make: Make
         graph: Graph = branch.params[side]
         layouts = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
         wanted = {number: place.strides for number, place in parts.items()}
-        apart = _apart(graph, given, {})
+        apart = _apart(graph, given)
         apart |= {number: place.buffer.pitch for number, place in parts.items()}
         body = make(graph, {}, layouts, wanted, apart)
         buffers = {own.buffer: place.buffer for own, place in zip(body.inputs, given, strict=True)}
