@@ -89,7 +89,8 @@ def problems(program: Program, kind: str = "") -> list[str]:
         except Exception:
             return [traceback.format_exc(limit=-4)]
     if kind == "split":
-        return split_problems(program, host())
+        found = split_problems(program, host())
+        return found if program.writes else found + split_problems(program, host(), dense=True)
     expected = interpret(program, STEPS if program.writes else 1)
     try:
         got = run(program, kind)
