@@ -165,11 +165,12 @@ def _init(cls: Any, frozen: bool, slots: bool) -> Callable[..., None]:
         """Find names and defaults: those by position, then those by keyword."""
         nonlocal rest, names, setters, positional
         fields = sorted(dataclasses.fields(cls), key=lambda field: bool(field.kw_only))
-        rest = tuple((field.name, field.default, field.default_factory) for field in fields)
         names = tuple(field.name for field in fields)
         positional = sum(not field.kw_only for field in fields)
         if slots:
             setters = tuple(getattr(cls, name).__set__ for name in names)
+        # The last, as it tells other threads that the others are found.
+        rest = tuple((field.name, field.default, field.default_factory) for field in fields)
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
         nonlocal left

@@ -32,6 +32,8 @@ class Compilation:
     - `writes`: for each input that is state, the number of the output that is its new value.
     - `given`: strides in elements of inputs that are not row-major with a padded last axis;
       `wanted`: those of outputs, by their numbers.
+    - `apart`: for inputs, and outputs by their numbers, that are parts of something larger: after
+      how many elements the next part begins.
     - `split`: whether several workers share the kernels.
     - `status`: whether the last output is the status word.
     - `layouts`, `pads`: the order of axes in memory; the paddings that products do without.
@@ -48,6 +50,7 @@ class Compilation:
     writes: Mapping[Node, int] = field(default_factory=dict)
     given: Mapping[Node, Shape] = field(default_factory=dict)
     wanted: Mapping[int, Shape] = field(default_factory=dict)
+    apart: Mapping[Node | int, int] = field(default_factory=dict)
     split: bool = False
     status: bool = False
     layouts: Layouts = field(default_factory=lambda: Layouts({}))
@@ -80,6 +83,14 @@ class Compilation:
             for i, node in enumerate(self.graph.outputs)
             if i not in written
         ]
+
+    @property
+    def rooms(self) -> list[int]:
+        """Of these results: after how many elements the next part of something larger begins; 0
+        where they are no parts.
+        """
+        written = set(self.writes.values())
+        return [self.apart.get(i, 0) for i in range(len(self.graph.outputs)) if i not in written]
 
     @property
     def lying(self) -> dict[Node, Shape]:

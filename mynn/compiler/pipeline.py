@@ -105,8 +105,8 @@ def _order(c: Compilation) -> Compilation:
 
 
 def _places(c: Compilation) -> Compilation:
-    results = [*zip(c.results, c.strides, strict=True)]
-    places = places_of(c.graph, c.fusion, c.order, results, c.layouts, c.pads)
+    results = [*zip(c.results, c.strides, c.rooms, strict=True)]
+    places = places_of(c.graph, c.fusion, c.order, results, c.layouts, c.pads, c.apart)
     return replace(c, places=places)
 
 
@@ -121,11 +121,13 @@ def _body(
     writes: Mapping[Node, int],
     layouts: Mapping[Node, Shape],
     wanted: Mapping[int, Shape],
+    apart: Mapping[Node | int, int],
     target: Target,
     check: bool,
 ) -> Body:
     """The kernels of one step of a loop: what the passes up to them make of its graph."""
-    start = Compilation(graph, target, dict(writes), dict(layouts), dict(wanted), check=check)
+    given = dict(writes), dict(layouts), dict(wanted), dict(apart)
+    start = Compilation(graph, target, *given, check=check)
     plan = run(BODY, start, check).plan
     return Body(
         plan.kernels,

@@ -181,9 +181,8 @@ def zeros(
         >>> zeros(2, 3).shape
         (2, 3)
     """
-    return _full(
-        "zeros", given if size is None else (size,), 0.0, dtype, device, requires_grad, out
-    )
+    shape = _one_of("zeros", given, size)
+    return _full("zeros", shape, 0.0, dtype, device, requires_grad, out)
 
 
 @explained
@@ -198,7 +197,8 @@ def ones(
     pin_memory: bool = False,
 ) -> Tensor:
     """Ones of the extents given, as numbers or one `size`."""
-    return _full("ones", given if size is None else (size,), 1.0, dtype, device, requires_grad, out)
+    shape = _one_of("ones", given, size)
+    return _full("ones", shape, 1.0, dtype, device, requires_grad, out)
 
 
 @explained
@@ -214,9 +214,8 @@ def empty(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor to be filled; it holds zeros."""
-    return _full(
-        "empty", given if size is None else (size,), 0.0, dtype, device, requires_grad, out
-    )
+    shape = _one_of("empty", given, size)
+    return _full("empty", shape, 0.0, dtype, device, requires_grad, out)
 
 
 def full_like(
@@ -288,6 +287,18 @@ def extents(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     if min(found, default=0) < 0:
         raise ShapeError(f"{name}: extents must be at least 0, they are {found}; give others")
     return found
+
+
+def _one_of(name: str, given: tuple[Any, ...], size: Any) -> tuple[Any, ...]:
+    """The extents, which are given one by one or as `size`."""
+    if size is None:
+        return given
+    if given:
+        raise ArgumentError(
+            f"{name}: the extents are given twice, as {shown(given)} and as size={shown(size)}; "
+            "leave one of them out"
+        )
+    return (size,)
 
 
 def _full(

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -122,3 +122,28 @@ def test_copies_and_pickles() -> None:
     for one in (Derived(1, 3.0), Packed(1, (2,))):
         assert copy.copy(one) == one
         assert pickle.loads(pickle.dumps(one)) == one
+
+
+class _Interrupting(type):
+    """Looking for a member makes another object first, as another thread may do meanwhile."""
+
+    made: ClassVar[list[Any]] = []
+    armed = False
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "x" and _Interrupting.armed:
+            _Interrupting.armed = False
+            _Interrupting.made.append(cls(x=5))
+        return super().__getattribute__(name)
+
+
+def test_an_object_that_is_made_while_fields_are_looked_at_has_them_all() -> None:
+    @ours(frozen=True, slots=True)
+    class Point(metaclass=_Interrupting):
+        x: int
+        y: int = 2
+
+    _Interrupting.armed = True
+    point = Point(x=1)
+    (other,) = _Interrupting.made
+    assert (point.x, point.y, other.x, other.y) == (1, 2, 5, 2)

@@ -21,6 +21,7 @@ from mynn.target.storage import allocate
 from mynn.target.target import host
 from tests.compiler.harness import Case, dense
 from tests.fuzz.compared import compared, compared_problems
+from tests.fuzz.loops import loop
 from tests.fuzz.programs import Program, differences, gradient, interpret, plain, shrink, stateful
 from tests.fuzz.split import split_problems
 
@@ -32,6 +33,7 @@ KINDS: dict[str, Callable[[int], Program | None]] = {
     "compared": compared,
     "split": lambda seed: stateful(seed) if seed % 2 else plain(seed),
     "dense": lambda seed: gradient(seed) if seed % 2 else plain(seed),
+    "loops": loop,
 }
 
 
@@ -52,7 +54,7 @@ class State:
 
 def run(program: Program, kind: str = "") -> list[list[Array]]:
     """Outputs of each step of a native program."""
-    if kind == "dense":
+    if kind == "dense" or (kind == "loops" and program.seed % 3):
         return [dense(program.graph).native(program.arguments)]
     if not program.writes:
         return [Case(program.graph).native(program.arguments)]
@@ -89,7 +91,8 @@ def problems(program: Program, kind: str = "") -> list[str]:
         except Exception:
             return [traceback.format_exc(limit=-4)]
     if kind == "split":
-        return split_problems(program, host())
+        found = split_problems(program, host())
+        return found if program.writes else found + split_problems(program, host(), dense=True)
     expected = interpret(program, STEPS if program.writes else 1)
     try:
         got = run(program, kind)

@@ -146,7 +146,10 @@ def widened(graph: Graph) -> Graph:
         elif node.primitive is CONSTANT:
             new[node] = constant(np.asarray(node.value), wide(node.dtype))
         else:
-            params = {key: wide(v) if key == "dtype" else v for key, v in node.params.items()}
+            params = {
+                key: widened(v) if isinstance(v, Graph) else wide(v) if key == "dtype" else v
+                for key, v in node.params.items()
+            }
             new[node] = apply(node.primitive, *(new[x] for x in node.inputs), **params)
     return Graph(tuple(new[x] for x in graph.inputs), tuple(new[x] for x in graph.outputs))
 

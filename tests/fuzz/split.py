@@ -19,17 +19,22 @@ from mynn.core.types import Array
 from mynn.runtime.artifact import make_artifact
 from mynn.runtime.binding import bind
 from mynn.runtime.llvm_jit import build
-from mynn.target.storage import allocate
+from mynn.target.storage import allocate_strided, dense_strides
 from mynn.target.target import Target
 from tests.fuzz.programs import Program
 from tests.helpers import same_bits
 
 
-def split_problems(program: Program, target: Target) -> list[str]:
-    """Where a split run differs from a run by one worker."""
+def split_problems(program: Program, target: Target, dense: bool = False) -> list[str]:
+    """Where a split run differs from a run by one worker; `dense`: with nothing between the rows of
+    arguments and results.
+    """
     graph = program.graph
     writes = {graph.inputs[place]: output for place, output in program.writes.items()}
-    lowered = pipeline.lower(graph, target, writes)
+    strides = dense_strides if dense else None
+    given = {node: strides(node.shape) for node in graph.inputs} if strides else {}
+    wanted = {n: strides(x.shape) for n, x in enumerate(graph.outputs)} if strides else {}
+    lowered = pipeline.lower(graph, target, writes, given, wanted=wanted)
     with mock.patch.object(split, "SMALL", 0):
         made = pipeline.finish(lowered, split=True)
     kernels = made.kernels
@@ -41,7 +46,9 @@ def split_problems(program: Program, target: Target) -> list[str]:
     turns = barriers.list_schedule(kernels, Footprints(lowered.plan.location))
 
     def run(workers: int, backwards: bool) -> list[Array]:
-        memory = [allocate(node.shape, node.dtype) for node in graph.inputs]
+        memory = [
+            allocate_strided(x.shape, x.dtype, lowered.places.of[x].strides) for x in graph.inputs
+        ]
         for place, value in zip(memory, program.arguments, strict=True):
             place[...] = value
         artifact = make_artifact(lowered.plan, lowered.table, graph.inputs, workers)

@@ -22,6 +22,7 @@ SHARES = {
     "split": 0.2,
     "compared": 0.3,
     "dense": 0.3,
+    "loops": 0.3,
 }
 BLOCKS = [
     pytest.param(kind, first, id=f"{kind}-{first}")

@@ -1,7 +1,8 @@
 """Whole trainings of random networks: native, interpreted and, where it is installed, PyTorch.
 
 Losses, gradients of recorded steps, and all that training changes (parameters and buffers) must
-agree. By hand, for one or several seeds:
+agree. A training that is stopped at any step, stored, and goes on in another network that began
+otherwise gives the same bits. By hand, for one or several seeds:
 
     python -m tests.fuzz.training 0 100
 """
@@ -9,6 +10,7 @@ agree. By hand, for one or several seeds:
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,8 +28,12 @@ from mynn.compiler.parallel import split
 from mynn.core.types import Array
 from mynn.errors import NotFiniteError
 from mynn.target.target import host
+from mynn.train.engine import executor_for
+from mynn.train.engine.base import Executor
+from mynn.train.plan import load, plan
 from tests.fuzz.native import signature
 from tests.fuzz.networks import Network, make_data, make_network, network, smaller
+from tests.train.engine.trainings import advance, put_back, stored
 
 # A float64 run is off by so much at most, in units of the largest number it is compared with.
 DOUBLE = 1e-7
@@ -59,18 +65,7 @@ def train(
 ) -> Run:
     """The training by `fit`."""
     mynn.manual_seed(network.seed)
-    net = make_network(network, dtype)
-    optimizer = getattr(optim, network.optimizer)(net.parameters(), **network.options)
-    loss = getattr(nn, network.loss)()
-
-    @mynn.compile(backend=backend, threads=threads)
-    def step(x: Any, t: Any) -> Any:
-        optimizer.zero_grad()
-        value = loss(net(x), t)
-        value.backward()
-        optimizer.step()
-        return value
-
+    net, step = _made(network, backend, dtype, threads)
     # What was compiled before was compiled for another machine, maybe.
     mynn.programs().clear()
     # Even small loops are shared where several threads are asked for.
@@ -93,6 +88,69 @@ def train(
     ]
     state = {key: np.array(value) for key, value in net.state_dict().items()}
     return Run(np.array(history["loss"]), state, gradients)
+
+
+def _made(network: Network, backend: str, dtype: str, threads: int = 1) -> tuple[Any, Any]:
+    """The network, and its step."""
+    net = make_network(network, dtype)
+    optimizer = getattr(optim, network.optimizer)(net.parameters(), **network.options)
+    loss = getattr(nn, network.loss)()
+
+    @mynn.compile(backend=backend, threads=threads)
+    def step(x: Any, t: Any) -> Any:
+        optimizer.zero_grad()
+        value = loss(net(x), t)
+        value.backward()
+        optimizer.step()
+        return value
+
+    return net, step
+
+
+def _executor(network: Network, backend: str, seed: int) -> Executor:
+    """A training before its first step; with another seed all that is random is other."""
+    mynn.manual_seed(seed)
+    net, step = _made(network, backend, network.dtype)
+    if seed != network.seed:
+        with mynn.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(0.5)
+    arguments, arrays = load(make_data(network, network.dtype), check_finite=True)
+    size = network.batch_size
+    run = plan(step, arguments, arrays, lambda _: None, size, True, network.drop_last)
+    executor = executor_for(replace(run, epochs=network.epochs, shuffle=network.shuffle))
+    executor.seed(seed)
+    return executor
+
+
+def stopping_problems(network: Network) -> list[str]:
+    """What is other in a training that is stopped, stored, and goes on elsewhere."""
+    rng = np.random.default_rng(network.seed)
+    found = []
+    for backend in ("native", "interpreter"):
+        whole = _executor(network, backend, network.seed)
+        try:
+            advance(whole, 10**6)
+        except NotFiniteError:
+            return []
+        expected = stored(whole)
+        stop = int(rng.integers(0, expected["cursor"]["steps"] + 1))
+        first = _executor(network, backend, network.seed)
+        advance(first, stop)
+        data = pickle.loads(pickle.dumps(stored(first)))
+        second = _executor(network, backend, network.seed + 1)
+        advance(second, int(rng.integers(0, 3)))
+        put_back(second, data)
+        advance(second, 10**6)
+        got = stored(second)
+        if pickle.dumps(got["cursor"]) != pickle.dumps(expected["cursor"]):
+            found.append(f"{backend}: another cursor from step {stop} on")
+        pairs = zip(got["values"], expected["values"], strict=True)
+        if any(a.tobytes() != b.tobytes() for a, b in pairs):
+            found.append(f"{backend}: other bits from step {stop} on")
+        for executor in (whole, first, second):
+            executor.finish()
+    return found
 
 
 def train_pytorch(torch: ModuleType, network: Network, dtype: str) -> Run:
@@ -155,7 +213,7 @@ def _distance(a: Array, b: Array, scale: float = 1.0) -> float:
 def training_problems(network: Network) -> list[str]:
     """What is wrong; empty where all agree."""
     try:
-        found = _found(network)
+        found = _found(network) + stopping_problems(network)
         if found and network.dtype == "float32":
             # A value within rounding of a kink is no fault; with other numbers there is none.
             found = found if _found(replace(network, seed=network.seed + 10**6)) else []

@@ -77,3 +77,10 @@ def test_filled_again_and_again_and_written(name: str, shape: tuple[int, ...]) -
         made.mul_(3)
         made += 1
         np.testing.assert_array_equal(made.numpy(), np.full(shape, 4, np.float32))
+
+
+@pytest.mark.parametrize("make", [mynn.zeros, mynn.ones, mynn.empty])
+def test_extents_are_given_once(make: Any) -> None:
+    assert make(size=(2, 3)).shape == make(2, 3).shape == (2, 3)
+    with pytest.raises(ArgumentError, match=r"extents are given twice, .*size=.*leave one of them"):
+        make(2, size=(3,))

@@ -92,7 +92,7 @@ def covers(axis_map: AxisMap, shape: Shape, space: Shape) -> bool:
     used = [m for m, n in zip(axis_map, shape, strict=True) if n != 1 and m is not None]
     wide = [axis for axis, n in enumerate(space) if n != 1]
     return sorted(used) == wide and all(
-        m is None or shape[axis] == space[m] for axis, m in enumerate(axis_map)
+        n == 1 or m is None or n == space[m] for m, n in zip(axis_map, shape, strict=True)
     )
 
 

@@ -48,9 +48,18 @@ class Body:
     results: Sequence[Buffer]
 
 
-# Makes the kernels of a graph; `writes`, the strides of inputs and those of outputs as in
-# `mynn.compiler.pipeline`.
-MakeBody = Callable[[Graph, Mapping[Node, int], Mapping[Node, Shape], Mapping[int, Shape]], Body]
+# Makes the kernels of a graph; `writes`, the strides of inputs, those of outputs, and how far parts
+# of something larger are apart as in `mynn.compiler.compilation`.
+MakeBody = Callable[
+    [
+        Graph,
+        Mapping[Node, int],
+        Mapping[Node, Shape],
+        Mapping[int, Shape],
+        Mapping[Node | int, int],
+    ],
+    Body,
+]
 
 
 @dataclass(frozen=True)
@@ -82,10 +91,8 @@ def loop_of(
     ]
     stacks = [places[x] for x in scan.inputs[ends[0] : ends[1]]]
     fixed = [places[x] for x in scan.inputs[ends[1] :]]
-    given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
-    strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
-    given_out = {number: parts[number].strides[1:] for number in range(carry, len(graph.outputs))}
-    body = make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, given_out)
+    ys = {number: parts[number] for number in range(carry, len(graph.outputs))}
+    body = _body_of(graph, carried, stacks, fixed, ys, make)
 
     buffers: dict[Buffer, Buffer] = {}
     moving: list[Moving] = []
@@ -126,6 +133,31 @@ def loop_of(
     return Loop(loop, constants)
 
 
+def _body_of(
+    graph: Graph,
+    carried: Sequence[Place],
+    stacks: Sequence[Place],
+    fixed: Sequence[Place],
+    ys: Mapping[int, Place],
+    make: MakeBody,
+) -> Body:
+    """The kernels of one step; `ys` are the stacks of its outputs, by their numbers."""
+    carry = len(carried)
+    given = [*carried, *(Place(x.buffer, x.strides[1:]) for x in stacks), *fixed]
+    strides = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
+    wanted = {number: place.strides[1:] for number, place in ys.items()}
+    rows = zip(graph.inputs[carry : carry + len(stacks)], stacks, strict=True)
+    apart = _apart(graph, given)
+    apart |= {node: stack.strides[0] for node, stack in rows}
+    apart |= {number: stack.strides[0] for number, stack in ys.items()}
+    return make(graph, {graph.inputs[j]: j for j in range(carry)}, strides, wanted, apart)
+
+
+def _apart(graph: Graph, given: Sequence[Place]) -> dict[Node | int, int]:
+    """How far what inputs of a body lie in is apart, where it is a row of something already."""
+    return {node: place.buffer.pitch for node, place in zip(graph.inputs, given, strict=True)}
+
+
 _Constants = dict[Node, tuple[Array, Place]]
 
 
@@ -159,7 +191,9 @@ def _branch_of(name: str, group: Group, places: Mapping[Node, Place], make: Make
         graph: Graph = branch.params[side]
         layouts = {node: place.strides for node, place in zip(graph.inputs, given, strict=True)}
         wanted = {number: place.strides for number, place in parts.items()}
-        body = make(graph, {}, layouts, wanted)
+        apart = _apart(graph, given)
+        apart |= {number: place.buffer.pitch for number, place in parts.items()}
+        body = make(graph, {}, layouts, wanted, apart)
         buffers = {own.buffer: place.buffer for own, place in zip(body.inputs, given, strict=True)}
         for number, result in enumerate(body.results):
             if number in parts:

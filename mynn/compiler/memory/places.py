@@ -6,7 +6,7 @@ overwrites the old one and for results that are written at once; rows are padded
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import field
 
 from mynn.base.dataclass import dataclass
@@ -54,20 +54,22 @@ def places_of(
     graph: Graph,
     fusion: Fusion,
     order: Order,
-    results: Sequence[tuple[Node, Shape]],
+    results: Sequence[tuple[Node, Shape, int]],
     layouts: Layouts,
     pads: Container[Node],
+    apart: Mapping[Node | int, int],
 ) -> Places:
     """A place for everything that is stored; products see through the padding in `pads`.
 
-    `results` have the strides in elements that they are to lie with.
+    `results` have the strides in elements that they are to lie with, and how far off the next part
+    of something larger begins, as `apart` says of inputs; 0 where there is none.
     """
     count = 0
 
-    def new(node: Node, name: str, strides: Shape | None = None) -> Place:
+    def new(node: Node, name: str, strides: Shape | None = None, room: int = 0) -> Place:
         nonlocal count
         count += 1
-        return _new_place(node, f"{name}.{count}", layouts, strides)
+        return _new_place(node, f"{name}.{count}", layouts, strides, room or apart.get(node, 0))
 
     places: dict[Node, Place] = {}
     constants: dict[Node, Array] = {}
@@ -80,8 +82,8 @@ def places_of(
             if node.primitive is CONSTANT and node.value is not None:
                 constants[node] = node.value
     outputs: list[Result] = []
-    for number, (node, strides) in enumerate(results):
-        place = new(node, "out", strides)
+    for number, (node, strides, room) in enumerate(results):
+        place = new(node, "out", strides, room)
         outputs.append(Result(node, place))
         if order.direct.get(node) == number:
             places[node] = place
@@ -94,14 +96,20 @@ def places_of(
     return Places(places, constants, outputs, {node: new(node, "old") for node in kept})
 
 
-def _new_place(node: Node, name: str, layouts: Layouts, strides: Shape | None) -> Place:
-    """Storage for a node: with these strides, or as it is given, otherwise new."""
+def _new_place(node: Node, name: str, layouts: Layouts, strides: Shape | None, room: int) -> Place:
+    """Storage for a node: with these strides, or as it is given, otherwise new.
+
+    Where it is a row of something larger, the next one begins after `room` elements.
+    """
     strides = layouts.strides(node) if strides is None else strides
     size = storage_elements(node.shape, node.dtype.itemsize, layouts.order(node))
     last = sum((n - 1) * s for n, s in zip(node.shape, strides, strict=True))
     if strides == dense_strides(node.shape) != layouts.padded(node):
         size = 0  # nothing lies between the rows, nor behind the last one
     steps = [s for n, s in zip(node.shape, strides, strict=True) if n > 1 and s > 1]
+    if room > last > 0:
+        size = min(size, room)
+        steps.append(room)
     clean = "".join(c if c.isalnum() or c in "._" else "_" for c in name)
     buffer = Buffer(clean, node.type.short, max(size, last + 1), pitch=min(steps, default=0))
     return Place(buffer, strides)

@@ -45,10 +45,18 @@ class ParametrizationList(ModuleList):
                         "cannot be assigned; change its originals, or give it one"
                     )
                 values = inverse(values)
-            listed = list(values) if self._several else [values]
+            listed = [as_tensor(one) for one in (values if self._several else [values])]
             names = [name for name in self._parameters if name.startswith("original")]
-            for name, one in zip(names, listed, strict=True):
-                getattr(self, name).copy_(as_tensor(one))
+            own = [getattr(self, name) for name in names]
+            given, wanted = [one.shape for one in listed], [one.shape for one in own]
+            if given != wanted:
+                raise ShapeError(
+                    f"right_inverse of {type(self[0]).__name__} gives values of shapes {given} for "
+                    f"{', '.join(names)}, which have {wanted}; assign a tensor of the shape that "
+                    "the parameter has"
+                )
+            for parameter, one in zip(own, listed, strict=True):
+                parameter.copy_(one)
 
     def forward(self) -> Tensor:
         """The tensor as it is now."""

@@ -30,13 +30,12 @@ def arrays_of(values: Sequence[Any]) -> list[Array] | None:
                 return None
             value = value_of(one)
         else:
-            view = one._view
-            if view is None:
-                value = one._value
-            elif view.attached and one.requires_grad:
-                return None
-            else:
-                value = one._value if view.version == view.base._version else value_of(one)
+            view, value = one._view, one._value
+            if view is not None:
+                if view.attached and view.source._requires_grad and one.requires_grad:
+                    return None
+                if view.version != view.base._version:
+                    value = value_of(one)
         if value is None:
             return None
         found.append(value)

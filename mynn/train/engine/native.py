@@ -65,7 +65,8 @@ class LoopCode(Stored):
         left = loop.remainder.rows if loop.remainder is not None else 0
         self.signature = f"batches of {loop.whole.rows}, {left} left"
         self.samples = 0
-        self.natives: tuple[NativeModule, ...] = ()
+        # Threads that improve it at the same time add to it, and lose none.
+        self.natives: list[NativeModule] = []
         self._quick: str | None = None
         native = built_before(text, target)
         if native is None:
@@ -74,6 +75,7 @@ class LoopCode(Stored):
 
     def _use(self, native: NativeModule) -> None:
         """Have the functions be those of a module."""
+        self.natives.append(native)  # before any address of it is known
         address, number = ctypes.c_void_p, ctypes.c_int64
         self.fit = native.function(FIT, address)
         self.fit_address = native.address(FIT)
@@ -82,7 +84,6 @@ class LoopCode(Stored):
         self.is_finite = native.function(IS_FINITE, address, address, number, result=number)
         self.worker = worker_function(native, WORKER_MAIN) if self.has_workers else None
         self.native = native
-        self.natives += (native,)
         batches = self.signature.partition(",")[0]
         debug.report(f"training loop for {batches}", {"LLVM": native.seconds})
 
@@ -92,8 +93,8 @@ class LoopCode(Stored):
         if text is None or self.samples < _MANY:
             return 0.0
         native = build(text, self.native.target)
-        self._quick = None
         self._use(native)
+        self._quick = None
         return native.seconds
 
     @property
@@ -259,6 +260,7 @@ class NativeExecutor(Executor):
 
     def _advance(self, budget: int) -> None:
         self.control.look = 0
+        self.compile_seconds += self.code.improve()  # what is measured below is the steps alone
         if self.autotuner is not None:
             self.autotuner.run(budget, self._run)
             return
@@ -281,7 +283,6 @@ class NativeExecutor(Executor):
             control.patience = PATIENCE if started else 0
             control.budget = budget
             control.status = 0
-            self.compile_seconds += self.code.improve()
             if self.validation is not None:
                 self._point_at_validation(self.validation)
             self.code.fit(control.address)

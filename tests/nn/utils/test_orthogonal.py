@@ -9,7 +9,7 @@ import pytest
 
 import mynn
 from mynn import nn
-from mynn.errors import ArgumentError, UsageError
+from mynn.errors import ArgumentError, ShapeError, UsageError
 from mynn.nn.utils.orthogonal import MAPS
 from mynn.nn.utils.parametrizations import orthogonal
 
@@ -99,6 +99,33 @@ def test_a_parametrized_weight_is_assigned() -> None:
     free = nn.utils.parametrize.register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
     with pytest.raises(UsageError, match="Tanh has no right_inverse"):
         free.weight = mynn.eye(2)
+
+
+def test_an_assigned_weight_that_does_not_fit_changes_nothing() -> None:
+    class Added(nn.Module):
+        """a + sum(b), whose inverse gives a b of another shape each time."""
+
+        extents = iter((9, 5))
+
+        def forward(self, a: mynn.Tensor, b: mynn.Tensor) -> mynn.Tensor:
+            return a + b.sum()
+
+        def right_inverse(self, value: mynn.Tensor) -> tuple[mynn.Tensor, mynn.Tensor]:
+            return value, mynn.zeros(next(self.extents))
+
+    layer = nn.Linear(3, 2)
+    before = layer.weight.numpy()
+    nn.utils.parametrize.register_parametrization(layer, "weight", Added())
+    with pytest.raises(ShapeError, match=r"\(5,\)\] for original0, original1, which have .*\(9,\)"):
+        layer.weight = mynn.zeros(2, 3)
+    np.testing.assert_array_equal(layer.weight.numpy(), before)
+
+
+def test_a_weight_under_spectral_norm_is_assigned() -> None:
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3)).eval()
+    layer.weight = mynn.eye(3) * 2
+    original = layer.parametrizations["weight"].original
+    np.testing.assert_array_equal(original.numpy(), np.eye(3, dtype=np.float32) * 2)
 
 
 def test_what_cannot_be_orthogonal() -> None:

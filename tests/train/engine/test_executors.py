@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def test_a_loop_is_compiled_for_speed_once_it_has_run_for_long(
             executor.finish()
     sums, steps, codes = zip(*found, strict=True)
     assert (set(steps), codes, len(set(sums))) == ({STEPS}, (1, 2, 2), 1)
+
+
+def test_what_compiling_takes_is_no_time_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def improve(code: native.LoopCode) -> float:
+        time.sleep(0.5)
+        return 0.5
+
+    monkeypatch.setattr(native.LoopCode, "improve", improve)
+    executor = Training().executor()
+    assert isinstance(executor, native.NativeExecutor)
+    seconds = executor.compile_seconds
+    executor.advance(7)
+    assert executor.compile_seconds == seconds + 0.5
+    assert executor.programs[0].code.pace > 7 / 0.5
+    executor.finish()
 
 
 def test_a_loop_in_the_cache_that_was_compiled_for_speed_is_taken(
