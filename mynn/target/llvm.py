@@ -152,8 +152,8 @@ class _Owned:
     def __init__(self, address: int | None, dispose: str, *keeps: object) -> None:
         if not address:
             raise CompileError(f"LLVM gives nothing for which there is {dispose}")
-        self._as_parameter_: c_void_p | None = c_void_p(address)
         self._dispose = getattr(library(), dispose)
+        self._as_parameter_: c_void_p | None = c_void_p(address)
         self._keeps = keeps
 
     def give(self) -> Any:

@@ -105,10 +105,14 @@ class Asked(Following):
                     return None
                 if self.turn is not turn:  # somebody has looked
                     return None
-                way = self._way(function, outputs, inputs, cotangents, options)
+                way = self._way(function, outputs, inputs, cotangents, options, turn)
                 return None if way is AT_ONCE else self._along(way, turn)
         except (Elsewhere, Unknown, LookupError, AssertionError):
             return None
+        except AttributeError:
+            if self.turn is turn:
+                raise
+            return None  # somebody has looked
 
     def _waits_here(self, tensor: Tensor) -> bool:
         """Whether it is a result of this tape that gradients flow through."""
@@ -131,8 +135,9 @@ class Asked(Following):
         inputs: Sequence[Tensor],
         cotangents: Sequence[Tensor] | None,
         options: dict[str, bool | None],
+        turn: object,
     ) -> Any:
-        """Where the call leads to from here."""
+        """Where the call leads to from here; known for later calls where nothing came between."""
         key: list[Any] = ["grad", *options.values()]
         given = list(outputs), list(inputs), None if cotangents is None else list(cotangents)
         for part in given:
@@ -149,6 +154,8 @@ class Asked(Following):
                 way = tracing.tidy(lambda: self._made(position, call))
             except (MynnError, TypeError, ValueError, AttributeError):
                 way = AT_ONCE  # at once it says what is wrong
+            if self.turn is not turn:
+                return AT_ONCE
             if len(ways) >= WAYS:
                 ways.clear()
             ways[found] = way
