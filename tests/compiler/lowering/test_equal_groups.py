@@ -51,9 +51,11 @@ def test_lowerings_do_not_grow_with_the_layers(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.one_in(3)
-@pytest.mark.parametrize("kind", list(native.KINDS))
+@pytest.mark.parametrize("kind", [kind for kind in native.KINDS if kind != "loops"])
 def test_instances_are_what_lowering_gives(kind: str) -> None:
-    """In random graphs, letter by letter, with the buffers of each group."""
+    """In random graphs, letter by letter, with the buffers of each group; a scan or a while loop is
+    no group that is lowered by itself.
+    """
     programs = [p for seed in range(25) if (p := native.KINDS[kind](seed)) is not None]
     graphs = [(p.graph, {p.graph.inputs[at]: k for at, k in p.writes.items()}) for p in programs]
     instances = 0
