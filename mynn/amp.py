@@ -17,8 +17,8 @@ from mynn.errors import ArgumentError, ArgumentTypeError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _off(name: str, device: Any, enabled: bool) -> str:
-    """The kind of device, and a warning where something was to be switched on for it."""
+def _off(name: str, device: Any, enabled: bool) -> None:
+    """Check the device, and warn where something was to be switched on for it."""
     if not isinstance(device, str):
         raise ArgumentTypeError(
             f'{name}: device_type must be "cpu" or "cuda", it is {shown(device)}'
@@ -34,7 +34,6 @@ def _off(name: str, device: Any, enabled: bool) -> str:
             "tensors; give enabled=False to say so",
             category=UserWarning,
         )
-    return kind
 
 
 class autocast:
@@ -61,7 +60,7 @@ class autocast:
         enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
-        self.device, self.dtype = _off("autocast", device_type, enabled), dtype
+        _off("autocast", device_type, enabled)
 
     def __enter__(self) -> autocast:
         return self

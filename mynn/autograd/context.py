@@ -13,7 +13,7 @@ from mynn.core.graph import Node
 from mynn.errors import ArgumentTypeError, UsageError
 from mynn.tensor import Tensor, graph_node
 from mynn.tensor.gradients.history import array_of
-from mynn.tensor.value import AnyTensor
+from mynn.tensor.view import memory_of
 from mynn.trace import tracing
 
 
@@ -145,6 +145,6 @@ class FunctionCtx:
 
 def _version(tensor: Tensor) -> tuple[int, Any]:
     """Another one whenever the memory of the tensor was written."""
-    base: AnyTensor = tensor if tensor._view is None else tensor._view.base
+    base = memory_of(tensor)
     array_of(base)  # what was put off is made
     return base._version, sharing.program_mark(base)

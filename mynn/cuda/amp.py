@@ -19,14 +19,5 @@ class autocast(amp.autocast):
 class GradScaler(amp.GradScaler):
     """`mynn.amp.GradScaler("cuda", ...)`."""
 
-    def __init__(
-        self,
-        init_scale: float = 65536.0,
-        growth_factor: float = 2.0,
-        backoff_factor: float = 0.5,
-        growth_interval: int = 2000,
-        enabled: bool = True,
-    ) -> None:
-        super().__init__(
-            "cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled
-        )
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__("cuda", *given, **named)

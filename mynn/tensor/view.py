@@ -85,7 +85,7 @@ def store(tensor: AnyTensor, value: Array) -> None:
 
     Where programs write it too, this is a step of its own among theirs.
     """
-    base = tensor if tensor._view is None else tensor._view.base
+    base = memory_of(tensor)
     if recording.waiting or recording.runs:
         recording.before_write(base)
     if sharing.domain_of(base) is None:

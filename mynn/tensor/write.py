@@ -27,7 +27,7 @@ from mynn.tensor.gradients.grad_mode import grad_enabled
 from mynn.tensor.gradients.history import STOP, array_of, changed, graph_node, is_users_call
 from mynn.tensor.promotion import RANK, as_tensor
 from mynn.tensor.value import AnyTensor
-from mynn.tensor.view import check_written, put, store, value_of
+from mynn.tensor.view import check_written, memory_of, put, store, value_of
 from mynn.trace import tracing
 
 Changed = TypeVar("Changed", bound=AnyTensor)
@@ -81,7 +81,7 @@ def put_off_copy(x: AnyTensor, values: Any) -> bool:
         return False
     if x.pending is not None:
         return False
-    memory: Any = x if x._view is None else x._view.base
+    memory: Any = memory_of(x)
     if memory._is_state:
         return put_off(x, values)
     return not values.requires_grad and put_off(x, values.clone())
@@ -211,7 +211,7 @@ def _write_traced(
 def set_value(x: AnyTensor, value: Array) -> None:
     """Copy an array into the memory of a tensor that has one."""
     array_of(x)  # raises in a trace
-    _overwrite(x, x if x._view is None else x._view.base, value)
+    _overwrite(x, memory_of(x), value)
 
 
 def assign(x: AnyTensor, value: Any) -> None:
@@ -228,7 +228,7 @@ def assign(x: AnyTensor, value: Any) -> None:
             "one of those that it makes another value"
         )
     if trace is None:
-        _overwrite(x, x if x._view is None else x._view.base, array_of(new))
+        _overwrite(x, memory_of(x), array_of(new))
         return
     node = graph_node(new.astype(x.dtype))
     base = x

@@ -19,6 +19,7 @@ from mynn.tensor.at_once.straight import Straight
 from mynn.tensor.gradients.grad_mode import enabled
 from mynn.tensor.gradients.history import STOP, graph_node
 from mynn.tensor.tensor import Tensor
+from mynn.tensor.view import memory_of
 from mynn.trace import tracing
 from mynn.trace.trace import Trace
 
@@ -51,7 +52,7 @@ def _is_shared(result: Any, tensors: Sequence[Any], values: Sequence[Array]) -> 
     """Whether a result that looks at no argument lies in the memory of one all the same, as what
     casts to its own dtype does, or in that of a constant, which cannot be written.
     """
-    memory = result if result._view is None else result._view.base
+    memory: Any = memory_of(result)
     if any(memory is one or (one._view and memory is one._view.base) for one in tensors):
         return False
     value = memory._value
